@@ -1,0 +1,13 @@
+//! The rules, as pure functions of their arguments: no I/O, no async, no clock; time is an argument.
+
+pub mod access_token;
+pub mod account;
+pub mod item;
+pub mod master_secret;
+pub mod one_time_code;
+pub mod page;
+pub mod password;
+pub mod refresh_token;
+pub mod revocation;
+pub mod session;
+pub mod text;

@@ -1,0 +1,215 @@
+//! Access tokens: JWTs (RFC 7519) of the profile RFC 9068, signed with Ed25519 (RFC 8037).
+
+use std::collections::HashMap;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{
+    account::{Identity, Role},
+    session::Session,
+};
+
+/// The media type of access tokens (RFC 9068 section 2.1): nothing else that we mint passes as one.
+const TYPE: &str = "at+jwt";
+
+/// A token is about 900 bytes; nothing longer is looked at.
+const MAX_BYTES: usize = 4096;
+
+/// Bytes of a key id before encoding: 96 bits of the public key's SHA-256.
+const KID_BYTES: usize = 12;
+
+/// The claims of an access token. Times are seconds since the epoch; all members but the last four are required.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued it.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: String,
+    /// The user.
+    pub sub: Uuid,
+    /// The OAuth client.
+    pub client_id: String,
+    /// The session.
+    pub sid: Uuid,
+    /// The token itself.
+    pub jti: Uuid,
+    /// Issued at.
+    pub iat: u64,
+    /// Not before.
+    pub nbf: u64,
+    /// Not at or after.
+    pub exp: u64,
+    /// What it may be used for.
+    pub scope: String,
+    /// What the user may do.
+    pub roles: Vec<Role>,
+    /// The user's generation at the sign-in.
+    #[serde(rename = "gen")]
+    pub generation: i64,
+    /// When the user last proved to know the password.
+    pub auth_time: u64,
+    /// The absolute end of the session.
+    pub session_exp: u64,
+    /// For upstreams: the user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For upstreams: the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// For upstreams: whether somebody proved to read mail there.
+    pub email_verified: bool,
+    /// For upstreams: the display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Whose tokens are made and accepted here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realm {
+    /// `iss`, exactly.
+    pub issuer: String,
+    /// `aud`, exactly.
+    pub audience: String,
+    /// Seconds that `iat` and `nbf` may lie ahead, for clocks that disagree. `exp` has no leeway.
+    pub clock_skew: u64,
+}
+
+/// The claims of a new token of a session: `exp` is never after the session's end.
+pub fn claims(realm: &Realm, session: &Session, identity: &Identity, jti: Uuid, now: u64, lifetime: u64) -> Claims {
+    Claims {
+        iss: realm.issuer.clone(),
+        aud: realm.audience.clone(),
+        sub: session.sub,
+        client_id: session.client_id.clone(),
+        sid: session.sid,
+        jti,
+        iat: now,
+        nbf: now,
+        exp: (now + lifetime).min(session.ends_at),
+        scope: session.scope.clone(),
+        roles: vec![identity.role],
+        generation: session.generation,
+        auth_time: session.auth_time,
+        session_exp: session.ends_at,
+        username: identity.username.clone(),
+        email: identity.email.clone(),
+        email_verified: identity.email_verified,
+        name: identity.name.clone(),
+    }
+}
+
+/// A private key and its id.
+pub struct SigningKey {
+    kid: String,
+    key: EncodingKey,
+    public: Vec<u8>,
+}
+
+impl SigningKey {
+    /// A new key, as the PKCS #8 document that is sealed and stored.
+    pub fn generate() -> Result<Zeroizing<Vec<u8>>, aws_lc_rs::error::Unspecified> {
+        let document = Ed25519KeyPair::generate()?.to_pkcs8v1()?;
+        Ok(Zeroizing::new(document.as_ref().to_vec()))
+    }
+
+    /// Reads a stored key, once: the result is prepared for signing.
+    pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
+        let pair = Ed25519KeyPair::from_pkcs8(document).ok()?;
+        let public = pair.public_key().as_ref().to_vec();
+        Some(SigningKey { kid: kid(&public), key: EncodingKey::from_ed_der(document), public })
+    }
+
+    /// The key's id, which tokens name in their header.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The public half, 32 bytes.
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// Signs the claims.
+    pub fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
+        let header =
+            Header { typ: Some(TYPE.to_owned()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        jsonwebtoken::encode(&header, claims, &self.key)
+    }
+}
+
+/// The id of a public key.
+fn kid(public: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public);
+    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..KID_BYTES])
+}
+
+/// The public keys whose tokens are accepted, by their exact ids. A key fixes its algorithm; a header never chooses one.
+#[derive(Default)]
+pub struct VerifyingKeys(HashMap<String, DecodingKey>);
+
+impl VerifyingKeys {
+    /// Accepts tokens of this Ed25519 key.
+    pub fn add(&mut self, public: &[u8]) {
+        self.0.insert(kid(public), DecodingKey::from_ed_der(public));
+    }
+}
+
+/// The header of our tokens, and of no other: `jku`, `jwk`, `x5u`, `x5c`, `crit` and whatever else is unknown.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictHeader<'a> {
+    alg: &'a str,
+    typ: &'a str,
+    kid: &'a str,
+}
+
+/// A token whose signature and claims are right.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It may be used now.
+    Live(Claims),
+    /// It could be used until its `exp`. It still tells which session to end.
+    Expired(Claims),
+}
+
+/// Why a text is no token of ours; callers need not know more, and attackers must not.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// Checks signature and claims. Revocation is not asked here.
+pub fn open(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Refused> {
+    let claims = open_signature(token, keys).ok_or(Refused)?;
+    let latest = now + realm.clock_skew;
+    let right =
+        claims.iss == realm.issuer && claims.aud == realm.audience && claims.iat <= latest && claims.nbf <= latest;
+    match right {
+        false => Err(Refused),
+        true if claims.exp <= now => Ok(Opened::Expired(claims)),
+        true => Ok(Opened::Live(claims)),
+    }
+}
+
+fn open_signature(token: &str, keys: &VerifyingKeys) -> Option<Claims> {
+    if token.len() > MAX_BYTES {
+        return None;
+    }
+    let (message, signature) = token.rsplit_once('.')?;
+    let (header, payload) = message.split_once('.')?;
+    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let header: StrictHeader = serde_json::from_slice(&header).ok()?;
+    let key = keys.0.get(header.kid)?;
+    let ours = header.alg == "EdDSA" && header.typ == TYPE;
+    if !ours || !crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA).ok()? {
+        return None;
+    }
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+}
+
+#[cfg(test)]
+#[path = "access_token_tests.rs"]
+mod tests;

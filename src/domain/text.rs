@@ -1,0 +1,67 @@
+//! Text that people type: what every member of a request has in common.
+
+use std::borrow::Cow;
+
+/// Why a text is refused: words that follow the member's name.
+pub type Reason = Cow<'static, str>;
+
+/// A value that is parsed from text at the edge, and is right wherever it is held.
+pub trait Parsed: Sized {
+    /// What the document says about the text.
+    const SHAPE: Shape;
+
+    /// The value, or the reason why there is none. The reason never repeats the text.
+    fn parse(text: &str) -> Result<Self, Reason>;
+}
+
+/// The rules of a text that a JSON schema can express.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// The schema's `format`.
+    pub format: Option<&'static str>,
+    /// The fewest characters.
+    pub min: usize,
+    /// The most characters.
+    pub max: usize,
+    /// The schema's `pattern`.
+    pub pattern: Option<&'static str>,
+    /// A good value, for the document.
+    pub example: &'static str,
+}
+
+/// Checks a length in characters (Unicode scalar values), as JSON schema counts it.
+pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
+    match text.chars().count() {
+        0 if shape.min > 0 => Err("must not be empty".into()),
+        count if count < shape.min => Err(format!("must have at least {} characters", shape.min).into()),
+        count if count > shape.max => Err(format!("must have at most {} characters", shape.max).into()),
+        _fits => Ok(()),
+    }
+}
+
+/// Refuses control characters: they forge log lines and mail headers. Where lines are wanted, tab and line breaks pass.
+pub fn printable(text: &str, lines: bool) -> Result<(), Reason> {
+    let allowed = |c: char| !c.is_control() || (lines && matches!(c, '\n' | '\r' | '\t'));
+    if text.chars().all(allowed) { Ok(()) } else { Err("must not hold control characters".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape { format: None, min: 2, max: 3, pattern: None, example: "ab" };
+
+    #[test]
+    fn length_counts_characters_not_bytes() {
+        assert!(length("äöü", SHAPE).is_ok());
+        assert!(length("ä", SHAPE).is_err());
+        assert!(length("äöüß", SHAPE).is_err());
+    }
+
+    #[test]
+    fn line_breaks_pass_only_where_lines_are_wanted() {
+        assert!(printable("a\nb", true).is_ok());
+        assert!(printable("a\nb", false).is_err());
+        assert!(printable("a\0b", true).is_err());
+    }
+}
