@@ -1,0 +1,1 @@
+select count(*) from items where owner_id = $1

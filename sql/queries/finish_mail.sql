@@ -1,0 +1,1 @@
+update outbox set sent_at = now() where id = $1

@@ -1,0 +1,269 @@
+//! Settings: the only reader of the environment.
+//!
+//! One declaration, at the end of this file, gives the struct, the flags with their `--help`, the README's table,
+//! `.env.example` and `latchkey config`. A setting that holds a secret has no flag, because flags show in `ps`; it has a
+//! `…_FILE` form instead, as every other setting has not.
+
+mod value;
+
+use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration};
+
+use clap::{Arg, ArgMatches};
+
+pub use value::{Cidrs, Issuer, MailTransport, Origins, Secret, Switch};
+use value::{Hidden, Value};
+
+use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM};
+
+/// What is known about one setting beside its value.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// Whether it holds a secret: no flag, a `…_FILE` form, masked wherever it is shown.
+    pub secret: bool,
+    /// What holds when nobody says otherwise.
+    pub default: Option<&'static str>,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+/// One wrong setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// What is wrong with it; never its value.
+    pub reason: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.variable, self.reason)
+    }
+}
+
+/// Where settings come from: flags first, then the environment, then `.env` in the working folder.
+pub struct Source {
+    flags: HashMap<&'static str, String>,
+    file: HashMap<String, String>,
+}
+
+impl Source {
+    /// The flags of this command line, over the environment, over `.env`.
+    pub fn new(matches: &ArgMatches) -> Source {
+        let flag = |setting: &Setting| {
+            let text = matches.try_get_one::<String>(setting.variable).ok().flatten()?;
+            Some((setting.variable, text.clone()))
+        };
+        Source { flags: SETTINGS.iter().filter_map(flag).collect(), file: env_file(Path::new(".env")) }
+    }
+
+    /// The text of a variable that is set and not empty.
+    pub fn text(&self, variable: &str) -> Option<String> {
+        let set = std::env::var(variable).ok().or_else(|| self.file.get(variable).cloned());
+        self.flags.get(variable).cloned().or(set).filter(|text| !text.is_empty())
+    }
+
+    fn resolve(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
+        let given = match self.text(setting.variable) {
+            None if setting.secret => self.from_file(setting)?,
+            given => given,
+        };
+        Ok(given.or_else(|| setting.default.map(str::to_owned)))
+    }
+
+    fn from_file(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
+        let Some(path) = self.text(&format!("{}_FILE", setting.variable)) else { return Ok(None) };
+        let unreadable = |error| Mistake {
+            variable: setting.variable,
+            reason: format!("is in a file that cannot be read: {error}"),
+        };
+        std::fs::read_to_string(path).map(|text| Some(text.trim_end().to_owned())).map_err(unreadable)
+    }
+}
+
+fn env_file(path: &Path) -> HashMap<String, String> {
+    dotenvy::from_path_iter(path).map(|pairs| pairs.filter_map(Result::ok).collect()).unwrap_or_default()
+}
+
+impl Config {
+    /// Reads all settings; every mistake is reported, not only the first.
+    pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
+        let config = Config::read(source)?;
+        let mistakes = config.contradictions();
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// The audience of access tokens: the issuer, unless another one is set.
+    pub fn audience(&self) -> &str {
+        self.audience.as_deref().unwrap_or(self.issuer.as_str())
+    }
+
+    fn contradictions(&self) -> Vec<Mistake> {
+        let rules = [
+            (
+                !self.issuer.is_safe() && !self.insecure_http.0,
+                "LATCHKEY_ISSUER",
+                "must be an https address (TLS ends at the proxy); set LATCHKEY_INSECURE_HTTP=yes to run without TLS all the same",
+            ),
+            (self.access_ttl > Duration::from_secs(3600), "LATCHKEY_ACCESS_TTL", "must be at most 1h"),
+            (self.access_ttl < Duration::from_secs(1), "LATCHKEY_ACCESS_TTL", "must be at least 1s"),
+            (self.refresh_idle_ttl < Duration::from_secs(1), "LATCHKEY_REFRESH_IDLE_TTL", "must be at least 1s"),
+            (
+                self.refresh_idle_ttl > self.session_ttl,
+                "LATCHKEY_REFRESH_IDLE_TTL",
+                "must not be longer than LATCHKEY_SESSION_TTL",
+            ),
+            (self.code_ttl > Duration::from_secs(600), "LATCHKEY_CODE_TTL", "must be at most 10m"),
+            (self.code_ttl < Duration::from_secs(1), "LATCHKEY_CODE_TTL", "must be at least 1s"),
+            (
+                self.password_min < SHORTEST_MINIMUM || self.password_min > 128,
+                "LATCHKEY_PASSWORD_MIN",
+                "must be between 8 and 128",
+            ),
+            (self.hash_threads == 0 || self.hash_threads > 64, "LATCHKEY_HASH_THREADS", "must be between 1 and 64"),
+            (self.database_connections < 2, "LATCHKEY_DATABASE_CONNECTIONS", "must be at least 2"),
+            (self.redis_timeout.is_zero(), "LATCHKEY_REDIS_TIMEOUT", "must be longer than nothing"),
+            (self.database_timeout.is_zero(), "LATCHKEY_DATABASE_TIMEOUT", "must be longer than nothing"),
+        ];
+        let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
+        broken.map(|(_, variable, reason)| Mistake { variable, reason: reason.to_owned() }).collect()
+    }
+}
+
+/// The flags: one for each setting that holds no secret.
+pub fn arguments() -> impl Iterator<Item = Arg> {
+    SETTINGS.iter().filter(|setting| !setting.secret).map(|setting| {
+        let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+        Arg::new(setting.variable)
+            .long(flag(setting))
+            .value_name("VALUE")
+            .help(format!("{} [env: {}]{default}", setting.help, setting.variable))
+            .help_heading("Settings")
+    })
+}
+
+/// The settings without a flag, for the end of `--help`.
+pub fn secrets_help() -> String {
+    let lines = SETTINGS
+        .iter()
+        .filter(|setting| setting.secret)
+        .map(|setting| format!("  {:<18} {}", setting.variable, setting.help));
+    let lines: Vec<_> = lines.collect();
+    format!(
+        "Secrets come from the environment only, because flags show in `ps`; each has a …_FILE form that names a file:\n{}",
+        lines.join("\n")
+    )
+}
+
+/// The effective settings, one `VARIABLE=value` a line, secrets masked.
+pub fn effective(source: &Source) -> String {
+    let line = |setting: &Setting| match source.resolve(setting) {
+        Ok(Some(_)) if setting.secret => format!("{}=(set, not shown)\n", setting.variable),
+        Ok(Some(text)) => format!("{}={text}\n", setting.variable),
+        Ok(None) | Err(_) => format!("# {} is not set\n", setting.variable),
+    };
+    SETTINGS.iter().map(line).collect()
+}
+
+/// The README's table.
+pub fn readme_table() -> String {
+    let row = |setting: &Setting| {
+        let mark = if setting.secret { " ●" } else { "" };
+        let default = setting.default.map_or("none".to_owned(), |default| format!("`{default}`"));
+        format!("| `{}`{mark} | {default} | {} |\n", setting.variable, setting.help)
+    };
+    let rows: String = SETTINGS.iter().map(row).collect();
+    format!("| variable | default | meaning |\n|---|---|---|\n{rows}")
+}
+
+/// `.env.example`: what must be set, and everything else commented out with its default.
+pub fn env_example() -> String {
+    let line = |setting: &Setting| {
+        let mark = if setting.default.is_some() { "# " } else { "" };
+        format!("# {}\n{mark}{}={}\n\n", setting.help, setting.variable, setting.default.unwrap_or_default())
+    };
+    let lines: String = SETTINGS.iter().map(line).collect();
+    format!(
+        "# Settings of Latchkey; copy this file to .env. An empty value counts as not set.\n\n{}\n",
+        lines.trim_end()
+    )
+}
+
+fn flag(setting: &Setting) -> String {
+    setting.variable.trim_start_matches("LATCHKEY_").to_ascii_lowercase().replace('_', "-")
+}
+
+/// Declares [`Config`], [`SETTINGS`] and the reading of them all.
+macro_rules! settings {
+    ($($field:ident: $type:ty, $variable:literal $($secret:ident)? $(= $default:literal)?, $help:literal;)*) => {
+        /// The settings of a running gateway. It has no `Debug`, because some are secrets.
+        pub struct Config { $(#[doc = $help] pub $field: $type,)* }
+
+        /// Every setting, in the order of the README's table.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            variable: $variable,
+            secret: settings!(@secret $($secret)?),
+            default: settings!(@default $($default)?),
+            help: $help,
+        },)*];
+
+        impl Config {
+            fn read(source: &Source) -> Result<Config, Vec<Mistake>> {
+                let mut mistakes = Vec::new();
+                let mut settings = SETTINGS.iter();
+                $(let $field = read::<$type>(source, settings.next().expect("as many as fields"), &mut mistakes);)*
+                match ($($field,)*) {
+                    ($(Some($field),)*) => Ok(Config { $($field),* }),
+                    _ => Err(mistakes),
+                }
+            }
+        }
+    };
+    (@secret secret) => { true };
+    (@secret) => { false };
+    (@default $default:literal) => { Some($default) };
+    (@default) => { None };
+}
+
+fn read<T: Value>(source: &Source, setting: &Setting, mistakes: &mut Vec<Mistake>) -> Option<T> {
+    let read = source.resolve(setting).and_then(|text| {
+        let read = text.map_or_else(T::missing, |text| T::read(text.trim()));
+        read.map_err(|reason| Mistake { variable: setting.variable, reason })
+    });
+    read.map_err(|mistake| mistakes.push(mistake)).ok()
+}
+
+settings! {
+    listen: SocketAddr, "LATCHKEY_LISTEN" = "127.0.0.1:8000", "address and port; port 0 picks a free one and prints it";
+    metrics_listen: SocketAddr, "LATCHKEY_METRICS_LISTEN" = "127.0.0.1:9464", "address and port of `/metrics`, away from the public";
+    database_url: Secret, "DATABASE_URL" secret, "PostgreSQL, such as `postgres://user:password@host/database`; several hosts are allowed";
+    redis_url: Secret, "REDIS_URL" secret, "Redis 7.0 or Valkey 7.2 and later, such as `redis://host` or `rediss://host`";
+    secret: Hidden<MasterSecret>, "LATCHKEY_SECRET" secret, "master secret, at least 32 random bytes in base64 or hexadecimal; the same for all replicas";
+    issuer: Issuer, "LATCHKEY_ISSUER", "public base address: `iss` of tokens and links in mails; the same for all replicas";
+    audience: Option<String>, "LATCHKEY_AUDIENCE", "`aud` of access tokens; the issuer when not set";
+    insecure_http: Switch, "LATCHKEY_INSECURE_HTTP" = "no", "`yes` allows an http issuer on an address that is not loopback";
+    access_ttl: Duration, "LATCHKEY_ACCESS_TTL" = "15m", "lifetime of an access token, at most 1h";
+    refresh_idle_ttl: Duration, "LATCHKEY_REFRESH_IDLE_TTL" = "7d", "a session that is not refreshed for this long ends";
+    session_ttl: Duration, "LATCHKEY_SESSION_TTL" = "30d", "absolute end of a session, whatever happens";
+    clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s", "allowed for `iat` and `nbf`; `exp` has no leeway";
+    code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m", "lifetime of a mailed one-time code, at most 10m";
+    smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret, "`smtp://` or `smtps://` with user and password as needed (`?tls=required` for STARTTLS), or `off`";
+    mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>", "sender of mails";
+    password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8", "minimum length of a password (15 is advised where there is no second factor)";
+    trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none", "networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1/128`";
+    cors_origins: Origins, "LATCHKEY_CORS_ORIGINS" = "none", "exact origins of browser programs elsewhere, such as `https://app.example.com`";
+    redis_prefix: String, "LATCHKEY_REDIS_PREFIX" = "lk", "prefix of keys, so that several gateways can share a Redis";
+    redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms", "for one operation of Redis, connecting included";
+    database_timeout: Duration, "LATCHKEY_DATABASE_TIMEOUT" = "2s", "for one story in PostgreSQL, connecting included";
+    database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica";
+    hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; more than cores are slower";
+    hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
+    body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
+    drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s", "after SIGTERM: not ready, but accepting, so that balancers notice";
+    log: String, "LATCHKEY_LOG" = "info", "what is logged (a `tracing` filter); JSON when stdout is no terminal";
+}
+
+#[cfg(test)]
+mod tests;

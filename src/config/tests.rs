@@ -1,0 +1,103 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::*;
+
+fn source(given: &[(&'static str, &str)]) -> Source {
+    Source {
+        flags: given.iter().map(|(variable, text)| (*variable, (*text).to_owned())).collect(),
+        file: HashMap::new(),
+    }
+}
+
+fn complete() -> Vec<(&'static str, String)> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap();
+    vec![
+        ("DATABASE_URL", "postgres://localhost/latchkey".into()),
+        ("REDIS_URL", "redis://localhost".into()),
+        ("LATCHKEY_SECRET", STANDARD.encode(bytes)),
+        ("LATCHKEY_ISSUER", "https://auth.example.com/".into()),
+        ("LATCHKEY_SMTP_URL", "off".into()),
+    ]
+}
+
+fn load(changes: &[(&'static str, &str)]) -> Result<Config, Vec<Mistake>> {
+    let base = complete();
+    let mut given: HashMap<&'static str, &str> =
+        base.iter().map(|(variable, text)| (*variable, text.as_str())).collect();
+    given.extend(changes.iter().copied());
+    Config::load(&source(&given.into_iter().collect::<Vec<_>>()))
+}
+
+fn mistakes(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
+    load(changes).err().unwrap_or_default().iter().map(|mistake| mistake.variable).collect()
+}
+
+#[test]
+fn the_defaults_of_the_design_hold() {
+    let config = load(&[]).ok().unwrap();
+    assert_eq!(config.access_ttl, Duration::from_secs(900));
+    assert_eq!(config.refresh_idle_ttl, Duration::from_secs(7 * 86_400));
+    assert_eq!(config.issuer.as_str(), "https://auth.example.com");
+    assert_eq!(config.audience(), "https://auth.example.com");
+    assert!(config.trusted_proxies.0.is_empty());
+}
+
+#[test]
+fn all_mistakes_are_reported_together() {
+    let wrong =
+        mistakes(&[("LATCHKEY_LISTEN", "nowhere"), ("LATCHKEY_SECRET", "changeme"), ("LATCHKEY_ACCESS_TTL", "soon")]);
+    assert_eq!(wrong, ["LATCHKEY_LISTEN", "LATCHKEY_SECRET", "LATCHKEY_ACCESS_TTL"]);
+}
+
+#[test]
+fn an_http_issuer_elsewhere_wants_a_permission() {
+    assert_eq!(mistakes(&[("LATCHKEY_ISSUER", "http://auth.example.com")]), ["LATCHKEY_ISSUER"]);
+    assert_eq!(mistakes(&[("LATCHKEY_ISSUER", "http://localhost.example.com")]), ["LATCHKEY_ISSUER"]);
+    for fine in ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000", "https://x.example"] {
+        assert!(mistakes(&[("LATCHKEY_ISSUER", fine)]).is_empty(), "{fine}");
+    }
+    assert!(mistakes(&[("LATCHKEY_ISSUER", "http://a.example"), ("LATCHKEY_INSECURE_HTTP", "yes")]).is_empty());
+}
+
+#[test]
+fn no_lifetime_may_be_unsafe() {
+    assert_eq!(mistakes(&[("LATCHKEY_ACCESS_TTL", "61m")]), ["LATCHKEY_ACCESS_TTL"]);
+    assert_eq!(mistakes(&[("LATCHKEY_CODE_TTL", "11m")]), ["LATCHKEY_CODE_TTL"]);
+    assert_eq!(mistakes(&[("LATCHKEY_REFRESH_IDLE_TTL", "31d")]), ["LATCHKEY_REFRESH_IDLE_TTL"]);
+    assert_eq!(mistakes(&[("LATCHKEY_PASSWORD_MIN", "7")]), ["LATCHKEY_PASSWORD_MIN"]);
+}
+
+#[test]
+fn secrets_have_no_flag_and_are_never_shown() {
+    assert!(arguments().all(|argument| !argument.get_id().as_str().ends_with("SECRET")));
+    let given = complete();
+    let given: Vec<_> = given.iter().map(|(variable, text)| (*variable, text.as_str())).collect();
+    let shown = effective(&source(&given));
+    assert!(!shown.contains(given[2].1));
+    assert!(shown.contains("LATCHKEY_SECRET=(set, not shown)"));
+}
+
+#[test]
+fn mistakes_never_repeat_a_value() {
+    let told = load(&[
+        ("LATCHKEY_SECRET", "hunter2hunter2"),
+        ("LATCHKEY_SMTP_URL", "hunter2"),
+        ("LATCHKEY_LISTEN", "hunter2"),
+    ]);
+    let told: Vec<String> = told.err().unwrap().iter().map(Mistake::to_string).collect();
+    assert_eq!(told.len(), 3);
+    assert!(told.iter().all(|line| !line.contains("hunter2")));
+}
+
+#[test]
+fn durations_read_as_people_write_them() {
+    for (text, milliseconds) in
+        [("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("12h", 43_200_000), ("7d", 604_800_000)]
+    {
+        assert_eq!(Duration::read(text), Ok(Duration::from_millis(milliseconds)));
+    }
+    for wrong in ["", "10", "s", "-1s", "1.5s", "1w", "99999999999999999999d", "9999999d"] {
+        assert!(Duration::read(wrong).is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,232 @@
+//! How the text of a setting becomes its value.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use crate::domain::master_secret::MasterSecret;
+
+/// A value that is read from the text of a setting. Reasons never repeat the text.
+pub trait Value: Sized {
+    /// The value, or words that follow the variable's name.
+    fn read(text: &str) -> Result<Self, String>;
+
+    /// What holds when the setting has neither value nor default.
+    fn missing() -> Result<Self, String> {
+        Err("is not set".into())
+    }
+}
+
+/// A text that must not be shown: it has neither `Debug` nor `Display`.
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A parsed secret.
+pub struct Hidden<T>(T);
+
+impl<T> Deref for Hidden<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// `yes` or `no`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch(pub bool);
+
+/// The public base address, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer(String);
+
+impl Issuer {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it may be used without further permission: https, or this machine.
+    pub fn is_safe(&self) -> bool {
+        self.0.starts_with("https://") || self.is_loopback()
+    }
+
+    fn is_loopback(&self) -> bool {
+        let host = self.0.trim_start_matches("http://").split('/').next().unwrap_or_default();
+        let name = host
+            .strip_prefix('[')
+            .and_then(|v6| v6.split(']').next())
+            .unwrap_or_else(|| host.split(':').next().unwrap_or_default());
+        name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// Networks of trusted proxies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cidrs(pub Vec<IpNet>);
+
+/// Exact origins of browser programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(pub Vec<String>);
+
+/// How mail leaves.
+pub enum MailTransport {
+    /// It does not: codes come from the operator only.
+    Off,
+    /// By SMTP.
+    Smtp(Secret),
+    /// Into a folder that `/dev/mailbox` shows.
+    #[cfg(feature = "dev")]
+    Mailbox(PathBuf),
+}
+
+impl Value for Secret {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Secret(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl Value for Hidden<MasterSecret> {
+    fn read(text: &str) -> Result<Self, String> {
+        MasterSecret::parse(text).map(Hidden).map_err(str::to_owned)
+    }
+
+    fn missing() -> Result<Self, String> {
+        Err("is not set; make one with `openssl rand -base64 32` and give it to every replica".into())
+    }
+}
+
+impl Value for MailTransport {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "off" => Ok(MailTransport::Off),
+            Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
+            #[cfg(feature = "dev")]
+            Some(("mailbox", folder)) => Ok(MailTransport::Mailbox(PathBuf::from(folder))),
+            _other => Err("must start with `smtp://` or `smtps://`, or be `off`".into()),
+        }
+    }
+
+    fn missing() -> Result<Self, String> {
+        Err("is not set; name a mail server, or say `off` (then nobody can recover a password by mail)".into())
+    }
+}
+
+impl Value for Issuer {
+    fn read(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let bare = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>']));
+        let issuer = Issuer(text.trim_end_matches('/').to_owned());
+        if bare { Ok(issuer) } else { Err("must be an address such as `https://auth.example.com`".into()) }
+    }
+
+    fn missing() -> Result<Self, String> {
+        Err("is not set; it is the public address, such as `https://auth.example.com`".into())
+    }
+}
+
+impl Value for Cidrs {
+    fn read(text: &str) -> Result<Self, String> {
+        let parsed = list(text).map(|part| part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from)));
+        parsed
+            .collect::<Result<_, std::net::AddrParseError>>()
+            .map(Cidrs)
+            .map_err(|_| "must be networks such as `10.0.0.0/8`, separated by commas".into())
+    }
+}
+
+impl Value for Origins {
+    fn read(text: &str) -> Result<Self, String> {
+        let origins: Vec<String> = list(text).map(str::to_owned).collect();
+        let exact = |origin: &String| {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+        };
+        if origins.iter().all(exact) {
+            Ok(Origins(origins))
+        } else {
+            Err("must be exact origins such as `https://app.example.com`, separated by commas".into())
+        }
+    }
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    let text = if text == "none" { "" } else { text };
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+impl Value for SocketAddr {
+    fn read(text: &str) -> Result<Self, String> {
+        let any = text.strip_prefix(':').map(|port| format!("127.0.0.1:{port}"));
+        any.as_deref()
+            .unwrap_or(text)
+            .parse()
+            .map_err(|_| "must be an address and a port such as `127.0.0.1:8000`".into())
+    }
+}
+
+impl Value for Switch {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "yes" | "true" | "on" | "1" => Ok(Switch(true)),
+            "no" | "false" | "off" | "0" => Ok(Switch(false)),
+            _other => Err("must be `yes` or `no`".into()),
+        }
+    }
+}
+
+impl Value for Duration {
+    fn read(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let number: Option<u64> = digits.parse().ok();
+        let milliseconds = match &text[digits.len()..] {
+            "ms" => number,
+            "s" => number.and_then(|n| n.checked_mul(1000)),
+            "m" => number.and_then(|n| n.checked_mul(60_000)),
+            "h" => number.and_then(|n| n.checked_mul(3_600_000)),
+            "d" => number.and_then(|n| n.checked_mul(86_400_000)),
+            _other => None,
+        };
+        let bounded = milliseconds.filter(|ms| *ms <= 3650 * 86_400_000);
+        bounded
+            .map(Duration::from_millis)
+            .ok_or_else(|| "must be a duration such as `500ms`, `10s`, `15m`, `12h` or `7d`".into())
+    }
+}
+
+impl Value for usize {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "cores" => Ok(std::thread::available_parallelism().map_or(2, usize::from)),
+            number => number.parse().map_err(|_| "must be a whole number".into()),
+        }
+    }
+}
+
+impl Value for String {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn read(text: &str) -> Result<Self, String> {
+        T::read(text).map(Some)
+    }
+
+    fn missing() -> Result<Self, String> {
+        Ok(None)
+    }
+}

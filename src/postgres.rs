@@ -1,0 +1,211 @@
+//! The record: PostgreSQL holds everything that must not be lost.
+//!
+//! A story takes one [`Connection`], which has a deadline and never comes back to the pool in a doubtful state. Each
+//! statement is a file in `sql/queries/`, each file has one function in a module below.
+
+mod accounts;
+mod items;
+mod migrations;
+mod outbox;
+mod sessions;
+mod signing_keys;
+mod tls;
+
+use std::{
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio::time::timeout_at;
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
+
+pub use accounts::{NewUser, StoredUser};
+pub use items::{ItemChange, StoredItem};
+pub use migrations::MigrationError;
+pub use outbox::{DueMail, Template};
+pub use sessions::{Device, NewSession};
+pub use signing_keys::SealedKey;
+
+use crate::error::Error;
+
+/// Parameters of a statement.
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The pool of connections to the record.
+pub struct Postgres {
+    pool: Pool,
+    timeout: Duration,
+    settings: tokio_postgres::Config,
+    tls: tls::Connector,
+}
+
+impl Postgres {
+    /// Reads the address; nothing is connected yet. Errors say what is wrong with the address, never what it is.
+    pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
+        let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
+            .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
+        settings.connect_timeout(timeout).application_name("latchkey");
+        let tls = tls::connector(&mut settings)?;
+        let pool = pool(&settings, &tls, connections, timeout)?;
+        Ok(Postgres { pool, timeout, settings, tls })
+    }
+
+    /// Connections in use and open, for the metrics.
+    pub fn connections(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size - status.available.min(status.size), status.size)
+    }
+
+    /// Whether the record answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.connection().await?.batch("select 1").await
+    }
+
+    async fn connection(&self) -> Result<Connection, Error> {
+        let deadline = Instant::now() + self.timeout;
+        let object =
+            timeout_at(deadline.into(), self.pool.get()).await.map_err(|_| late())?.map_err(Error::unavailable)?;
+        Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false })
+    }
+
+    /// Runs a story once more when the server had to break a deadlock by failing it (40P01).
+    async fn once_more<T>(&self, story: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+        match story().await {
+            Err(error) if is_deadlock(&error) => story().await,
+            outcome => outcome,
+        }
+    }
+}
+
+fn pool(
+    settings: &tokio_postgres::Config,
+    tls: &tls::Connector,
+    connections: usize,
+    timeout: Duration,
+) -> Result<Pool, String> {
+    let mut settings = settings.clone();
+    // A statement whose caller is gone must not go on for ever on the server.
+    let options =
+        format!("{} -c statement_timeout={}", settings.get_options().unwrap_or_default(), timeout.as_millis());
+    settings.options(options.trim_start());
+    let manager =
+        Manager::from_config(settings, tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    Pool::builder(manager).max_size(connections).build().map_err(|_| "cannot be pooled".to_owned())
+}
+
+/// A connection for one story, with the story's deadline.
+///
+/// When a statement is cut short (deadline, hung-up caller, broken server) nobody knows what the connection will say
+/// next, so it is closed instead of going back to the pool; the server then rolls an open transaction back.
+struct Connection {
+    object: Option<Object>,
+    deadline: Instant,
+    doubtful: bool,
+    in_transaction: bool,
+}
+
+impl Connection {
+    async fn all(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        self.doubtful = true;
+        let object = self.object.as_ref().expect("held until dropped");
+        let query = async { object.query(&object.prepare_cached(sql).await?, params).await };
+        let answer = timeout_at(self.deadline.into(), query).await.map_err(|_| late())?;
+        self.settle(answer).await
+    }
+
+    async fn first(&mut self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, Error> {
+        Ok(self.all(sql, params).await?.into_iter().next())
+    }
+
+    /// The number of rows that a statement changed.
+    async fn change(&mut self, sql: &'static str, params: Params<'_>) -> Result<u64, Error> {
+        self.doubtful = true;
+        let object = self.object.as_ref().expect("held until dropped");
+        let query = async { object.execute(&object.prepare_cached(sql).await?, params).await };
+        let answer = timeout_at(self.deadline.into(), query).await.map_err(|_| late())?;
+        self.settle(answer).await
+    }
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        self.batch("begin").await?;
+        self.in_transaction = true;
+        self.doubtful = true;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        self.batch("commit").await?;
+        self.in_transaction = false;
+        self.doubtful = false;
+        Ok(())
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Error> {
+        self.in_transaction = false;
+        self.batch("rollback").await
+    }
+
+    async fn batch(&mut self, sql: &'static str) -> Result<(), Error> {
+        self.doubtful = true;
+        let object = self.object.as_ref().expect("held until dropped");
+        let answer = timeout_at(self.deadline.into(), object.batch_execute(sql)).await.map_err(|_| late())?;
+        self.doubtful = self.in_transaction || answer.as_ref().is_err_and(is_broken);
+        answer.map_err(Error::from)
+    }
+
+    /// After an answer: a refused statement ends its transaction, a broken server ends the connection.
+    async fn settle<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
+        let broken = answer.as_ref().is_err_and(is_broken);
+        if answer.is_err() && self.in_transaction && !broken {
+            self.roll_back().await?;
+        }
+        self.doubtful = self.in_transaction || broken;
+        answer.map_err(Error::from)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take().filter(|_| self.doubtful) {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Error {
+        let constraint = error.as_db_error().and_then(|answer| answer.constraint());
+        match constraint {
+            Some("users_username_key") => Error::UsernameTaken,
+            Some("users_email_key") => Error::EmailTaken,
+            _other if is_outage(&error) => Error::unavailable(error),
+            _other => Error::internal(error),
+        }
+    }
+}
+
+/// The connection is of no more use, also because it ended up on a server that may not write (after a failover, 25006).
+fn is_broken(error: &tokio_postgres::Error) -> bool {
+    error.is_closed() || error.as_db_error().is_none() || is_outage(error)
+}
+
+/// The server cannot answer now; asking again later may help. Classes 08, 53 and 57 of the SQLSTATE codes, and 25006.
+fn is_outage(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        None => true,
+        Some(code) => {
+            *code == SqlState::READ_ONLY_SQL_TRANSACTION
+                || ["08", "53", "57"].iter().any(|class| code.code().starts_with(class))
+        }
+    }
+}
+
+fn is_deadlock(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+}
+
+fn late() -> Error {
+    Error::unavailable("PostgreSQL did not answer in time")
+}

@@ -1,0 +1,187 @@
+//! Users.
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{NewSession, Postgres, sessions};
+use crate::{
+    domain::account::{Identity, Role},
+    error::Error,
+};
+
+const INSERT: &str = include_str!("../../sql/queries/insert_user.sql");
+const FIND: &str = include_str!("../../sql/queries/find_user.sql");
+const FIND_TO_SIGN_IN: &str = include_str!("../../sql/queries/find_user_to_sign_in.sql");
+const FIND_BY_EMAIL: &str = include_str!("../../sql/queries/find_user_by_email.sql");
+const UPDATE: &str = include_str!("../../sql/queries/update_user.sql");
+const CHANGE_PASSWORD: &str = include_str!("../../sql/queries/change_password.sql");
+const RAISE_HASH: &str = include_str!("../../sql/queries/raise_password_hash.sql");
+const RESET_PASSWORD: &str = include_str!("../../sql/queries/reset_password.sql");
+const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
+const IS_CONSUMED: &str = include_str!("../../sql/queries/is_consumed.sql");
+const VOID_CODES: &str = include_str!("../../sql/queries/void_codes.sql");
+const INSERT_MAIL: &str = include_str!("../../sql/queries/insert_mail.sql");
+const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
+
+/// An account that is about to be.
+pub struct NewUser<'a> {
+    /// Its id, made by the caller.
+    pub id: Uuid,
+    /// The user name, if there is one.
+    pub username: Option<&'a str>,
+    /// The address, if there is one.
+    pub email: Option<&'a str>,
+    /// The hash in PHC form.
+    pub password_hash: &'a str,
+    /// The display name, if there is one.
+    pub name: Option<&'a str>,
+}
+
+/// A row of `users`. It has no `Debug`, because of the hash.
+#[derive(Clone)]
+pub struct StoredUser {
+    /// The id, `sub` in tokens.
+    pub id: Uuid,
+    /// What goes into tokens.
+    pub identity: Identity,
+    /// When the account was made.
+    pub created_at: OffsetDateTime,
+    /// The generation: tokens with a smaller one are refused.
+    pub generation: i64,
+    /// Whether sign-in is refused.
+    pub disabled: bool,
+    /// The hash in PHC form.
+    pub password_hash: String,
+}
+
+impl Postgres {
+    /// A new account and its first session, or neither.
+    pub async fn create_account(&self, user: &NewUser<'_>, session: &NewSession<'_>) -> Result<StoredUser, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let row = db.first(INSERT, &[&user.id, &user.username, &user.email, &user.password_hash, &user.name]).await?;
+        let user = read(&row.ok_or_else(|| Error::internal("an insert returned nothing"))?)?;
+        if !sessions::insert(&mut db, &user, session).await? {
+            return Err(Error::internal("a fresh account could not be signed in"));
+        }
+        db.commit().await?;
+        Ok(user)
+    }
+
+    /// The account with this user name or address.
+    pub async fn find_user_to_sign_in(&self, name: &str) -> Result<Option<StoredUser>, Error> {
+        self.connection().await?.first(FIND_TO_SIGN_IN, &[&name]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The account with this address.
+    pub async fn find_user_by_email(&self, email: &str) -> Result<Option<StoredUser>, Error> {
+        self.connection().await?.first(FIND_BY_EMAIL, &[&email]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The account with this id.
+    pub async fn find_user(&self, id: Uuid) -> Result<Option<StoredUser>, Error> {
+        self.connection().await?.first(FIND, &[&id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// Changes what is given: `None` leaves a member as it is, `Some(None)` clears it.
+    pub async fn update_user(
+        &self,
+        id: Uuid,
+        username: Option<Option<&str>>,
+        name: Option<Option<&str>>,
+    ) -> Result<Option<StoredUser>, Error> {
+        let params: super::Params = &[&id, &username.is_some(), &username.flatten(), &name.is_some(), &name.flatten()];
+        self.connection().await?.first(UPDATE, params).await?.as_ref().map(read).transpose()
+    }
+
+    /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
+    pub async fn raise_password_hash(&self, user: &StoredUser, stronger: &str) -> Result<bool, Error> {
+        let changed = self.connection().await?.change(RAISE_HASH, &[&user.id, &user.password_hash, &stronger]).await?;
+        Ok(changed == 1)
+    }
+
+    /// Changes the password and ends every session but `keep`, whose ids are returned; nothing if the password was
+    /// changed meanwhile. Two statements, users first: a sign-in that began before either waits for the first, and then
+    /// finds another hash, or has committed its session, which the second then sees.
+    pub async fn change_password(
+        &self,
+        user: &StoredUser,
+        new_hash: &str,
+        keep: Uuid,
+        mail: Uuid,
+    ) -> Result<Option<Vec<Uuid>>, Error> {
+        self.once_more(async || {
+            let mut db = self.connection().await?;
+            db.begin().await?;
+            if db.change(CHANGE_PASSWORD, &[&user.id, &user.password_hash, &new_hash]).await? == 0 {
+                db.roll_back().await?;
+                return Ok(None);
+            }
+            let ended = sessions::end_others(&mut db, user.id, keep, "password_change").await?;
+            db.change(INSERT_MAIL, &[&mail, &"password_changed", &user.id]).await?;
+            db.commit().await?;
+            Ok(Some(ended))
+        })
+        .await
+    }
+
+    /// Uses a code to set a new password: raises the generation, ends every session, voids other codes and tells the
+    /// owner, all or nothing. Nothing if the code was used before or the account is gone.
+    pub async fn reset_password(
+        &self,
+        code: Uuid,
+        user: Uuid,
+        new_hash: &str,
+        mail: Uuid,
+    ) -> Result<Option<StoredUser>, Error> {
+        self.once_more(async || {
+            let mut db = self.connection().await?;
+            db.begin().await?;
+            let updated = db.first(RESET_PASSWORD, &[&user, &new_hash]).await?;
+            let consumed = db.first(CONSUME_CODE, &[&code]).await?;
+            let (Some(updated), Some(_)) = (updated, consumed) else {
+                db.roll_back().await?;
+                return Ok(None);
+            };
+            sessions::end_all(&mut db, user, "password_reset").await?;
+            db.change(VOID_CODES, &[&user, &"password_reset"]).await?;
+            db.change(INSERT_MAIL, &[&mail, &"password_changed", &user]).await?;
+            db.commit().await?;
+            read(&updated).map(Some)
+        })
+        .await
+    }
+
+    /// Whether the code of this mail was used.
+    pub async fn is_consumed(&self, code: Uuid) -> Result<bool, Error> {
+        let row = self.connection().await?.first(IS_CONSUMED, &[&code]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
+    }
+
+    /// Deletes the account and all that is its own; returns its last generation.
+    pub async fn delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
+        let row = self.once_more(async || self.connection().await?.first(DELETE, &[&id]).await).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+}
+
+pub(super) fn read(row: &Row) -> Result<StoredUser, Error> {
+    let role: &str = row.try_get("role")?;
+    let identity = Identity {
+        version: row.try_get("identity_version")?,
+        role: Role::from_name(role).ok_or_else(|| Error::internal("an unknown role is stored"))?,
+        username: row.try_get("username")?,
+        email: row.try_get("email")?,
+        email_verified: row.try_get("email_verified")?,
+        name: row.try_get("name")?,
+    };
+    Ok(StoredUser {
+        id: row.try_get("id")?,
+        identity,
+        created_at: row.try_get("created_at")?,
+        generation: row.try_get("gen")?,
+        disabled: row.try_get("disabled")?,
+        password_hash: row.try_get("password_hash")?,
+    })
+}

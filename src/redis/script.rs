@@ -1,0 +1,45 @@
+//! A Lua script: sent by its hash, and in full once a server does not know it.
+
+use deadpool_redis::redis::{self, RedisError, Value, aio::ConnectionLike};
+
+use crate::error::Error;
+
+/// A script with its name for the log.
+pub struct Script {
+    name: &'static str,
+    script: redis::Script,
+}
+
+impl Script {
+    /// A script of its own.
+    pub fn new(name: &'static str, text: &str) -> Script {
+        Script { name, script: redis::Script::new(text) }
+    }
+
+    /// A script that uses the functions of `account.lua`.
+    pub fn of_account(name: &'static str, text: &str) -> Script {
+        Script::new(name, &[include_str!("account.lua"), text].concat())
+    }
+
+    /// Runs it.
+    pub async fn call(
+        &self,
+        connection: &mut impl ConnectionLike,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<Value, RedisError> {
+        let mut call = self.script.prepare_invoke();
+        for key in keys {
+            call.key(key);
+        }
+        for arg in args {
+            call.arg(arg);
+        }
+        call.invoke_async(connection).await
+    }
+
+    /// An answer that this version does not know is an error, never a guess.
+    pub fn unknown_answer(&self) -> Error {
+        Error::internal(format!("the script {} gave an unknown answer", self.name))
+    }
+}
