@@ -68,14 +68,6 @@ impl Postgres {
             timeout_at(deadline.into(), self.pool.get()).await.map_err(|_| late())?.map_err(Error::unavailable)?;
         Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false })
     }
-
-    /// Runs a story once more when the server had to break a deadlock by failing it (40P01).
-    async fn once_more<T>(&self, story: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-        match story().await {
-            Err(error) if is_deadlock(&error) => story().await,
-            outcome => outcome,
-        }
-    }
 }
 
 fn pool(
@@ -179,6 +171,7 @@ impl From<tokio_postgres::Error> for Error {
         match constraint {
             Some("users_username_key") => Error::UsernameTaken,
             Some("users_email_key") => Error::EmailTaken,
+            Some("users_named") => Error::flaw("username", "cannot be cleared where there is no e-mail address"),
             _other if is_outage(&error) => Error::unavailable(error),
             _other => Error::internal(error),
         }
@@ -201,8 +194,10 @@ fn is_outage(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-fn is_deadlock(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+/// Whether the server had to break a deadlock by failing this story (40P01): it is worth a second attempt.
+fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {
+    let source = outcome.as_ref().err().and_then(std::error::Error::source);
+    let cause = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
     cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::T_R_DEADLOCK_DETECTED)
 }
 

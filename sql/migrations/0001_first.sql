@@ -82,7 +82,7 @@ create table outbox (
     constraint outbox_pkey primary key (id)
 );
 
-create index outbox_due on outbox (next_attempt_at) where sent_at is null;
+create index outbox_due on outbox (next_attempt_at) where sent_at is null and consumed_at is null;
 create index outbox_of_user on outbox (user_id) where user_id is not null;
 
 -- One row: what all replicas must agree on.

@@ -6,7 +6,7 @@ set attempts = attempts + 1,
     next_attempt_at = now() + least(interval '1 hour', interval '15 seconds' * power(2, attempts))
 where id = (
     select id from outbox
-    where sent_at is null and next_attempt_at <= now()
+    where sent_at is null and consumed_at is null and next_attempt_at <= now()
     order by next_attempt_at
     limit 1
     for update skip locked

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{NewSession, Postgres, sessions};
+use super::{NewSession, Postgres, met_deadlock, sessions};
 use crate::{
     domain::account::{Identity, Role},
     error::Error,
@@ -111,19 +111,27 @@ impl Postgres {
         keep: Uuid,
         mail: Uuid,
     ) -> Result<Option<Vec<Uuid>>, Error> {
-        self.once_more(async || {
-            let mut db = self.connection().await?;
-            db.begin().await?;
-            if db.change(CHANGE_PASSWORD, &[&user.id, &user.password_hash, &new_hash]).await? == 0 {
-                db.roll_back().await?;
-                return Ok(None);
-            }
-            let ended = sessions::end_others(&mut db, user.id, keep, "password_change").await?;
-            db.change(INSERT_MAIL, &[&mail, &"password_changed", &user.id]).await?;
-            db.commit().await?;
-            Ok(Some(ended))
-        })
-        .await
+        let outcome = self.try_change_password(user, new_hash, keep, mail).await;
+        if met_deadlock(&outcome) { self.try_change_password(user, new_hash, keep, mail).await } else { outcome }
+    }
+
+    async fn try_change_password(
+        &self,
+        user: &StoredUser,
+        new_hash: &str,
+        keep: Uuid,
+        mail: Uuid,
+    ) -> Result<Option<Vec<Uuid>>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        if db.change(CHANGE_PASSWORD, &[&user.id, &user.password_hash, &new_hash]).await? == 0 {
+            db.roll_back().await?;
+            return Ok(None);
+        }
+        let ended = sessions::end_others(&mut db, user.id, keep, "password_change").await?;
+        db.change(INSERT_MAIL, &[&mail, &"password_changed", &user.id]).await?;
+        db.commit().await?;
+        Ok(Some(ended))
     }
 
     /// Uses a code to set a new password: raises the generation, ends every session, voids other codes and tells the
@@ -135,22 +143,30 @@ impl Postgres {
         new_hash: &str,
         mail: Uuid,
     ) -> Result<Option<StoredUser>, Error> {
-        self.once_more(async || {
-            let mut db = self.connection().await?;
-            db.begin().await?;
-            let updated = db.first(RESET_PASSWORD, &[&user, &new_hash]).await?;
-            let consumed = db.first(CONSUME_CODE, &[&code]).await?;
-            let (Some(updated), Some(_)) = (updated, consumed) else {
-                db.roll_back().await?;
-                return Ok(None);
-            };
-            sessions::end_all(&mut db, user, "password_reset").await?;
-            db.change(VOID_CODES, &[&user, &"password_reset"]).await?;
-            db.change(INSERT_MAIL, &[&mail, &"password_changed", &user]).await?;
-            db.commit().await?;
-            read(&updated).map(Some)
-        })
-        .await
+        let outcome = self.try_reset_password(code, user, new_hash, mail).await;
+        if met_deadlock(&outcome) { self.try_reset_password(code, user, new_hash, mail).await } else { outcome }
+    }
+
+    async fn try_reset_password(
+        &self,
+        code: Uuid,
+        user: Uuid,
+        new_hash: &str,
+        mail: Uuid,
+    ) -> Result<Option<StoredUser>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let updated = db.first(RESET_PASSWORD, &[&user, &new_hash]).await?;
+        let consumed = db.first(CONSUME_CODE, &[&code]).await?;
+        let (Some(updated), Some(_)) = (updated, consumed) else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        sessions::end_all(&mut db, user, "password_reset").await?;
+        db.change(VOID_CODES, &[&user, &"password_reset"]).await?;
+        db.change(INSERT_MAIL, &[&mail, &"password_changed", &user]).await?;
+        db.commit().await?;
+        read(&updated).map(Some)
     }
 
     /// Whether the code of this mail was used.
@@ -161,7 +177,12 @@ impl Postgres {
 
     /// Deletes the account and all that is its own; returns its last generation.
     pub async fn delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
-        let row = self.once_more(async || self.connection().await?.first(DELETE, &[&id]).await).await?;
+        let outcome = self.try_delete_user(id).await;
+        if met_deadlock(&outcome) { self.try_delete_user(id).await } else { outcome }
+    }
+
+    async fn try_delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
+        let row = self.connection().await?.first(DELETE, &[&id]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 }

@@ -14,7 +14,7 @@ local left = (tonumber(session[4] or '0') - tonumber(redis.call('TIME')[1])) * 1
 if session[5] then
   return { 'ended', false, false, false }
 end
-if not session[1] or not account[2] then
+if not session[1] or not account[1] or not account[2] then
   return { 'unknown', false, false, false }
 end
 if left <= 0 or tonumber(session[2]) < tonumber(account[1]) then

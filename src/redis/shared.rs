@@ -29,17 +29,17 @@ impl Shared {
 
     /// One command.
     pub async fn ask(&self, command: &Cmd) -> Result<Value, Error> {
-        self.with(async |mut connection: MultiplexedConnection| command.query_async(&mut connection).await).await
+        self.with(|mut connection| async move { command.query_async(&mut connection).await }).await
     }
 
     /// One script.
     pub async fn run(&self, script: &Script, keys: &[String], args: &[&[u8]]) -> Result<Value, Error> {
-        self.with(async |mut connection: MultiplexedConnection| script.call(&mut connection, keys, args).await).await
+        self.with(|mut connection| async move { script.call(&mut connection, keys, args).await }).await
     }
 
-    async fn with(
+    async fn with<S: Future<Output = Result<Value, RedisError>>>(
         &self,
-        story: impl AsyncFnOnce(MultiplexedConnection) -> Result<Value, RedisError>,
+        story: impl FnOnce(MultiplexedConnection) -> S,
     ) -> Result<Value, Error> {
         let mut number = None;
         let attempt = async {

@@ -1,0 +1,194 @@
+//! The use cases: one story per file, told in terms of the rules, the record, the speed and the mail.
+//!
+//! Three faces (REST, and later OAuth and the browser) share them. A story that ends something runs to its end even if
+//! its caller hangs up ([`uncancelled`]): between the commit and its publication nobody may stop it.
+
+mod account;
+mod change_password;
+mod clock;
+mod dashboard;
+mod deliver_mail;
+mod hashing;
+mod issue_tokens;
+mod items;
+mod log_in;
+mod log_out;
+mod readiness;
+mod refresh;
+mod reset_password;
+mod revoke;
+mod sign_up;
+mod start;
+mod verify;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use tokio::sync::Notify;
+
+pub use account::Rename;
+pub use dashboard::Dashboard;
+pub use issue_tokens::Pair;
+pub use items::{ItemPage, ItemPatch};
+pub use log_out::Credential;
+pub use readiness::{Readiness, StoreState};
+pub use reset_password::PasswordReset;
+pub use sign_up::SignUp;
+pub use start::StartError;
+
+use crate::{
+    config::{Config, Mistake},
+    domain::{
+        access_token::{Realm, SigningKey, VerifyingKeys},
+        one_time_code::CodeKeys,
+        refresh_token::RefreshKey,
+    },
+    error::Error,
+    mail::{MailSettingError, Mailer},
+    postgres::Postgres,
+    redis::Redis,
+};
+use clock::Clock;
+use hashing::Hasher;
+use readiness::Phase;
+
+/// Everything that a use case needs. One per process; shared by all requests.
+pub struct Gateway {
+    config: Config,
+    realm: Realm,
+    record: Postgres,
+    speed: Redis,
+    mailer: Mailer,
+    hasher: Hasher,
+    clock: Clock,
+    refresh_key: RefreshKey,
+    code_keys: CodeKeys,
+    keys: OnceLock<Keys>,
+    phase: Phase,
+    /// Rung when a mail was promised, so that the worker need not wait for its next look.
+    mail_bell: Notify,
+}
+
+/// The signing keys, once they are read from the record.
+struct Keys {
+    signing: SigningKey,
+    verifying: VerifyingKeys,
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The client's address; behind a trusted proxy, the one that the proxy names.
+    pub address: IpAddr,
+    /// The client's `User-Agent`, shortened and printable.
+    pub agent: Option<String>,
+}
+
+impl Origin {
+    /// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address, because that is what one
+    /// subscriber gets.
+    pub fn network(&self) -> String {
+        match self.address.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        }
+    }
+}
+
+impl Gateway {
+    /// Builds a gateway; nothing is connected yet. Every wrong setting is reported.
+    pub fn new(config: Config) -> Result<Arc<Gateway>, Vec<Mistake>> {
+        let record = Postgres::new(config.database_url.expose(), config.database_connections, config.database_timeout)
+            .map_err(|reason| Mistake { variable: "DATABASE_URL", reason });
+        let speed = Redis::new(config.redis_url.expose(), &config.redis_prefix, config.redis_timeout)
+            .map_err(|reason| Mistake { variable: "REDIS_URL", reason });
+        let mailer = Mailer::new(&config.smtp_url, &config.mail_from).map_err(mail_mistake);
+        match (record, speed, mailer) {
+            (Ok(record), Ok(speed), Ok(mailer)) => Ok(Arc::new(Gateway::assemble(config, record, speed, mailer))),
+            (record, speed, mailer) => Err([record.err(), speed.err(), mailer.err()].into_iter().flatten().collect()),
+        }
+    }
+
+    fn assemble(config: Config, record: Postgres, speed: Redis, mailer: Mailer) -> Gateway {
+        Gateway {
+            realm: Realm {
+                issuer: config.issuer.as_str().to_owned(),
+                audience: config.audience().to_owned(),
+                clock_skew: config.clock_skew.as_secs(),
+            },
+            hasher: Hasher::start(config.hash_threads, config.hash_wait),
+            clock: Clock::default(),
+            refresh_key: RefreshKey::new(&config.secret),
+            code_keys: CodeKeys::new(&config.secret),
+            keys: OnceLock::new(),
+            phase: Phase::default(),
+            mail_bell: Notify::new(),
+            config,
+            record,
+            speed,
+            mailer,
+        }
+    }
+
+    /// The settings, for the faces.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The built-in mailbox, if that is where mails go.
+    #[cfg(feature = "dev")]
+    pub fn mailbox(&self) -> Option<&crate::mail::MailFolder> {
+        self.mailer.folder()
+    }
+
+    fn keys(&self) -> Result<&Keys, Error> {
+        self.keys.get().ok_or_else(|| Error::unavailable("the signing keys are not loaded yet"))
+    }
+
+    /// How long a session lives in Redis without a refresh, in seconds.
+    fn idle_seconds(&self) -> u64 {
+        self.config.refresh_idle_ttl.as_secs()
+    }
+}
+
+fn mail_mistake(error: MailSettingError) -> Mistake {
+    match error {
+        MailSettingError::From => Mistake {
+            variable: "LATCHKEY_MAIL_FROM",
+            reason: "must be a sender such as `Latchkey <no-reply@example.com>`".into(),
+        },
+        MailSettingError::Server => Mistake {
+            variable: "LATCHKEY_SMTP_URL",
+            reason: "is no address such as `smtps://user:password@host`".into(),
+        },
+    }
+}
+
+/// Runs a story to its end, whether or not its caller still waits for it.
+async fn uncancelled<T: Send + 'static>(
+    story: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(story).await.unwrap_or_else(|panic| Err(Error::internal(panic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> String {
+        Origin { address: address.parse().unwrap(), agent: None }.network()
+    }
+
+    #[test]
+    fn a_subscriber_is_one_network() {
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::"));
+    }
+}

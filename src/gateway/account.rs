@@ -1,0 +1,71 @@
+//! One's own account.
+
+use std::sync::Arc;
+
+use super::{Gateway, uncancelled};
+use crate::{
+    domain::{
+        access_token::Claims,
+        account::{DisplayName, Username},
+    },
+    error::Error,
+    postgres::StoredUser,
+};
+
+/// How long a sign-in is fresh enough for what cannot be undone, in seconds.
+const FRESH_SECONDS: u64 = 300;
+
+/// A change of names: `None` leaves one as it is, `Some(None)` clears it.
+pub struct Rename {
+    /// The user name.
+    pub username: Option<Option<Username>>,
+    /// The display name.
+    pub name: Option<Option<DisplayName>>,
+}
+
+impl Gateway {
+    /// The caller's account as the record has it. An account that is gone has taken its tokens along.
+    ///
+    /// # Errors
+    /// `token_revoked`, `unavailable`.
+    pub async fn show_account(&self, caller: &Claims) -> Result<StoredUser, Error> {
+        self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)
+    }
+
+    /// Changes names. The caller's next tokens say the new ones.
+    ///
+    /// # Errors
+    /// `username_taken`, `invalid_request`, `token_revoked`, `unavailable`.
+    pub async fn rename_account(self: &Arc<Self>, caller: &Claims, change: Rename) -> Result<StoredUser, Error> {
+        let (gateway, sub) = (self.clone(), caller.sub);
+        uncancelled(async move {
+            let username = change.username.as_ref().map(|username| username.as_ref().map(Username::as_str));
+            let name = change.name.as_ref().map(|name| name.as_ref().map(DisplayName::as_str));
+            let user = gateway.record.update_user(sub, username, name).await?.ok_or(Error::TokenRevoked)?;
+            let stored = gateway.speed.store_identity(sub, &user.identity, gateway.idle_seconds()).await;
+            stored.map_err(Error::after_commit)?;
+            Ok(user)
+        })
+        .await
+    }
+
+    /// Deletes the caller's account with everything in it; every token of it is refused from now on. Repeating it is
+    /// fine, and finishes what could not be published.
+    ///
+    /// # Errors
+    /// `reauthentication_required`, `unavailable`.
+    pub async fn delete_account(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
+        if self.clock.now() > caller.auth_time + FRESH_SECONDS {
+            return Err(Error::ReauthenticationRequired);
+        }
+        let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
+        uncancelled(async move {
+            // A live token has the user's generation; where the row is gone already, only the entry was missing.
+            let last = gateway.record.delete_user(sub).await?.unwrap_or(generation);
+            gateway.publish_generation(sub, last + 1).await.map_err(Error::after_commit)?;
+            tracing::info!(event = "account_deleted", %sub, "account deleted");
+            Ok(())
+        })
+        .await
+    }
+}

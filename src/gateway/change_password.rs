@@ -1,0 +1,48 @@
+//! Changing one's password, with the current one.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Gateway, uncancelled};
+use crate::{
+    domain::{
+        access_token::Claims,
+        password::{Password, Verdict},
+    },
+    error::Error,
+    postgres::StoredUser,
+};
+
+impl Gateway {
+    /// Changes the password. Every other session ends; the caller's tokens stay good.
+    ///
+    /// # Errors
+    /// `invalid_credentials`, `weak_password`, `token_revoked`, `busy`, `unavailable`.
+    pub async fn change_password(
+        self: &Arc<Self>,
+        caller: &Claims,
+        current: Password,
+        new: Password,
+    ) -> Result<(), Error> {
+        new.check(self.config.password_min).map_err(Error::WeakPassword)?;
+        let user = self.show_account(caller).await?;
+        if self.hasher.verify(&Arc::new(current), Some(&user.password_hash)).await? == Verdict::Wrong {
+            return Err(Error::InvalidCredentials);
+        }
+        let hash = self.hasher.hash(new.into()).await?;
+        let (gateway, sid) = (self.clone(), caller.sid);
+        uncancelled(async move { gateway.store_password(&user, &hash, sid).await }).await
+    }
+
+    async fn store_password(&self, user: &StoredUser, hash: &str, keep: Uuid) -> Result<(), Error> {
+        let changed = self.record.change_password(user, hash, keep, Uuid::now_v7()).await?;
+        let ended = changed.ok_or(Error::InvalidCredentials)?;
+        self.mail_bell.notify_one();
+        tracing::info!(event = "password_changed", sub = %user.id, ended = ended.len(), "password changed");
+        for sid in ended {
+            self.publish_end(user.id, sid, None, "password_change").await.map_err(Error::after_commit)?;
+        }
+        Ok(())
+    }
+}

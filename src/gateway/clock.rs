@@ -1,0 +1,44 @@
+//! The wall clock, which never runs backwards here: a token that has expired once does not live again because somebody
+//! set the clock.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use time::OffsetDateTime;
+
+/// Milliseconds since the epoch, the latest that was seen.
+#[derive(Default)]
+pub struct Clock(AtomicU64);
+
+impl Clock {
+    /// Milliseconds since the epoch.
+    pub fn now_ms(&self) -> u64 {
+        let read = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let read = u64::try_from(read).unwrap_or(u64::MAX);
+        self.0.fetch_max(read, Ordering::Relaxed).max(read)
+    }
+
+    /// Seconds since the epoch, as tokens count them.
+    pub fn now(&self) -> u64 {
+        self.now_ms() / 1000
+    }
+}
+
+/// A moment as the record stores it.
+pub fn timestamp(seconds: u64) -> OffsetDateTime {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).expect("settings keep moments within 10 years of now")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_never_runs_backwards() {
+        let clock = Clock(AtomicU64::new(u64::MAX - 1));
+        assert_eq!(clock.now_ms(), u64::MAX - 1);
+    }
+}

@@ -1,0 +1,33 @@
+//! What somebody wants to see after signing in, in one answer.
+
+use super::Gateway;
+use crate::{
+    domain::access_token::Claims,
+    error::Error,
+    postgres::{Device, StoredUser},
+};
+
+/// The account, its sessions and how much is in it.
+pub struct Dashboard {
+    /// The account.
+    pub user: StoredUser,
+    /// Its live sessions.
+    pub sessions: Vec<Device>,
+    /// How many items it has.
+    pub items: i64,
+}
+
+impl Gateway {
+    /// The caller's dashboard.
+    ///
+    /// # Errors
+    /// `token_revoked`, `unavailable`.
+    pub async fn dashboard(&self, caller: &Claims) -> Result<Dashboard, Error> {
+        let (user, sessions, items) = tokio::try_join!(
+            self.show_account(caller),
+            self.record.list_sessions(caller.sub),
+            self.record.count_items(caller.sub)
+        )?;
+        Ok(Dashboard { user, sessions, items })
+    }
+}

@@ -1,0 +1,102 @@
+//! The worker that sends what the outbox promises: at least once, never lost by a crash.
+
+use std::{sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Gateway;
+use crate::{
+    domain::one_time_code::Purpose,
+    error::Error,
+    mail::{Letter, MailError},
+    postgres::{DueMail, Template},
+};
+
+/// How often the worker looks when nobody rings: another replica's promise, or a retry, may be due.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After so long without a way to send it, a mail is of no use to anybody.
+const GIVE_UP: time::Duration = time::Duration::hours(24);
+
+/// What became of one mail.
+enum Delivery {
+    Sent,
+    /// Its code died before it could be sent; a fresh one takes its place.
+    Replaced,
+    GivenUp,
+}
+
+impl Gateway {
+    /// Sends mails until the process ends.
+    pub async fn deliver_mails(self: Arc<Self>) {
+        loop {
+            match self.deliver_next().await {
+                Ok(true) => {}
+                Ok(false) => drop(tokio::time::timeout(LOOK, self.mail_bell.notified()).await),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the outbox cannot be read");
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    }
+
+    /// Sends the next mail that is due; whether there was one.
+    async fn deliver_next(&self) -> Result<bool, Error> {
+        if !self.mailer.is_on() {
+            return Ok(false);
+        }
+        let Some(mail) = self.record.claim_mail().await? else { return Ok(false) };
+        let outcome = self.deliver(&mail).await;
+        let label = match &outcome {
+            Ok(Delivery::Sent) => "sent",
+            Ok(Delivery::Replaced) => "replaced",
+            Ok(Delivery::GivenUp) => "given_up",
+            Err(_) => "failed",
+        };
+        metrics::counter!("latchkey_mails_total", "outcome" => label).increment(1);
+        if let Err(error) = outcome {
+            tracing::warn!(error = error.as_ref() as &dyn std::error::Error, mail = %mail.id, attempts = mail.attempts, "a mail could not be sent");
+            self.record.retry_mail_soon(mail.id).await?;
+        }
+        Ok(true)
+    }
+
+    async fn deliver(&self, mail: &DueMail) -> Result<Delivery, MailError> {
+        let now = OffsetDateTime::now_utc();
+        if now - mail.created_at > GIVE_UP {
+            self.record.finish_mail(mail.id).await?;
+            return Ok(Delivery::GivenUp);
+        }
+        let letter = match mail.template {
+            Template::PasswordChanged => Letter::password_changed(&self.realm.issuer)?,
+            Template::PasswordReset => {
+                let Some(life) = self.rest_of_life(mail, now) else {
+                    self.record.replace_mail(mail.id, Uuid::now_v7()).await?;
+                    return Ok(Delivery::Replaced);
+                };
+                self.letter_with_code(mail, life).await?
+            }
+        };
+        self.mailer.send(mail.id, &mail.recipient, &letter).await?;
+        self.record.finish_mail(mail.id).await?;
+        Ok(Delivery::Sent)
+    }
+
+    /// What is left of the code's life, if it is worth a mail: at least half of it.
+    fn rest_of_life(&self, mail: &DueMail, now: OffsetDateTime) -> Option<Duration> {
+        let age = Duration::try_from(now - mail.first_sent_at).unwrap_or_default();
+        self.config.code_ttl.checked_sub(age).filter(|left| *left * 2 >= self.config.code_ttl)
+    }
+
+    /// Makes the code of this mail the current one, then writes the letter: a code must work when it is read.
+    async fn letter_with_code(&self, mail: &DueMail, life: Duration) -> Result<Letter, MailError> {
+        let purpose = Purpose::PasswordReset;
+        let code = self.code_keys.derive(purpose, mail.id);
+        let hash = self.code_keys.hash(purpose, mail.user, &code);
+        let milliseconds = u64::try_from(life.as_millis())?;
+        self.speed.register_code(purpose, mail.user, mail.id, &hash, milliseconds).await?;
+        Letter::password_reset(&self.realm.issuer, &code, life)
+    }
+}

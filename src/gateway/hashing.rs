@@ -1,0 +1,140 @@
+//! The pool of hashing threads.
+//!
+//! A hash takes 19 MiB and some milliseconds of one core. It has threads of its own, as many as cores (more are slower),
+//! at lower priority, so that a storm of sign-ins slows nothing but sign-ins. The queue is bounded by waiting time:
+//! whoever would wait longer than the setting says is told at once, and nobody is hashed for who has hung up.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    domain::password::{self, Memory, Password, SALT_BYTES, Verdict},
+    error::Error,
+};
+
+/// Runs hashes.
+pub struct Hasher {
+    queue: Arc<Queue>,
+    threads: usize,
+    longest_wait: Duration,
+    /// What unknown users are compared with.
+    nobody: Arc<str>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<VecDeque<Job>>,
+    filled: Condvar,
+    /// Moving average of the time of one hash, in microseconds.
+    typical: AtomicU64,
+}
+
+struct Job {
+    /// Hashes for the caller, unless there is nobody left to hash for; whether it did.
+    work: Box<dyn FnOnce(&mut Memory) -> bool + Send>,
+    queued: Instant,
+}
+
+impl Hasher {
+    /// Starts the threads, and measures one hash, with which unknown users will be compared.
+    pub fn start(threads: usize, longest_wait: Duration) -> Hasher {
+        let queue = Arc::new(Queue::default());
+        let began = Instant::now();
+        let nobody = password::nobody().into();
+        queue.typical.store(micros(began.elapsed()), Ordering::Relaxed);
+        for number in 0..threads {
+            let queue = queue.clone();
+            let thread = std::thread::Builder::new().name(format!("hash-{number}"));
+            thread.spawn(move || serve(&queue)).expect("the system can start a thread");
+        }
+        Hasher { queue, threads, longest_wait, nobody }
+    }
+
+    /// Hashes a new password under a random salt.
+    pub async fn hash(&self, password: Arc<Password>) -> Result<String, Error> {
+        let mut salt = [0; SALT_BYTES];
+        aws_lc_rs::rand::fill(&mut salt).map_err(Error::internal)?;
+        self.run(move |memory| password::hash(&password, &salt, memory)).await
+    }
+
+    /// Compares a password with a stored hash; without one, with a hash that no password has, which takes as long.
+    pub async fn verify(&self, password: &Arc<Password>, stored: Option<&str>) -> Result<Verdict, Error> {
+        let hash: Arc<str> = stored.map_or_else(|| self.nobody.clone(), Arc::from);
+        let (password, known) = (password.clone(), stored.is_some());
+        let verdict = self.run(move |memory| password::verify(&password, &hash, memory)).await?;
+        Ok(if known { verdict } else { Verdict::Wrong })
+    }
+
+    /// How many wait, for the metrics.
+    pub fn waiting(&self) -> usize {
+        self.queue.jobs.lock().expect("nothing panics while it is held").len()
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let (queued, longest_wait) = (Instant::now(), self.longest_wait);
+        let work = move |memory: &mut Memory| {
+            let wanted = !answer.is_closed() && queued.elapsed() <= longest_wait;
+            wanted && answer.send(work(memory)).is_ok()
+        };
+        self.queue(Job { work: Box::new(work), queued })?;
+        // Without an answer the sender was dropped: the estimate was wrong, and the job waited too long after all.
+        answered.await.map_err(|_| Error::Busy)
+    }
+
+    fn queue(&self, job: Job) -> Result<(), Error> {
+        let mut jobs = self.queue.jobs.lock().expect("nothing panics while it is held");
+        let typical = Duration::from_micros(self.queue.typical.load(Ordering::Relaxed));
+        let expected = typical * u32::try_from(jobs.len() / self.threads).unwrap_or(u32::MAX);
+        if expected > self.longest_wait {
+            return Err(Error::Busy);
+        }
+        jobs.push_back(job);
+        self.queue.filled.notify_one();
+        Ok(())
+    }
+}
+
+fn serve(queue: &Queue) {
+    yield_to_requests();
+    let mut memory = Memory::default();
+    loop {
+        let job = next(queue);
+        metrics::histogram!("latchkey_hash_wait_seconds").record(job.queued.elapsed().as_secs_f64());
+        let began = Instant::now();
+        if (job.work)(&mut memory) {
+            let (known, taken) = (queue.typical.load(Ordering::Relaxed), micros(began.elapsed()));
+            queue.typical.store((known * 7 + taken) / 8, Ordering::Relaxed);
+        }
+    }
+}
+
+fn next(queue: &Queue) -> Job {
+    let mut jobs = queue.jobs.lock().expect("nothing panics while it is held");
+    loop {
+        match jobs.pop_front() {
+            Some(job) => return job,
+            None => jobs = queue.filled.wait(jobs).expect("nothing panics while it is held"),
+        }
+    }
+}
+
+/// Lowers the priority of this thread. On Linux niceness belongs to threads; elsewhere it belongs to the whole process,
+/// and so it stays.
+fn yield_to_requests() {
+    #[cfg(target_os = "linux")]
+    // A refusal changes nothing but the speed of others.
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

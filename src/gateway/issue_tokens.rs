@@ -1,0 +1,75 @@
+//! Signing in leads to a pair of tokens, whichever way it was done.
+
+use uuid::Uuid;
+
+use super::{Gateway, Origin, clock::timestamp};
+use crate::{
+    domain::{
+        access_token,
+        account::Identity,
+        refresh_token::RefreshToken,
+        session::{FIRST_PARTY_CLIENT, Session},
+    },
+    error::Error,
+    postgres::{NewSession, StoredUser},
+};
+
+/// An access token and the refresh token that renews it. It has no `Debug`, because both are credentials.
+pub struct Pair {
+    /// The access token.
+    pub access_token: String,
+    /// Its lifetime in seconds.
+    pub expires_in: u64,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// How long it may lie unused, in seconds.
+    pub refresh_expires_in: u64,
+}
+
+impl Gateway {
+    /// A session that begins now, for a user of this generation.
+    pub(super) fn new_session(&self, user: Uuid, generation: i64, scope: &str) -> Session {
+        let now = self.clock.now();
+        Session {
+            sid: Uuid::now_v7(),
+            sub: user,
+            generation,
+            client_id: FIRST_PARTY_CLIENT.to_owned(),
+            scope: scope.to_owned(),
+            auth_time: now,
+            ends_at: now + self.config.session_ttl.as_secs(),
+        }
+    }
+
+    /// The session's row. Whoever permits the session inserts it before anything is issued.
+    pub(super) fn row<'a>(&self, session: &'a Session, address: &'a str, origin: &'a Origin) -> NewSession<'a> {
+        NewSession {
+            sid: session.sid,
+            client_id: &session.client_id,
+            scope: &session.scope,
+            created_at: timestamp(session.auth_time),
+            ends_at: timestamp(session.ends_at),
+            address,
+            agent: origin.agent.as_deref(),
+        }
+    }
+
+    /// Tells Redis of a session that the record holds, and issues its first tokens.
+    pub(super) async fn first_pair(&self, session: &Session, user: &StoredUser) -> Result<Pair, Error> {
+        self.speed.open_session(session, &user.identity, self.idle_seconds()).await?;
+        self.pair(session, &user.identity, 0, session.auth_time)
+    }
+
+    /// A pair as of `now`, which was read before the statement or script that permits it was sent.
+    pub(super) fn pair(&self, session: &Session, identity: &Identity, counter: u64, now: u64) -> Result<Pair, Error> {
+        let lifetime = self.config.access_ttl.as_secs();
+        let claims = access_token::claims(&self.realm, session, identity, Uuid::new_v4(), now, lifetime);
+        let refresh_token = RefreshToken { sub: session.sub, sid: session.sid, counter };
+        Ok(Pair {
+            access_token: self.keys()?.signing.sign(&claims).map_err(Error::internal)?,
+            expires_in: claims.exp.saturating_sub(now),
+            refresh_token: self.refresh_key.seal(&refresh_token),
+            refresh_expires_in: self.idle_seconds().min(session.ends_at.saturating_sub(now)),
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! Signing in with a password.
+
+use std::sync::Arc;
+
+use super::{Gateway, Origin, Pair};
+use crate::{
+    domain::{
+        account::SignInName,
+        password::{Password, Verdict},
+    },
+    error::Error,
+    postgres::StoredUser,
+};
+
+impl Gateway {
+    /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same hash.
+    ///
+    /// # Errors
+    /// `invalid_credentials`, `busy`, `unavailable`.
+    pub async fn log_in(&self, name: &SignInName, password: Password, origin: &Origin) -> Result<Pair, Error> {
+        let outcome = self.try_log_in(name, password, origin).await;
+        let label = match &outcome {
+            Ok(_) => "success",
+            Err(Error::InvalidCredentials) => "failure",
+            Err(_) => "error",
+        };
+        metrics::counter!("latchkey_logins_total", "outcome" => label).increment(1);
+        outcome
+    }
+
+    async fn try_log_in(&self, name: &SignInName, password: Password, origin: &Origin) -> Result<Pair, Error> {
+        self.keys()?;
+        let password = Arc::new(password);
+        let user = self.record.find_user_to_sign_in(name.as_str()).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        let verdict = self.hasher.verify(&password, stored).await?;
+        let user = match (verdict, user) {
+            (Verdict::Right, Some(user)) if !user.disabled => user,
+            (Verdict::RightButWeaklyHashed, Some(user)) if !user.disabled => self.raise_hash(user, password).await?,
+            (_, user) => return Err(refused(user.as_ref(), origin)),
+        };
+        let session = self.new_session(user.id, user.generation, user.identity.role.scope());
+        let address = origin.address.to_string();
+        // Between the look at the row and now the password may have been changed; the statement decides.
+        if !self.record.open_session(&user, &self.row(&session, &address, origin)).await? {
+            return Err(refused(Some(&user), origin));
+        }
+        tracing::info!(event = "sign_in", sub = %user.id, sid = %session.sid, address, "signed in");
+        self.first_pair(&session, &user).await
+    }
+
+    /// Stores the password under today's parameters.
+    async fn raise_hash(&self, user: StoredUser, password: Arc<Password>) -> Result<StoredUser, Error> {
+        let stronger = self.hasher.hash(password).await?;
+        let raised = self.record.raise_password_hash(&user, &stronger).await?;
+        Ok(if raised { StoredUser { password_hash: stronger, ..user } } else { user })
+    }
+}
+
+fn refused(user: Option<&StoredUser>, origin: &Origin) -> Error {
+    let sub = user.map(|user| user.id.to_string());
+    tracing::info!(event = "sign_in_refused", sub, address = %origin.address, "sign-in refused");
+    Error::InvalidCredentials
+}

@@ -1,0 +1,117 @@
+//! Recovering an account by mail: asking for a code, and using it.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Gateway, Origin, uncancelled};
+use crate::{
+    domain::{
+        account::Email,
+        one_time_code::{OneTimeCode, Purpose},
+        password::{Password, Verdict},
+    },
+    error::Error,
+    postgres::{StoredUser, Template},
+    redis::{Reservation, Tries},
+};
+
+/// Wrong codes that are looked at: five an hour for an account from one network; a thousand from everywhere, which leaves
+/// a guesser a chance of one in a million million each hour. Neither voids the code, so that no stranger can stop a
+/// recovery.
+const TRIES: Tries = Tries { per_address: 5, per_account: 1_000, window: 3_600 };
+
+/// What it takes to set a new password.
+pub struct PasswordReset {
+    /// The account's address.
+    pub email: Email,
+    /// The code of the mail.
+    pub code: OneTimeCode,
+    /// The password to be.
+    pub new_password: Password,
+}
+
+impl Gateway {
+    /// Promises a mail with a code, if there is an account with this address. The same is done, and answered, if not.
+    ///
+    /// # Errors
+    /// `mail_off`, `unavailable`.
+    pub async fn forgot_password(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
+        if !self.mailer.is_on() {
+            return Err(Error::MailOff);
+        }
+        self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str()).await?;
+        self.mail_bell.notify_one();
+        tracing::info!(event = "password_reset_requested", address = %origin.address, "code requested");
+        Ok(())
+    }
+
+    /// Sets a new password with a code. Every session of the account ends, and the address counts as verified.
+    ///
+    /// # Errors
+    /// `weak_password`, `invalid_code`, `too_many_requests`, `busy`, `unavailable`.
+    pub async fn reset_password(self: &Arc<Self>, request: PasswordReset, origin: &Origin) -> Result<(), Error> {
+        request.new_password.check(self.config.password_min).map_err(Error::WeakPassword)?;
+        // Policy and hash come first: a code is not to be lost to a password that is refused.
+        let password = Arc::new(request.new_password);
+        let hash = self.hasher.hash(password.clone()).await?;
+        let user = self.record.find_user_by_email(request.email.as_str()).await?;
+        let sub = user.as_ref().map_or_else(|| self.code_keys.nobody(request.email.as_str()), |user| user.id);
+        let digest = self.code_keys.hash(Purpose::PasswordReset, sub, &request.code);
+        let reservation =
+            self.speed.reserve_code(Purpose::PasswordReset, sub, &digest, &origin.network(), TRIES).await?;
+        match (reservation, user) {
+            (Reservation::Reserved(row), Some(user)) => {
+                let gateway = self.clone();
+                uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password).await }).await
+            }
+            (Reservation::Busy(row), Some(user)) => self.publish_again(row, &user, &password).await?.ok_or(Error::Busy),
+            (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
+            (Reservation::Wrong | Reservation::Reserved(_) | Reservation::Busy(_), _) => Err(Error::InvalidCode),
+        }
+    }
+
+    async fn use_reset_code(
+        &self,
+        row: Uuid,
+        user: &StoredUser,
+        hash: &str,
+        password: &Arc<Password>,
+    ) -> Result<(), Error> {
+        let outcome = self.record.reset_password(row, user.id, hash, Uuid::now_v7()).await;
+        let updated = match outcome {
+            Ok(Some(updated)) => updated,
+            Ok(None) => return self.publish_again(row, user, password).await?.ok_or(Error::InvalidCode),
+            Err(error) => {
+                // Nothing was decided. If this fails too, the reservation lapses by itself.
+                let _ = self.speed.release_code(Purpose::PasswordReset, user.id, row).await;
+                return Err(error);
+            }
+        };
+        self.mail_bell.notify_one();
+        tracing::info!(event = "password_reset", sub = %user.id, "password reset");
+        self.publish_reset(row, &updated).await
+    }
+
+    /// The code was used before. If it was used to set this very password, the reset stands, and only its publication is
+    /// missing: it is made up for.
+    async fn publish_again(&self, row: Uuid, user: &StoredUser, password: &Arc<Password>) -> Result<Option<()>, Error> {
+        if !self.record.is_consumed(row).await? {
+            return Ok(None);
+        }
+        let Some(user) = self.record.find_user(user.id).await? else { return Ok(None) };
+        match self.hasher.verify(password, Some(&user.password_hash)).await? {
+            Verdict::Wrong => Ok(None),
+            Verdict::Right | Verdict::RightButWeaklyHashed => self.publish_reset(row, &user).await.map(Some),
+        }
+    }
+
+    async fn publish_reset(&self, row: Uuid, user: &StoredUser) -> Result<(), Error> {
+        let publication = async {
+            self.publish_generation(user.id, user.generation).await?;
+            self.speed.store_identity(user.id, &user.identity, self.idle_seconds()).await?;
+            self.speed.use_code(Purpose::PasswordReset, user.id, row).await
+        };
+        publication.await.map_err(Error::after_commit)
+    }
+}

@@ -1,0 +1,54 @@
+//! Signing up: an account and its first session, at once.
+
+use uuid::Uuid;
+
+use super::{Gateway, Origin, Pair};
+use crate::{
+    domain::{
+        account::{DisplayName, Email, Role, Username},
+        password::Password,
+    },
+    error::Error,
+    postgres::{NewUser, StoredUser},
+};
+
+/// What it takes.
+pub struct SignUp {
+    /// The user name; this, an address, or both.
+    pub username: Option<Username>,
+    /// The address.
+    pub email: Option<Email>,
+    /// The password.
+    pub password: Password,
+    /// The display name.
+    pub name: Option<DisplayName>,
+}
+
+impl Gateway {
+    /// Makes the account and signs it in.
+    ///
+    /// # Errors
+    /// `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `busy`, `unavailable`.
+    pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, StoredUser), Error> {
+        if request.username.is_none() && request.email.is_none() {
+            return Err(Error::flaw("username", "or `email` must be given"));
+        }
+        request.password.check(self.config.password_min).map_err(Error::WeakPassword)?;
+        self.keys()?;
+        let password_hash = self.hasher.hash(request.password.into()).await?;
+        let user = NewUser {
+            id: Uuid::now_v7(),
+            username: request.username.as_ref().map(Username::as_str),
+            email: request.email.as_ref().map(Email::as_str),
+            password_hash: &password_hash,
+            name: request.name.as_ref().map(DisplayName::as_str),
+        };
+        // The column's default: the first generation.
+        let session = self.new_session(user.id, 1, Role::User.scope());
+        let address = origin.address.to_string();
+        let user = self.record.create_account(&user, &self.row(&session, &address, origin)).await?;
+        tracing::info!(event = "sign_up", sub = %user.id, sid = %session.sid, address, "account created");
+        let pair = self.first_pair(&session, &user).await.map_err(Error::after_commit)?;
+        Ok((pair, user))
+    }
+}

@@ -1,0 +1,122 @@
+//! Starting: migrations, agreement with the other replicas, signing keys. While PostgreSQL is down the process runs, is
+//! not ready, and tries again.
+
+use std::{fmt, time::Duration};
+
+use super::{Gateway, Keys};
+use crate::{
+    domain::access_token::{SigningKey, VerifyingKeys},
+    error::Error,
+    postgres::{MigrationError, SealedKey},
+};
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a replica must not run. Trying again would not help.
+#[derive(Debug)]
+pub enum StartError {
+    /// The other replicas use another issuer.
+    OtherIssuer {
+        /// Theirs.
+        theirs: String,
+    },
+    /// A signing key in the record was sealed under another secret.
+    OtherSecret,
+    /// The database is not one that this version can use.
+    Migration(MigrationError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::OtherIssuer { theirs } => {
+                write!(f, "LATCHKEY_ISSUER differs from that of the other replicas ({theirs}); all must agree")
+            }
+            StartError::OtherSecret => f.write_str(
+                "LATCHKEY_SECRET differs from the one that this database was made with; all replicas must share it",
+            ),
+            StartError::Migration(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::OtherIssuer { .. } | StartError::OtherSecret => None,
+            StartError::Migration(error) => error.source(),
+        }
+    }
+}
+
+/// What an attempt ended with, if not well.
+enum Setback {
+    Later(Box<dyn std::error::Error + Send + Sync>),
+    Never(StartError),
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Setback::Later(error.into())
+    }
+}
+
+impl Gateway {
+    /// Prepares to serve, however long that takes.
+    ///
+    /// # Errors
+    /// When this replica must not run.
+    pub async fn start(&self) -> Result<(), StartError> {
+        loop {
+            match self.try_start().await {
+                Ok(()) => return Ok(self.started()),
+                Err(Setback::Never(error)) => return Err(error),
+                Err(Setback::Later(error)) => {
+                    tracing::warn!(error = error.as_ref() as &dyn std::error::Error, "not ready yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Applies migrations; returns their names.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached, or its database cannot be used.
+    pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
+        self.record.migrate().await
+    }
+
+    async fn try_start(&self) -> Result<(), Setback> {
+        self.migrate().await.map_err(|error| match error {
+            MigrationError::Unreachable(_) => Setback::Later(error.into()),
+            MigrationError::Failed(_) => Setback::Never(StartError::Migration(error)),
+        })?;
+        let theirs = self.record.agree_on_issuer(&self.realm.issuer).await?;
+        if theirs != self.realm.issuer {
+            return Err(Setback::Never(StartError::OtherIssuer { theirs }));
+        }
+        let stored = self.record.signing_keys(|| self.new_key()).await?;
+        let keys = self.unseal(&stored).ok_or(Setback::Never(StartError::OtherSecret))?;
+        // A second attempt after a success cannot happen; if it did, the keys would be the same.
+        let _ = self.keys.set(keys);
+        Ok(())
+    }
+
+    fn new_key(&self) -> Result<SealedKey, Error> {
+        let private = SigningKey::generate().map_err(Error::internal)?;
+        let key = SigningKey::from_pkcs8(&private).ok_or_else(|| Error::internal("a fresh key cannot be read"))?;
+        let sealed = self.config.secret.sealing_key().seal(&private, key.kid());
+        Ok(SealedKey { kid: key.kid().to_owned(), public: key.public().to_vec(), sealed })
+    }
+
+    /// The newest key signs, all verify.
+    fn unseal(&self, stored: &[SealedKey]) -> Option<Keys> {
+        let newest = stored.first()?;
+        let private = self.config.secret.sealing_key().unseal(&newest.sealed, &newest.kid)?;
+        let mut verifying = VerifyingKeys::default();
+        stored.iter().for_each(|key| verifying.add(&key.public));
+        Some(Keys { signing: SigningKey::from_pkcs8(&private)?, verifying })
+    }
+}

@@ -1,0 +1,27 @@
+//! The caller check: may a request with this access token pass?
+//!
+//! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can change without touching
+//! a caller. Inside: signature and claims, then one round trip to Redis for session, token and generation together. When
+//! Redis does not answer, neither does this.
+
+use super::Gateway;
+use crate::{
+    domain::access_token::{self, Claims, Opened},
+    error::Error,
+};
+
+impl Gateway {
+    /// The claims of a token that is good at this moment.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
+    pub async fn verify(&self, token: &str) -> Result<Claims, Error> {
+        let opened = access_token::open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
+        let claims = match opened.map_err(|_| Error::InvalidToken)? {
+            Opened::Live(claims) => claims,
+            Opened::Expired(_) => return Err(Error::TokenExpired),
+        };
+        let findings = self.speed.find_revocations(claims.sub, claims.sid, claims.jti).await?;
+        if findings.refuse(claims.generation) { Err(Error::TokenRevoked) } else { Ok(claims) }
+    }
+}

@@ -1,0 +1,75 @@
+//! The letters there are, as plain text and as HTML.
+
+use std::time::Duration;
+
+use askama::Template;
+
+use super::MailError;
+use crate::domain::one_time_code::OneTimeCode;
+
+/// A letter, ready to be sent. It has no `Debug`, because it may carry a code.
+pub struct Letter {
+    /// The subject: never a code, which would show on locked screens.
+    pub subject: &'static str,
+    /// For people who read plain text.
+    pub text: String,
+    /// For the others.
+    pub html: String,
+}
+
+#[derive(Template)]
+#[template(path = "password_reset.txt", escape = "none")]
+struct PasswordResetText<'a> {
+    issuer: &'a str,
+    code: &'a str,
+    minutes: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "password_reset.html")]
+struct PasswordResetHtml<'a> {
+    issuer: &'a str,
+    code: &'a str,
+    minutes: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "password_changed.txt", escape = "none")]
+struct PasswordChangedText<'a> {
+    issuer: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "password_changed.html")]
+struct PasswordChangedHtml<'a> {
+    issuer: &'a str,
+}
+
+impl Letter {
+    /// Carries the code for a new password.
+    pub fn password_reset(issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
+        let (code, minutes) = (&code.for_mail(), &in_words(life));
+        Ok(Letter {
+            subject: "Your code for a new password",
+            text: PasswordResetText { issuer, code, minutes }.render()?,
+            html: PasswordResetHtml { issuer, code, minutes }.render()?,
+        })
+    }
+
+    /// Tells the owner that the password was changed.
+    pub fn password_changed(issuer: &str) -> Result<Letter, MailError> {
+        Ok(Letter {
+            subject: "Your password was changed",
+            text: PasswordChangedText { issuer }.render()?,
+            html: PasswordChangedHtml { issuer }.render()?,
+        })
+    }
+}
+
+fn in_words(life: Duration) -> String {
+    match life.as_secs() {
+        60 => "1 minute".to_owned(),
+        seconds if seconds > 60 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
+    }
+}
