@@ -67,13 +67,13 @@ impl Source {
 
     fn resolve(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
         let given = match self.text(setting.variable) {
-            None if setting.secret => self.from_file(setting)?,
+            None if setting.secret => self.secret_file(setting)?,
             given => given,
         };
         Ok(given.or_else(|| setting.default.map(str::to_owned)))
     }
 
-    fn from_file(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
+    fn secret_file(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
         let Some(path) = self.text(&format!("{}_FILE", setting.variable)) else { return Ok(None) };
         let unreadable = |error| Mistake {
             variable: setting.variable,

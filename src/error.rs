@@ -11,7 +11,12 @@ type Source = Box<dyn StdError + Send + Sync>;
 #[derive(Debug)]
 pub enum Error {
     /// 400: the request is malformed; `flaws` name its members, never their values.
-    InvalidRequest { detail: Cow<'static, str>, flaws: Vec<Flaw> },
+    InvalidRequest {
+        /// All of it in one sentence.
+        detail: Cow<'static, str>,
+        /// The members that are wrong.
+        flaws: Vec<Flaw>,
+    },
     /// 400: the new password is refused by the policy.
     WeakPassword(Cow<'static, str>),
     /// 400: the one-time code is wrong, used, replaced or too old.
@@ -48,16 +53,24 @@ pub enum Error {
     TooLarge,
     /// 415: the body has another media type; the text says what to send.
     UnsupportedMediaType(&'static str),
-    /// 429: too many tries; seconds until the next may be made.
-    TooManyRequests { retry_after: u64 },
+    /// 429: too many tries.
+    TooManyRequests {
+        /// Seconds until the next may be made.
+        retry_after: u64,
+    },
     /// 500: a fault of ours.
     Internal(Source),
     /// 501: mail is switched off.
     MailOff,
     /// 503: all hash threads are taken for longer than a caller should wait.
     Busy,
-    /// 503: a store cannot answer. `committed`: the change stands in the record, only its publication failed.
-    Unavailable { committed: bool, source: Source },
+    /// 503: a store cannot answer.
+    Unavailable {
+        /// The change stands in the record; only its publication failed.
+        committed: bool,
+        /// The cause, for the log.
+        source: Source,
+    },
 }
 
 /// What is wrong with one member of a request.

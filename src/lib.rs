@@ -1,7 +1,70 @@
+//! Latchkey, a stateless auth gateway: it signs people in, hands out tokens, rotates them, takes them back, and answers
+//! one question for every proxy and service behind it: *may this request pass?*
+//!
+//! **PostgreSQL is the record, Redis is the speed, a replica is nothing.**
+//!
+//! # The map
+//!
+//! | module | what it is | what it may know |
+//! |---|---|---|
+//! | `main` | parses the command line, binds, runs, exit code | everything |
+//! | [`config`] | settings: the only reader of the environment | `domain` |
+//! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
+//! | [`gateway`] | the use cases, one story per file | `postgres`, `redis`, `mail`, `domain`, `error` |
+//! | [`postgres`] | the record: one function per file of `sql/queries/` | `domain`, `error` |
+//! | [`redis`] | the speed: one function per `.lua` file, answers are enums | `domain`, `error` |
+//! | [`mail`] | renders and sends letters; knows no store | `domain` |
+//! | [`domain`] | the rules, as pure functions | `error`, nothing else |
+//! | [`error`] | the one error type and the closed list of codes | nothing |
+//! | [`dev`] | the local stack for `latchkey dev` and the tests | nothing of the above |
+//!
+//! Arrows point one way: `main → http → gateway → {postgres, redis, mail} → domain → error`.
+//!
+//! # Invariants
+//!
+//! Most of them say what is absent. `tests/house.rs` checks those that can be read from the source.
+//!
+//! 1. `domain` names no runtime, web framework, driver, environment or clock: time is an argument.
+//! 2. Drivers are named only in their own folder; `poem` only in `http`; the environment only in `config`.
+//! 3. Every change in Redis is one script; every change of a table is one statement, or one transaction where the story
+//!    needs more.
+//! 4. No secret has `Display`, or a derived `Debug` or `Serialize`; none is logged, put in a URL or taken from a flag.
+//! 5. A store that cannot answer gives 503: never "valid", never 401.
+//! 6. No traits around stores, no mocks: real PostgreSQL and Redis are the test doubles.
+//!
+//! # A request from door to door
+//!
+//! `POST /refresh`, four hops and no way back:
+//!
+//! 1. `http::server` accepts, `http::edge` gives the request its id, `http::tokens` reads the body: a wrong member is a
+//!    400 that names it.
+//! 2. `gateway::refresh` is the story. [`domain::refresh_token`] opens the token: session and counter under a MAC, so
+//!    that nothing need be looked up to refuse a forged one.
+//! 3. `redis::Redis::rotate` runs `rotate.lua`, one round trip: the counter is the current one and rises, or the token
+//!    was used before and the session ends, there and then.
+//! 4. [`domain::access_token`] signs the claims, the next refresh token is derived from the new counter, and the answer
+//!    goes out as JSON.
+//!
+//! The other way through the house is the caller check, `gateway::verify`: every protected operation passes it, and it is
+//! the only place that decides whether a token is good.
+//!
+//! # Where to change what
+//!
+//! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
+//! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
+//! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.
+//! - A new refusal: a variant in [`error`], and the operations that list it.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod config;
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod domain;
 pub mod error;
 pub mod gateway;
+pub mod http;
 pub mod mail;
 pub mod postgres;
 pub mod redis;

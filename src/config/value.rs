@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Deref,
-    path::PathBuf,
     time::Duration,
 };
 
@@ -89,7 +88,7 @@ pub enum MailTransport {
     Smtp(Secret),
     /// Into a folder that `/dev/mailbox` shows.
     #[cfg(feature = "dev")]
-    Mailbox(PathBuf),
+    Mailbox(std::path::PathBuf),
 }
 
 impl Value for Secret {
@@ -114,7 +113,7 @@ impl Value for MailTransport {
             None if text == "off" => Ok(MailTransport::Off),
             Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
             #[cfg(feature = "dev")]
-            Some(("mailbox", folder)) => Ok(MailTransport::Mailbox(PathBuf::from(folder))),
+            Some(("mailbox", folder)) => Ok(MailTransport::Mailbox(folder.into())),
             _other => Err("must start with `smtp://` or `smtps://`, or be `off`".into()),
         }
     }

@@ -110,7 +110,7 @@ impl SealingKey {
 }
 
 fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let hexadecimal = text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let hexadecimal = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
     let bytes = if hexadecimal {
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect::<Option<Vec<u8>>>()
     } else {

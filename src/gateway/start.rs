@@ -70,7 +70,10 @@ impl Gateway {
     pub async fn start(&self) -> Result<(), StartError> {
         loop {
             match self.try_start().await {
-                Ok(()) => return Ok(self.started()),
+                Ok(()) => {
+                    self.started();
+                    return Ok(());
+                }
                 Err(Setback::Never(error)) => return Err(error),
                 Err(Setback::Later(error)) => {
                     tracing::warn!(error = error.as_ref() as &dyn std::error::Error, "not ready yet");

@@ -1,0 +1,166 @@
+//! One's own account.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::{OpenApi, payload::Json};
+
+use super::{
+    Tag,
+    answers::{Accepted, Account, Done, Overview},
+    body::{Body, body},
+    caller::Caller,
+    origin::From,
+    problem::{Problem, problems},
+    shapes::DashboardShape,
+};
+use crate::{
+    domain::{
+        account::{DisplayName, Email, Username},
+        one_time_code::OneTimeCode,
+        password::Password,
+    },
+    gateway::{Gateway, PasswordReset, Rename},
+};
+
+body! {
+    /// New names; absent ones stay, `null` clears one.
+    UserPatch {
+        /// The user name.
+        username: Clearable<Username>,
+        /// What the person wants to be called.
+        name: Clearable<DisplayName>,
+    }
+
+    /// A change of password.
+    PasswordBody {
+        /// The password until now.
+        current_password: Required<Password>,
+        /// The password from now on.
+        new_password: Required<Password>,
+    }
+
+    /// Whose password is lost.
+    ForgotBody {
+        /// The e-mail address of the account.
+        email: Required<Email>,
+    }
+
+    /// A new password with a mailed code.
+    ResetBody {
+        /// The e-mail address of the account.
+        email: Required<Email>,
+        /// The code of the mail.
+        code: Required<OneTimeCode>,
+        /// The password from now on.
+        new_password: Required<Password>,
+    }
+}
+
+problems! {
+    ShowProblems: [CALLER];
+    RenameProblems: [CALLER, BODY] UsernameTaken;
+    DeleteProblems: [CALLER] ReauthenticationRequired;
+    PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword;
+    ForgotProblems: [BODY] MailOff;
+    ResetProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
+}
+
+/// The operations.
+pub struct AccountsApi;
+
+#[OpenApi]
+impl AccountsApi {
+    /// My account
+    #[oai(path = "/user", method = "get", operation_id = "getUser", tag = "Tag::Account")]
+    async fn show(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+    ) -> Result<Account, Problem<ShowProblems>> {
+        Ok(Account::Shown(Json(gateway.show_account(&caller).await?.into())))
+    }
+
+    /// Rename
+    ///
+    /// Changes user name or display name. Tokens say the new ones from the next refresh on.
+    #[oai(path = "/user", method = "patch", operation_id = "updateUser", tag = "Tag::Account")]
+    async fn rename(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+        Body(body): Body<UserPatch>,
+    ) -> Result<Account, Problem<RenameProblems>> {
+        let change = Rename { username: body.username, name: body.name };
+        Ok(Account::Shown(Json(gateway.rename_account(&caller, change).await?.into())))
+    }
+
+    /// Delete my account
+    ///
+    /// With everything in it, at once and for good. Wants a sign-in of the last five minutes.
+    #[oai(path = "/user", method = "delete", operation_id = "deleteUser", tag = "Tag::Account")]
+    async fn delete(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+    ) -> Result<Done, Problem<DeleteProblems>> {
+        gateway.delete_account(&caller).await?;
+        Ok(Done::Done)
+    }
+
+    /// Change my password
+    ///
+    /// Every other session ends; the caller's stays.
+    #[oai(path = "/user/password", method = "post", operation_id = "changePassword", tag = "Tag::Account")]
+    async fn change_password(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+        Body(body): Body<PasswordBody>,
+    ) -> Result<Done, Problem<PasswordProblems>> {
+        gateway.change_password(&caller, body.current_password, body.new_password).await?;
+        Ok(Done::Done)
+    }
+
+    /// Ask for a code
+    ///
+    /// Sends a one-time code to the address, if an account has it; the answer is the same if none has.
+    #[oai(path = "/password/forgot", method = "post", operation_id = "forgotPassword", tag = "Tag::Recovery")]
+    async fn forgot(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Body(body): Body<ForgotBody>,
+    ) -> Result<Accepted, Problem<ForgotProblems>> {
+        gateway.forgot_password(&body.email, &origin).await?;
+        Ok(Accepted::Accepted)
+    }
+
+    /// Set a new password with a code
+    ///
+    /// The code works once. Every session of the account ends, and nobody is signed in.
+    #[oai(path = "/password/reset", method = "post", operation_id = "resetPassword", tag = "Tag::Recovery")]
+    async fn reset(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Body(body): Body<ResetBody>,
+    ) -> Result<Done, Problem<ResetProblems>> {
+        let request = PasswordReset { email: body.email, code: body.code, new_password: body.new_password };
+        gateway.reset_password(request, &origin).await?;
+        Ok(Done::Done)
+    }
+
+    /// My dashboard
+    ///
+    /// The account, its live sessions and the number of its items, in one answer.
+    #[oai(path = "/dashboard", method = "get", operation_id = "getDashboard", tag = "Tag::Account")]
+    async fn dashboard(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+    ) -> Result<Overview, Problem<ShowProblems>> {
+        let dashboard = gateway.dashboard(&caller).await?;
+        Ok(Overview::Shown(Json(DashboardShape::new(dashboard, caller.sid))))
+    }
+}

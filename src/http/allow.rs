@@ -1,0 +1,82 @@
+//! Which methods a path has, for the `Allow` of a 405; and which paths answer with JSON, for the 406.
+
+use poem::http::HeaderValue;
+
+use super::document;
+
+/// Paths beside the document, all of them pages.
+const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/problems", "/problems/{code}", "/dev/mailbox"];
+
+/// Operations for machines that care about the status alone, and accept whatever they happen to accept: proxies hand the
+/// `Accept` of an image or a font on to the check.
+const ANY_ACCEPT: &[&str] = &["/auth/verify", "/health/live", "/health/ready"];
+
+/// What is known of every path.
+pub struct Allow(Vec<Path>);
+
+struct Path {
+    segments: Vec<String>,
+    methods: HeaderValue,
+    json: bool,
+}
+
+impl Allow {
+    /// Reads the document.
+    pub fn new() -> Allow {
+        let operations = document::methods()
+            .into_iter()
+            .map(|(path, methods)| Path::new(&path, &methods, !ANY_ACCEPT.contains(&path.as_str())));
+        let pages = PAGES.iter().map(|path| Path::new(path, &["GET".to_owned()], false));
+        Allow(operations.chain(pages).collect())
+    }
+
+    /// The methods of the path.
+    pub fn methods(&self, path: &str) -> Option<HeaderValue> {
+        self.find(path).map(|path| path.methods.clone())
+    }
+
+    /// Whether the path's answers are JSON.
+    pub fn answers_json(&self, path: &str) -> bool {
+        self.find(path).is_some_and(|path| path.json)
+    }
+
+    fn find(&self, path: &str) -> Option<&Path> {
+        self.0.iter().find(|known| known.matches(path))
+    }
+}
+
+impl Path {
+    fn new(template: &str, methods: &[String], json: bool) -> Path {
+        let head = methods.iter().any(|method| method == "GET").then_some("HEAD");
+        let methods: Vec<&str> = methods.iter().map(String::as_str).chain(head).collect();
+        Path {
+            segments: template.split('/').map(str::to_owned).collect(),
+            methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"),
+            json,
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let mut segments = path.split('/');
+        let all = self
+            .segments
+            .iter()
+            .all(|known| segments.next().is_some_and(|segment| known.starts_with('{') || known == segment));
+        all && segments.next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_come_from_the_document() {
+        let allow = Allow::new();
+        assert_eq!(allow.methods("/items").unwrap(), "POST, GET, HEAD");
+        assert_eq!(allow.methods("/items/abc").unwrap(), "GET, PUT, PATCH, DELETE, HEAD");
+        assert_eq!(allow.methods("/docs").unwrap(), "GET, HEAD");
+        assert!(allow.methods("/items/a/b").is_none());
+        assert!(allow.answers_json("/login") && !allow.answers_json("/auth/verify") && !allow.answers_json("/"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The good answers, by status.
+
+use poem_openapi::{ApiResponse, payload::Json};
+
+use super::shapes::SignedUpShape;
+use super::shapes::{DashboardShape, ItemPageShape, ItemShape, PairShape, UserShape};
+
+/// 200 with a pair.
+#[derive(ApiResponse)]
+pub enum Signed {
+    /// Signed in.
+    #[oai(status = 200)]
+    In(Json<PairShape>),
+}
+
+/// 201 with a pair and the account.
+#[derive(ApiResponse)]
+pub enum SignedUp {
+    /// The account was made, and is signed in.
+    #[oai(status = 201)]
+    Created(Json<SignedUpShape>, #[oai(header = "Location")] String),
+}
+
+/// 200 with an account.
+#[derive(ApiResponse)]
+pub enum Account {
+    /// The account.
+    #[oai(status = 200)]
+    Shown(Json<UserShape>),
+}
+
+/// 200 with a dashboard.
+#[derive(ApiResponse)]
+pub enum Overview {
+    /// The dashboard.
+    #[oai(status = 200)]
+    Shown(Json<DashboardShape>),
+}
+
+/// 204.
+#[derive(ApiResponse)]
+pub enum Done {
+    /// Done.
+    #[oai(status = 204)]
+    Done,
+}
+
+/// 202.
+#[derive(ApiResponse)]
+pub enum Accepted {
+    /// If there is an account with this address, a mail is on its way.
+    #[oai(status = 202)]
+    Accepted,
+}
+
+/// 201 with an item.
+#[derive(ApiResponse)]
+pub enum ItemMade {
+    /// The item was made.
+    #[oai(status = 201)]
+    Created(Json<ItemShape>, #[oai(header = "Location")] String, #[oai(header = "ETag")] String),
+}
+
+/// 200 with an item.
+#[derive(ApiResponse)]
+pub enum ItemShown {
+    /// The item.
+    #[oai(status = 200)]
+    Shown(Json<ItemShape>, #[oai(header = "ETag")] String),
+}
+
+/// 200 with items.
+#[derive(ApiResponse)]
+pub enum ItemsListed {
+    /// A page of items.
+    #[oai(status = 200)]
+    Page(Json<ItemPageShape>),
+}
+
+/// 204 with the caller's identity.
+#[derive(ApiResponse)]
+pub enum Verified {
+    /// The request may pass; the headers say whose it is.
+    #[oai(status = 204)]
+    Passes(#[oai(header = "X-Auth-User")] String, #[oai(header = "X-Auth-Session")] String),
+}

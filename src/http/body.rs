@@ -1,0 +1,438 @@
+//! Bodies of requests: read, bounded, and parsed into the types of the domain, all mistakes at once.
+//!
+//! The framework's own JSON payload lets the last of duplicate members win, repeats values in its errors and parses
+//! forms by other rules than JSON; so bodies are read here. All of them are flat objects of texts.
+
+use std::{fmt, time::Duration};
+
+use poem::{Request, RequestBody, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
+};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::{
+    domain::text::{Parsed, Reason, Shape},
+    error::{Error, Flaw},
+};
+
+/// JSON.
+pub const JSON: &str = "application/json";
+
+/// A form, as OAuth clients and Swagger UI send it.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A body that has not arrived by then will not.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// The largest body, in bytes; kept with every request.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimit(pub usize);
+
+/// Reads the whole body, but never more than the limit.
+pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Error> {
+    let BodyLimit(limit) = *request.data::<BodyLimit>().expect("the edge sets it");
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(Error::TooLarge);
+    }
+    let body = body.take().map_err(Error::internal)?;
+    let read = tokio::time::timeout(ARRIVAL, body.into_bytes_limit(limit)).await;
+    match read.map_err(|_| Error::malformed("The body did not arrive in time; send it at once."))? {
+        Ok(bytes) => Ok(bytes.to_vec()),
+        Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(Error::TooLarge),
+        Err(_) => Err(Error::malformed("The body broke off; send it whole.")),
+    }
+}
+
+/// The media type of the body, without its parameters.
+pub fn media_type(request: &Request) -> String {
+    let given = request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The members of a body, in the order in which they came.
+pub struct Members {
+    found: Vec<(String, Value)>,
+    known: Vec<&'static str>,
+    flaws: Vec<Flaw>,
+}
+
+impl Members {
+    /// Reads a JSON object.
+    pub fn from_json(bytes: &[u8]) -> Result<Members, Error> {
+        let Object(found) =
+            serde_json::from_slice(bytes).map_err(|_| Error::malformed("The body must be a JSON object in UTF-8."))?;
+        Ok(Members::new(found))
+    }
+
+    /// Reads a form.
+    pub fn from_form(bytes: &[u8]) -> Result<Members, Error> {
+        let pairs = form_urlencoded::parse(bytes);
+        let found: Vec<_> = pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+        // The parser replaces what is no UTF-8, and two passwords must not become one.
+        let replaced = |(name, value): &(String, Value)| {
+            name.contains('\u{fffd}') || value.as_str().is_some_and(|text| text.contains('\u{fffd}'))
+        };
+        if found.iter().any(replaced) {
+            Err(Error::malformed("The form must be in UTF-8."))
+        } else {
+            Ok(Members::new(found))
+        }
+    }
+
+    fn new(found: Vec<(String, Value)>) -> Members {
+        let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let twice =
+            names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| flaw(pair[0], "is there twice")).collect();
+        Members { found, known: Vec::new(), flaws: twice }
+    }
+
+    /// Takes the member of this name.
+    pub fn take<M: Member>(&mut self, name: &'static str) -> Option<M::Value> {
+        self.known.push(name);
+        let at = self.found.iter().position(|(found, _)| found == name);
+        let value = at.map(|at| self.found.swap_remove(at).1);
+        M::read(value).map_err(|reason| self.flaws.push(Flaw { member: name.to_owned(), reason })).ok()
+    }
+
+    /// Members that a standard allows here and that have no meaning for us.
+    pub fn ignore(&mut self, names: &[&'static str]) {
+        self.found.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// What is left is unknown.
+    pub fn finish(mut self) -> Result<(), Error> {
+        for (name, _) in &self.found {
+            if !self.flaws.iter().any(|flaw| flaw.member == *name) {
+                self.flaws.push(Flaw { member: shown(name), reason: self.unknown(name) });
+            }
+        }
+        if self.flaws.is_empty() { Ok(()) } else { Err(Error::from_flaws(self.flaws)) }
+    }
+
+    fn unknown(&self, name: &str) -> Reason {
+        let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, &name.to_lowercase()), known));
+        let members: Vec<String> = self.known.iter().map(|known| format!("`{known}`")).collect();
+        match near.min().filter(|(distance, _)| *distance <= 2) {
+            Some((_, known)) => {
+                format!("is unknown; did you mean `{known}`? The members are {}", members.join(", ")).into()
+            }
+            None => format!("is unknown; the members are {}", members.join(", ")).into(),
+        }
+    }
+}
+
+fn flaw(member: &str, reason: &'static str) -> Flaw {
+    Flaw { member: shown(member), reason: reason.into() }
+}
+
+/// A name that somebody sent, fit to be shown: bounded and printable.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// A JSON object with all its members, duplicates included.
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Every;
+
+        impl<'de> Visitor<'de> for Every {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Object(members))
+            }
+        }
+
+        deserializer.deserialize_map(Every)
+    }
+}
+
+/// How a member of a body is read.
+pub trait Member {
+    /// What it becomes.
+    type Value;
+    /// Whether the schema lists it as required.
+    const REQUIRED: bool;
+    /// Whether `null` is allowed.
+    const NULLABLE: bool;
+
+    /// The value, or the reason why there is none.
+    fn read(found: Option<Value>) -> Result<Self::Value, Reason>;
+
+    /// What the schema says about its text.
+    fn shape() -> Shape;
+}
+
+/// Must be there.
+pub struct Required<T>(std::marker::PhantomData<T>);
+
+/// May be absent or `null`.
+pub struct Optional<T>(std::marker::PhantomData<T>);
+
+/// In a PATCH: absent leaves it as it is.
+pub struct Kept<T>(std::marker::PhantomData<T>);
+
+/// In a PATCH: absent leaves it as it is, `null` clears it.
+pub struct Clearable<T>(std::marker::PhantomData<T>);
+
+macro_rules! members {
+    ($($kind:ident -> $value:ty, required $required:literal, nullable $nullable:literal, absent $absent:expr, null $null:expr, some $some:expr;)*) => {$(
+        impl<T: Parsed> Member for $kind<T> {
+            type Value = $value;
+            const REQUIRED: bool = $required;
+            const NULLABLE: bool = $nullable;
+
+            fn read(found: Option<Value>) -> Result<$value, Reason> {
+                match found {
+                    None => $absent,
+                    Some(Value::Null) => $null,
+                    Some(Value::String(text)) => T::parse(&text).map($some),
+                    Some(_) => Err("must be text".into()),
+                }
+            }
+
+            fn shape() -> Shape {
+                T::SHAPE
+            }
+        }
+    )*};
+}
+
+members! {
+    Required -> T, required true, nullable false, absent Err("is missing".into()), null Err("must not be null".into()), some |value| value;
+    Optional -> Option<T>, required false, nullable true, absent Ok(None), null Ok(None), some Some;
+    Kept -> Option<T>, required false, nullable false, absent Ok(None), null Err("must not be null".into()), some Some;
+    Clearable -> Option<Option<T>>, required false, nullable true, absent Ok(None), null Ok(Some(None)), some |value| Some(Some(value));
+}
+
+/// What a request's body becomes.
+pub trait Content: Sized + Send {
+    /// The schema's name.
+    const NAME: &'static str;
+
+    /// Reads all members; `None` where one is wrong.
+    fn read(members: &mut Members) -> Option<Self>;
+
+    /// The schema of each member: name, description, shape, whether it is required, whether it may be null.
+    fn schema() -> Vec<MemberSchema>;
+}
+
+/// What the document says about one member.
+pub struct MemberSchema {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub shape: Shape,
+    pub required: bool,
+    pub nullable: bool,
+}
+
+/// Declares a body: its struct, how it is read, and its schema.
+macro_rules! body {
+    ($(#[doc = $doc:literal] $name:ident { $(#[doc = $member_doc:literal] $member:ident: $kind:ident<$type:ty>,)* })*) => {$(
+        #[doc = $doc]
+        pub struct $name { $(#[doc = $member_doc] pub $member: <$crate::http::body::$kind<$type> as $crate::http::body::Member>::Value,)* }
+
+        impl $crate::http::body::Content for $name {
+            const NAME: &'static str = stringify!($name);
+
+            fn read(members: &mut $crate::http::body::Members) -> Option<Self> {
+                $(let $member = members.take::<$crate::http::body::$kind<$type>>(stringify!($member));)*
+                Some($name { $($member: $member?),* })
+            }
+
+            fn schema() -> Vec<$crate::http::body::MemberSchema> {
+                use $crate::http::body::Member;
+                vec![$($crate::http::body::MemberSchema {
+                    name: stringify!($member),
+                    description: $member_doc,
+                    shape: $crate::http::body::$kind::<$type>::shape(),
+                    required: $crate::http::body::$kind::<$type>::REQUIRED,
+                    nullable: $crate::http::body::$kind::<$type>::NULLABLE,
+                }),*]
+            }
+        }
+    )*};
+}
+pub(super) use body;
+
+/// Adds the schema of a body to the document.
+pub fn register<T: Content + 'static>(registry: &mut Registry) {
+    registry.create_schema::<T, _>(T::NAME.to_owned(), |_| {
+        let members = T::schema();
+        let example = members.iter().map(|member| (member.name.to_owned(), Value::from(member.shape.example)));
+        MetaSchema {
+            required: members.iter().filter(|member| member.required).map(|member| member.name).collect(),
+            example: Some(Value::Object(example.collect())),
+            properties: members
+                .iter()
+                .map(|member| (member.name, MetaSchemaRef::Inline(Box::new(text_schema(member)))))
+                .collect(),
+            ..MetaSchema::new("object")
+        }
+    });
+}
+
+fn text_schema(member: &MemberSchema) -> MetaSchema {
+    let shape = member.shape;
+    MetaSchema {
+        description: Some(member.description.trim()),
+        format: shape.format,
+        min_length: (shape.min > 0).then_some(shape.min),
+        max_length: Some(shape.max),
+        pattern: shape.pattern.map(str::to_owned),
+        nullable: member.nullable,
+        ..MetaSchema::new("string")
+    }
+}
+
+/// The media type and schema of a body.
+pub fn meta<T: Content>(content_type: &'static str) -> MetaMediaType {
+    MetaMediaType { content_type, schema: MetaSchemaRef::Reference(T::NAME.to_owned()) }
+}
+
+/// Parses the members of one body.
+pub fn parse<T: Content>(mut members: Members) -> Result<T, Error> {
+    let content = T::read(&mut members);
+    members.finish()?;
+    content.ok_or_else(|| Error::malformed("The body is not complete."))
+}
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+/// A JSON body, or none at all.
+pub struct OptionalBody<T>(pub Option<T>);
+
+macro_rules! extract {
+    ($name:ident, required $required:literal, |$request:ident, $bytes:ident| $read:expr) => {
+        impl<'a, T: Content + 'static> ApiExtractor<'a> for $name<T> {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+            type ParamType = ();
+            type ParamRawType = ();
+
+            fn register(registry: &mut Registry) {
+                register::<T>(registry);
+            }
+
+            fn request_meta() -> Option<MetaRequest> {
+                Some(MetaRequest { description: None, content: vec![meta::<T>(JSON)], required: $required })
+            }
+
+            async fn from_request(
+                $request: &'a Request,
+                body: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                let $bytes = read($request, body).await?;
+                Ok($read)
+            }
+        }
+    };
+}
+
+extract!(Body, required true, |request, bytes| Body(json(request, &bytes)?));
+extract!(OptionalBody, required false, |request, bytes| OptionalBody(if bytes.is_empty() { None } else { Some(json(request, &bytes)?) }));
+
+fn json<T: Content>(request: &Request, bytes: &[u8]) -> Result<T, Error> {
+    match media_type(request).as_str() {
+        JSON => parse(Members::from_json(bytes)?),
+        _other => Err(Error::UnsupportedMediaType("`application/json`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{account::Username, item::Description, password::Password};
+
+    body! {
+        /// For the tests.
+        Sample {
+            /// Who.
+            username: Required<Username>,
+            /// What.
+            description: Clearable<Description>,
+            /// Secret.
+            password: Optional<Password>,
+        }
+    }
+
+    fn flaws(json: &str) -> Vec<(String, String)> {
+        match Members::from_json(json.as_bytes()).and_then(parse::<Sample>) {
+            Ok(_) => Vec::new(),
+            Err(Error::InvalidRequest { flaws, .. }) => {
+                flaws.into_iter().map(|flaw| (flaw.member, flaw.reason.into_owned())).collect()
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_member_is_read() {
+        let members = Members::from_json(br#"{"password":"secret123","username":"john"}"#).ok().unwrap();
+        let sample = parse::<Sample>(members).ok().unwrap();
+        assert_eq!(sample.username.as_str(), "john");
+        assert!(sample.password.is_some_and(|password| password.check(8).is_ok()));
+    }
+
+    #[test]
+    fn absent_null_and_present_differ_where_they_should() {
+        let read =
+            |json: &str| parse::<Sample>(Members::from_json(json.as_bytes()).ok().unwrap()).ok().unwrap().description;
+        assert_eq!(read(r#"{"username":"a"}"#), None);
+        assert_eq!(read(r#"{"username":"a","description":null}"#), Some(None));
+        assert!(read(r#"{"username":"a","description":"x"}"#).unwrap().is_some());
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_by_name_and_never_by_value() {
+        let told = flaws(r#"{"usernam":"hunter2","description":["hunter2"],"password":12345,"description":"hunter2"}"#);
+        let members: Vec<_> = told.iter().map(|(member, _)| member.as_str()).collect();
+        assert!(
+            ["username", "usernam", "description", "password"].iter().all(|member| members.contains(member)),
+            "{told:?}"
+        );
+        assert!(told.iter().all(|(_, reason)| !reason.contains("hunter2") && !reason.contains("12345")));
+        assert!(told.iter().any(|(_, reason)| reason.contains("did you mean `username`?")));
+    }
+
+    #[test]
+    fn other_json_is_no_object() {
+        for text in ["", "[]", "null", "\"x\"", "{", "{\"a\":1}x", "{\"a\":\"\\ud800\"}", "{'a':1}"] {
+            assert!(Members::from_json(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Members::from_json(b"{\"username\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn forms_with_broken_text_are_refused() {
+        assert!(Members::from_form(b"username=%FF").is_err());
+        assert!(Members::from_form(b"username=a&password=b%20c").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Members::from_json(&bytes).and_then(parse::<Sample>);
+            let _ = Members::from_form(&bytes).and_then(parse::<Sample>);
+        }
+    }
+}

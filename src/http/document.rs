@@ -1,0 +1,129 @@
+//! The document: generated from the code, mended where the framework errs, checked in under `openapi/`.
+
+use poem_openapi::OpenApiService;
+use serde_json::{Map, Value, json};
+
+use super::{accounts::AccountsApi, health::HealthApi, items::ItemsApi, problem, tokens::TokensApi};
+use crate::error::Code;
+
+/// All operations.
+pub type Api = (TokensApi, AccountsApi, ItemsApi, HealthApi);
+
+/// The operations as a service.
+pub fn service() -> OpenApiService<Api, ()> {
+    OpenApiService::new((TokensApi, AccountsApi, ItemsApi, HealthApi), "Latchkey", env!("CARGO_PKG_VERSION"))
+        .description(include_str!("pages/document.md"))
+        .license("MIT OR Apache-2.0")
+}
+
+/// The document as it is served and checked in.
+pub fn json() -> String {
+    let document = serde_json::to_string_pretty(&value()).expect("a JSON value can be written");
+    document + "\n"
+}
+
+/// The document.
+pub fn value() -> Value {
+    let mut document: Value = serde_json::from_str(&service().spec()).expect("the framework writes JSON");
+    document["openapi"] = json!("3.0.3");
+    document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
+    operations(&mut document, mend);
+    let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
+    close(schemas);
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
+    schemas["Problem"]["properties"]["code"]["enum"] = json!(codes);
+    // One name, not two.
+    schemas["LoginBody"]["example"] = json!({ "username": "john", "password": "secret123" });
+    in_reading_order(&mut document);
+    document
+}
+
+/// The framework sorts groups by name.
+fn in_reading_order(document: &mut Value) {
+    const ORDER: [&str; 6] = ["SigningIn", "Account", "Recovery", "Items", "Gateway", "Health"];
+    let tags = document["tags"].as_array_mut().expect("there are groups");
+    tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
+}
+
+/// Every path with its methods, for `Allow`.
+pub fn methods() -> Vec<(String, Vec<String>)> {
+    let document = value();
+    let paths = document["paths"].as_object().expect("there are paths");
+    let methods = |operations: &Value| {
+        operations.as_object().map(|map| map.keys().map(|method| method.to_uppercase()).collect()).unwrap_or_default()
+    };
+    paths.iter().map(|(path, operations)| (path.clone(), methods(operations))).collect()
+}
+
+fn operations(document: &mut Value, mut change: impl FnMut(&mut Value)) {
+    let paths = document["paths"].as_object_mut().expect("there are paths");
+    paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
+}
+
+fn mend(operation: &mut Value) {
+    if let Some(content) = operation.pointer_mut("/requestBody/content") {
+        without_charset(content);
+    }
+    for (status, response) in operation["responses"].as_object_mut().expect("there are responses") {
+        let codes = codes(response);
+        if let Some(content) = response.get_mut("content") {
+            without_charset(content);
+            examples(content, codes);
+        }
+        headers(response, status);
+    }
+}
+
+/// `application/json; charset=utf-8` is no media type of its own: generators look for `application/json`.
+fn without_charset(content: &mut Value) {
+    let old = std::mem::take(content.as_object_mut().expect("content is a map"));
+    let bare = |name: String| name.split(';').next().unwrap_or_default().to_owned();
+    *content = Value::Object(old.into_iter().map(|(name, media)| (bare(name), media)).collect());
+}
+
+/// The codes that a response's description lists.
+fn codes(response: &Value) -> Vec<Code> {
+    let description = response["description"].as_str().unwrap_or_default();
+    Code::ALL.iter().copied().filter(|code| description.contains(&format!("`{}`", code.slug()))).collect()
+}
+
+fn examples(content: &mut Value, codes: Vec<Code>) {
+    if let Some(media) = content.get_mut(problem::MEDIA_TYPE) {
+        let example = |code: Code| (code.slug().to_owned(), json!({ "value": problem::example(code) }));
+        media["examples"] = Value::Object(codes.into_iter().map(example).collect());
+    }
+}
+
+/// What the edge adds by status.
+fn headers(response: &mut Value, status: &str) {
+    let (name, description) = match status {
+        "401" => ("WWW-Authenticate", "The challenge (RFC 6750 section 3)."),
+        "429" | "503" => ("Retry-After", "Seconds to wait."),
+        _other => return,
+    };
+    response["headers"][name] = json!({ "description": description, "schema": { "type": "string" } });
+}
+
+/// Bodies of requests refuse unknown members; answers always have all of theirs, some of them `null`.
+fn close(schemas: &mut Map<String, Value>) {
+    for (name, schema) in schemas {
+        if ["Body", "Form", "Patch"].iter().any(|kind| name.ends_with(kind)) {
+            schema["additionalProperties"] = json!(false);
+        } else {
+            always_there(schema);
+        }
+    }
+}
+
+fn always_there(schema: &mut Value) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let Some(properties) = schema["properties"].as_object_mut() else { return };
+    for (name, property) in properties.iter_mut() {
+        // The one member that is left out where there is nothing to say.
+        if !required.contains(&json!(name)) && name != "errors" {
+            property["nullable"] = json!(true);
+        }
+    }
+    let names: Vec<_> = properties.keys().filter(|name| *name != "errors").map(|name| json!(name)).collect();
+    schema["required"] = Value::Array(names);
+}

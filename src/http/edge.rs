@@ -1,0 +1,224 @@
+//! The edge: what every request passes on its way in, and every answer on its way out.
+//!
+//! In: request id, path, permission for other origins, repeated parameters, `Accept`. Out: every failure, also of the
+//! framework and of a panic, as a problem; the headers that all answers carry; metrics and log.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use poem::{
+    Endpoint, Request, Response,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery},
+};
+use poem_openapi::OperationId;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{
+    allow::Allow,
+    body::{self, BodyLimit},
+    cors, old_names, params, problem,
+};
+use crate::{error::Error, gateway::Gateway};
+
+/// No story takes longer: hash queue, PostgreSQL and Redis have bounds of their own, which add up to less.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The longest request id that is taken over.
+const ID_CHARACTERS: usize = 128;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Everything that is not an operation behind it.
+pub struct Edge<E> {
+    inner: E,
+    gateway: Arc<Gateway>,
+    allow: Allow,
+    limit: BodyLimit,
+    /// For a year, where TLS ends in front of us.
+    hsts: bool,
+}
+
+impl<E: Endpoint<Output = Response>> Edge<E> {
+    /// Puts the edge around all routes.
+    pub fn new(inner: E, gateway: Arc<Gateway>) -> Edge<E> {
+        let (limit, hsts) =
+            (BodyLimit(gateway.config().body_limit), gateway.config().issuer.as_str().starts_with("https://"));
+        Edge { inner, gateway, allow: Allow::new(), limit, hsts }
+    }
+
+    async fn pass(&self, mut request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        if let Err(error) = params::refuse_repeats(request.uri().query()) {
+            return problem::respond(&error);
+        }
+        if self.allow.answers_json(&path) && !params::accepts(&request, &[body::JSON, problem::MEDIA_TYPE]) {
+            return problem::respond(&Error::NotAcceptable);
+        }
+        request.set_data(self.gateway.clone());
+        request.set_data(self.limit);
+        let story = AssertUnwindSafe(self.inner.get_response(request)).catch_unwind();
+        match tokio::time::timeout(LONGEST, story).await {
+            Ok(Ok(response)) => self.as_problem(response, &path),
+            Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
+            Err(_late) => problem::respond(&Error::Busy),
+        }
+    }
+
+    /// The framework's own refusals are plain text, and may repeat what was sent.
+    fn as_problem(&self, response: Response, path: &str) -> Response {
+        let error = match response.status() {
+            status if !status.is_client_error() && !status.is_server_error() => return response,
+            _ours if is_json(&response) => return response,
+            StatusCode::NOT_FOUND => Error::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("`application/json`"),
+            status if status.is_client_error() => Error::malformed("The request is malformed."),
+            status => Error::internal(format!("the framework answered {status}")),
+        };
+        let mut problem = problem::respond(&error);
+        if let (Error::MethodNotAllowed, Some(methods)) = (&error, self.allow.methods(path)) {
+            problem.headers_mut().insert(header::ALLOW, methods);
+        }
+        if let Some(operation) = response.data::<OperationId>() {
+            problem.set_data(OperationId(operation.0));
+        }
+        problem
+    }
+
+    fn finish(&self, response: &mut Response, id: HeaderValue) {
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        unless_set(headers, header::CACHE_CONTROL, "no-store");
+        unless_set(headers, header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        if self.hsts {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let began = Instant::now();
+        let id = request_id(request.headers());
+        let span = span(&request, &id);
+        rename(request.uri_mut());
+        let origin = cors::allowed(&request, &self.gateway.config().cors_origins.0);
+        let mut response = match origin.is_some() && cors::is_preflight(&request) {
+            true => cors::preflight(),
+            false => self.pass(request).instrument(span.clone()).await,
+        };
+        self.finish(&mut response, HeaderValue::from_str(&id).expect("ids are plain text"));
+        if let Some(origin) = origin {
+            cors::let_read(response.headers_mut(), origin);
+        }
+        span.in_scope(|| record(&response, began.elapsed()));
+        Ok(response)
+    }
+}
+
+fn record(response: &Response, elapsed: Duration) {
+    let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
+    let status = response.status().as_u16();
+    metrics::histogram!("latchkey_http_request_seconds", "operation" => operation, "status" => status.to_string())
+        .record(elapsed.as_secs_f64());
+    tracing::debug!(
+        operation,
+        status,
+        microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+}
+
+/// The method, the path without its query, the id, and the trace that the request belongs to (W3C Trace Context).
+fn span(request: &Request, id: &str) -> tracing::Span {
+    let trace = request.headers().get("traceparent").and_then(|field| field.to_str().ok()).and_then(trace_id);
+    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path(), trace)
+}
+
+fn trace_id(traceparent: &str) -> Option<&str> {
+    let mut parts = traceparent.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let hexadecimal = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let sane = version.len() == 2
+        && trace.len() == 32
+        && hexadecimal(version)
+        && hexadecimal(trace)
+        && trace.bytes().any(|b| b != b'0');
+    sane.then_some(trace)
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|field| field.to_str().ok());
+    let sane = |id: &&str| {
+        (1..=ID_CHARACTERS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    given.filter(sane).map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+}
+
+/// Gives the path its name of today.
+fn rename(uri: &mut Uri) {
+    let path = old_names::canonical(uri.path());
+    if path == uri.path() {
+        return;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let renamed = PathAndQuery::try_from(format!("{path}{query}")).ok();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = renamed;
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
+fn is_json(response: &Response) -> bool {
+    response
+        .content_type()
+        .is_some_and(|media_type| media_type.starts_with(problem::MEDIA_TYPE) || media_type.starts_with(body::JSON))
+}
+
+fn unless_set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.entry(name).or_insert(HeaderValue::from_static(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(given: &str) -> String {
+        request_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(given).unwrap())]))
+    }
+
+    #[test]
+    fn only_a_sane_request_id_is_taken_over() {
+        assert_eq!(id("abc-1.2_3"), "abc-1.2_3");
+        for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
+            assert_eq!(id(bad).len(), 32, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_sane_trace_is_taken_over() {
+        assert_eq!(
+            trace_id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            Some("4bf92f3577b34da6a3ce929d0e0e4736")
+        );
+        for bad in ["", "00-x-y-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
+            assert_eq!(trace_id(bad), None);
+        }
+    }
+
+    #[test]
+    fn the_query_survives_a_renaming() {
+        let mut uri = Uri::from_static("/refresh_jwt/?a=b");
+        rename(&mut uri);
+        assert_eq!(uri, Uri::from_static("/refresh?a=b"));
+    }
+}

@@ -1,0 +1,46 @@
+//! `/metrics`, on a listener of its own, away from the public.
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
+
+/// Seconds; from a cached check to the longest wait for a hash.
+const BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// What was collected.
+pub type Handle = PrometheusHandle;
+
+/// Starts to collect, for the whole process.
+///
+/// # Errors
+/// When something collects already.
+pub fn install() -> Result<Handle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)?
+        .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    metrics::describe_histogram!("latchkey_http_request_seconds", "Time to answer, by operation and status");
+    metrics::describe_counter!("latchkey_logins_total", "Sign-ins by outcome");
+    metrics::describe_counter!(
+        "latchkey_refreshes_total",
+        "Refreshes by outcome; reused means that a session was ended"
+    );
+    metrics::describe_counter!("latchkey_revocations_total", "Published revocations by kind");
+    metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
+    metrics::describe_histogram!("latchkey_hash_wait_seconds", "Time that a password waited for a hash thread");
+    metrics::describe_gauge!("latchkey_hash_queue", "Passwords that wait for a hash thread");
+    metrics::describe_gauge!("latchkey_store_up", "1 where the store answered when last seen");
+    metrics::describe_gauge!("latchkey_postgres_connections", "Connections to PostgreSQL by state");
+}
+
+/// The page.
+pub fn endpoint(handle: Handle) -> impl Endpoint<Output = Response> {
+    let page = make_sync(move |_| {
+        handle.run_upkeep();
+        Response::builder().content_type("text/plain; version=0.0.4").body(handle.render())
+    });
+    Route::new().at("/metrics", get(page)).map_to_response()
+}

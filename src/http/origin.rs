@@ -1,0 +1,81 @@
+//! Where a request came from. `X-Forwarded-For` is believed only from proxies that the operator trusts, and read from the
+//! right: what stands left of the last untrusted address was written by whoever wanted to.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use poem::{Addr, FromRequest, Request, RequestBody, http::header};
+
+use crate::gateway::{Gateway, Origin};
+
+/// The longest agent that is kept, in characters.
+const AGENT_CHARACTERS: usize = 200;
+
+/// An [`Origin`] that a handler takes.
+pub struct From(pub Origin);
+
+impl<'a> FromRequest<'a> for From {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
+        let peer = match &request.remote_addr().0 {
+            Addr::SocketAddr(address) => address.ip(),
+            Addr::Unix(_) | Addr::Custom(..) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|field| field.to_str().ok());
+        let address = client(peer, &forwarded.collect::<Vec<_>>().join(","), &gateway.config().trusted_proxies.0);
+        Ok(From(Origin { address, agent: agent(request) }))
+    }
+}
+
+fn client(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
+    let mut address = peer;
+    for hop in forwarded.rsplit(',').map(str::trim) {
+        if !is_trusted(address) {
+            break;
+        }
+        match hop.parse() {
+            Ok(hop) => address = hop,
+            Err(_) => break,
+        }
+    }
+    address.to_canonical()
+}
+
+fn agent(request: &Request) -> Option<String> {
+    let agent = request.headers().get(header::USER_AGENT)?.to_str().ok()?;
+    Some(agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARACTERS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(peer: &str, forwarded: &str, trusted: &str) -> String {
+        let trusted: Vec<IpNet> =
+            trusted.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect();
+        client(peer.parse().unwrap(), forwarded, &trusted).to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_by_default() {
+        assert_eq!(seen("192.0.2.1", "203.0.113.9", ""), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_the_client_and_the_client_cannot() {
+        assert_eq!(seen("10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
+        assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
+        assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9, 10.0.0.2", "10.0.0.0/8"), "203.0.113.9");
+        assert_eq!(seen("::ffff:10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
+    }
+
+    #[test]
+    fn nonsense_stops_the_walk() {
+        assert_eq!(seen("10.0.0.1", "203.0.113.9, nonsense", "10.0.0.0/8"), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", "", "10.0.0.0/8"), "10.0.0.1");
+    }
+}

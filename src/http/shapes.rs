@@ -1,0 +1,268 @@
+//! What answers look like.
+
+use poem_openapi::{Object, types::Example};
+use time::{OffsetDateTime, macros::datetime};
+use uuid::{Uuid, uuid};
+
+use crate::{
+    gateway::{Dashboard, Pair},
+    postgres::{Device, StoredItem, StoredUser},
+};
+
+const SOMEBODY: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
+const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
+
+/// An access token, and the refresh token that renews it.
+#[derive(Object)]
+#[oai(rename = "Pair", example)]
+pub struct PairShape {
+    /// The access token: a JWT, sent as `Authorization: Bearer …`.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: String,
+    /// Lifetime of the access token in seconds.
+    expires_in: u64,
+    /// The refresh token: opaque, good for one exchange.
+    refresh_token: String,
+    /// How long the refresh token may lie unused, in seconds.
+    refresh_expires_in: u64,
+}
+
+impl From<Pair> for PairShape {
+    fn from(pair: Pair) -> Self {
+        PairShape {
+            access_token: pair.access_token,
+            token_type: "bearer".to_owned(),
+            expires_in: pair.expires_in,
+            refresh_token: pair.refresh_token,
+            refresh_expires_in: pair.refresh_expires_in,
+        }
+    }
+}
+
+impl Example for PairShape {
+    fn example() -> Self {
+        PairShape {
+            access_token: "eyJ…".to_owned(),
+            token_type: "bearer".to_owned(),
+            expires_in: 900,
+            refresh_token: "lkr_…".to_owned(),
+            refresh_expires_in: 604_800,
+        }
+    }
+}
+
+/// An account.
+#[derive(Object)]
+#[oai(rename = "User", example)]
+pub struct UserShape {
+    /// The id, `sub` in tokens.
+    id: Uuid,
+    /// The user name.
+    username: Option<String>,
+    /// The e-mail address.
+    email: Option<String>,
+    /// Whether somebody proved to read mail at the address.
+    email_verified: bool,
+    /// What the person wants to be called.
+    name: Option<String>,
+    /// `user` or `admin`.
+    role: String,
+    /// When the account was made.
+    created_at: OffsetDateTime,
+}
+
+impl From<StoredUser> for UserShape {
+    fn from(user: StoredUser) -> Self {
+        UserShape {
+            id: user.id,
+            username: user.identity.username,
+            email: user.identity.email,
+            email_verified: user.identity.email_verified,
+            name: user.identity.name,
+            role: user.identity.role.as_str().to_owned(),
+            created_at: user.created_at,
+        }
+    }
+}
+
+impl Example for UserShape {
+    fn example() -> Self {
+        UserShape {
+            id: SOMEBODY,
+            username: Some("john".to_owned()),
+            email: Some("john@example.com".to_owned()),
+            email_verified: false,
+            name: Some("John Doe".to_owned()),
+            role: "user".to_owned(),
+            created_at: SOME_TIME,
+        }
+    }
+}
+
+/// A new account, signed in.
+#[derive(Object)]
+#[oai(rename = "SignedUp", example)]
+pub struct SignedUpShape {
+    /// The access token: a JWT, sent as `Authorization: Bearer …`.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: String,
+    /// Lifetime of the access token in seconds.
+    expires_in: u64,
+    /// The refresh token: opaque, good for one exchange.
+    refresh_token: String,
+    /// How long the refresh token may lie unused, in seconds.
+    refresh_expires_in: u64,
+    /// The account.
+    user: UserShape,
+}
+
+impl SignedUpShape {
+    /// The pair and the account in one object.
+    pub fn new(pair: PairShape, user: UserShape) -> Self {
+        SignedUpShape {
+            access_token: pair.access_token,
+            token_type: pair.token_type,
+            expires_in: pair.expires_in,
+            refresh_token: pair.refresh_token,
+            refresh_expires_in: pair.refresh_expires_in,
+            user,
+        }
+    }
+}
+
+impl Example for SignedUpShape {
+    fn example() -> Self {
+        SignedUpShape::new(PairShape::example(), UserShape::example())
+    }
+}
+
+/// An item.
+#[derive(Object)]
+#[oai(rename = "Item", example)]
+pub struct ItemShape {
+    /// The id.
+    id: Uuid,
+    /// The name.
+    name: String,
+    /// The description.
+    description: Option<String>,
+    /// When it was made.
+    created_at: OffsetDateTime,
+    /// When it was last changed.
+    updated_at: OffsetDateTime,
+}
+
+impl From<StoredItem> for ItemShape {
+    fn from(item: StoredItem) -> Self {
+        ItemShape {
+            id: item.id,
+            name: item.name,
+            description: item.description,
+            created_at: item.created_at,
+            updated_at: item.updated_at,
+        }
+    }
+}
+
+impl Example for ItemShape {
+    fn example() -> Self {
+        ItemShape {
+            id: SOMEBODY,
+            name: "Book".to_owned(),
+            description: Some("A nice book".to_owned()),
+            created_at: SOME_TIME,
+            updated_at: SOME_TIME,
+        }
+    }
+}
+
+/// A page of items.
+#[derive(Object)]
+#[oai(rename = "ItemPage", example)]
+pub struct ItemPageShape {
+    /// The items, by id ascending.
+    pub items: Vec<ItemShape>,
+    /// Send this as `after` to get the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+impl Example for ItemPageShape {
+    fn example() -> Self {
+        ItemPageShape { items: vec![ItemShape::example()], next: None }
+    }
+}
+
+/// A sign-in that is still good: a device, mostly.
+#[derive(Object)]
+#[oai(rename = "Session", example)]
+pub struct SessionShape {
+    /// The id, `sid` in tokens.
+    id: Uuid,
+    /// When it began.
+    created_at: OffsetDateTime,
+    /// When it ends at the latest.
+    ends_at: OffsetDateTime,
+    /// The address it began at.
+    address: Option<String>,
+    /// What began it, in its own words (`User-Agent`).
+    agent: Option<String>,
+    /// Whether this request belongs to it.
+    current: bool,
+}
+
+impl SessionShape {
+    fn new(device: Device, current: Uuid) -> Self {
+        SessionShape {
+            id: device.sid,
+            created_at: device.created_at,
+            ends_at: device.ends_at,
+            address: device.address,
+            agent: device.agent,
+            current: device.sid == current,
+        }
+    }
+}
+
+impl Example for SessionShape {
+    fn example() -> Self {
+        SessionShape {
+            id: SOMEBODY,
+            created_at: SOME_TIME,
+            ends_at: datetime!(2026-12-20 08:00:00 UTC),
+            address: Some("192.0.2.1".to_owned()),
+            agent: Some("curl/8.0".to_owned()),
+            current: true,
+        }
+    }
+}
+
+/// The account, its sessions and how much is in it.
+#[derive(Object)]
+#[oai(rename = "Dashboard", example)]
+pub struct DashboardShape {
+    /// The account.
+    user: UserShape,
+    /// Its live sessions.
+    sessions: Vec<SessionShape>,
+    /// How many items it has.
+    item_count: i64,
+}
+
+impl DashboardShape {
+    /// The dashboard as seen from one of its sessions.
+    pub fn new(dashboard: Dashboard, current: Uuid) -> Self {
+        DashboardShape {
+            user: dashboard.user.into(),
+            sessions: dashboard.sessions.into_iter().map(|device| SessionShape::new(device, current)).collect(),
+            item_count: dashboard.items,
+        }
+    }
+}
+
+impl Example for DashboardShape {
+    fn example() -> Self {
+        DashboardShape { user: UserShape::example(), sessions: vec![SessionShape::example()], item_count: 3 }
+    }
+}

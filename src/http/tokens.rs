@@ -1,0 +1,281 @@
+//! Signing up, in and out; refreshing; the check for proxies.
+
+use std::sync::Arc;
+
+use poem::{Request, web::Data};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, OpenApi,
+    payload::Json,
+    registry::{MetaRequest, Registry},
+};
+
+use super::{
+    Tag,
+    answers::{Done, Signed, SignedUp, Verified},
+    body::{self, Body, Members, OptionalBody, body},
+    caller::{self, Caller},
+    origin::From,
+    params::{LogoutScope, Param},
+    problem::{Problem, problems},
+    shapes::{SignedUpShape, UserShape},
+};
+use crate::{
+    domain::{
+        account::{DisplayName, Email, SignInName, Username},
+        password::Password,
+        text::{Parsed, Reason, Shape},
+    },
+    error::Error,
+    gateway::{Credential, Gateway, SignUp},
+};
+
+body! {
+    /// A new account: a user name, an address, or both.
+    SignUpBody {
+        /// The user name.
+        username: Optional<Username>,
+        /// The e-mail address.
+        email: Optional<Email>,
+        /// The password: at least 8 characters of any kind, and none of the 10,000 most common.
+        password: Required<Password>,
+        /// What the person wants to be called.
+        name: Optional<DisplayName>,
+    }
+
+    /// A sign-in: `username` or `email`, either of which may hold a user name or an address.
+    LoginBody {
+        /// The user name, or the address.
+        username: Optional<SignInName>,
+        /// The address, or the user name.
+        email: Optional<SignInName>,
+        /// The password.
+        password: Required<Password>,
+    }
+
+    /// A sign-in as OAuth 2.0 clients send it (RFC 6749 section 4.3.2). Other members of that section are ignored.
+    LoginForm {
+        /// The user name, or the address.
+        username: Required<SignInName>,
+        /// The password.
+        password: Required<Password>,
+    }
+
+    /// The refresh token of a pair.
+    RefreshBody {
+        /// The refresh token.
+        refresh_token: Required<RefreshTokenText>,
+    }
+
+    /// The refresh token of the session that is to end, where no access token is sent.
+    LogoutBody {
+        /// The refresh token.
+        refresh_token: Optional<RefreshTokenText>,
+    }
+}
+
+/// A refresh token as it was sent. Whether it is one is not a matter of its form.
+pub struct RefreshTokenText(String);
+
+impl Parsed for RefreshTokenText {
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 1024, pattern: None, example: "lkr_…" };
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        crate::domain::text::length(text, Self::SHAPE).map(|()| RefreshTokenText(text.to_owned()))
+    }
+}
+
+problems! {
+    SignUpProblems: [BODY] WeakPassword UsernameTaken EmailTaken;
+    LoginProblems: [BODY] InvalidCredentials;
+    RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused;
+    LogoutProblems: [CALLER, BODY] InvalidRefreshToken;
+    VerifyProblems: [CALLER];
+}
+
+/// A sign-in, as a form or as JSON.
+pub struct Login {
+    name: SignInName,
+    password: Password,
+}
+
+impl<'a> ApiExtractor<'a> for Login {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        body::register::<LoginBody>(registry);
+        body::register::<LoginForm>(registry);
+    }
+
+    /// Two schemas: generators confuse the two media types where they share one.
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![body::meta::<LoginForm>(body::FORM), body::meta::<LoginBody>(body::JSON)];
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut poem::RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = body::read(request, body).await?;
+        match body::media_type(request).as_str() {
+            body::JSON => Ok(Login::from_json(body::parse(Members::from_json(&bytes)?)?)?),
+            body::FORM => Ok(Login::from_form(&bytes)?),
+            _other => {
+                Err(Error::UnsupportedMediaType("`application/x-www-form-urlencoded` or `application/json`").into())
+            }
+        }
+    }
+}
+
+impl Login {
+    fn from_json(body: LoginBody) -> Result<Login, Error> {
+        match (body.username, body.email) {
+            (Some(name), None) | (None, Some(name)) => Ok(Login { name, password: body.password }),
+            (None, None) => Err(Error::flaw("username", "or `email` must be given")),
+            (Some(_), Some(_)) => Err(Error::flaw("email", "must not be given beside `username`")),
+        }
+    }
+
+    fn from_form(bytes: &[u8]) -> Result<Login, Error> {
+        let mut members = Members::from_form(bytes)?;
+        members.ignore(&["grant_type", "scope", "client_id", "client_secret"]);
+        let LoginForm { username: name, password } = body::parse(members)?;
+        Ok(Login { name, password })
+    }
+}
+
+/// The operations.
+pub struct TokensApi;
+
+#[OpenApi]
+impl TokensApi {
+    /// Sign up
+    ///
+    /// Makes an account and signs it in. A taken user name or address is a 409.
+    #[oai(path = "/signup", method = "post", operation_id = "signUp", tag = "Tag::SigningIn")]
+    async fn sign_up(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Body(body): Body<SignUpBody>,
+    ) -> Result<SignedUp, Problem<SignUpProblems>> {
+        let request = SignUp { username: body.username, email: body.email, password: body.password, name: body.name };
+        let (pair, user) = gateway.sign_up(request, &origin).await?;
+        let answer = SignedUpShape::new(pair.into(), UserShape::from(user));
+        Ok(SignedUp::Created(Json(answer), "/user".to_owned()))
+    }
+
+    /// Sign in
+    ///
+    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send. Unknown, wrong and
+    /// disabled look alike.
+    #[oai(path = "/login", method = "post", operation_id = "logIn", tag = "Tag::SigningIn")]
+    async fn log_in(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        login: Login,
+    ) -> Result<Signed, Problem<LoginProblems>> {
+        let pair = gateway.log_in(&login.name, login.password, &origin).await?;
+        Ok(Signed::In(Json(pair.into())))
+    }
+
+    /// Refresh
+    ///
+    /// Exchanges the refresh token for the next pair. A refresh token is good once: one that was used before ends the
+    /// session, because one of the two who have it is a thief.
+    #[oai(path = "/refresh", method = "post", operation_id = "refresh", tag = "Tag::SigningIn")]
+    async fn refresh(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Body(body): Body<RefreshBody>,
+    ) -> Result<Signed, Problem<RefreshProblems>> {
+        let pair = gateway.refresh(&body.refresh_token.0).await?;
+        Ok(Signed::In(Json(pair.into())))
+    }
+
+    /// Sign out
+    ///
+    /// Ends the session that the access token, even an expired one, or the refresh token belongs to. When the answer
+    /// comes, no replica accepts that session any more. Repeating it is 204 again.
+    #[oai(path = "/logout", method = "post", operation_id = "logOut", tag = "Tag::SigningIn")]
+    async fn log_out(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        /// Which sessions end.
+        scope: Param<LogoutScope>,
+        access_token: ShownToken,
+        OptionalBody(body): OptionalBody<LogoutBody>,
+    ) -> Result<Done, Problem<LogoutProblems>> {
+        let Param(LogoutScope) = scope;
+        let refresh_token = body.and_then(|body| body.refresh_token).map(|token| Credential::Refresh(token.0));
+        let credentials: Vec<_> =
+            [access_token.0.map(Credential::Access), refresh_token].into_iter().flatten().collect();
+        if credentials.is_empty() {
+            return Err(Error::Unauthenticated.into());
+        }
+        gateway.log_out(&credentials).await?;
+        Ok(Done::Done)
+    }
+
+    /// May this request pass?
+    ///
+    /// For proxies and services: 204 with the caller's identity in headers, or 401.
+    #[oai(path = "/auth/verify", method = "get", operation_id = "verify", tag = "Tag::Gateway")]
+    async fn verify(&self, Caller(claims): Caller) -> Result<Verified, Problem<VerifyProblems>> {
+        Ok(Verified::Passes(claims.sub.to_string(), claims.sid.to_string()))
+    }
+}
+
+/// The access token that was sent, good or not: whoever signs out need not be signed in any more.
+pub struct ShownToken(Option<String>);
+
+impl<'a> ApiExtractor<'a> for ShownToken {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    /// A refresh token in the body does as well.
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut poem::RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(ShownToken(caller::bearer(request)?.map(str::to_owned)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{body::Content, *};
+
+    #[test]
+    fn the_form_takes_what_oauth_clients_add() {
+        assert!(
+            Login::from_form(b"grant_type=password&username=john&password=secret123&scope=&client_id=&client_secret=")
+                .is_ok()
+        );
+        assert!(Login::from_form(b"username=john&password=secret123&role=admin").is_err());
+    }
+
+    #[test]
+    fn schemas_list_what_is_read() {
+        let names = |schema: Vec<body::MemberSchema>| schema.into_iter().map(|member| member.name).collect::<Vec<_>>();
+        assert_eq!(names(LoginBody::schema()), ["username", "email", "password"]);
+    }
+}
