@@ -65,6 +65,16 @@ impl Source {
         self.flags.get(variable).cloned().or(set).filter(|text| !text.is_empty())
     }
 
+    /// The text of a secret, from the variable or from the file that its `…_FILE` form names.
+    pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, Mistake> {
+        SETTINGS.iter().find(|setting| setting.variable == variable).map_or(Ok(None), |setting| self.resolve(setting))
+    }
+
+    /// Whether somebody set the variable, in either form.
+    pub fn is_given(&self, variable: &str) -> bool {
+        self.text(variable).is_some() || self.text(&format!("{variable}_FILE")).is_some()
+    }
+
     fn resolve(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
         let given = match self.text(setting.variable) {
             None if setting.secret => self.secret_file(setting)?,

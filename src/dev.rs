@@ -1,0 +1,82 @@
+//! The local stack: a PostgreSQL and a Redis that belong to one run and end with it.
+//!
+//! `latchkey dev` and the integration tests use this one supervisor, so what a developer runs is what the tests
+//! prove. Never a server that already runs on the machine: both listen on Unix sockets in a folder of their own.
+//!
+//! ```text
+//! cli        its command line
+//! command    the story of `latchkey dev`: lock, ports, stores, replicas, banner, watch, stop
+//!   detached   `--detach` and `--down`
+//!   replica    one `latchkey serve`
+//!   settings   what the replicas find in their environment
+//!   banner     what a person reads when it runs
+//! postgres, redis   one store each: start, pause, resume, kill, start again, stop
+//! folders    where data and sockets live
+//! leftover   what a killed run left behind
+//! process    one child and its verbs; keeper starts it, family finds its children
+//! ```
+//!
+//! **No child survives.** On Linux the kernel signals every child when the supervisor dies, however it dies. Other
+//! systems have no such promise: there Ctrl-C, SIGTERM and `Drop` end the children, and after a `kill -9` the stores
+//! stay until the next start on the same folder, which ends them first.
+
+mod account;
+mod banner;
+mod binaries;
+mod cli;
+mod command;
+mod detached;
+mod error;
+mod family;
+mod folders;
+mod interrupt;
+mod keeper;
+mod leftover;
+mod lock;
+mod postgres;
+mod process;
+mod redis;
+mod replica;
+mod settings;
+mod wait;
+
+use std::path::Path;
+
+use self::folders::Folders;
+pub use self::{
+    cli::{command, main},
+    command::{DevOptions, run},
+    error::Error,
+    postgres::{Postgres, PostgresOptions},
+    redis::{Redis, RedisOptions},
+};
+
+/// Both stores. They end, and the folder with their sockets goes, when this is dropped.
+pub struct Stack {
+    // Declared before the folder, because fields are dropped in this order.
+    pub postgres: Postgres,
+    pub redis: Redis,
+    _folders: Folders,
+}
+
+impl Stack {
+    /// Empty stores for a test: nothing is synced to disk, nothing is kept.
+    pub fn temporary() -> Result<Self, Error> {
+        Self::start(Folders::temporary()?, false)
+    }
+
+    /// The stores whose data live in `directory`, which is made when it is not there.
+    ///
+    /// Two at a time on one directory would end each other: `latchkey dev` holds a lock around this.
+    pub fn persistent(directory: &Path) -> Result<Self, Error> {
+        Self::start(Folders::persistent(directory)?, true)
+    }
+
+    fn start(folders: Folders, keep: bool) -> Result<Self, Error> {
+        Ok(Self {
+            postgres: Postgres::start(&folders.postgres(keep))?,
+            redis: Redis::start(&folders.redis(keep))?,
+            _folders: folders,
+        })
+    }
+}

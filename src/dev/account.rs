@@ -1,0 +1,63 @@
+use std::{
+    fs,
+    os::unix::{fs::chown, process::CommandExt},
+    path::Path,
+    process::Command,
+};
+
+use super::Error;
+
+/// The user the stores run as when the supervisor is root, which PostgreSQL refuses to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Account {
+    /// `None` where the supervisor is a plain user: the stores run as the same.
+    pub fn for_stores() -> Result<Option<Self>, Error> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let path = Path::new("/etc/passwd");
+        let users = fs::read_to_string(path).map_err(Error::cannot("read", path))?;
+        ["postgres", "nobody"].iter().find_map(|name| Self::named(name, &users)).map(Some).ok_or_else(|| {
+            Error::new(
+                "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody` to run it \
+                     as; create one, or start as another user.",
+            )
+        })
+    }
+
+    fn named(name: &str, users: &str) -> Option<Self> {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut numbers = line.split(':').skip(2).map(str::parse);
+        Some(Self { uid: numbers.next()?.ok()?, gid: numbers.next()?.ok()? })
+    }
+
+    /// Gives the file or folder itself to this user.
+    pub fn own(self, path: &Path) -> Result<(), Error> {
+        chown(path, Some(self.uid), Some(self.gid)).map_err(Error::cannot("change the owner of", path))
+    }
+}
+
+/// The command becomes this user, with no supplementary group, before it runs.
+pub(super) fn drop_to(account: Option<Account>, command: &mut Command) {
+    if let Some(account) = account {
+        command.uid(account.uid).gid(account.gid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Account;
+
+    #[test]
+    fn the_whole_name_decides() {
+        let users = "postgresql:x:1:1::/:/bin/sh\npostgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
+        let account = Account::named("postgres", users).expect("it is there");
+        assert_eq!((account.uid, account.gid), (101, 104));
+        assert!(Account::named("nobody", users).is_none());
+    }
+}

@@ -1,0 +1,75 @@
+use std::fmt::Write;
+
+use super::{
+    DevOptions,
+    settings::{Addresses, url},
+};
+
+/// Who signs in, in every line that a person may paste.
+const JSON: &str = r#"-H 'content-type: application/json' -d '{"username":"john","password":"secret123"}'"#;
+
+/// What a person reads when everything runs: addresses, how to stop it, and lines to paste.
+pub(super) fn banner(replicas: &[Addresses], data: &str, options: &DevOptions) -> String {
+    let first = url(replicas[0].listen);
+    let mut text = format!("\nLatchkey is running.\n\n{}\n", addresses(replicas, data, options));
+    let _ = writeln!(text, "Sign somebody up:\n\n  curl -sX POST {first}/signup {JSON}\n");
+    if let [one, two, ..] = replicas {
+        text.push_str(&sign_out_everywhere(&url(one.listen), &url(two.listen)));
+    }
+    text
+}
+
+fn addresses(replicas: &[Addresses], data: &str, options: &DevOptions) -> String {
+    let first = url(replicas[0].listen);
+    let mut lines: Vec<_> = replicas.iter().map(|replica| ("gateway", url(replica.listen))).collect();
+    lines.push(("try it", format!("{first}/docs")));
+    if !options.given.contains("LATCHKEY_SMTP_URL") {
+        lines.push(("mails", format!("{first}/dev/mailbox")));
+    }
+    lines.extend(replicas.iter().map(|replica| ("metrics", format!("{}/metrics", url(replica.metrics)))));
+    lines.push(("data", data.into()));
+    lines.push(("stop", if options.detach { "./dev down" } else { "Ctrl-C, or ./dev down" }.into()));
+    lines.iter().fold(String::new(), |text, (name, value)| text + &format!("  {name:<9}{value}\n"))
+}
+
+/// The promise, to be tried by hand.
+fn sign_out_everywhere(first: &str, second: &str) -> String {
+    let bearer = r#"-H "authorization: Bearer $TOKEN""#;
+    let status = r"curl -so /dev/null -w '%{http_code}\n'";
+    format!(
+        r#"Then sign in on the first, be known on the second (204), sign out on the first (204), be refused on the second (401):
+
+  TOKEN=$(curl -sX POST {first}/login {JSON} | sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+  {status} {second}/auth/verify {bearer}
+  {status} -X POST {first}/logout {bearer}
+  {status} {second}/auth/verify {bearer}
+
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(port: u16) -> Addresses {
+        Addresses { listen: ([127, 0, 0, 1], port).into(), metrics: ([127, 0, 0, 1], port + 1464).into() }
+    }
+
+    #[test]
+    fn one_replica_has_nobody_to_be_refused_by() {
+        let text = banner(&[replica(8000)], "/x/.latchkey", false);
+        assert!(text.contains("http://127.0.0.1:8000/docs") && text.contains("Ctrl-C"), "{text}");
+        assert!(!text.contains("/logout"), "{text}");
+    }
+
+    #[test]
+    fn two_replicas_show_the_promise() {
+        let text = banner(&[replica(8000), replica(8001)], "/x/.latchkey", true);
+        assert!(
+            text.contains("http://127.0.0.1:8001/auth/verify") && text.contains("http://127.0.0.1:9465/metrics"),
+            "{text}"
+        );
+        assert!(!text.contains("Ctrl-C"), "{text}");
+    }
+}

@@ -1,0 +1,151 @@
+//! What the replicas find in their environment, and the two things it needs: a secret and free ports.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::{DevOptions, Error, folders};
+
+/// One replica's two addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub listen: SocketAddr,
+    pub metrics: SocketAddr,
+}
+
+/// What is the same for all replicas, by name.
+pub(super) struct Settings(Vec<(&'static str, String)>);
+
+impl Settings {
+    pub fn new(
+        directory: &Path,
+        first: &Addresses,
+        database_url: String,
+        redis_url: String,
+        given: &BTreeSet<&'static str>,
+    ) -> Result<Self, Error> {
+        let mailbox = folders::private(&directory.join("mailbox"))?;
+        let mut settings = vec![
+            ("DATABASE_URL", database_url),
+            ("REDIS_URL", redis_url),
+            ("LATCHKEY_SECRET_FILE", secret(directory)?.display().to_string()),
+            ("LATCHKEY_ISSUER", url(first.listen)),
+            ("LATCHKEY_SMTP_URL", format!("mailbox:{}", mailbox.display())),
+        ];
+        // What the caller set wins, also the secret itself over the file of one.
+        settings.retain(|(name, _)| !given.contains(name.trim_end_matches("_FILE")));
+        Ok(Self(settings))
+    }
+
+    /// Puts them into the environment of one replica.
+    pub fn apply(&self, command: &mut Command, own: &Addresses) {
+        command.envs(self.0.iter().map(|(name, value)| (name, value)));
+        command.env("LATCHKEY_LISTEN", own.listen.to_string());
+        command.env("LATCHKEY_METRICS_LISTEN", own.metrics.to_string());
+    }
+}
+
+/// How a person, or a client on this machine, reaches a listener.
+pub(super) fn url(address: SocketAddr) -> String {
+    format!("http://{}", reachable(address))
+}
+
+/// A listener on every address is reached through the loopback.
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    address
+}
+
+/// The addresses of all replicas, each of them free at this moment.
+pub(super) fn addresses(options: &DevOptions) -> Result<Vec<Addresses>, Error> {
+    let mut held = Vec::new();
+    (0..options.replicas.max(1))
+        .map(|replica| {
+            Ok(Addresses {
+                listen: free(options.listen, replica, "LATCHKEY_LISTEN", &mut held)?,
+                metrics: free(options.metrics_listen, replica, "LATCHKEY_METRICS_LISTEN", &mut held)?,
+            })
+        })
+        .collect()
+}
+
+/// Listeners are held until all addresses are known, so that port 0 gives each replica another port.
+fn free(base: SocketAddr, replica: u16, setting: &str, held: &mut Vec<TcpListener>) -> Result<SocketAddr, Error> {
+    let mut address = base;
+    if base.port() != 0 {
+        let port = base.port().checked_add(replica);
+        address.set_port(port.ok_or_else(|| {
+            Error::new(format!("There is no port after 65535 for replica {}; choose a lower {setting}.", replica + 1))
+        })?);
+    }
+    let listener = TcpListener::bind(address).map_err(|reason| refused(address, setting, &reason))?;
+    let address = listener.local_addr().map_err(|reason| refused(address, setting, &reason))?;
+    held.push(listener);
+    Ok(address)
+}
+
+fn refused(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
+    let problem = match reason.kind() {
+        io::ErrorKind::AddrInUse => format!("Port {} on {} is taken by another program", address.port(), address.ip()),
+        _ => format!("Cannot listen on {address} ({reason})"),
+    };
+    Error::new(format!("{problem}; choose another address with {setting}."))
+}
+
+/// Made once: what the database holds is sealed under it.
+fn secret(directory: &Path) -> Result<PathBuf, Error> {
+    let path = directory.join("secret");
+    if !path.exists() {
+        let new = directory.join("secret.new");
+        write_secret(&new).map_err(Error::cannot("write", &new))?;
+        fs::rename(&new, &path).map_err(Error::cannot("write", &path))?;
+    }
+    Ok(path)
+}
+
+fn write_secret(path: &Path) -> io::Result<()> {
+    let mut random = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", BASE64_STANDARD.encode(random))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_secret_is_made_once_and_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = secret(folder.path()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(BASE64_STANDARD.decode(text.trim()).unwrap().len(), 32);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(secret(folder.path()).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn ports_follow_the_first_and_a_taken_one_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut held = Vec::new();
+        assert_eq!(free(taken, 0, "LATCHKEY_LISTEN", &mut held).unwrap(), taken);
+        let error = free(taken, 0, "LATCHKEY_LISTEN", &mut held).unwrap_err().to_string();
+        assert!(error.contains(&taken.port().to_string()) && error.contains("LATCHKEY_LISTEN"), "{error}");
+        let last = SocketAddr::from(([127, 0, 0, 1], 65535));
+        assert!(free(last, 1, "LATCHKEY_LISTEN", &mut held).is_err());
+    }
+}

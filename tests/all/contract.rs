@@ -1,0 +1,89 @@
+//! Every answer that any test sees must be in the document: its status, its media type, the code of its problem.
+
+use std::sync::LazyLock;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::gateway::Answer;
+
+/// The document of the binary under test.
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_latchkey"))
+        .arg("openapi")
+        .env_clear()
+        .output()
+        .expect("the binary runs");
+    serde_json::from_slice(&output.stdout).expect("the document is JSON")
+});
+
+/// Compares an answer with the document. What is no operation (pages, unknown paths, other methods) has nothing to compare.
+pub fn check(method: &Method, path: &str, answer: &Answer) {
+    let Some(operation) = operation(method, path) else { return };
+    let response = &operation["responses"][answer.status.to_string()];
+    let what = format!("{method} {path} → {} {}", answer.status, answer.string());
+    assert!(!response.is_null(), "not documented: {what}");
+    if answer.bytes.is_empty() {
+        return;
+    }
+    let media_type = answer.header("content-type").split(';').next().unwrap_or_default();
+    let content = &response["content"][media_type];
+    assert!(!content.is_null(), "{media_type} is not documented: {what}");
+    if media_type == "application/problem+json" {
+        let code = format!("`{}`", answer.code());
+        assert!(
+            response["description"].as_str().is_some_and(|codes| codes.contains(&code)),
+            "code not documented: {what}"
+        );
+    } else {
+        matches(&content["schema"], &answer.body, &what);
+    }
+}
+
+/// The operation of a method and a path, if there is one.
+pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
+    let paths = DOCUMENT["paths"].as_object().expect("there are paths");
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let item =
+        paths.get(path).or_else(|| paths.iter().find(|(template, _)| is_like(template, path)).map(|(_, item)| item))?;
+    item.get(method.as_str().to_lowercase())
+}
+
+fn is_like(template: &str, path: &str) -> bool {
+    let same = |(known, given): (&str, &str)| known.starts_with('{') || known == given;
+    template.split('/').count() == path.split('/').count() && template.split('/').zip(path.split('/')).all(same)
+}
+
+/// A small reading of JSON schema: members that are required, unknown, null or of another type.
+fn matches(schema: &Value, value: &Value, what: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return matches(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")], value, what);
+    }
+    if let Some(first) = schema["allOf"].get(0) {
+        return matches(first, value, what);
+    }
+    if value.is_null() {
+        assert_eq!(schema["nullable"], true, "null is not documented: {what}");
+        return;
+    }
+    match schema["type"].as_str() {
+        Some("object") => members(schema, value, what),
+        Some("array") => value.as_array().expect(what).iter().for_each(|item| matches(&schema["items"], item, what)),
+        Some("string") => assert!(value.is_string(), "{value} is no string: {what}"),
+        Some("integer") => assert!(value.is_i64(), "{value} is no integer: {what}"),
+        Some("boolean") => assert!(value.is_boolean(), "{value} is no boolean: {what}"),
+        other => panic!("schema of type {other:?}: {what}"),
+    }
+}
+
+fn members(schema: &Value, value: &Value, what: &str) {
+    let properties = schema["properties"].as_object().expect(what);
+    let object = value.as_object().expect(what);
+    for required in schema["required"].as_array().expect(what) {
+        assert!(object.contains_key(required.as_str().expect(what)), "{required} is missing: {what}");
+    }
+    for (name, member) in object {
+        let property = properties.get(name).unwrap_or_else(|| panic!("{name} is not documented: {what}"));
+        matches(property, member, what);
+    }
+}

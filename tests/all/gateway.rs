@@ -1,0 +1,333 @@
+//! A running gateway: the real binary as a process, with a handle that has one verb per method.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::{Method, RequestBuilder, header::HeaderMap};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    contract,
+    stack::{STACK, fresh_database},
+};
+
+/// A password that the policy accepts.
+pub const PASSWORD: &str = "secret123";
+
+/// No answer takes longer, not even in a debug build on a busy machine.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// One gateway process. It ends with this value.
+pub struct Gateway {
+    child: Child,
+    pub address: SocketAddr,
+    pub metrics: SocketAddr,
+    settings: Vec<(String, String)>,
+    log: Arc<Mutex<Vec<String>>>,
+    client: reqwest::Client,
+}
+
+/// What a gateway needs, with a fresh secret.
+pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, String)> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
+    [
+        ("DATABASE_URL", database),
+        ("REDIS_URL", redis),
+        ("LATCHKEY_REDIS_PREFIX", prefix),
+        ("LATCHKEY_SECRET", &STANDARD.encode(secret)),
+        ("LATCHKEY_ISSUER", "https://auth.example.com"),
+        ("LATCHKEY_LISTEN", "127.0.0.1:0"),
+        ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
+        ("LATCHKEY_SMTP_URL", "off"),
+        ("LATCHKEY_DRAIN_DELAY", "0s"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "4"),
+        // Many gateways run at once here: a busy machine is no broken store.
+        ("LATCHKEY_REDIS_TIMEOUT", "2s"),
+        ("LATCHKEY_DATABASE_TIMEOUT", "10s"),
+        ("LATCHKEY_HASH_WAIT", "30s"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+impl Gateway {
+    /// A gateway with a database of its own.
+    pub async fn start() -> Gateway {
+        Gateway::with(&[]).await
+    }
+
+    /// The same with these settings.
+    pub async fn with(changes: &[(&str, &str)]) -> Gateway {
+        let database = fresh_database().await;
+        let prefix = format!("t{}", Uuid::new_v4().simple());
+        Gateway::run(change(settings(&database, &STACK.redis.url(), &prefix), changes)).await
+    }
+
+    /// Another replica of this one.
+    pub async fn replica(&self) -> Gateway {
+        Gateway::run(self.settings.clone()).await
+    }
+
+    /// Another replica of this one, with other settings.
+    pub async fn replica_with(&self, changes: &[(&str, &str)]) -> Gateway {
+        Gateway::run(change(self.settings.clone(), changes)).await
+    }
+
+    /// Runs until it is ready.
+    pub async fn run(settings: Vec<(String, String)>) -> Gateway {
+        let gateway = Gateway::launch(settings);
+        gateway.until_ready().await;
+        gateway
+    }
+
+    /// Runs, ready or not.
+    pub fn launch(settings: Vec<(String, String)>) -> Gateway {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
+            .arg("serve")
+            .env_clear()
+            .envs(settings.clone())
+            .current_dir(std::env::temp_dir())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary runs");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let addresses = read_log(child.stdout.take().expect("piped"), log.clone());
+        let address = addresses.recv_timeout(LIMIT).expect("it listens");
+        let metrics = addresses.recv_timeout(LIMIT).expect("it listens for metrics");
+        let client = reqwest::Client::builder().timeout(LIMIT).build().expect("a client");
+        Gateway { child, address, metrics, settings, log, client }
+    }
+
+    async fn until_ready(&self) {
+        let deadline = Instant::now() + LIMIT;
+        while self.try_get("/health/ready").await.is_none_or(|answer| answer.status != 200) {
+            assert!(Instant::now() < deadline, "not ready in time: {:?}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no test panics while it reads").clone()
+    }
+
+    /// The value of one of its settings.
+    pub fn setting(&self, name: &str) -> &str {
+        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).expect("it is set")
+    }
+
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As if the machine failed.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Asks it to end, and waits; its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
+        self.child.wait().expect("it is ours").code()
+    }
+
+    /// The exit code, once it has ended by itself.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it is ours").code()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request that is not checked against the document.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    /// Sends it, and compares the answer with the document.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        self.try_send(request).await.expect("the gateway answers")
+    }
+
+    pub async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
+        let request = request.build().expect("a well-formed request");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.client.execute(request).await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.ok()?.to_vec();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let answer = Answer { status: status.as_u16(), headers, body, bytes };
+        contract::check(&method, &path, &answer);
+        Some(answer)
+    }
+
+    pub async fn try_get(&self, path: &str) -> Option<Answer> {
+        self.try_send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn form(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.send(self.request(Method::POST, path).form(form)).await
+    }
+
+    /// With a bearer token; `Value::Null` sends no body.
+    pub async fn with_token(&self, method: Method, path: &str, token: &str, body: Value) -> Answer {
+        let request = self.request(method, path).bearer_auth(token);
+        self.send(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    /// A new account with this user name, signed in.
+    pub async fn sign_up(&self, username: &str) -> Session {
+        let answer = self.post("/signup", json!({"username": username, "password": PASSWORD})).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        Session::of(&answer)
+    }
+
+    /// A new account with an address, signed in.
+    pub async fn sign_up_with_email(&self, username: &str, email: &str) -> Session {
+        let answer = self.post("/signup", json!({"username": username, "email": email, "password": PASSWORD})).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        Session::of(&answer)
+    }
+
+    pub async fn log_in(&self, username: &str, password: &str) -> Answer {
+        self.post("/login", json!({"username": username, "password": password})).await
+    }
+
+    pub async fn sign_in(&self, username: &str) -> Session {
+        let answer = self.log_in(username, PASSWORD).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Session::of(&answer)
+    }
+
+    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post("/refresh", json!({"refresh_token": refresh_token})).await
+    }
+
+    pub async fn log_out(&self, access_token: &str) -> Answer {
+        self.with_token(Method::POST, "/logout", access_token, Value::Null).await
+    }
+
+    /// What the check says of this access token: a status, and a code where it is refused.
+    pub async fn verify(&self, access_token: &str) -> (u16, String) {
+        let answer = self.with_token(Method::GET, "/auth/verify", access_token, Value::Null).await;
+        (answer.status, answer.code())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn change(mut settings: Vec<(String, String)>, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    settings.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    settings
+}
+
+/// Keeps the log, and sends on the addresses that it tells.
+fn read_log(stdout: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<SocketAddr> {
+    let (found, addresses) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "listening" {
+                let _ =
+                    found.send(event["address"].as_str().and_then(|address| address.parse().ok()).expect("an address"));
+            }
+            log.lock().expect("no test panics while it reads").push(line);
+        }
+    });
+    addresses
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// The JSON of the body, or null.
+    pub body: Value,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// The code of a problem, or nothing.
+    pub fn code(&self) -> String {
+        self.body["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub fn text(&self, member: &str) -> String {
+        self.body[member].as_str().unwrap_or_else(|| panic!("{member} in {}", self.body)).to_owned()
+    }
+
+    pub fn string(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// Asserts what it is: status, and the code of a problem ("" where it is none).
+    #[track_caller]
+    pub fn is(&self, status: u16, code: &str) -> &Self {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.string());
+        self
+    }
+}
+
+/// The tokens of a session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub access_token: String,
+    pub refresh_token: String,
+}
+
+impl Session {
+    pub fn of(answer: &Answer) -> Session {
+        Session { access_token: answer.text("access_token"), refresh_token: answer.text("refresh_token") }
+    }
+
+    /// The claims of the access token, unverified.
+    pub fn claims(&self) -> Value {
+        let payload = self.access_token.split('.').nth(1).expect("three parts");
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+}
+
+/// Waits, bounded, until something is so.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

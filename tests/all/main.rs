@@ -1,0 +1,42 @@
+//! One binary with all black-box tests: real gateways over real sockets, with real PostgreSQL and Redis.
+//!
+//! Each test has a database and a key prefix of its own, so all run in parallel. Those that break a store bring one of
+//! their own. Every answer that any test sees is compared with the document (`gateway.rs`).
+
+// What the tests stand on.
+mod contract; // every answer is documented
+mod gateway; // a running gateway, one verb per method
+mod mail; // a real SMTP server
+mod proxy; // a socket that can be cut
+mod stack; // the stores, and a fresh database for each test
+
+// What people do.
+mod account; // GET, PATCH and DELETE /user, password, dashboard
+mod items; // create, read, update, delete, pages, lost updates
+mod recovery; // forgot and reset, by mail
+mod refreshing; // rotation and reuse
+mod signing_in; // sign-up, sign-in, what is refused
+mod signing_out; // logout means logout, on a second replica too
+
+// What they bring along: the five systems that this one replaces.
+mod origin_a;
+mod origin_b;
+mod origin_c;
+mod origin_d;
+mod origin_e;
+
+// What must hold.
+mod bad_input; // every bad body is a 4xx that names the member, never the value
+mod caller_check; // every protected operation × every bad token
+mod crash; // kill -9 loses nothing that was answered
+mod edge; // request ids, headers, CORS, methods, media types, drain
+mod house; // the invariants of lib.rs, read from the source
+mod metrics; // what operators see
+mod outage; // a store that is down, stopped or slow
+mod published; // the document, README, .env.example: checked in and true
+mod start;
+mod storm; // a thousand sign-ins at once
+mod tour; // the README's tour, as printed // settings, migrations, agreement of replicas
+
+#[cfg(feature = "dev")]
+mod dev; // the local stack itself

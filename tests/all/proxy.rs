@@ -1,0 +1,54 @@
+//! A TCP socket in front of a store, which can be cut, held and mended.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, UnixStream},
+    sync::watch,
+};
+
+/// What happens to bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// They pass.
+    Open,
+    /// Connections are closed, new ones too.
+    Cut,
+}
+
+/// A proxy to a Unix socket. It ends with this value.
+pub struct Proxy {
+    pub address: SocketAddr,
+    line: watch::Sender<Line>,
+}
+
+impl Proxy {
+    pub async fn to(socket: PathBuf) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (line, state) = watch::channel(Line::Open);
+        tokio::spawn(accept(listener, socket, state));
+        Proxy { address, line }
+    }
+
+    pub fn set(&self, line: Line) {
+        self.line.send_replace(line);
+    }
+}
+
+async fn accept(listener: TcpListener, socket: PathBuf, state: watch::Receiver<Line>) {
+    while let Ok((mut client, _)) = listener.accept().await {
+        let (socket, mut state) = (socket.clone(), state.clone());
+        tokio::spawn(async move {
+            if *state.borrow() == Line::Cut {
+                return;
+            }
+            let Ok(mut store) = UnixStream::connect(socket).await else { return };
+            tokio::select! {
+                _ = copy_bidirectional(&mut client, &mut store) => {}
+                _ = state.wait_for(|line| *line == Line::Cut) => {}
+            }
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! The stores of this run: one PostgreSQL and one Redis for all tests, a database and a key prefix for each.
+
+use std::sync::LazyLock;
+
+use latchkey::dev::Stack;
+use uuid::Uuid;
+
+/// Ends with the test process, whatever ends that.
+pub static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::temporary().expect("PostgreSQL and Redis can be started"));
+
+/// Migrated once; each test's database is a copy of it.
+static TEMPLATE: LazyLock<String> = LazyLock::new(|| {
+    let name = "template_of_tests".to_owned();
+    STACK.postgres.create_database(&name).expect("a database can be made");
+    let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_latchkey"))
+        .arg("migrate")
+        .env_clear()
+        .envs(crate::gateway::settings(&STACK.postgres.url(&name), &STACK.redis.url(), "template"))
+        .output()
+        .expect("the binary runs");
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    name
+});
+
+/// Connects to a database of the run's PostgreSQL.
+pub async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
+    tokio::spawn(connection);
+    client
+}
+
+/// The address of a fresh database.
+pub async fn fresh_database() -> String {
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    let template = tokio::task::spawn_blocking(|| TEMPLATE.as_str()).await.expect("the template is made");
+    let admin = connect(&STACK.postgres.url("postgres")).await;
+    admin
+        .batch_execute(&format!("create database {name} template {template}"))
+        .await
+        .expect("a database can be copied");
+    STACK.postgres.url(&name)
+}
