@@ -37,7 +37,7 @@ impl Settings {
             ("DATABASE_URL", database_url),
             ("REDIS_URL", redis_url),
             ("LATCHKEY_SECRET_FILE", secret(directory)?.display().to_string()),
-            ("LATCHKEY_ISSUER", url(first.listen)),
+            ("LATCHKEY_ISSUER", issuer(directory, first)?),
             ("LATCHKEY_SMTP_URL", format!("mailbox:{}", mailbox.display())),
         ];
         // What the caller set wins, also the secret itself over the file of one.
@@ -101,6 +101,17 @@ fn refused(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
         _ => format!("Cannot listen on {address} ({reason})"),
     };
     Error::new(format!("{problem}; choose another address with {setting}."))
+}
+
+/// The address of the first run: the database remembers it, and another port later must not turn it away.
+fn issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
+    let path = directory.join("issuer");
+    if let Ok(issuer) = fs::read_to_string(&path) {
+        return Ok(issuer);
+    }
+    let issuer = url(first.listen);
+    fs::write(&path, &issuer).map_err(Error::cannot("write", &path))?;
+    Ok(issuer)
 }
 
 /// Made once: what the database holds is sealed under it.

@@ -32,6 +32,9 @@ pub trait Parameter: Sized + Send {
 /// Takes a parameter of the request; the framework gives it its name, that of the argument.
 pub struct Param<T>(pub T);
 
+/// A parameter in the path. The framework knows those by this name alone, and numbers them.
+pub type Path<T> = Param<T>;
+
 impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = T::REQUIRED;

@@ -1,1 +1,244 @@
-//! To be written.
+//! The invariants of `lib.rs`, read from the source.
+
+use std::{fs, path::Path};
+
+/// A source file: its path below `src/`, and its text without comments and without the tests beside the code.
+struct Source {
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// The room of the house that the file is in: `http` for `http.rs` and `http/edge.rs`.
+    fn room(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// Whether the file names this crate or module, as a path.
+    fn names(&self, word: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        self.text.match_indices(word).any(|(at, _)| {
+            let before = self.text[..at].chars().next_back();
+            let after = &self.text[at + word.len()..];
+            !before.is_some_and(|c| is_word(c) || c == ':' || c == '.')
+                && (after.starts_with("::") || after.starts_with(" as ") || after.starts_with(';'))
+        })
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+fn all(folder: &str, ending: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    found.retain(|path| path.extension().is_some_and(|found| found == ending));
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let product = all("src", "rs").into_iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs"));
+    product
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("text");
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            Source {
+                name: path.strip_prefix(&root).expect("below").to_string_lossy().into_owned(),
+                text: code.join("\n"),
+            }
+        })
+        .collect()
+}
+
+/// What each room may know of the others.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("domain", &["error", "domain"]),
+    ("config", &["domain", "config"]),
+    ("postgres", &["domain", "error", "postgres"]),
+    ("redis", &["domain", "error", "redis"]),
+    ("mail", &["domain", "config", "mail"]),
+    ("gateway", &["postgres", "redis", "mail", "domain", "error", "config", "gateway"]),
+    ("http", &["gateway", "domain", "error", "http", "postgres", "mail"]),
+    ("dev", &["config", "dev"]),
+];
+
+#[test]
+fn arrows_point_one_way() {
+    for source in sources().iter().filter(|source| !matches!(source.room(), "main" | "lib")) {
+        let (_, allowed) = ARROWS.iter().find(|(room, _)| *room == source.room()).expect("a room of the house");
+        for (room, _) in ARROWS.iter().filter(|(room, _)| !allowed.contains(room)) {
+            let named = source.text.contains(&format!("crate::{room}"));
+            let imported = source.text.contains("use crate::{")
+                && source.text.lines().any(|line| line.starts_with(&format!("    {room}::")));
+            assert!(!named && !imported, "{} must not know {room}", source.name);
+        }
+    }
+}
+
+#[test]
+fn the_rules_know_no_runtime_no_driver_no_environment_and_no_clock() {
+    let absent = [
+        "tokio",
+        "poem",
+        "poem_openapi",
+        "tokio_postgres",
+        "deadpool_redis",
+        "deadpool_postgres",
+        "lettre",
+        "hyper",
+        "metrics",
+        "tracing",
+    ];
+    for source in sources().iter().filter(|source| source.room() == "domain") {
+        for name in absent {
+            assert!(!source.names(name), "{} names {name}", source.name);
+        }
+        for word in
+            ["std::env", "std::fs", "std::net", "SystemTime", "Instant", "now_utc", "now_v7", "async fn", ".await"]
+        {
+            assert!(!source.text.contains(word), "{} says {word}", source.name);
+        }
+    }
+}
+
+/// A crate, and the only room that may name it.
+const KEPT_IN: &[(&str, &str)] = &[
+    ("tokio_postgres", "postgres"),
+    ("deadpool_postgres", "postgres"),
+    ("tokio_postgres_rustls", "postgres"),
+    ("refinery", "postgres"),
+    ("rustls", "postgres"),
+    ("deadpool_redis", "redis"),
+    ("lettre", "mail"),
+    ("poem", "http"),
+    ("poem_openapi", "http"),
+    ("hyper", "http"),
+    ("hyper_util", "http"),
+    ("metrics_exporter_prometheus", "http"),
+    ("jsonwebtoken", "domain"),
+    ("argon2", "domain"),
+    ("dotenvy", "config"),
+    ("libc", "dev"),
+];
+
+#[test]
+fn drivers_are_named_in_their_own_folder_only() {
+    for source in sources() {
+        for (name, room) in KEPT_IN {
+            assert!(
+                source.room() == *room || !source.names(name),
+                "{} names {name}, which belongs into {room}",
+                source.name
+            );
+        }
+        let environment = source.text.contains("env::var");
+        // The local stack looks for programs in PATH, and knows its second self by a mark.
+        assert!(!environment || matches!(source.room(), "config" | "dev"), "{} reads the environment", source.name);
+    }
+}
+
+#[test]
+fn no_secret_can_be_printed() {
+    let secrets = [
+        "Password",
+        "MasterSecret",
+        "MacKey",
+        "SealingKey",
+        "RefreshKey",
+        "OneTimeCode",
+        "CodeKeys",
+        "SigningKey",
+        "Secret",
+        "Hidden",
+        "Config",
+        "Pair",
+        "Letter",
+        "StoredUser",
+        "SealedKey",
+        "SignUp",
+        "PasswordReset",
+    ];
+    let sources = sources();
+    for secret in secrets {
+        let declaration = |text: &str| {
+            text.find(&format!("pub struct {secret}"))
+                .filter(|at| !text[at + 11 + secret.len()..].starts_with(char::is_alphanumeric))
+        };
+        let found: Vec<_> = sources.iter().filter_map(|source| Some((source, declaration(&source.text)?))).collect();
+        assert!(!found.is_empty(), "{secret} is gone; take it off this list");
+        for (source, at) in found {
+            let head = source.text[..at].rsplit("\n\n").next().unwrap_or_default();
+            assert!(
+                !head.contains("Debug") && !head.contains("Serialize"),
+                "{secret} derives a way to be printed ({})",
+                source.name
+            );
+        }
+        for word in ["Debug", "Display", "Serialize"] {
+            let way = format!("{word} for {secret} ");
+            assert!(sources.iter().all(|source| !source.text.contains(&way)), "{way}");
+        }
+    }
+}
+
+#[test]
+fn every_statement_and_every_script_has_one_place_in_the_code() {
+    let code: String = sources().iter().map(|source| source.text.as_str()).collect();
+    for path in all("sql", "sql").into_iter().chain(all("src/redis", "lua")) {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let uses = code.matches(&format!("/{name}\")")).count() + code.matches(&format!("(\"{name}\")")).count();
+        assert_eq!(uses, 1, "{name} is included {uses} times");
+    }
+}
+
+#[test]
+fn every_script_says_what_it_takes_and_refuses_anything_else() {
+    for path in all("src/redis", "lua").iter().filter(|path| !path.ends_with("account.lua")) {
+        let text = fs::read_to_string(path).expect("text");
+        for part in ["-- KEYS: ", "-- ARGV: ", "-- Returns", "assert(#KEYS "] {
+            assert!(text.contains(part), "{} lacks {part}", path.display());
+        }
+    }
+}
+
+#[test]
+fn there_are_no_stand_ins_for_stores() {
+    for source in sources().iter().filter(|source| matches!(source.room(), "postgres" | "redis" | "gateway")) {
+        let declares =
+            source.text.lines().any(|line| line.trim_start().trim_start_matches("pub ").starts_with("trait "));
+        assert!(!declares, "{} declares a trait", source.name);
+    }
+    for source in sources() {
+        assert!(!source.text.to_lowercase().contains("mock"), "{}", source.name);
+    }
+}
+
+/// The longest function and file that one head can hold, in lines.
+#[test]
+fn functions_and_files_stay_short() {
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        assert!(lines.len() <= 350, "{} has {} lines", source.name, lines.len());
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_function(line)) {
+            let indent = line.len() - line.trim_start().len();
+            let end = format!("{}}}", " ".repeat(indent));
+            let length = lines[at..].iter().position(|line| *line == end).map_or(0, |length| length + 1);
+            assert!(length <= 60, "{}: {} has {length} lines", source.name, line.trim());
+        }
+    }
+}
+
+fn is_function(line: &str) -> bool {
+    let line = line.trim_start();
+    ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(super) fn ", "pub(super) async fn "]
+        .iter()
+        .any(|start| line.starts_with(start))
+        && line.ends_with('{')
+}

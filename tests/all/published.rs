@@ -1,1 +1,173 @@
-//! To be written.
+//! What is checked in and generated must be what the code says: the document, `.env.example`, the tables of the README.
+//! `LATCHKEY_BLESS=1` rewrites them.
+
+use std::{fs, path::PathBuf};
+
+use latchkey::{config, error::Code};
+use serde_json::Value;
+
+use crate::contract::DOCUMENT;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Compares a file with what it should be, byte for byte, or rewrites it where that is wanted.
+fn same(name: &str, expected: &str) {
+    if std::env::var_os("LATCHKEY_BLESS").is_some() {
+        fs::write(path(name), expected).expect("it can be written");
+    }
+    let found = fs::read_to_string(path(name)).unwrap_or_default();
+    assert!(found == expected, "{name} is not what the code says; run: LATCHKEY_BLESS=1 ./dev test published::");
+}
+
+/// The README with the text between two marks replaced.
+fn readme_with(tables: &[(&str, String)]) -> String {
+    let readme = fs::read_to_string(path("README.md")).expect("there is a README");
+    tables.iter().fold(readme, |readme, (name, table)| {
+        let (before, rest) = readme.split_once(&format!("<!-- {name} -->\n")).expect("a mark");
+        let (_, after) = rest.split_once(&format!("<!-- /{name} -->")).expect("a closing mark");
+        format!("{before}<!-- {name} -->\n{table}<!-- /{name} -->{after}")
+    })
+}
+
+fn operations() -> String {
+    let mut rows = String::from("| operation | what it does | who |\n|---|---|---|\n");
+    for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let who = if operation["security"]
+                .as_array()
+                .is_some_and(|schemes| schemes.iter().all(|scheme| scheme != &Value::Object(Default::default())))
+            {
+                "signed in"
+            } else {
+                "anybody"
+            };
+            rows += &format!(
+                "| `{} {path}` | {} | {who} |\n",
+                method.to_uppercase(),
+                operation["summary"].as_str().unwrap_or_default()
+            );
+        }
+    }
+    rows
+}
+
+fn problems() -> String {
+    let row =
+        |code: &Code| format!("| {} | `{}` | {} | {} |\n", code.status(), code.slug(), code.title(), code.advice());
+    Code::ALL
+        .iter()
+        .fold(String::from("| status | code | meaning | what to do |\n|---|---|---|---|\n"), |rows, code| {
+            rows + &row(code)
+        })
+}
+
+#[test]
+fn the_document_is_the_one_that_is_checked_in() {
+    same("openapi/latchkey.json", &latchkey::http::document::json());
+}
+
+#[test]
+fn the_tables_of_the_readme_are_true() {
+    same(
+        "README.md",
+        &readme_with(&[("operations", operations()), ("problems", problems()), ("settings", config::readme_table())]),
+    );
+}
+
+#[test]
+fn the_example_of_the_settings_is_true() {
+    same(".env.example", &config::env_example());
+}
+
+#[test]
+fn the_document_has_no_member_twice() {
+    /// Refuses what JSON allows and parsers silently drop.
+    struct Unique;
+
+    impl<'de> serde::Deserialize<'de> for Unique {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(Unique)
+        }
+    }
+
+    impl<'de> serde::de::Visitor<'de> for Unique {
+        type Value = Unique;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("JSON without duplicates")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
+            let mut seen = std::collections::HashSet::new();
+            while let Some((name, Unique)) = map.next_entry::<String, Unique>()? {
+                if !seen.insert(name.clone()) {
+                    return Err(serde::de::Error::custom(format!("{name} is there twice")));
+                }
+            }
+            Ok(Unique)
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Unique, A::Error> {
+            while items.next_element::<Unique>()?.is_some() {}
+            Ok(Unique)
+        }
+        fn visit_str<E>(self, _: &str) -> Result<Unique, E> {
+            Ok(Unique)
+        }
+        fn visit_u64<E>(self, _: u64) -> Result<Unique, E> {
+            Ok(Unique)
+        }
+        fn visit_i64<E>(self, _: i64) -> Result<Unique, E> {
+            Ok(Unique)
+        }
+        fn visit_f64<E>(self, _: f64) -> Result<Unique, E> {
+            Ok(Unique)
+        }
+        fn visit_bool<E>(self, _: bool) -> Result<Unique, E> {
+            Ok(Unique)
+        }
+        fn visit_unit<E>(self) -> Result<Unique, E> {
+            Ok(Unique)
+        }
+    }
+
+    let read: Result<Unique, _> = serde_json::from_str(&latchkey::http::document::json());
+    if let Err(error) = read {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn every_operation_says_what_it_is() {
+    for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let said = |member: &str| operation[member].as_str().is_some_and(|text| !text.is_empty());
+            assert!(said("operationId") && said("summary"), "{method} {path}");
+            assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{method} {path}");
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{method} {path} {status}"
+                );
+            }
+        }
+    }
+    let schemas = DOCUMENT["components"]["schemas"].as_object().expect("schemas");
+    let bodies =
+        schemas.iter().filter(|(name, _)| name.ends_with("Body") || name.ends_with("Form") || name.ends_with("Patch"));
+    for (name, schema) in bodies {
+        assert_eq!(schema["additionalProperties"], false, "{name}");
+        assert!(schema["example"].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn compose_and_nginx_name_the_settings_that_there_are() {
+    let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
+    let names = compose
+        .split(|c: char| !(c.is_ascii_uppercase() || c == '_'))
+        .filter(|word| word.starts_with("LATCHKEY_") && *word != "LATCHKEY_");
+    for name in names {
+        assert!(config::SETTINGS.iter().any(|setting| setting.variable == name), "{name} is no setting");
+    }
+}
