@@ -82,5 +82,6 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
 
 /// Serves `/metrics` until the process ends.
 pub async fn run_metrics(listener: TcpListener, handle: metrics::Handle) -> io::Result<()> {
+    tokio::spawn(metrics::keep_up(handle.clone()));
     server::serve(listener, Arc::new(metrics::endpoint(handle)), std::future::pending()).await
 }

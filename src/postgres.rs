@@ -1,6 +1,6 @@
 //! The record: PostgreSQL holds everything that must not be lost.
 //!
-//! A story takes one [`Connection`], which has a deadline and never comes back to the pool in a doubtful state. Each
+//! A story takes one `Connection`, which has a deadline and never comes back to the pool in a doubtful state. Each
 //! statement is a file in `sql/queries/`, each file has one function in a module below.
 
 mod accounts;

@@ -1,5 +1,7 @@
 //! `/metrics`, on a listener of its own, away from the public.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 
@@ -36,11 +38,19 @@ fn describe() {
     metrics::describe_gauge!("latchkey_postgres_connections", "Connections to PostgreSQL by state");
 }
 
+/// How often samples are folded into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Folds samples into their buckets until the process ends: nobody may ever ask for the page, and they must not pile up.
+pub async fn keep_up(handle: Handle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        handle.run_upkeep();
+    }
+}
+
 /// The page.
 pub fn endpoint(handle: Handle) -> impl Endpoint<Output = Response> {
-    let page = make_sync(move |_| {
-        handle.run_upkeep();
-        Response::builder().content_type("text/plain; version=0.0.4").body(handle.render())
-    });
+    let page = make_sync(move |_| Response::builder().content_type("text/plain; version=0.0.4").body(handle.render()));
     Route::new().at("/metrics", get(page)).map_to_response()
 }

@@ -74,7 +74,7 @@ pub(super) async fn end_all(db: &mut Connection, user: Uuid, reason: &str) -> Re
 }
 
 impl Postgres {
-    /// Signs in: see [`insert`].
+    /// Signs in, if the user's password, generation and standing are still those that were checked; whether it did.
     pub async fn open_session(&self, user: &StoredUser, session: &NewSession<'_>) -> Result<bool, Error> {
         let mut db = self.connection().await?;
         insert(&mut db, user, session).await
