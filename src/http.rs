@@ -49,20 +49,14 @@ enum Tag {
 
 /// Everything that the public sees.
 pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
-    edge::Edge::new(routes(&gateway).map_to_response(), gateway)
+    edge::Edge::new(routes().map_to_response(), gateway)
 }
 
-#[cfg(feature = "dev")]
-fn routes(gateway: &Gateway) -> poem::Route {
-    let with_mailbox = gateway.mailbox().is_some();
-    pages::routes(with_mailbox)
-        .at("/dev/mailbox", poem::get(mailbox::endpoint()))
-        .nest_no_strip("/", document::service())
-}
-
-#[cfg(not(feature = "dev"))]
-fn routes(_: &Gateway) -> poem::Route {
-    pages::routes(false).nest_no_strip("/", document::service())
+fn routes() -> poem::Route {
+    let pages = pages::routes();
+    #[cfg(feature = "dev")]
+    let pages = pages.at("/dev/mailbox", poem::get(mailbox::endpoint()));
+    pages.nest_no_strip("/", document::service())
 }
 
 /// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a while, so that balancers

@@ -3,15 +3,15 @@
 use poem_openapi::OpenApiService;
 use serde_json::{Map, Value, json};
 
-use super::{accounts::AccountsApi, health::HealthApi, items::ItemsApi, problem, tokens::TokensApi};
+use super::{accounts::AccountsApi, health::HealthApi, items::ItemsApi, pages::HomeApi, problem, tokens::TokensApi};
 use crate::error::Code;
 
 /// All operations.
-pub type Api = (TokensApi, AccountsApi, ItemsApi, HealthApi);
+pub type Api = (TokensApi, AccountsApi, ItemsApi, HealthApi, HomeApi);
 
 /// The operations as a service.
 pub fn service() -> OpenApiService<Api, ()> {
-    OpenApiService::new((TokensApi, AccountsApi, ItemsApi, HealthApi), "Latchkey", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new((TokensApi, AccountsApi, ItemsApi, HealthApi, HomeApi), "Latchkey", env!("CARGO_PKG_VERSION"))
         .description(include_str!("pages/document.md"))
         .license("MIT OR Apache-2.0")
 }

@@ -1,6 +1,9 @@
 //! Pages for people: home, Swagger UI, the problems, and in `dev` the mailbox. All of it comes from the binary.
 
-use std::{io::Write, sync::LazyLock};
+use std::{
+    io::Write,
+    sync::{Arc, LazyLock},
+};
 
 use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -10,23 +13,53 @@ use poem::{
     endpoint::make_sync,
     get,
     http::{HeaderValue, StatusCode, header},
+    web::Data,
+};
+use poem_openapi::{
+    OpenApi,
+    payload::{self, Html},
 };
 
 use super::{document, problem};
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    gateway::Gateway,
+};
 
 /// Style of our own pages; nothing else is loaded.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// All pages.
-pub fn routes(with_mailbox: bool) -> Route {
+/// All pages but the first.
+pub fn routes() -> Route {
     Route::new()
-        .at("/", get(make_sync(move |_| html(&Home { mailbox: with_mailbox, version: env!("CARGO_PKG_VERSION") }))))
         .at("/docs", get(make_sync(|request| SWAGGER.answer(&request))))
         .at("/openapi.json", get(make_sync(|request| DOCUMENT.answer(&request))))
         .at("/problems", get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))))
         .at("/problems/:code", get(make_sync(|request| problem_page(&request))))
+}
+
+/// The first page. It stands among the operations, hidden from the document, because their router takes all of `/`.
+pub struct HomeApi;
+
+#[OpenApi]
+impl HomeApi {
+    #[oai(path = "/", method = "get", hidden)]
+    async fn home(&self, gateway: Data<&Arc<Gateway>>) -> poem::Result<payload::Response<Html<String>>> {
+        let page = Home { mailbox: has_mailbox(&gateway), version: env!("CARGO_PKG_VERSION") };
+        let text = page.render().map_err(Error::internal)?;
+        Ok(payload::Response::new(Html(text)).header(header::CONTENT_SECURITY_POLICY, POLICY))
+    }
+}
+
+#[cfg(feature = "dev")]
+fn has_mailbox(gateway: &Gateway) -> bool {
+    gateway.mailbox().is_some()
+}
+
+#[cfg(not(feature = "dev"))]
+fn has_mailbox(_: &Gateway) -> bool {
+    false
 }
 
 #[derive(Template)]
@@ -125,12 +158,16 @@ fn swagger() -> Asset {
     Asset::new("text/html; charset=utf-8", page, policy)
 }
 
-/// The texts of the page's scripts.
+/// The texts of the page's scripts, which may speak of scripts themselves.
 fn scripts(page: &str) -> impl Iterator<Item = &str> {
-    page.split("<script")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('>'))
-        .map(|(_, text)| text.split("</script>").next().unwrap_or_default())
+    let mut rest = page;
+    std::iter::from_fn(move || {
+        let (_, tag) = rest.split_once("<script")?;
+        let (_, text) = tag.split_once('>')?;
+        let (script, after) = text.split_once("</script>")?;
+        rest = after;
+        Some(script)
+    })
 }
 
 fn digest(bytes: &[u8]) -> String {
