@@ -54,7 +54,9 @@ pub use self::{
 /// Both stores. They end, and the folder with their sockets goes, when this is dropped.
 pub struct Stack {
     // Declared before the folder, because fields are dropped in this order.
+    /// The record.
     pub postgres: Postgres,
+    /// The speed.
     pub redis: Redis,
     _folders: Folders,
 }

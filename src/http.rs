@@ -34,6 +34,7 @@ use crate::gateway::Gateway;
 #[derive(Tags)]
 enum Tag {
     /// Accounts are made, sessions begin, go on and end.
+    #[oai(rename = "Signing in")]
     SigningIn,
     /// One's own account.
     Account,

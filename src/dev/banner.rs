@@ -56,34 +56,40 @@ mod tests {
         Addresses { listen: ([127, 0, 0, 1], port).into(), metrics: ([127, 0, 0, 1], port + 1464).into() }
     }
 
-    fn options(detach: bool) -> DevOptions {
+    fn options(detach: bool, given: &[&'static str]) -> DevOptions {
         DevOptions {
             detach,
             down: false,
             replicas: 1,
-            directory: "/x/.latchkey".into(),
+            directory: ".latchkey".into(),
             listen: ([127, 0, 0, 1], 8000).into(),
             metrics_listen: ([127, 0, 0, 1], 9464).into(),
             database_url: None,
             redis_url: None,
-            given: std::collections::BTreeSet::new(),
+            given: given.iter().copied().collect(),
         }
     }
 
     #[test]
     fn one_replica_has_nobody_to_be_refused_by() {
-        let text = banner(&[replica(8000)], "/x/.latchkey", &options(false));
+        let text = banner(&[replica(8000)], "/x/.latchkey", &options(false, &[]));
         assert!(text.contains("http://127.0.0.1:8000/docs") && text.contains("Ctrl-C"), "{text}");
         assert!(!text.contains("/logout"), "{text}");
     }
 
     #[test]
     fn two_replicas_show_the_promise() {
-        let text = banner(&[replica(8000), replica(8001)], "/x/.latchkey", &options(true));
+        let text = banner(&[replica(8000), replica(8001)], "/x/.latchkey", &options(true, &[]));
         assert!(
             text.contains("http://127.0.0.1:8001/auth/verify") && text.contains("http://127.0.0.1:9465/metrics"),
             "{text}"
         );
         assert!(!text.contains("Ctrl-C"), "{text}");
+    }
+
+    #[test]
+    fn the_mailbox_is_shown_where_mails_go_there() {
+        assert!(banner(&[replica(8000)], "/x", &options(false, &[])).contains("/dev/mailbox"));
+        assert!(!banner(&[replica(8000)], "/x", &options(false, &["LATCHKEY_SMTP_URL"])).contains("/dev/mailbox"));
     }
 }

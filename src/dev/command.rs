@@ -25,12 +25,14 @@ const DATABASE: &str = "latchkey";
 /// How soon a dead child, or Ctrl-C, is noticed.
 const GLANCE: Duration = Duration::from_millis(50);
 
-#[derive(Clone, Debug)]
+/// What `latchkey dev` was told.
+#[derive(Clone)]
 pub struct DevOptions {
     /// Return when ready, and go on in the background.
     pub detach: bool,
     /// End what runs in the background.
     pub down: bool,
+    /// How many gateways.
     pub replicas: u16,
     /// Data, secret, mailbox, logs and lock.
     pub directory: PathBuf,

@@ -26,6 +26,7 @@ const STATE_LINE: usize = 7;
 const FAREWELLS: &[Signal] = &[Signal::INT, Signal::QUIT];
 const SUPERUSER: &str = "latchkey";
 
+/// How a private PostgreSQL is started.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
     /// Made, and filled by `initdb`, when it is not there or empty.
@@ -76,6 +77,7 @@ impl Postgres {
         ))
     }
 
+    /// The server's process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -85,6 +87,7 @@ impl Postgres {
         self.process.pause();
     }
 
+    /// They go on.
     pub fn resume(&self) {
         self.process.resume();
     }
@@ -94,11 +97,13 @@ impl Postgres {
         self.process.kill();
     }
 
+    /// After `kill` or `stop`, with the same data. Returns when connections are accepted.
     pub fn start_again(&mut self) -> Result<(), Error> {
         self.process.start_again()?;
         self.wait_until_ready()
     }
 
+    /// In peace: everything is written.
     pub fn stop(&mut self) {
         self.process.stop();
     }

@@ -20,6 +20,7 @@ use super::{
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const FAREWELLS: &[Signal] = &[Signal::TERM];
 
+/// How a private Redis is started.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     /// Made when it is not there.
@@ -51,22 +52,27 @@ impl Redis {
         Ok(redis)
     }
 
+    /// In the form that the gateway takes for a socket.
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket.display())
     }
 
+    /// The server's process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
+    /// It stands still: connections stay open, nothing is answered.
     pub fn pause(&self) {
         self.process.pause();
     }
 
+    /// It goes on.
     pub fn resume(&self) {
         self.process.resume();
     }
 
+    /// The power cut. Afterwards it can be started again.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -77,6 +83,7 @@ impl Redis {
         self.wait_until_ready()
     }
 
+    /// In peace: what is to be kept is written.
     pub fn stop(&mut self) {
         self.process.stop();
     }

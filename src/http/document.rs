@@ -40,7 +40,7 @@ pub fn value() -> Value {
 
 /// The framework sorts groups by name.
 fn in_reading_order(document: &mut Value) {
-    const ORDER: [&str; 6] = ["SigningIn", "Account", "Recovery", "Items", "Gateway", "Health"];
+    const ORDER: [&str; 6] = ["Signing in", "Account", "Recovery", "Items", "Gateway", "Health"];
     let tags = document["tags"].as_array_mut().expect("there are groups");
     tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
 }

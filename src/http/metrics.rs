@@ -25,6 +25,7 @@ pub fn install() -> Result<Handle, BuildError> {
 
 fn describe() {
     metrics::describe_histogram!("latchkey_http_request_seconds", "Time to answer, by operation and status");
+    metrics::describe_gauge!("latchkey_http_connections", "Open connections of clients");
     metrics::describe_counter!("latchkey_logins_total", "Sign-ins by outcome");
     metrics::describe_counter!(
         "latchkey_refreshes_total",

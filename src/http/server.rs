@@ -67,8 +67,10 @@ where
         };
         let connection = graceful.watch(connection(stream, local, remote, endpoint.clone()));
         tokio::spawn(async move {
+            metrics::gauge!("latchkey_http_connections").increment(1.0);
             // An error here is a client that broke off; there is nobody to tell.
             let _ = connection.await;
+            metrics::gauge!("latchkey_http_connections").decrement(1.0);
             drop(place);
         });
     }

@@ -66,10 +66,28 @@ impl Letter {
     }
 }
 
+/// The moments between the promise and the letter are not told: ten minutes are not nine.
+const MOMENTS: u64 = 5;
+
 fn in_words(life: Duration) -> String {
     match life.as_secs() {
-        60 => "1 minute".to_owned(),
-        seconds if seconds > 60 => format!("{} minutes", seconds / 60),
-        seconds => format!("{seconds} seconds"),
+        seconds if seconds + MOMENTS < 60 => format!("{seconds} seconds"),
+        seconds if seconds + MOMENTS < 120 => "1 minute".to_owned(),
+        seconds => format!("{} minutes", (seconds + MOMENTS) / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_are_told_in_whole_minutes() {
+        let told = |milliseconds| in_words(Duration::from_millis(milliseconds));
+        assert_eq!(told(599_990), "10 minutes");
+        assert_eq!(told(590_000), "9 minutes");
+        assert_eq!(told(60_000), "1 minute");
+        assert_eq!(told(119_000), "2 minutes");
+        assert_eq!(told(54_000), "54 seconds");
     }
 }

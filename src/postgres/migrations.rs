@@ -17,7 +17,7 @@ const LOCK: i64 = 0x4c41_5443_484b_4559;
 #[derive(Debug)]
 pub enum MigrationError {
     /// PostgreSQL cannot be reached or broke off; trying again may help.
-    Unreachable(tokio_postgres::Error),
+    Unreachable(Box<dyn std::error::Error + Send + Sync>),
     /// A migration failed, or what was applied before is not what this version knows.
     Failed(refinery::Error),
 }
@@ -36,7 +36,7 @@ impl fmt::Display for MigrationError {
 impl std::error::Error for MigrationError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            MigrationError::Unreachable(error) => Some(error),
+            MigrationError::Unreachable(error) => Some(error.as_ref()),
             MigrationError::Failed(error) => Some(error),
         }
     }
@@ -44,7 +44,7 @@ impl std::error::Error for MigrationError {
 
 impl From<tokio_postgres::Error> for MigrationError {
     fn from(error: tokio_postgres::Error) -> Self {
-        MigrationError::Unreachable(error)
+        MigrationError::Unreachable(error.into())
     }
 }
 
@@ -56,10 +56,12 @@ impl Postgres {
         let connection = tokio::spawn(connection);
         client.execute("select pg_advisory_lock($1)", &[&LOCK]).await?;
         let report = runner().run_async(&mut client).await;
+        let lost = client.is_closed();
         // Closing the connection gives the lock back, whatever happened.
         drop(client);
         let _ = connection.await;
         match report {
+            Err(error) if lost => Err(MigrationError::Unreachable(error.into())),
             Ok(report) => Ok(report.applied_migrations().iter().map(ToString::to_string).collect()),
             Err(error) => Err(MigrationError::Failed(error)),
         }

@@ -1,1 +1,258 @@
-//! To be written.
+//! Forgotten passwords: a code by mail, used once, and afterwards nothing older is good.
+
+mod delivery; // mail servers and gateways that fail
+mod guessing; // codes of others, old codes, and the bound on tries
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Answer, Gateway, PASSWORD, Session},
+    mail::{MailServer, code},
+    proxy::{Line, Proxy},
+    stack::{STACK, connect},
+};
+
+const EMAIL: &str = "john@example.com";
+const NEW: &str = "correct horse 9";
+
+/// A gateway that sends to a mail server of its own, with John, who is signed in.
+async fn john_with(changes: &[(&str, &str)]) -> (Gateway, MailServer, Session) {
+    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let url = mails.url();
+    let gateway = Gateway::with(&[&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat()).await;
+    let john = gateway.sign_up_with_email("john", EMAIL).await;
+    (gateway, mails, john)
+}
+
+async fn john() -> (Gateway, MailServer, Session) {
+    john_with(&[]).await
+}
+
+async fn forgot(gateway: &Gateway, email: &str) -> Answer {
+    gateway.post("/password/forgot", json!({"email": email})).await
+}
+
+async fn reset(gateway: &Gateway, email: &str, code: &str, password: &str) -> Answer {
+    gateway.post("/password/reset", json!({"email": email, "code": code, "new_password": password})).await
+}
+
+/// A code that was asked for and has arrived.
+async fn code_of(gateway: &Gateway, mails: &MailServer, email: &str) -> String {
+    forgot(gateway, email).await.is(202, "");
+    mails.code_for(email).await
+}
+
+/// Headers without those that differ from answer to answer.
+fn steady_headers(answer: &Answer) -> Vec<(String, String)> {
+    let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let all = answer.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+    all.filter(|(name, _)| !["date", "x-request-id", "retry-after"].contains(&name.as_str())).collect()
+}
+
+#[tokio::test]
+async fn an_unknown_address_is_answered_like_a_known_one() {
+    let (gateway, mails, _) = john().await;
+    let (known, unknown) = (forgot(&gateway, EMAIL).await, forgot(&gateway, "nobody@example.com").await);
+    known.is(202, "");
+    unknown.is(202, "");
+    assert_eq!(known.bytes, unknown.bytes);
+    assert_eq!(steady_headers(&known), steady_headers(&unknown));
+    mails.wait_for(EMAIL, 1).await;
+    assert!(mails.mails_to("nobody@example.com").is_empty());
+}
+
+#[tokio::test]
+async fn the_mail_goes_to_the_stored_address_and_nowhere_else() {
+    let (gateway, mails, _) = john().await;
+    gateway.sign_up_with_email("mary", "Mary@Example.com").await;
+    forgot(&gateway, "mARY@eXAMPLE.com").await.is(202, "");
+    assert_eq!(mails.wait_for("Mary@Example.com", 1).await.len(), 1);
+    assert_eq!(mails.mails_to("").len(), 1, "every mail there is");
+}
+
+#[tokio::test]
+async fn the_mail_can_be_read_anywhere_and_its_subject_tells_no_code() {
+    let (gateway, mails, _) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let mail = mails.mails_to(EMAIL).remove(0);
+    for part in ["Content-Type: text/plain", "Content-Type: text/html", "Message-ID: <", "Date: "] {
+        assert!(mail.contains(part), "{part}: {mail}");
+    }
+    let subject = mail.lines().find(|line| line.starts_with("Subject:")).expect("a subject");
+    assert!(mail.contains("for 10 minutes"), "{mail}");
+    assert!(!subject.contains(&code) && !subject.contains(&code.replace('-', "")), "{subject}");
+    assert!(unfolded(&mail).contains("https://auth.example.com"), "the configured address: {mail}");
+}
+
+#[tokio::test]
+async fn a_host_header_does_not_reach_the_mail() {
+    let (gateway, mails, _) = john().await;
+    let request = gateway.request(Method::POST, "/password/forgot").json(&json!({"email": EMAIL}));
+    let request = request.header("host", "evil.example").header("x-forwarded-host", "evil.example");
+    gateway.send(request).await.is(202, "");
+    let mail = unfolded(&mails.wait_for(EMAIL, 1).await[0]);
+    assert!(!mail.contains("evil.example"), "{mail}");
+}
+
+/// Without the line breaks that quoted-printable adds.
+fn unfolded(mail: &str) -> String {
+    mail.replace("=\r\n", "").replace("=\n", "")
+}
+
+#[tokio::test]
+async fn afterwards_nothing_older_is_good_on_any_replica() {
+    let (gateway, mails, old) = john().await;
+    let second = gateway.replica().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    reset(&second, EMAIL, &code, NEW).await.is(204, "");
+    for replica in [&gateway, &second] {
+        assert_eq!(replica.verify(&old.access_token).await, (401, "token_revoked".into()));
+        replica.refresh(&old.refresh_token).await.is(401, "invalid_refresh_token");
+        replica.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+    }
+    let new = Session::of(gateway.log_in("john", NEW).await.is(200, ""));
+    let user = second.with_token(Method::GET, "/user", &new.access_token, Value::Null).await;
+    assert_eq!((user.status, &user.body["email_verified"]), (200, &Value::Bool(true)));
+}
+
+#[tokio::test]
+async fn a_reset_signs_nobody_in_and_tells_the_owner() {
+    let (gateway, mails, _) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let answer = reset(&gateway, EMAIL, &code, NEW).await;
+    assert!(answer.is(204, "").bytes.is_empty() && !answer.headers.contains_key("set-cookie"));
+    let sessions = connect(gateway.setting("DATABASE_URL")).await;
+    let live = sessions.query_one("select count(*) from sessions where ended_at is null", &[]).await.expect("a count");
+    assert_eq!(live.get::<_, i64>(0), 0);
+    let told = mails.wait_for(EMAIL, 2).await;
+    assert_eq!(told.iter().filter(|mail| mail.contains("Subject: Your password was changed")).count(), 1);
+}
+
+#[tokio::test]
+async fn of_eight_at_once_with_one_code_one_succeeds() {
+    let (gateway, mails, _) = john().await;
+    let second = gateway.replica().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let passwords: Vec<String> = (0..8).map(|number| format!("{NEW} number {number}")).collect();
+    let replicas = [&gateway, &second];
+    let tries = passwords.iter().enumerate().map(|(n, password)| reset(replicas[n % 2], EMAIL, &code, password));
+    let answers: Vec<_> = join_all(tries).await.iter().map(|answer| (answer.status, answer.code())).collect();
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 204).count(), 1, "{answers:?}");
+    let refusals = ["", "busy", "invalid_code", "too_many_requests"];
+    assert!(answers.iter().all(|(_, code)| refusals.contains(&code.as_str())), "{answers:?}");
+    let signed_in = join_all(passwords.iter().map(|password| gateway.log_in("john", password))).await;
+    let welcome: Vec<_> = signed_in.iter().map(|answer| answer.status == 200).collect();
+    assert_eq!(welcome, answers.iter().map(|(status, _)| *status == 204).collect::<Vec<_>>(), "no other password");
+}
+
+#[tokio::test]
+async fn a_code_works_once() {
+    let (gateway, mails, _) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    reset(&gateway, EMAIL, &code, "another password 7").await.is(400, "invalid_code");
+    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    gateway.log_in("john", NEW).await.is(200, "");
+    gateway.log_in("john", "another password 7").await.is(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_code_may_be_typed_as_people_type() {
+    let (gateway, mails, _) = john().await;
+    let mut known: Vec<String> = Vec::new();
+    let ways: [fn(&str) -> String; 3] = [
+        |code| format!(" {} ", code.to_lowercase().replace('-', " ")),
+        |code| code.replace('-', "").replace('0', "O").replace('1', "l"),
+        |code| code.chars().map(|c| format!("{c} ")).collect(),
+    ];
+    for (round, way) in ways.into_iter().enumerate() {
+        forgot(&gateway, EMAIL).await.is(202, "");
+        let fresh = newest_code(&mails, &known).await;
+        reset(&gateway, EMAIL, &way(&fresh), &format!("{NEW} {round}")).await.is(204, "");
+        known.push(fresh);
+    }
+}
+
+/// The code of a mail that is none of these.
+async fn newest_code(mails: &MailServer, known: &[String]) -> String {
+    let fresh = || mails.mails_to(EMAIL).iter().filter_map(|mail| code(mail)).find(|code| !known.contains(code));
+    crate::gateway::until("a fresh code", || async { fresh().is_some() }).await;
+    fresh().expect("it came")
+}
+
+#[tokio::test]
+async fn a_weak_password_does_not_cost_the_code() {
+    let (gateway, mails, old) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    for weak in ["short", "password123"] {
+        reset(&gateway, EMAIL, &code, weak).await.is(400, "weak_password");
+    }
+    assert_eq!(gateway.verify(&old.access_token).await.0, 204, "nothing happened");
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn without_mail_there_is_no_recovery_by_mail() {
+    let gateway = Gateway::start().await;
+    gateway.sign_up_with_email("john", EMAIL).await;
+    for email in [EMAIL, "nobody@example.com"] {
+        forgot(&gateway, email).await.is(501, "mail_off");
+    }
+    let database = connect(gateway.setting("DATABASE_URL")).await;
+    assert!(database.query("select from outbox", &[]).await.expect("rows").is_empty());
+}
+
+#[tokio::test]
+async fn an_address_is_one_address() {
+    let (gateway, mails, _) = john().await;
+    let lists = [
+        json!("john@example.com,evil@example.com"),
+        json!("john@example.com;evil@example.com"),
+        json!("john@example.com evil@example.com"),
+        json!("john@example.com\r\nBcc: evil@example.com"),
+        json!("john@example.com\n"),
+        json!("john@example.com\u{0}"),
+        json!("jоhn@example.com"),
+        json!("John <john@example.com>"),
+        json!(["john@example.com", "evil@example.com"]),
+        json!({"0": "john@example.com"}),
+    ];
+    for email in lists {
+        let answer = gateway.post("/password/forgot", json!({"email": email})).await;
+        answer.is(400, "invalid_request");
+        assert_eq!(answer.body["errors"][0]["member"], "email", "{email}");
+        assert!(!answer.string().contains("evil"), "never the value");
+    }
+    let database = connect(gateway.setting("DATABASE_URL")).await;
+    assert!(database.query("select from outbox", &[]).await.expect("rows").is_empty());
+    assert!(mails.mails_to("").is_empty());
+}
+
+/// The commit is held up by a lock until Redis is cut off: so it stands, and its publication fails.
+#[tokio::test]
+async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
+    let socket = STACK.redis.url().trim_start_matches("redis+unix://").into();
+    let proxy = Proxy::to(socket).await;
+    let (gateway, mails, old) = john_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let lock = connect(gateway.setting("DATABASE_URL")).await;
+    lock.batch_execute("begin; select from users for update").await.expect("the lock is free");
+    let cut = async {
+        let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting = || async { !lock.query(waits, &[]).await.expect("rows").is_empty() };
+        crate::gateway::until("the reset waits for the row", waiting).await;
+        proxy.set(Line::Cut);
+        lock.batch_execute("rollback").await.expect("the lock is ours");
+    };
+    let (answer, ()) = tokio::join!(reset(&gateway, EMAIL, &code, NEW), cut);
+    answer.is(503, "unavailable");
+    assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+    proxy.set(Line::Open);
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    assert_eq!(gateway.verify(&old.access_token).await, (401, "token_revoked".into()));
+    gateway.refresh(&old.refresh_token).await.is(401, "invalid_refresh_token");
+    gateway.log_in("john", NEW).await.is(200, "");
+    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+}

@@ -1,0 +1,93 @@
+//! What was promised with a 202 is delivered, whoever fails in between.
+
+use super::{EMAIL, NEW, forgot, john, john_with, reset};
+use crate::{
+    gateway::{Gateway, until},
+    mail::code,
+    stack::connect,
+};
+
+async fn a_mail_failed(gateway: &Gateway) {
+    let failed = || async { gateway.log().iter().any(|line| line.contains("a mail could not be sent")) };
+    until("the mail server is missed", failed).await;
+}
+
+/// What a statement counts in the gateway's database.
+async fn count(gateway: &Gateway, statement: &str) -> i64 {
+    connect(gateway.setting("DATABASE_URL")).await.query_one(statement, &[]).await.expect("a count").get(0)
+}
+
+#[tokio::test]
+async fn a_mail_server_that_comes_back_gets_the_mail() {
+    let (gateway, mut mails, _) = john().await;
+    mails.stop();
+    forgot(&gateway, EMAIL).await.is(202, "");
+    a_mail_failed(&gateway).await;
+    mails.start_again();
+    let code = mails.code_for(EMAIL).await;
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_killed_delivers_when_it_is_back() {
+    let (mut gateway, mut mails, _) = john().await;
+    mails.stop();
+    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.kill();
+    mails.start_again();
+    assert!(mails.mails_to(EMAIL).is_empty(), "it was promised, not sent");
+    let next = gateway.replica().await;
+    let code = mails.code_for(EMAIL).await;
+    reset(&next, EMAIL, &code, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn two_replicas_send_a_mail_once() {
+    let (gateway, mails, _) = john().await;
+    let second = gateway.replica().await;
+    for number in 0..6 {
+        let email = format!("user{number}@example.com");
+        gateway.sign_up_with_email(&format!("user{number}"), &email).await;
+        forgot(if number % 2 == 0 { &gateway } else { &second }, &email).await.is(202, "");
+    }
+    let waiting = "select count(*) from outbox where sent_at is null";
+    until("all are sent", || async { count(&gateway, waiting).await == 0 }).await;
+    for number in 0..6 {
+        assert_eq!(mails.mails_to(&format!("user{number}@example.com")).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_died_before_it_was_sent_is_replaced() {
+    let (gateway, mut mails, _) = john_with(&[("LATCHKEY_CODE_TTL", "6s")]).await;
+    mails.stop();
+    forgot(&gateway, EMAIL).await.is(202, "");
+    // Less than half of its life is left by then: it would be dead when it is read.
+    until("it is replaced", || async { count(&gateway, "select count(*) from outbox").await > 1 }).await;
+    mails.start_again();
+    let code = mails.code_for(EMAIL).await;
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    let codes = mails.mails_to(EMAIL).iter().filter(|mail| code_in(mail)).count();
+    assert_eq!(codes, 1, "the dead one was never sent");
+}
+
+fn code_in(mail: &str) -> bool {
+    code(mail).is_some()
+}
+
+#[tokio::test]
+async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
+    let (gateway, mut mails, john) = john().await;
+    mails.stop();
+    forgot(&gateway, EMAIL).await.is(202, "");
+    a_mail_failed(&gateway).await;
+    let deleted = gateway.with_token(reqwest::Method::DELETE, "/user", &john.access_token, serde_json::Value::Null);
+    deleted.await.is(204, "");
+    mails.start_again();
+    // A mail that is promised later arrives, so the worker has been past the one that is gone.
+    gateway.sign_up_with_email("mary", "mary@example.com").await;
+    forgot(&gateway, "mary@example.com").await.is(202, "");
+    mails.wait_for("mary@example.com", 1).await;
+    assert!(mails.mails_to(EMAIL).is_empty());
+    assert_eq!(count(&gateway, "select count(*) from outbox where sent_at is null").await, 0);
+}

@@ -1,0 +1,133 @@
+//! Who has no code, or another one, gets nowhere, and stops nobody else.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::{EMAIL, NEW, code_of, forgot, john, john_with, newest_code, reset, steady_headers};
+use crate::{
+    gateway::{Answer, Gateway, PASSWORD, until},
+    stack::STACK,
+};
+
+/// Well formed, and right with a chance of one in 2^50.
+const WRONG: &str = "00000-00000";
+
+const BEHIND_A_PROXY: &[(&str, &str)] = &[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8")];
+
+async fn reset_from(gateway: &Gateway, address: &str, email: &str, code: &str) -> Answer {
+    let body = json!({"email": email, "code": code, "new_password": NEW});
+    let request = gateway.request(Method::POST, "/password/reset").header("x-forwarded-for", address);
+    gateway.send(request.json(&body)).await
+}
+
+#[tokio::test]
+async fn the_code_of_somebody_else_is_no_code() {
+    let (gateway, mails, john) = john().await;
+    gateway.sign_up_with_email("mary", "mary@example.com").await;
+    let (johns, marys) = (code_of(&gateway, &mails, EMAIL).await, code_of(&gateway, &mails, "mary@example.com").await);
+    reset(&gateway, EMAIL, &marys, NEW).await.is(400, "invalid_code");
+    reset(&gateway, "nobody@example.com", &johns, NEW).await.is(400, "invalid_code");
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+    reset(&gateway, "mary@example.com", &marys, NEW).await.is(204, "");
+    reset(&gateway, EMAIL, &johns, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn a_newer_code_replaces_an_older_one() {
+    let (gateway, mails, _) = john().await;
+    let older = code_of(&gateway, &mails, EMAIL).await;
+    forgot(&gateway, EMAIL).await.is(202, "");
+    let newer = newest_code(&mails, std::slice::from_ref(&older)).await;
+    reset(&gateway, EMAIL, &older, NEW).await.is(400, "invalid_code");
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+    reset(&gateway, EMAIL, &newer, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn a_code_that_still_waits_dies_with_the_reset() {
+    let (gateway, mut mails, _) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    mails.stop();
+    forgot(&gateway, EMAIL).await.is(202, "");
+    let failed = || async { gateway.log().iter().any(|line| line.contains("a mail could not be sent")) };
+    until("the second mail fails", failed).await;
+    // The second code is registered before it is sent, and so the first is dead already.
+    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    mails.start_again();
+    let second = newest_code(&mails, &[code]).await;
+    reset(&gateway, EMAIL, &second, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn a_code_ends() {
+    let (gateway, mails, john) = john_with(&[("LATCHKEY_CODE_TTL", "3s")]).await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let redis = deadpool_redis::redis::Client::open(STACK.redis.url()).expect("an address");
+    let mut redis = redis.get_multiplexed_async_connection().await.expect("it answers");
+    let sub = john.claims()["sub"].as_str().expect("a user").to_owned();
+    let key = format!("{}:{{{sub}}}:code:password_reset", gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    let mut left: i64 = deadpool_redis::redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("a number");
+    assert!(left <= 3000, "{left}");
+    while left > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        left = deadpool_redis::redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("a number");
+    }
+    assert_eq!(left, -2, "it is gone, not kept for ever");
+    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+}
+
+#[tokio::test]
+async fn a_guesser_is_stopped_and_the_owner_is_not() {
+    let (gateway, mails, _) = john_with(BEHIND_A_PROXY).await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    for _ in 0..5 {
+        reset_from(&gateway, "203.0.113.5", EMAIL, WRONG).await.is(400, "invalid_code");
+    }
+    for tried in [WRONG, &code] {
+        let answer = reset_from(&gateway, "203.0.113.5", EMAIL, tried).await;
+        answer.is(429, "too_many_requests");
+        let wait: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((1..=3600).contains(&wait), "{wait}");
+    }
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+    reset_from(&gateway, "198.51.100.7", EMAIL, &code).await.is(204, "");
+}
+
+#[tokio::test]
+async fn tries_at_the_same_moment_are_all_counted() {
+    let (gateway, _mails, _) = john_with(BEHIND_A_PROXY).await;
+    let tries = (0..20).map(|_| reset_from(&gateway, "203.0.113.5", EMAIL, WRONG));
+    let answers = futures_util::future::join_all(tries).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 400).count(), 5);
+    assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 15);
+}
+
+#[tokio::test]
+async fn a_subscriber_has_one_count_for_all_addresses() {
+    let (gateway, _mails, _) = john_with(BEHIND_A_PROXY).await;
+    for number in 1..=5 {
+        let address = format!("2001:db8:1:2::{number}");
+        reset_from(&gateway, &address, EMAIL, WRONG).await.is(400, "invalid_code");
+    }
+    reset_from(&gateway, "2001:db8:1:2:ffff::1", EMAIL, WRONG).await.is(429, "too_many_requests");
+    reset_from(&gateway, "2001:db8:1:3::1", EMAIL, WRONG).await.is(400, "invalid_code");
+}
+
+#[tokio::test]
+async fn guessing_for_an_unknown_address_looks_the_same() {
+    let (gateway, _mails, _) = john().await;
+    forgot(&gateway, EMAIL).await.is(202, "");
+    for expected in [400, 400, 400, 400, 400, 429] {
+        let known = reset(&gateway, EMAIL, WRONG, NEW).await;
+        let unknown = reset(&gateway, "Nobody@example.com", WRONG, NEW).await;
+        assert_eq!((known.status, known.code()), (unknown.status, unknown.code()));
+        assert_eq!((known.status, steady_headers(&known)), (expected, steady_headers(&unknown)));
+        if expected == 400 {
+            assert_eq!(known.bytes, unknown.bytes);
+        }
+    }
+    // The count is of the address, however it is written.
+    reset(&gateway, "nobody@EXAMPLE.com", WRONG, NEW).await.is(429, "too_many_requests");
+}
