@@ -22,7 +22,7 @@
 //!
 //! # Invariants
 //!
-//! Most of them say what is absent. `tests/house.rs` checks those that can be read from the source.
+//! Most of them say what is absent. `tests/all/house.rs` checks those that can be read from the source.
 //!
 //! 1. `domain` names no runtime, web framework, driver, environment or clock: time is an argument.
 //! 2. Drivers are named only in their own folder; `poem` only in `http`; the environment only in `config`.

@@ -3,6 +3,9 @@
 //! Each test has a database and a key prefix of its own, so all run in parallel. Those that break a store bring one of
 //! their own. Every answer that any test sees is compared with the document (`gateway.rs`).
 
+// The stores come from the local stack.
+#![cfg(feature = "dev")]
+
 // What the tests stand on.
 mod contract; // every answer is documented
 mod gateway; // a running gateway, one verb per method
@@ -38,5 +41,4 @@ mod start;
 mod storm; // a thousand sign-ins at once
 mod tour; // the README's tour, as printed // settings, migrations, agreement of replicas
 
-#[cfg(feature = "dev")]
 mod dev; // the local stack itself
