@@ -5,10 +5,12 @@
 
 // What the tests stand on.
 mod contract; // every answer is documented
+mod forge; // tokens that the gateway never issued
 mod gateway; // a running gateway, one verb per method
 mod mail; // a real SMTP server
 mod proxy; // a socket that can be cut
 mod stack; // the stores, and a fresh database for each test
+mod wire; // bytes that no client would send
 
 // What people do.
 mod account; // GET, PATCH and DELETE /user, password, dashboard
