@@ -87,3 +87,23 @@ fn members(schema: &Value, value: &Value, what: &str) {
         matches(property, member, what);
     }
 }
+
+/// Every operation of the document, with `{id}` filled in.
+pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().expect("there are paths").iter();
+    let of_path = |(path, item): (&String, &'static Value)| {
+        let path = path.replace("{id}", id);
+        let method = |name: &str| name.to_uppercase().parse().expect("a method");
+        item.as_object()
+            .expect("operations")
+            .iter()
+            .map(move |(name, operation)| (method(name), path.clone(), operation))
+    };
+    paths.flat_map(of_path).collect()
+}
+
+/// The schema of an operation's JSON body, if it takes one.
+pub fn json_body(operation: &Value) -> Option<&'static Value> {
+    let name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()?;
+    Some(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")])
+}
