@@ -24,7 +24,7 @@ mod tokens;
 
 use std::{io, sync::Arc};
 
-use poem::{Endpoint, EndpointExt, Response};
+use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::Tags;
 use tokio::net::TcpListener;
 
@@ -49,20 +49,33 @@ enum Tag {
 
 /// Everything that the public sees.
 pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
-    edge::Edge::new(routes(&gateway).map_to_response(), gateway)
+    edge::Edge::new(routes(&gateway), gateway)
 }
 
 #[cfg(feature = "dev")]
-fn routes(gateway: &Gateway) -> poem::Route {
-    let with_mailbox = gateway.mailbox().is_some();
-    pages::routes(with_mailbox)
-        .at("/dev/mailbox", poem::get(mailbox::endpoint()))
-        .nest_no_strip("/", document::service())
+fn routes(gateway: &Gateway) -> impl Endpoint<Output = Response> + use<> {
+    let pages = pages::routes().at("/dev/mailbox", poem::get(mailbox::endpoint()));
+    around_operations(pages::home(gateway.mailbox().is_some()), pages)
 }
 
 #[cfg(not(feature = "dev"))]
-fn routes(_: &Gateway) -> poem::Route {
-    pages::routes(false).nest_no_strip("/", document::service())
+fn routes(_: &Gateway) -> impl Endpoint<Output = Response> + use<> {
+    around_operations(pages::home(false), pages::routes())
+}
+
+/// The operations with the pages before them. Home is asked for here, because the catch-all under which the router knows
+/// the operations takes `/` too, before any route that is called so.
+fn around_operations(home: impl Endpoint + 'static, pages: Route) -> impl Endpoint<Output = Response> {
+    let home = Arc::new(home);
+    pages.nest_no_strip("/", document::service()).around(move |others, request| {
+        let home = home.clone();
+        async move {
+            Ok(match request.uri().path() {
+                "/" => home.get_response(request).await,
+                _other => others.get_response(request).await,
+            })
+        }
+    })
 }
 
 /// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a while, so that balancers

@@ -6,7 +6,7 @@ use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use poem::{
-    Request, Response, Route,
+    Endpoint, Request, Response, Route,
     endpoint::make_sync,
     get,
     http::{HeaderValue, StatusCode, header},
@@ -19,10 +19,14 @@ use crate::error::{Code, Error};
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// All pages.
-pub fn routes(with_mailbox: bool) -> Route {
+/// The page at `/`.
+pub fn home(with_mailbox: bool) -> impl Endpoint {
+    get(make_sync(move |_| html(&Home { mailbox: with_mailbox, version: env!("CARGO_PKG_VERSION") })))
+}
+
+/// All other pages.
+pub fn routes() -> Route {
     Route::new()
-        .at("/", get(make_sync(move |_| html(&Home { mailbox: with_mailbox, version: env!("CARGO_PKG_VERSION") }))))
         .at("/docs", get(make_sync(|request| SWAGGER.answer(&request))))
         .at("/openapi.json", get(make_sync(|request| DOCUMENT.answer(&request))))
         .at("/problems", get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))))
