@@ -129,12 +129,14 @@ fn swagger() -> Asset {
     Asset::new("text/html; charset=utf-8", page, policy)
 }
 
-/// The texts of the page's scripts.
-fn scripts(page: &str) -> impl Iterator<Item = &str> {
-    page.split("<script")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('>'))
-        .map(|(_, text)| text.split("</script>").next().unwrap_or_default())
+/// The texts of the page's scripts, as a browser finds them: the opening tag of a script within a script is text.
+fn scripts(mut page: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (_, opened) = page.split_once("<script")?.1.split_once('>')?;
+        let (script, rest) = opened.split_once("</script>")?;
+        page = rest;
+        Some(script)
+    })
 }
 
 fn digest(bytes: &[u8]) -> String {
