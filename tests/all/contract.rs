@@ -43,7 +43,7 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
 /// The operation of a method and a path, if there is one.
 pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("there are paths");
-    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let path = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
     let item =
         paths.get(path).or_else(|| paths.iter().find(|(template, _)| is_like(template, path)).map(|(_, item)| item))?;
     item.get(method.as_str().to_lowercase())
