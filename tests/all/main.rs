@@ -36,6 +36,7 @@ mod encodings; // chunks, charsets, forms, parameters
 mod forgery; // forged tokens at every protected operation
 mod house; // the invariants of lib.rs, read from the source
 mod listener; // broken and slow clients, SIGTERM
+mod log; // which request it was, never a credential
 mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
