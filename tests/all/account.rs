@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use crate::{
     forge::{Forge, with},
-    gateway::{Gateway, PASSWORD, Session},
-    stack::ask,
+    gateway::{Gateway, PASSWORD, Session, until},
+    proxy::{Line, Proxy},
+    stack::{STACK, ask},
 };
 
 const NEW_PASSWORD: &str = "another secret 456";
@@ -177,6 +178,26 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
     }
     let live = "select count(*) from sessions where ended_at is null";
     assert_eq!((gateway.verify(&mine.access_token).await.0, ask(&gateway, live).await), (204, "1".into()));
+}
+
+/// The same, in the one order that a race rarely meets: the change is through before Redis hears of the sign-in.
+#[tokio::test]
+async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
+    let gateway = Gateway::start().await;
+    let (mine, line) =
+        (gateway.sign_up("john").await, Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await);
+    let redis = format!("redis://{}", line.address);
+    let slow = gateway.replica_with(&[("REDIS_URL", &redis), ("LATCHKEY_REDIS_TIMEOUT", "30s")]).await;
+    line.set(Line::Held);
+    let overtake = async {
+        let recorded = || async { ask(&gateway, "select count(*) from sessions").await == "2" };
+        until("its session is in the record", recorded).await;
+        change_password(&gateway, &mine, PASSWORD, NEW_PASSWORD).await.is(204, "");
+        line.set(Line::Open);
+    };
+    let (overtaken, ()) = tokio::join!(slow.log_in("john", PASSWORD), overtake);
+    overtaken.is(401, "invalid_credentials");
+    assert_eq!(ask(&gateway, "select count(*) from sessions where ended_at is null").await, "1");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     gateway::{Answer, Gateway, Session},
-    stack::ask,
+    stack::{ask, execute},
 };
 
 /// Somebody with items.
@@ -191,6 +191,17 @@ async fn limits_and_cursors_are_checked() {
         assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], "after", "{bad}");
     }
     john.get("/items?limit=1&limit=2").await.is(400, "invalid_request");
+}
+
+/// Between the check and the insert the account may go: the row behind the gateway's back does the same.
+#[tokio::test]
+async fn an_account_that_is_gone_makes_no_items() {
+    let gateway = Gateway::start().await;
+    let john = Owner::new(&gateway, "john").await;
+    execute(&gateway, "delete from users").await;
+    john.call(Method::POST, "/items", json!({"name": "Book"})).await.is(401, "token_revoked");
+    john.get("/dashboard").await.is(401, "token_revoked");
+    john.call(Method::PATCH, "/user", json!({"name": "John"})).await.is(401, "token_revoked");
 }
 
 /// The cursor of one's own list shows nothing of another's.
