@@ -27,6 +27,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 pub use account::Rename;
 pub use dashboard::Dashboard;
@@ -169,11 +170,11 @@ fn mail_mistake(error: MailSettingError) -> Mistake {
     }
 }
 
-/// Runs a story to its end, whether or not its caller still waits for it.
+/// Runs a story to its end, whether or not its caller still waits for it. What it logs still belongs to the request.
 async fn uncancelled<T: Send + 'static>(
     story: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::spawn(story).await.unwrap_or_else(|panic| Err(Error::internal(panic)))
+    tokio::spawn(story.in_current_span()).await.unwrap_or_else(|panic| Err(Error::internal(panic)))
 }
 
 #[cfg(test)]

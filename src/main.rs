@@ -24,6 +24,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Wrong settings, as opposed to a fault (1).
 const WRONG_SETTINGS: u8 = 2;
 
+/// What others log, whatever the setting says of everything: the migration tool tells what `ready` sums up, and the
+/// driver of PostgreSQL tells the parameters of statements, password hashes among them.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=info";
+
 fn main() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
@@ -98,12 +102,10 @@ fn with_gateway<S: Future<Output = ExitCode>>(matches: &ArgMatches, story: impl 
 }
 
 fn start_log(config: &Config) -> Result<(), Mistake> {
-    // The migration tool tells what `ready` sums up, and where its own source lies.
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(format!("refinery_core=warn,{}", config.log)).map_err(|_| Mistake {
-            variable: "LATCHKEY_LOG",
-            reason: "must be a filter such as `info` or `info,latchkey=debug`".to_owned(),
-        })?;
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{QUIET},{}", config.log)).map_err(|_| Mistake {
+        variable: "LATCHKEY_LOG",
+        reason: "must be a filter such as `info` or `info,latchkey=debug`".to_owned(),
+    })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     if std::io::stdout().is_terminal() {
         log.init()

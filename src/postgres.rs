@@ -171,6 +171,8 @@ impl From<tokio_postgres::Error> for Error {
         match constraint {
             Some("users_username_key") => Error::UsernameTaken,
             Some("users_email_key") => Error::EmailTaken,
+            // The caller's account was deleted after the check.
+            Some("items_owner_id_fkey") => Error::TokenRevoked,
             Some("users_named") => Error::flaw("username", "cannot be cleared where there is no e-mail address"),
             _other if is_outage(&error) => Error::unavailable(error),
             _other => Error::internal(error),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Gateway;
 use crate::{
     domain::one_time_code::Purpose,
-    error::Error,
+    error::{Chain, Error},
     mail::{Letter, MailError},
     postgres::{DueMail, Template},
 };
@@ -35,7 +35,7 @@ impl Gateway {
                 Ok(true) => {}
                 Ok(false) => drop(tokio::time::timeout(LOOK, self.mail_bell.notified()).await),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the outbox cannot be read");
+                    tracing::warn!(error = %Chain(&error), "the outbox cannot be read");
                     tokio::time::sleep(LOOK).await;
                 }
             }
@@ -57,7 +57,7 @@ impl Gateway {
         };
         metrics::counter!("latchkey_mails_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
-            tracing::warn!(error = error.as_ref() as &dyn std::error::Error, mail = %mail.id, attempts = mail.attempts, "a mail could not be sent");
+            tracing::warn!(error = %Chain(error.as_ref()), mail = %mail.id, attempts = mail.attempts, "a mail could not be sent");
             self.record.retry_mail_soon(mail.id).await?;
         }
         Ok(true)

@@ -56,7 +56,10 @@ impl Gateway {
 
     /// Tells Redis of a session that the record holds, and issues its first tokens.
     pub(super) async fn first_pair(&self, session: &Session, user: &StoredUser) -> Result<Pair, Error> {
-        self.speed.open_session(session, &user.identity, self.idle_seconds()).await?;
+        if !self.speed.open_session(session, &user.identity, self.idle_seconds()).await? {
+            // A change of password was through before: what was proved is wrong by now.
+            return Err(Error::InvalidCredentials);
+        }
         self.pair(session, &user.identity, 0, session.auth_time)
     }
 

@@ -33,7 +33,7 @@ impl Gateway {
     /// A new item of the caller's.
     ///
     /// # Errors
-    /// `unavailable`.
+    /// `token_revoked`, `unavailable`.
     pub async fn create_item(
         &self,
         caller: &Claims,

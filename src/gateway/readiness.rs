@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::Gateway;
-use crate::error::Error;
+use crate::error::{Chain, Error};
 
 /// How often the stores are asked.
 const LOOK: Duration = Duration::from_millis(500);
@@ -106,7 +106,7 @@ fn note(known: &AtomicBool, store: &str, seen: Result<(), Error>) {
     match seen {
         Ok(()) if !was_up => tracing::info!(store, "the store answers"),
         Err(error) if was_up => {
-            tracing::warn!(store, error = &error as &dyn std::error::Error, "the store does not answer")
+            tracing::warn!(store, error = %Chain(&error), "the store does not answer")
         }
         _unchanged => {}
     }

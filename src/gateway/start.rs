@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use super::{Gateway, Keys};
 use crate::{
     domain::access_token::{SigningKey, VerifyingKeys},
-    error::Error,
+    error::{Chain, Error},
     postgres::{MigrationError, SealedKey},
 };
 
@@ -76,7 +76,7 @@ impl Gateway {
                 }
                 Err(Setback::Never(error)) => return Err(error),
                 Err(Setback::Later(error)) => {
-                    tracing::warn!(error = error.as_ref() as &dyn std::error::Error, "not ready yet");
+                    tracing::warn!(error = %Chain(error.as_ref()), "not ready yet");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

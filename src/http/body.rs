@@ -27,6 +27,10 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// A body that has not arrived by then will not.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
+/// More members than any body has. Whoever sends that many is told so once, not member by member: within the limit of
+/// bytes there is room for thousands.
+const MOST_MEMBERS: usize = 32;
+
 /// The largest body, in bytes; kept with every request.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(pub usize);
@@ -66,7 +70,7 @@ impl Members {
     pub fn from_json(bytes: &[u8]) -> Result<Members, Error> {
         let Object(found) =
             serde_json::from_slice(bytes).map_err(|_| Error::malformed("The body must be a JSON object in UTF-8."))?;
-        Ok(Members::new(found))
+        Members::new(found)
     }
 
     /// Reads a form.
@@ -80,16 +84,19 @@ impl Members {
         if found.iter().any(replaced) {
             Err(Error::malformed("The form must be in UTF-8."))
         } else {
-            Ok(Members::new(found))
+            Members::new(found)
         }
     }
 
-    fn new(found: Vec<(String, Value)>) -> Members {
+    fn new(found: Vec<(String, Value)>) -> Result<Members, Error> {
+        if found.len() > MOST_MEMBERS {
+            return Err(Error::malformed("The body has far more members than there are."));
+        }
         let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         let twice =
             names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| flaw(pair[0], "is there twice")).collect();
-        Members { found, known: Vec::new(), flaws: twice }
+        Ok(Members { found, known: Vec::new(), flaws: twice })
     }
 
     /// Takes the member of this name.

@@ -13,7 +13,7 @@ use poem_openapi::{
     types::{Example, ToJSON, Type},
 };
 
-use crate::error::{Code, Error, Flaw};
+use crate::error::{Chain, Code, Error, Flaw};
 
 /// The media type of problems.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -96,7 +96,7 @@ pub fn example(code: Code) -> Option<serde_json::Value> {
 /// The answer for an error. What is a fault of ours or of a store is logged here, once, with its causes.
 pub fn respond(error: &Error) -> Response {
     if let Some(source) = error.source() {
-        tracing::error!(code = error.code().slug(), error = source, "request failed");
+        tracing::error!(code = error.code().slug(), error = %Chain(source), "request failed");
     }
     let status = StatusCode::from_u16(error.code().status()).expect("codes have valid statuses");
     let body = body_of(error).to_json_string();

@@ -39,8 +39,9 @@ pub enum Rotation {
 }
 
 impl Redis {
-    /// Takes a fresh session in; `idle` is how long it lives without a refresh, in seconds.
-    pub async fn open_session(&self, session: &Session, identity: &Identity, idle: u64) -> Result<(), Error> {
+    /// Takes a fresh session in, unless it has ended already; whether it did. `idle` is how long it lives without a
+    /// refresh, in seconds.
+    pub async fn open_session(&self, session: &Session, identity: &Identity, idle: u64) -> Result<bool, Error> {
         let keys = [self.session_key(session.sub, session.sid), self.account_key(session.sub)];
         let (generation, version, ends_at) =
             (session.generation.to_string(), identity.version.to_string(), session.ends_at.to_string());
@@ -49,8 +50,8 @@ impl Redis {
         let args =
             [generation.as_bytes(), &session, ends_at.as_bytes(), idle.as_bytes(), version.as_bytes(), &identity];
         match self.run::<String>(&OPEN, &keys, &args).await?.as_str() {
-            "opened" => Ok(()),
-            "ended" => Err(Error::TokenRevoked),
+            "opened" => Ok(true),
+            "ended" => Ok(false),
             _other => Err(OPEN.unknown_answer()),
         }
     }

@@ -43,7 +43,7 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
 /// The operation of a method and a path, if there is one.
 pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("there are paths");
-    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let path = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
     let item =
         paths.get(path).or_else(|| paths.iter().find(|(template, _)| is_like(template, path)).map(|(_, item)| item))?;
     item.get(method.as_str().to_lowercase())
@@ -86,4 +86,24 @@ fn members(schema: &Value, value: &Value, what: &str) {
         let property = properties.get(name).unwrap_or_else(|| panic!("{name} is not documented: {what}"));
         matches(property, member, what);
     }
+}
+
+/// Every operation of the document, with `{id}` filled in.
+pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().expect("there are paths").iter();
+    let of_path = |(path, item): (&String, &'static Value)| {
+        let path = path.replace("{id}", id);
+        let method = |name: &str| name.to_uppercase().parse().expect("a method");
+        item.as_object()
+            .expect("operations")
+            .iter()
+            .map(move |(name, operation)| (method(name), path.clone(), operation))
+    };
+    paths.flat_map(of_path).collect()
+}
+
+/// The schema of an operation's JSON body, if it takes one.
+pub fn json_body(operation: &Value) -> Option<&'static Value> {
+    let name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()?;
+    Some(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")])
 }

@@ -141,9 +141,14 @@ impl Gateway {
 
     /// Asks it to end, and waits; its exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
-        self.child.wait().expect("it is ours").code()
     }
 
     /// The exit code, once it has ended by itself.

@@ -8,10 +8,12 @@
 
 // What the tests stand on.
 mod contract; // every answer is documented
+mod forge; // tokens that the gateway never issued
 mod gateway; // a running gateway, one verb per method
 mod mail; // a real SMTP server
 mod proxy; // a socket that can be cut
 mod stack; // the stores, and a fresh database for each test
+mod wire; // bytes that no client would send
 
 // What people do.
 mod account; // GET, PATCH and DELETE /user, password, dashboard
@@ -32,10 +34,15 @@ mod origin_e;
 mod bad_input; // every bad body is a 4xx that names the member, never the value
 mod caller_check; // every protected operation × every bad token
 mod crash; // kill -9 loses nothing that was answered
-mod edge; // request ids, headers, CORS, methods, media types, drain
+mod edge; // request ids, headers, CORS, methods, media types
+mod encodings; // chunks, charsets, forms, parameters
+mod forgery; // forged tokens at every protected operation
 mod house; // the invariants of lib.rs, read from the source
+mod listener; // broken and slow clients, SIGTERM
+mod log; // which request it was, never a credential
 mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
+mod pages; // what the binary shows to people
 mod published; // the document, README, .env.example: checked in and true
 mod start;
 mod storm; // a thousand sign-ins at once

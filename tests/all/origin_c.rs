@@ -1,1 +1,52 @@
-//! To be written.
+//! C: a FastAPI service, "auth flow from scratch".
+//!
+//! Waits for `DELETE /sessions/{id}`, `POST /users/{id}/revoke`, `POST /oauth/revoke` and `latchkey user revoke`:
+//! revocation by others than the session itself; and for the Postman collection in `openapi/`.
+
+use serde_json::json;
+
+use crate::gateway::{Gateway, PASSWORD, Session, until};
+
+#[tokio::test]
+async fn its_requests_in_order() {
+    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "2s")]).await;
+
+    // Signing up with address and password, and signing in.
+    let body = json!({"email": "john@example.com", "password": PASSWORD});
+    gateway.post("/signup", body.clone()).await.is(201, "");
+    let session = Session::of(gateway.post("/login", body).await.is(200, ""));
+
+    // The check has an error for each failure.
+    gateway.get("/auth/verify").await.is(401, "unauthenticated");
+    assert_eq!(gateway.verify("garbage").await, (401, "invalid_token".into()));
+    assert_eq!(gateway.verify(&session.access_token).await.0, 204);
+
+    // Renewal before expiry.
+    let renewed = Session::of(gateway.refresh(&session.refresh_token).await.is(200, ""));
+    assert_eq!(gateway.verify(&renewed.access_token).await.0, 204);
+
+    // Expiry, and renewal after it.
+    let expired = (401, "token_expired".to_owned());
+    until("it expires", || async { gateway.verify(&renewed.access_token).await == expired }).await;
+    let last = Session::of(gateway.refresh(&renewed.refresh_token).await.is(200, ""));
+
+    // Revocation.
+    gateway.post("/logout", json!({"refresh_token": last.refresh_token})).await.is(204, "");
+    gateway.refresh(&last.refresh_token).await.is(401, "invalid_refresh_token");
+    let verdict = gateway.verify(&last.access_token).await;
+    assert!(verdict.0 == 401 && ["token_revoked", "token_expired"].contains(&verdict.1.as_str()), "{verdict:?}");
+
+    // The documentation.
+    gateway.get("/docs").await.is(200, "");
+}
+
+#[test]
+fn it_listens_on_port_8000() {
+    let config = std::process::Command::new(env!("CARGO_BIN_EXE_latchkey"))
+        .arg("config")
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .output()
+        .expect("the binary runs");
+    assert!(String::from_utf8_lossy(&config.stdout).contains("LATCHKEY_LISTEN=127.0.0.1:8000\n"));
+}

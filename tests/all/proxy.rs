@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, UnixStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
 };
 
@@ -13,6 +13,8 @@ use tokio::{
 pub enum Line {
     /// They pass.
     Open,
+    /// What the gateway says waits.
+    Held,
     /// Connections are closed, new ones too.
     Cut,
 }
@@ -38,17 +40,35 @@ impl Proxy {
 }
 
 async fn accept(listener: TcpListener, socket: PathBuf, state: watch::Receiver<Line>) {
-    while let Ok((mut client, _)) = listener.accept().await {
+    while let Ok((client, _)) = listener.accept().await {
         let (socket, mut state) = (socket.clone(), state.clone());
         tokio::spawn(async move {
             if *state.borrow() == Line::Cut {
                 return;
             }
-            let Ok(mut store) = UnixStream::connect(socket).await else { return };
+            let Ok(store) = UnixStream::connect(socket).await else { return };
             tokio::select! {
-                _ = copy_bidirectional(&mut client, &mut store) => {}
+                () = pass(client, store, state.clone()) => {}
                 _ = state.wait_for(|line| *line == Line::Cut) => {}
             }
         });
+    }
+}
+
+/// Until either side has nothing more to say.
+async fn pass(mut client: TcpStream, mut store: UnixStream, mut state: watch::Receiver<Line>) {
+    let ((mut asks, mut hears), (mut answers, mut listens)) = (client.split(), store.split());
+    let questions = async {
+        let mut bytes = vec![0; 16 * 1024];
+        while let Ok(count @ 1..) = asks.read(&mut bytes).await {
+            let _ = state.wait_for(|line| *line != Line::Held).await;
+            if listens.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = questions => {}
+        _ = copy(&mut answers, &mut hears) => {}
     }
 }

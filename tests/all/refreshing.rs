@@ -1,1 +1,167 @@
-//! To be written.
+//! Refreshing: rotation, reuse, and the two ends of a session.
+
+use std::sync::Mutex;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Gateway, Session, until},
+    stack::ask,
+};
+
+async fn refreshed(gateway: &Gateway, session: &Session) -> Session {
+    let answer = gateway.refresh(&session.refresh_token).await;
+    answer.is(200, "");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    Session::of(&answer)
+}
+
+/// No token of the session works on any of these replicas.
+async fn is_dead(replicas: [&Gateway; 2], sessions: &[&Session]) {
+    for replica in replicas {
+        for session in sessions {
+            assert_eq!(replica.verify(&session.access_token).await, (401, "token_revoked".into()));
+            let answer = replica.refresh(&session.refresh_token).await;
+            assert_eq!(answer.status, 401, "{}", answer.string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_gives_a_new_pair_of_the_same_session() {
+    let gateway = Gateway::start().await;
+    let old = gateway.sign_up("john").await;
+    let new = refreshed(&gateway, &old).await;
+    let (before, after) = (old.claims(), new.claims());
+    for same in ["sub", "sid", "session_exp", "auth_time", "scope", "gen", "client_id"] {
+        assert_eq!(before[same], after[same], "{same}");
+    }
+    assert_ne!(before["jti"], after["jti"]);
+    assert_ne!(old.refresh_token, new.refresh_token);
+    assert_eq!(gateway.verify(&new.access_token).await.0, 204);
+    assert_eq!(gateway.verify(&old.access_token).await.0, 204, "a refresh takes nothing back");
+}
+
+#[tokio::test]
+async fn a_used_refresh_token_ends_its_session_everywhere() {
+    let gateway = Gateway::start().await;
+    let (replica, first) = (gateway.replica().await, gateway.sign_up("john").await);
+    let other = gateway.sign_in("john").await;
+    let second = refreshed(&gateway, &first).await;
+    let third = refreshed(&replica, &second).await;
+    replica.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    gateway.refresh(&third.refresh_token).await.is(401, "invalid_refresh_token");
+    is_dead([&replica, &gateway], &[&first, &second, &third]).await;
+    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "reuse");
+    assert_eq!(replica.verify(&other.access_token).await.0, 204, "other sessions live");
+    refreshed(&replica, &other).await;
+}
+
+#[tokio::test]
+async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
+    let gateway = Gateway::start().await;
+    let (session, strange) = (gateway.sign_up("john").await, Gateway::start().await.sign_up("john").await);
+    let good = &session.refresh_token;
+    let flip = |at: usize| {
+        let with = if &good[at..=at] == "A" { "B" } else { "A" };
+        format!("{}{with}{}", &good[..at], &good[at + 1..])
+    };
+    let mut bad = vec![
+        "x".to_owned(),
+        "lkr_".to_owned(),
+        good[4..].to_owned(),
+        good.to_uppercase(),
+        format!("{good}A"),
+        format!("{good}="),
+        format!(" {good}"),
+        format!("{good}\n"),
+        good[..good.len() - 1].to_owned(),
+        session.access_token.clone(),
+        strange.refresh_token,
+    ];
+    bad.extend([5, 24, 30, 50, 56, 60, 80, good.len() - 2].map(flip));
+    for token in bad {
+        gateway.refresh(&token).await.is(401, "invalid_refresh_token");
+    }
+    refreshed(&gateway, &session).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "3s")]).await;
+    let (idle, busy) = (gateway.sign_up("john").await, Mutex::new(gateway.sign_in("john").await));
+    let began = idle.claims()["iat"].as_u64().expect("seconds");
+    until("the idle one is over", || async {
+        let current = busy.lock().expect("one task").clone();
+        let next = refreshed(&gateway, &current).await;
+        let now = next.claims()["iat"].as_u64().expect("seconds");
+        *busy.lock().expect("one task") = next;
+        now > began + 4
+    })
+    .await;
+    gateway.refresh(&idle.refresh_token).await.is(401, "invalid_refresh_token");
+    assert_eq!(gateway.verify(&idle.access_token).await.0, 204, "until its own end");
+}
+
+#[tokio::test]
+async fn the_absolute_end_never_moves() {
+    let gateway = Gateway::with(&[("LATCHKEY_SESSION_TTL", "4s"), ("LATCHKEY_REFRESH_IDLE_TTL", "4s")]).await;
+    let session = gateway.sign_up("john").await;
+    let end = session.claims()["session_exp"].as_u64().expect("seconds");
+    assert_eq!(session.claims()["exp"], end, "an access token does not outlive its session");
+    let newest = Mutex::new(session);
+    until("the session is over", || async {
+        let current = newest.lock().expect("one task").clone();
+        let answer = gateway.refresh(&current.refresh_token).await;
+        if answer.status == 200 {
+            let next = Session::of(&answer);
+            assert_eq!((&next.claims()["session_exp"], &next.claims()["exp"]), (&json!(end), &json!(end)));
+            assert!(answer.body["refresh_expires_in"].as_u64() <= Some(4));
+            *newest.lock().expect("one task") = next;
+            return false;
+        }
+        answer.is(401, "invalid_refresh_token");
+        true
+    })
+    .await;
+    let last = newest.lock().expect("one task").clone();
+    assert_eq!(gateway.verify(&last.access_token).await, (401, "token_expired".into()));
+    assert!(last.claims()["iat"].as_u64() < Some(end));
+}
+
+#[tokio::test]
+async fn of_32_at_once_with_one_token_one_gets_a_pair() {
+    let gateway = Gateway::start().await;
+    let replica = gateway.replica().await;
+    for name in ["john", "jane", "joe"] {
+        let session = gateway.sign_up(name).await;
+        let tries =
+            (0..32).map(|number| if number % 2 == 0 { &gateway } else { &replica }.refresh(&session.refresh_token));
+        let answers = join_all(tries).await;
+        let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(Session::of).collect();
+        assert_eq!(pairs.len(), 1);
+        let refused = answers.iter().filter(|answer| answer.status != 200);
+        refused.for_each(|answer| {
+            assert!(["refresh_token_reused", "invalid_refresh_token"].contains(&answer.code().as_str()), "{answer:?}")
+        });
+        is_dead([&gateway, &replica], &[&session, &pairs[0]]).await;
+    }
+}
+
+#[tokio::test]
+async fn twenty_refreshes_in_a_row_over_two_replicas_work() {
+    let gateway = Gateway::start().await;
+    let (replica, mut session) = (gateway.replica().await, gateway.sign_up("john").await);
+    let mut seen = vec![session.refresh_token.clone()];
+    for round in 0..20 {
+        session = refreshed(if round % 2 == 0 { &gateway } else { &replica }, &session).await;
+        assert!(!seen.contains(&session.refresh_token));
+        seen.push(session.refresh_token.clone());
+    }
+    let user = replica.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
+    user.is(200, "");
+    gateway.refresh(&seen[10]).await.is(401, "refresh_token_reused");
+    is_dead([&gateway, &replica], &[&session]).await;
+}

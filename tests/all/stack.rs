@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use latchkey::dev::Stack;
 use uuid::Uuid;
 
+use crate::gateway::Gateway;
+
 /// Ends with the test process, whatever ends that.
 pub static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::temporary().expect("PostgreSQL and Redis can be started"));
 
@@ -39,4 +41,15 @@ pub async fn fresh_database() -> String {
         .await
         .expect("a database can be copied");
     STACK.postgres.url(&name)
+}
+
+/// Runs statements behind the gateway's back.
+pub async fn execute(gateway: &Gateway, sql: &str) {
+    connect(gateway.setting("DATABASE_URL")).await.batch_execute(sql).await.expect("the statement is right");
+}
+
+/// The one value that a query gives, as text.
+pub async fn ask(gateway: &Gateway, sql: &str) -> String {
+    let database = connect(gateway.setting("DATABASE_URL")).await;
+    database.query_one(&format!("select ({sql})::text"), &[]).await.expect("the query is right").get(0)
 }

@@ -1,0 +1,74 @@
+//! How a request may be put: chunks, charsets, forms, parameters.
+
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+
+use crate::{
+    bad_input::MARKER,
+    gateway::{Gateway, PASSWORD},
+    wire,
+};
+
+#[tokio::test]
+async fn a_chunked_body_within_the_limit_is_fine() {
+    let gateway = Gateway::start().await;
+    gateway.sign_up("owner").await;
+    let body = json!({"username": "owner", "password": PASSWORD}).to_string();
+    let request = wire::chunked("POST /login", "content-type: application/json\r\n", body.as_bytes());
+    let answer = wire::exchange(gateway.address, &request).await;
+    assert_eq!(wire::status(&answer), 200, "{answer}");
+}
+
+#[tokio::test]
+async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
+    let gateway = Gateway::start().await;
+    gateway.sign_up("owner").await;
+    let body = json!({"username": "owner", "password": PASSWORD}).to_string();
+    for media_type in ["application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON"] {
+        let request = gateway.request(Method::POST, "/login").header(header::CONTENT_TYPE, media_type);
+        gateway.send(request.body(body.clone())).await.is(200, "");
+    }
+}
+
+#[tokio::test]
+async fn forms_follow_the_same_rules() {
+    let gateway = Gateway::start().await;
+    let long = format!("username={}&password=x", MARKER.repeat(30));
+    let bad: [(&[u8], &str); 7] = [
+        (b"", "username"),
+        (b"username=hunter2zqx", "password"),
+        (b"username=a&username=hunter2zqx&password=x", "username"),
+        (b"username=a&password=x&role=hunter2zqx", "role"),
+        (b"username=hunter2zqx%00&password=x", "username"),
+        (b"username=&password=hunter2zqx", "username"),
+        (long.as_bytes(), "username"),
+    ];
+    let form = |body: Vec<u8>| {
+        let request = gateway.request(Method::POST, "/login");
+        gateway.send(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body))
+    };
+    for (body, member) in bad {
+        let answer = form(body.to_vec()).await;
+        let errors = answer.is(400, "invalid_request").body["errors"].as_array().expect("members are named");
+        assert!(errors.iter().any(|error| error["member"] == *member), "{}", answer.string());
+        assert!(!answer.string().contains(MARKER), "{}", answer.string());
+    }
+    form(b"username=%FF%FE&password=x".to_vec()).await.is(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn parameters_that_come_twice_are_refused() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_up("owner").await.access_token;
+    for (path, member) in [
+        (format!("/items?limit=1&limit={MARKER}"), "limit"),
+        (format!("/user?x={MARKER}&x=2"), "x"),
+        (format!("/auth/verify?a={MARKER}&%61=2"), "a"),
+        (format!("/items?limit={MARKER}"), "limit"),
+        (format!("/items?after={MARKER}"), "after"),
+    ] {
+        let answer = gateway.with_token(Method::GET, &path, &token, Value::Null).await;
+        assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], member);
+        assert!(!answer.string().contains(MARKER), "{}", answer.string());
+    }
+}

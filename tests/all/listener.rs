@@ -1,0 +1,136 @@
+//! The listener: broken and slow clients, and how a replica ends.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    gateway::{Gateway, PASSWORD, until},
+    metrics,
+    signing_in::phc,
+    stack::execute,
+    wire::{self, exchange},
+};
+
+#[tokio::test]
+async fn what_is_no_request_does_not_kill_it() {
+    let gateway = Gateway::start().await;
+    let session = gateway.sign_up("john").await;
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "x".repeat(100_000));
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x-many: x\r\n".repeat(1_000));
+    let bad: [&[u8]; 12] = [
+        b"GARBAGE\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET  /  HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nbad header\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nx: a\x00b\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00\x00\x00",
+        long.as_bytes(),
+        many.as_bytes(),
+    ];
+    for bytes in bad {
+        let answer = exchange(gateway.address, bytes).await;
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        assert!([0, 400, 431, 505].contains(&wire::status(&answer)), "{shown}: {answer}");
+        assert_eq!(gateway.verify(&session.access_token).await.0, 204, "after {shown}");
+    }
+}
+
+#[tokio::test]
+async fn slow_clients_hold_up_nobody_else() {
+    let gateway = Gateway::start().await;
+    let session = gateway.sign_up("john").await;
+    let mut slow = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+        let part: &[u8] = if number % 2 == 0 {
+            b"GET /user HTTP/1.1\r\nhost: "
+        } else {
+            b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+        };
+        stream.write_all(part).await.expect("it reads");
+        slow.push(stream);
+    }
+    for _ in 0..20 {
+        assert_eq!(gateway.verify(&session.access_token).await.0, 204);
+    }
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+    let mut patient = slow.swap_remove(0);
+    patient.write_all(b"a\r\nconnection: close\r\n\r\n").await.expect("it reads");
+    let mut answer = String::new();
+    patient.read_to_string(&mut answer).await.expect("it answers");
+    assert_eq!(wire::status(&answer), 401, "one that was slow, but came");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let gateway = Gateway::start().await;
+    let part =
+        b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"username\"";
+    let answer = exchange(gateway.address, part).await;
+    assert!(wire::status(&answer) == 400 && answer.contains("\"invalid_request\""), "{answer}");
+}
+
+#[tokio::test]
+async fn requests_of_one_connection_are_answered_in_order() {
+    let gateway = Gateway::start().await;
+    let three = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\nGET /nope HTTP/1.1\r\nhost: a\r\n\r\nGET /user HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answers = exchange(gateway.address, three.as_bytes()).await;
+    let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "401"], "{answers}");
+}
+
+/// A sign-in that waits for its hash is in flight for as long as the hash takes: here, some seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_when_it_is_stopped_is_answered() {
+    let mut gateway = Gateway::start().await;
+    gateway.sign_up("john").await;
+    let slow = tokio::task::spawn_blocking(|| phc(PASSWORD, 19_456, 150)).await.expect("a hash");
+    execute(&gateway, &format!("update users set password_hash = '{slow}'")).await;
+    let begun = || metrics::value(&gateway, "latchkey_hash_wait_seconds_count");
+    let before = begun().await;
+    let login = gateway.request(Method::POST, "/login").json(&json!({"username": "john", "password": PASSWORD}));
+    let sign_in = tokio::spawn(login.send());
+    until("it hashes", || async { begun().await > before }).await;
+    gateway.terminate();
+    until("nobody new is let in", || async { TcpStream::connect(gateway.address).await.is_err() }).await;
+    let answer = sign_in.await.expect("no panic").expect("it is answered");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.json::<Value>().await.expect("JSON")["access_token"].is_string());
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[tokio::test]
+async fn before_it_stops_balancers_are_told_and_others_still_served() {
+    let mut gateway = Gateway::with(&[("LATCHKEY_DRAIN_DELAY", "3s")]).await;
+    let session = gateway.sign_up("john").await;
+    gateway.terminate();
+    until("it is not ready", || async { gateway.get("/health/ready").await.status == 503 }).await;
+    let ready = gateway.get("/health/ready").await;
+    assert_eq!((ready.status, ready.text("status")), (503, "draining".into()));
+    gateway.get("/health/live").await.is(200, "");
+    assert_eq!(gateway.verify(&session.access_token).await.0, 204);
+    TcpStream::connect(gateway.address).await.expect("new connections are taken meanwhile");
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(TcpStream::connect(gateway.address).await.is_err());
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_keep_it_from_stopping() {
+    let mut gateway = Gateway::start().await;
+    let mut idle = TcpStream::connect(gateway.address).await.expect("it listens");
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("it reads");
+    let mut some = [0; 12];
+    idle.read_exact(&mut some).await.expect("it answers");
+    assert_eq!(&some, b"HTTP/1.1 200");
+    let began = std::time::Instant::now();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(began.elapsed().as_secs() < 8, "it waited for an idle connection");
+}

@@ -1,0 +1,130 @@
+//! What the binary shows to people: everything comes from it, and nothing is loaded from elsewhere.
+
+use std::io::Read;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::{Method, header};
+use serde_json::Value;
+
+use crate::{
+    contract::DOCUMENT,
+    gateway::{Answer, Gateway},
+};
+
+async fn get(gateway: &Gateway, path: &str, name: &str, value: &str) -> Answer {
+    gateway.send(gateway.request(Method::GET, path).header(name, value)).await
+}
+
+/// The targets of `src` and `href` in a page, scripts left out.
+fn references(page: &str) -> Vec<String> {
+    let markup: String =
+        page.split("<script").map(|part| part.split_once("</script>").map_or(part, |(_, rest)| rest)).collect();
+    let markup: String =
+        markup.split("<style").map(|part| part.split_once("</style>").map_or(part, |(_, rest)| rest)).collect();
+    let after = |name: &'static str| {
+        markup
+            .split(name)
+            .skip(1)
+            .map(|rest| rest.split(['"', '\'']).nth(1).unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    [after("src="), after("href=")].concat()
+}
+
+/// The scripts of a page, as a browser finds them: up to the first closing tag.
+fn scripts(page: &str) -> impl Iterator<Item = &str> {
+    let mut rest = page;
+    std::iter::from_fn(move || {
+        let (_, opened) = rest.split_once("<script")?.1.split_once('>')?;
+        let (script, after) = opened.split_once("</script")?;
+        rest = after;
+        Some(script)
+    })
+}
+
+#[tokio::test]
+async fn pages_refer_to_nothing_elsewhere() {
+    let gateway = Gateway::start().await;
+    for path in ["/", "/docs", "/problems", "/problems/weak_password"] {
+        let page = gateway.get(path).await;
+        assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"), "{path}");
+        let text = page.string();
+        assert!(text.trim_start().to_lowercase().starts_with("<!doctype html>"), "{path}");
+        for reference in references(&text) {
+            assert!(!reference.contains("//"), "{path} refers to {reference}");
+            assert!(!text.contains("<script src"), "{path}: scripts stand in the page");
+        }
+        let policy = page.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{path}: {policy}");
+    }
+}
+
+#[tokio::test]
+async fn every_link_of_ours_leads_somewhere() {
+    let gateway = Gateway::start().await;
+    for path in ["/", "/problems", "/problems/busy"] {
+        let links = references(&gateway.get(path).await.string());
+        assert!(!links.is_empty(), "{path}");
+        for link in links {
+            assert_eq!(gateway.get(&link).await.status, 200, "{path} → {link}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_problem_has_its_page() {
+    let gateway = Gateway::start().await;
+    let codes =
+        DOCUMENT["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().expect("a closed list");
+    let list = gateway.get("/problems").await.string();
+    assert!(codes.len() > 20);
+    for code in codes.iter().filter_map(Value::as_str) {
+        let page = gateway.get(&format!("/problems/{code}")).await;
+        assert!(page.status == 200 && page.string().contains(code) && list.contains(code), "{code}");
+    }
+    gateway.get("/problems/%3Cscript%3E").await.is(404, "not_found");
+}
+
+#[tokio::test]
+async fn swagger_ui_runs_under_its_own_policy() {
+    let gateway = Gateway::start().await;
+    let page = gateway.get("/docs").await;
+    let policy = page.header("content-security-policy");
+    assert!(!policy.split(';').any(|rule| rule.contains("script-src") && rule.contains("unsafe")), "{policy}");
+    let text = page.string();
+    let hashes = scripts(&text).map(|script| STANDARD.encode(digest(&SHA256, script.as_bytes())));
+    let hashes: Vec<_> = hashes.map(|hash| format!("'sha256-{hash}'")).collect();
+    assert!(hashes.len() > 1 && hashes.iter().all(|hash| policy.contains(hash)), "{policy} lacks one of {hashes:?}");
+    assert!(page.string().contains("\"tokenUrl\": \"/login\""), "Authorize asks this gateway");
+}
+
+#[tokio::test]
+async fn the_document_is_the_one_that_the_binary_prints() {
+    let gateway = Gateway::start().await;
+    let served = gateway.get("/openapi.json").await;
+    assert_eq!((served.header("content-type"), &served.body), ("application/json", &*DOCUMENT));
+}
+
+#[tokio::test]
+async fn large_pages_are_compressed_and_known_by_their_tags() {
+    let gateway = Gateway::start().await;
+    for path in ["/docs", "/openapi.json"] {
+        let plain = gateway.get(path).await;
+        assert_eq!(plain.header("content-encoding"), "");
+        let packed = get(&gateway, path, "accept-encoding", "br, gzip").await;
+        assert_eq!((packed.header("content-encoding"), packed.header("vary")), ("gzip", "Accept-Encoding"));
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(packed.bytes.as_slice()).read_to_end(&mut unpacked).expect("gzip");
+        assert!(unpacked == plain.bytes && packed.bytes.len() * 2 < plain.bytes.len(), "{path}");
+        let etag = plain.header("etag").to_owned();
+        let known = get(&gateway, path, header::IF_NONE_MATCH.as_str(), &etag).await;
+        assert_eq!((known.status, known.bytes.len(), known.header("etag")), (304, 0, etag.as_str()), "{path}");
+        assert_eq!(get(&gateway, path, "if-none-match", "\"another\"").await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_mailbox_is_there_only_where_mails_go_into_it() {
+    Gateway::start().await.get("/dev/mailbox").await.is(404, "not_found");
+}
