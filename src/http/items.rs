@@ -10,7 +10,7 @@ use super::{
     answers::{Done, ItemMade, ItemShown, ItemsListed},
     body::{Body, body},
     caller::Caller,
-    params::{After, Id, Limit, Param},
+    params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
     shapes::ItemPageShape,
 };
@@ -93,7 +93,7 @@ impl ItemsApi {
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
         /// The item's id.
-        id: Param<Id>,
+        id: Path<Id>,
     ) -> Result<ItemShown, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
         Ok(shown(gateway.show_item(&caller, id).await?))
@@ -106,7 +106,7 @@ impl ItemsApi {
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
         /// The item's id.
-        id: Param<Id>,
+        id: Path<Id>,
         /// The `ETag` that was read: if the item has changed since, nothing happens and the answer is 412.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
@@ -124,7 +124,7 @@ impl ItemsApi {
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
         /// The item's id.
-        id: Param<Id>,
+        id: Path<Id>,
         /// The `ETag` that was read: if the item has changed since, nothing happens and the answer is 412.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
@@ -142,7 +142,7 @@ impl ItemsApi {
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
         /// The item's id.
-        id: Param<Id>,
+        id: Path<Id>,
         /// The `ETag` that was read: if the item has changed since, nothing happens and the answer is 412.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,

@@ -32,6 +32,10 @@ pub trait Parameter: Sized + Send {
 /// Takes a parameter of the request; the framework gives it its name, that of the argument.
 pub struct Param<T>(pub T);
 
+/// A parameter in the path. The framework's macro goes by the word `Path`: only then does it ask for the parameter under
+/// the name that its router has for it.
+pub type Path<T> = Param<T>;
+
 impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = T::REQUIRED;
