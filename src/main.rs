@@ -16,6 +16,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+use tracing_subscriber::EnvFilter;
 
 /// Short-lived small allocations of many threads: measured faster here than the system's allocator.
 #[global_allocator]
@@ -62,10 +63,19 @@ fn print(text: &str) -> ExitCode {
 
 fn show_settings(source: &Source) -> ExitCode {
     print(&config::effective(source));
-    match Config::load(source).and_then(Gateway::new) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(mistakes) => complain(&mistakes),
+    let config = match Config::load(source) {
+        Ok(config) => config,
+        Err(mistakes) => return complain(&mistakes),
+    };
+    if let Err(mistake) = log_filter(&config) {
+        return complain(&[mistake]);
     }
+    with_runtime(async {
+        match Gateway::new(config) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(mistakes) => complain(&mistakes),
+        }
+    })
 }
 
 fn complain(mistakes: &[Mistake]) -> ExitCode {
@@ -84,12 +94,7 @@ fn with_gateway<S: Future<Output = ExitCode>>(matches: &ArgMatches, story: impl 
     if let Err(mistake) = start_log(&config) {
         return complain(&[mistake]);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail("the runtime could not be started", &error),
-    };
-    // Inside, because connections belong to the runtime that made them.
-    runtime.block_on(async {
+    with_runtime(async {
         match Gateway::new(config) {
             Ok(gateway) => story(gateway).await,
             Err(mistakes) => complain(&mistakes),
@@ -97,13 +102,16 @@ fn with_gateway<S: Future<Output = ExitCode>>(matches: &ArgMatches, story: impl 
     })
 }
 
+/// Connections belong to the runtime that made them, so a gateway is made and dropped inside one.
+fn with_runtime(story: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(story),
+        Err(error) => fail("the runtime could not be started", &error),
+    }
+}
+
 fn start_log(config: &Config) -> Result<(), Mistake> {
-    // The migration tool tells what `ready` sums up, and where its own source lies.
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(format!("refinery_core=warn,{}", config.log)).map_err(|_| Mistake {
-            variable: "LATCHKEY_LOG",
-            reason: "must be a filter such as `info` or `info,latchkey=debug`".to_owned(),
-        })?;
+    let filter = log_filter(config)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     if std::io::stdout().is_terminal() {
         log.init()
@@ -111,6 +119,14 @@ fn start_log(config: &Config) -> Result<(), Mistake> {
         log.json().flatten_event(true).init()
     }
     Ok(())
+}
+
+fn log_filter(config: &Config) -> Result<EnvFilter, Mistake> {
+    // The migration tool tells what `ready` sums up, and where its own source lies.
+    EnvFilter::try_new(format!("refinery_core=warn,{}", config.log)).map_err(|_| Mistake {
+        variable: "LATCHKEY_LOG",
+        reason: "must be a filter such as `info` or `info,latchkey=debug`".to_owned(),
+    })
 }
 
 fn fail(what: &str, error: &dyn std::error::Error) -> ExitCode {
