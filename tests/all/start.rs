@@ -102,6 +102,10 @@ fn all_mistakes_are_told_together_and_no_value_is_repeated() {
         ("LATCHKEY_TRUSTED_PROXIES", "hunter2"),
         ("LATCHKEY_CORS_ORIGINS", "hunter2"),
         ("LATCHKEY_HASH_THREADS", "hunter2"),
+        // Read well, and out of bounds.
+        ("LATCHKEY_CODE_TTL", "11m"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "1"),
+        ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
     ];
     let told = stderr(&latchkey(&["serve"], &wrong));
     // Those that are read as a whole come first; the addresses of stores are read once the rest is right.
