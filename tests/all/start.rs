@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use crate::{
-    gateway::{Gateway, settings},
+    gateway::{Gateway, settings, until},
     stack::{STACK, connect, fresh_database},
 };
 
@@ -248,7 +248,15 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
     for round in 0..5 {
         let prefix = format!("race{round}{}", Uuid::new_v4().simple());
         let given = settings(&empty_database().await, &STACK.redis.url(), &prefix);
-        let replicas = join_all((0..3).map(|_| Gateway::run(given.clone()))).await;
+        // Each in a thread, because starting a process and reading where it listens blocks.
+        let launch = || {
+            let given = given.clone();
+            tokio::task::spawn_blocking(|| Gateway::launch(given))
+        };
+        let replicas: Vec<_> = join_all([launch(), launch(), launch()]).await.into_iter().map(Result::unwrap).collect();
+        for replica in &replicas {
+            until("it is ready", || async { replica.get("/health/ready").await.status == 200 }).await;
+        }
         let john = replicas[0].sign_up("john").await;
         for replica in &replicas {
             assert_eq!(replica.verify(&john.access_token).await.0, 204, "one set of keys");
