@@ -10,7 +10,7 @@ use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration
 
 use clap::{Arg, ArgMatches};
 
-pub use value::{Cidrs, Issuer, MailTransport, Origins, Secret, Switch};
+pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Switch};
 use value::{Hidden, Value};
 
 use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM};
@@ -100,42 +100,67 @@ fn env_file(path: &Path) -> HashMap<String, String> {
 impl Config {
     /// Reads all settings; every mistake is reported, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
-        let config = Config::read(source)?;
-        let mistakes = config.contradictions();
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+        let mut mistakes = Vec::new();
+        let draft = Draft::read(source, &mut mistakes);
+        mistakes.extend(draft.contradictions());
+        match draft.complete() {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _wrong => Err(mistakes),
+        }
     }
 
     /// The audience of access tokens: the issuer, unless another one is set.
     pub fn audience(&self) -> &str {
         self.audience.as_deref().unwrap_or(self.issuer.as_str())
     }
+}
 
+impl Draft {
+    /// What can be read but must not be, alone or beside another setting.
     fn contradictions(&self) -> Vec<Mistake> {
+        let unsafe_issuer = self.issuer.as_ref().is_some_and(|issuer| !issuer.is_safe());
+        let second = Duration::from_secs(1);
         let rules = [
             (
-                !self.issuer.is_safe() && !self.insecure_http.0,
+                unsafe_issuer && self.insecure_http.is_some_and(|allowed| !allowed.0),
                 "LATCHKEY_ISSUER",
                 "must be an https address (TLS ends at the proxy); set LATCHKEY_INSECURE_HTTP=yes to run without TLS all the same",
             ),
-            (self.access_ttl > Duration::from_secs(3600), "LATCHKEY_ACCESS_TTL", "must be at most 1h"),
-            (self.access_ttl < Duration::from_secs(1), "LATCHKEY_ACCESS_TTL", "must be at least 1s"),
-            (self.refresh_idle_ttl < Duration::from_secs(1), "LATCHKEY_REFRESH_IDLE_TTL", "must be at least 1s"),
+            (self.access_ttl.is_some_and(|ttl| ttl > second * 3600), "LATCHKEY_ACCESS_TTL", "must be at most 1h"),
+            (self.access_ttl.is_some_and(|ttl| ttl < second), "LATCHKEY_ACCESS_TTL", "must be at least 1s"),
+            (self.refresh_idle_ttl.is_some_and(|ttl| ttl < second), "LATCHKEY_REFRESH_IDLE_TTL", "must be at least 1s"),
             (
-                self.refresh_idle_ttl > self.session_ttl,
+                self.refresh_idle_ttl.zip(self.session_ttl).is_some_and(|(idle, whole)| idle > whole),
                 "LATCHKEY_REFRESH_IDLE_TTL",
                 "must not be longer than LATCHKEY_SESSION_TTL",
             ),
-            (self.code_ttl > Duration::from_secs(600), "LATCHKEY_CODE_TTL", "must be at most 10m"),
-            (self.code_ttl < Duration::from_secs(1), "LATCHKEY_CODE_TTL", "must be at least 1s"),
+            (self.code_ttl.is_some_and(|ttl| ttl > second * 600), "LATCHKEY_CODE_TTL", "must be at most 10m"),
+            (self.code_ttl.is_some_and(|ttl| ttl < second), "LATCHKEY_CODE_TTL", "must be at least 1s"),
             (
-                self.password_min < SHORTEST_MINIMUM || self.password_min > 128,
+                self.password_min.is_some_and(|length| !(SHORTEST_MINIMUM..=128).contains(&length)),
                 "LATCHKEY_PASSWORD_MIN",
                 "must be between 8 and 128",
             ),
-            (self.hash_threads == 0 || self.hash_threads > 64, "LATCHKEY_HASH_THREADS", "must be between 1 and 64"),
-            (self.database_connections < 2, "LATCHKEY_DATABASE_CONNECTIONS", "must be at least 2"),
-            (self.redis_timeout.is_zero(), "LATCHKEY_REDIS_TIMEOUT", "must be longer than nothing"),
-            (self.database_timeout.is_zero(), "LATCHKEY_DATABASE_TIMEOUT", "must be longer than nothing"),
+            (
+                self.hash_threads.is_some_and(|threads| !(1..=64).contains(&threads)),
+                "LATCHKEY_HASH_THREADS",
+                "must be between 1 and 64",
+            ),
+            (
+                self.database_connections.is_some_and(|connections| connections < 2),
+                "LATCHKEY_DATABASE_CONNECTIONS",
+                "must be at least 2",
+            ),
+            (
+                self.redis_timeout.is_some_and(|timeout| timeout.is_zero()),
+                "LATCHKEY_REDIS_TIMEOUT",
+                "must be longer than nothing",
+            ),
+            (
+                self.database_timeout.is_some_and(|timeout| timeout.is_zero()),
+                "LATCHKEY_DATABASE_TIMEOUT",
+                "must be longer than nothing",
+            ),
         ];
         let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
         broken.map(|(_, variable, reason)| Mistake { variable, reason: reason.to_owned() }).collect()
@@ -219,15 +244,17 @@ macro_rules! settings {
             help: $help,
         },)*];
 
-        impl Config {
-            fn read(source: &Source) -> Result<Config, Vec<Mistake>> {
-                let mut mistakes = Vec::new();
+        /// The settings as far as they could be read.
+        struct Draft { $($field: Option<$type>,)* }
+
+        impl Draft {
+            fn read(source: &Source, mistakes: &mut Vec<Mistake>) -> Draft {
                 let mut settings = SETTINGS.iter();
-                $(let $field = read::<$type>(source, settings.next().expect("as many as fields"), &mut mistakes);)*
-                match ($($field,)*) {
-                    ($(Some($field),)*) => Ok(Config { $($field),* }),
-                    _ => Err(mistakes),
-                }
+                Draft { $($field: read(source, settings.next().expect("as many as fields"), mistakes),)* }
+            }
+
+            fn complete(self) -> Option<Config> {
+                Some(Config { $($field: self.$field?,)* })
             }
         }
     };
@@ -272,7 +299,7 @@ settings! {
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
     drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s", "after SIGTERM: not ready, but accepting, so that balancers notice";
-    log: String, "LATCHKEY_LOG" = "info", "what is logged (a `tracing` filter); JSON when stdout is no terminal";
+    log: LogFilter, "LATCHKEY_LOG" = "info", "what is logged (a `tracing` filter); JSON when stdout is no terminal";
 }
 
 #[cfg(test)]

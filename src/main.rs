@@ -16,6 +16,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+use tracing_subscriber::EnvFilter;
 
 /// Short-lived small allocations of many threads: measured faster here than the system's allocator.
 #[global_allocator]
@@ -26,7 +27,7 @@ const WRONG_SETTINGS: u8 = 2;
 
 /// What others log, whatever the setting says of everything: the migration tool tells what `ready` sums up, and the
 /// driver of PostgreSQL tells the parameters of statements, password hashes among them.
-const QUIET: &str = "refinery_core=warn,tokio_postgres=info";
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -66,10 +67,16 @@ fn print(text: &str) -> ExitCode {
 
 fn show_settings(source: &Source) -> ExitCode {
     print(&config::effective(source));
-    match Config::load(source).and_then(Gateway::new) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(mistakes) => complain(&mistakes),
-    }
+    let config = match Config::load(source) {
+        Ok(config) => config,
+        Err(mistakes) => return complain(&mistakes),
+    };
+    with_runtime(async {
+        match Gateway::new(config) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(mistakes) => complain(&mistakes),
+        }
+    })
 }
 
 fn complain(mistakes: &[Mistake]) -> ExitCode {
@@ -85,15 +92,8 @@ fn with_gateway<S: Future<Output = ExitCode>>(matches: &ArgMatches, story: impl 
         Ok(config) => config,
         Err(mistakes) => return complain(&mistakes),
     };
-    if let Err(mistake) = start_log(&config) {
-        return complain(&[mistake]);
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail("the runtime could not be started", &error),
-    };
-    // Inside, because connections belong to the runtime that made them.
-    runtime.block_on(async {
+    start_log(&config);
+    with_runtime(async {
         match Gateway::new(config) {
             Ok(gateway) => story(gateway).await,
             Err(mistakes) => complain(&mistakes),
@@ -101,18 +101,27 @@ fn with_gateway<S: Future<Output = ExitCode>>(matches: &ArgMatches, story: impl 
     })
 }
 
-fn start_log(config: &Config) -> Result<(), Mistake> {
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("{QUIET},{}", config.log)).map_err(|_| Mistake {
-        variable: "LATCHKEY_LOG",
-        reason: "must be a filter such as `info` or `info,latchkey=debug`".to_owned(),
-    })?;
+/// Connections belong to the runtime that made them, so a gateway is made and dropped inside one.
+fn with_runtime(story: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(story),
+        Err(error) => fail("the runtime could not be started", &error),
+    }
+}
+
+fn start_log(config: &Config) {
+    let filter = EnvFilter::new(format!("{},{QUIET}", config.log.as_str()));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     if std::io::stdout().is_terminal() {
         log.init()
     } else {
         log.json().flatten_event(true).init()
     }
-    Ok(())
+    // A panic is one more event of the log, not loose text beside it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, message = panic.payload_as_str().unwrap_or("no message"), "panicked");
+    }));
 }
 
 fn fail(what: &str, error: &dyn std::error::Error) -> ExitCode {

@@ -72,6 +72,17 @@ impl Issuer {
     }
 }
 
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The filter's directives.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Networks of trusted proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cidrs(pub Vec<IpNet>);
@@ -133,6 +144,13 @@ impl Value for Issuer {
 
     fn missing() -> Result<Self, String> {
         Err("is not set; it is the public address, such as `https://auth.example.com`".into())
+    }
+}
+
+impl Value for LogFilter {
+    fn read(text: &str) -> Result<Self, String> {
+        let read = tracing_subscriber::EnvFilter::try_new(text).map(|_| LogFilter(text.to_owned()));
+        read.map_err(|_| "must be a filter such as `info` or `info,latchkey=debug`".into())
     }
 }
 

@@ -1,1 +1,130 @@
-//! To be written.
+//! A store that is down, stands still or refuses. What needs it is 503, quickly: never "valid", never 401; and when it is
+//! back, nobody restarts a gateway.
+
+mod both; // neither store, and starting without
+mod postgres; // the record
+mod redis; // the speed
+mod refusing; // a Redis that answers, with no
+
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use latchkey::dev::{Redis, RedisOptions};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gateway::{Gateway, PASSWORD, Session, until};
+
+/// What the other tests relax: here they are the defaults.
+const DEFAULTS: [(&str, &str); 2] = [("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")];
+
+/// The promise: Redis gets 100 ms, and the rest is ours.
+const REDIS_LIMIT: Duration = Duration::from_millis(300);
+
+/// The promise: PostgreSQL gets 2 s, and the rest is ours.
+const POSTGRES_LIMIT: Duration = Duration::from_millis(2300);
+
+/// A Redis of one test, to be broken.
+struct OwnRedis {
+    redis: Redis,
+    _folder: TempDir,
+}
+
+impl OwnRedis {
+    fn start() -> OwnRedis {
+        let folder = tempfile::tempdir().expect("there is room");
+        // Started by root it runs as somebody else.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
+        let path = |name| folder.path().join(name);
+        let options = RedisOptions { data: path("data"), sockets: path(""), log: path("log"), persist: false };
+        OwnRedis { redis: Redis::start(&options).expect("Redis can be started"), _folder: folder }
+    }
+
+    async fn gateway(&self) -> Gateway {
+        Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &self.redis.url())]].concat()).await
+    }
+}
+
+/// Somebody, once the busy machine lets Redis answer in time.
+async fn signed_in(gateway: &Gateway) -> Session {
+    for number in 0..20 {
+        let body = json!({"username": format!("john{number}"), "password": PASSWORD});
+        let answer = gateway.post("/signup", body).await;
+        if answer.status == 201 {
+            return Session::of(&answer);
+        }
+        answer.is(503, "unavailable");
+    }
+    panic!("nobody could sign up");
+}
+
+/// Every operation that wants a token, but those that end it.
+fn protected() -> Vec<(Method, &'static str, Value)> {
+    let item = "/items/018f0000-0000-7000-8000-000000000000";
+    vec![
+        (Method::GET, "/auth/verify", Value::Null),
+        (Method::GET, "/user", Value::Null),
+        (Method::PATCH, "/user", json!({"name": "Changed"})),
+        (Method::DELETE, "/user", Value::Null),
+        (Method::POST, "/user/password", json!({"current_password": PASSWORD, "new_password": "another one 7"})),
+        (Method::GET, "/dashboard", Value::Null),
+        (Method::GET, "/items", Value::Null),
+        (Method::POST, "/items", json!({"name": "Changed"})),
+        (Method::GET, item, Value::Null),
+        (Method::PUT, item, json!({"name": "Changed", "description": null})),
+        (Method::PATCH, item, json!({"name": "Changed"})),
+        (Method::DELETE, item, Value::Null),
+    ]
+}
+
+type Call = (Method, &'static str, Value);
+
+/// Asserts that all of them answer 503 `unavailable`; the time of the slowest.
+async fn slowest_refusal(gateway: &Gateway, session: &Session, calls: &[Call]) -> Duration {
+    let refused = calls.iter().map(async |(method, path, body)| {
+        let began = Instant::now();
+        let answer = gateway.with_token(method.clone(), path, &session.access_token, body.clone()).await;
+        let elapsed = began.elapsed();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"), "{method} {path}");
+        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|wait| wait > 0), "{method} {path}");
+        elapsed
+    });
+    join_all(refused).await.into_iter().max().unwrap_or_default()
+}
+
+/// The same within a limit; a second chance, because the machine may be busy with something else.
+async fn refused_within(limit: Duration, gateway: &Gateway, session: &Session, calls: &[Call]) {
+    let mut slowest = slowest_refusal(gateway, session, calls).await;
+    if slowest > limit {
+        println!("slow at first: {slowest:?}");
+        slowest = slowest_refusal(gateway, session, calls).await;
+    }
+    println!("slowest refusal: {slowest:?}");
+    assert!(slowest <= limit, "{slowest:?}");
+}
+
+/// Nothing that was refused was done.
+async fn nothing_changed(gateway: &Gateway, session: &Session) {
+    let user = gateway.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
+    assert_eq!((user.status, &user.body["name"]), (200, &Value::Null), "{}", user.body);
+    let items = gateway.with_token(Method::GET, "/items", &session.access_token, Value::Null).await;
+    assert_eq!((items.status, &items.body["items"]), (200, &json!([])), "{}", items.body);
+}
+
+/// Waits until everything is answered again, by the same process.
+async fn works_again(gateway: &Gateway, session: &Session) {
+    let get = async |path| gateway.with_token(Method::GET, path, &session.access_token, Value::Null).await.status;
+    let all = || async { (get("/auth/verify").await, get("/user").await, get("/items").await) == (204, 200, 200) };
+    until("it works again", all).await;
+}
+
+/// So many at once; how long the last of them takes.
+async fn crowd(gateway: &Gateway, session: &Session, path: &'static str) -> Duration {
+    let calls: Vec<Call> = (0..200).map(|_| (Method::GET, path, Value::Null)).collect();
+    slowest_refusal(gateway, session, &calls).await
+}

@@ -3,12 +3,15 @@
 mod delivery; // mail servers and gateways that fail
 mod guessing; // codes of others, old codes, and the bound on tries
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use deadpool_redis::redis::{Client, aio::MultiplexedConnection, cmd};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session},
+    gateway::{Answer, Gateway, PASSWORD, Session, until},
     mail::{MailServer, code},
     proxy::{Line, Proxy},
     stack::{STACK, connect},
@@ -130,21 +133,62 @@ async fn a_reset_signs_nobody_in_and_tells_the_owner() {
     assert_eq!(told.iter().filter(|mail| mail.contains("Subject: Your password was changed")).count(), 1);
 }
 
+/// The commit of whoever is first is held up until the others have been answered or wait as well.
 #[tokio::test]
 async fn of_eight_at_once_with_one_code_one_succeeds() {
     let (gateway, mails, _) = john().await;
     let second = gateway.replica().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     let passwords: Vec<String> = (0..8).map(|number| format!("{NEW} number {number}")).collect();
-    let replicas = [&gateway, &second];
-    let tries = passwords.iter().enumerate().map(|(n, password)| reset(replicas[n % 2], EMAIL, &code, password));
-    let answers: Vec<_> = join_all(tries).await.iter().map(|answer| (answer.status, answer.code())).collect();
+    let (replicas, answered) = ([&gateway, &second], AtomicUsize::new(0));
+    let tries = passwords.iter().enumerate().map(async |(n, password)| {
+        let answer = reset(replicas[n % 2], EMAIL, &code, password).await;
+        answered.fetch_add(1, Ordering::SeqCst);
+        (answer.status, answer.code())
+    });
+    let held = hold_the_users(&gateway, |waiting| waiting + answered.load(Ordering::SeqCst) == 8, || ());
+    let (answers, ()) = tokio::join!(join_all(tries), held);
     assert_eq!(answers.iter().filter(|(status, _)| *status == 204).count(), 1, "{answers:?}");
     let refusals = ["", "busy", "invalid_code", "too_many_requests"];
     assert!(answers.iter().all(|(_, code)| refusals.contains(&code.as_str())), "{answers:?}");
     let signed_in = join_all(passwords.iter().map(|password| gateway.log_in("john", password))).await;
     let welcome: Vec<_> = signed_in.iter().map(|answer| answer.status == 200).collect();
     assert_eq!(welcome, answers.iter().map(|(status, _)| *status == 204).collect::<Vec<_>>(), "no other password");
+}
+
+/// Locks all users until enough statements wait for that, does something, and lets go.
+async fn hold_the_users(gateway: &Gateway, enough: impl Fn(usize) -> bool, then: impl FnOnce()) {
+    let lock = connect(gateway.setting("DATABASE_URL")).await;
+    lock.batch_execute("begin; select from users for update").await.expect("the lock is free");
+    let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    until("enough wait for the users", || async { enough(lock.query(waits, &[]).await.expect("rows").len()) }).await;
+    then();
+    lock.batch_execute("rollback").await.expect("the lock is ours");
+}
+
+/// Redis forgets what it was told a moment ago, as it may after a failover.
+#[tokio::test]
+async fn the_record_decides_that_a_code_was_used() {
+    let (gateway, mails, john) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let (mut redis, key) = (redis().await, code_key(&gateway, &john));
+    let dump: Vec<u8> = cmd("DUMP").arg(&key).query_async(&mut redis).await.expect("it is there");
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    let restored = cmd("RESTORE").arg(&key).arg(0).arg(dump).query_async::<String>(&mut redis).await;
+    assert_eq!(restored.expect("it was gone"), "OK");
+    reset(&gateway, EMAIL, &code, "another password 7").await.is(400, "invalid_code");
+    gateway.log_in("john", "another password 7").await.is(401, "invalid_credentials");
+    gateway.log_in("john", NEW).await.is(200, "");
+}
+
+async fn redis() -> MultiplexedConnection {
+    let client = Client::open(STACK.redis.url()).expect("an address");
+    client.get_multiplexed_async_connection().await.expect("it answers")
+}
+
+fn code_key(gateway: &Gateway, session: &Session) -> String {
+    let (prefix, claims) = (gateway.setting("LATCHKEY_REDIS_PREFIX"), session.claims());
+    format!("{prefix}:{{{}}}:code:password_reset", claims["sub"].as_str().expect("a user"))
 }
 
 #[tokio::test]
@@ -178,7 +222,7 @@ async fn a_code_may_be_typed_as_people_type() {
 /// The code of a mail that is none of these.
 async fn newest_code(mails: &MailServer, known: &[String]) -> String {
     let fresh = || mails.mails_to(EMAIL).iter().filter_map(|mail| code(mail)).find(|code| !known.contains(code));
-    crate::gateway::until("a fresh code", || async { fresh().is_some() }).await;
+    until("a fresh code", || async { fresh().is_some() }).await;
     fresh().expect("it came")
 }
 
@@ -237,15 +281,7 @@ async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
     let proxy = Proxy::to(socket).await;
     let (gateway, mails, old) = john_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
     let code = code_of(&gateway, &mails, EMAIL).await;
-    let lock = connect(gateway.setting("DATABASE_URL")).await;
-    lock.batch_execute("begin; select from users for update").await.expect("the lock is free");
-    let cut = async {
-        let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        let waiting = || async { !lock.query(waits, &[]).await.expect("rows").is_empty() };
-        crate::gateway::until("the reset waits for the row", waiting).await;
-        proxy.set(Line::Cut);
-        lock.batch_execute("rollback").await.expect("the lock is ours");
-    };
+    let cut = hold_the_users(&gateway, |waiting| waiting > 0, || proxy.set(Line::Cut));
     let (answer, ()) = tokio::join!(reset(&gateway, EMAIL, &code, NEW), cut);
     answer.is(503, "unavailable");
     assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);

@@ -1,1 +1,313 @@
-//! To be written.
+//! Starting: settings, migrations, and what replicas must agree on. A mistake is told in a sentence that names its
+//! variable and never repeats its value.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use latchkey::config::SETTINGS;
+use rustix::process::{Pid, Signal, kill_process};
+use uuid::Uuid;
+
+use crate::{
+    gateway::{Gateway, settings, until},
+    stack::{STACK, connect, fresh_database},
+};
+
+const SECRET: &str = "tKzMlbZ5Jm0dBCq2WcPzqDVYxJYkzQb1rA8m3vHn0sE=";
+
+fn latchkey(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    latchkey_in(&std::env::temp_dir(), arguments, settings)
+}
+
+fn latchkey_in(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+    command.args(arguments).env_clear().envs(settings.iter().copied()).current_dir(folder);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let pid = Pid::from_child(&child);
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    match ended.recv_timeout(Duration::from_secs(60)) {
+        Ok(output) => output.expect("it can be waited for"),
+        Err(_) => {
+            // Not waited for yet, so the number is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("it should have ended by itself: {arguments:?}")
+        }
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Enough to be valid; nothing is connected by `config`.
+const VALID: [(&str, &str); 5] = [
+    ("DATABASE_URL", "postgres://user:hunter2hunter2@db.example/latchkey"),
+    ("REDIS_URL", "redis://:hunter2hunter2@redis.example"),
+    ("LATCHKEY_SECRET", SECRET),
+    ("LATCHKEY_ISSUER", "https://auth.example.com"),
+    ("LATCHKEY_SMTP_URL", "smtps://user:hunter2hunter2@mail.example"),
+];
+
+fn valid_but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let kept = VALID.into_iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    kept.chain(changes.iter().copied()).collect()
+}
+
+/// A fresh database that nobody migrated.
+async fn empty_database() -> String {
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    let admin = connect(&STACK.postgres.url("postgres")).await;
+    admin.batch_execute(&format!("create database {name}")).await.expect("a database can be made");
+    STACK.postgres.url(&name)
+}
+
+#[test]
+fn without_settings_it_refuses_and_names_what_is_missing() {
+    for arguments in [&["serve"][..], &[], &["migrate"], &["config"]] {
+        let output = latchkey(arguments, &[]);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        for (variable, _) in VALID {
+            assert!(told.contains(variable), "{variable} is not named: {told}");
+        }
+        assert!(told.contains("latchkey dev"), "where to begin: {told}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_together_and_no_value_is_repeated() {
+    let wrong = [
+        ("DATABASE_URL", "hunter2"),
+        ("REDIS_URL", "hunter2"),
+        ("LATCHKEY_LISTEN", "hunter2"),
+        ("LATCHKEY_METRICS_LISTEN", "hunter2"),
+        ("LATCHKEY_SECRET", "hunter2"),
+        ("LATCHKEY_ISSUER", "hunter2"),
+        ("LATCHKEY_INSECURE_HTTP", "hunter2"),
+        ("LATCHKEY_ACCESS_TTL", "hunter2"),
+        ("LATCHKEY_SMTP_URL", "hunter2"),
+        ("LATCHKEY_PASSWORD_MIN", "hunter2"),
+        ("LATCHKEY_TRUSTED_PROXIES", "hunter2"),
+        ("LATCHKEY_CORS_ORIGINS", "hunter2"),
+        ("LATCHKEY_HASH_THREADS", "hunter2"),
+        // Read well, and out of bounds.
+        ("LATCHKEY_CODE_TTL", "11m"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "1"),
+        ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
+    ];
+    let told = stderr(&latchkey(&["serve"], &wrong));
+    // Those that are read as a whole come first; the addresses of stores are read once the rest is right.
+    for (variable, _) in wrong.iter().filter(|(name, _)| name.starts_with("LATCHKEY_")) {
+        assert!(told.contains(variable), "{variable} is not named: {told}");
+    }
+    let stores = latchkey(&["serve"], &valid_but(&[wrong[0], wrong[1], ("LATCHKEY_MAIL_FROM", "hunter2")]));
+    for variable in ["DATABASE_URL", "REDIS_URL", "LATCHKEY_MAIL_FROM"] {
+        assert!(stderr(&stores).contains(variable), "{variable} is not named: {}", stderr(&stores));
+    }
+    assert_eq!(stores.status.code(), Some(2));
+    assert!(!told.contains("hunter2") && !stderr(&stores).contains("hunter2"), "{told}");
+}
+
+#[test]
+fn what_is_unsafe_or_absurd_is_refused_by_name() {
+    let cases = [
+        ("LATCHKEY_SECRET", "c2hvcnQ="),
+        ("LATCHKEY_SECRET", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ("LATCHKEY_SECRET", "change-me"),
+        ("LATCHKEY_ISSUER", "http://auth.example.com"),
+        ("LATCHKEY_ACCESS_TTL", "2h"),
+        ("LATCHKEY_ACCESS_TTL", "0s"),
+        ("LATCHKEY_CODE_TTL", "11m"),
+        ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
+        ("LATCHKEY_PASSWORD_MIN", "7"),
+        ("LATCHKEY_HASH_THREADS", "0"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "1"),
+        ("LATCHKEY_REDIS_TIMEOUT", "0ms"),
+        ("LATCHKEY_LOG", "latchkey=loud"),
+        ("LATCHKEY_MAIL_FROM", "nobody"),
+        ("LATCHKEY_SMTP_URL", "http://mail.example"),
+        ("DATABASE_URL", "mysql://db.example"),
+        ("REDIS_URL", "http://redis.example"),
+    ];
+    for (variable, value) in cases {
+        for command in ["serve", "config"] {
+            let output = latchkey(&[command, "--listen", "127.0.0.1:0"], &valid_but(&[(variable, value)]));
+            let told = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
+            assert!(told.contains(variable) && !told.contains(value), "{variable}={value}: {told}");
+        }
+    }
+    let allowed = valid_but(&[("LATCHKEY_ISSUER", "http://auth.example.com"), ("LATCHKEY_INSECURE_HTTP", "yes")]);
+    assert!(latchkey(&["config"], &allowed).status.success());
+}
+
+#[test]
+fn config_shows_every_setting_and_no_secret() {
+    let output = latchkey(&["config"], &VALID);
+    let shown = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for setting in SETTINGS {
+        assert!(shown.contains(setting.variable), "{} is missing: {shown}", setting.variable);
+    }
+    assert!(shown.contains("LATCHKEY_ISSUER=https://auth.example.com") && shown.contains("LATCHKEY_ACCESS_TTL=15m"));
+    for secret in ["hunter2", SECRET, "db.example", "mail.example"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn secrets_may_lie_in_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("{text}\n")).expect("it is ours");
+        path.display().to_string()
+    };
+    let secrets = VALID.into_iter().filter(|(name, _)| *name != "LATCHKEY_ISSUER");
+    let mut given: Vec<_> = secrets.map(|(name, value)| (format!("{name}_FILE"), file(name, value))).collect();
+    given.push(("LATCHKEY_ISSUER".into(), "https://auth.example.com".into()));
+    let mut given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let output = latchkey(&["config"], &given);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output).matches("(set, not shown)").count(), 4);
+    given.retain(|(name, _)| *name != "LATCHKEY_SECRET_FILE");
+    given.push(("LATCHKEY_SECRET_FILE", "/nowhere/secret"));
+    let output = latchkey(&["config"], &given);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("LATCHKEY_SECRET"), "{}", stderr(&output));
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_env_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = "LATCHKEY_ACCESS_TTL=1m\nLATCHKEY_CODE_TTL=1m\nLATCHKEY_SESSION_TTL=20d\n";
+    fs::write(folder.path().join(".env"), file).expect("it is ours");
+    let given = valid_but(&[("LATCHKEY_ACCESS_TTL", "2m"), ("LATCHKEY_CODE_TTL", "2m")]);
+    let output = latchkey_in(folder.path(), &["config", "--access-ttl", "3m"], &given);
+    let shown = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for expected in ["LATCHKEY_ACCESS_TTL=3m", "LATCHKEY_CODE_TTL=2m", "LATCHKEY_SESSION_TTL=20d"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+}
+
+#[test]
+fn no_secret_can_be_given_as_a_flag() {
+    for flag in ["--secret", "--latchkey-secret", "--database-url", "--redis-url", "--smtp-url"] {
+        let output = latchkey(&["serve", flag, SECRET], &VALID);
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        assert!(stderr(&output).contains(flag), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn help_names_every_setting() {
+    for arguments in [&["--help"][..], &["serve", "--help"]] {
+        let output = latchkey(arguments, &[]);
+        assert!(output.status.success());
+        for setting in SETTINGS {
+            assert!(stdout(&output).contains(setting.variable), "{}", setting.variable);
+        }
+    }
+}
+
+#[test]
+fn the_document_needs_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join(".env"), "LATCHKEY_LISTEN=nonsense\n").expect("it is ours");
+    let output = latchkey_in(folder.path(), &["openapi"], &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(document["paths"]["/login"].is_object());
+}
+
+#[tokio::test]
+async fn migrating_twice_is_migrating_once() {
+    let settings = settings(&empty_database().await, &STACK.redis.url(), "migrate");
+    let given: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (first, second) = (latchkey(&["migrate"], &given), latchkey(&["migrate"], &given));
+    assert!(first.status.success() && second.status.success(), "{}{}", stderr(&first), stderr(&second));
+    assert!(stdout(&first).contains("Applied"), "{}", stdout(&first));
+    assert!(stdout(&second).contains("Nothing to apply"), "{}", stdout(&second));
+}
+
+#[tokio::test]
+async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
+    for round in 0..5 {
+        let prefix = format!("race{round}{}", Uuid::new_v4().simple());
+        let given = settings(&empty_database().await, &STACK.redis.url(), &prefix);
+        // Each in a thread, because starting a process and reading where it listens blocks.
+        let launch = || {
+            let given = given.clone();
+            tokio::task::spawn_blocking(|| Gateway::launch(given))
+        };
+        let replicas: Vec<_> = join_all([launch(), launch(), launch()]).await.into_iter().map(Result::unwrap).collect();
+        for replica in &replicas {
+            until("it is ready", || async { replica.get("/health/ready").await.status == 200 }).await;
+        }
+        let john = replicas[0].sign_up("john").await;
+        for replica in &replicas {
+            assert_eq!(replica.verify(&john.access_token).await.0, 204, "one set of keys");
+        }
+        let database = connect(replicas[0].setting("DATABASE_URL")).await;
+        for table in ["signing_keys", "settings"] {
+            let count = database.query_one(&format!("select count(*) from {table}"), &[]).await.expect("a count");
+            assert_eq!(count.get::<_, i64>(0), 1, "{table}");
+        }
+    }
+}
+
+/// Starts a replica with one other setting, and asserts that it refuses and harms nobody.
+async fn a_replica_that_differs(variable: &str, value: &str) {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let mut given = gateway.settings();
+    given.retain(|(name, _)| name != variable);
+    given.push((variable.into(), value.into()));
+    let given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let output = latchkey(&["serve"], &given);
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains(variable) && !told.contains(SECRET), "{told}");
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    assert!(gateway.replica().await.verify(&john.access_token).await.0 == 204, "the right one still starts");
+}
+
+#[tokio::test]
+async fn a_replica_with_another_issuer_refuses_to_run() {
+    a_replica_that_differs("LATCHKEY_ISSUER", "https://other.example.com").await;
+}
+
+#[tokio::test]
+async fn a_replica_with_another_secret_refuses_to_run() {
+    a_replica_that_differs("LATCHKEY_SECRET", SECRET).await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for variable in ["LATCHKEY_LISTEN", "LATCHKEY_METRICS_LISTEN"] {
+        let mut given = settings(&fresh_database().await, &STACK.redis.url(), "taken");
+        given.retain(|(name, _)| name != variable);
+        given.push((variable.into(), address.clone()));
+        let given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let output = latchkey(&["serve"], &given);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(&address) && told.contains(variable), "{told}");
+        assert_eq!(told.trim().lines().count(), 1, "{told}");
+    }
+}

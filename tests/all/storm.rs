@@ -1,1 +1,101 @@
-//! To be written.
+//! A thousand sign-ins at once: memory stays bounded, the excess is told to come back, and nothing else gets slow.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::gateway::{Gateway, PASSWORD, until};
+
+const CROWD: usize = 1000;
+
+/// In MiB: 19 for each hash that runs, and a little for each who waits.
+const MOST_MEMORY: u64 = 400;
+
+/// Of a process, in MiB: `VmHWM` is the most it ever had, `VmRSS` what it has.
+#[cfg(target_os = "linux")]
+fn memory(gateway: &Gateway, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
+    let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).expect("it is told");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
+}
+
+/// Asks for `/health/live` until told to stop, from a thread that has nothing else to do; the times, sorted.
+fn watch(url: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = reqwest::Client::new();
+        let mut times = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            assert_eq!(client.get(&url).send().await.expect("it answers").status(), 200);
+            times.push(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        times.sort();
+        times
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
+    let gateway = Gateway::with(&[("LATCHKEY_HASH_WAIT", "2s"), ("LATCHKEY_DATABASE_CONNECTIONS", "16")]).await;
+    gateway.sign_up("john").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (url, until_then) = (gateway.url("/health/live"), stop.clone());
+    let watching = std::thread::spawn(move || watch(url, until_then));
+    let answers = join_all((0..CROWD).map(|_| gateway.log_in("john", PASSWORD))).await;
+    stop.store(true, Ordering::Relaxed);
+    let times = watching.join().expect("it was answered each time");
+    let signed_in = answers.iter().filter(|answer| answer.status == 200).count();
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        answer.is(503, "busy");
+        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|wait| wait > 0));
+    }
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    let (most, now) = (memory(&gateway, "VmHWM"), memory(&gateway, "VmRSS"));
+    println!("{signed_in} of {CROWD} signed in; at most {most} MiB, now {now} MiB");
+    println!("/health/live: p50 {:?}, p99 {:?}, max {:?} of {}", at(50), at(99), at(100), times.len());
+    assert!(signed_in > 0 && signed_in < CROWD, "{signed_in}");
+    assert!(most < MOST_MEMORY, "{most} MiB");
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+}
+
+/// The metric of how many wait for a hash.
+async fn waiting(gateway: &Gateway) -> f64 {
+    let page = reqwest::get(format!("http://{}/metrics", gateway.metrics)).await.expect("it answers");
+    let page = page.text().await.expect("text");
+    page.lines().find_map(|line| line.strip_prefix("latchkey_hash_queue ")?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn nobody_is_hashed_for_who_has_hung_up() {
+    let gateway = Gateway::with(&[("LATCHKEY_HASH_THREADS", "1")]).await;
+    gateway.sign_up("john").await;
+    let began = Instant::now();
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+    let one = began.elapsed();
+    let mut crowd = JoinSet::new();
+    for _ in 0..400 {
+        let john = json!({"username": "john", "password": "not the right one"});
+        crowd.spawn(gateway.request(Method::POST, "/login").json(&john).send());
+    }
+    until("they wait", || async { waiting(&gateway).await > 200.0 }).await;
+    crowd.shutdown().await;
+    let began = Instant::now();
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+    let after = began.elapsed();
+    println!("alone {one:?}, behind 200 who hung up {after:?}");
+    // Hashing for all of them would take at least 200 times as long.
+    assert!(after < one * 100, "{after:?}, alone {one:?}");
+    until("nobody waits", || async { waiting(&gateway).await == 0.0 }).await;
+}

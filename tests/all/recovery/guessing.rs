@@ -1,13 +1,11 @@
 //! Who has no code, or another one, gets nowhere, and stops nobody else.
 
+use deadpool_redis::redis::cmd;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{EMAIL, NEW, code_of, forgot, john, john_with, newest_code, reset, steady_headers};
-use crate::{
-    gateway::{Answer, Gateway, PASSWORD, until},
-    stack::STACK,
-};
+use super::{EMAIL, NEW, code_key, code_of, forgot, john, john_with, newest_code, redis, reset, steady_headers};
+use crate::gateway::{Answer, Gateway, PASSWORD, until};
 
 /// Well formed, and right with a chance of one in 2^50.
 const WRONG: &str = "00000-00000";
@@ -63,15 +61,15 @@ async fn a_code_that_still_waits_dies_with_the_reset() {
 async fn a_code_ends() {
     let (gateway, mails, john) = john_with(&[("LATCHKEY_CODE_TTL", "3s")]).await;
     let code = code_of(&gateway, &mails, EMAIL).await;
-    let redis = deadpool_redis::redis::Client::open(STACK.redis.url()).expect("an address");
-    let mut redis = redis.get_multiplexed_async_connection().await.expect("it answers");
-    let sub = john.claims()["sub"].as_str().expect("a user").to_owned();
-    let key = format!("{}:{{{sub}}}:code:password_reset", gateway.setting("LATCHKEY_REDIS_PREFIX"));
-    let mut left: i64 = deadpool_redis::redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("a number");
-    assert!(left <= 3000, "{left}");
-    while left > 0 {
+    let (mut redis, key) = (redis().await, code_key(&gateway, &john));
+    let mut left = i64::MAX;
+    let mut is_over = async || {
+        left = cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("a number");
+        assert!(left <= 3000, "{left}");
+        left < 0
+    };
+    while !is_over().await {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        left = deadpool_redis::redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("a number");
     }
     assert_eq!(left, -2, "it is gone, not kept for ever");
     reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");

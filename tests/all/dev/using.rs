@@ -1,0 +1,120 @@
+//! `latchkey dev` as the person meets it who tries Latchkey.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{Dev, Place, processes::children};
+use crate::{
+    gateway::{PASSWORD, until},
+    mail::code,
+    stack::{STACK, connect, fresh_database},
+};
+
+const EMAIL: &str = "john@example.com";
+
+async fn post(url: String, body: Value) -> (u16, Value) {
+    let answer = reqwest::Client::new().post(url).json(&body).send().await.expect("it answers");
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
+
+/// Signs John up; his access token.
+async fn sign_up(gateway: &str) -> String {
+    let john = json!({"username": "john", "email": EMAIL, "password": PASSWORD});
+    let (status, body) = post(format!("{gateway}/signup"), john).await;
+    assert_eq!(status, 201, "{body}");
+    body["access_token"].as_str().expect("a token").to_owned()
+}
+
+async fn log_in(gateway: &str, password: &str) -> u16 {
+    post(format!("{gateway}/login"), json!({"username": "john", "password": password})).await.0
+}
+
+async fn verify(gateway: &str, token: &str) -> u16 {
+    let request = reqwest::Client::new().get(format!("{gateway}/auth/verify")).bearer_auth(token);
+    request.send().await.expect("it answers").status().as_u16()
+}
+
+#[tokio::test]
+async fn who_signs_out_on_the_first_replica_is_refused_on_the_second() {
+    let folder = Place::new();
+    let dev = Dev::ready(folder.path(), &["--replicas", "2"]);
+    let [first, second] = dev.gateways().try_into().expect("two gateways");
+    assert!(dev.output().contains(&format!("{second}/auth/verify")), "the lines to paste: {}", dev.output());
+    let token = sign_up(&first).await;
+    assert_eq!((verify(&first, &token).await, verify(&second, &token).await), (204, 204));
+    let logout = reqwest::Client::new().post(format!("{first}/logout")).bearer_auth(&token);
+    assert_eq!(logout.send().await.expect("it answers").status(), 204);
+    assert_eq!((verify(&first, &token).await, verify(&second, &token).await), (401, 401));
+}
+
+#[tokio::test]
+async fn the_mailbox_page_shows_a_code_that_works() {
+    let folder = Place::new();
+    let dev = Dev::ready(folder.path(), &[]);
+    let gateway = dev.gateways().remove(0);
+    sign_up(&gateway).await;
+    assert_eq!(post(format!("{gateway}/password/forgot"), json!({"email": EMAIL})).await.0, 202);
+    let page = async || {
+        let answer = reqwest::get(format!("{gateway}/dev/mailbox")).await.expect("it answers");
+        answer.text().await.expect("text")
+    };
+    until("the mail is shown", || async { code(&page().await).is_some() }).await;
+    let shown = page().await;
+    assert!(shown.contains(EMAIL), "{shown}");
+    let reset = json!({"email": EMAIL, "code": code(&shown).expect("a code"), "new_password": "correct horse 9"});
+    assert_eq!(post(format!("{gateway}/password/reset"), reset).await.0, 204);
+    assert_eq!((log_in(&gateway, PASSWORD).await, log_in(&gateway, "correct horse 9").await), (401, 200));
+    until("the owner is told", || async { page().await.contains("Your password was changed") }).await;
+}
+
+#[tokio::test]
+async fn an_account_survives_a_restart() {
+    let folder = Place::new();
+    let dev = Dev::ready(folder.path(), &[]);
+    let token = sign_up(&dev.gateways()[0]).await;
+    drop(dev);
+    let dev = Dev::ready(folder.path(), &[]);
+    let gateway = dev.gateways().remove(0);
+    assert_eq!(log_in(&gateway, PASSWORD).await, 200);
+    assert_eq!(verify(&gateway, &token).await, 204);
+}
+
+/// Runs with these stores and asserts that no others were started.
+async fn uses_the_given_stores(folder: &Path, settings: &[(&str, &str)], database: &str) {
+    let dev = Dev::ready_with(folder, &[], settings);
+    assert_eq!(children(dev.child.id()).len(), 1, "one gateway and no stores");
+    assert!(!folder.join(".latchkey/postgres").exists() && !folder.join(".latchkey/data-is-in").exists());
+    sign_up(&dev.gateways()[0]).await;
+    let rows = connect(database).await.query("select from users where username = 'john'", &[]).await.expect("rows");
+    assert_eq!(rows.len(), 1);
+}
+
+#[tokio::test]
+async fn stores_that_are_set_in_the_environment_are_used_instead() {
+    let folder = Place::new();
+    let (database, redis) = (fresh_database().await, STACK.redis.url());
+    let settings = [("DATABASE_URL", database.as_str()), ("REDIS_URL", &redis), ("LATCHKEY_REDIS_PREFIX", "dev1")];
+    uses_the_given_stores(folder.path(), &settings, &database).await;
+}
+
+#[tokio::test]
+async fn stores_that_are_set_in_the_env_file_are_used_instead() {
+    let folder = Place::new();
+    let (database, redis) = (fresh_database().await, STACK.redis.url());
+    let text = format!("DATABASE_URL={database}\nREDIS_URL='{redis}'\nLATCHKEY_REDIS_PREFIX=dev2\n");
+    fs::write(folder.path().join(".env"), text).expect("it is ours");
+    uses_the_given_stores(folder.path(), &[], &database).await;
+}
+
+#[tokio::test]
+async fn one_store_may_be_given_and_the_other_be_private() {
+    let folder = Place::new();
+    let database = fresh_database().await;
+    let dev = Dev::ready_with(folder.path(), &[], &[("DATABASE_URL", &database)]);
+    assert_eq!(children(dev.child.id()).len(), 2, "a Redis and a gateway");
+    let token = sign_up(&dev.gateways()[0]).await;
+    assert_eq!(verify(&dev.gateways()[0], &token).await, 204);
+    let rows = connect(&database).await.query("select from users", &[]).await.expect("rows");
+    assert_eq!(rows.len(), 1);
+}

@@ -1,0 +1,75 @@
+//! Neither store answers, or one does not when a gateway starts.
+
+use latchkey::dev::Stack;
+
+use super::{DEFAULTS, OwnRedis, protected, signed_in, slowest_refusal, works_again};
+use crate::{
+    gateway::{Gateway, Session, settings, until},
+    stack::fresh_database,
+};
+
+fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
+    let mut settings = settings(database, redis, "lk");
+    settings.extend(DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    settings
+}
+
+/// Status of `/health/ready`, and what it says of itself, of PostgreSQL and of Redis.
+async fn ready(gateway: &Gateway) -> (u16, String) {
+    let answer = gateway.get("/health/ready").await;
+    (answer.status, format!("{} {} {}", answer.text("status"), answer.text("postgres"), answer.text("redis")))
+}
+
+async fn until_ready_says(gateway: &Gateway, status: u16, states: &str) {
+    until(states, || async { ready(gateway).await == (status, states.to_owned()) }).await;
+}
+
+#[tokio::test]
+async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
+    let mut stack = Stack::temporary().expect("it can be started");
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let gateway = Gateway::run(with_defaults(&stack.postgres.url("latchkey"), &stack.redis.url())).await;
+    let john = signed_in(&gateway).await;
+    until_ready_says(&gateway, 200, "ready up up").await;
+    stack.redis.kill();
+    until_ready_says(&gateway, 200, "ready up down").await;
+    stack.postgres.kill();
+    until_ready_says(&gateway, 503, "down down down").await;
+    assert_eq!(gateway.get("/health/live").await.status, 200);
+    slowest_refusal(&gateway, &john, &protected()).await;
+    stack.redis.start_again().expect("it can be started");
+    until_ready_says(&gateway, 200, "ready down up").await;
+    stack.postgres.start_again().expect("it can be started");
+    until_ready_says(&gateway, 200, "ready up up").await;
+    works_again(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn started_without_postgres_it_waits_for_it() {
+    let mut stack = Stack::temporary().expect("it can be started");
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    stack.postgres.kill();
+    let gateway = Gateway::launch(with_defaults(&stack.postgres.url("latchkey"), &stack.redis.url()));
+    until_ready_says(&gateway, 503, "starting down up").await;
+    assert_eq!(gateway.get("/health/live").await.status, 200);
+    let nobody = Session { access_token: "a.b.c".into(), refresh_token: String::new() };
+    slowest_refusal(&gateway, &nobody, &protected()).await;
+    stack.postgres.start_again().expect("it can be started");
+    until_ready_says(&gateway, 200, "ready up up").await;
+    let john = signed_in(&gateway).await;
+    works_again(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn started_without_redis_it_runs_and_refuses() {
+    let mut own = OwnRedis::start();
+    own.redis.kill();
+    let gateway = Gateway::launch(with_defaults(&fresh_database().await, &own.redis.url()));
+    until_ready_says(&gateway, 200, "ready up down").await;
+    let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
+    gateway.post("/signup", body).await.is(503, "unavailable");
+    own.redis.start_again().expect("it can be started");
+    until_ready_says(&gateway, 200, "ready up up").await;
+    let john = signed_in(&gateway).await;
+    works_again(&gateway, &john).await;
+}

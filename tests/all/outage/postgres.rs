@@ -1,0 +1,112 @@
+//! PostgreSQL killed, standing still, cut off. What needs no row goes on.
+
+use latchkey::dev::Stack;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Call, DEFAULTS, POSTGRES_LIMIT, crowd, nothing_changed, protected, refused_within, signed_in, works_again,
+};
+use crate::{
+    gateway::{Gateway, PASSWORD, Session, until},
+    proxy::{Line, Proxy},
+    stack::STACK,
+};
+
+/// A PostgreSQL of the test's own, with a gateway.
+async fn own() -> (Stack, Gateway) {
+    let stack = Stack::temporary().expect("it can be started");
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let url = stack.postgres.url("latchkey");
+    let gateway = Gateway::with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat()).await;
+    (stack, gateway)
+}
+
+/// Protected operations that read or write rows.
+fn rows() -> Vec<Call> {
+    protected().into_iter().filter(|(_, path, _)| *path != "/auth/verify").collect()
+}
+
+/// What needs no token and a row.
+async fn strangers_are_told(gateway: &Gateway, john: &Session) {
+    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    let (login, signup, logout) = tokio::join!(
+        gateway.log_in(&name, PASSWORD),
+        gateway.post("/signup", json!({"username": "mary", "password": PASSWORD})),
+        gateway.log_out(&john.access_token),
+    );
+    for answer in [login, signup, logout] {
+        answer.is(503, "unavailable");
+        assert!(!answer.header("retry-after").is_empty());
+        assert!(!answer.text("detail").contains("was made"), "nothing was made: {}", answer.body);
+    }
+}
+
+async fn what_needs_no_row_goes_on(gateway: &Gateway, john: &mut Session) {
+    until("it is verified", || async { gateway.verify(&john.access_token).await.0 == 204 }).await;
+    let refreshed = gateway.refresh(&john.refresh_token).await;
+    *john = Session::of(refreshed.is(200, ""));
+    for path in ["/health/live", "/health/ready", "/openapi.json"] {
+        assert_eq!(gateway.get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn postgres_is_killed_and_comes_back() {
+    let (mut stack, gateway) = own().await;
+    let mut john = signed_in(&gateway).await;
+    stack.postgres.kill();
+    refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
+    what_needs_no_row_goes_on(&gateway, &mut john).await;
+    strangers_are_told(&gateway, &john).await;
+    stack.postgres.start_again().expect("it can be started");
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn postgres_stands_still_and_goes_on() {
+    let (stack, gateway) = own().await;
+    let mut john = signed_in(&gateway).await;
+    stack.postgres.pause();
+    refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
+    what_needs_no_row_goes_on(&gateway, &mut john).await;
+    strangers_are_told(&gateway, &john).await;
+    stack.postgres.resume();
+    works_again(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn two_hundred_at_once_are_all_answered_while_postgres_stands_still() {
+    let (stack, gateway) = own().await;
+    let john = signed_in(&gateway).await;
+    stack.postgres.pause();
+    let last = crowd(&gateway, &john, "/items").await;
+    println!("the last of 200: {last:?}");
+    // In a queue before four connections they would take 100 seconds.
+    assert!(last.as_secs() < 8, "{last:?}");
+    assert_eq!(gateway.get("/health/live").await.status, 200);
+    stack.postgres.resume();
+    works_again(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn the_line_to_postgres_is_cut_and_mended() {
+    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let gateway = Gateway::start().await;
+    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let gateway = gateway.replica_with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat()).await;
+    let mut john = signed_in(&gateway).await;
+    proxy.set(Line::Cut);
+    refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
+    what_needs_no_row_goes_on(&gateway, &mut john).await;
+    proxy.set(Line::Open);
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+    let item = gateway.with_token(Method::POST, "/items", &john.access_token, json!({"name": "a"})).await;
+    item.is(201, "");
+    let listed = gateway.with_token(Method::GET, "/items", &john.access_token, Value::Null).await;
+    assert_eq!(listed.body["items"][0]["id"], item.body["id"]);
+}

@@ -1,0 +1,102 @@
+//! Redis killed, standing still, cut off.
+
+use serde_json::json;
+
+use super::{
+    DEFAULTS, OwnRedis, REDIS_LIMIT, crowd, nothing_changed, protected, refused_within, signed_in, works_again,
+};
+use crate::{
+    gateway::{Gateway, PASSWORD, until},
+    proxy::{Line, Proxy},
+    stack::{STACK, connect},
+};
+
+#[tokio::test]
+async fn redis_is_killed_and_comes_back() {
+    let mut own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.redis.kill();
+    refused_within(REDIS_LIMIT, &gateway, &john, &protected()).await;
+    own.redis.start_again().expect("it can be started");
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn redis_stands_still_and_goes_on() {
+    let own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.redis.pause();
+    refused_within(REDIS_LIMIT, &gateway, &john, &protected()).await;
+    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    own.redis.resume();
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn the_line_to_redis_is_cut_and_mended() {
+    let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let url = format!("redis://{}", proxy.address);
+    let gateway = Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
+    let john = signed_in(&gateway).await;
+    works_again(&gateway, &john).await;
+    proxy.set(Line::Cut);
+    refused_within(REDIS_LIMIT, &gateway, &john, &protected()).await;
+    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    proxy.set(Line::Open);
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+    gateway.refresh(&john.refresh_token).await.is(200, "");
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_the_password_is_wrong() {
+    let mut own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    own.redis.kill();
+    gateway.log_in(&name, PASSWORD).await.is(503, "unavailable");
+    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    let reset = json!({"email": "john@example.com", "code": "00000-00000", "new_password": PASSWORD});
+    gateway.post("/password/reset", reset).await.is(503, "unavailable");
+    own.redis.start_again().expect("it can be started");
+    until("it signs in again", || async { gateway.log_in(&name, PASSWORD).await.status == 200 }).await;
+}
+
+#[tokio::test]
+async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it() {
+    let mut own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.redis.kill();
+    let answer = gateway.log_out(&john.access_token).await;
+    answer.is(503, "unavailable");
+    assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+    assert!(!answer.header("retry-after").is_empty());
+    let database = connect(gateway.setting("DATABASE_URL")).await;
+    let ended = "select count(*) from sessions where ended_by = 'logout'";
+    assert_eq!(database.query_one(ended, &[]).await.expect("a count").get::<_, i64>(0), 1);
+    own.redis.start_again().expect("it can be started");
+    until("the repeat is answered", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
+    until("it is refused", || async { gateway.verify(&john.access_token).await == (401, "token_revoked".into()) })
+        .await;
+}
+
+#[tokio::test]
+async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
+    let own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.redis.pause();
+    let last = crowd(&gateway, &john, "/user").await;
+    println!("the last of 200: {last:?}");
+    // In a queue they would take 20 seconds.
+    assert!(last.as_secs() < 5, "{last:?}");
+    assert_eq!(gateway.get("/health/live").await.status, 200);
+    own.redis.resume();
+    works_again(&gateway, &john).await;
+}

@@ -1,0 +1,113 @@
+//! A Redis that answers, but cannot do what it is asked: that is as good as down, and no fault of the caller.
+
+use deadpool_redis::redis::{Client, Cmd, FromRedisValue, RedisError, aio::MultiplexedConnection, cmd};
+use serde_json::json;
+
+use super::{OwnRedis, nothing_changed, protected, signed_in, slowest_refusal, works_again};
+use crate::gateway::{Gateway, PASSWORD, Session, until};
+
+impl OwnRedis {
+    async fn connection(&self) -> MultiplexedConnection {
+        let client = Client::open(self.redis.url()).expect("an address");
+        client.get_multiplexed_async_connection().await.expect("it answers")
+    }
+
+    async fn tell<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        call(command).query_async(&mut self.connection().await).await.expect("it obeys")
+    }
+}
+
+fn call(command: &[&str]) -> Cmd {
+    let mut call = cmd(command[0]);
+    call.arg(&command[1..]);
+    call
+}
+
+/// What must write to Redis is refused as unavailable.
+async fn writes_are_unavailable(gateway: &Gateway, john: &Session) {
+    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    gateway.log_in(&name, PASSWORD).await.is(503, "unavailable");
+    gateway.post("/signup", json!({"username": "mary", "password": PASSWORD})).await.is(503, "unavailable");
+    let answer = gateway.log_out(&john.access_token).await;
+    answer.is(503, "unavailable");
+    assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+}
+
+/// Afterwards the refresh token, which was shown meanwhile, is still the current one; and the logout can be finished.
+async fn everything_works(gateway: &Gateway, john: &Session) {
+    let refreshed = gateway.refresh(&john.refresh_token).await;
+    refreshed.is(200, "");
+    until("the logout is finished", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
+    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
+    gateway.refresh(&Session::of(&refreshed).refresh_token).await.is(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn a_redis_that_may_not_write() {
+    let own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    // The follower of a leader that is not there.
+    own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    writes_are_unavailable(&gateway, &john).await;
+    own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
+    works_again(&gateway, &john).await;
+    everything_works(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_misses_its_leader() {
+    let own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.tell::<String>(&["CONFIG", "SET", "replica-serve-stale-data", "no"]).await;
+    own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    slowest_refusal(&gateway, &john, &protected()).await;
+    writes_are_unavailable(&gateway, &john).await;
+    own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+    everything_works(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_full() {
+    let own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.tell::<String>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    writes_are_unavailable(&gateway, &john).await;
+    own.tell::<String>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    works_again(&gateway, &john).await;
+    everything_works(&gateway, &john).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_busy_with_a_script_of_somebody() {
+    let own = OwnRedis::start();
+    let gateway = own.gateway().await;
+    let john = signed_in(&gateway).await;
+    own.tell::<String>(&["CONFIG", "SET", "busy-reply-threshold", "1"]).await;
+    let mut other = own.connection().await;
+    let script = tokio::spawn(async move {
+        call(&["EVAL", "while true do end", "0"]).query_async::<Option<String>>(&mut other).await
+    });
+    let mut asking = own.connection().await;
+    let is_busy = async || call(&["PING"]).query_async::<String>(&mut asking).await.is_err_and(says_busy);
+    let mut is_busy = is_busy;
+    while !is_busy().await {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    slowest_refusal(&gateway, &john, &protected()).await;
+    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    own.tell::<String>(&["SCRIPT", "KILL"]).await;
+    assert!(script.await.expect("it ended").is_err(), "it was killed");
+    works_again(&gateway, &john).await;
+    nothing_changed(&gateway, &john).await;
+    everything_works(&gateway, &john).await;
+}
+
+fn says_busy(error: RedisError) -> bool {
+    error.to_string().to_lowercase().contains("busy")
+}
