@@ -47,6 +47,8 @@ impl fmt::Display for Mistake {
 pub struct Source {
     flags: HashMap<&'static str, String>,
     file: HashMap<String, String>,
+    /// What is wrong with `.env` itself.
+    broken: Option<Mistake>,
 }
 
 impl Source {
@@ -56,7 +58,8 @@ impl Source {
             let text = matches.try_get_one::<String>(setting.variable).ok().flatten()?;
             Some((setting.variable, text.clone()))
         };
-        Source { flags: SETTINGS.iter().filter_map(flag).collect(), file: env_file(Path::new(".env")) }
+        let (file, broken) = env_file(Path::new(".env"));
+        Source { flags: SETTINGS.iter().filter_map(flag).collect(), file, broken }
     }
 
     /// The text of a variable that is set and not empty.
@@ -93,14 +96,19 @@ impl Source {
     }
 }
 
-fn env_file(path: &Path) -> HashMap<String, String> {
-    dotenvy::from_path_iter(path).map(|pairs| pairs.filter_map(Result::ok).collect()).unwrap_or_default()
+/// What `.env` says, and whether all of it could be read. No file says nothing.
+fn env_file(path: &Path) -> (HashMap<String, String>, Option<Mistake>) {
+    let Ok(pairs) = dotenvy::from_path_iter(path) else { return Default::default() };
+    let (read, broken): (Vec<_>, Vec<_>) = pairs.partition(Result::is_ok);
+    let reason = "has a line that cannot be read; a value with spaces goes into quotes".to_owned();
+    let mistake = (!broken.is_empty()).then_some(Mistake { variable: ".env", reason });
+    (read.into_iter().filter_map(Result::ok).collect(), mistake)
 }
 
 impl Config {
     /// Reads all settings; every mistake is reported, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
-        let mut mistakes = Vec::new();
+        let mut mistakes: Vec<Mistake> = source.broken.iter().cloned().collect();
         let draft = Draft::read(source, &mut mistakes);
         mistakes.extend(draft.contradictions());
         match draft.complete() {
@@ -217,7 +225,9 @@ pub fn readme_table() -> String {
 pub fn env_example() -> String {
     let line = |setting: &Setting| {
         let mark = if setting.default.is_some() { "# " } else { "" };
-        format!("# {}\n{mark}{}={}\n\n", setting.help, setting.variable, setting.default.unwrap_or_default())
+        let default = setting.default.unwrap_or_default();
+        let quote = if default.contains(' ') { "\"" } else { "" };
+        format!("# {}\n{mark}{}={quote}{default}{quote}\n\n", setting.help, setting.variable)
     };
     let lines: String = SETTINGS.iter().map(line).collect();
     format!(

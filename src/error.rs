@@ -62,7 +62,7 @@ pub enum Error {
     Internal(Source),
     /// 501: mail is switched off.
     MailOff,
-    /// 503: all hash threads are taken for longer than a caller should wait.
+    /// 503: all hash threads are taken for longer than a caller should wait, or another request has what this one wants.
     Busy,
     /// 503: a store cannot answer.
     Unavailable {
@@ -205,9 +205,11 @@ impl Error {
         match self {
             Error::InvalidRequest { detail, .. } | Error::WeakPassword(detail) => detail.clone(),
             Error::UnsupportedMediaType(send) => format!("Send the body as {send}.").into(),
-            Error::TooManyRequests { retry_after } => format!("Too many tries; the next may be made in {retry_after} s.").into(),
+            Error::TooManyRequests { retry_after } => {
+                format!("Too many tries; the next may be made in {retry_after} s.").into()
+            }
             Error::Unavailable { committed: true, .. } => {
-                "The change was made and needs no repeat, but not every replica knows of it yet; a repeat tells whether it does.".into()
+                "The change was made, but a store could not be told of it yet; it will be as soon as it answers.".into()
             }
             other => other.code().advice().into(),
         }

@@ -1,7 +1,7 @@
 //! The use cases: one story per file, told in terms of the rules, the record, the speed and the mail.
 //!
 //! Three faces (REST, and later OAuth and the browser) share them. A story that ends something runs to its end even if
-//! its caller hangs up ([`uncancelled`]): between the commit and its publication nobody may stop it.
+//! its caller hangs up (`Gateway::uncancelled`): between the commit and its publication nobody may stop it.
 
 mod account;
 mod change_password;
@@ -26,9 +26,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+#[cfg(feature = "dev")]
+pub use crate::mail::{MailFolder, StoredMail};
+pub use crate::postgres::{Device, StoredItem};
 pub use account::Rename;
 pub use dashboard::Dashboard;
 pub use issue_tokens::Pair;
@@ -68,6 +72,10 @@ pub struct Gateway {
     code_keys: CodeKeys,
     keys: OnceLock<Keys>,
     phase: Phase,
+    /// Stories that run to their end whatever happens to their callers.
+    stories: TaskTracker,
+    /// Places for publications that wait for Redis.
+    waiting: Arc<Semaphore>,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
     mail_bell: Notify,
 }
@@ -128,6 +136,8 @@ impl Gateway {
             code_keys: CodeKeys::new(&config.secret),
             keys: OnceLock::new(),
             phase: Phase::default(),
+            stories: TaskTracker::new(),
+            waiting: Arc::new(Semaphore::new(revoke::MOST_WAITING)),
             mail_bell: Notify::new(),
             config,
             record,
@@ -143,12 +153,27 @@ impl Gateway {
 
     /// The built-in mailbox, if that is where mails go.
     #[cfg(feature = "dev")]
-    pub fn mailbox(&self) -> Option<&crate::mail::MailFolder> {
+    pub fn mailbox(&self) -> Option<&MailFolder> {
         self.mailer.folder()
     }
 
     fn keys(&self) -> Result<&Keys, Error> {
         self.keys.get().ok_or_else(|| Error::unavailable("the signing keys are not loaded yet"))
+    }
+
+    /// Runs a story to its end, whether or not its caller still waits for it. What it logs still belongs to the request.
+    async fn uncancelled<T: Send + 'static>(
+        &self,
+        story: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let story = self.stories.spawn(story.in_current_span());
+        story.await.unwrap_or_else(|panic| Err(Error::internal(panic)))
+    }
+
+    /// Resolves when every story that was begun has ended; their callers may be gone long since.
+    pub async fn finish_stories(&self) {
+        self.stories.close();
+        self.stories.wait().await;
     }
 
     /// How long a session lives in Redis without a refresh, in seconds.
@@ -168,13 +193,6 @@ fn mail_mistake(error: MailSettingError) -> Mistake {
             reason: "is no address such as `smtps://user:password@host`".into(),
         },
     }
-}
-
-/// Runs a story to its end, whether or not its caller still waits for it. What it logs still belongs to the request.
-async fn uncancelled<T: Send + 'static>(
-    story: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::spawn(story.in_current_span()).await.unwrap_or_else(|panic| Err(Error::internal(panic)))
 }
 
 #[cfg(test)]

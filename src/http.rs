@@ -22,7 +22,7 @@ mod server;
 mod shapes;
 mod tokens;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use poem::{Endpoint, EndpointExt, Response};
 use poem_openapi::Tags;
@@ -48,6 +48,9 @@ enum Tag {
     Health,
 }
 
+/// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis get together.
+const LONGEST_STORY: Duration = Duration::from_secs(5);
+
 /// Everything that the public sees.
 pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
     edge::Edge::new(routes().map_to_response(), gateway)
@@ -72,7 +75,12 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
             tokio::time::sleep(gateway.config().drain_delay).await;
         }
     };
-    server::serve(listener, Arc::new(endpoint(gateway)), drained).await
+    server::serve(listener, Arc::new(endpoint(gateway.clone())), drained).await?;
+    // Also those whose callers have hung up.
+    if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories()).await.is_err() {
+        tracing::warn!("stories that still ran were cut");
+    }
+    Ok(())
 }
 
 /// Serves `/metrics` until the process ends.

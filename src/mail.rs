@@ -18,9 +18,11 @@ pub use mailbox::{MailFolder, StoredMail};
 
 use crate::config::MailTransport;
 
-/// For connecting, and for each answer of the mail server: shorter than the back-off after which another replica would
-/// try the same mail.
+/// For connecting, and for each answer of the mail server.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For the whole of one mail: shorter than the back-off after which another replica would try the same one.
+const LONGEST: Duration = Duration::from_secs(12);
 
 /// Why a mail could not be handed over. The text is for the log.
 pub type MailError = Box<dyn std::error::Error + Send + Sync>;
@@ -70,11 +72,17 @@ impl Mailer {
         match &self.route {
             Route::Off => Err("mail is switched off".into()),
             Route::Smtp(server) => {
-                server.send(self.message(id, recipient, letter)?).await.map(drop).map_err(MailError::from)
+                let message = self.message(id, recipient, letter)?;
+                tokio::time::timeout(LONGEST, server.send(message)).await?.map(drop).map_err(MailError::from)
             }
             #[cfg(feature = "dev")]
             Route::Folder(folder) => folder.store(id, recipient, letter).await,
         }
+    }
+
+    /// Whether the server said that it will never take this mail (an SMTP answer of the class 5yz).
+    pub fn is_refused(error: &MailError) -> bool {
+        error.downcast_ref::<lettre::transport::smtp::Error>().is_some_and(lettre::transport::smtp::Error::is_permanent)
     }
 
     fn message(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<Message, MailError> {
@@ -89,6 +97,13 @@ impl Mailer {
     }
 }
 
+/// A server on loopback, without a password that somebody could read on the way.
+fn is_this_machine(url: &str) -> bool {
+    let server = url.trim_start_matches("smtp://");
+    let host = server.split(['/', '?']).next().unwrap_or_default();
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| host == *name || host.starts_with(&format!("{name}:")))
+}
+
 /// Which mail setting is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailSettingError {
@@ -99,9 +114,10 @@ pub enum MailSettingError {
 }
 
 fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-    // Without a word about TLS it is used where the server offers it; `?tls=required` insists.
-    let url = if url.starts_with("smtp://") && !url.contains("tls=") {
-        format!("{url}{}tls=opportunistic", if url.contains('?') { '&' } else { '?' })
+    // Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes and the server's
+    // password. Who wants less says so: `?tls=opportunistic`.
+    let url = if url.starts_with("smtp://") && !url.contains("tls=") && !is_this_machine(url) {
+        format!("{url}{}tls=required", if url.contains('?') { '&' } else { '?' })
     } else {
         url.to_owned()
     };

@@ -16,7 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Object, Pool, RecyclingMethod,
+};
 use tokio::time::timeout_at;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
@@ -76,14 +78,16 @@ fn pool(
     connections: usize,
     timeout: Duration,
 ) -> Result<Pool, String> {
-    let mut settings = settings.clone();
-    // A statement whose caller is gone must not go on for ever on the server.
-    let options =
-        format!("{} -c statement_timeout={}", settings.get_options().unwrap_or_default(), timeout.as_millis());
-    settings.options(options.trim_start());
-    let manager =
-        Manager::from_config(settings, tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    Pool::builder(manager).max_size(connections).build().map_err(|_| "cannot be pooled".to_owned())
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(settings.clone(), tls.clone(), recycling);
+    // A statement whose caller is gone must not go on for ever on the server. Not a startup option: PgBouncer refuses it.
+    let limit = format!("set statement_timeout = {}", timeout.as_millis());
+    let bounded = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
+        let limit = limit.clone();
+        Box::pin(async move { client.batch_execute(&limit).await.map_err(HookError::Backend) })
+    });
+    let pool = Pool::builder(manager).max_size(connections).post_create(bounded);
+    pool.build().map_err(|_| "cannot be pooled".to_owned())
 }
 
 /// A connection for one story, with the story's deadline.

@@ -68,7 +68,11 @@ impl Redis {
     async fn run_apart<T: FromRedisValue>(&self, script: &Script, keys: &[String], args: &[&[u8]]) -> Result<T, Error> {
         let story = async {
             let mut connection = self.pool.get().await.map_err(Error::unavailable)?;
-            script.call(&mut *connection, keys, args).await.map_err(failure)
+            let answer = script.call(&mut *connection, keys, args).await;
+            if answer.as_ref().is_err_and(shared::makes_doubtful) {
+                drop(deadpool_redis::Connection::take(connection));
+            }
+            answer.map_err(failure)
         };
         let answer = tokio::time::timeout(self.timeout, story).await.map_err(|_| late())??;
         T::from_redis_value(answer).map_err(|_| script.unknown_answer())

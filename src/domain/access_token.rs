@@ -117,7 +117,7 @@ impl SigningKey {
         Ok(Zeroizing::new(document.as_ref().to_vec()))
     }
 
-    /// Reads a stored key, once: the result is prepared for signing.
+    /// Reads a stored key.
     pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
         let pair = Ed25519KeyPair::from_pkcs8(document).ok()?;
         let public = pair.public_key().as_ref().to_vec();

@@ -1,6 +1,8 @@
 //! Who somebody is: user names, addresses, display names, roles, and the identity that goes into tokens.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::text::{self, Parsed, Reason, Shape};
 
@@ -135,6 +137,17 @@ impl Role {
             Role::Admin => "user:read user:write items:read items:write admin",
         }
     }
+}
+
+/// An account, without what proves that somebody owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The id, `sub` in tokens.
+    pub id: Uuid,
+    /// What goes into tokens.
+    pub identity: Identity,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
 }
 
 /// The part of an account that goes into tokens, so that services behind the gateway need not ask for it.

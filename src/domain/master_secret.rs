@@ -17,6 +17,14 @@ const KEY_BYTES: usize = 32;
 /// The fewest bytes of a master secret: 256 bits.
 const MIN_BYTES: usize = 32;
 
+/// Words of examples and templates. A random text holds one of them less than once in a million.
+const PLACEHOLDERS: [&str; 6] = ["change", "replace", "example", "secret", "please", "placeholder"];
+
+const PLACEHOLDER: &str = "looks like a placeholder; make one with `openssl rand -base64 32`";
+
+/// So many bytes in ascending order, each one more than the one before, are nobody's random choice.
+const RUN: usize = 6;
+
 /// The secret that the operator gives to every replica. It has neither `Debug` nor `Display`.
 pub struct MasterSecret(Zeroizing<Vec<u8>>);
 
@@ -39,13 +47,16 @@ impl MasterSecret {
     /// Reads a secret written in hexadecimal or base64. What is too short, or so regular that it must be a
     /// placeholder, is refused (OWASP ASVS 5.0, 13.2.3).
     pub fn parse(text: &str) -> Result<MasterSecret, &'static str> {
-        let bytes =
-            decode(text.trim()).ok_or("must be hexadecimal or base64; make one with `openssl rand -base64 32`")?;
+        let text = text.trim();
+        if PLACEHOLDERS.iter().any(|word| text.to_ascii_lowercase().contains(word)) {
+            return Err(PLACEHOLDER);
+        }
+        let bytes = decode(text).ok_or("must be hexadecimal or base64; make one with `openssl rand -base64 32`")?;
         if bytes.len() < MIN_BYTES {
             return Err("must hold at least 32 random bytes; make one with `openssl rand -base64 32`");
         }
-        if distinct(&bytes) < 16 {
-            return Err("looks like a placeholder; make one with `openssl rand -base64 32`");
+        if distinct(&bytes) < 16 || has_run(&bytes) || has_run(text.as_bytes()) {
+            return Err(PLACEHOLDER);
         }
         Ok(MasterSecret(bytes))
     }
@@ -119,6 +130,10 @@ fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     bytes.map(Zeroizing::new)
 }
 
+fn has_run(bytes: &[u8]) -> bool {
+    bytes.windows(RUN).any(|run| run.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)))
+}
+
 fn distinct(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
     bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
@@ -137,9 +152,19 @@ mod tests {
 
     #[test]
     fn placeholders_and_short_secrets_are_refused() {
-        for bad in
-            ["", "changeme", "secret", &"0".repeat(64), &"ab".repeat(40), &STANDARD.encode([7; 40]), &random()[..20]]
-        {
+        for bad in [
+            "",
+            "changeme",
+            "secret",
+            &"0".repeat(64),
+            &"ab".repeat(40),
+            &STANDARD.encode([7; 40]),
+            "changeme-changeme-changeme-changeme-changeme",
+            "replaceXmeXwithXaXrandomXvalueXofXatXleastX32",
+            "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+            "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL",
+            &random()[..20],
+        ] {
             assert!(MasterSecret::parse(bad).is_err(), "{bad:?}");
         }
         assert!(MasterSecret::parse(&random()).is_ok());

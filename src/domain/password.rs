@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn known_answer_of_rfc_9106_parameters_survives_reused_memory() {
+    fn memory_that_was_used_before_changes_nothing() {
         let memory = &mut Memory::default();
         let first = hash(&password("secret123"), &[1; SALT_BYTES], memory);
         hash(&password("something else"), &[2; SALT_BYTES], memory);

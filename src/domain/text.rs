@@ -39,9 +39,11 @@ pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
     }
 }
 
-/// Refuses control characters: they forge log lines and mail headers. Where lines are wanted, tab and line breaks pass.
+/// Refuses control characters: they forge log lines and mail headers, and those that turn the direction of writing make a
+/// name look like another. Where lines are wanted, tab and line breaks pass.
 pub fn printable(text: &str, lines: bool) -> Result<(), Reason> {
-    let allowed = |c: char| !c.is_control() || (lines && matches!(c, '\n' | '\r' | '\t'));
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let allowed = |c: char| (!c.is_control() && !turns(c)) || (lines && matches!(c, '\n' | '\r' | '\t'));
     if text.chars().all(allowed) { Ok(()) } else { Err("must not hold control characters".into()) }
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, uncancelled};
+use super::{Gateway, revoke::Ending};
 use crate::{
     domain::{
         access_token::Claims,
-        account::{DisplayName, Username},
+        account::{Account, DisplayName, Username},
     },
     error::Error,
-    postgres::StoredUser,
 };
 
 /// How long a sign-in is fresh enough for what cannot be undone, in seconds.
@@ -28,23 +27,23 @@ impl Gateway {
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
-    pub async fn show_account(&self, caller: &Claims) -> Result<StoredUser, Error> {
-        self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)
+    pub async fn show_account(&self, caller: &Claims) -> Result<Account, Error> {
+        Ok(self.find_caller(caller).await?.account)
     }
 
     /// Changes names. The caller's next tokens say the new ones.
     ///
     /// # Errors
     /// `username_taken`, `invalid_request`, `token_revoked`, `unavailable`.
-    pub async fn rename_account(self: &Arc<Self>, caller: &Claims, change: Rename) -> Result<StoredUser, Error> {
+    pub async fn rename_account(self: &Arc<Self>, caller: &Claims, change: Rename) -> Result<Account, Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
-        uncancelled(async move {
+        self.uncancelled(async move {
             let username = change.username.as_ref().map(|username| username.as_ref().map(Username::as_str));
             let name = change.name.as_ref().map(|name| name.as_ref().map(DisplayName::as_str));
             let user = gateway.record.update_user(sub, username, name).await?.ok_or(Error::TokenRevoked)?;
-            let stored = gateway.speed.store_identity(sub, &user.identity, gateway.idle_seconds()).await;
+            let stored = gateway.speed.store_identity(sub, &user.account.identity, gateway.idle_seconds()).await;
             stored.map_err(Error::after_commit)?;
-            Ok(user)
+            Ok(user.account)
         })
         .await
     }
@@ -59,12 +58,10 @@ impl Gateway {
             return Err(Error::ReauthenticationRequired);
         }
         let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
-        uncancelled(async move {
+        self.uncancelled(async move {
             // A live token has the user's generation; where the row is gone already, only the entry was missing.
             let last = gateway.record.delete_user(sub).await?.unwrap_or(generation);
-            gateway.publish_generation(sub, last + 1).await.map_err(Error::after_commit)?;
-            tracing::info!(event = "account_deleted", %sub, "account deleted");
-            Ok(())
+            gateway.publish(Ending::of_account(sub, last + 1, "account_deleted")).await
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, uncancelled};
+use super::{Gateway, revoke::Ending};
 use crate::{
     domain::{
         access_token::Claims,
@@ -26,23 +26,28 @@ impl Gateway {
         new: Password,
     ) -> Result<(), Error> {
         new.check(self.config.password_min).map_err(Error::WeakPassword)?;
-        let user = self.show_account(caller).await?;
+        let user = self.find_caller(caller).await?;
         if self.hasher.verify(&Arc::new(current), Some(&user.password_hash)).await? == Verdict::Wrong {
             return Err(Error::InvalidCredentials);
         }
         let hash = self.hasher.hash(new.into()).await?;
         let (gateway, sid) = (self.clone(), caller.sid);
-        uncancelled(async move { gateway.store_password(&user, &hash, sid).await }).await
+        self.uncancelled(async move { gateway.store_password(&user, &hash, sid).await }).await
     }
 
-    async fn store_password(&self, user: &StoredUser, hash: &str, keep: Uuid) -> Result<(), Error> {
+    /// The caller's row. An account that is gone has taken its tokens along.
+    pub(super) async fn find_caller(&self, caller: &Claims) -> Result<StoredUser, Error> {
+        self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)
+    }
+
+    async fn store_password(self: &Arc<Self>, user: &StoredUser, hash: &str, keep: Uuid) -> Result<(), Error> {
         let changed = self.record.change_password(user, hash, keep, Uuid::now_v7()).await?;
         let ended = changed.ok_or(Error::InvalidCredentials)?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "password_changed", sub = %user.id, ended = ended.len(), "password changed");
-        for sid in ended {
-            self.publish_end(user.id, sid, None, "password_change").await.map_err(Error::after_commit)?;
+        tracing::info!(event = "password_changed", sub = %user.account.id, "password changed");
+        if ended.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.publish(Ending::of_sessions(user.account.id, ended, "password_change")).await
     }
 }

@@ -2,15 +2,15 @@
 
 use super::Gateway;
 use crate::{
-    domain::access_token::Claims,
+    domain::{access_token::Claims, account::Account},
     error::Error,
-    postgres::{Device, StoredUser},
+    postgres::Device,
 };
 
 /// The account, its sessions and how much is in it.
 pub struct Dashboard {
     /// The account.
-    pub user: StoredUser,
+    pub user: Account,
     /// Its live sessions.
     pub sessions: Vec<Device>,
     /// How many items it has.

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, clock::timestamp};
 use crate::{
     domain::one_time_code::Purpose,
     error::{Chain, Error},
-    mail::{Letter, MailError},
+    mail::{Letter, MailError, Mailer},
     postgres::{DueMail, Template},
 };
 
@@ -24,7 +24,10 @@ enum Delivery {
     Sent,
     /// Its code died before it could be sent; a fresh one takes its place.
     Replaced,
+    /// It is too old, or the server will never take it.
     GivenUp,
+    /// A newer code took its place before it was sent.
+    Superseded,
 }
 
 impl Gateway {
@@ -53,6 +56,7 @@ impl Gateway {
             Ok(Delivery::Sent) => "sent",
             Ok(Delivery::Replaced) => "replaced",
             Ok(Delivery::GivenUp) => "given_up",
+            Ok(Delivery::Superseded) => "superseded",
             Err(_) => "failed",
         };
         metrics::counter!("latchkey_mails_total", "outcome" => label).increment(1);
@@ -64,7 +68,7 @@ impl Gateway {
     }
 
     async fn deliver(&self, mail: &DueMail) -> Result<Delivery, MailError> {
-        let now = OffsetDateTime::now_utc();
+        let now = timestamp(self.clock.now());
         if now - mail.created_at > GIVE_UP {
             self.record.finish_mail(mail.id).await?;
             return Ok(Delivery::GivenUp);
@@ -76,12 +80,21 @@ impl Gateway {
                     self.record.replace_mail(mail.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
                 };
-                self.letter_with_code(mail, life).await?
+                let Some(letter) = self.letter_with_code(mail, life).await? else {
+                    self.record.finish_mail(mail.id).await?;
+                    return Ok(Delivery::Superseded);
+                };
+                letter
             }
         };
-        self.mailer.send(mail.id, &mail.recipient, &letter).await?;
+        let sent = self.mailer.send(mail.id, &mail.recipient, &letter).await;
+        let outcome = match sent {
+            Ok(()) => Delivery::Sent,
+            Err(error) if Mailer::is_refused(&error) => Delivery::GivenUp,
+            Err(error) => return Err(error),
+        };
         self.record.finish_mail(mail.id).await?;
-        Ok(Delivery::Sent)
+        Ok(outcome)
     }
 
     /// What is left of the code's life, if it is worth a mail: at least half of it.
@@ -90,13 +103,16 @@ impl Gateway {
         self.config.code_ttl.checked_sub(age).filter(|left| *left * 2 >= self.config.code_ttl)
     }
 
-    /// Makes the code of this mail the current one, then writes the letter: a code must work when it is read.
-    async fn letter_with_code(&self, mail: &DueMail, life: Duration) -> Result<Letter, MailError> {
+    /// Makes the code of this mail the current one, then writes the letter: a code must work when it is read. None where
+    /// a newer code is there.
+    async fn letter_with_code(&self, mail: &DueMail, life: Duration) -> Result<Option<Letter>, MailError> {
         let purpose = Purpose::PasswordReset;
         let code = self.code_keys.derive(purpose, mail.id);
         let hash = self.code_keys.hash(purpose, mail.user, &code);
         let milliseconds = u64::try_from(life.as_millis())?;
-        self.speed.register_code(purpose, mail.user, mail.id, &hash, milliseconds).await?;
-        Letter::password_reset(&self.realm.issuer, &code, life)
+        if !self.speed.register_code(purpose, mail.user, mail.id, &hash, milliseconds).await? {
+            return Ok(None);
+        }
+        Letter::password_reset(&self.realm.issuer, &code, life).map(Some)
     }
 }

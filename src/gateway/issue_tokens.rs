@@ -6,12 +6,12 @@ use super::{Gateway, Origin, clock::timestamp};
 use crate::{
     domain::{
         access_token,
-        account::Identity,
+        account::{Account, Identity},
         refresh_token::RefreshToken,
         session::{FIRST_PARTY_CLIENT, Session},
     },
     error::Error,
-    postgres::{NewSession, StoredUser},
+    postgres::NewSession,
 };
 
 /// An access token and the refresh token that renews it. It has no `Debug`, because both are credentials.
@@ -55,12 +55,12 @@ impl Gateway {
     }
 
     /// Tells Redis of a session that the record holds, and issues its first tokens.
-    pub(super) async fn first_pair(&self, session: &Session, user: &StoredUser) -> Result<Pair, Error> {
-        if !self.speed.open_session(session, &user.identity, self.idle_seconds()).await? {
+    pub(super) async fn first_pair(&self, session: &Session, account: &Account) -> Result<Pair, Error> {
+        if !self.speed.open_session(session, &account.identity, self.idle_seconds()).await? {
             // A change of password was through before: what was proved is wrong by now.
             return Err(Error::InvalidCredentials);
         }
-        self.pair(session, &user.identity, 0, session.auth_time)
+        self.pair(session, &account.identity, 0, session.auth_time)
     }
 
     /// A pair as of `now`, which was read before the statement or script that permits it was sent.

@@ -39,14 +39,19 @@ impl Gateway {
             (Verdict::RightButWeaklyHashed, Some(user)) if !user.disabled => self.raise_hash(user, password).await?,
             (_, user) => return Err(refused(user.as_ref(), origin)),
         };
-        let session = self.new_session(user.id, user.generation, user.identity.role.scope());
+        let session = self.new_session(user.account.id, user.generation, user.account.identity.role.scope());
         let address = origin.address.to_string();
         // Between the look at the row and now the password may have been changed; the statement decides.
         if !self.record.open_session(&user, &self.row(&session, &address, origin)).await? {
             return Err(refused(Some(&user), origin));
         }
-        tracing::info!(event = "sign_in", sub = %user.id, sid = %session.sid, address, "signed in");
-        self.first_pair(&session, &user).await
+        tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, address, "signed in");
+        let pair = self.first_pair(&session, &user.account).await;
+        if pair.is_err() {
+            // Nobody has it; it must not stand among the devices. If this fails too, it ends by its age.
+            let _ = self.record.end_session(session.sid, "never_begun").await;
+        }
+        pair
     }
 
     /// Stores the password under today's parameters.
@@ -58,7 +63,7 @@ impl Gateway {
 }
 
 fn refused(user: Option<&StoredUser>, origin: &Origin) -> Error {
-    let sub = user.map(|user| user.id.to_string());
+    let sub = user.map(|user| user.account.id.to_string());
     tracing::info!(event = "sign_in_refused", sub, address = %origin.address, "sign-in refused");
     Error::InvalidCredentials
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, uncancelled};
+use super::{Gateway, revoke::Ending};
 use crate::{
     domain::access_token::{self, Opened},
     error::Error,
@@ -33,9 +33,10 @@ impl Gateway {
     pub async fn log_out(self: &Arc<Self>, credentials: &[Credential]) -> Result<(), Error> {
         let shown = credentials.iter().map(|credential| self.read(credential)).collect::<Result<Vec<_>, _>>()?;
         let gateway = self.clone();
-        uncancelled(async move {
+        self.uncancelled(async move {
             for Shown { sub, sid, token } in shown {
-                gateway.end_session(sub, sid, token, "logout").await?;
+                gateway.record.end_session(sid, "logout").await?;
+                gateway.publish(Ending { token, ..Ending::of_sessions(sub, vec![sid], "logout") }).await?;
             }
             Ok(())
         })

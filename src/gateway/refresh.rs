@@ -1,7 +1,13 @@
 //! Exchanging a refresh token for the next pair.
 
-use super::{Gateway, Pair};
-use crate::{domain::refresh_token::RefreshToken, error::Error, redis::Rotation};
+use std::sync::Arc;
+
+use super::{Gateway, Pair, revoke::Ending};
+use crate::{
+    domain::{refresh_token::RefreshToken, revocation::Revocation},
+    error::Error,
+    redis::Rotation,
+};
 
 impl Gateway {
     /// Gives the next pair for the current refresh token of a session. A token that was used before ends the session: one
@@ -9,7 +15,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_refresh_token`, `refresh_token_reused`, `unavailable`.
-    pub async fn refresh(&self, token: &str) -> Result<Pair, Error> {
+    pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<Pair, Error> {
         let outcome = self.try_refresh(token).await;
         let label = match &outcome {
             Ok(_) => "success",
@@ -21,23 +27,33 @@ impl Gateway {
         outcome
     }
 
-    async fn try_refresh(&self, token: &str) -> Result<Pair, Error> {
+    async fn try_refresh(self: &Arc<Self>, token: &str) -> Result<Pair, Error> {
         self.keys()?;
         let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;
         let now = self.clock.now();
         match self.speed.rotate(&token, self.idle_seconds()).await? {
             Rotation::Rotated { counter, session, identity } => self.pair(&session, &identity, counter, now),
-            Rotation::Unknown | Rotation::Ended => Err(Error::InvalidRefreshToken),
-            Rotation::Reused => Err(self.end_reused(token).await),
+            Rotation::Reused => Err(self.end_reused(token).await?),
+            Rotation::Ended { unrecorded: true } => {
+                self.end_reused(token).await?;
+                Err(Error::InvalidRefreshToken)
+            }
+            Rotation::Unknown | Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),
         }
     }
 
-    /// The script has written the tombstone; the record and the denylist follow.
-    async fn end_reused(&self, token: RefreshToken) -> Error {
-        tracing::warn!(event = "refresh_token_reused", sub = %token.sub, sid = %token.sid, "a refresh token was used twice; the session ends");
-        match self.end_session(token.sub, token.sid, None, "reuse").await {
-            Ok(()) => Error::RefreshTokenReused,
-            Err(error) => error,
-        }
+    /// The script has written the tombstone, marked as unrecorded. The denylist comes before the record here, so that a
+    /// PostgreSQL that is down does not help the thief; whoever meets the mark later writes the record.
+    async fn end_reused(self: &Arc<Self>, token: RefreshToken) -> Result<Error, Error> {
+        let RefreshToken { sub, sid, .. } = token;
+        tracing::warn!(event = "refresh_token_reused", %sub, %sid, "a refresh token was used twice; the session ends");
+        let gateway = self.clone();
+        let story = async move {
+            let denied = gateway.speed.revoke(&[Revocation::Session { sid }], gateway.clock.now()).await;
+            gateway.record.end_session(sid, "reuse").await?;
+            denied?;
+            gateway.publish(Ending::of_sessions(sub, vec![sid], "reuse")).await
+        };
+        self.uncancelled(story).await.map(|()| Error::RefreshTokenReused)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin, uncancelled};
+use super::{Gateway, Origin, revoke::Ending};
 use crate::{
     domain::{
         account::Email,
@@ -56,14 +56,14 @@ impl Gateway {
         let password = Arc::new(request.new_password);
         let hash = self.hasher.hash(password.clone()).await?;
         let user = self.record.find_user_by_email(request.email.as_str()).await?;
-        let sub = user.as_ref().map_or_else(|| self.code_keys.nobody(request.email.as_str()), |user| user.id);
+        let sub = user.as_ref().map_or_else(|| self.code_keys.nobody(request.email.as_str()), |user| user.account.id);
         let digest = self.code_keys.hash(Purpose::PasswordReset, sub, &request.code);
         let reservation =
             self.speed.reserve_code(Purpose::PasswordReset, sub, &digest, &origin.network(), TRIES).await?;
         match (reservation, user) {
             (Reservation::Reserved(row), Some(user)) => {
                 let gateway = self.clone();
-                uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password).await }).await
+                self.uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password).await }).await
             }
             (Reservation::Busy(row), Some(user)) => self.publish_again(row, &user, &password).await?.ok_or(Error::Busy),
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
@@ -72,46 +72,52 @@ impl Gateway {
     }
 
     async fn use_reset_code(
-        &self,
+        self: &Arc<Self>,
         row: Uuid,
         user: &StoredUser,
         hash: &str,
         password: &Arc<Password>,
     ) -> Result<(), Error> {
-        let outcome = self.record.reset_password(row, user.id, hash, Uuid::now_v7()).await;
+        let outcome = self.record.reset_password(row, user.account.id, hash, Uuid::now_v7()).await;
         let updated = match outcome {
             Ok(Some(updated)) => updated,
             Ok(None) => return self.publish_again(row, user, password).await?.ok_or(Error::InvalidCode),
             Err(error) => {
-                // Nothing was decided. If this fails too, the reservation lapses by itself.
-                let _ = self.speed.release_code(Purpose::PasswordReset, user.id, row).await;
+                // Mostly nothing was decided; if the commit stands after all, the repeat finds out. If this fails too, the reservation lapses by itself.
+                let _ = self.speed.release_code(Purpose::PasswordReset, user.account.id, row).await;
                 return Err(error);
             }
         };
         self.mail_bell.notify_one();
-        tracing::info!(event = "password_reset", sub = %user.id, "password reset");
+        tracing::info!(event = "password_reset", sub = %user.account.id, "password reset");
         self.publish_reset(row, &updated).await
     }
 
     /// The code was used before. If it was used to set this very password, the reset stands, and only its publication is
     /// missing: it is made up for.
-    async fn publish_again(&self, row: Uuid, user: &StoredUser, password: &Arc<Password>) -> Result<Option<()>, Error> {
+    async fn publish_again(
+        self: &Arc<Self>,
+        row: Uuid,
+        user: &StoredUser,
+        password: &Arc<Password>,
+    ) -> Result<Option<()>, Error> {
         if !self.record.is_consumed(row).await? {
             return Ok(None);
         }
-        let Some(user) = self.record.find_user(user.id).await? else { return Ok(None) };
+        let Some(user) = self.record.find_user(user.account.id).await? else { return Ok(None) };
         match self.hasher.verify(password, Some(&user.password_hash)).await? {
             Verdict::Wrong => Ok(None),
             Verdict::Right | Verdict::RightButWeaklyHashed => self.publish_reset(row, &user).await.map(Some),
         }
     }
 
-    async fn publish_reset(&self, row: Uuid, user: &StoredUser) -> Result<(), Error> {
-        let publication = async {
-            self.publish_generation(user.id, user.generation).await?;
-            self.speed.store_identity(user.id, &user.identity, self.idle_seconds()).await?;
-            self.speed.use_code(Purpose::PasswordReset, user.id, row).await
+    async fn publish_reset(self: &Arc<Self>, row: Uuid, user: &StoredUser) -> Result<(), Error> {
+        let account = &user.account;
+        self.publish(Ending::of_account(account.id, user.generation, "password_reset")).await?;
+        let rest = async {
+            self.speed.store_identity(account.id, &account.identity, self.idle_seconds()).await?;
+            self.speed.use_code(Purpose::PasswordReset, account.id, row).await
         };
-        publication.await.map_err(Error::after_commit)
+        rest.await.map_err(Error::after_commit)
     }
 }

@@ -5,11 +5,11 @@ use uuid::Uuid;
 use super::{Gateway, Origin, Pair};
 use crate::{
     domain::{
-        account::{DisplayName, Email, Role, Username},
+        account::{Account, DisplayName, Email, Role, Username},
         password::Password,
     },
     error::Error,
-    postgres::{NewUser, StoredUser},
+    postgres::NewUser,
 };
 
 /// What it takes.
@@ -29,7 +29,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `busy`, `unavailable`.
-    pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, StoredUser), Error> {
+    pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
         if request.username.is_none() && request.email.is_none() {
             return Err(Error::flaw("username", "or `email` must be given"));
         }
@@ -46,9 +46,9 @@ impl Gateway {
         // The column's default: the first generation.
         let session = self.new_session(user.id, 1, Role::User.scope());
         let address = origin.address.to_string();
-        let user = self.record.create_account(&user, &self.row(&session, &address, origin)).await?;
-        tracing::info!(event = "sign_up", sub = %user.id, sid = %session.sid, address, "account created");
-        let pair = self.first_pair(&session, &user).await.map_err(Error::after_commit)?;
-        Ok((pair, user))
+        let account = self.record.create_account(&user, &self.row(&session, &address, origin)).await?.account;
+        tracing::info!(event = "sign_up", sub = %account.id, sid = %session.sid, address, "account created");
+        let pair = self.first_pair(&session, &account).await.map_err(Error::after_commit)?;
+        Ok((pair, account))
     }
 }

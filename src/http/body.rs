@@ -115,14 +115,17 @@ impl Members {
     /// What is left is unknown.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in &self.found {
-            if !self.flaws.iter().any(|flaw| flaw.member == *name) {
-                self.flaws.push(Flaw { member: shown(name), reason: self.unknown(name) });
+            let member = shown(name);
+            if !self.flaws.iter().any(|flaw| flaw.member == member) {
+                self.flaws.push(Flaw { member, reason: self.unknown(name) });
             }
         }
         if self.flaws.is_empty() { Ok(()) } else { Err(Error::from_flaws(self.flaws)) }
     }
 
     fn unknown(&self, name: &str) -> Reason {
+        // A name far longer than any known one is near none, and costly to compare.
+        let name = if name.len() <= 64 { name } else { "" };
         let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, &name.to_lowercase()), known));
         let members: Vec<String> = self.known.iter().map(|known| format!("`{known}`")).collect();
         match near.min().filter(|(distance, _)| *distance <= 2) {
@@ -138,9 +141,12 @@ fn flaw(member: &str, reason: &'static str) -> Flaw {
     Flaw { member: shown(member), reason: reason.into() }
 }
 
-/// A name that somebody sent, fit to be shown: bounded and printable.
-fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
+/// A name that somebody sent, if it is fit to be shown. What does not look like one may be a value: JSON sent as a form has
+/// the whole of it, password included, for its only name.
+pub fn shown(name: &str) -> String {
+    let like_a_name =
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if like_a_name { name.to_owned() } else { "(unreadable)".to_owned() }
 }
 
 /// A JSON object with all its members, duplicates included.

@@ -19,8 +19,7 @@ use crate::{
         item::{self, Description, IfMatch, ItemName},
         page::Page,
     },
-    gateway::{Gateway, ItemPatch},
-    postgres::StoredItem,
+    gateway::{Gateway, ItemPatch, StoredItem},
 };
 
 body! {

@@ -6,7 +6,10 @@ use askama::Template;
 use poem::{Endpoint, Request, Response, endpoint::make};
 
 use super::{pages, problem};
-use crate::{error::Error, gateway::Gateway, mail::StoredMail};
+use crate::{
+    error::Error,
+    gateway::{Gateway, StoredMail},
+};
 
 /// Mails on the page.
 const MOST: usize = 50;

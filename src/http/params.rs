@@ -178,9 +178,7 @@ pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
-        Some(pair) => {
-            Err(Error::flaw(pair[0].chars().filter(|c| !c.is_control()).take(64).collect::<String>(), "is there twice"))
-        }
+        Some(pair) => Err(Error::flaw(super::body::shown(&pair[0]), "is there twice")),
     }
 }
 

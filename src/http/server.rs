@@ -41,6 +41,10 @@ const CONNECTIONS: usize = 10_000;
 /// When accepting fails, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A client that takes nothing of an answer for so long is cut off.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT_MS: u32 = 30_000;
+
 /// What still runs so long after the last accept is cut.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
@@ -53,10 +57,13 @@ where
     let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS)));
     tokio::pin!(stop);
     loop {
-        let place = places.clone().acquire_owned().await.expect("never closed");
-        let (stream, remote) = tokio::select! {
+        let next = async {
+            let place = places.clone().acquire_owned().await.expect("never closed");
+            listener.accept().await.map(|(stream, remote)| (place, stream, remote))
+        };
+        let (place, stream, remote) = tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
+            accepted = next => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -95,6 +102,9 @@ where
 {
     // Without this small answers may wait 40 ms for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
+    // The kernel counts how long sent bytes stay unacknowledged or the client's window stays shut (RFC 5482).
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let endpoint = endpoint.clone();
         async move {

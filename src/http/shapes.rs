@@ -5,8 +5,8 @@ use time::{OffsetDateTime, macros::datetime};
 use uuid::{Uuid, uuid};
 
 use crate::{
-    gateway::{Dashboard, Pair},
-    postgres::{Device, StoredItem, StoredUser},
+    domain::account::Account,
+    gateway::{Dashboard, Device, Pair, StoredItem},
 };
 
 const SOMEBODY: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
@@ -72,8 +72,8 @@ pub struct UserShape {
     created_at: OffsetDateTime,
 }
 
-impl From<StoredUser> for UserShape {
-    fn from(user: StoredUser) -> Self {
+impl From<Account> for UserShape {
+    fn from(user: Account) -> Self {
         UserShape {
             id: user.id,
             username: user.identity.username,

@@ -88,7 +88,7 @@ problems! {
     SignUpProblems: [BODY] WeakPassword UsernameTaken EmailTaken;
     LoginProblems: [BODY] InvalidCredentials;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused;
-    LogoutProblems: [CALLER, BODY] InvalidRefreshToken;
+    LogoutProblems: [BODY] Unauthenticated InvalidToken InvalidRefreshToken;
     VerifyProblems: [CALLER];
 }
 

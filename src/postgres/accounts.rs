@@ -1,12 +1,11 @@
 //! Users.
 
-use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{NewSession, Postgres, met_deadlock, sessions};
+use super::{NewSession, Postgres, Template, met_deadlock, sessions};
 use crate::{
-    domain::account::{Identity, Role},
+    domain::account::{Account, Identity, Role},
     error::Error,
 };
 
@@ -38,15 +37,11 @@ pub struct NewUser<'a> {
     pub name: Option<&'a str>,
 }
 
-/// A row of `users`. It has no `Debug`, because of the hash.
+/// A row of `users`. It has no `Debug`, because of the hash, and stays below the use cases.
 #[derive(Clone)]
 pub struct StoredUser {
-    /// The id, `sub` in tokens.
-    pub id: Uuid,
-    /// What goes into tokens.
-    pub identity: Identity,
-    /// When the account was made.
-    pub created_at: OffsetDateTime,
+    /// The account.
+    pub account: Account,
     /// The generation: tokens with a smaller one are refused.
     pub generation: i64,
     /// Whether sign-in is refused.
@@ -97,7 +92,8 @@ impl Postgres {
 
     /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
     pub async fn raise_password_hash(&self, user: &StoredUser, stronger: &str) -> Result<bool, Error> {
-        let changed = self.connection().await?.change(RAISE_HASH, &[&user.id, &user.password_hash, &stronger]).await?;
+        let changed =
+            self.connection().await?.change(RAISE_HASH, &[&user.account.id, &user.password_hash, &stronger]).await?;
         Ok(changed == 1)
     }
 
@@ -124,12 +120,14 @@ impl Postgres {
     ) -> Result<Option<Vec<Uuid>>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        if db.change(CHANGE_PASSWORD, &[&user.id, &user.password_hash, &new_hash]).await? == 0 {
+        if db.change(CHANGE_PASSWORD, &[&user.account.id, &user.password_hash, &new_hash]).await? == 0 {
             db.roll_back().await?;
             return Ok(None);
         }
-        let ended = sessions::end_others(&mut db, user.id, keep, "password_change").await?;
-        db.change(INSERT_MAIL, &[&mail, &"password_changed", &user.id]).await?;
+        let ended = sessions::end_others(&mut db, user.account.id, keep, "password_change").await?;
+        // A code is a credential as well: whoever read the mail must not take the account back.
+        db.change(VOID_CODES, &[&user.account.id, &Template::PasswordReset.as_str()]).await?;
+        db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user.account.id]).await?;
         db.commit().await?;
         Ok(Some(ended))
     }
@@ -163,8 +161,8 @@ impl Postgres {
             return Ok(None);
         };
         sessions::end_all(&mut db, user, "password_reset").await?;
-        db.change(VOID_CODES, &[&user, &"password_reset"]).await?;
-        db.change(INSERT_MAIL, &[&mail, &"password_changed", &user]).await?;
+        db.change(VOID_CODES, &[&user, &Template::PasswordReset.as_str()]).await?;
+        db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user]).await?;
         db.commit().await?;
         read(&updated).map(Some)
     }
@@ -198,9 +196,7 @@ pub(super) fn read(row: &Row) -> Result<StoredUser, Error> {
         name: row.try_get("name")?,
     };
     Ok(StoredUser {
-        id: row.try_get("id")?,
-        identity,
-        created_at: row.try_get("created_at")?,
+        account: Account { id: row.try_get("id")?, identity, created_at: row.try_get("created_at")? },
         generation: row.try_get("gen")?,
         disabled: row.try_get("disabled")?,
         password_hash: row.try_get("password_hash")?,

@@ -54,7 +54,10 @@ impl Postgres {
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
         let (mut client, connection) = self.settings.connect(self.tls.clone()).await?;
         let connection = tokio::spawn(connection);
+        // Another replica may be migrating; a lock that is not given back in time is asked for again.
+        client.batch_execute("set lock_timeout = '60s'").await?;
         client.execute("select pg_advisory_lock($1)", &[&LOCK]).await?;
+        client.batch_execute("set lock_timeout = 0").await?;
         let report = runner().run_async(&mut client).await;
         let lost = client.is_closed();
         // Closing the connection gives the lock back, whatever happened.
@@ -74,7 +77,8 @@ fn runner() -> Runner {
         let number: u32 = number.parse().expect("named NNNN_name");
         Migration::unapplied(&format!("V{number}__{name}"), sql).expect("a well-formed name")
     };
-    Runner::new(&MIGRATIONS.iter().map(migration).collect::<Vec<_>>())
+    // A newer version may have migrated already: what it added is there beside what this one knows.
+    Runner::new(&MIGRATIONS.iter().map(migration).collect::<Vec<_>>()).set_abort_missing(false)
 }
 
 #[cfg(test)]

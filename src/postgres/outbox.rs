@@ -25,7 +25,8 @@ pub enum Template {
 impl Template {
     const ALL: [Template; 2] = [Template::PasswordReset, Template::PasswordChanged];
 
-    const fn as_str(self) -> &'static str {
+    /// The template as it is stored.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Template::PasswordReset => "password_reset",
             Template::PasswordChanged => "password_changed",
@@ -60,7 +61,13 @@ impl Postgres {
 
     /// Takes the next mail that is due, if there is one.
     pub async fn claim_mail(&self) -> Result<Option<DueMail>, Error> {
-        self.connection().await?.first(CLAIM, &[]).await?.as_ref().map(read).transpose()
+        self.connection()
+            .await?
+            .first(CLAIM, &[&Template::ALL.map(Template::as_str).as_slice()])
+            .await?
+            .as_ref()
+            .map(read)
+            .transpose()
     }
 
     /// Puts a fresh row, with a fresh code, in the place of one whose code is dead.

@@ -48,7 +48,7 @@ pub struct Device {
 /// Inserts the session if the user's password, generation and standing are still those that were checked.
 pub(super) async fn insert(db: &mut Connection, user: &StoredUser, session: &NewSession<'_>) -> Result<bool, Error> {
     let params: super::Params = &[
-        &user.id,
+        &user.account.id,
         &user.password_hash,
         &user.generation,
         &session.sid,

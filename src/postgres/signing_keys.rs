@@ -4,6 +4,7 @@ use super::{Connection, Postgres};
 use crate::error::Error;
 
 const LIST: &str = include_str!("../../sql/queries/list_signing_keys.sql");
+const LOCK: &str = include_str!("../../sql/queries/lock_signing_keys.sql");
 const INSERT: &str = include_str!("../../sql/queries/insert_signing_key.sql");
 const AGREE_ON_ISSUER: &str = include_str!("../../sql/queries/agree_on_issuer.sql");
 
@@ -30,7 +31,7 @@ impl Postgres {
             return Ok(keys);
         }
         db.begin().await?;
-        db.batch("lock table signing_keys in exclusive mode").await?;
+        db.batch(LOCK).await?;
         if list(&mut db).await?.is_empty() {
             let key = first()?;
             db.change(INSERT, &[&key.kid, &key.public, &key.sealed]).await?;

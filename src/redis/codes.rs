@@ -39,7 +39,7 @@ pub enum Reservation {
 }
 
 impl Redis {
-    /// Makes a code the current one for the rest of its life, in milliseconds. A newer one stays.
+    /// Makes a code the current one for the rest of its life, in milliseconds, unless there is a newer one; whether it did.
     pub async fn register_code(
         &self,
         purpose: Purpose,
@@ -47,11 +47,12 @@ impl Redis {
         row: Uuid,
         hash: &[u8; 32],
         life: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let (row, life) = (row.to_string(), life.to_string());
         let args = [row.as_bytes(), hash, life.as_bytes()];
         match self.run_apart::<String>(&REGISTER, &[self.code_key(purpose, sub)], &args).await?.as_str() {
-            "registered" | "replaced" => Ok(()),
+            "registered" => Ok(true),
+            "replaced" => Ok(false),
             _other => Err(REGISTER.unknown_answer()),
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 
 static OPEN: LazyLock<Script> = LazyLock::new(|| Script::of_account("open_session", include_str!("open_session.lua")));
 static ROTATE: LazyLock<Script> = LazyLock::new(|| Script::of_account("rotate", include_str!("rotate.lua")));
-static END: LazyLock<Script> = LazyLock::new(|| Script::of_account("end_session", include_str!("end_session.lua")));
+static END: LazyLock<Script> = LazyLock::new(|| Script::of_account("end_sessions", include_str!("end_sessions.lua")));
 static RAISE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("raise_generation", include_str!("raise_generation.lua")));
 static STORE: LazyLock<Script> =
@@ -32,8 +32,11 @@ pub enum Rotation {
     },
     /// No such session.
     Unknown,
-    /// The session has ended.
-    Ended,
+    /// The session has ended; `unrecorded`: by reuse, and the record does not know it yet.
+    Ended {
+        /// Whether the record is still to be written.
+        unrecorded: bool,
+    },
     /// It was used before; the session has a tombstone now.
     Reused,
 }
@@ -68,18 +71,17 @@ impl Redis {
                 Ok(Rotation::Rotated { counter, session: parsed(&session)?, identity: parsed(&identity)? })
             }
             ("unknown", ..) => Ok(Rotation::Unknown),
-            ("ended", ..) => Ok(Rotation::Ended),
+            ("ended", unrecorded, ..) => Ok(Rotation::Ended { unrecorded: unrecorded.is_some() }),
             ("reused", ..) => Ok(Rotation::Reused),
             _other => Err(ROTATE.unknown_answer()),
         }
     }
 
-    /// Writes the tombstone of a session: no refresh token of it is exchanged any more.
-    pub async fn end_session(&self, sub: Uuid, sid: Uuid, reason: &str) -> Result<(), Error> {
+    /// Writes the tombstones of sessions: no refresh token of theirs is exchanged any more. The record has them already.
+    pub async fn end_sessions(&self, sub: Uuid, sids: &[Uuid], reason: &str) -> Result<(), Error> {
+        let keys: Vec<String> = sids.iter().map(|sid| self.session_key(sub, *sid)).collect();
         let lifetime = milliseconds(ENTRY_SECONDS);
-        self.run::<String>(&END, &[self.session_key(sub, sid)], &[reason.as_bytes(), lifetime.as_bytes()])
-            .await
-            .map(drop)
+        self.run::<String>(&END, &keys, &[reason.as_bytes(), lifetime.as_bytes()]).await.map(drop)
     }
 
     /// Refuses every refresh token of the account below a generation. `lifetime`: the longest that one can live.

@@ -91,7 +91,7 @@ impl Shared {
 }
 
 /// A broken line, or a server that may not write any more after a failover: it must be looked up again.
-fn makes_doubtful(error: &RedisError) -> bool {
+pub fn makes_doubtful(error: &RedisError) -> bool {
     let deposed = matches!(
         error.kind(),
         deadpool_redis::redis::ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
