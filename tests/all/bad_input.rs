@@ -202,11 +202,13 @@ async fn members_that_come_twice_are_named() {
     for target in &scene.targets {
         let example = target.schema["example"].to_string();
         for (member, _) in members(target) {
-            let first = example.replacen('{', &format!("{{\"{member}\":\"{MARKER}\","), 1);
-            scene.refuses_member(target, member, first).await;
+            let first = example.replacen('{', &format!("{{\"{member}\":\"{MARKER}\",\"{member}\":\"{MARKER}\","), 1);
+            scene.refuses_member(target, member, first.clone()).await;
+            let detail = scene.refuses(target, first).await.text("detail");
+            assert!(detail.contains("is there twice"), "{detail}");
             // The same name, spelled with an escape.
             let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
-            let second = example.replacen('{', &format!("{{\"{escaped}\":\"{MARKER}\","), 1);
+            let second = example.replacen('{', &format!("{{\"{escaped}\":\"{MARKER}\",\"{member}\":\"{MARKER}\","), 1);
             scene.refuses_member(target, member, second).await;
         }
     }

@@ -74,8 +74,8 @@ async fn of_32_who_want_one_name_one_gets_it() {
     });
     let answers = join_all(wishes).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
-    for answer in answers.iter().filter(|answer| answer.status != 201) {
-        answer.is(409, "username_taken");
+    for refused in answers.iter().filter(|answer| answer.status != 201) {
+        refused.is(409, "username_taken");
     }
     assert_eq!(ask(&gateway, USERS).await, "1");
 }
