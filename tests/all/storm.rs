@@ -67,6 +67,9 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
     println!("/health/live: p50 {:?}, p99 {:?}, max {:?} of {}", at(50), at(99), at(100), times.len());
     assert!(signed_in > 0 && signed_in < CROWD, "{signed_in}");
     assert!(most < MOST_MEMORY, "{most} MiB");
+    // The promise is 50 ms, to be measured with a release build on a quiet machine. This much only shows that no hash is
+    // computed where requests are answered.
+    assert!(at(99) < Duration::from_secs(1), "{:?}", at(99));
     gateway.log_in("john", PASSWORD).await.is(200, "");
 }
 
