@@ -240,7 +240,8 @@ impl StdError for Error {
     }
 }
 
-/// A failure with all its causes, for the log: drivers say "db error", and what it was one level below.
+/// A failure with all its causes, for the log: drivers say "db error", and what it was one level below. Of each cause the
+/// first line only: PostgreSQL's second one may show a row.
 pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -248,7 +249,7 @@ impl fmt::Display for Chain<'_> {
         write!(f, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            write!(f, ": {}", error.to_string().lines().next().unwrap_or_default())?;
             cause = error.source();
         }
         Ok(())

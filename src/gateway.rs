@@ -38,7 +38,7 @@ pub use dashboard::Dashboard;
 pub use issue_tokens::Pair;
 pub use items::{ItemPage, ItemPatch};
 pub use log_out::Credential;
-pub use readiness::{Readiness, StoreState};
+pub use readiness::{Readiness, Status, StoreState};
 pub use reset_password::PasswordReset;
 pub use sign_up::SignUp;
 pub use start::StartError;

@@ -75,7 +75,7 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
             tokio::time::sleep(gateway.config().drain_delay).await;
         }
     };
-    server::serve(listener, Arc::new(endpoint(gateway.clone())), drained).await?;
+    server::serve("public", listener, Arc::new(endpoint(gateway.clone())), drained).await?;
     // Also those whose callers have hung up.
     if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories()).await.is_err() {
         tracing::warn!("stories that still ran were cut");
@@ -86,5 +86,5 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
 /// Serves `/metrics` until the process ends.
 pub async fn run_metrics(listener: TcpListener, handle: metrics::Handle) -> io::Result<()> {
     tokio::spawn(metrics::keep_up(handle.clone()));
-    server::serve(listener, Arc::new(metrics::endpoint(handle)), std::future::pending()).await
+    server::serve("metrics", listener, Arc::new(metrics::endpoint(handle)), std::future::pending()).await
 }

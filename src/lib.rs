@@ -10,13 +10,13 @@
 //! | `main` | parses the command line, binds, runs, exit code | everything |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
-//! | [`gateway`] | the use cases, one story per file | `postgres`, `redis`, `mail`, `domain`, `error` |
+//! | [`gateway`] | the use cases, one story per file | `postgres`, `redis`, `mail`, `domain`, `error`; it is built from `config` |
 //! | [`postgres`] | the record: one function per file of `sql/queries/` | `domain`, `error` |
 //! | [`redis`] | the speed: one function per `.lua` file, answers are enums | `domain`, `error` |
-//! | [`mail`] | renders and sends letters; knows no store | `domain` |
+//! | [`mail`] | renders and sends letters; knows no store | `domain`; it is built from `config` |
 //! | [`domain`] | the rules, as pure functions | `error`, nothing else |
 //! | [`error`] | the one error type and the closed list of codes | nothing |
-//! | [`dev`] | the local stack for `latchkey dev` and the tests | nothing of the above |
+//! | [`dev`] | the local stack for `latchkey dev` and the tests | `config`, for what is set already |
 //!
 //! Arrows point one way: `main → http → gateway → {postgres, redis, mail} → domain → error`.
 //!

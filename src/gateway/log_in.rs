@@ -37,15 +37,15 @@ impl Gateway {
         let user = match (verdict, user) {
             (Verdict::Right, Some(user)) if !user.disabled => user,
             (Verdict::RightButWeaklyHashed, Some(user)) if !user.disabled => self.raise_hash(user, password).await?,
-            (_, user) => return Err(refused(user.as_ref(), origin)),
+            (_, user) => return Err(refused(user.as_ref())),
         };
         let session = self.new_session(user.account.id, user.generation, user.account.identity.role.scope());
         let address = origin.address.to_string();
         // Between the look at the row and now the password may have been changed; the statement decides.
         if !self.record.open_session(&user, &self.row(&session, &address, origin)).await? {
-            return Err(refused(Some(&user), origin));
+            return Err(refused(Some(&user)));
         }
-        tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, address, "signed in");
+        tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, "signed in");
         let pair = self.first_pair(&session, &user.account).await;
         if pair.is_err() {
             // Nobody has it; it must not stand among the devices. If this fails too, it ends by its age.
@@ -62,8 +62,8 @@ impl Gateway {
     }
 }
 
-fn refused(user: Option<&StoredUser>, origin: &Origin) -> Error {
+fn refused(user: Option<&StoredUser>) -> Error {
     let sub = user.map(|user| user.account.id.to_string());
-    tracing::info!(event = "sign_in_refused", sub, address = %origin.address, "sign-in refused");
+    tracing::info!(event = "sign_in_refused", sub, "sign-in refused");
     Error::InvalidCredentials
 }

@@ -19,12 +19,20 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Phase {
     /// Starting, serving, draining: it only grows.
     step: AtomicU8,
-    record: AtomicBool,
-    speed: AtomicBool,
+    record: Seen,
+    speed: Seen,
 }
 
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
+
+/// How a store was when last seen, and whether it ever answered.
+#[derive(Default)]
+struct Seen {
+    looked: AtomicBool,
+    up: AtomicBool,
+    ever_up: AtomicBool,
+}
 
 /// How a store was when last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,37 +43,80 @@ pub enum StoreState {
     Down,
 }
 
+/// Whether requests may come, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Not prepared yet, or a store has never answered yet.
+    Starting,
+    /// They may come.
+    Ready,
+    /// The process is about to end.
+    Draining,
+    /// Neither store answers.
+    Down,
+}
+
+impl Status {
+    /// The status as it is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Starting => "starting",
+            Status::Ready => "ready",
+            Status::Draining => "draining",
+            Status::Down => "down",
+        }
+    }
+}
+
 /// What a balancer wants to know, and what a person wants to know who asks why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
-    /// `starting`, `ready`, `draining` or `down`.
-    pub status: &'static str,
+    /// Whether requests may come. One sick store takes no replica out of the balancer, because it would take all of them
+    /// out at once.
+    pub status: Status,
     /// PostgreSQL.
     pub postgres: StoreState,
     /// Redis.
     pub redis: StoreState,
 }
 
-impl Readiness {
-    /// Whether requests may come. One sick store takes no replica out of the balancer, because it would take all of them
-    /// out at once.
-    pub fn is_ready(&self) -> bool {
-        self.status == "ready"
+impl Seen {
+    fn state(&self) -> StoreState {
+        if self.up.load(Ordering::Relaxed) { StoreState::Up } else { StoreState::Down }
+    }
+
+    fn gauge(&self) -> f64 {
+        match self.state() {
+            StoreState::Up => 1.0,
+            StoreState::Down => 0.0,
+        }
+    }
+
+    /// Logs a change once, not every look; the first look is a change.
+    fn note(&self, store: &str, seen: Result<(), Error>) {
+        let changed = !self.looked.swap(true, Ordering::Relaxed);
+        let changed = self.up.swap(seen.is_ok(), Ordering::Relaxed) != seen.is_ok() || changed;
+        self.ever_up.fetch_or(seen.is_ok(), Ordering::Relaxed);
+        match seen {
+            Ok(()) if changed => tracing::info!(store, "the store answers"),
+            Err(error) if changed => tracing::warn!(store, error = %Chain(&error), "the store does not answer"),
+            _unchanged => {}
+        }
     }
 }
 
 impl Gateway {
     /// Whether this replica should get requests. No I/O.
     pub fn readiness(&self) -> Readiness {
-        let state = |up: &AtomicBool| if up.load(Ordering::Relaxed) { StoreState::Up } else { StoreState::Down };
-        let (postgres, redis) = (state(&self.phase.record), state(&self.phase.speed));
-        let status = match (self.phase.step.load(Ordering::Relaxed), postgres, redis) {
-            (DRAINING, ..) => "draining",
-            (SERVING, StoreState::Down, StoreState::Down) => "down",
-            (SERVING, ..) => "ready",
-            _starting => "starting",
+        let (record, speed) = (&self.phase.record, &self.phase.speed);
+        let prepared = record.ever_up.load(Ordering::Relaxed) && speed.ever_up.load(Ordering::Relaxed);
+        let status = match (self.phase.step.load(Ordering::Relaxed), record.state(), speed.state()) {
+            (DRAINING, ..) => Status::Draining,
+            (SERVING, StoreState::Down, StoreState::Down) if prepared => Status::Down,
+            (SERVING, ..) if prepared => Status::Ready,
+            _starting => Status::Starting,
         };
-        Readiness { status, postgres, redis }
+        Readiness { status, postgres: record.state(), redis: speed.state() }
     }
 
     /// From now on this replica wants no new requests.
@@ -74,7 +125,6 @@ impl Gateway {
     }
 
     pub(super) fn started(&self) {
-        self.phase.record.store(true, Ordering::Relaxed);
         self.phase.step.fetch_max(SERVING, Ordering::Relaxed);
     }
 
@@ -82,32 +132,19 @@ impl Gateway {
     pub async fn watch_stores(self: Arc<Self>) {
         loop {
             let (record, speed) = tokio::join!(self.record.ping(), self.speed.ping());
-            note(&self.phase.record, "PostgreSQL", record);
-            note(&self.phase.speed, "Redis", speed);
+            self.phase.record.note("PostgreSQL", record);
+            self.phase.speed.note("Redis", speed);
             self.measure();
             tokio::time::sleep(LOOK).await;
         }
     }
 
     fn measure(&self) {
-        let gauge = |up: &AtomicBool| if up.load(Ordering::Relaxed) { 1.0 } else { 0.0 };
-        metrics::gauge!("latchkey_store_up", "store" => "postgres").set(gauge(&self.phase.record));
-        metrics::gauge!("latchkey_store_up", "store" => "redis").set(gauge(&self.phase.speed));
+        metrics::gauge!("latchkey_store_up", "store" => "postgres").set(self.phase.record.gauge());
+        metrics::gauge!("latchkey_store_up", "store" => "redis").set(self.phase.speed.gauge());
         let (used, open) = self.record.connections();
         metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
         metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
         metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);
-    }
-}
-
-/// Logs a change once, not every look.
-fn note(known: &AtomicBool, store: &str, seen: Result<(), Error>) {
-    let was_up = known.swap(seen.is_ok(), Ordering::Relaxed);
-    match seen {
-        Ok(()) if !was_up => tracing::info!(store, "the store answers"),
-        Err(error) if was_up => {
-            tracing::warn!(store, error = %Chain(&error), "the store does not answer")
-        }
-        _unchanged => {}
     }
 }

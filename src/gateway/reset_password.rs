@@ -36,13 +36,13 @@ impl Gateway {
     ///
     /// # Errors
     /// `mail_off`, `unavailable`.
-    pub async fn forgot_password(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
+    pub async fn forgot_password(&self, email: &Email) -> Result<(), Error> {
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
         }
         self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str()).await?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "password_reset_requested", address = %origin.address, "code requested");
+        tracing::info!(event = "password_reset_requested", "code requested");
         Ok(())
     }
 

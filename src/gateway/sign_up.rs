@@ -47,7 +47,7 @@ impl Gateway {
         let session = self.new_session(user.id, 1, Role::User.scope());
         let address = origin.address.to_string();
         let account = self.record.create_account(&user, &self.row(&session, &address, origin)).await?.account;
-        tracing::info!(event = "sign_up", sub = %account.id, sid = %session.sid, address, "account created");
+        tracing::info!(event = "sign_up", sub = %account.id, sid = %session.sid, "account created");
         let pair = self.first_pair(&session, &account).await.map_err(Error::after_commit)?;
         Ok((pair, account))
     }

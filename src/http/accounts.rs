@@ -129,10 +129,9 @@ impl AccountsApi {
     async fn forgot(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
         Body(body): Body<ForgotBody>,
     ) -> Result<Accepted, Problem<ForgotProblems>> {
-        gateway.forgot_password(&body.email, &origin).await?;
+        gateway.forgot_password(&body.email).await?;
         Ok(Accepted::Accepted)
     }
 

@@ -7,7 +7,7 @@ use super::document;
 /// Paths beside the document, all of them pages.
 const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/problems", "/problems/{code}", "/dev/mailbox"];
 
-/// Operations for machines that care about the status alone, and accept whatever they happen to accept: proxies hand the
+/// Operations whose callers care about the status alone, and accept whatever they happen to accept: proxies hand the
 /// `Accept` of an image or a font on to the check.
 const ANY_ACCEPT: &[&str] = &["/auth/verify", "/health/live", "/health/ready"];
 
@@ -38,6 +38,11 @@ impl Allow {
     /// Whether the path's answers are JSON.
     pub fn answers_json(&self, path: &str) -> bool {
         self.find(path).is_some_and(|path| path.json)
+    }
+
+    /// Whether the path takes no parameter whatsoever, and tells balancers something that no parameter may spoil.
+    pub fn is_for_machines(&self, path: &str) -> bool {
+        path.starts_with("/health/")
     }
 
     fn find(&self, path: &str) -> Option<&Path> {

@@ -21,7 +21,9 @@ use uuid::Uuid;
 use super::{
     allow::Allow,
     body::{self, BodyLimit},
-    cors, old_names, params, problem,
+    cors, old_names,
+    origin::ClientAddress,
+    params, problem,
 };
 use crate::{error::Error, gateway::Gateway};
 
@@ -53,7 +55,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 
     async fn pass(&self, mut request: Request) -> Response {
         let path = request.uri().path().to_owned();
-        if let Err(error) = params::refuse_repeats(request.uri().query()) {
+        if let (false, Err(error)) = (self.allow.is_for_machines(&path), params::refuse_repeats(request.uri().query()))
+        {
             return problem::respond(&error);
         }
         if self.allow.answers_json(&path) && !params::accepts(&request, &[body::JSON, problem::MEDIA_TYPE]) {
@@ -110,7 +113,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let began = Instant::now();
         let id = request_id(request.headers());
-        let span = span(&request, &id);
+        let client = ClientAddress::of(&request, &self.gateway.config().trusted_proxies.0);
+        request.set_data(client);
+        let span = span(&request, &id, client);
         rename(request.uri_mut());
         let origin = cors::allowed(&request, &self.gateway.config().cors_origins.0);
         let mut response = match origin.is_some() && cors::is_preflight(&request) {
@@ -139,10 +144,10 @@ fn record(response: &Response, elapsed: Duration) {
     );
 }
 
-/// The method, the path without its query, the id, and the trace that the request belongs to (W3C Trace Context).
-fn span(request: &Request, id: &str) -> tracing::Span {
+/// The client, the method, the path without its query, the id, and the trace that the request belongs to (W3C Trace Context).
+fn span(request: &Request, id: &str, ClientAddress(client): ClientAddress) -> tracing::Span {
     let trace = request.headers().get("traceparent").and_then(|field| field.to_str().ok()).and_then(trace_id);
-    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path(), trace)
+    tracing::info_span!("request", id, %client, method = %request.method(), path = request.uri().path(), trace)
 }
 
 fn trace_id(traceparent: &str) -> Option<&str> {

@@ -6,7 +6,7 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 
 use super::Tag;
-use crate::gateway::{Gateway, StoreState};
+use crate::gateway::{Gateway, Status, StoreState};
 
 /// How this replica is.
 #[derive(Object)]
@@ -66,10 +66,10 @@ impl HealthApi {
             StoreState::Down => "down".to_owned(),
         };
         let body = Json(HealthShape {
-            status: readiness.status.to_owned(),
+            status: readiness.status.as_str().to_owned(),
             postgres: state(readiness.postgres),
             redis: state(readiness.redis),
         });
-        if readiness.is_ready() { Ready::Yes(body) } else { Ready::No(body) }
+        if readiness.status == Status::Ready { Ready::Yes(body) } else { Ready::No(body) }
     }
 }

@@ -1,15 +1,12 @@
 //! Where a request came from. `X-Forwarded-For` is believed only from proxies that the operator trusts, and read from the
 //! right: what stands left of the last untrusted address was written by whoever wanted to.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use poem::{Addr, FromRequest, Request, RequestBody, http::header};
 
-use crate::gateway::{Gateway, Origin};
+use crate::gateway::Origin;
 
 /// The longest agent that is kept, in characters.
 const AGENT_CHARACTERS: usize = 200;
@@ -19,14 +16,24 @@ pub struct From(pub Origin);
 
 impl<'a> FromRequest<'a> for From {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
+        let ClientAddress(address) = *request.data().expect("the edge sets it");
+        Ok(From(Origin { address, agent: agent(request) }))
+    }
+}
+
+/// The client's address, found out once by the edge and kept with the request.
+#[derive(Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// Who sent the request: the peer, or whom a trusted proxy names.
+    pub fn of(request: &Request, trusted: &[IpNet]) -> ClientAddress {
         let peer = match &request.remote_addr().0 {
             Addr::SocketAddr(address) => address.ip(),
             Addr::Unix(_) | Addr::Custom(..) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
         let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|field| field.to_str().ok());
-        let address = client(peer, &forwarded.collect::<Vec<_>>().join(","), &gateway.config().trusted_proxies.0);
-        Ok(From(Origin { address, agent: agent(request) }))
+        ClientAddress(client(peer, &forwarded.collect::<Vec<_>>().join(","), trusted))
     }
 }
 
@@ -37,12 +44,17 @@ fn client(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
         if !is_trusted(address) {
             break;
         }
-        match hop.parse() {
-            Ok(hop) => address = hop,
-            Err(_) => break,
+        match parse(hop) {
+            Some(hop) => address = hop,
+            None => break,
         }
     }
     address.to_canonical()
+}
+
+/// An address, with or without a port: some proxies add one.
+fn parse(hop: &str) -> Option<IpAddr> {
+    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn agent(request: &Request) -> Option<String> {
@@ -70,6 +82,7 @@ mod tests {
         assert_eq!(seen("10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
         assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
         assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9, 10.0.0.2", "10.0.0.0/8"), "203.0.113.9");
+        assert_eq!(seen("10.0.0.1", "203.0.113.9:4711", "10.0.0.0/8"), "203.0.113.9");
         assert_eq!(seen("::ffff:10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
     }
 

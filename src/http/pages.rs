@@ -8,6 +8,7 @@ use std::{
 use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
+use hyper::body::Bytes;
 use poem::{
     Request, Response, Route,
     endpoint::make_sync,
@@ -104,8 +105,8 @@ pub fn html(page: &impl Template) -> Response {
 struct Asset {
     content_type: &'static str,
     policy: String,
-    plain: String,
-    compressed: Vec<u8>,
+    plain: Bytes,
+    compressed: Bytes,
     etag: String,
 }
 
@@ -119,7 +120,7 @@ impl Asset {
         encoder.write_all(plain.as_bytes()).expect("writing to memory works");
         let compressed = encoder.finish().expect("writing to memory works");
         let etag = format!("\"{}\"", &digest(plain.as_bytes())[..16]);
-        Asset { content_type, policy, plain, compressed, etag }
+        Asset { content_type, policy, plain: plain.into(), compressed: compressed.into(), etag }
     }
 
     fn answer(&self, request: &Request) -> Response {

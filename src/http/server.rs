@@ -48,8 +48,13 @@ const UNREAD_TIMEOUT_MS: u32 = 30_000;
 /// What still runs so long after the last accept is cut.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` resolves, then lets what runs finish.
-pub async fn serve<E>(listener: TcpListener, endpoint: Arc<E>, stop: impl Future<Output = ()>) -> io::Result<()>
+/// Serves until `stop` resolves (`name` is the listener's in the metrics), then lets what runs finish.
+pub async fn serve<E>(
+    name: &'static str,
+    listener: TcpListener,
+    endpoint: Arc<E>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()>
 where
     E: Endpoint<Output = Response> + 'static,
 {
@@ -74,10 +79,10 @@ where
         };
         let connection = graceful.watch(connection(stream, local, remote, endpoint.clone()));
         tokio::spawn(async move {
-            metrics::gauge!("latchkey_http_connections").increment(1.0);
+            metrics::gauge!("latchkey_http_connections", "listener" => name).increment(1.0);
             // An error here is a client that broke off; there is nobody to tell.
             let _ = connection.await;
-            metrics::gauge!("latchkey_http_connections").decrement(1.0);
+            metrics::gauge!("latchkey_http_connections", "listener" => name).decrement(1.0);
             drop(place);
         });
     }

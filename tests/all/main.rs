@@ -44,8 +44,8 @@ mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
 mod published; // the document, README, .env.example: checked in and true
-mod start;
+mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand sign-ins at once
-mod tour; // the README's tour, as printed // settings, migrations, agreement of replicas
+mod tour; // the README's tour, as printed
 
 mod dev; // the local stack itself
