@@ -115,7 +115,7 @@ fn start_log(config: &Config) {
     if std::io::stdout().is_terminal() {
         log.init()
     } else {
-        log.json().flatten_event(true).init()
+        log.json().flatten_event(true).with_span_list(false).init()
     }
     // A panic is one more event of the log, not loose text beside it.
     std::panic::set_hook(Box::new(|panic| {

@@ -84,8 +84,7 @@ impl Gateway {
         if !entries.is_empty() {
             self.speed.revoke(&entries, self.clock.now()).await?;
         }
-        metrics::counter!("latchkey_revocations_total", "reason" => ending.reason).increment(entries.len() as u64);
-        tracing::info!(event = "ended", sub = %ending.sub, sessions = ?ending.sessions, below = ending.below, reason = ending.reason, "ended");
+        report(ending);
         Ok(())
     }
 
@@ -95,5 +94,18 @@ impl Gateway {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+fn report(ending: &Ending) {
+    let Ending { sub, sessions, below, reason, .. } = ending;
+    let count = |kind| metrics::counter!("latchkey_revocations_total", "kind" => kind);
+    count("session").increment(sessions.len() as u64);
+    count("user").increment(u64::from(below.is_some()));
+    for sid in sessions {
+        tracing::info!(event = "session_ended", %sub, %sid, reason, "session ended");
+    }
+    if let Some(below) = below {
+        tracing::info!(event = "account_ended", %sub, below, reason, "every session of the account ended");
     }
 }

@@ -31,7 +31,7 @@ fn describe() {
         "latchkey_refreshes_total",
         "Refreshes by outcome; reused means that a session was ended"
     );
-    metrics::describe_counter!("latchkey_revocations_total", "Published revocations by reason");
+    metrics::describe_counter!("latchkey_revocations_total", "Published revocations by kind");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
     metrics::describe_histogram!("latchkey_hash_wait_seconds", "Time that a password waited for a hash thread");
     metrics::describe_gauge!("latchkey_hash_queue", "Passwords that wait for a hash thread");

@@ -240,5 +240,5 @@ fn is_function(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words.iter().position(|word| *word == "fn");
     let before = |word: &&str| word.starts_with("pub") || matches!(*word, "async" | "const" | "unsafe" | "extern");
-    name.is_some_and(|at| words[..at].iter().all(before)) && !line.trim_end().ends_with(';')
+    name.is_some_and(|at| words[..at].iter().all(before)) && !line.trim_end().ends_with([';', '}'])
 }

@@ -65,7 +65,7 @@ async fn started_without_redis_it_runs_and_refuses() {
     let mut own = OwnRedis::start();
     own.redis.kill();
     let gateway = Gateway::launch(with_defaults(&fresh_database().await, &own.redis.url()));
-    until_ready_says(&gateway, 200, "ready up down").await;
+    until_ready_says(&gateway, 503, "starting up down").await;
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
     gateway.post("/signup", body).await.is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
