@@ -162,6 +162,40 @@ fn every_operation_says_what_it_is() {
 }
 
 #[test]
+fn compose_brings_up_two_replicas_behind_a_balancer() {
+    let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
+    let mut compose: serde_yaml::Value = serde_yaml::from_str(&compose).expect("it is YAML");
+    compose.apply_merge().expect("its anchors fit");
+    let services = compose["services"].as_mapping().expect("there are services");
+    let nginx = fs::read_to_string(path("deploy/nginx.conf")).expect("it is there");
+    for replica in ["gateway-1", "gateway-2"] {
+        assert_eq!(services[replica]["build"], ".", "{replica}");
+        let secret = services[replica]["environment"]["LATCHKEY_SECRET"].as_str().expect("a secret");
+        assert!(secret.starts_with("${LATCHKEY_SECRET:?"), "{replica}: a secret must come from outside");
+        assert!(nginx.contains(&format!("server {replica}:8000")), "{replica} is not behind nginx");
+        assert_eq!(services["balancer"]["depends_on"][replica]["condition"], "service_healthy");
+    }
+    for service in ["postgres", "redis", "mail", "balancer"] {
+        assert!(services[service]["image"].is_string(), "{service}");
+    }
+    let mounted = services["balancer"]["volumes"][0].as_str().expect("its configuration");
+    assert!(mounted.starts_with("./deploy/nginx.conf:"), "{mounted}");
+}
+
+#[test]
+fn the_image_is_small_not_root_and_without_the_dev_parts() {
+    let dockerfile = fs::read_to_string(path("Dockerfile")).expect("it is there");
+    let last_stage = dockerfile.rsplit("\nFROM ").next().expect("stages");
+    assert!(last_stage.starts_with("debian:bookworm-slim"));
+    assert!(last_stage.contains("\nUSER 65532:65532") && last_stage.contains("\nHEALTHCHECK "));
+    assert!(dockerfile.matches("--no-default-features").count() == 2);
+    let ignored = fs::read_to_string(path(".dockerignore")).expect("it is there");
+    for needed in ["Cargo.toml", "Cargo.lock", "src", "sql", "askama.toml"] {
+        assert!(ignored.contains(&format!("!{needed}")), "{needed} does not get into the build");
+    }
+}
+
+#[test]
 fn compose_and_nginx_name_the_settings_that_there_are() {
     let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
     let names = compose
