@@ -49,9 +49,9 @@ impl Gateway {
         tracing::warn!(event = "refresh_token_reused", %sub, %sid, "a refresh token was used twice; the session ends");
         let gateway = self.clone();
         let story = async move {
-            let denied = gateway.speed.revoke(&[Revocation::Session { sid }], gateway.clock.now()).await;
+            // If this fails, so does publishing below, which then goes on trying.
+            let _ = gateway.speed.revoke(&[Revocation::Session { sid }], gateway.clock.now()).await;
             gateway.record.end_session(sid, "reuse").await?;
-            denied?;
             gateway.publish(Ending::of_sessions(sub, vec![sid], "reuse")).await
         };
         self.uncancelled(story).await.map(|()| Error::RefreshTokenReused)
