@@ -48,6 +48,7 @@ pub use self::{
     command::{DevOptions, run},
     error::Error,
     postgres::{Postgres, PostgresOptions},
+    process::Process,
     redis::{Redis, RedisOptions},
 };
 

@@ -200,7 +200,17 @@ fn is_outage(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Whether the server had to break a deadlock by failing this story (40P01): it is worth a second attempt.
+/// Tells a story once more when the server had to break a deadlock by failing it (40P01).
+macro_rules! twice {
+    ($story:expr) => {
+        match $story {
+            outcome if $crate::postgres::met_deadlock(&outcome) => $story,
+            outcome => outcome,
+        }
+    };
+}
+use twice;
+
 fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {
     let source = outcome.as_ref().err().and_then(std::error::Error::source);
     let cause = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>());

@@ -119,8 +119,8 @@ impl Stores {
     }
 
     fn ended(&mut self) -> Option<Error> {
-        let postgres = self.postgres.as_mut().and_then(Postgres::ended);
-        postgres.or_else(|| self.redis.as_mut().and_then(Redis::ended))
+        let postgres = self.postgres.as_mut().and_then(|postgres| postgres.death());
+        postgres.or_else(|| self.redis.as_mut().and_then(|redis| redis.death()))
     }
 
     /// Where the data are, for the banner.

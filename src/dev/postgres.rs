@@ -3,9 +3,10 @@ use std::{
     ffi::OsString,
     fs,
     io::Write,
+    ops::{Deref, DerefMut},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -77,40 +78,10 @@ impl Postgres {
         ))
     }
 
-    /// The server's process.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// The server and every connection's process stand still.
-    pub fn pause(&self) {
-        self.process.pause();
-    }
-
-    /// They go on.
-    pub fn resume(&self) {
-        self.process.resume();
-    }
-
-    /// Kills the server and every connection's process. Afterwards it can be started again.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
     /// After `kill` or `stop`, with the same data. Returns when connections are accepted.
     pub fn start_again(&mut self) -> Result<(), Error> {
         self.process.start_again()?;
         self.wait_until_ready()
-    }
-
-    /// In peace: everything is written.
-    pub fn stop(&mut self) {
-        self.process.stop();
-    }
-
-    pub(super) fn ended(&mut self) -> Option<Error> {
-        let status: ExitStatus = self.process.ended()?;
-        Some(self.process.obituary(status))
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
@@ -139,6 +110,21 @@ impl Postgres {
         output.status.success().then_some(()).ok_or_else(|| {
             Error::new(format!("PostgreSQL refused to create a database: {}", String::from_utf8_lossy(&output.stderr)))
         })
+    }
+}
+
+/// What can be done to any server: pause, resume, kill, stop.
+impl Deref for Postgres {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Postgres {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Program {
 }
 
 /// One child process. Dropping it stops it.
-pub(super) struct Process {
+pub struct Process {
     program: Program,
     child: Child,
     /// True once the child was waited for: its number may then be somebody else's.
@@ -39,32 +39,39 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub fn start(program: Program) -> Result<Self, Error> {
+    pub(super) fn start(program: Program) -> Result<Self, Error> {
         let child = launch(&program)?;
         Ok(Self { program, child, reaped: false, leaving: false })
     }
 
     /// After `kill` or `stop`.
-    pub fn start_again(&mut self) -> Result<(), Error> {
+    pub(super) fn start_again(&mut self) -> Result<(), Error> {
         self.stop();
         self.child = launch(&self.program)?;
         (self.reaped, self.leaving) = (false, false);
         Ok(())
     }
 
+    /// Its number.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();
         self.reaped |= status.is_some();
         status
     }
 
+    /// The sentence about it, if it ended by itself.
+    pub(super) fn death(&mut self) -> Option<Error> {
+        let status = self.ended()?;
+        Some(self.obituary(status))
+    }
+
     /// The sentence about a child that ended by itself.
-    pub fn obituary(&self, status: ExitStatus) -> Error {
+    fn obituary(&self, status: ExitStatus) -> Error {
         let reason = match &self.program.log {
             Some(log) => format!(" The end of {}:\n{}", log.display(), last_lines(log)),
             None => " The reason is in its output above.".into(),
@@ -72,7 +79,7 @@ impl Process {
         Error::new(format!("{} ended by itself ({status}).{reason}", self.program.name))
     }
 
-    pub fn wait_until_ready(&mut self, limit: Duration, ready: impl Fn() -> bool) -> Result<(), Error> {
+    pub(super) fn wait_until_ready(&mut self, limit: Duration, ready: impl Fn() -> bool) -> Result<(), Error> {
         let mut status = None;
         let over = until(limit, || {
             status = self.ended();
@@ -87,7 +94,7 @@ impl Process {
     }
 
     /// For programs that do their work and end.
-    pub fn wait_for_success(&mut self, limit: Duration) -> Result<(), Error> {
+    pub(super) fn wait_for_success(&mut self, limit: Duration) -> Result<(), Error> {
         until(limit, || self.ended().is_some() || interrupt::requested());
         match self.ended() {
             Some(status) if status.success() => Ok(()),
@@ -110,6 +117,7 @@ impl Process {
         }
     }
 
+    /// They go on.
     pub fn resume(&self) {
         let Some(pid) = self.running() else { return };
         for pid in family::children_of(pid).into_iter().chain([pid]) {
@@ -117,7 +125,7 @@ impl Process {
         }
     }
 
-    /// The power cut: returns when it and its children are gone, and with them what they held.
+    /// The power cut: returns when it and its children are gone, and with them what they held. It can be started again.
     pub fn kill(&mut self) {
         let family = self.freeze();
         for pid in &family {
@@ -129,11 +137,12 @@ impl Process {
     }
 
     /// Sends the first farewell and does not wait, so that several can end at the same time.
-    pub fn begin_stop(&mut self) {
+    pub(super) fn begin_stop(&mut self) {
         self.say_farewell(self.program.farewells[0]);
         self.leaving = true;
     }
 
+    /// In peace: what is to be kept is written.
     pub fn stop(&mut self) {
         for farewell in self.program.farewells {
             if self.ended().is_some() {

@@ -1,9 +1,10 @@
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
+    ops::{Deref, DerefMut},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::Command,
     time::Duration,
 };
 
@@ -57,44 +58,29 @@ impl Redis {
         format!("redis+unix://{}", self.socket.display())
     }
 
-    /// The server's process.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// It stands still: connections stay open, nothing is answered.
-    pub fn pause(&self) {
-        self.process.pause();
-    }
-
-    /// It goes on.
-    pub fn resume(&self) {
-        self.process.resume();
-    }
-
-    /// The power cut. Afterwards it can be started again.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
     /// Without `persist` it is empty again.
     pub fn start_again(&mut self) -> Result<(), Error> {
         self.process.start_again()?;
         self.wait_until_ready()
     }
 
-    /// In peace: what is to be kept is written.
-    pub fn stop(&mut self) {
-        self.process.stop();
-    }
-
-    pub(super) fn ended(&mut self) -> Option<Error> {
-        let status: ExitStatus = self.process.ended()?;
-        Some(self.process.obituary(status))
-    }
-
     fn wait_until_ready(&mut self) -> Result<(), Error> {
         self.process.wait_until_ready(READY_WITHIN, || answers(&self.socket))
+    }
+}
+
+/// What can be done to any server: pause, resume, kill, stop.
+impl Deref for Redis {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Redis {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

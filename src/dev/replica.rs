@@ -3,7 +3,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::{Command, ExitStatus},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -50,8 +50,7 @@ impl Replica {
     }
 
     pub fn ended(&mut self) -> Option<Error> {
-        let status: ExitStatus = self.process.ended()?;
-        Some(self.process.obituary(status))
+        self.process.death()
     }
 
     /// Does not wait for the end; dropping it does.

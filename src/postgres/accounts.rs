@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{NewSession, Postgres, Template, met_deadlock, sessions};
+use super::{NewSession, Postgres, Template, sessions, twice};
 use crate::{
     domain::account::{Account, Identity, Role},
     error::Error,
@@ -107,8 +107,7 @@ impl Postgres {
         keep: Uuid,
         mail: Uuid,
     ) -> Result<Option<Vec<Uuid>>, Error> {
-        let outcome = self.try_change_password(user, new_hash, keep, mail).await;
-        if met_deadlock(&outcome) { self.try_change_password(user, new_hash, keep, mail).await } else { outcome }
+        twice!(self.try_change_password(user, new_hash, keep, mail).await)
     }
 
     async fn try_change_password(
@@ -141,8 +140,7 @@ impl Postgres {
         new_hash: &str,
         mail: Uuid,
     ) -> Result<Option<StoredUser>, Error> {
-        let outcome = self.try_reset_password(code, user, new_hash, mail).await;
-        if met_deadlock(&outcome) { self.try_reset_password(code, user, new_hash, mail).await } else { outcome }
+        twice!(self.try_reset_password(code, user, new_hash, mail).await)
     }
 
     async fn try_reset_password(
@@ -175,8 +173,7 @@ impl Postgres {
 
     /// Deletes the account and all that is its own; returns its last generation.
     pub async fn delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
-        let outcome = self.try_delete_user(id).await;
-        if met_deadlock(&outcome) { self.try_delete_user(id).await } else { outcome }
+        twice!(self.try_delete_user(id).await)
     }
 
     async fn try_delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
