@@ -27,8 +27,6 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// A body that has not arrived by then will not.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// More members than any body has. Whoever sends that many is told so once, not member by member: within the limit of
-
 /// The largest body, in bytes; kept with every request.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(pub usize);

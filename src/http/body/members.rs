@@ -10,10 +10,11 @@ use crate::{
     error::{Error, Flaw},
 };
 
+/// More members than any body has. Whoever sends that many is told so once, not member by member: within the limit of
 /// bytes there is room for thousands.
 const MOST_MEMBERS: usize = 32;
 
-/// The members of a body, in the order in which they came.
+/// The members of a body.
 pub struct Members {
     found: Vec<(String, Value)>,
     known: Vec<&'static str>,
