@@ -66,8 +66,8 @@ pub enum Error {
     Busy,
     /// 503: a store cannot answer.
     Unavailable {
-        /// The change stands in the record; only its publication failed.
-        committed: bool,
+        /// What to tell the reader where the change stands in the record, and only its publication failed.
+        committed: Option<&'static str>,
         /// The cause, for the log.
         source: Source,
     },
@@ -159,13 +159,13 @@ impl Error {
 
     /// A store that cannot answer, with its cause for the log.
     pub fn unavailable(source: impl Into<Source>) -> Error {
-        Error::Unavailable { committed: false, source: source.into() }
+        Error::Unavailable { committed: None, source: source.into() }
     }
 
     /// Marks a failure to publish a change that the record already holds.
-    pub fn after_commit(self) -> Error {
+    pub fn after_commit(self, told: &'static str) -> Error {
         match self {
-            Error::Unavailable { source, .. } => Error::Unavailable { committed: true, source },
+            Error::Unavailable { source, .. } => Error::Unavailable { committed: Some(told), source },
             other => other,
         }
     }
@@ -208,9 +208,7 @@ impl Error {
             Error::TooManyRequests { retry_after } => {
                 format!("Too many tries; the next may be made in {retry_after} s.").into()
             }
-            Error::Unavailable { committed: true, .. } => {
-                "The change was made, but a store could not be told of it yet; it will be as soon as it answers.".into()
-            }
+            Error::Unavailable { committed: Some(told), .. } => (*told).into(),
             other => other.code().advice().into(),
         }
     }
@@ -280,8 +278,8 @@ mod tests {
 
     #[test]
     fn a_committed_change_says_so() {
-        let error = Error::unavailable("down").after_commit();
-        assert!(error.detail().contains("was made"));
+        let error = Error::unavailable("down").after_commit("It was made.");
+        assert_eq!(error.detail(), "It was made.");
         assert_eq!(error.code(), Code::Unavailable);
     }
 }

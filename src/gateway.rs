@@ -13,10 +13,10 @@ mod issue_tokens;
 mod items;
 mod log_in;
 mod log_out;
+mod publish;
 mod readiness;
 mod refresh;
 mod reset_password;
-mod revoke;
 mod sign_up;
 mod start;
 mod verify;
@@ -137,7 +137,7 @@ impl Gateway {
             keys: OnceLock::new(),
             phase: Phase::default(),
             stories: TaskTracker::new(),
-            waiting: Arc::new(Semaphore::new(revoke::MOST_WAITING)),
+            waiting: Arc::new(Semaphore::new(publish::MOST_WAITING)),
             mail_bell: Notify::new(),
             config,
             record,

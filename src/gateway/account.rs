@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, revoke::Ending};
+use super::{Gateway, publish::Change};
 use crate::{
     domain::{
         access_token::Claims,
@@ -41,8 +41,7 @@ impl Gateway {
             let username = change.username.as_ref().map(|username| username.as_ref().map(Username::as_str));
             let name = change.name.as_ref().map(|name| name.as_ref().map(DisplayName::as_str));
             let user = gateway.record.update_user(sub, username, name).await?.ok_or(Error::TokenRevoked)?;
-            let stored = gateway.speed.store_identity(sub, &user.account.identity, gateway.idle_seconds()).await;
-            stored.map_err(Error::after_commit)?;
+            gateway.publish(Change::of_identity(sub, user.account.identity.clone(), "rename")).await?;
             Ok(user.account)
         })
         .await
@@ -61,7 +60,7 @@ impl Gateway {
         self.uncancelled(async move {
             // A live token has the user's generation; where the row is gone already, only the entry was missing.
             let last = gateway.record.delete_user(sub).await?.unwrap_or(generation);
-            gateway.publish(Ending::of_account(sub, last + 1, "account_deleted")).await
+            gateway.publish(Change::of_account(sub, last + 1, "account_deleted")).await
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, revoke::Ending};
+use super::{Gateway, publish::Change};
 use crate::{
     domain::{
         access_token::Claims,
@@ -48,6 +48,6 @@ impl Gateway {
         if ended.is_empty() {
             return Ok(());
         }
-        self.publish(Ending::of_sessions(user.account.id, ended, "password_change")).await
+        self.publish(Change::of_sessions(user.account.id, ended, "password_change")).await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, revoke::Ending};
+use super::{Gateway, publish::Change};
 use crate::{
     domain::access_token::{self, Opened},
     error::Error,
@@ -36,7 +36,7 @@ impl Gateway {
         self.uncancelled(async move {
             for Shown { sub, sid, token } in shown {
                 gateway.record.end_session(sid, "logout").await?;
-                gateway.publish(Ending { token, ..Ending::of_sessions(sub, vec![sid], "logout") }).await?;
+                gateway.publish(Change { token, ..Change::of_sessions(sub, vec![sid], "logout") }).await?;
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Pair, revoke::Ending};
+use super::{Gateway, Pair, publish::Change};
 use crate::{
     domain::{refresh_token::RefreshToken, revocation::Revocation},
     error::Error,
@@ -52,7 +52,7 @@ impl Gateway {
             // If this fails, so does publishing below, which then goes on trying.
             let _ = gateway.speed.revoke(&[Revocation::Session { sid }], gateway.clock.now()).await;
             gateway.record.end_session(sid, "reuse").await?;
-            gateway.publish(Ending::of_sessions(sub, vec![sid], "reuse")).await
+            gateway.publish(Change::of_sessions(sub, vec![sid], "reuse")).await
         };
         self.uncancelled(story).await.map(|()| Error::RefreshTokenReused)
     }

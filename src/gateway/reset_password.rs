@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin, revoke::Ending};
+use super::{Gateway, Origin, publish::Change};
 use crate::{
     domain::{
         account::Email,
@@ -113,11 +113,10 @@ impl Gateway {
 
     async fn publish_reset(self: &Arc<Self>, row: Uuid, user: &StoredUser) -> Result<(), Error> {
         let account = &user.account;
-        self.publish(Ending::of_account(account.id, user.generation, "password_reset")).await?;
-        let rest = async {
-            self.speed.store_identity(account.id, &account.identity, self.idle_seconds()).await?;
-            self.speed.use_code(Purpose::PasswordReset, account.id, row).await
-        };
-        rest.await.map_err(Error::after_commit)
+        let change = Change::of_account(account.id, user.generation, "password_reset");
+        self.publish(Change { identity: Some(account.identity.clone()), ..change }).await?;
+        // The record has consumed the code; that Redis forgets it is tidiness.
+        let _ = self.speed.use_code(Purpose::PasswordReset, account.id, row).await;
+        Ok(())
     }
 }

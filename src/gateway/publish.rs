@@ -1,5 +1,6 @@
-//! Ending things. The order is always the same: the row in PostgreSQL, the script of the account (so that refreshing
-//! stops), then the entries on the denylist (so that access tokens stop). Each part may be repeated.
+//! Telling Redis what the record holds: what has ended, and who somebody is. The order is always the same: the row in
+//! PostgreSQL, the scripts of the account (so that refreshing stops), then the entries on the denylist (so that access
+//! tokens stop). Each part may be repeated.
 //!
 //! What stands in the record and could not be published is published as soon as Redis is back: the caller is told
 //! with a 503, and this process goes on trying. If it dies before, a repeat of what ended things does it.
@@ -9,7 +10,14 @@ use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 use super::Gateway;
-use crate::{domain::revocation::Revocation, error::Error};
+use crate::{
+    domain::{account::Identity, revocation::Revocation},
+    error::Error,
+};
+
+/// What the caller reads meanwhile.
+const TOLD_LATER: &str =
+    "The change was made and needs no repeat, but a store could not be told of it; it will be as soon as it answers.";
 
 /// Between two attempts to publish, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -18,9 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Publications that wait for Redis at once; further ones are left to a repeat. A long outage must not fill the memory.
 pub(super) const MOST_WAITING: usize = 10_000;
 
-/// What has ended in the record, and Redis must learn.
-#[derive(Clone)]
-pub(super) struct Ending {
+/// What has changed in the record, and Redis must learn.
+pub(super) struct Change {
     /// Whose it was.
     pub sub: Uuid,
     /// Sessions that ended one by one.
@@ -29,19 +36,26 @@ pub(super) struct Ending {
     pub token: Option<(Uuid, u64)>,
     /// Everything of the account below this generation has ended.
     pub below: Option<i64>,
+    /// What the next tokens of the account say.
+    pub identity: Option<Identity>,
     /// Why, for the person who asks.
     pub reason: &'static str,
 }
 
-impl Ending {
+impl Change {
     /// The end of single sessions.
-    pub fn of_sessions(sub: Uuid, sessions: Vec<Uuid>, reason: &'static str) -> Ending {
-        Ending { sub, sessions, token: None, below: None, reason }
+    pub fn of_sessions(sub: Uuid, sessions: Vec<Uuid>, reason: &'static str) -> Change {
+        Change { sub, sessions, token: None, below: None, identity: None, reason }
     }
 
     /// The end of everything of an account below a generation.
-    pub fn of_account(sub: Uuid, below: i64, reason: &'static str) -> Ending {
-        Ending { sub, sessions: Vec::new(), token: None, below: Some(below), reason }
+    pub fn of_account(sub: Uuid, below: i64, reason: &'static str) -> Change {
+        Change { below: Some(below), ..Change::of_sessions(sub, Vec::new(), reason) }
+    }
+
+    /// Another name, or a verified address.
+    pub fn of_identity(sub: Uuid, identity: Identity, reason: &'static str) -> Change {
+        Change { identity: Some(identity), ..Change::of_sessions(sub, Vec::new(), reason) }
     }
 
     fn entries(&self) -> Vec<Revocation> {
@@ -53,52 +67,55 @@ impl Ending {
 }
 
 impl Gateway {
-    /// Tells Redis of an ending that the record holds.
+    /// Tells Redis of a change that the record holds.
     ///
     /// # Errors
     /// `unavailable`, where it could not be told now; it will be as soon as it answers.
-    pub(super) async fn publish(self: &Arc<Self>, ending: Ending) -> Result<(), Error> {
-        match self.try_publish(&ending).await {
+    pub(super) async fn publish(self: &Arc<Self>, change: Change) -> Result<(), Error> {
+        match self.try_publish(&change).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 if let Ok(place) = self.waiting.clone().try_acquire_owned() {
                     let gateway = self.clone();
                     tokio::spawn(async move {
-                        gateway.keep_publishing(&ending).await;
+                        gateway.keep_publishing(&change).await;
                         drop(place);
                     });
                 }
-                Err(error.after_commit())
+                Err(error.after_commit(TOLD_LATER))
             }
         }
     }
 
-    async fn try_publish(&self, ending: &Ending) -> Result<(), Error> {
-        if let Some(below) = ending.below {
-            self.speed.raise_generation(ending.sub, below, self.idle_seconds()).await?;
+    async fn try_publish(&self, change: &Change) -> Result<(), Error> {
+        if let Some(below) = change.below {
+            self.speed.raise_generation(change.sub, below, self.idle_seconds()).await?;
         }
-        if !ending.sessions.is_empty() {
-            self.speed.end_sessions(ending.sub, &ending.sessions, ending.reason).await?;
+        if !change.sessions.is_empty() {
+            self.speed.end_sessions(change.sub, &change.sessions, change.reason).await?;
         }
-        let entries = ending.entries();
+        if let Some(identity) = &change.identity {
+            self.speed.store_identity(change.sub, identity, self.idle_seconds()).await?;
+        }
+        let entries = change.entries();
         if !entries.is_empty() {
             self.speed.revoke(&entries, self.clock.now()).await?;
         }
-        report(ending);
+        report(change);
         Ok(())
     }
 
-    async fn keep_publishing(&self, ending: &Ending) {
+    async fn keep_publishing(&self, change: &Change) {
         let mut pause = PAUSE;
-        while self.try_publish(ending).await.is_err() {
+        while self.try_publish(change).await.is_err() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
-fn report(ending: &Ending) {
-    let Ending { sub, sessions, below, reason, .. } = ending;
+fn report(change: &Change) {
+    let Change { sub, sessions, below, reason, .. } = change;
     let count = |kind| metrics::counter!("latchkey_revocations_total", "kind" => kind);
     count("session").increment(sessions.len() as u64);
     count("user").increment(u64::from(below.is_some()));
