@@ -56,6 +56,22 @@ async fn forms_follow_the_same_rules() {
     form(b"username=%FF%FE&password=x".to_vec()).await.is(400, "invalid_request");
 }
 
+/// As `curl -d` does it: the whole of it becomes the name of one member.
+#[tokio::test]
+async fn json_that_is_sent_as_a_form_never_comes_back() {
+    let gateway = Gateway::start().await;
+    let session = gateway.sign_up("owner").await;
+    let body = json!({"username": "owner", "password": MARKER, "current_password": MARKER}).to_string();
+    for path in ["/signup", "/login", "/refresh", "/logout", "/user/password", "/password/reset", "/items"] {
+        let request = gateway.request(Method::POST, path).bearer_auth(&session.access_token);
+        let form = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let answer = gateway.send(form.body(body.clone())).await;
+        assert!([400, 415].contains(&answer.status), "{path}: {}", answer.string());
+        assert!(!answer.string().contains(MARKER), "{path}: {}", answer.string());
+        assert!(answer.headers.values().all(|value| !value.as_bytes().windows(10).any(|text| text == b"hunter2zqx")));
+    }
+}
+
 #[tokio::test]
 async fn parameters_that_come_twice_are_refused() {
     let gateway = Gateway::start().await;

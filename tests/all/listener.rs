@@ -11,7 +11,7 @@ use crate::{
     gateway::{Gateway, PASSWORD, until},
     metrics,
     signing_in::phc,
-    stack::execute,
+    stack::{Held, execute},
     wire::{self, exchange},
 };
 
@@ -133,4 +133,25 @@ async fn an_idle_connection_does_not_keep_it_from_stopping() {
     let began = std::time::Instant::now();
     assert_eq!(gateway.stop(), Some(0));
     assert!(began.elapsed().as_secs() < 8, "it waited for an idle connection");
+}
+
+/// The logout waits for its row until nobody is connected any more: all that keeps the process is the story itself.
+#[tokio::test]
+async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
+    let mut gateway = Gateway::start().await;
+    let (replica, session) = (gateway.replica().await, gateway.sign_up("john").await);
+    let held = Held::rows(&gateway, "select from sessions").await;
+    let mut caller = TcpStream::connect(gateway.address).await.expect("it listens");
+    let token = &session.access_token;
+    let logout = format!("POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+    caller.write_all(logout.as_bytes()).await.expect("it reads");
+    held.until_somebody_waits().await;
+    drop(caller);
+    gateway.terminate();
+    let connected = || metrics::value(&gateway, "latchkey_http_connections{listener=\"public\"}");
+    until("nobody is connected", || async { connected().await == 0.0 }).await;
+    held.release().await;
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(replica.verify(token).await, (401, "token_revoked".into()));
+    replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
 }

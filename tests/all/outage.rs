@@ -3,6 +3,7 @@
 
 mod both; // neither store, and starting without
 mod postgres; // the record
+mod publishing; // the speed, between a commit and its publication
 mod redis; // the speed
 mod refusing; // a Redis that answers, with no
 

@@ -14,7 +14,7 @@ use crate::{
     gateway::{Answer, Gateway, PASSWORD, Session, until},
     mail::{MailServer, code},
     proxy::{Line, Proxy},
-    stack::{STACK, connect},
+    stack::{Held, STACK, connect},
 };
 
 const EMAIL: &str = "john@example.com";
@@ -158,12 +158,10 @@ async fn of_eight_at_once_with_one_code_one_succeeds() {
 
 /// Locks all users until enough statements wait for that, does something, and lets go.
 async fn hold_the_users(gateway: &Gateway, enough: impl Fn(usize) -> bool, then: impl FnOnce()) {
-    let lock = connect(gateway.setting("DATABASE_URL")).await;
-    lock.batch_execute("begin; select from users for update").await.expect("the lock is free");
-    let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    until("enough wait for the users", || async { enough(lock.query(waits, &[]).await.expect("rows").len()) }).await;
+    let held = Held::rows(gateway, "select from users").await;
+    until("enough wait for the users", || async { enough(held.waiting().await) }).await;
     then();
-    lock.batch_execute("rollback").await.expect("the lock is ours");
+    held.release().await;
 }
 
 /// Redis forgets what it was told a moment ago, as it may after a failover.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use latchkey::dev::Stack;
 use uuid::Uuid;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, until};
 
 /// Ends with the test process, whatever ends that.
 pub static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::temporary().expect("PostgreSQL and Redis can be started"));
@@ -52,4 +52,30 @@ pub async fn execute(gateway: &Gateway, sql: &str) {
 pub async fn ask(gateway: &Gateway, sql: &str) -> String {
     let database = connect(gateway.setting("DATABASE_URL")).await;
     database.query_one(&format!("select ({sql})::text"), &[]).await.expect("the query is right").get(0)
+}
+
+/// Rows that a test holds: whoever is to write them waits, so that something can happen in that moment.
+pub struct Held(tokio_postgres::Client);
+
+impl Held {
+    /// Holds the rows of a query, such as `select from users`.
+    pub async fn rows(gateway: &Gateway, query: &str) -> Held {
+        let client = connect(gateway.setting("DATABASE_URL")).await;
+        client.batch_execute(&format!("begin; {query} for update")).await.expect("the rows are free");
+        Held(client)
+    }
+
+    /// How many statements wait.
+    pub async fn waiting(&self) -> usize {
+        let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        self.0.query(waits, &[]).await.expect("rows").len()
+    }
+
+    pub async fn until_somebody_waits(&self) {
+        until("somebody waits for the rows", || async { self.waiting().await > 0 }).await;
+    }
+
+    pub async fn release(self) {
+        self.0.batch_execute("rollback").await.expect("the rows are ours");
+    }
 }

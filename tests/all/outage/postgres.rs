@@ -10,15 +10,19 @@ use super::{
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
     proxy::{Line, Proxy},
-    stack::STACK,
+    stack::{STACK, ask},
 };
 
 /// A PostgreSQL of the test's own, with a gateway.
 async fn own() -> (Stack, Gateway) {
+    own_with(&DEFAULTS).await
+}
+
+async fn own_with(changes: &[(&str, &str)]) -> (Stack, Gateway) {
     let stack = Stack::temporary().expect("it can be started");
     stack.postgres.create_database("latchkey").expect("a database can be made");
     let url = stack.postgres.url("latchkey");
-    let gateway = Gateway::with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat()).await;
+    let gateway = Gateway::with(&[changes, &[("DATABASE_URL", &url)]].concat()).await;
     (stack, gateway)
 }
 
@@ -74,6 +78,26 @@ async fn postgres_stands_still_and_goes_on() {
     strangers_are_told(&gateway, &john).await;
     stack.postgres.resume();
     works_again(&gateway, &john).await;
+}
+
+/// The denylist comes first here; the record is made up for by whoever shows a token of the session next.
+#[tokio::test]
+async fn a_thief_gains_nothing_while_postgres_stands_still() {
+    let (stack, gateway) = own_with(&[("LATCHKEY_DATABASE_TIMEOUT", "2s")]).await;
+    let (replica, used) = (gateway.replica().await, gateway.sign_up("john").await);
+    let (other, new) = (gateway.sign_in("john").await, Session::of(&gateway.refresh(&used.refresh_token).await));
+    stack.postgres.pause();
+    gateway.refresh(&used.refresh_token).await.is(503, "unavailable");
+    assert_eq!(replica.verify(&new.access_token).await, (401, "token_revoked".into()));
+    stack.postgres.resume();
+    let refresh = || replica.refresh(&used.refresh_token);
+    until("the record answers", || async { refresh().await.status != 503 }).await;
+    refresh().await.is(401, "invalid_refresh_token");
+    replica.refresh(&new.refresh_token).await.is(401, "invalid_refresh_token");
+    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "reuse");
+    let dashboard = replica.with_token(Method::GET, "/dashboard", &other.access_token, Value::Null).await;
+    let listed = dashboard.is(200, "").body["sessions"].as_array().expect("a list");
+    assert_eq!((listed.len(), &listed[0]["id"]), (1, &other.claims()["sid"]));
 }
 
 #[tokio::test]

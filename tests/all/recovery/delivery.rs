@@ -1,10 +1,10 @@
 //! What was promised with a 202 is delivered, whoever fails in between.
 
-use super::{EMAIL, NEW, forgot, john, john_with, reset};
+use super::{EMAIL, NEW, code_of, forgot, john, john_with, reset};
 use crate::{
     gateway::{Gateway, until},
     mail::code,
-    stack::connect,
+    stack::{connect, execute},
 };
 
 async fn a_mail_failed(gateway: &Gateway) {
@@ -90,4 +90,16 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
     mails.wait_for("mary@example.com", 1).await;
     assert!(mails.mails_to(EMAIL).is_empty());
     assert_eq!(count(&gateway, "select count(*) from outbox where sent_at is null").await, 0);
+}
+
+#[tokio::test]
+async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
+    let (gateway, mails, _) = john().await;
+    let row = "insert into outbox (id, template, user_id, recipient, attempts) \
+               select gen_random_uuid(), 'password_changed', id, 'no address', 1000 from users";
+    execute(&gateway, row).await;
+    a_mail_failed(&gateway).await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    assert_eq!(count(&gateway, "select count(*) from outbox where sent_at is null and attempts > 1000").await, 1);
 }

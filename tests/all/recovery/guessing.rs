@@ -57,6 +57,18 @@ async fn a_code_that_still_waits_dies_with_the_reset() {
     reset(&gateway, EMAIL, &second, NEW).await.is(204, "");
 }
 
+/// Whoever read the mail must not take the account back.
+#[tokio::test]
+async fn a_code_dies_with_a_change_of_password() {
+    let (gateway, mails, john) = john().await;
+    let code = code_of(&gateway, &mails, EMAIL).await;
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    gateway.with_token(Method::POST, "/user/password", &john.access_token, change).await.is(204, "");
+    reset(&gateway, EMAIL, &code, "another password 7").await.is(400, "invalid_code");
+    gateway.log_in("john", NEW).await.is(200, "");
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204, "nothing else happened");
+}
+
 #[tokio::test]
 async fn a_code_ends() {
     let (gateway, mails, john) = john_with(&[("LATCHKEY_CODE_TTL", "3s")]).await;

@@ -1,0 +1,85 @@
+//! Redis is cut off between a commit and its publication: what ended in the record is refused as soon as the line is
+//! mended, and nobody need ask for it again.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Answer, Gateway, PASSWORD, Session, until},
+    proxy::{Line, Proxy},
+    stack::{Held, STACK, ask},
+};
+
+/// A gateway whose line to Redis can be cut, a replica that always reaches it, and John, who is signed in twice.
+struct Scene {
+    proxy: Proxy,
+    gateway: Gateway,
+    replica: Gateway,
+    john: Session,
+    other: Session,
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+        let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+        let replica = gateway.replica_with(&[("REDIS_URL", &STACK.redis.url())]).await;
+        let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+        Scene { proxy, gateway, replica, john, other }
+    }
+
+    /// Sends a request of John's, and cuts the line when all that it still has to do is to commit and to publish.
+    async fn cut_off(&self, rows: &str, method: Method, path: &str, body: Value) {
+        let held = Held::rows(&self.gateway, rows).await;
+        let cut = async {
+            held.until_somebody_waits().await;
+            self.proxy.set(Line::Cut);
+            held.release().await;
+        };
+        let request = self.gateway.with_token(method, path, &self.john.access_token, body);
+        let (answer, ()): (Answer, ()) = tokio::join!(request, cut);
+        answer.is(503, "unavailable");
+        assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+    }
+
+    /// The session lives until the line is mended, and no longer.
+    async fn ends_when_mended(&self, session: &Session) {
+        assert_eq!(self.replica.verify(&session.access_token).await.0, 204, "nobody could be told");
+        self.proxy.set(Line::Open);
+        let refused = || async { self.replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
+        until("it is refused", refused).await;
+        self.replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
+    let scene = Scene::new().await;
+    let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
+    scene.cut_off("select from users", Method::POST, "/user/password", body).await;
+    assert_eq!(
+        ask(&scene.gateway, "select ended_by from sessions where ended_at is not null").await,
+        "password_change"
+    );
+    scene.ends_when_mended(&scene.other).await;
+    assert_eq!(scene.replica.verify(&scene.john.access_token).await.0, 204, "the caller's own tokens stay good");
+    scene.replica.refresh(&scene.john.refresh_token).await.is(200, "");
+}
+
+#[tokio::test]
+async fn a_deletion_that_could_not_be_published_publishes_itself() {
+    let scene = Scene::new().await;
+    scene.cut_off("select from users", Method::DELETE, "/user", Value::Null).await;
+    assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "0");
+    scene.ends_when_mended(&scene.other).await;
+    assert_eq!(scene.replica.verify(&scene.john.access_token).await, (401, "token_revoked".into()));
+}
+
+#[tokio::test]
+async fn a_logout_that_could_not_be_published_publishes_itself() {
+    let scene = Scene::new().await;
+    scene.cut_off("select from sessions", Method::POST, "/logout", Value::Null).await;
+    assert_eq!(ask(&scene.gateway, "select ended_by from sessions where ended_at is not null").await, "logout");
+    scene.ends_when_mended(&scene.john).await;
+    assert_eq!(scene.replica.verify(&scene.other.access_token).await.0, 204, "other sessions live");
+}
