@@ -155,3 +155,17 @@ async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
     assert_eq!(replica.verify(token).await, (401, "token_revoked".into()));
     replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
 }
+
+#[tokio::test]
+async fn clients_that_never_said_a_word_do_not_keep_it_from_stopping() {
+    let mut gateway = Gateway::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(gateway.address).await.expect("it listens"));
+    }
+    let connected = || metrics::value(&gateway, "latchkey_http_connections{listener=\"public\"}");
+    until("all are let in", || async { connected().await >= 200.0 }).await;
+    let began = std::time::Instant::now();
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(began.elapsed().as_secs() < 8, "it waited for silent clients");
+}

@@ -23,15 +23,21 @@ pub enum Line {
 pub struct Proxy {
     pub address: SocketAddr,
     line: watch::Sender<Line>,
+    store: watch::Sender<PathBuf>,
 }
 
 impl Proxy {
     pub async fn to(socket: PathBuf) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (line, state) = watch::channel(Line::Open);
+        let ((line, state), (store, socket)) = (watch::channel(Line::Open), watch::channel(socket));
         tokio::spawn(accept(listener, socket, state));
-        Proxy { address, line }
+        Proxy { address, line, store }
+    }
+
+    /// Where new connections lead from now on; those that are there stay where they are.
+    pub fn lead_to(&self, socket: PathBuf) {
+        self.store.send_replace(socket);
     }
 
     pub fn set(&self, line: Line) {
@@ -39,9 +45,9 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, socket: PathBuf, state: watch::Receiver<Line>) {
+async fn accept(listener: TcpListener, socket: watch::Receiver<PathBuf>, state: watch::Receiver<Line>) {
     while let Ok((client, _)) = listener.accept().await {
-        let (socket, mut state) = (socket.clone(), state.clone());
+        let (socket, mut state) = (socket.borrow().clone(), state.clone());
         tokio::spawn(async move {
             if *state.borrow() == Line::Cut {
                 return;

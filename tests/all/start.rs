@@ -1,6 +1,8 @@
 //! Starting: settings, migrations, and what replicas must agree on. A mistake is told in a sentence that names its
 //! variable and never repeats its value.
 
+mod env_file; // `.env` and its example
+
 use std::{
     fs,
     net::TcpListener,
@@ -17,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     gateway::{Gateway, settings, until},
-    stack::{STACK, connect, fresh_database},
+    stack::{STACK, connect, execute, fresh_database},
 };
 
 const SECRET: &str = "tKzMlbZ5Jm0dBCq2WcPzqDVYxJYkzQb1rA8m3vHn0sE=";
@@ -241,6 +243,18 @@ async fn migrating_twice_is_migrating_once() {
     assert!(first.status.success() && second.status.success(), "{}{}", stderr(&first), stderr(&second));
     assert!(stdout(&first).contains("Applied"), "{}", stdout(&first));
     assert!(stdout(&second).contains("Nothing to apply"), "{}", stdout(&second));
+}
+
+#[tokio::test]
+async fn beside_a_newer_version_that_has_migrated_it_serves() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
+                 select max(version) + 1, 'newer', max(applied_on), '1' from refinery_schema_history";
+    execute(&gateway, newer).await;
+    let replica = gateway.replica().await;
+    assert_eq!(replica.verify(&john.access_token).await.0, 204);
+    replica.sign_up("jane").await;
 }
 
 #[tokio::test]

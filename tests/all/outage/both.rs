@@ -61,11 +61,16 @@ async fn started_without_postgres_it_waits_for_it() {
 }
 
 #[tokio::test]
-async fn started_without_redis_it_runs_and_refuses() {
+async fn started_without_redis_it_waits_for_it_and_says_why() {
     let mut own = OwnRedis::start();
     own.redis.kill();
     let gateway = Gateway::launch(with_defaults(&fresh_database().await, &own.redis.url()));
     until_ready_says(&gateway, 503, "starting up down").await;
+    // Prepared, and still not ready: only Redis is missing.
+    let logged = |part: &str| gateway.log().iter().any(|line| line.contains(part));
+    until("it is prepared", || async { logged(r#""message":"ready""#) }).await;
+    until_ready_says(&gateway, 503, "starting up down").await;
+    assert!(logged(r#""message":"the store does not answer","store":"Redis""#), "{:?}", gateway.log());
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
     gateway.post("/signup", body).await.is(503, "unavailable");
     own.redis.start_again().expect("it can be started");

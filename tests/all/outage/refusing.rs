@@ -4,7 +4,10 @@ use deadpool_redis::redis::{Client, Cmd, FromRedisValue, RedisError, aio::Multip
 use serde_json::json;
 
 use super::{OwnRedis, nothing_changed, protected, signed_in, slowest_refusal, works_again};
-use crate::gateway::{Gateway, PASSWORD, Session, until};
+use crate::{
+    gateway::{Gateway, PASSWORD, Session, until},
+    proxy::Proxy,
+};
 
 impl OwnRedis {
     async fn connection(&self) -> MultiplexedConnection {
@@ -110,4 +113,21 @@ async fn a_redis_that_is_busy_with_a_script_of_somebody() {
 
 fn says_busy(error: RedisError) -> bool {
     error.to_string().to_lowercase().contains("busy")
+}
+
+/// A failover: the name leads to another server, but whoever is connected still talks to the one that was deposed.
+#[tokio::test]
+async fn a_redis_that_was_deposed_is_left_for_the_new_one() {
+    let (old, new) = (OwnRedis::start(), OwnRedis::start());
+    let socket = |own: &OwnRedis| own.redis.url().trim_start_matches("redis+unix://").into();
+    let proxy = Proxy::to(socket(&old)).await;
+    let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+    let body = json!({"email": "nobody@example.com", "code": "00000-00000", "new_password": "correct horse 9"});
+    let reset = || gateway.post("/password/reset", body.clone());
+    reset().await.is(400, "invalid_code");
+    old.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    proxy.lead_to(socket(&new));
+    reset().await.is(503, "unavailable");
+    until("it found the new one", || async { reset().await.status != 503 }).await;
+    reset().await.is(400, "invalid_code");
 }

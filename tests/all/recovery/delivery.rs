@@ -1,9 +1,15 @@
 //! What was promised with a 202 is delivered, whoever fails in between.
 
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
+    net::{TcpListener, TcpStream},
+};
+
 use super::{EMAIL, NEW, code_of, forgot, john, john_with, reset};
 use crate::{
     gateway::{Gateway, until},
     mail::code,
+    metrics,
     stack::{connect, execute},
 };
 
@@ -102,4 +108,45 @@ async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
     let code = code_of(&gateway, &mails, EMAIL).await;
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
     assert_eq!(count(&gateway, "select count(*) from outbox where sent_at is null and attempts > 1000").await, 1);
+}
+
+/// A mail server that knows nobody, and says so for good.
+async fn unwilling_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("smtp://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(refuse_recipients(client));
+        }
+    });
+    url
+}
+
+async fn refuse_recipients(client: TcpStream) -> std::io::Result<()> {
+    let mut client = BufStream::new(client);
+    let mut answer = "220 ready\r\n";
+    loop {
+        client.write_all(answer.as_bytes()).await?;
+        client.flush().await?;
+        let mut line = String::new();
+        if client.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        answer = if line.starts_with("RCPT") { "550 no such mailbox\r\n" } else { "250 fine\r\n" };
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
+    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &unwilling_server().await)]).await;
+    gateway.sign_up_with_email("john", EMAIL).await;
+    forgot(&gateway, EMAIL).await.is(202, "");
+    let outcome = |label| metrics::value(&gateway, label);
+    let tried = || async {
+        outcome("latchkey_mails_total{outcome=\"given_up\"}").await
+            + outcome("latchkey_mails_total{outcome=\"failed\"}").await
+    };
+    until("it is tried", || async { tried().await > 0.0 }).await;
+    assert_eq!(count(&gateway, "select count(*) from outbox where attempts = 1 and sent_at is not null").await, 1);
+    assert_eq!(outcome("latchkey_mails_total{outcome=\"given_up\"}").await, 1.0);
 }
