@@ -41,7 +41,7 @@ const CONNECTIONS: usize = 10_000;
 /// When accepting fails, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A client that takes nothing of an answer for so long is cut off.
+/// A client that takes nothing of an answer is cut off at the first probe of the kernel after so long: within a minute.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 
