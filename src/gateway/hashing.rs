@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Condvar, Mutex,
+        Arc, Condvar, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -41,6 +41,8 @@ struct Job {
     /// Hashes for the caller, unless there is nobody left to hash for; whether it did.
     work: Box<dyn FnOnce(&mut Memory) -> bool + Send>,
     queued: Instant,
+    /// Dead once the caller has hung up.
+    caller: Weak<()>,
 }
 
 impl Hasher {
@@ -85,16 +87,23 @@ impl Hasher {
             let wanted = !answer.is_closed() && queued.elapsed() <= longest_wait;
             wanted && answer.send(work(memory)).is_ok()
         };
-        self.queue(Job { work: Box::new(work), queued })?;
+        let here = Arc::new(());
+        self.queue(Job { work: Box::new(work), queued, caller: Arc::downgrade(&here) })?;
         // Without an answer the sender was dropped: the estimate was wrong, and the job waited too long after all.
-        answered.await.map_err(|_| Error::Busy)
+        let answer = answered.await.map_err(|_| Error::Busy);
+        drop(here);
+        answer
     }
 
     fn queue(&self, job: Job) -> Result<(), Error> {
         let mut jobs = self.queue.jobs.lock().expect("nothing panics while it is held");
         let typical = Duration::from_micros(self.queue.typical.load(Ordering::Relaxed));
-        let expected = typical * u32::try_from(jobs.len() / self.threads).unwrap_or(u32::MAX);
-        if expected > self.longest_wait {
+        let wait = |jobs: usize| typical * u32::try_from(jobs / self.threads).unwrap_or(u32::MAX);
+        if wait(jobs.len()) > self.longest_wait {
+            // Whoever has hung up takes nobody's place.
+            jobs.retain(|job| job.caller.strong_count() > 0);
+        }
+        if wait(jobs.len()) > self.longest_wait {
             return Err(Error::Busy);
         }
         jobs.push_back(job);
