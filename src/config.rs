@@ -11,7 +11,7 @@ use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration
 use clap::{Arg, ArgMatches};
 
 pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Switch};
-use value::{Hidden, Value};
+use value::{Hidden, NOT_SET, Value};
 
 use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM};
 
@@ -47,6 +47,7 @@ impl fmt::Display for Mistake {
 pub struct Source {
     flags: HashMap<&'static str, String>,
     file: HashMap<String, String>,
+    environment: bool,
     /// What is wrong with `.env` itself.
     broken: Option<Mistake>,
 }
@@ -59,12 +60,18 @@ impl Source {
             Some((setting.variable, text.clone()))
         };
         let (file, broken) = env_file(Path::new(".env"));
-        Source { flags: SETTINGS.iter().filter_map(flag).collect(), file, broken }
+        Source { flags: SETTINGS.iter().filter_map(flag).collect(), file, environment: true, broken }
+    }
+
+    /// Nothing is set.
+    pub fn empty() -> Source {
+        Source { flags: HashMap::new(), file: HashMap::new(), environment: false, broken: None }
     }
 
     /// The text of a variable that is set and not empty.
     pub fn text(&self, variable: &str) -> Option<String> {
-        let set = std::env::var(variable).ok().or_else(|| self.file.get(variable).cloned());
+        let environment = self.environment.then(|| std::env::var(variable).ok()).flatten();
+        let set = environment.or_else(|| self.file.get(variable).cloned());
         self.flags.get(variable).cloned().or(set).filter(|text| !text.is_empty())
     }
 
@@ -204,6 +211,7 @@ pub fn secrets_help() -> String {
 pub fn effective(source: &Source) -> String {
     let line = |setting: &Setting| match source.resolve(setting) {
         Ok(Some(_)) if setting.secret => format!("{}=(set, not shown)\n", setting.variable),
+        Ok(Some(text)) if text.contains(' ') => format!("{}=\"{text}\"\n", setting.variable),
         Ok(Some(text)) => format!("{}={text}\n", setting.variable),
         Ok(None) | Err(_) => format!("# {} is not set\n", setting.variable),
     };
@@ -276,7 +284,11 @@ macro_rules! settings {
 
 fn read<T: Value>(source: &Source, setting: &Setting, mistakes: &mut Vec<Mistake>) -> Option<T> {
     let read = source.resolve(setting).and_then(|text| {
-        let read = text.map_or_else(T::missing, |text| T::read(text.trim()));
+        let missing = || {
+            T::missing()
+                .map_err(|reason| if reason == NOT_SET { format!("{reason}: {}", setting.help) } else { reason })
+        };
+        let read = text.map_or_else(missing, |text| T::read(text.trim()));
         read.map_err(|reason| Mistake { variable: setting.variable, reason })
     });
     read.map_err(|mistake| mistakes.push(mistake)).ok()

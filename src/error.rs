@@ -244,13 +244,23 @@ pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut causes = vec![told(self.0)];
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {}", error.to_string().lines().next().unwrap_or_default())?;
+            causes.push(told(error));
             cause = error.source();
         }
-        Ok(())
+        // Drivers tell some causes twice.
+        causes.dedup();
+        f.write_str(&causes.join(": "))
+    }
+}
+
+/// An error of ours by its code, because its sentence is for clients; any other by its first line.
+fn told(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(ours) => ours.code().slug().to_owned(),
+        None => error.to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }
 

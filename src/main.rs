@@ -12,6 +12,7 @@ use latchkey::{
     gateway::Gateway,
     http,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -137,7 +138,15 @@ async fn migrate(gateway: Arc<Gateway>) -> ExitCode {
     }
 }
 
+/// As many open files as the system allows: each connection is one, and the usual soft limit is 1,024.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal leaves the limit as it was; the listener then lets further clients wait.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 async fn serve(gateway: Arc<Gateway>) -> ExitCode {
+    allow_many_connections();
     let metrics = match http::metrics::install() {
         Ok(handle) => handle,
         Err(error) => return fail("the metrics could not be set up", &error),
@@ -177,7 +186,7 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
         fail("this replica must not run", &error);
         return ExitCode::from(WRONG_SETTINGS);
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), issuer = gateway.config().issuer.as_str(), "ready");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), issuer = gateway.config().issuer.as_str(), "started");
     gateway.deliver_mails().await;
     ExitCode::FAILURE
 }

@@ -6,6 +6,7 @@ fn source(given: &[(&'static str, &str)]) -> Source {
     Source {
         flags: given.iter().map(|(variable, text)| (*variable, (*text).to_owned())).collect(),
         file: HashMap::new(),
+        environment: true,
         broken: None,
     }
 }

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::domain::master_secret::MasterSecret;
 
+/// Why there is no value, where a setting has nothing better to say.
+pub const NOT_SET: &str = "is not set";
+
 /// A value that is read from the text of a setting. Reasons never repeat the text.
 pub trait Value: Sized {
     /// The value, or words that follow the variable's name.
@@ -18,7 +21,7 @@ pub trait Value: Sized {
 
     /// What holds when the setting has neither value nor default.
     fn missing() -> Result<Self, String> {
-        Err("is not set".into())
+        Err(NOT_SET.into())
     }
 }
 

@@ -55,10 +55,13 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 fn options(matches: &ArgMatches) -> Result<DevOptions, Error> {
     let source = Source::new(matches);
+    let down = matches.get_flag("down");
+    // What is only to be stopped may be set wrong.
+    let source = if down { Source::empty() } else { source };
     let secret = |variable| source.secret_text(variable).map_err(|mistake| Error::new(format!("{mistake}.")));
     Ok(DevOptions {
         detach: matches.get_flag("detach"),
-        down: matches.get_flag("down"),
+        down,
         replicas: matches.get_one("replicas").copied().unwrap_or(1),
         directory: matches.get_one::<PathBuf>("directory").cloned().unwrap_or_default(),
         listen: address(&source, "LATCHKEY_LISTEN", ([127, 0, 0, 1], 8000))?,

@@ -71,6 +71,7 @@ fn give_up(mut child: Child, log: &Path) -> Error {
 
 /// Ends the run that holds the folder's lock, and says what it did.
 pub(super) fn bring_down(directory: &Path) -> Result<(), Error> {
+    folders::tidy();
     let place = directory.display();
     let Some(holder) = lock::holder(directory) else {
         say(&format!("Nothing runs with the data in {place}.\n"));

@@ -167,6 +167,13 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     Ok((held && there).then_some(file))
 }
 
+/// Removes what killed runs and ended tests left in the short folder.
+pub(super) fn tidy() {
+    if let Ok(account) = Account::for_stores() {
+        sweep(account);
+    }
+}
+
 /// Removes the folders of killed runs. One that cannot be removed harms nobody, hence no errors.
 fn sweep(account: Option<Account>) {
     let us = rustix::process::geteuid().as_raw();

@@ -68,6 +68,7 @@ impl Gateway {
     /// # Errors
     /// When this replica must not run.
     pub async fn start(&self) -> Result<(), StartError> {
+        let mut known = String::new();
         loop {
             match self.try_start().await {
                 Ok(()) => {
@@ -76,7 +77,12 @@ impl Gateway {
                 }
                 Err(Setback::Never(error)) => return Err(error),
                 Err(Setback::Later(error)) => {
-                    tracing::warn!(error = %Chain(error.as_ref()), "not ready yet");
+                    // Once for each reason, not for each attempt.
+                    let reason = Chain(error.as_ref()).to_string();
+                    if reason != known {
+                        tracing::warn!(error = reason, "not started yet");
+                        known = reason;
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }

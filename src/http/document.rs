@@ -33,7 +33,9 @@ pub fn value() -> Value {
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
     schemas["Problem"]["properties"]["code"]["enum"] = json!(codes);
     // One name, not two.
-    schemas["LoginBody"]["example"] = json!({ "username": "john", "password": "secret123" });
+    for login in ["LoginBody", "LoginForm"] {
+        schemas[login]["example"] = json!({ "username": "john", "password": "secret123" });
+    }
     in_reading_order(&mut document);
     document
 }

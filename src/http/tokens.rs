@@ -55,7 +55,9 @@ body! {
     /// A sign-in as OAuth 2.0 clients send it (RFC 6749 section 4.3.2). Other members of that section are ignored.
     LoginForm {
         /// The user name, or the address.
-        username: Required<SignInName>,
+        username: Optional<SignInName>,
+        /// The address, or the user name.
+        email: Optional<SignInName>,
         /// The password.
         password: Required<Password>,
     }
@@ -121,7 +123,10 @@ impl<'a> ApiExtractor<'a> for Login {
     ) -> poem::Result<Self> {
         let bytes = body::read(request, body).await?;
         match body::media_type(request).as_str() {
-            body::JSON => Ok(Login::from_json(body::parse(Members::from_json(&bytes)?)?)?),
+            body::JSON => {
+                let LoginBody { username, email, password } = body::parse(Members::from_json(&bytes)?)?;
+                Ok(Login::new(username, email, password)?)
+            }
             body::FORM => Ok(Login::from_form(&bytes)?),
             _other => {
                 Err(Error::UnsupportedMediaType("`application/x-www-form-urlencoded` or `application/json`").into())
@@ -131,9 +136,9 @@ impl<'a> ApiExtractor<'a> for Login {
 }
 
 impl Login {
-    fn from_json(body: LoginBody) -> Result<Login, Error> {
-        match (body.username, body.email) {
-            (Some(name), None) | (None, Some(name)) => Ok(Login { name, password: body.password }),
+    fn new(username: Option<SignInName>, email: Option<SignInName>, password: Password) -> Result<Login, Error> {
+        match (username, email) {
+            (Some(name), None) | (None, Some(name)) => Ok(Login { name, password }),
             (None, None) => Err(Error::flaw("username", "or `email` must be given")),
             (Some(_), Some(_)) => Err(Error::flaw("email", "must not be given beside `username`")),
         }
@@ -142,8 +147,8 @@ impl Login {
     fn from_form(bytes: &[u8]) -> Result<Login, Error> {
         let mut members = Members::from_form(bytes)?;
         members.ignore(&["grant_type", "scope", "client_id", "client_secret"]);
-        let LoginForm { username: name, password } = body::parse(members)?;
-        Ok(Login { name, password })
+        let LoginForm { username, email, password } = body::parse(members)?;
+        Login::new(username, email, password)
     }
 }
 

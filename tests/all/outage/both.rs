@@ -68,7 +68,7 @@ async fn started_without_redis_it_waits_for_it_and_says_why() {
     until_ready_says(&gateway, 503, "starting up down").await;
     // Prepared, and still not ready: only Redis is missing.
     let logged = |part: &str| gateway.log().iter().any(|line| line.contains(part));
-    until("it is prepared", || async { logged(r#""message":"ready""#) }).await;
+    until("it is prepared", || async { logged(r#""message":"started""#) }).await;
     until_ready_says(&gateway, 503, "starting up down").await;
     assert!(logged(r#""message":"the store does not answer","store":"Redis""#), "{:?}", gateway.log());
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});

@@ -33,7 +33,7 @@ fn the_example_loads_once_the_required_values_are_filled_in() {
     for file in [filled.clone(), filled.replace("\n# LATCHKEY_", "\nLATCHKEY_")] {
         let (code, shown, told) = config_with(&file, &[]);
         assert_eq!(code, Some(0), "{told}");
-        assert!(shown.contains("LATCHKEY_MAIL_FROM=Latchkey <no-reply@localhost>\n"), "{shown}");
+        assert!(shown.contains("LATCHKEY_MAIL_FROM=\"Latchkey <no-reply@localhost>\"\n"), "{shown}");
         assert_eq!(shown.matches("(set, not shown)").count(), 4, "{shown}");
     }
 }
