@@ -54,8 +54,18 @@ impl Gateway {
         }
     }
 
-    /// Tells Redis of a session that the record holds, and issues its first tokens.
+    /// Tells Redis of a session that the record holds, and issues its first tokens. Where that fails nobody has the session,
+    /// and it must not stand among the devices.
     pub(super) async fn first_pair(&self, session: &Session, account: &Account) -> Result<Pair, Error> {
+        let pair = self.try_first_pair(session, account).await;
+        if pair.is_err() {
+            // If this fails too, it ends by its age.
+            let _ = self.record.end_session(session.sid, "never_begun").await;
+        }
+        pair
+    }
+
+    async fn try_first_pair(&self, session: &Session, account: &Account) -> Result<Pair, Error> {
         if !self.speed.open_session(session, &account.identity, self.idle_seconds()).await? {
             // A change of password was through before: what was proved is wrong by now.
             return Err(Error::InvalidCredentials);

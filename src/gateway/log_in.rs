@@ -46,12 +46,7 @@ impl Gateway {
             return Err(refused(Some(&user)));
         }
         tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, "signed in");
-        let pair = self.first_pair(&session, &user.account).await;
-        if pair.is_err() {
-            // Nobody has it; it must not stand among the devices. If this fails too, it ends by its age.
-            let _ = self.record.end_session(session.sid, "never_begun").await;
-        }
-        pair
+        self.first_pair(&session, &user.account).await
     }
 
     /// Stores the password under today's parameters.

@@ -34,13 +34,19 @@ impl Gateway {
         let shown = credentials.iter().map(|credential| self.read(credential)).collect::<Result<Vec<_>, _>>()?;
         let gateway = self.clone();
         self.uncancelled(async move {
-            for Shown { sub, sid, token } in shown {
-                gateway.record.end_session(sid, "logout").await?;
-                gateway.publish(Change { token, ..Change::of_sessions(sub, vec![sid], "logout") }).await?;
+            let mut outcome = Ok(());
+            for session in shown {
+                // One that cannot be ended now keeps no other alive.
+                outcome = outcome.and(gateway.end_shown(session).await);
             }
-            Ok(())
+            outcome
         })
         .await
+    }
+
+    async fn end_shown(self: &Arc<Self>, Shown { sub, sid, token }: Shown) -> Result<(), Error> {
+        self.record.end_session(sid, "logout").await?;
+        self.publish(Change { token, ..Change::of_sessions(sub, vec![sid], "logout") }).await
     }
 
     fn read(&self, credential: &Credential) -> Result<Shown, Error> {

@@ -3,7 +3,8 @@
 //! tokens stop). Each part may be repeated.
 //!
 //! What stands in the record and could not be published is published as soon as Redis is back: the caller is told
-//! with a 503, and this process goes on trying. If it dies before, a repeat of what ended things does it.
+//! with a 503, and this process goes on trying. If it dies before, a repeat of a logout or a reset does it; what cannot be
+//! repeated (a password change, a renaming) stays unpublished then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +19,9 @@ use crate::{
 /// What the caller reads meanwhile.
 const TOLD_LATER: &str =
     "The change was made and needs no repeat, but a store could not be told of it; it will be as soon as it answers.";
+
+/// What the caller reads where too many wait already.
+const TELL_AGAIN: &str = "The change was made, but a store could not be told of it; repeat it in a moment.";
 
 /// Between two attempts to publish, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -75,13 +79,14 @@ impl Gateway {
         match self.try_publish(&change).await {
             Ok(()) => Ok(()),
             Err(error) => {
-                if let Ok(place) = self.waiting.clone().try_acquire_owned() {
-                    let gateway = self.clone();
-                    tokio::spawn(async move {
-                        gateway.keep_publishing(&change).await;
-                        drop(place);
-                    });
-                }
+                let Ok(place) = self.waiting.clone().try_acquire_owned() else {
+                    return Err(error.after_commit(TELL_AGAIN));
+                };
+                let gateway = self.clone();
+                tokio::spawn(async move {
+                    gateway.keep_publishing(&change).await;
+                    drop(place);
+                });
                 Err(error.after_commit(TOLD_LATER))
             }
         }

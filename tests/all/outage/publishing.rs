@@ -46,6 +46,11 @@ impl Scene {
     async fn ends_when_mended(&self, session: &Session) {
         assert_eq!(self.replica.verify(&session.access_token).await.0, 204, "nobody could be told");
         self.proxy.set(Line::Open);
+        self.ends_when_mended_too(session).await;
+    }
+
+    /// The line is mended already.
+    async fn ends_when_mended_too(&self, session: &Session) {
         let refused = || async { self.replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
         until("it is refused", refused).await;
         self.replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
@@ -82,4 +87,28 @@ async fn a_logout_that_could_not_be_published_publishes_itself() {
     assert_eq!(ask(&scene.gateway, "select ended_by from sessions where ended_at is not null").await, "logout");
     scene.ends_when_mended(&scene.john).await;
     assert_eq!(scene.replica.verify(&scene.other.access_token).await.0, 204, "other sessions live");
+}
+
+#[tokio::test]
+async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first() {
+    let scene = Scene::new().await;
+    scene.proxy.set(Line::Cut);
+    let body = json!({"refresh_token": scene.other.refresh_token});
+    scene.gateway.with_token(Method::POST, "/logout", &scene.john.access_token, body).await.is(503, "unavailable");
+    assert_eq!(ask(&scene.gateway, "select count(*)::text from sessions where ended_by = 'logout'").await, "2");
+    scene.ends_when_mended(&scene.john).await;
+    scene.ends_when_mended_too(&scene.other).await;
+}
+
+#[tokio::test]
+async fn a_session_that_redis_never_heard_of_is_no_device() {
+    let scene = Scene::new().await;
+    scene.proxy.set(Line::Cut);
+    let body = json!({"username": "mary", "password": PASSWORD});
+    let answer = scene.gateway.post("/signup", body).await;
+    assert!(answer.is(503, "unavailable").text("detail").contains("The account was made"), "{}", answer.body);
+    scene.gateway.log_in("mary", PASSWORD).await.is(503, "unavailable");
+    assert_eq!(ask(&scene.gateway, "select count(*)::text from sessions where ended_by = 'never_begun'").await, "2");
+    scene.proxy.set(Line::Open);
+    assert_eq!(scene.replica.log_in("mary", PASSWORD).await.status, 200, "the account stands");
 }
