@@ -48,7 +48,8 @@ enum Tag {
     Health,
 }
 
-/// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis get together.
+/// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis get
+/// together by default.
 const LONGEST_STORY: Duration = Duration::from_secs(5);
 
 /// Everything that the public sees.

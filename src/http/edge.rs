@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{error::Error, gateway::Gateway};
 
-/// No story takes longer: hash queue, PostgreSQL and Redis have bounds of their own, which add up to less.
+/// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults add up to less.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The longest request id that is taken over.
