@@ -4,12 +4,14 @@
 //! `.env.example` and `latchkey config`. A setting that holds a secret has no flag, because flags show in `ps`; it has a
 //! `…_FILE` form instead, as every other setting has not.
 
+mod range;
 mod value;
 
 use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration};
 
 use clap::{Arg, ArgMatches};
 
+use range::Range;
 pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Switch};
 use value::{Hidden, NOT_SET, Value};
 
@@ -133,52 +135,40 @@ impl Config {
 impl Draft {
     /// What can be read but must not be, alone or beside another setting.
     fn contradictions(&self) -> Vec<Mistake> {
+        let mistake = |variable, reason: String| Mistake { variable, reason };
+        let ranges = self.ranges().into_iter().filter_map(|range| Some(mistake(range.variable, range.reason()?)));
         let unsafe_issuer = self.issuer.as_ref().is_some_and(|issuer| !issuer.is_safe());
-        let second = Duration::from_secs(1);
         let rules = [
             (
                 unsafe_issuer && self.insecure_http.is_some_and(|allowed| !allowed.0),
                 "LATCHKEY_ISSUER",
                 "must be an https address (TLS ends at the proxy); set LATCHKEY_INSECURE_HTTP=yes to run without TLS all the same",
             ),
-            (self.access_ttl.is_some_and(|ttl| ttl > second * 3600), "LATCHKEY_ACCESS_TTL", "must be at most 1h"),
-            (self.access_ttl.is_some_and(|ttl| ttl < second), "LATCHKEY_ACCESS_TTL", "must be at least 1s"),
-            (self.refresh_idle_ttl.is_some_and(|ttl| ttl < second), "LATCHKEY_REFRESH_IDLE_TTL", "must be at least 1s"),
             (
                 self.refresh_idle_ttl.zip(self.session_ttl).is_some_and(|(idle, whole)| idle > whole),
                 "LATCHKEY_REFRESH_IDLE_TTL",
                 "must not be longer than LATCHKEY_SESSION_TTL",
             ),
-            (self.code_ttl.is_some_and(|ttl| ttl > second * 600), "LATCHKEY_CODE_TTL", "must be at most 10m"),
-            (self.code_ttl.is_some_and(|ttl| ttl < second), "LATCHKEY_CODE_TTL", "must be at least 1s"),
-            (
-                self.password_min.is_some_and(|length| !(SHORTEST_MINIMUM..=128).contains(&length)),
-                "LATCHKEY_PASSWORD_MIN",
-                "must be between 8 and 128",
-            ),
-            (
-                self.hash_threads.is_some_and(|threads| !(1..=64).contains(&threads)),
-                "LATCHKEY_HASH_THREADS",
-                "must be between 1 and 64",
-            ),
-            (
-                self.database_connections.is_some_and(|connections| connections < 2),
-                "LATCHKEY_DATABASE_CONNECTIONS",
-                "must be at least 2",
-            ),
-            (
-                self.redis_timeout.is_some_and(|timeout| timeout.is_zero()),
-                "LATCHKEY_REDIS_TIMEOUT",
-                "must be longer than nothing",
-            ),
-            (
-                self.database_timeout.is_some_and(|timeout| timeout.is_zero()),
-                "LATCHKEY_DATABASE_TIMEOUT",
-                "must be longer than nothing",
-            ),
         ];
         let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
-        broken.map(|(_, variable, reason)| Mistake { variable, reason: reason.to_owned() }).collect()
+        ranges.chain(broken.map(|(_, variable, reason)| mistake(variable, reason.to_owned()))).collect()
+    }
+
+    fn ranges(&self) -> Vec<Range> {
+        let (time, count) = (Range::of_time, Range::of_count);
+        let (second, hour, forever) = (Duration::from_secs(1), Duration::from_secs(3600), Duration::MAX);
+        vec![
+            time("LATCHKEY_ACCESS_TTL", self.access_ttl, second, hour),
+            time("LATCHKEY_REFRESH_IDLE_TTL", self.refresh_idle_ttl, second, forever),
+            time("LATCHKEY_REFRESH_GRACE", self.refresh_grace, Duration::ZERO, second * 60),
+            time("LATCHKEY_COOKIE_IDLE_TTL", self.cookie_idle_ttl, second, hour),
+            time("LATCHKEY_CODE_TTL", self.code_ttl, second, second * 600),
+            time("LATCHKEY_REDIS_TIMEOUT", self.redis_timeout, second / 1000, forever),
+            time("LATCHKEY_DATABASE_TIMEOUT", self.database_timeout, second / 1000, forever),
+            count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
+            count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, 64),
+            count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 2, u128::MAX),
+        ]
     }
 }
 
@@ -306,6 +296,8 @@ settings! {
     access_ttl: Duration, "LATCHKEY_ACCESS_TTL" = "15m", "lifetime of an access token, at most 1h";
     refresh_idle_ttl: Duration, "LATCHKEY_REFRESH_IDLE_TTL" = "7d", "a session that is not refreshed for this long ends";
     session_ttl: Duration, "LATCHKEY_SESSION_TTL" = "30d", "absolute end of a session, whatever happens";
+    refresh_grace: Duration, "LATCHKEY_REFRESH_GRACE" = "10s", "for so long the parent of an unused refresh token gives the same child again; 0s for never";
+    cookie_idle_ttl: Duration, "LATCHKEY_COOKIE_IDLE_TTL" = "10m", "idle timeout of a browser session, sliding, at most 1h";
     clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s", "allowed for `iat` and `nbf`; `exp` has no leeway";
     code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m", "lifetime of a mailed one-time code, at most 10m";
     smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret, "`smtp://` or `smtps://` with user and password as needed (`?tls=required` for STARTTLS), or `off`";

@@ -35,8 +35,16 @@ pub enum Error {
     InvalidRefreshToken,
     /// 401: the refresh token was used before; its session has been ended.
     RefreshTokenReused,
+    /// 403: the operation is for administrators.
+    Forbidden,
+    /// 403: a browser's request that another site may have caused.
+    Csrf,
     /// 403: the operation wants a sign-in of the last minutes.
     ReauthenticationRequired,
+    /// 403: nobody could administer the gateway any more.
+    LastAdmin,
+    /// 403: only administrators create accounts here.
+    SignupClosed,
     /// 404: nothing here, or nothing of the caller's.
     NotFound,
     /// 405: the path exists, the method does not.
@@ -119,7 +127,11 @@ codes! {
     InvalidCredentials 401 "invalid_credentials" "Wrong user name or password" "Check both; the answer is the same whichever of them is wrong.";
     InvalidRefreshToken 401 "invalid_refresh_token" "The refresh token is not valid" "Its session is unknown, over or too old: sign in again.";
     RefreshTokenReused 401 "refresh_token_reused" "The refresh token was used before" "The session was ended because a token of it was used twice, which a thief would do: sign in again.";
+    Forbidden 403 "forbidden" "Not allowed" "The operation is for administrators: sign in as one.";
+    Csrf 403 "csrf" "The request may come from another site" "Send `X-Latchkey-Request: 1` with requests that change something, from a page of this gateway's origin or of one that it allows.";
     ReauthenticationRequired 403 "reauthentication_required" "A fresh sign-in is required" "Sign in again and repeat the request within five minutes.";
+    LastAdmin 403 "last_admin" "The last administrator stays" "Make somebody else an administrator first.";
+    SignupClosed 403 "signup_closed" "Sign-up is closed" "Ask an administrator of this gateway for an account.";
     NotFound 404 "not_found" "Not found" "Check the address; what belongs to somebody else is not found either.";
     MethodNotAllowed 405 "method_not_allowed" "The method is not allowed here" "Use one of the methods that the `Allow` header names.";
     NotAcceptable 406 "not_acceptable" "No acceptable media type" "Answers are `application/json`: accept it, or send no `Accept`.";
@@ -183,7 +195,11 @@ impl Error {
             Error::InvalidCredentials => Code::InvalidCredentials,
             Error::InvalidRefreshToken => Code::InvalidRefreshToken,
             Error::RefreshTokenReused => Code::RefreshTokenReused,
+            Error::Forbidden => Code::Forbidden,
+            Error::Csrf => Code::Csrf,
             Error::ReauthenticationRequired => Code::ReauthenticationRequired,
+            Error::LastAdmin => Code::LastAdmin,
+            Error::SignupClosed => Code::SignupClosed,
             Error::NotFound => Code::NotFound,
             Error::MethodNotAllowed => Code::MethodNotAllowed,
             Error::NotAcceptable => Code::NotAcceptable,

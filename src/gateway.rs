@@ -4,17 +4,21 @@
 //! its caller hangs up (`Gateway::uncancelled`): between the commit and its publication nobody may stop it.
 
 mod account;
+mod adopt;
 mod change_password;
 mod clock;
 mod dashboard;
 mod deliver_mail;
+mod devices;
 mod hashing;
 mod issue_tokens;
 mod items;
 mod log_in;
 mod log_out;
 mod publish;
+mod publisher;
 mod readiness;
+mod recorder;
 mod refresh;
 mod reset_password;
 mod sign_up;
@@ -26,7 +30,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -35,6 +39,7 @@ pub use crate::mail::{MailFolder, StoredMail};
 pub use crate::postgres::{Device, StoredItem};
 pub use account::Rename;
 pub use dashboard::Dashboard;
+pub use devices::DevicePage;
 pub use issue_tokens::Pair;
 pub use items::{ItemPage, ItemPatch};
 pub use log_out::Credential;
@@ -50,14 +55,15 @@ use crate::{
         one_time_code::CodeKeys,
         refresh_token::RefreshKey,
     },
-    error::Error,
+    error::{Chain, Error},
     mail::{MailSettingError, Mailer},
-    postgres::Postgres,
+    postgres::{Idle, Postgres},
     redis::Redis,
 };
 use clock::Clock;
 use hashing::Hasher;
 use readiness::Phase;
+use recorder::Recorder;
 
 /// Everything that a use case needs. One per process; shared by all requests.
 pub struct Gateway {
@@ -74,8 +80,10 @@ pub struct Gateway {
     phase: Phase,
     /// Stories that run to their end whatever happens to their callers.
     stories: TaskTracker,
-    /// Places for publications that wait for Redis.
-    waiting: Arc<Semaphore>,
+    /// What is to be written about sessions that were refreshed.
+    recorder: Recorder,
+    /// Rung when something could not be published, so that the publisher need not wait for its next look.
+    publisher_bell: Notify,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
     mail_bell: Notify,
 }
@@ -137,7 +145,8 @@ impl Gateway {
             keys: OnceLock::new(),
             phase: Phase::default(),
             stories: TaskTracker::new(),
-            waiting: Arc::new(Semaphore::new(publish::MOST_WAITING)),
+            recorder: Recorder::default(),
+            publisher_bell: Notify::new(),
             mail_bell: Notify::new(),
             config,
             record,
@@ -174,6 +183,14 @@ impl Gateway {
     pub async fn finish_stories(&self) {
         self.stories.close();
         self.stories.wait().await;
+        if let Err(error) = self.write_waiting().await {
+            tracing::warn!(error = %Chain(&error), "the last refreshes could not be recorded");
+        }
+    }
+
+    /// How long sessions live without being used, in seconds.
+    fn idle(&self) -> Idle {
+        Idle { tokens: self.idle_seconds(), browser: self.config.cookie_idle_ttl.as_secs() }
     }
 
     /// How long a session lives in Redis without a refresh, in seconds.

@@ -13,6 +13,7 @@ mod items;
 #[cfg(feature = "dev")]
 mod mailbox;
 pub mod metrics;
+mod notes;
 mod old_names;
 mod origin;
 mod pages;

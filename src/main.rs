@@ -187,6 +187,8 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
         return ExitCode::from(WRONG_SETTINGS);
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), issuer = gateway.config().issuer.as_str(), "started");
+    tokio::spawn(gateway.clone().publish_missing());
+    tokio::spawn(gateway.clone().record_sessions());
     gateway.deliver_mails().await;
     ExitCode::FAILURE
 }

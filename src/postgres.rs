@@ -7,6 +7,7 @@ mod accounts;
 mod items;
 mod migrations;
 mod outbox;
+mod revocations;
 mod sessions;
 mod signing_keys;
 mod tls;
@@ -26,7 +27,8 @@ pub use accounts::{NewUser, StoredUser};
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
 pub use outbox::{DueMail, Template};
-pub use sessions::{Device, NewSession};
+pub use revocations::RecordedRevocation;
+pub use sessions::{Device, Held, Idle, NewSession, Seen};
 pub use signing_keys::SealedKey;
 
 use crate::error::Error;

@@ -17,8 +17,9 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
 pub use codes::{Reservation, Tries};
+pub use denylist::Denylist;
 use script::Script;
-pub use sessions::Rotation;
+pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};
 use shared::Shared;
 
 use crate::error::Error;

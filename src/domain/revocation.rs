@@ -9,6 +9,60 @@ pub const ENTRY_SECONDS: u64 = 65 * 60;
 /// How long the entry of a single token outlives its `exp`, in seconds: wall clocks may disagree by two minutes.
 pub const TOKEN_MARGIN_SECONDS: u64 = 5 * 60;
 
+/// Declares [`Reason`]: variant, the word that is stored, and words that follow "ended".
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $variant:ident $word:literal $told:literal;)*) => {
+        /// Why something ended, for the person who asks.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason { $($(#[doc = $doc])* $variant,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
+
+            /// The reason as it is stored.
+            pub const fn as_str(self) -> &'static str { match self { $(Reason::$variant => $word,)* } }
+
+            /// The reason in words that follow "ended".
+            pub const fn told(self) -> &'static str { match self { $(Reason::$variant => $told,)* } }
+
+            /// The reason that is stored as this word.
+            pub fn from_name(name: &str) -> Option<Reason> {
+                Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Its owner signed out.
+    Logout "logout" "by signing out";
+    /// Its owner signed all other sessions out.
+    LogoutOthers "logout_others" "by signing out everywhere else";
+    /// Its owner signed all sessions out.
+    LogoutAll "logout_all" "by signing out everywhere";
+    /// Its owner ended it from the list of devices.
+    SessionDeleted "session_deleted" "from the list of devices";
+    /// The password was changed.
+    PasswordChange "password_change" "by a change of password";
+    /// The password was reset.
+    PasswordReset "password_reset" "by a reset of the password";
+    /// The address was changed.
+    EmailChange "email_change" "by a change of the e-mail address";
+    /// The account was disabled.
+    Disabled "disabled" "because the account was disabled";
+    /// The account's role was changed.
+    RoleChange "role_change" "by a change of the role";
+    /// The account was deleted.
+    AccountDeleted "account_deleted" "because the account was deleted";
+    /// An administrator or the operator took it back.
+    Revoked "revoked" "by an administrator";
+    /// A refresh token was used twice.
+    Reuse "reuse" "because a refresh token was used twice";
+    /// A newer sign-in took its place.
+    TooManySessions "too_many_sessions" "because there were too many newer ones";
+}
+
 /// One thing that was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
@@ -40,6 +94,47 @@ impl Revocation {
             Revocation::Session { .. } | Revocation::User { .. } => ENTRY_SECONDS,
             Revocation::Token { exp, .. } => exp.saturating_sub(now) + TOKEN_MARGIN_SECONDS,
         }
+    }
+}
+
+/// What one event took back: in the record once it is committed, and in Redis once it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Whose it was.
+    pub sub: Uuid,
+    /// Why, for the person who asks.
+    pub reason: Reason,
+    /// All of it.
+    pub entries: Vec<Revocation>,
+}
+
+impl Ending {
+    /// The end of single sessions.
+    pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: Reason) -> Ending {
+        Ending { sub, reason, entries: sids.iter().map(|sid| Revocation::Session { sid: *sid }).collect() }
+    }
+
+    /// The end of everything of a user below a generation.
+    pub fn of_user(sub: Uuid, below: i64, reason: Reason) -> Ending {
+        Ending { sub, reason, entries: vec![Revocation::User { sub, below }] }
+    }
+
+    /// The sessions among it.
+    pub fn sessions(&self) -> Vec<Uuid> {
+        let session = |entry: &Revocation| match entry {
+            Revocation::Session { sid } => Some(*sid),
+            Revocation::User { .. } | Revocation::Token { .. } => None,
+        };
+        self.entries.iter().filter_map(session).collect()
+    }
+
+    /// The generation among it.
+    pub fn below(&self) -> Option<i64> {
+        let below = |entry: &Revocation| match entry {
+            Revocation::User { below, .. } => Some(*below),
+            Revocation::Session { .. } | Revocation::Token { .. } => None,
+        };
+        self.entries.iter().find_map(below)
     }
 }
 

@@ -1,13 +1,16 @@
 //! A session: what lasts from a sign-in to its end, whatever tokens come and go meanwhile.
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The client that people use themselves, as opposed to registered OAuth clients.
 pub const FIRST_PARTY_CLIENT: &str = "latchkey";
 
+/// The same people in a browser, with a cookie. The cookie is an access token that is signed anew while it is used, which
+/// no other access token is: so it must be known from them.
+pub const BROWSER_CLIENT: &str = "latchkey-browser";
+
 /// What every token of a session has in common. Times are seconds since the epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// The session's id, `sid` in tokens.
     pub sid: Uuid,

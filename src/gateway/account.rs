@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, publish::Change};
+use super::Gateway;
 use crate::{
     domain::{
         access_token::Claims,
         account::{Account, DisplayName, Username},
+        revocation::{Ending, Reason},
     },
     error::Error,
 };
@@ -41,7 +42,7 @@ impl Gateway {
             let username = change.username.as_ref().map(|username| username.as_ref().map(Username::as_str));
             let name = change.name.as_ref().map(|name| name.as_ref().map(DisplayName::as_str));
             let user = gateway.record.update_user(sub, username, name).await?.ok_or(Error::TokenRevoked)?;
-            gateway.publish(Change::of_identity(sub, user.account.identity.clone(), "rename")).await?;
+            gateway.publish_identity(sub, &user.account.identity).await?;
             Ok(user.account)
         })
         .await
@@ -59,8 +60,9 @@ impl Gateway {
         let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
         self.uncancelled(async move {
             // A live token has the user's generation; where the row is gone already, only the entry was missing.
-            let last = gateway.record.delete_user(sub).await?.unwrap_or(generation);
-            gateway.publish(Change::of_account(sub, last + 1, "account_deleted")).await
+            let gone = || Ending::of_user(sub, generation + 1, Reason::AccountDeleted);
+            let ending = gateway.record.delete_user(sub).await?.unwrap_or_else(gone);
+            gateway.publish(&ending).await
         })
         .await
     }

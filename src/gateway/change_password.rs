@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, publish::Change};
+use super::Gateway;
 use crate::{
     domain::{
         access_token::Claims,
@@ -40,14 +40,11 @@ impl Gateway {
         self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)
     }
 
-    async fn store_password(self: &Arc<Self>, user: &StoredUser, hash: &str, keep: Uuid) -> Result<(), Error> {
+    async fn store_password(&self, user: &StoredUser, hash: &str, keep: Uuid) -> Result<(), Error> {
         let changed = self.record.change_password(user, hash, keep, Uuid::now_v7()).await?;
-        let ended = changed.ok_or(Error::InvalidCredentials)?;
+        let ending = changed.ok_or(Error::InvalidCredentials)?;
         self.mail_bell.notify_one();
         tracing::info!(event = "password_changed", sub = %user.account.id, "password changed");
-        if ended.is_empty() {
-            return Ok(());
-        }
-        self.publish(Change::of_sessions(user.account.id, ended, "password_change")).await
+        self.publish(&ending).await
     }
 }

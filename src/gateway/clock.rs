@@ -26,10 +26,10 @@ impl Clock {
     }
 }
 
-/// A moment as the record stores it.
-pub fn timestamp(seconds: u64) -> OffsetDateTime {
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    OffsetDateTime::from_unix_timestamp(seconds).expect("settings keep moments within 10 years of now")
+/// A moment in milliseconds, as the record stores it. One that no calendar has is the epoch: long over.
+pub fn moment(milliseconds: u64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

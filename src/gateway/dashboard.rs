@@ -1,8 +1,14 @@
 //! What somebody wants to see after signing in, in one answer.
 
+use uuid::Uuid;
+
 use super::Gateway;
 use crate::{
-    domain::{access_token::Claims, account::Account},
+    domain::{
+        access_token::Claims,
+        account::Account,
+        page::{MAX_LIMIT, Page},
+    },
     error::Error,
     postgres::Device,
 };
@@ -23,11 +29,12 @@ impl Gateway {
     /// # Errors
     /// `token_revoked`, `unavailable`.
     pub async fn dashboard(&self, caller: &Claims) -> Result<Dashboard, Error> {
+        let all = Page { limit: MAX_LIMIT, after: Uuid::nil() };
         let (user, sessions, items) = tokio::try_join!(
             self.show_account(caller),
-            self.record.list_sessions(caller.sub),
+            self.list_devices(caller.sub, all),
             self.record.count_items(caller.sub)
         )?;
-        Ok(Dashboard { user, sessions, items })
+        Ok(Dashboard { user, sessions: sessions.devices, items })
     }
 }

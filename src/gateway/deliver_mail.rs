@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Gateway, clock::timestamp};
+use super::{Gateway, clock::moment};
 use crate::{
     domain::one_time_code::Purpose,
     error::{Chain, Error},
@@ -68,7 +68,7 @@ impl Gateway {
     }
 
     async fn deliver(&self, mail: &DueMail) -> Result<Delivery, MailError> {
-        let now = timestamp(self.clock.now());
+        let now = moment(self.clock.now_ms());
         if now - mail.created_at > GIVE_UP {
             self.record.finish_mail(mail.id).await?;
             return Ok(Delivery::GivenUp);

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin, clock::timestamp};
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token,
@@ -10,7 +10,7 @@ use crate::{
         refresh_token::RefreshToken,
         session::{FIRST_PARTY_CLIENT, Session},
     },
-    error::Error,
+    error::{Chain, Error},
     postgres::NewSession,
 };
 
@@ -43,32 +43,17 @@ impl Gateway {
 
     /// The session's row. Whoever permits the session inserts it before anything is issued.
     pub(super) fn row<'a>(&self, session: &'a Session, address: &'a str, origin: &'a Origin) -> NewSession<'a> {
-        NewSession {
-            sid: session.sid,
-            client_id: &session.client_id,
-            scope: &session.scope,
-            created_at: timestamp(session.auth_time),
-            ends_at: timestamp(session.ends_at),
-            address,
-            agent: origin.agent.as_deref(),
-        }
+        NewSession { session, address, agent: origin.agent.as_deref() }
     }
 
-    /// Tells Redis of a session that the record holds, and issues its first tokens. Where that fails nobody has the session,
-    /// and it must not stand among the devices.
+    /// The first tokens of a session that the record holds. Redis is told of it if it answers; if not, the first refresh
+    /// finds it in the record.
     pub(super) async fn first_pair(&self, session: &Session, account: &Account) -> Result<Pair, Error> {
-        let pair = self.try_first_pair(session, account).await;
-        if pair.is_err() {
-            // If this fails too, it ends by its age.
-            let _ = self.record.end_session(session.sid, "never_begun").await;
-        }
-        pair
-    }
-
-    async fn try_first_pair(&self, session: &Session, account: &Account) -> Result<Pair, Error> {
-        if !self.speed.open_session(session, &account.identity, self.idle_seconds()).await? {
+        match self.speed.open_session(session, &account.identity, self.idle_seconds()).await {
             // A change of password was through before: what was proved is wrong by now.
-            return Err(Error::InvalidCredentials);
+            Ok(false) => return Err(Error::InvalidCredentials),
+            Ok(true) => {}
+            Err(error) => tracing::debug!(error = %Chain(&error), "Redis could not be told of a session"),
         }
         self.pair(session, &account.identity, 0, session.auth_time)
     }

@@ -17,7 +17,12 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_credentials`, `busy`, `unavailable`.
-    pub async fn log_in(&self, name: &SignInName, password: Password, origin: &Origin) -> Result<Pair, Error> {
+    pub async fn log_in(
+        self: &Arc<Self>,
+        name: &SignInName,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<Pair, Error> {
         let outcome = self.try_log_in(name, password, origin).await;
         let label = match &outcome {
             Ok(_) => "success",
@@ -28,7 +33,12 @@ impl Gateway {
         outcome
     }
 
-    async fn try_log_in(&self, name: &SignInName, password: Password, origin: &Origin) -> Result<Pair, Error> {
+    async fn try_log_in(
+        self: &Arc<Self>,
+        name: &SignInName,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<Pair, Error> {
         self.keys()?;
         let password = Arc::new(password);
         let user = self.record.find_user_to_sign_in(name.as_str()).await?;
@@ -46,6 +56,7 @@ impl Gateway {
             return Err(refused(Some(&user)));
         }
         tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, "signed in");
+        self.end_oldest_sessions(user.account.id);
         self.first_pair(&session, &user.account).await
     }
 

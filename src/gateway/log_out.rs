@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, publish::Change};
+use super::Gateway;
 use crate::{
-    domain::access_token::{self, Opened},
+    domain::{
+        access_token::{self, Claims, Opened},
+        revocation::Reason,
+    },
     error::Error,
 };
 
@@ -16,13 +19,6 @@ pub enum Credential {
     Access(String),
     /// A refresh token of it.
     Refresh(String),
-}
-
-/// The session that a credential belongs to, and the access token that was shown.
-struct Shown {
-    sub: Uuid,
-    sid: Uuid,
-    token: Option<(Uuid, u64)>,
 }
 
 impl Gateway {
@@ -35,30 +31,58 @@ impl Gateway {
         let gateway = self.clone();
         self.uncancelled(async move {
             let mut outcome = Ok(());
-            for session in shown {
+            for (sub, sid) in shown {
                 // One that cannot be ended now keeps no other alive.
-                outcome = outcome.and(gateway.end_shown(session).await);
+                outcome = outcome.and(gateway.end_session(sub, sid, Reason::Logout).await);
             }
             outcome
         })
         .await
     }
 
-    async fn end_shown(self: &Arc<Self>, Shown { sub, sid, token }: Shown) -> Result<(), Error> {
-        self.record.end_session(sid, "logout").await?;
-        self.publish(Change { token, ..Change::of_sessions(sub, vec![sid], "logout") }).await
+    /// Ends every session of the caller but the one that asks.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn log_out_others(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
+        let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid);
+        self.uncancelled(async move {
+            let ending = gateway.record.end_other_sessions(sub, sid, Reason::LogoutOthers).await?;
+            gateway.publish(&ending).await
+        })
+        .await
     }
 
-    fn read(&self, credential: &Credential) -> Result<Shown, Error> {
+    /// Ends every session of the caller.
+    ///
+    /// # Errors
+    /// `token_revoked`, `unavailable`.
+    pub async fn log_out_all(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
+        let (gateway, sub) = (self.clone(), caller.sub);
+        self.uncancelled(async move {
+            let ending = gateway.record.end_all_sessions(sub, Reason::LogoutAll).await?;
+            gateway.publish(&ending.ok_or(Error::TokenRevoked)?).await
+        })
+        .await
+    }
+
+    /// Ends one session. What has ended already is published once more.
+    pub(super) async fn end_session(&self, sub: Uuid, sid: Uuid, reason: Reason) -> Result<(), Error> {
+        let ending = self.record.end_session(sub, sid, reason).await?;
+        self.publish(&ending).await
+    }
+
+    /// Whose session a credential belongs to, and which.
+    fn read(&self, credential: &Credential) -> Result<(Uuid, Uuid), Error> {
         match credential {
             Credential::Access(token) => {
                 let opened = access_token::open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
                 let (Opened::Live(claims) | Opened::Expired(claims)) = opened.map_err(|_| Error::InvalidToken)?;
-                Ok(Shown { sub: claims.sub, sid: claims.sid, token: Some((claims.jti, claims.exp)) })
+                Ok((claims.sub, claims.sid))
             }
             Credential::Refresh(token) => {
                 let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;
-                Ok(Shown { sub: token.sub, sid: token.sid, token: None })
+                Ok((token.sub, token.sid))
             }
         }
     }

@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Pair, publish::Change};
+use super::{Gateway, Origin, Pair, clock::moment};
 use crate::{
-    domain::{refresh_token::RefreshToken, revocation::Revocation},
+    domain::{
+        refresh_token::RefreshToken,
+        revocation::{Reason, Revocation},
+    },
     error::Error,
-    redis::Rotation,
+    postgres::Seen,
+    redis::{RefreshRules, Rotated, Rotation},
 };
 
 impl Gateway {
-    /// Gives the next pair for the current refresh token of a session. A token that was used before ends the session: one
-    /// of the two who have it is a thief.
+    /// Gives the next pair for the current refresh token of a session; for its parent, a moment later, the same again.
+    /// An older token ends the session: one of the two who have it is a thief.
     ///
     /// # Errors
     /// `invalid_refresh_token`, `refresh_token_reused`, `unavailable`.
-    pub async fn refresh(self: &Arc<Self>, token: &str) -> Result<Pair, Error> {
-        let outcome = self.try_refresh(token).await;
+    pub async fn refresh(self: &Arc<Self>, token: &str, origin: &Origin) -> Result<Pair, Error> {
+        let outcome = self.try_refresh(token, origin).await;
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::RefreshTokenReused) => "reused",
@@ -27,33 +31,65 @@ impl Gateway {
         outcome
     }
 
-    async fn try_refresh(self: &Arc<Self>, token: &str) -> Result<Pair, Error> {
+    async fn try_refresh(self: &Arc<Self>, token: &str, origin: &Origin) -> Result<Pair, Error> {
         self.keys()?;
         let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;
+        if self.recorder.is_full() {
+            return Err(Error::unavailable("too many refreshes wait to be recorded"));
+        }
         let now = self.clock.now();
-        match self.speed.rotate(&token, self.idle_seconds()).await? {
-            Rotation::Rotated { counter, session, identity } => self.pair(&session, &identity, counter, now),
+        let (gateway, address) = (self.clone(), origin.address.to_string());
+        // A rotation that happened is recorded, even if nobody waits for its answer any more.
+        let rotated = self.uncancelled(async move { gateway.exchange(&token, address).await }).await?;
+        self.pair(&rotated.session, &rotated.identity, rotated.counter, now)
+    }
+
+    async fn exchange(self: &Arc<Self>, token: &RefreshToken, address: String) -> Result<Rotated, Error> {
+        let rules = self.refresh_rules();
+        let rotation = match self.speed.rotate(token, &rules).await? {
+            Rotation::Away { seen } => self.adopt(token, &rules, seen).await?,
+            rotation => rotation,
+        };
+        match rotation {
+            Rotation::Passed(rotated) => {
+                let Rotated { counter, at, session, .. } = rotated.as_ref();
+                self.recorder.note(Seen {
+                    sub: session.sub,
+                    sid: session.sid,
+                    counter: *counter,
+                    at: moment(*at),
+                    address,
+                });
+                Ok(*rotated)
+            }
             Rotation::Reused => Err(self.end_reused(token).await?),
             Rotation::Ended { unrecorded: true } => {
                 self.end_reused(token).await?;
                 Err(Error::InvalidRefreshToken)
             }
-            Rotation::Unknown | Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),
+            Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),
+            Rotation::Away { .. } | Rotation::Late => Err(Error::unavailable("an adoption took too long")),
         }
     }
 
     /// The script has written the tombstone, marked as unrecorded. The denylist comes before the record here, so that a
     /// PostgreSQL that is down does not help the thief; whoever meets the mark later writes the record.
-    async fn end_reused(self: &Arc<Self>, token: RefreshToken) -> Result<Error, Error> {
-        let RefreshToken { sub, sid, .. } = token;
+    async fn end_reused(&self, token: &RefreshToken) -> Result<Error, Error> {
+        let RefreshToken { sub, sid, .. } = *token;
         tracing::warn!(event = "refresh_token_reused", %sub, %sid, "a refresh token was used twice; the session ends");
-        let gateway = self.clone();
-        let story = async move {
-            // If this fails, so does publishing below, which then goes on trying.
-            let _ = gateway.speed.revoke(&[Revocation::Session { sid }], gateway.clock.now()).await;
-            gateway.record.end_session(sid, "reuse").await?;
-            gateway.publish(Change::of_sessions(sub, vec![sid], "reuse")).await
-        };
-        self.uncancelled(story).await.map(|()| Error::RefreshTokenReused)
+        // If this fails, so does publishing below, and the publisher makes up for it.
+        let _ = self.speed.revoke(&[Revocation::Session { sid }], self.clock.now()).await;
+        let ending = self.record.end_session(sub, sid, Reason::Reuse).await?;
+        self.publish(&ending).await?;
+        Ok(Error::RefreshTokenReused)
+    }
+
+    fn refresh_rules(&self) -> RefreshRules {
+        let milliseconds = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        RefreshRules {
+            idle: milliseconds(self.config.refresh_idle_ttl),
+            grace: milliseconds(self.config.refresh_grace),
+            patience: milliseconds((self.config.database_timeout + self.config.redis_timeout) * 2),
+        }
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin, publish::Change};
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         account::Email,
         one_time_code::{OneTimeCode, Purpose},
         password::{Password, Verdict},
+        revocation::{Ending, Reason},
     },
     error::Error,
     postgres::{StoredUser, Template},
@@ -72,15 +73,15 @@ impl Gateway {
     }
 
     async fn use_reset_code(
-        self: &Arc<Self>,
+        &self,
         row: Uuid,
         user: &StoredUser,
         hash: &str,
         password: &Arc<Password>,
     ) -> Result<(), Error> {
         let outcome = self.record.reset_password(row, user.account.id, hash, Uuid::now_v7()).await;
-        let updated = match outcome {
-            Ok(Some(updated)) => updated,
+        let (updated, ending) = match outcome {
+            Ok(Some(done)) => done,
             Ok(None) => return self.publish_again(row, user, password).await?.ok_or(Error::InvalidCode),
             Err(error) => {
                 // Mostly nothing was decided; if the commit stands after all, the repeat finds out. If this fails too, the reservation lapses by itself.
@@ -90,31 +91,29 @@ impl Gateway {
         };
         self.mail_bell.notify_one();
         tracing::info!(event = "password_reset", sub = %user.account.id, "password reset");
-        self.publish_reset(row, &updated).await
+        self.publish_reset(row, &updated, &ending).await
     }
 
     /// The code was used before. If it was used to set this very password, the reset stands, and only its publication is
     /// missing: it is made up for.
-    async fn publish_again(
-        self: &Arc<Self>,
-        row: Uuid,
-        user: &StoredUser,
-        password: &Arc<Password>,
-    ) -> Result<Option<()>, Error> {
+    async fn publish_again(&self, row: Uuid, user: &StoredUser, password: &Arc<Password>) -> Result<Option<()>, Error> {
         if !self.record.is_consumed(row).await? {
             return Ok(None);
         }
         let Some(user) = self.record.find_user(user.account.id).await? else { return Ok(None) };
         match self.hasher.verify(password, Some(&user.password_hash)).await? {
             Verdict::Wrong => Ok(None),
-            Verdict::Right | Verdict::RightButWeaklyHashed => self.publish_reset(row, &user).await.map(Some),
+            Verdict::Right | Verdict::RightButWeaklyHashed => {
+                let ending = Ending::of_user(user.account.id, user.generation, Reason::PasswordReset);
+                self.publish_reset(row, &user, &ending).await.map(Some)
+            }
         }
     }
 
-    async fn publish_reset(self: &Arc<Self>, row: Uuid, user: &StoredUser) -> Result<(), Error> {
+    async fn publish_reset(&self, row: Uuid, user: &StoredUser, ending: &Ending) -> Result<(), Error> {
         let account = &user.account;
-        let change = Change::of_account(account.id, user.generation, "password_reset");
-        self.publish(Change { identity: Some(account.identity.clone()), ..change }).await?;
+        self.publish(ending).await?;
+        self.publish_identity(account.id, &account.identity).await?;
         // The record has consumed the code; that Redis forgets it is tidiness.
         let _ = self.speed.use_code(Purpose::PasswordReset, account.id, row).await;
         Ok(())

@@ -24,9 +24,6 @@ pub struct SignUp {
     pub name: Option<DisplayName>,
 }
 
-/// What is read where the account stands, and its session does not.
-const SIGN_IN_LATER: &str = "The account was made, but it could not be signed in; sign in with it in a moment.";
-
 impl Gateway {
     /// Makes the account and signs it in.
     ///
@@ -51,7 +48,7 @@ impl Gateway {
         let address = origin.address.to_string();
         let account = self.record.create_account(&user, &self.row(&session, &address, origin)).await?.account;
         tracing::info!(event = "sign_up", sub = %account.id, sid = %session.sid, "account created");
-        let pair = self.first_pair(&session, &account).await.map_err(|error| error.after_commit(SIGN_IN_LATER))?;
+        let pair = self.first_pair(&session, &account).await?;
         Ok((pair, account))
     }
 }

@@ -110,6 +110,8 @@ impl Gateway {
         let keys = self.unseal(&stored).ok_or(Setback::Never(StartError::OtherSecret))?;
         // A second attempt after a success cannot happen; if it did, the keys would be the same.
         let _ = self.keys.set(keys);
+        // So that the first request finds the denylist filled; with Redis down it is filled later.
+        let _ = self.compare(None).await;
         Ok(())
     }
 

@@ -21,7 +21,10 @@ impl Gateway {
             Opened::Live(claims) => claims,
             Opened::Expired(_) => return Err(Error::TokenExpired),
         };
-        let findings = self.speed.find_revocations(claims.sub, claims.sid, claims.jti).await?;
+        let Some(findings) = self.speed.find_revocations(claims.sub, claims.sid, claims.jti).await? else {
+            self.publisher_bell.notify_one();
+            return Err(Error::unavailable("the denylist was lost and is being filled"));
+        };
         if findings.refuse(claims.generation) { Err(Error::TokenRevoked) } else { Ok(claims) }
     }
 }

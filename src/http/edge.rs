@@ -21,7 +21,9 @@ use uuid::Uuid;
 use super::{
     allow::Allow,
     body::{self, BodyLimit},
-    cors, old_names,
+    cors,
+    notes::Notes,
+    old_names,
     origin::ClientAddress,
     params, problem,
 };
@@ -115,6 +117,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let id = request_id(request.headers());
         let client = ClientAddress::of(&request, &self.gateway.config().trusted_proxies.0);
         request.set_data(client);
+        let notes = Notes::default();
+        request.set_data(notes.clone());
         let span = span(&request, &id, client);
         rename(request.uri_mut());
         let origin = cors::allowed(&request, &self.gateway.config().cors_origins.0);
@@ -122,6 +126,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             true => cors::preflight(),
             false => self.pass(request).instrument(span.clone()).await,
         };
+        notes.apply(response.headers_mut());
         self.finish(&mut response, HeaderValue::from_str(&id).expect("ids are plain text"));
         if let Some(origin) = origin {
             cors::let_read(response.headers_mut(), origin);

@@ -139,20 +139,34 @@ impl Parameter for After {
 }
 
 /// Which sessions a sign-out ends.
-pub struct LogoutScope;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// That of the credential.
+    Session,
+    /// All but that.
+    Others,
+    /// All.
+    All,
+}
 
 impl Parameter for LogoutScope {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { enum_items: vec!["session".into()], default: Some("session".into()), ..MetaSchema::new("string") }
+        MetaSchema {
+            enum_items: vec!["session".into(), "others".into(), "all".into()],
+            default: Some("session".into()),
+            ..MetaSchema::new("string")
+        }
     }
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         match text {
-            None | Some("session") => Ok(LogoutScope),
-            Some(_) => Err(Error::flaw(name, "must be `session`")),
+            None | Some("session") => Ok(LogoutScope::Session),
+            Some("others") => Ok(LogoutScope::Others),
+            Some("all") => Ok(LogoutScope::All),
+            Some(_) => Err(Error::flaw(name, "must be `session`, `others` or `all`")),
         }
     }
 }

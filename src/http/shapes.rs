@@ -202,9 +202,11 @@ pub struct SessionShape {
     id: Uuid,
     /// When it began.
     created_at: OffsetDateTime,
-    /// When it ends at the latest.
+    /// When it was last refreshed, give or take a second.
+    last_seen_at: OffsetDateTime,
+    /// When it ends if it is not used again; never after its absolute end.
     ends_at: OffsetDateTime,
-    /// The address it began at.
+    /// The address it was last seen at.
     address: Option<String>,
     /// What began it, in its own words (`User-Agent`).
     agent: Option<String>,
@@ -217,7 +219,8 @@ impl SessionShape {
         SessionShape {
             id: device.sid,
             created_at: device.created_at,
-            ends_at: device.ends_at,
+            last_seen_at: device.refreshed_at,
+            ends_at: device.live_until,
             address: device.address,
             agent: device.agent,
             current: device.sid == current,
@@ -230,7 +233,8 @@ impl Example for SessionShape {
         SessionShape {
             id: SOMEBODY,
             created_at: SOME_TIME,
-            ends_at: datetime!(2026-12-20 08:00:00 UTC),
+            last_seen_at: SOME_TIME,
+            ends_at: datetime!(2026-11-27 08:00:00 UTC),
             address: Some("192.0.2.1".to_owned()),
             agent: Some("curl/8.0".to_owned()),
             current: true,

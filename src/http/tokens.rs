@@ -90,7 +90,7 @@ problems! {
     SignUpProblems: [BODY] WeakPassword UsernameTaken EmailTaken;
     LoginProblems: [BODY] InvalidCredentials;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused;
-    LogoutProblems: [BODY] Unauthenticated InvalidToken InvalidRefreshToken;
+    LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
     VerifyProblems: [CALLER];
 }
 
@@ -190,22 +190,25 @@ impl TokensApi {
 
     /// Refresh
     ///
-    /// Exchanges the refresh token for the next pair. A refresh token is good once: one that was used before ends the
-    /// session, because one of the two who have it is a thief.
+    /// Exchanges the refresh token for the next pair. A refresh token is good once; sent again within ten seconds, as tabs
+    /// and lost answers do, it gives the same pair again. An older one ends the session, because one of the two who have
+    /// it is a thief.
     #[oai(path = "/refresh", method = "post", operation_id = "refresh", tag = "Tag::SigningIn")]
     async fn refresh(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
         Body(body): Body<RefreshBody>,
     ) -> Result<Signed, Problem<RefreshProblems>> {
-        let pair = gateway.refresh(&body.refresh_token.0).await?;
+        let pair = gateway.refresh(&body.refresh_token.0, &origin).await?;
         Ok(Signed::In(Json(pair.into())))
     }
 
     /// Sign out
     ///
     /// Ends the session that the access token, even an expired one, or the refresh token belongs to. When the answer
-    /// comes, no replica accepts that session any more. Repeating it is 204 again.
+    /// comes, no replica accepts that session any more. Repeating it is 204 again. `others` and `all` want a live access
+    /// token.
     #[oai(path = "/logout", method = "post", operation_id = "logOut", tag = "Tag::SigningIn")]
     async fn log_out(
         &self,
@@ -215,7 +218,15 @@ impl TokensApi {
         access_token: ShownToken,
         OptionalBody(body): OptionalBody<LogoutBody>,
     ) -> Result<Done, Problem<LogoutProblems>> {
-        let Param(LogoutScope) = scope;
+        let Param(scope) = scope;
+        if scope != LogoutScope::Session {
+            let caller = gateway.verify(access_token.0.as_deref().ok_or(Error::Unauthenticated)?).await?;
+            match scope {
+                LogoutScope::Others => gateway.log_out_others(&caller).await?,
+                LogoutScope::Session | LogoutScope::All => gateway.log_out_all(&caller).await?,
+            }
+            return Ok(Done::Done);
+        }
         let refresh_token = body.and_then(|body| body.refresh_token).map(|token| Credential::Refresh(token.0));
         let credentials: Vec<_> =
             [access_token.0.map(Credential::Access), refresh_token].into_iter().flatten().collect();

@@ -3,9 +3,12 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{NewSession, Postgres, Template, sessions, twice};
+use super::{NewSession, Postgres, Template, revocations, sessions, twice};
 use crate::{
-    domain::account::{Account, Identity, Role},
+    domain::{
+        account::{Account, Identity, Role},
+        revocation::{Ending, Reason},
+    },
     error::Error,
 };
 
@@ -97,8 +100,7 @@ impl Postgres {
         Ok(changed == 1)
     }
 
-    /// Changes the password and ends every session but `keep`, whose ids are returned; nothing if the password was
-    /// changed meanwhile. Two statements, users first: a sign-in that began before either waits for the first, and then
+    /// Changes the password and ends every session but `keep`; nothing if the password was changed meanwhile. Two statements, users first: a sign-in that began before either waits for the first, and then
     /// finds another hash, or has committed its session, which the second then sees.
     pub async fn change_password(
         &self,
@@ -106,7 +108,7 @@ impl Postgres {
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
-    ) -> Result<Option<Vec<Uuid>>, Error> {
+    ) -> Result<Option<Ending>, Error> {
         twice!(self.try_change_password(user, new_hash, keep, mail).await)
     }
 
@@ -116,14 +118,14 @@ impl Postgres {
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
-    ) -> Result<Option<Vec<Uuid>>, Error> {
+    ) -> Result<Option<Ending>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db.change(CHANGE_PASSWORD, &[&user.account.id, &user.password_hash, &new_hash]).await? == 0 {
             db.roll_back().await?;
             return Ok(None);
         }
-        let ended = sessions::end_others(&mut db, user.account.id, keep, "password_change").await?;
+        let ended = sessions::end_others(&mut db, user.account.id, keep, Reason::PasswordChange).await?;
         // A code is a credential as well: whoever read the mail must not take the account back.
         db.change(VOID_CODES, &[&user.account.id, &Template::PasswordReset.as_str()]).await?;
         db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user.account.id]).await?;
@@ -139,7 +141,7 @@ impl Postgres {
         user: Uuid,
         new_hash: &str,
         mail: Uuid,
-    ) -> Result<Option<StoredUser>, Error> {
+    ) -> Result<Option<(StoredUser, Ending)>, Error> {
         twice!(self.try_reset_password(code, user, new_hash, mail).await)
     }
 
@@ -149,7 +151,7 @@ impl Postgres {
         user: Uuid,
         new_hash: &str,
         mail: Uuid,
-    ) -> Result<Option<StoredUser>, Error> {
+    ) -> Result<Option<(StoredUser, Ending)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let updated = db.first(RESET_PASSWORD, &[&user, &new_hash]).await?;
@@ -158,11 +160,12 @@ impl Postgres {
             db.roll_back().await?;
             return Ok(None);
         };
-        sessions::end_all(&mut db, user, "password_reset").await?;
+        let updated = read(&updated)?;
+        let ending = sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
         db.change(VOID_CODES, &[&user, &Template::PasswordReset.as_str()]).await?;
         db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user]).await?;
         db.commit().await?;
-        read(&updated).map(Some)
+        Ok(Some((updated, ending)))
     }
 
     /// Whether the code of this mail was used.
@@ -171,14 +174,23 @@ impl Postgres {
         Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
     }
 
-    /// Deletes the account and all that is its own; returns its last generation.
-    pub async fn delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
+    /// Deletes the account and all that is its own; nothing if it is gone.
+    pub async fn delete_user(&self, id: Uuid) -> Result<Option<Ending>, Error> {
         twice!(self.try_delete_user(id).await)
     }
 
-    async fn try_delete_user(&self, id: Uuid) -> Result<Option<i64>, Error> {
-        let row = self.connection().await?.first(DELETE, &[&id]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    async fn try_delete_user(&self, id: Uuid) -> Result<Option<Ending>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let Some(row) = db.first(DELETE, &[&id]).await? else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        let last: i64 = row.try_get(0)?;
+        let ending = Ending::of_user(id, last + 1, Reason::AccountDeleted);
+        revocations::record(&mut db, &ending).await?;
+        db.commit().await?;
+        Ok(Some(ending))
     }
 }
 

@@ -8,7 +8,10 @@ use refinery::{Migration, Runner};
 use super::Postgres;
 
 /// Every migration, in order: the file's name without its ending, and its text.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_first", include_str!("../../sql/migrations/0001_first.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_first", include_str!("../../sql/migrations/0001_first.sql")),
+    ("0002_sessions_users_audit", include_str!("../../sql/migrations/0002_sessions_users_audit.sql")),
+];
 
 /// An arbitrary number that stands for "migrating Latchkey" among the advisory locks of the database.
 const LOCK: i64 = 0x4c41_5443_484b_4559;

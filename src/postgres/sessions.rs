@@ -1,29 +1,35 @@
 //! Sessions.
 
 use time::OffsetDateTime;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, StoredUser};
-use crate::error::Error;
+use super::{Connection, Postgres, StoredUser, accounts, revocations, twice};
+use crate::{
+    domain::{
+        page::Page,
+        revocation::{Ending, Reason},
+        session::{BROWSER_CLIENT, Session},
+    },
+    error::Error,
+};
 
 const INSERT: &str = include_str!("../../sql/queries/insert_session.sql");
 const END: &str = include_str!("../../sql/queries/end_session.sql");
 const END_OTHERS: &str = include_str!("../../sql/queries/end_other_sessions.sql");
+const END_OLDEST: &str = include_str!("../../sql/queries/end_oldest_sessions.sql");
 const END_ALL: &str = include_str!("../../sql/queries/end_all_sessions.sql");
+const RAISE_GENERATION: &str = include_str!("../../sql/queries/raise_generation.sql");
+const HAS: &str = include_str!("../../sql/queries/has_session.sql");
 const LIST: &str = include_str!("../../sql/queries/list_sessions.sql");
+const HOLD_USER: &str = include_str!("../../sql/queries/hold_user.sql");
+const HOLD_SESSION: &str = include_str!("../../sql/queries/hold_session.sql");
+const RECORD_REFRESHES: &str = include_str!("../../sql/queries/record_refreshes.sql");
 
 /// A session that is about to be.
 pub struct NewSession<'a> {
-    /// Its id, made by the caller.
-    pub sid: Uuid,
-    /// The OAuth client.
-    pub client_id: &'a str,
-    /// What its tokens may be used for.
-    pub scope: &'a str,
-    /// When the password was proved.
-    pub created_at: OffsetDateTime,
-    /// The absolute end.
-    pub ends_at: OffsetDateTime,
+    /// The session.
+    pub session: &'a Session,
     /// Where the sign-in came from, for the list of devices.
     pub address: &'a str,
     /// What signed in, in its own words.
@@ -35,18 +41,70 @@ pub struct NewSession<'a> {
 pub struct Device {
     /// The session.
     pub sid: Uuid,
+    /// Whether it is a browser's, with a cookie.
+    pub browser: bool,
     /// When it began.
     pub created_at: OffsetDateTime,
-    /// When it ends at the latest.
-    pub ends_at: OffsetDateTime,
-    /// Where it began.
+    /// When it was last refreshed.
+    pub refreshed_at: OffsetDateTime,
+    /// When it ends if nobody uses it; at the latest its absolute end.
+    pub live_until: OffsetDateTime,
+    /// Where it was last seen.
     pub address: Option<String>,
     /// What began it, in its own words.
     pub agent: Option<String>,
 }
 
+/// How long sessions live without being used, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    /// Those with a refresh token.
+    pub tokens: u64,
+    /// Those with a cookie.
+    pub browser: u64,
+}
+
+/// A session as it was last seen.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Whose it is.
+    pub sub: Uuid,
+    /// The session.
+    pub sid: Uuid,
+    /// How often it was refreshed.
+    pub counter: u64,
+    /// When it was last refreshed.
+    pub at: OffsetDateTime,
+    /// From where.
+    pub address: String,
+}
+
+/// A session's row, and its user's, held until Redis has taken the session in. Dropped without
+/// [`Held::release`], its connection is closed.
+pub struct Held {
+    db: Connection,
+    /// The user.
+    pub user: StoredUser,
+    /// The session.
+    pub session: Session,
+    /// How often it was refreshed, at most a second late.
+    pub counter: u64,
+    /// When it was last refreshed.
+    pub refreshed_at: OffsetDateTime,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+impl Held {
+    /// Lets others write the rows again.
+    pub async fn release(mut self) -> Result<(), Error> {
+        self.db.roll_back().await
+    }
+}
+
 /// Inserts the session if the user's password, generation and standing are still those that were checked.
-pub(super) async fn insert(db: &mut Connection, user: &StoredUser, session: &NewSession<'_>) -> Result<bool, Error> {
+pub(super) async fn insert(db: &mut Connection, user: &StoredUser, new: &NewSession<'_>) -> Result<bool, Error> {
+    let session = new.session;
     let params: super::Params = &[
         &user.account.id,
         &user.password_hash,
@@ -54,23 +112,29 @@ pub(super) async fn insert(db: &mut Connection, user: &StoredUser, session: &New
         &session.sid,
         &session.client_id,
         &session.scope,
-        &session.created_at,
-        &session.ends_at,
-        &session.address,
-        &session.agent,
+        &moment(session.auth_time)?,
+        &moment(session.ends_at)?,
+        &new.address,
+        &new.agent,
     ];
     Ok(db.change(INSERT, params).await? == 1)
 }
 
-/// Ends all sessions of the user but one; returns those that it ended.
-pub(super) async fn end_others(db: &mut Connection, user: Uuid, keep: Uuid, reason: &str) -> Result<Vec<Uuid>, Error> {
-    let ended = db.all(END_OTHERS, &[&user, &keep, &reason]).await?;
-    Ok(ended.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+/// Ends all sessions of the user but one.
+pub(super) async fn end_others(db: &mut Connection, user: Uuid, keep: Uuid, reason: Reason) -> Result<Ending, Error> {
+    let ended = ids(db.all(END_OTHERS, &[&user, &keep, &reason.as_str()]).await?)?;
+    recorded(db, Ending::of_sessions(user, &ended, reason)).await
 }
 
-/// Ends all sessions of the user.
-pub(super) async fn end_all(db: &mut Connection, user: Uuid, reason: &str) -> Result<u64, Error> {
-    db.change(END_ALL, &[&user, &reason]).await
+/// Ends everything of the user below this generation, which its row has already.
+pub(super) async fn end_all(db: &mut Connection, user: Uuid, below: i64, reason: Reason) -> Result<Ending, Error> {
+    db.change(END_ALL, &[&user, &reason.as_str()]).await?;
+    recorded(db, Ending::of_user(user, below, reason)).await
+}
+
+async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> {
+    revocations::record(db, &ending).await?;
+    Ok(ending)
 }
 
 impl Postgres {
@@ -80,24 +144,143 @@ impl Postgres {
         insert(&mut db, user, session).await
     }
 
-    /// Ends the session; one that has ended keeps its time and reason.
-    pub async fn end_session(&self, sid: Uuid, reason: &str) -> Result<(), Error> {
-        self.connection().await?.change(END, &[&sid, &reason]).await.map(drop)
+    /// Ends the session of this user. One that has ended keeps its time and reason.
+    pub async fn end_session(&self, user: Uuid, sid: Uuid, reason: Reason) -> Result<Ending, Error> {
+        twice!(self.try_end_session(user, sid, reason).await)
     }
 
-    /// The live sessions of the user.
-    pub async fn list_sessions(&self, user: Uuid) -> Result<Vec<Device>, Error> {
-        let rows = self.connection().await?.all(LIST, &[&user]).await?;
-        rows.iter().map(read).collect()
+    async fn try_end_session(&self, user: Uuid, sid: Uuid, reason: Reason) -> Result<Ending, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let ending = Ending::of_sessions(user, &[sid], reason);
+        if db.first(END, &[&user, &sid, &reason.as_str()]).await?.is_some() {
+            revocations::record(&mut db, &ending).await?;
+        }
+        db.commit().await?;
+        Ok(ending)
+    }
+
+    /// Ends all sessions of this user but one.
+    pub async fn end_other_sessions(&self, user: Uuid, keep: Uuid, reason: Reason) -> Result<Ending, Error> {
+        twice!(self.try_end_others(user, keep, reason).await)
+    }
+
+    async fn try_end_others(&self, user: Uuid, keep: Uuid, reason: Reason) -> Result<Ending, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let ending = end_others(&mut db, user, keep, reason).await?;
+        db.commit().await?;
+        Ok(ending)
+    }
+
+    /// Ends everything of this user; nothing if there is no such user.
+    pub async fn end_all_sessions(&self, user: Uuid, reason: Reason) -> Result<Option<Ending>, Error> {
+        twice!(self.try_end_all(user, reason).await)
+    }
+
+    async fn try_end_all(&self, user: Uuid, reason: Reason) -> Result<Option<Ending>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let Some(row) = db.first(RAISE_GENERATION, &[&user]).await? else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        let ending = end_all(&mut db, user, row.try_get(0)?, reason).await?;
+        db.commit().await?;
+        Ok(Some(ending))
+    }
+
+    /// Ends the oldest live sessions of this user, so that no more than `most` are left.
+    pub async fn end_oldest_sessions(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
+        twice!(self.try_end_oldest(user, most, idle).await)
+    }
+
+    async fn try_end_oldest(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
+        let reason = Reason::TooManySessions;
+        let (tokens, browser) = (idle.tokens as f64, idle.browser as f64);
+        let params: super::Params = &[&user, &most, &reason.as_str(), &tokens, &browser, &BROWSER_CLIENT];
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let ended = ids(db.all(END_OLDEST, params).await?)?;
+        let ending = recorded(&mut db, Ending::of_sessions(user, &ended, reason)).await?;
+        db.commit().await?;
+        Ok(ending)
+    }
+
+    /// Whether this user has, or had, this session.
+    pub async fn has_session(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
+        Ok(self.connection().await?.first(HAS, &[&user, &sid]).await?.is_some())
+    }
+
+    /// A page of the live sessions of this user, and one more if there is a next page.
+    pub async fn list_sessions(&self, user: Uuid, idle: Idle, page: Page) -> Result<Vec<Device>, Error> {
+        let (tokens, browser, limit) = (idle.tokens as f64, idle.browser as f64, i64::from(page.limit) + 1);
+        let params: super::Params = &[&user, &page.after, &tokens, &browser, &BROWSER_CLIENT, &limit];
+        self.connection().await?.all(LIST, params).await?.iter().map(read).collect()
+    }
+
+    /// Holds a session and its user, the user first; nothing if one of them is not there.
+    pub async fn hold_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<Held>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let user = db.first(HOLD_USER, &[&sub]).await?;
+        let session = db.first(HOLD_SESSION, &[&sub, &sid]).await?;
+        let (Some(user), Some(session)) = (user, session) else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        let user = accounts::read(&user)?;
+        read_held(db, user, sid, &session).map(Some)
+    }
+
+    /// Records what was seen of sessions. Returns the ids of those that are live in the record.
+    pub async fn record_refreshes(&self, seen: &[Seen]) -> Result<Vec<Uuid>, Error> {
+        let sids: Vec<Uuid> = seen.iter().map(|seen| seen.sid).collect();
+        let counters: Vec<i64> =
+            seen.iter().map(|seen| i64::try_from(seen.counter).map_err(Error::internal)).collect::<Result<_, _>>()?;
+        let moments: Vec<OffsetDateTime> = seen.iter().map(|seen| seen.at).collect();
+        let addresses: Vec<&str> = seen.iter().map(|seen| seen.address.as_str()).collect();
+        ids(self.connection().await?.all(RECORD_REFRESHES, &[&sids, &counters, &moments, &addresses]).await?)
     }
 }
 
-fn read(row: &tokio_postgres::Row) -> Result<Device, Error> {
+fn ids(rows: Vec<Row>) -> Result<Vec<Uuid>, Error> {
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+fn moment(seconds: u64) -> Result<OffsetDateTime, Error> {
+    let seconds = i64::try_from(seconds).map_err(Error::internal)?;
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(Error::internal)
+}
+
+fn seconds(moment: OffsetDateTime) -> u64 {
+    u64::try_from(moment.unix_timestamp()).unwrap_or(0)
+}
+
+fn read(row: &Row) -> Result<Device, Error> {
+    let client_id: &str = row.try_get("client_id")?;
     Ok(Device {
         sid: row.try_get("sid")?,
+        browser: client_id == BROWSER_CLIENT,
         created_at: row.try_get("created_at")?,
-        ends_at: row.try_get("ends_at")?,
+        refreshed_at: row.try_get("refreshed_at")?,
+        live_until: row.try_get("live_until")?,
         address: row.try_get("address")?,
         agent: row.try_get("agent")?,
     })
+}
+
+fn read_held(db: Connection, user: StoredUser, sid: Uuid, row: &Row) -> Result<Held, Error> {
+    let counter: i64 = row.try_get("counter")?;
+    let session = Session {
+        sid,
+        sub: user.account.id,
+        generation: row.try_get("gen")?,
+        client_id: row.try_get("client_id")?,
+        scope: row.try_get("scope")?,
+        auth_time: seconds(row.try_get("created_at")?),
+        ends_at: seconds(row.try_get("ends_at")?),
+    };
+    let (refreshed_at, ended) = (row.try_get("refreshed_at")?, row.try_get("ended")?);
+    Ok(Held { db, user, session, counter: u64::try_from(counter).map_err(Error::internal)?, refreshed_at, ended })
 }

@@ -1,6 +1,8 @@
--- Shared by the scripts that touch an account's key. Of two writes the larger generation and the larger version win.
+-- Shared by the scripts that touch an account. Of two writes the larger generation and the larger version win.
 --
--- The key is a hash: gen (integer), version (integer) and identity (JSON, opaque here).
+-- The account's key is a hash: gen (integer), version (integer) and identity (JSON, opaque here).
+-- A session's key is a hash: counter, rotated_at (ms), gen, scope, client_id, auth_time (s), ends_at (s), home; and
+-- ended (the reason) with unrecorded (the record does not know it yet) once it has ended.
 
 local function store_generation(key, generation)
   local known = tonumber(redis.call('HGET', key, 'gen') or '0')
@@ -21,4 +23,21 @@ local function keep_for(key, milliseconds)
   if redis.call('PTTL', key) < tonumber(milliseconds) then
     redis.call('PEXPIRE', key, milliseconds)
   end
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The history that this server's data belong to. A restart or a failover begins another one, and with it whatever was
+-- written before may be older than what was answered.
+local function home()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- Whether all that refreshing needs is here, and nothing of it can be stale.
+local function is_at_home(session, account)
+  local known = redis.call('HMGET', account, 'gen', 'identity')
+  return known[1] and known[2] and redis.call('HGET', session, 'home') == home()
 end

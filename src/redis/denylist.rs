@@ -12,25 +12,75 @@ use crate::{
 };
 
 static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::new("revoke", include_str!("revoke.lua")));
+static STATE: LazyLock<Script> =
+    LazyLock::new(|| Script::of_account("denylist_state", include_str!("denylist_state.lua")));
+
+/// Filling the denylist takes at most so long; whoever is slower begins again.
+const FILLING_MS: &str = "60000";
+
+/// Whether everything that was taken back is on the denylist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denylist {
+    /// It is.
+    Complete,
+    /// This server lost it, or never had it.
+    Lost,
+}
 
 impl Redis {
-    /// Everything that can speak against a token, in one round trip.
-    pub async fn find_revocations(&self, sub: Uuid, sid: Uuid, jti: Uuid) -> Result<Findings, Error> {
-        let keys = [self.entry_key("sid", sid), self.entry_key("jti", jti), self.entry_key("user", sub)];
+    /// Everything that can speak against a token, in one round trip; nothing where the denylist was lost, because then
+    /// that an entry is missing says nothing.
+    pub async fn find_revocations(&self, sub: Uuid, sid: Uuid, jti: Uuid) -> Result<Option<Findings>, Error> {
+        let keys =
+            [self.mark_key(), self.entry_key("sid", sid), self.entry_key("jti", jti), self.entry_key("user", sub)];
         let answer = self.shared.ask(redis::cmd("MGET").arg(&keys)).await?;
-        let found = <(Option<String>, Option<String>, Option<i64>)>::from_redis_value(answer);
-        let (session, token, user_below) =
+        let found = <(Option<String>, Option<String>, Option<String>, Option<i64>)>::from_redis_value(answer);
+        let (mark, session, token, user_below) =
             found.map_err(|_| Error::internal("the denylist holds something unknown"))?;
-        Ok(Findings { session: session.is_some(), token: token.is_some(), user_below })
+        Ok(mark.map(|_| Findings { session: session.is_some(), token: token.is_some(), user_below }))
     }
 
     /// Puts entries on the denylist, all or none. `now` is in seconds since the epoch.
     pub async fn revoke(&self, entries: &[Revocation], now: u64) -> Result<(), Error> {
         let keys: Vec<String> = entries.iter().map(|entry| self.key_of(entry)).collect();
         let args: Vec<String> =
-            entries.iter().flat_map(|entry| [value_of(entry), milliseconds(entry.lifetime(now))]).collect();
+            entries.iter().flat_map(|entry| [value_of(entry).to_string(), milliseconds(entry.lifetime(now))]).collect();
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
         self.run::<String>(&REVOKE, &keys, &args).await.map(drop)
+    }
+
+    /// Which of these entries are not on the denylist.
+    pub async fn missing_revocations(&self, entries: &[Revocation]) -> Result<Vec<bool>, Error> {
+        let keys: Vec<String> = entries.iter().map(|entry| self.key_of(entry)).collect();
+        let answer = self.shared.ask(redis::cmd("MGET").arg(&keys)).await?;
+        let found = <Vec<Option<i64>>>::from_redis_value(answer)
+            .map_err(|_| Error::internal("the denylist holds something unknown"))?;
+        Ok(entries.iter().zip(found).map(|(entry, found)| found.is_none_or(|found| found < value_of(entry))).collect())
+    }
+
+    /// Whether the denylist is complete.
+    pub async fn denylist(&self) -> Result<Denylist, Error> {
+        self.denylist_state("look", Uuid::nil()).await
+    }
+
+    /// Says that the denylist is being filled, by whoever knows this nonce. Until it is, nothing missing counts.
+    pub async fn begin_filling(&self, nonce: Uuid) -> Result<(), Error> {
+        self.denylist_state("begin", nonce).await.map(drop)
+    }
+
+    /// Says that it was filled; still lost if something came in between.
+    pub async fn finish_filling(&self, nonce: Uuid) -> Result<Denylist, Error> {
+        self.denylist_state("finish", nonce).await
+    }
+
+    async fn denylist_state(&self, step: &str, nonce: Uuid) -> Result<Denylist, Error> {
+        let keys = [self.mark_key(), format!("{}:{{rev}}:filling", self.prefix)];
+        let args = [step.as_bytes(), nonce.as_bytes(), FILLING_MS.as_bytes()];
+        match self.run::<String>(&STATE, &keys, &args).await?.as_str() {
+            "complete" => Ok(Denylist::Complete),
+            "lost" | "begun" => Ok(Denylist::Lost),
+            _other => Err(STATE.unknown_answer()),
+        }
     }
 
     fn key_of(&self, entry: &Revocation) -> String {
@@ -44,11 +94,16 @@ impl Redis {
     fn entry_key(&self, kind: &str, id: Uuid) -> String {
         format!("{}:{{rev}}:{kind}:{id}", self.prefix)
     }
+
+    fn mark_key(&self) -> String {
+        format!("{}:{{rev}}:complete", self.prefix)
+    }
 }
 
-fn value_of(entry: &Revocation) -> String {
+/// A generation, or 1 for a flag.
+fn value_of(entry: &Revocation) -> i64 {
     match entry {
-        Revocation::User { below, .. } => below.to_string(),
-        Revocation::Session { .. } | Revocation::Token { .. } => "1".to_owned(),
+        Revocation::User { below, .. } => *below,
+        Revocation::Session { .. } | Revocation::Token { .. } => 1,
     }
 }

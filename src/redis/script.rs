@@ -21,6 +21,11 @@ impl Script {
         Script::new(name, &[include_str!("account.lua"), text].concat())
     }
 
+    /// A script that exchanges refresh tokens.
+    pub fn of_refresh(name: &'static str, text: &str) -> Script {
+        Script::of_account(name, &[include_str!("refresh.lua"), text].concat())
+    }
+
     /// Runs it.
     pub async fn call(
         &self,

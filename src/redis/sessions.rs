@@ -2,57 +2,102 @@
 
 use std::sync::LazyLock;
 
+use deadpool_redis::redis::{FromRedisValue, Value};
 use uuid::Uuid;
 
 use super::{Redis, milliseconds, script::Script};
 use crate::{
-    domain::{account::Identity, refresh_token::RefreshToken, revocation::ENTRY_SECONDS, session::Session},
+    domain::{
+        account::Identity,
+        refresh_token::RefreshToken,
+        revocation::{ENTRY_SECONDS, Reason},
+        session::Session,
+    },
     error::Error,
 };
 
 static OPEN: LazyLock<Script> = LazyLock::new(|| Script::of_account("open_session", include_str!("open_session.lua")));
-static ROTATE: LazyLock<Script> = LazyLock::new(|| Script::of_account("rotate", include_str!("rotate.lua")));
+static ROTATE: LazyLock<Script> = LazyLock::new(|| Script::of_refresh("rotate", include_str!("rotate.lua")));
+static ADOPT: LazyLock<Script> = LazyLock::new(|| Script::of_refresh("adopt", include_str!("adopt.lua")));
 static END: LazyLock<Script> = LazyLock::new(|| Script::of_account("end_sessions", include_str!("end_sessions.lua")));
 static RAISE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("raise_generation", include_str!("raise_generation.lua")));
 static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("store_identity", include_str!("store_identity.lua")));
 
+/// How refreshing is allowed to go, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct RefreshRules {
+    /// How long a session lives without a refresh.
+    pub idle: u64,
+    /// How long the parent of an unused token gives the same child again.
+    pub grace: u64,
+    /// How long after its first look an adoption may still be carried out.
+    pub patience: u64,
+}
+
 /// What became of a refresh token.
 #[derive(Debug)]
 pub enum Rotation {
-    /// It was the current one; the next has this counter.
-    Rotated {
-        /// The counter of the next token.
-        counter: u64,
-        /// The session.
-        session: Session,
-        /// What its tokens say.
-        identity: Identity,
+    /// It was the current one, or its parent a moment ago: this is the session now, and its counter that of the token to be
+    /// given.
+    Passed(Box<Rotated>),
+    /// Nothing that can be relied on is known of the session here, as of this moment (ms): it must be adopted.
+    Away {
+        /// Redis' clock.
+        seen: u64,
     },
-    /// No such session.
-    Unknown,
     /// The session has ended; `unrecorded`: by reuse, and the record does not know it yet.
     Ended {
         /// Whether the record is still to be written.
         unrecorded: bool,
     },
-    /// It was used before; the session has a tombstone now.
+    /// An older token; the session has a tombstone now.
     Reused,
+    /// An adoption that took too long.
+    Late,
+}
+
+/// A session after a refresh.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The counter of the token to be given.
+    pub counter: u64,
+    /// When it was reached, in ms.
+    pub at: u64,
+    /// The session.
+    pub session: Session,
+    /// What its tokens say.
+    pub identity: Identity,
+}
+
+/// What the record knows of a session that is to be adopted.
+pub struct Recorded<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// Its user's identity.
+    pub identity: &'a Identity,
+    /// How often it was refreshed, at most a second late.
+    pub counter: u64,
+    /// When, in ms.
+    pub at: u64,
 }
 
 impl Redis {
     /// Takes a fresh session in, unless it has ended already; whether it did. `idle` is how long it lives without a
     /// refresh, in seconds.
     pub async fn open_session(&self, session: &Session, identity: &Identity, idle: u64) -> Result<bool, Error> {
-        let keys = [self.session_key(session.sub, session.sid), self.account_key(session.sub)];
-        let (generation, version, ends_at) =
-            (session.generation.to_string(), identity.version.to_string(), session.ends_at.to_string());
-        let (session, identity) = (json(session)?, json(identity)?);
-        let idle = milliseconds(idle);
-        let args =
-            [generation.as_bytes(), &session, ends_at.as_bytes(), idle.as_bytes(), version.as_bytes(), &identity];
-        match self.run::<String>(&OPEN, &keys, &args).await?.as_str() {
+        let args = [
+            session.generation.to_string(),
+            session.scope.clone(),
+            session.client_id.clone(),
+            session.auth_time.to_string(),
+            session.ends_at.to_string(),
+            milliseconds(idle),
+            identity.version.to_string(),
+            json(identity)?,
+        ];
+        match self.run::<String>(&OPEN, &self.keys_of(session.sub, session.sid), &bytes(&args)).await?.as_str() {
             "opened" => Ok(true),
             "ended" => Ok(false),
             _other => Err(OPEN.unknown_answer()),
@@ -60,47 +105,95 @@ impl Redis {
     }
 
     /// Exchanges a refresh token: one script, one round trip.
-    pub async fn rotate(&self, token: &RefreshToken, idle: u64) -> Result<Rotation, Error> {
-        let keys = [self.session_key(token.sub, token.sid), self.account_key(token.sub)];
-        let (counter, idle, tombstone) = (token.counter.to_string(), milliseconds(idle), milliseconds(ENTRY_SECONDS));
-        let args = [counter.as_bytes(), idle.as_bytes(), tombstone.as_bytes()];
-        let (answer, counter, session, identity) =
-            self.run::<(String, Option<u64>, Option<String>, Option<String>)>(&ROTATE, &keys, &args).await?;
-        match (answer.as_str(), counter, session, identity) {
-            ("rotated", Some(counter), Some(session), Some(identity)) => {
-                Ok(Rotation::Rotated { counter, session: parsed(&session)?, identity: parsed(&identity)? })
-            }
-            ("unknown", ..) => Ok(Rotation::Unknown),
-            ("ended", unrecorded, ..) => Ok(Rotation::Ended { unrecorded: unrecorded.is_some() }),
-            ("reused", ..) => Ok(Rotation::Reused),
-            _other => Err(ROTATE.unknown_answer()),
-        }
+    pub async fn rotate(&self, token: &RefreshToken, rules: &RefreshRules) -> Result<Rotation, Error> {
+        let args = exchange_args(token, rules);
+        let answer = self.run(&ROTATE, &self.keys_of(token.sub, token.sid), &bytes(&args)).await?;
+        read(token, answer).ok_or_else(|| ROTATE.unknown_answer())
+    }
+
+    /// Takes a session in from the record and exchanges its refresh token. The caller holds the rows until this has
+    /// answered; `seen` is when the session was found away.
+    pub async fn adopt(
+        &self,
+        token: &RefreshToken,
+        rules: &RefreshRules,
+        seen: u64,
+        recorded: &Recorded<'_>,
+    ) -> Result<Rotation, Error> {
+        let Recorded { session, identity, counter, at } = recorded;
+        let mut args = exchange_args(token, rules).to_vec();
+        args.extend([
+            seen.to_string(),
+            rules.patience.to_string(),
+            counter.to_string(),
+            at.to_string(),
+            session.generation.to_string(),
+            session.scope.clone(),
+            session.client_id.clone(),
+            session.auth_time.to_string(),
+            session.ends_at.to_string(),
+            identity.version.to_string(),
+            json(identity)?,
+        ]);
+        let answer = self.run(&ADOPT, &self.keys_of(token.sub, token.sid), &bytes(&args)).await?;
+        read(token, answer).ok_or_else(|| ADOPT.unknown_answer())
     }
 
     /// Writes the tombstones of sessions: no refresh token of theirs is exchanged any more. The record has them already.
-    pub async fn end_sessions(&self, sub: Uuid, sids: &[Uuid], reason: &str) -> Result<(), Error> {
+    pub async fn end_sessions(&self, sub: Uuid, sids: &[Uuid], reason: Reason) -> Result<(), Error> {
         let keys: Vec<String> = sids.iter().map(|sid| self.session_key(sub, *sid)).collect();
         let lifetime = milliseconds(ENTRY_SECONDS);
-        self.run::<String>(&END, &keys, &[reason.as_bytes(), lifetime.as_bytes()]).await.map(drop)
+        self.run::<String>(&END, &keys, &[reason.as_str().as_bytes(), lifetime.as_bytes()]).await.map(drop)
     }
 
     /// Refuses every refresh token of the account below a generation. `lifetime`: the longest that one can live.
     pub async fn raise_generation(&self, sub: Uuid, generation: i64, lifetime: u64) -> Result<(), Error> {
         let args = [generation.to_string(), milliseconds(lifetime)];
-        self.run::<String>(&RAISE, &[self.account_key(sub)], &args.each_ref().map(|arg| arg.as_bytes())).await.map(drop)
+        self.run::<String>(&RAISE, &[self.account_key(sub)], &bytes(&args)).await.map(drop)
     }
 
     /// What the next tokens of the account say.
     pub async fn store_identity(&self, sub: Uuid, identity: &Identity, lifetime: u64) -> Result<(), Error> {
-        let args = [identity.version.to_string().into_bytes(), json(identity)?, milliseconds(lifetime).into_bytes()];
-        self.run::<String>(&STORE, &[self.account_key(sub)], &args.each_ref().map(Vec::as_slice)).await.map(drop)
+        let args = [identity.version.to_string(), json(identity)?, milliseconds(lifetime)];
+        self.run::<String>(&STORE, &[self.account_key(sub)], &bytes(&args)).await.map(drop)
+    }
+
+    fn keys_of(&self, sub: Uuid, sid: Uuid) -> [String; 2] {
+        [self.session_key(sub, sid), self.account_key(sub)]
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(Error::internal)
+fn exchange_args(token: &RefreshToken, rules: &RefreshRules) -> [String; 4] {
+    [token.counter.to_string(), rules.idle.to_string(), rules.grace.to_string(), milliseconds(ENTRY_SECONDS)]
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(Error::internal)
+fn bytes(args: &[String]) -> Vec<&[u8]> {
+    args.iter().map(String::as_bytes).collect()
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(Error::internal)
+}
+
+fn read(token: &RefreshToken, answer: Vec<Value>) -> Option<Rotation> {
+    let mut parts = answer.into_iter();
+    let word = String::from_redis_value(parts.next()?).ok()?;
+    let rest = parts.next().unwrap_or(Value::Nil);
+    match word.as_str() {
+        "rotated" | "repeated" => Some(Rotation::Passed(read_session(token, rest)?.into())),
+        "away" => Some(Rotation::Away { seen: u64::from_redis_value(rest).ok()? }),
+        "ended" => Some(Rotation::Ended { unrecorded: rest != Value::Nil }),
+        "over" => Some(Rotation::Ended { unrecorded: false }),
+        "reused" => Some(Rotation::Reused),
+        "late" => Some(Rotation::Late),
+        _other => None,
+    }
+}
+
+fn read_session(token: &RefreshToken, told: Value) -> Option<Rotated> {
+    type Told = (u64, u64, i64, String, String, u64, u64, String);
+    let (counter, at, generation, scope, client_id, auth_time, ends_at, identity) =
+        Told::from_redis_value(told).ok()?;
+    let session = Session { sid: token.sid, sub: token.sub, generation, client_id, scope, auth_time, ends_at };
+    Some(Rotated { counter, at, session, identity: serde_json::from_str(&identity).ok()? })
 }

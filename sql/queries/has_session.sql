@@ -1,0 +1,1 @@
+select sid from sessions where user_id = $1 and sid = $2

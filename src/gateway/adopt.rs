@@ -1,0 +1,54 @@
+//! Adoption: a session that Redis does not know, or knows from another history of itself, is taken in from the record.
+//! So a flush, a restart or a failover of Redis signs nobody out, and gives no used token a second life.
+//!
+//! The rows of the user and of the session are held until the script has answered. Whatever would end the session waits
+//! for that, and then writes its tombstone; or it was before, and is seen here.
+
+use super::{Gateway, clock::moment};
+use crate::{
+    domain::refresh_token::RefreshToken,
+    error::Error,
+    postgres::Held,
+    redis::{Recorded, RefreshRules, Rotation},
+};
+
+impl Gateway {
+    /// Adopts the session of this token and exchanges it. `seen`: when Redis said that the session is away.
+    pub(super) async fn adopt(&self, token: &RefreshToken, rules: &RefreshRules, seen: u64) -> Result<Rotation, Error> {
+        let Some(held) = self.record.hold_session(token.sub, token.sid).await? else {
+            return Ok(Rotation::Ended { unrecorded: false });
+        };
+        let rotation = self.adopt_held(token, rules, seen, &held).await;
+        let outcome = match &rotation {
+            Ok(Rotation::Passed(_)) => "adopted",
+            Ok(_) => "refused",
+            Err(_) => "error",
+        };
+        metrics::counter!("latchkey_adoptions_total", "outcome" => outcome).increment(1);
+        // Where this fails the connection is closed, which lets the rows go as well.
+        let _ = held.release().await;
+        rotation
+    }
+
+    async fn adopt_held(
+        &self,
+        token: &RefreshToken,
+        rules: &RefreshRules,
+        seen: u64,
+        held: &Held,
+    ) -> Result<Rotation, Error> {
+        let (now, session) = (self.clock.now_ms(), &held.session);
+        let idle_end = held.refreshed_at + self.config.refresh_idle_ttl;
+        let live = !held.ended
+            && !held.user.disabled
+            && session.generation == held.user.generation
+            && idle_end > moment(now)
+            && session.ends_at * 1000 > now;
+        if !live {
+            return Ok(Rotation::Ended { unrecorded: false });
+        }
+        let at = u64::try_from(held.refreshed_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let identity = &held.user.account.identity;
+        self.speed.adopt(token, rules, seen, &Recorded { session, identity, counter: held.counter, at }).await
+    }
+}

@@ -1,0 +1,67 @@
+//! One's sessions, which mostly are devices: seeing them, and ending one.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Gateway;
+use crate::{
+    domain::{
+        access_token::Claims,
+        page::{self, Page},
+        revocation::Reason,
+    },
+    error::Error,
+    postgres::Device,
+};
+
+/// A user's live sessions; the oldest ends when there would be one more.
+const MOST_SESSIONS: i64 = 100;
+
+/// A page of devices.
+pub struct DevicePage {
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Where the next page goes on, if there is one.
+    pub next: Option<String>,
+}
+
+impl Gateway {
+    /// A page of the live sessions of a user.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn list_devices(&self, user: Uuid, page: Page) -> Result<DevicePage, Error> {
+        let mut devices = self.record.list_sessions(user, self.idle(), page).await?;
+        let more = devices.len() > usize::from(page.limit);
+        devices.truncate(usize::from(page.limit));
+        let next = devices.last().filter(|_| more).map(|device| page::cursor(device.sid));
+        Ok(DevicePage { devices, next })
+    }
+
+    /// Ends one session of the caller's. Repeating it is fine, and finishes what could not be published.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn end_device(self: &Arc<Self>, caller: &Claims, sid: Uuid) -> Result<(), Error> {
+        let (gateway, sub) = (self.clone(), caller.sub);
+        self.uncancelled(async move {
+            if !gateway.record.has_session(sub, sid).await? {
+                return Err(Error::NotFound);
+            }
+            gateway.end_session(sub, sid, Reason::SessionDeleted).await
+        })
+        .await
+    }
+
+    /// After a sign-in: ends the oldest sessions beyond the most that a user may have. Nobody waits for it.
+    pub(super) fn end_oldest_sessions(self: &Arc<Self>, user: Uuid) {
+        let gateway = self.clone();
+        let story = async move {
+            let ending = gateway.record.end_oldest_sessions(user, MOST_SESSIONS, gateway.idle()).await?;
+            gateway.publish(&ending).await
+        };
+        // A failure is made up for by the next sign-in.
+        drop(self.stories.spawn(story));
+    }
+}

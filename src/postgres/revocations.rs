@@ -1,0 +1,108 @@
+//! What was taken back, until every token that it concerns is dead.
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{Connection, Postgres, StoredUser, accounts};
+use crate::{
+    domain::revocation::{ENTRY_SECONDS, Ending, Reason, Revocation, TOKEN_MARGIN_SECONDS},
+    error::Error,
+};
+
+const INSERT: &str = include_str!("../../sql/queries/insert_revocations.sql");
+const LIST: &str = include_str!("../../sql/queries/list_revocations.sql");
+const LIST_CHANGED: &str = include_str!("../../sql/queries/list_changed_identities.sql");
+const READ_CLOCK: &str = include_str!("../../sql/queries/read_clock.sql");
+
+/// Rows of one page.
+const PAGE: i64 = 1_000;
+
+/// A row: one thing that was taken back, and when.
+#[derive(Debug, Clone)]
+pub struct RecordedRevocation {
+    /// Whose it was, and why.
+    pub sub: Uuid,
+    /// Why.
+    pub reason: Reason,
+    /// What.
+    pub entry: Revocation,
+    position: (OffsetDateTime, String, String),
+}
+
+/// Records what a transaction takes back. Nothing counts as revoked before this is committed.
+pub(super) async fn record(db: &mut Connection, ending: &Ending) -> Result<(), Error> {
+    if ending.entries.is_empty() {
+        return Ok(());
+    }
+    // In one order, so that two of these never wait for each other.
+    let mut entries: Vec<_> = ending.entries.iter().map(columns).collect();
+    entries.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+    let kinds: Vec<&str> = entries.iter().map(|entry| entry.0).collect();
+    let subjects: Vec<&str> = entries.iter().map(|entry| entry.1.as_str()).collect();
+    let below: Vec<Option<i64>> = entries.iter().map(|entry| entry.2).collect();
+    let ends: Vec<Option<f64>> = entries.iter().map(|entry| entry.3).collect();
+    let params: super::Params =
+        &[&ending.sub, &ending.reason.as_str(), &(ENTRY_SECONDS as f64), &kinds, &subjects, &below, &ends];
+    db.change(INSERT, params).await.map(drop)
+}
+
+/// Kind, subject, generation, and the end where the entry itself says it.
+fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
+    match entry {
+        Revocation::Session { sid } => ("session", sid.to_string(), None, None),
+        Revocation::User { sub, below } => ("user", sub.to_string(), Some(*below), None),
+        Revocation::Token { jti, exp } => ("token", jti.to_string(), None, Some((exp + TOKEN_MARGIN_SECONDS) as f64)),
+    }
+}
+
+impl Postgres {
+    /// The record's clock.
+    pub async fn clock(&self) -> Result<OffsetDateTime, Error> {
+        let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
+        Ok(row.ok_or_else(|| Error::internal("the clock has no time"))?.try_get(0)?)
+    }
+
+    /// A page of what was taken back after a moment, or after a row; an empty one is the last.
+    pub async fn revocations_after(
+        &self,
+        moment: OffsetDateTime,
+        last: Option<&RecordedRevocation>,
+    ) -> Result<Vec<RecordedRevocation>, Error> {
+        let first = (moment, String::new(), String::new());
+        let (at, kind, subject) = last.map_or(&first, |row| &row.position);
+        let rows = self.connection().await?.all(LIST, &[at, kind, subject, &PAGE]).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// A page of those whose identity changed after a moment, or after that of a user; an empty one is the last.
+    pub async fn identities_changed_after(
+        &self,
+        (moment, id): (OffsetDateTime, Uuid),
+    ) -> Result<Vec<(OffsetDateTime, StoredUser)>, Error> {
+        let rows = self.connection().await?.all(LIST_CHANGED, &[&moment, &id, &PAGE]).await?;
+        rows.iter().map(|row| Ok((row.try_get("identity_changed_at")?, accounts::read(row)?))).collect()
+    }
+}
+
+fn read(row: &Row) -> Result<RecordedRevocation, Error> {
+    let unknown = || Error::internal("an unknown revocation is stored");
+    let (kind, subject, reason): (String, String, &str) =
+        (row.try_get("kind")?, row.try_get("subject")?, row.try_get("reason")?);
+    let id: Uuid = subject.parse().map_err(|_| unknown())?;
+    let ends_at: i64 = row.try_get("ends_at")?;
+    let entry = match kind.as_str() {
+        "session" => Revocation::Session { sid: id },
+        "user" => Revocation::User { sub: id, below: row.try_get("below")? },
+        "token" => {
+            Revocation::Token { jti: id, exp: u64::try_from(ends_at).unwrap_or(0).saturating_sub(TOKEN_MARGIN_SECONDS) }
+        }
+        _other => return Err(unknown()),
+    };
+    Ok(RecordedRevocation {
+        sub: row.try_get("user_id")?,
+        reason: Reason::from_name(reason).ok_or_else(unknown)?,
+        entry,
+        position: (row.try_get("revoked_at")?, kind, subject),
+    })
+}
