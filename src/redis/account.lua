@@ -12,8 +12,8 @@ local function store_generation(key, generation)
 end
 
 local function store_identity(key, version, identity)
-  local known = tonumber(redis.call('HGET', key, 'version') or '-1')
-  if tonumber(version) > known then
+  local known = redis.call('HMGET', key, 'version', 'identity')
+  if not known[2] or tonumber(version) > tonumber(known[1] or '-1') then
     redis.call('HSET', key, 'version', version, 'identity', identity)
   end
 end

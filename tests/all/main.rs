@@ -31,6 +31,7 @@ mod origin_d;
 mod origin_e;
 
 // What must hold.
+mod adoption; // Redis loses sessions, and nobody is signed out
 mod bad_input; // every bad body is a 4xx that names the member, never the value
 mod caller_check; // every protected operation × every bad token
 mod crash; // kill -9 loses nothing that was answered

@@ -61,7 +61,7 @@ async fn requests_are_counted_by_operation_and_status() {
 
 #[tokio::test]
 async fn what_happens_to_sessions_is_counted() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "0s")]).await;
     let first = gateway.sign_up("john").await;
     let second = gateway.sign_in("john").await;
     gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");

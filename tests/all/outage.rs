@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deadpool_redis::redis::{Client, Cmd, FromRedisValue, aio::MultiplexedConnection, cmd};
 use futures_util::future::join_all;
 use latchkey::dev::{Redis, RedisOptions};
 use reqwest::Method;
@@ -31,13 +32,13 @@ const REDIS_LIMIT: Duration = Duration::from_millis(300);
 const POSTGRES_LIMIT: Duration = Duration::from_millis(2300);
 
 /// A Redis of one test, to be broken.
-struct OwnRedis {
-    redis: Redis,
+pub struct OwnRedis {
+    pub redis: Redis,
     _folder: TempDir,
 }
 
 impl OwnRedis {
-    fn start() -> OwnRedis {
+    pub fn start() -> OwnRedis {
         let folder = tempfile::tempdir().expect("there is room");
         // Started by root it runs as somebody else.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
@@ -46,9 +47,24 @@ impl OwnRedis {
         OwnRedis { redis: Redis::start(&options).expect("Redis can be started"), _folder: folder }
     }
 
+    async fn connection(&self) -> MultiplexedConnection {
+        let client = Client::open(self.redis.url()).expect("an address");
+        client.get_multiplexed_async_connection().await.expect("it answers")
+    }
+
+    pub async fn tell<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        call(command).query_async(&mut self.connection().await).await.expect("it obeys")
+    }
+
     async fn gateway(&self) -> Gateway {
         Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &self.redis.url())]].concat()).await
     }
+}
+
+fn call(command: &[&str]) -> Cmd {
+    let mut call = cmd(command[0]);
+    call.arg(&command[1..]);
+    call
 }
 
 /// Somebody, once the busy machine lets Redis answer in time.

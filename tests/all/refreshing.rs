@@ -131,23 +131,72 @@ async fn the_absolute_end_never_moves() {
     assert!(last.claims()["iat"].as_u64() < Some(end));
 }
 
+/// Tabs that wake up together, or an answer that was lost: nobody is signed out by them.
 #[tokio::test]
-async fn of_32_at_once_with_one_token_one_gets_a_pair() {
-    let gateway = Gateway::start().await;
-    let replica = gateway.replica().await;
+async fn of_64_at_once_with_one_token_all_get_the_same_child() {
+    let first = Gateway::start().await;
+    let replicas = [&first, &first.replica().await, &first.replica().await];
     for name in ["john", "jane", "joe"] {
-        let session = gateway.sign_up(name).await;
-        let tries =
-            (0..32).map(|number| if number % 2 == 0 { &gateway } else { &replica }.refresh(&session.refresh_token));
-        let answers = join_all(tries).await;
-        let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(Session::of).collect();
-        assert_eq!(pairs.len(), 1);
-        let refused = answers.iter().filter(|answer| answer.status != 200);
-        refused.for_each(|answer| {
-            assert!(["refresh_token_reused", "invalid_refresh_token"].contains(&answer.code().as_str()), "{answer:?}")
-        });
-        is_dead([&gateway, &replica], &[&session, &pairs[0]]).await;
+        let session = first.sign_up(name).await;
+        let tries = (0..64).map(|number| replicas[number % 3].refresh(&session.refresh_token));
+        let pairs: Vec<_> = join_all(tries).await.iter().map(|answer| Session::of(answer.is(200, ""))).collect();
+        assert!(pairs.iter().all(|pair| pair.refresh_token == pairs[0].refresh_token), "one child");
+        for (number, pair) in pairs.iter().enumerate() {
+            assert_eq!(replicas[(number + 1) % 3].verify(&pair.access_token).await.0, 204);
+        }
+        refreshed(replicas[2], &pairs[63]).await;
     }
+}
+
+#[tokio::test]
+async fn of_64_at_once_without_a_grace_one_gets_a_pair_and_the_session_ends() {
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "0s")]).await;
+    let replica = gateway.replica().await;
+    let session = gateway.sign_up("john").await;
+    let tries = (0..64).map(|number| if number % 2 == 0 { &gateway } else { &replica }.refresh(&session.refresh_token));
+    let answers = join_all(tries).await;
+    let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(Session::of).collect();
+    assert_eq!(pairs.len(), 1);
+    let refused = answers.iter().filter(|answer| answer.status != 200);
+    refused.for_each(|answer| {
+        assert!(["refresh_token_reused", "invalid_refresh_token"].contains(&answer.code().as_str()), "{answer:?}")
+    });
+    is_dead([&gateway, &replica], &[&session, &pairs[0]]).await;
+}
+
+#[tokio::test]
+async fn the_grandparent_ends_the_session_inside_the_window_too() {
+    let gateway = Gateway::start().await;
+    let (replica, first) = (gateway.replica().await, gateway.sign_up("john").await);
+    let second = refreshed(&gateway, &first).await;
+    let third = refreshed(&replica, &second).await;
+    gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    is_dead([&gateway, &replica], &[&first, &second, &third]).await;
+}
+
+#[tokio::test]
+async fn the_parent_ends_the_session_after_the_window() {
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "1s")]).await;
+    let first = gateway.sign_up("john").await;
+    let second = refreshed(&gateway, &first).await;
+    refreshed(&gateway, &first).await;
+    let reused = || async { gateway.refresh(&first.refresh_token).await.code() == "refresh_token_reused" };
+    until("the window is over", reused).await;
+    is_dead([&gateway, &gateway], &[&first, &second]).await;
+}
+
+/// Two tabs that woke up with the same token: each refreshes when it expires, at the same moment, and keeps its own answer.
+#[tokio::test]
+async fn two_tabs_with_240_refreshes_never_sign_each_other_out() {
+    let gateway = Gateway::start().await;
+    let (replica, session) = (gateway.replica().await, gateway.sign_up("john").await);
+    let (mut left, mut right) = (session.clone(), session);
+    for round in 0..120 {
+        let homes = if round % 3 == 0 { (&gateway, &gateway) } else { (&gateway, &replica) };
+        (left, right) = tokio::join!(refreshed(homes.0, &left), refreshed(homes.1, &right));
+        assert_eq!(left.refresh_token, right.refresh_token);
+    }
+    assert_eq!(ask(&gateway, "select count(*)::text from sessions where ended_at is not null").await, "0");
 }
 
 #[tokio::test]

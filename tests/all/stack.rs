@@ -75,6 +75,11 @@ impl Held {
         until("somebody waits for the rows", || async { self.waiting().await > 0 }).await;
     }
 
+    /// Changes them, and lets them go.
+    pub async fn change(self, sql: &str) {
+        self.0.batch_execute(&format!("{sql}; commit")).await.expect("the statement is right");
+    }
+
     pub async fn release(self) {
         self.0.batch_execute("rollback").await.expect("the rows are ours");
     }

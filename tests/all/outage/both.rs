@@ -72,7 +72,8 @@ async fn started_without_redis_it_waits_for_it_and_says_why() {
     until_ready_says(&gateway, 503, "starting up down").await;
     assert!(logged(r#""message":"the store does not answer","store":"Redis""#), "{:?}", gateway.log());
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
-    gateway.post("/signup", body).await.is(503, "unavailable");
+    let early = Session::of(gateway.post("/signup", body).await.is(201, ""));
+    gateway.refresh(&early.refresh_token).await.is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
     until_ready_says(&gateway, 200, "ready up up").await;
     let john = signed_in(&gateway).await;

@@ -83,7 +83,7 @@ async fn postgres_stands_still_and_goes_on() {
 /// The denylist comes first here; the record is made up for by whoever shows a token of the session next.
 #[tokio::test]
 async fn a_thief_gains_nothing_while_postgres_stands_still() {
-    let (stack, gateway) = own_with(&[("LATCHKEY_DATABASE_TIMEOUT", "2s")]).await;
+    let (stack, gateway) = own_with(&[("LATCHKEY_DATABASE_TIMEOUT", "2s"), ("LATCHKEY_REFRESH_GRACE", "0s")]).await;
     let (replica, used) = (gateway.replica().await, gateway.sign_up("john").await);
     let (other, new) = (gateway.sign_in("john").await, Session::of(&gateway.refresh(&used.refresh_token).await));
     stack.postgres.pause();

@@ -101,14 +101,40 @@ async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first
 }
 
 #[tokio::test]
-async fn a_session_that_redis_never_heard_of_is_no_device() {
+async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
     let scene = Scene::new().await;
     scene.proxy.set(Line::Cut);
     let body = json!({"username": "mary", "password": PASSWORD});
-    let answer = scene.gateway.post("/signup", body).await;
-    assert!(answer.is(503, "unavailable").text("detail").contains("The account was made"), "{}", answer.body);
-    scene.gateway.log_in("mary", PASSWORD).await.is(503, "unavailable");
-    assert_eq!(ask(&scene.gateway, "select count(*)::text from sessions where ended_by = 'never_begun'").await, "2");
-    scene.proxy.set(Line::Open);
-    assert_eq!(scene.replica.log_in("mary", PASSWORD).await.status, 200, "the account stands");
+    let first = Session::of(scene.gateway.post("/signup", body).await.is(201, ""));
+    let second = Session::of(scene.gateway.log_in("mary", PASSWORD).await.is(200, ""));
+    for session in [first, second] {
+        assert_eq!(scene.replica.verify(&session.access_token).await.0, 204);
+        scene.replica.refresh(&session.refresh_token).await.is(200, "");
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_process_could_not_publish_another_one_does() {
+    let mut scene = Scene::new().await;
+    let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
+    scene.cut_off("select from users", Method::POST, "/user/password", body).await;
+    scene.gateway.kill();
+    scene.ends_when_mended_too(&scene.other).await;
+    assert_eq!(scene.replica.verify(&scene.john.access_token).await.0, 204, "the caller's own tokens stay good");
+}
+
+#[tokio::test]
+async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
+    let mut scene = Scene::new().await;
+    scene.cut_off("select from users", Method::PATCH, "/user", json!({"name": "John Doe"})).await;
+    scene.gateway.kill();
+    let current = std::sync::Mutex::new(scene.john.clone());
+    let says_it = || async {
+        let session = current.lock().expect("one task").clone();
+        let next = Session::of(scene.replica.refresh(&session.refresh_token).await.is(200, ""));
+        let name = next.claims()["name"].clone();
+        *current.lock().expect("one task") = next;
+        name == "John Doe"
+    };
+    until("tokens say the name", says_it).await;
 }

@@ -53,18 +53,19 @@ async fn the_line_to_redis_is_cut_and_mended() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_that_the_password_is_wrong() {
+async fn signing_in_works_and_what_needs_redis_says_so() {
     let mut own = OwnRedis::start();
     let gateway = own.gateway().await;
     let john = signed_in(&gateway).await;
     let name = john.claims()["username"].as_str().expect("a name").to_owned();
     own.redis.kill();
-    gateway.log_in(&name, PASSWORD).await.is(503, "unavailable");
+    gateway.log_in(&name, PASSWORD).await.is(200, "");
+    gateway.log_in(&name, "wrong-password").await.is(401, "invalid_credentials");
     gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
     let reset = json!({"email": "john@example.com", "code": "00000-00000", "new_password": PASSWORD});
     gateway.post("/password/reset", reset).await.is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
-    until("it signs in again", || async { gateway.log_in(&name, PASSWORD).await.status == 200 }).await;
+    until("it refreshes again", || async { gateway.refresh(&john.refresh_token).await.status == 200 }).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,288 @@
+//! Redis loses sessions: a flush, a restart, a failover to older data. Nobody is signed out, no used token lives again.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Gateway, PASSWORD, Session, until},
+    outage::OwnRedis,
+    stack::{Held, ask, execute},
+};
+
+async fn refreshed(gateway: &Gateway, session: &Session) -> Session {
+    Session::of(gateway.refresh(&session.refresh_token).await.is(200, ""))
+}
+
+/// A Redis of the test's own, and John on two replicas.
+struct Scene {
+    own: OwnRedis,
+    gateway: Gateway,
+    replica: Gateway,
+    john: Session,
+}
+
+impl Scene {
+    async fn with(changes: &[(&str, &str)]) -> Scene {
+        let own = OwnRedis::start();
+        let gateway = Gateway::with(&[changes, &[("REDIS_URL", &own.redis.url())]].concat()).await;
+        let (replica, john) = (gateway.replica().await, gateway.sign_up("john").await);
+        Scene { own, gateway, replica, john }
+    }
+
+    async fn new() -> Scene {
+        Scene::with(&[]).await
+    }
+
+    async fn flush(&self) {
+        self.own.tell::<String>(&["FLUSHALL"]).await;
+    }
+
+    /// Refreshes so often, as fast as it goes; all tokens, the newest last.
+    async fn rotate(&self, times: usize) -> Vec<Session> {
+        let mut tokens = vec![self.john.clone()];
+        for number in 0..times {
+            let replica = if number % 2 == 0 { &self.gateway } else { &self.replica };
+            tokens.push(refreshed(replica, tokens.last().expect("one")).await);
+        }
+        tokens
+    }
+
+    /// Waits for the batched writer.
+    async fn until_recorded(&self, counter: usize) {
+        let recorded = || async {
+            ask(&self.gateway, "select max(counter) from sessions where ended_at is null").await == counter.to_string()
+        };
+        until("it is recorded", recorded).await;
+    }
+
+    async fn is_dead(&self, session: &Session) {
+        let refused = || async { self.replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
+        until("access is refused", refused).await;
+        assert_eq!(self.replica.refresh(&session.refresh_token).await.status, 401);
+        assert_eq!(self.gateway.refresh(&session.refresh_token).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_flush_signs_nobody_out() {
+    let scene = Scene::new().await;
+    let newest = scene.rotate(50).await.pop().expect("the newest");
+    scene.until_recorded(50).await;
+    scene.flush().await;
+    let next = refreshed(&scene.replica, &newest).await;
+    let good = || async { scene.gateway.verify(&next.access_token).await.0 == 204 };
+    until("the denylist is filled again", good).await;
+    assert_eq!(next.claims()["sid"], scene.john.claims()["sid"]);
+    assert_eq!(next.claims()["session_exp"], scene.john.claims()["session_exp"]);
+    refreshed(&scene.gateway, &next).await;
+}
+
+#[tokio::test]
+async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
+    let scene = Scene::new().await;
+    let tokens = scene.rotate(50).await;
+    scene.until_recorded(50).await;
+    scene.flush().await;
+    scene.gateway.refresh(&tokens[20].refresh_token).await.is(401, "refresh_token_reused");
+    scene.is_dead(&tokens[50]).await;
+    assert_eq!(ask(&scene.gateway, "select ended_by from sessions").await, "reuse");
+}
+
+#[tokio::test]
+async fn after_a_flush_the_parent_is_still_given_its_child() {
+    let scene = Scene::with(&[("LATCHKEY_REFRESH_GRACE", "60s")]).await;
+    let tokens = scene.rotate(3).await;
+    scene.until_recorded(3).await;
+    scene.flush().await;
+    assert_eq!(refreshed(&scene.replica, &tokens[2]).await.refresh_token, tokens[3].refresh_token);
+    scene.gateway.refresh(&tokens[1].refresh_token).await.is(401, "refresh_token_reused");
+}
+
+#[tokio::test]
+async fn what_was_taken_back_stays_so_after_a_flush() {
+    let scene = Scene::new().await;
+    let (other, third) = (scene.gateway.sign_in("john").await, scene.gateway.sign_in("john").await);
+    scene.gateway.log_out(&other.access_token).await.is(204, "");
+    let jane = scene.gateway.sign_up("jane").await;
+    scene.gateway.with_token(Method::DELETE, "/user", &jane.access_token, Value::Null).await.is(204, "");
+    scene.flush().await;
+    // Until the denylist is filled, nothing is known of anybody; then all of it.
+    for dead in [&other, &jane] {
+        let refused = || async {
+            let (status, code) = scene.replica.verify(&dead.access_token).await;
+            assert_ne!(status, 204, "never accepted, not for a moment");
+            code == "token_revoked"
+        };
+        until("it is refused", refused).await;
+        scene.is_dead(dead).await;
+    }
+    assert_eq!(scene.replica.verify(&third.access_token).await.0, 204);
+}
+
+/// Everything stops at once, and Redis comes back with the data of some time ago, as a restart without the last writes or
+/// a failover to a lagging replica leaves it.
+#[tokio::test]
+async fn older_data_under_a_new_history_revive_no_token() {
+    let mut scene = Scene::new().await;
+    let first = scene.rotate(1).await.pop().expect("one");
+    scene.own.tell::<String>(&["SAVE"]).await;
+    scene.john = first.clone();
+    let tokens = scene.rotate(49).await;
+    scene.until_recorded(50).await;
+    scene.gateway.kill();
+    scene.replica.kill();
+    scene.own.redis.kill();
+    scene.own.redis.start_again().expect("it can be started");
+    assert!(scene.own.tell::<i64>(&["DBSIZE"]).await > 0, "it has the old data");
+    let settings = scene.gateway.settings();
+    (scene.gateway, scene.replica) = (Gateway::run(settings.clone()).await, Gateway::run(settings).await);
+    // The old data say that this is the current one.
+    scene.gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    scene.is_dead(&tokens[49]).await;
+}
+
+#[tokio::test]
+async fn a_restart_of_everything_signs_nobody_out() {
+    let mut scene = Scene::new().await;
+    let newest = scene.rotate(50).await.pop().expect("the newest");
+    scene.until_recorded(50).await;
+    assert_eq!((scene.gateway.stop(), scene.replica.stop()), (Some(0), Some(0)));
+    scene.own.redis.kill();
+    scene.own.redis.start_again().expect("it can be started");
+    let settings = scene.gateway.settings();
+    (scene.gateway, scene.replica) = (Gateway::run(settings.clone()).await, Gateway::run(settings).await);
+    refreshed(&scene.replica, &newest).await;
+}
+
+/// A replica that stops writes what it still has to.
+#[tokio::test]
+async fn a_clean_stop_records_the_last_refresh() {
+    let mut scene = Scene::new().await;
+    let tokens = scene.rotate(7).await;
+    assert_eq!((scene.gateway.stop(), scene.replica.stop()), (Some(0), Some(0)));
+    assert_eq!(ask(&scene.gateway, "select counter from sessions").await, "7");
+    scene.flush().await;
+    let gateway = Gateway::run(scene.gateway.settings()).await;
+    gateway.refresh(&tokens[5].refresh_token).await.is(401, "refresh_token_reused");
+}
+
+#[tokio::test]
+async fn an_account_without_its_key_is_not_at_home() {
+    let scene = Scene::new().await;
+    let sub = scene.john.claims()["sub"].as_str().expect("an id").to_owned();
+    let key = format!("{}:{{{sub}}}:user", scene.gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    assert_eq!(scene.own.tell::<i64>(&["DEL", &key]).await, 1);
+    let next = refreshed(&scene.gateway, &scene.john).await;
+    assert_eq!(scene.own.tell::<i64>(&["HDEL", &key, "identity"]).await, 1);
+    refreshed(&scene.replica, &next).await;
+    assert_eq!(scene.own.tell::<i64>(&["HEXISTS", &key, "identity"]).await, 1);
+}
+
+/// What the record says against a session counts when it is adopted.
+#[tokio::test]
+async fn what_has_ended_is_not_adopted() {
+    let scene = Scene::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "1h")]).await;
+    for (name, statement) in [
+        ("ended", "update sessions set ended_at = now(), ended_by = 'logout' where user_id = $"),
+        ("disabled", "update users set disabled = true where id = $"),
+        ("generation", "update users set gen = gen + 1 where id = $"),
+        ("idle", "update sessions set refreshed_at = now() - interval '61 minutes' where user_id = $"),
+        ("over", "update sessions set ends_at = now() - interval '1 second' where user_id = $"),
+        ("deleted", "delete from users where id = $"),
+    ] {
+        let session = scene.gateway.sign_up(name).await;
+        scene.flush().await;
+        let sub = session.claims()["sub"].as_str().expect("an id").to_owned();
+        execute(&scene.gateway, &statement.replace('$', &format!("'{sub}'"))).await;
+        scene.replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+    }
+    refreshed(&scene.gateway, &scene.john).await;
+}
+
+/// Whatever would end the session waits until it was adopted, and then ends what was adopted.
+#[tokio::test]
+async fn adoption_racing_logout_leaves_nothing_alive() {
+    let scene = Scene::new().await;
+    let mut alive = Vec::new();
+    for round in 0..40 {
+        let sessions = join_all((0..25).map(|number| {
+            let gateway = &scene.gateway;
+            async move { gateway.sign_up(&format!("r{round}-{number}")).await }
+        }));
+        let sessions = sessions.await;
+        scene.flush().await;
+        let races = sessions.iter().map(|session| async {
+            let (refreshed, ended) = tokio::join!(
+                scene.gateway.refresh(&session.refresh_token),
+                scene.replica.post("/logout", json!({"refresh_token": session.refresh_token}))
+            );
+            ended.is(204, "");
+            if refreshed.status == 200 { Session::of(&refreshed) } else { session.clone() }
+        });
+        alive.extend(join_all(races).await);
+    }
+    assert_eq!(alive.len(), 1000);
+    for session in &alive {
+        let answer = scene.gateway.refresh(&session.refresh_token).await;
+        assert_eq!(answer.status, 401, "{}", answer.string());
+    }
+    for session in &alive {
+        assert_eq!(scene.replica.verify(&session.access_token).await.1, "token_revoked");
+    }
+}
+
+/// An adoption that was held up until the session had ended finds that out.
+#[tokio::test]
+async fn an_adoption_waits_for_a_logout_that_was_first() {
+    let scene = Scene::new().await;
+    scene.flush().await;
+    let held = Held::rows(&scene.gateway, "select from sessions").await;
+    let end = async {
+        held.until_somebody_waits().await;
+        held.change("update sessions set ended_at = now(), ended_by = 'logout'").await;
+    };
+    let (answer, ()) = tokio::join!(scene.gateway.refresh(&scene.john.refresh_token), end);
+    answer.is(401, "invalid_refresh_token");
+}
+
+/// The record is told of each rotation; what it says of a session that ended meanwhile is published again.
+#[tokio::test]
+async fn a_refresh_of_what_has_ended_in_the_record_alone_ends_it_everywhere() {
+    let scene = Scene::new().await;
+    execute(&scene.gateway, "update sessions set ended_at = now(), ended_by = 'logout'").await;
+    let next = refreshed(&scene.gateway, &scene.john).await;
+    scene.is_dead(&next).await;
+}
+
+#[tokio::test]
+async fn a_record_that_stands_still_catches_up() {
+    let scene = Scene::new().await;
+    let held = Held::rows(&scene.gateway, "select from sessions").await;
+    scene.rotate(5).await;
+    held.release().await;
+    scene.until_recorded(5).await;
+}
+
+#[tokio::test]
+async fn the_101st_session_ends_the_oldest() {
+    let gateway = Gateway::start().await;
+    let first = gateway.sign_up("john").await;
+    let second = gateway.sign_in("john").await;
+    let insert = "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at) \
+         select gen_random_uuid(), id, gen, 'latchkey', 's', now(), now() + interval '1 day' from users, generate_series(1, 97)";
+    execute(&gateway, insert).await;
+    // Later ids than the first two, whatever a random one says.
+    execute(&gateway, "update sessions set sid = ('ffff' || substr(sid::text, 5))::uuid where scope = 's'").await;
+    let hundredth = gateway.sign_in("john").await;
+    assert_eq!(gateway.verify(&first.access_token).await.0, 204);
+    let newest = gateway.sign_in("john").await;
+    let ended = || async { gateway.verify(&first.access_token).await == (401, "token_revoked".into()) };
+    until("the oldest has ended", ended).await;
+    gateway.refresh(&first.refresh_token).await.is(401, "invalid_refresh_token");
+    for session in [&second, &hundredth, &newest] {
+        assert_eq!(gateway.verify(&session.access_token).await.0, 204);
+    }
+    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "too_many_sessions");
+    assert_eq!(gateway.log_in("john", PASSWORD).await.status, 200);
+}
