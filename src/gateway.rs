@@ -5,6 +5,7 @@
 
 mod account;
 mod adopt;
+mod change_email;
 mod change_password;
 mod clock;
 mod dashboard;

@@ -4,6 +4,7 @@
 //! statement is a file in `sql/queries/`, each file has one function in a module below.
 
 mod accounts;
+mod emails;
 mod items;
 mod migrations;
 mod outbox;
@@ -24,6 +25,7 @@ use tokio::time::timeout_at;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 pub use accounts::{NewUser, StoredUser};
+pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
 pub use outbox::{DueMail, Template};

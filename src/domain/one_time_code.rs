@@ -26,6 +26,8 @@ pub struct OneTimeCode([u8; CHARACTERS]);
 pub enum Purpose {
     /// Choosing a new password.
     PasswordReset,
+    /// Showing that one reads mail at an address.
+    EmailConfirmation,
 }
 
 impl Purpose {
@@ -33,6 +35,7 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Purpose::PasswordReset => "password_reset",
+            Purpose::EmailConfirmation => "email_confirmation",
         }
     }
 }

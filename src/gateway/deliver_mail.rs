@@ -75,7 +75,8 @@ impl Gateway {
         }
         let letter = match mail.template {
             Template::PasswordChanged => Letter::password_changed(&self.realm.issuer)?,
-            Template::PasswordReset => {
+            Template::EmailChanged => Letter::email_changed(&self.realm.issuer)?,
+            Template::PasswordReset | Template::EmailConfirmation => {
                 let Some(life) = self.rest_of_life(mail, now) else {
                     self.record.replace_mail(mail.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
@@ -106,13 +107,16 @@ impl Gateway {
     /// Makes the code of this mail the current one, then writes the letter: a code must work when it is read. None where
     /// a newer code is there.
     async fn letter_with_code(&self, mail: &DueMail, life: Duration) -> Result<Option<Letter>, MailError> {
-        let purpose = Purpose::PasswordReset;
+        let purpose = match mail.template {
+            Template::EmailConfirmation => Purpose::EmailConfirmation,
+            _password => Purpose::PasswordReset,
+        };
         let code = self.code_keys.derive(purpose, mail.id);
         let hash = self.code_keys.hash(purpose, mail.user, &code);
         let milliseconds = u64::try_from(life.as_millis())?;
         if !self.speed.register_code(purpose, mail.user, mail.id, &hash, milliseconds).await? {
             return Ok(None);
         }
-        Letter::password_reset(&self.realm.issuer, &code, life).map(Some)
+        Letter::with_code(purpose, &self.realm.issuer, &code, life).map(Some)
     }
 }

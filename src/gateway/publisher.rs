@@ -65,6 +65,15 @@ impl Gateway {
         Ok(Some(now - overlap(self)))
     }
 
+    /// Publishes what was committed a moment ago and is missing, for a caller who repeats what could not be published.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(super) async fn publish_recent(&self) -> Result<(), Error> {
+        let now = self.record.clock().await?;
+        self.publish_since(now - overlap(self)).await
+    }
+
     async fn fill_denylist(&self) -> Result<(), Error> {
         let nonce = Uuid::new_v4();
         self.speed.begin_filling(nonce).await?;

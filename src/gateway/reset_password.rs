@@ -20,7 +20,7 @@ use crate::{
 /// Wrong codes that are looked at: five an hour for an account from one network; a thousand from everywhere, which leaves
 /// a guesser a chance of one in a million million each hour. Neither voids the code, so that no stranger can stop a
 /// recovery.
-const TRIES: Tries = Tries { per_address: 5, per_account: 1_000, window: 3_600 };
+pub(super) const TRIES: Tries = Tries { per_address: 5, per_account: 1_000, window: 3_600 };
 
 /// What it takes to set a new password.
 pub struct PasswordReset {
@@ -97,7 +97,7 @@ impl Gateway {
     /// The code was used before. If it was used to set this very password, the reset stands, and only its publication is
     /// missing: it is made up for.
     async fn publish_again(&self, row: Uuid, user: &StoredUser, password: &Arc<Password>) -> Result<Option<()>, Error> {
-        if !self.record.is_consumed(row).await? {
+        if self.record.find_consumed_mail(row).await?.is_none() {
             return Ok(None);
         }
         let Some(user) = self.record.find_user(user.account.id).await? else { return Ok(None) };

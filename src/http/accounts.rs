@@ -40,6 +40,20 @@ body! {
         new_password: Required<Password>,
     }
 
+    /// An address that is to be one's own, and the password.
+    EmailBody {
+        /// The e-mail address from now on, or the one until now to verify it.
+        email: Required<Email>,
+        /// The account's password.
+        password: Required<Password>,
+    }
+
+    /// The code that came to the address.
+    ConfirmBody {
+        /// The code of the mail.
+        code: Required<OneTimeCode>,
+    }
+
     /// Whose password is lost.
     ForgotBody {
         /// The e-mail address of the account.
@@ -62,6 +76,8 @@ problems! {
     RenameProblems: [CALLER, BODY] UsernameTaken;
     DeleteProblems: [CALLER] ReauthenticationRequired;
     PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword;
+    EmailProblems: [CALLER, BODY] InvalidCredentials MailOff;
+    ConfirmProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
     ForgotProblems: [BODY] MailOff;
     ResetProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
 }
@@ -120,6 +136,36 @@ impl AccountsApi {
     ) -> Result<Done, Problem<PasswordProblems>> {
         gateway.change_password(&caller, body.current_password, body.new_password).await?;
         Ok(Done::Done)
+    }
+
+    /// Ask for a code at an address
+    ///
+    /// Sends a one-time code there; with it the address becomes the account's, or, if it is that already, counts as
+    /// verified. The answer is the same if somebody else has the address.
+    #[oai(path = "/user/email", method = "post", operation_id = "requestEmail", tag = "Tag::Account")]
+    async fn request_email(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+        Body(body): Body<EmailBody>,
+    ) -> Result<Accepted, Problem<EmailProblems>> {
+        gateway.request_email(&caller, &body.email, body.password).await?;
+        Ok(Accepted::Accepted)
+    }
+
+    /// Confirm an address
+    ///
+    /// With the code that was sent there. If the address is a new one, every other session ends, and the address before is
+    /// told. A 409 if somebody else has it.
+    #[oai(path = "/user/email/confirm", method = "post", operation_id = "confirmEmail", tag = "Tag::Account")]
+    async fn confirm_email(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Caller(caller): Caller,
+        From(origin): From,
+        Body(body): Body<ConfirmBody>,
+    ) -> Result<Account, Problem<ConfirmProblems>> {
+        Ok(Account::Shown(Json(gateway.confirm_email(&caller, &body.code, &origin).await?.into())))
     }
 
     /// Ask for a code

@@ -48,7 +48,7 @@ pub enum Done {
 /// 202.
 #[derive(ApiResponse)]
 pub enum Accepted {
-    /// If there is an account with this address, a mail is on its way.
+    /// A mail is on its way, if one may be sent there.
     #[oai(status = 202)]
     Accepted,
 }

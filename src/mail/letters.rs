@@ -5,7 +5,7 @@ use std::time::Duration;
 use askama::Template;
 
 use super::MailError;
-use crate::domain::one_time_code::OneTimeCode;
+use crate::domain::one_time_code::{OneTimeCode, Purpose};
 
 /// A letter, ready to be sent. It has no `Debug`, because it may carry a code.
 pub struct Letter {
@@ -45,9 +45,62 @@ struct PasswordChangedHtml<'a> {
     issuer: &'a str,
 }
 
+#[derive(Template)]
+#[template(path = "email_code.txt", escape = "none")]
+struct EmailCodeText<'a> {
+    issuer: &'a str,
+    code: &'a str,
+    minutes: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "email_code.html")]
+struct EmailCodeHtml<'a> {
+    issuer: &'a str,
+    code: &'a str,
+    minutes: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "email_changed.txt", escape = "none")]
+struct EmailChangedText<'a> {
+    issuer: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "email_changed.html")]
+struct EmailChangedHtml<'a> {
+    issuer: &'a str,
+}
+
 impl Letter {
-    /// Carries the code for a new password.
-    pub fn password_reset(issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
+    /// Carries the code for a purpose.
+    pub fn with_code(purpose: Purpose, issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
+        match purpose {
+            Purpose::PasswordReset => Letter::password_reset(issuer, code, life),
+            Purpose::EmailConfirmation => Letter::email_code(issuer, code, life),
+        }
+    }
+
+    fn email_code(issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
+        let (code, minutes) = (&code.for_mail(), &in_words(life));
+        Ok(Letter {
+            subject: "Your code for this address",
+            text: EmailCodeText { issuer, code, minutes }.render()?,
+            html: EmailCodeHtml { issuer, code, minutes }.render()?,
+        })
+    }
+
+    /// Tells the address before that it is the account's no more.
+    pub fn email_changed(issuer: &str) -> Result<Letter, MailError> {
+        Ok(Letter {
+            subject: "Your e-mail address was changed",
+            text: EmailChangedText { issuer }.render()?,
+            html: EmailChangedHtml { issuer }.render()?,
+        })
+    }
+
+    fn password_reset(issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
         let (code, minutes) = (&code.for_mail(), &in_words(life));
         Ok(Letter {
             subject: "Your code for a new password",

@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{NewSession, Postgres, Template, revocations, sessions, twice};
+use super::{NewSession, Postgres, Template, outbox, revocations, sessions, twice};
 use crate::{
     domain::{
         account::{Account, Identity, Role},
@@ -20,9 +20,6 @@ const UPDATE: &str = include_str!("../../sql/queries/update_user.sql");
 const CHANGE_PASSWORD: &str = include_str!("../../sql/queries/change_password.sql");
 const RAISE_HASH: &str = include_str!("../../sql/queries/raise_password_hash.sql");
 const RESET_PASSWORD: &str = include_str!("../../sql/queries/reset_password.sql");
-const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
-const IS_CONSUMED: &str = include_str!("../../sql/queries/is_consumed.sql");
-const VOID_CODES: &str = include_str!("../../sql/queries/void_codes.sql");
 const INSERT_MAIL: &str = include_str!("../../sql/queries/insert_mail.sql");
 const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
 
@@ -127,7 +124,7 @@ impl Postgres {
         }
         let ended = sessions::end_others(&mut db, user.account.id, keep, Reason::PasswordChange).await?;
         // A code is a credential as well: whoever read the mail must not take the account back.
-        db.change(VOID_CODES, &[&user.account.id, &Template::PasswordReset.as_str()]).await?;
+        outbox::void_codes(&mut db, user.account.id).await?;
         db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user.account.id]).await?;
         db.commit().await?;
         Ok(Some(ended))
@@ -155,23 +152,17 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let updated = db.first(RESET_PASSWORD, &[&user, &new_hash]).await?;
-        let consumed = db.first(CONSUME_CODE, &[&code]).await?;
-        let (Some(updated), Some(_)) = (updated, consumed) else {
+        let consumed = outbox::consume_code(&mut db, code).await?;
+        let Some(updated) = updated.filter(|_| consumed) else {
             db.roll_back().await?;
             return Ok(None);
         };
         let updated = read(&updated)?;
         let ending = sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
-        db.change(VOID_CODES, &[&user, &Template::PasswordReset.as_str()]).await?;
+        outbox::void_codes(&mut db, user).await?;
         db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user]).await?;
         db.commit().await?;
         Ok(Some((updated, ending)))
-    }
-
-    /// Whether the code of this mail was used.
-    pub async fn is_consumed(&self, code: Uuid) -> Result<bool, Error> {
-        let row = self.connection().await?.first(IS_CONSUMED, &[&code]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
     }
 
     /// Deletes the account and all that is its own; nothing if it is gone.

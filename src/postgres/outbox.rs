@@ -4,13 +4,17 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::Postgres;
+use super::{Connection, Postgres};
 use crate::error::Error;
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
 const CLAIM: &str = include_str!("../../sql/queries/claim_mail.sql");
 const REPLACE: &str = include_str!("../../sql/queries/replace_mail.sql");
 const FINISH: &str = include_str!("../../sql/queries/finish_mail.sql");
+const VOID_CODES: &str = include_str!("../../sql/queries/void_codes.sql");
+const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
+const FIND_CONSUMED: &str = include_str!("../../sql/queries/find_consumed_mail.sql");
+const INSERT_TO: &str = include_str!("../../sql/queries/insert_mail_to.sql");
 const RETRY_SOON: &str = include_str!("../../sql/queries/retry_mail_soon.sql");
 
 /// The mails there are.
@@ -20,16 +24,23 @@ pub enum Template {
     PasswordReset,
     /// Tells the owner that the password was changed.
     PasswordChanged,
+    /// Carries the code that confirms an address.
+    EmailConfirmation,
+    /// Tells the owner of the address before that it is no more.
+    EmailChanged,
 }
 
 impl Template {
-    const ALL: [Template; 2] = [Template::PasswordReset, Template::PasswordChanged];
+    const ALL: [Template; 4] =
+        [Template::PasswordReset, Template::PasswordChanged, Template::EmailConfirmation, Template::EmailChanged];
 
     /// The template as it is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
             Template::PasswordReset => "password_reset",
             Template::PasswordChanged => "password_changed",
+            Template::EmailConfirmation => "email_confirmation",
+            Template::EmailChanged => "email_changed",
         }
     }
 }
@@ -53,10 +64,43 @@ pub struct DueMail {
     pub attempts: i32,
 }
 
+/// No code that was mailed to this user works any more, whatever it was for.
+pub(super) async fn void_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
+    let templates = [Template::PasswordReset, Template::EmailConfirmation].map(Template::as_str);
+    db.change(VOID_CODES, &[&user, &templates.as_slice()]).await.map(drop)
+}
+
+/// Uses the code of this mail; whether it was unused.
+pub(super) async fn consume_code(db: &mut Connection, mail: Uuid) -> Result<bool, Error> {
+    Ok(db.first(CONSUME_CODE, &[&mail]).await?.is_some())
+}
+
+/// Promises a mail to an address that is not the account's.
+pub(super) async fn insert_to(
+    db: &mut Connection,
+    id: Uuid,
+    template: Template,
+    user: Uuid,
+    recipient: &str,
+) -> Result<(), Error> {
+    db.change(INSERT_TO, &[&id, &template.as_str(), &user, &recipient]).await.map(drop)
+}
+
 impl Postgres {
+    /// Promises a code to an address that is to be that of the account.
+    pub async fn request_confirmation(&self, id: Uuid, user: Uuid, email: &str) -> Result<(), Error> {
+        insert_to(&mut self.connection().await?, id, Template::EmailConfirmation, user, email).await
+    }
+
     /// Promises a code to the stored address of the account with this address, if there is one.
     pub async fn request_code(&self, id: Uuid, template: Template, email: &str) -> Result<(), Error> {
         self.connection().await?.change(REQUEST_CODE, &[&id, &template.as_str(), &email]).await.map(drop)
+    }
+
+    /// The address that this mail's code went to, if the code was used or is void.
+    pub async fn find_consumed_mail(&self, code: Uuid) -> Result<Option<String>, Error> {
+        let row = self.connection().await?.first(FIND_CONSUMED, &[&code]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
     /// Takes the next mail that is due, if there is one.

@@ -17,6 +17,7 @@ mod wire; // bytes that no client would send
 
 // What people do.
 mod account; // GET, PATCH and DELETE /user, password, dashboard
+mod addresses; // verifying and changing the e-mail address
 mod items; // create, read, update, delete, pages, lost updates
 mod recovery; // forgot and reset, by mail
 mod refreshing; // rotation and reuse

@@ -89,6 +89,8 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::PATCH, "/user", json!({"name": "Changed"})),
         (Method::DELETE, "/user", Value::Null),
         (Method::POST, "/user/password", json!({"current_password": PASSWORD, "new_password": "another one 7"})),
+        (Method::POST, "/user/email", json!({"email": "changed@example.com", "password": PASSWORD})),
+        (Method::POST, "/user/email/confirm", json!({"code": "00000-00000"})),
         (Method::GET, "/dashboard", Value::Null),
         (Method::GET, "/items", Value::Null),
         (Method::POST, "/items", json!({"name": "Changed"})),

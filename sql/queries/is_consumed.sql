@@ -1,1 +1,0 @@
-select consumed_at is not null from outbox where id = $1

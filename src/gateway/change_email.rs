@@ -1,0 +1,101 @@
+//! An address of one's own: asking for a code there, and confirming it. Confirming the address that one has verifies it.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Gateway, Origin, reset_password::TRIES};
+use crate::{
+    domain::{
+        access_token::Claims,
+        account::{Account, Email},
+        one_time_code::{OneTimeCode, Purpose},
+        password::{Password, Verdict},
+    },
+    error::Error,
+    postgres::StoredUser,
+    redis::Reservation,
+};
+
+const PURPOSE: Purpose = Purpose::EmailConfirmation;
+
+impl Gateway {
+    /// Promises a code to an address, which may be the caller's own. Whether somebody has it is not told here.
+    ///
+    /// # Errors
+    /// `invalid_credentials`, `token_revoked`, `mail_off`, `busy`, `unavailable`.
+    pub async fn request_email(&self, caller: &Claims, email: &Email, password: Password) -> Result<(), Error> {
+        if !self.mailer.is_on() {
+            return Err(Error::MailOff);
+        }
+        let user = self.find_caller(caller).await?;
+        if self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? == Verdict::Wrong {
+            return Err(Error::InvalidCredentials);
+        }
+        self.record.request_confirmation(Uuid::now_v7(), caller.sub, email.as_str()).await?;
+        self.mail_bell.notify_one();
+        tracing::info!(event = "email_change_requested", sub = %caller.sub, "code for an address requested");
+        Ok(())
+    }
+
+    /// Makes the address of a code the caller's. Where it was another one before, every other session ends, and that
+    /// address is told.
+    ///
+    /// # Errors
+    /// `invalid_code`, `email_taken`, `too_many_requests`, `token_revoked`, `busy`, `unavailable`.
+    pub async fn confirm_email(
+        self: &Arc<Self>,
+        caller: &Claims,
+        code: &OneTimeCode,
+        origin: &Origin,
+    ) -> Result<Account, Error> {
+        let digest = self.code_keys.hash(PURPOSE, caller.sub, code);
+        let reserved = self.speed.reserve_code(PURPOSE, caller.sub, &digest, &origin.network(), TRIES).await?;
+        let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid);
+        match reserved {
+            Reservation::Reserved(row) => {
+                self.uncancelled(async move { gateway.use_email_code(row, sub, sid).await }).await
+            }
+            Reservation::Busy(row) => self.confirm_again(row, sub).await?.ok_or(Error::Busy),
+            Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
+            Reservation::Wrong => Err(Error::InvalidCode),
+        }
+    }
+
+    async fn use_email_code(&self, row: Uuid, sub: Uuid, sid: Uuid) -> Result<Account, Error> {
+        match self.record.confirm_email(row, sub, sid, Uuid::now_v7()).await {
+            Ok(Some(confirmed)) => {
+                self.mail_bell.notify_one();
+                tracing::info!(event = "email_confirmed", %sub, "address confirmed");
+                self.publish(&confirmed.ending).await?;
+                self.publish_email(row, confirmed.user).await
+            }
+            Ok(None) => self.confirm_again(row, sub).await?.ok_or(Error::InvalidCode),
+            Err(error) => {
+                // Mostly nothing was decided, and the code may be tried again at once; otherwise the repeat finds out.
+                let _ = self.speed.release_code(PURPOSE, sub, row).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The code was used before: what came of it stands, and only its publication may be missing. It is made up for.
+    async fn confirm_again(&self, row: Uuid, sub: Uuid) -> Result<Option<Account>, Error> {
+        let Some(address) = self.record.find_consumed_mail(row).await? else { return Ok(None) };
+        // Void codes count as used, too: what the account says shows whether this one was.
+        let stands = |user: &StoredUser| {
+            let identity = &user.account.identity;
+            identity.email_verified && identity.email.as_deref() == Some(address.as_str())
+        };
+        let Some(user) = self.record.find_user(sub).await?.filter(stands) else { return Ok(None) };
+        self.publish_recent().await?;
+        self.publish_email(row, user).await.map(Some)
+    }
+
+    async fn publish_email(&self, row: Uuid, user: StoredUser) -> Result<Account, Error> {
+        self.publish_identity(user.account.id, &user.account.identity).await?;
+        // The record has consumed the code; that Redis forgets it is tidiness.
+        let _ = self.speed.use_code(PURPOSE, user.account.id, row).await;
+        Ok(user.account)
+    }
+}
