@@ -40,10 +40,15 @@
 //!    400 that names it.
 //! 2. `gateway::refresh` is the story. [`domain::refresh_token`] opens the token: session and counter under a MAC, so
 //!    that nothing need be looked up to refuse a forged one.
-//! 3. `redis::Redis::rotate` runs `rotate.lua`, one round trip: the counter is the current one and rises, or the token
-//!    was used before and the session ends, there and then.
+//! 3. `redis::Redis::rotate` runs `rotate.lua`, one round trip: the counter is the current one and rises; or its parent a
+//!    moment ago, and the same child is given again; or older, and the session ends, there and then. A session that Redis
+//!    lost is adopted from the record first (`gateway::adopt`).
 //! 4. [`domain::access_token`] signs the claims, the next refresh token is derived from the new counter, and the answer
 //!    goes out as JSON.
+//!
+//! What ends goes one way as well, whatever ends it: a transaction ends the rows and writes what it takes back into
+//! `revocations`, and hands it on as a [`domain::revocation::Ending`]; `gateway::publish` tells Redis; what could not be
+//! told is found by `gateway::publisher`, of any replica, which compares the record with Redis.
 //!
 //! The other way through the house is the caller check, `gateway::verify`: every protected operation passes it, and it is
 //! the only place that decides whether a token is good.

@@ -25,10 +25,10 @@ impl Gateway {
     /// # Errors
     /// `invalid_credentials`, `token_revoked`, `mail_off`, `busy`, `unavailable`.
     pub async fn request_email(&self, caller: &Claims, email: &Email, password: Password) -> Result<(), Error> {
+        let user = self.find_caller(caller).await?;
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
         }
-        let user = self.find_caller(caller).await?;
         if self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? == Verdict::Wrong {
             return Err(Error::InvalidCredentials);
         }
