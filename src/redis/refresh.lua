@@ -17,14 +17,14 @@ local function exchange(session, account, presented, idle, grace, tombstone)
   if presented == counter then
     word = 'rotated'
     redis.call('HSET', session, 'counter', counter + 1, 'rotated_at', now)
+    local lifetime = math.min(left, idle)
+    redis.call('PEXPIRE', session, lifetime)
+    keep_for(account, lifetime)
   elseif presented ~= counter - 1 or now - rotated_at >= grace then
     redis.call('HSET', session, 'ended', 'reuse', 'unrecorded', 1)
     keep_for(session, tombstone)
     return { 'reused' }
   end
-  local lifetime = math.min(left, idle)
-  redis.call('PEXPIRE', session, lifetime)
-  keep_for(account, lifetime)
   local told = redis.call('HMGET', session, 'counter', 'rotated_at', 'gen', 'scope', 'client_id', 'auth_time', 'ends_at')
   told[8] = redis.call('HGET', account, 'identity')
   return { word, told }
