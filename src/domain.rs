@@ -11,3 +11,4 @@ pub mod refresh_token;
 pub mod revocation;
 pub mod session;
 pub mod text;
+pub mod throttle;
