@@ -15,7 +15,7 @@ use range::Range;
 pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Switch};
 use value::{Hidden, NOT_SET, Value};
 
-use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM};
+use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM, throttle::Limit};
 
 /// What is known about one setting beside its value.
 #[derive(Debug, Clone, Copy)]
@@ -304,6 +304,16 @@ settings! {
     mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>", "sender of mails";
     password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8", "minimum length of a password (15 is advised where there is no second factor)";
     trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none", "networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1/128`";
+    throttle: Switch, "LATCHKEY_THROTTLE" = "on", "`off` lets everybody try as often as they like, for load tests";
+    limit_sign_in: Limit, "LATCHKEY_LIMIT_SIGN_IN" = "10/15m", "wrong passwords for one account from one network";
+    limit_sign_in_address: Limit, "LATCHKEY_LIMIT_SIGN_IN_ADDRESS" = "100/10m", "wrong passwords and codes from one network, for whatever accounts";
+    limit_sign_in_account: Limit, "LATCHKEY_LIMIT_SIGN_IN_ACCOUNT" = "50/1h", "wrong passwords for one account from everywhere; beyond it a try waits 2s, and is never refused";
+    limit_sign_up: Limit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h", "sign-ups from one network";
+    limit_forgot: Limit, "LATCHKEY_LIMIT_FORGOT" = "20/1h", "requests for a code from one network";
+    limit_mail: Limit, "LATCHKEY_LIMIT_MAIL" = "6/1h", "mails of one kind to one recipient that a stranger can cause; beyond it none is sent, and nobody is told";
+    limit_code: Limit, "LATCHKEY_LIMIT_CODE" = "5/1h", "wrong codes for one account from one network";
+    limit_code_account: Limit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h", "wrong codes for one account from everywhere; beyond it a try waits 2s, and is never refused";
+    limit_refresh_failures: Limit, "LATCHKEY_LIMIT_REFRESH_FAILURES" = "100/10m", "refreshes from one network that fail; a good token passes all the same";
     cors_origins: Origins, "LATCHKEY_CORS_ORIGINS" = "none", "exact origins of browser programs elsewhere, such as `https://app.example.com`";
     redis_prefix: String, "LATCHKEY_REDIS_PREFIX" = "lk", "prefix of keys, so that several gateways can share a Redis";
     redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms", "for one operation of Redis, connecting included";

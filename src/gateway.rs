@@ -24,6 +24,7 @@ mod refresh;
 mod reset_password;
 mod sign_up;
 mod start;
+mod throttle;
 mod verify;
 
 use std::{
@@ -48,6 +49,7 @@ pub use readiness::{Readiness, Status, StoreState};
 pub use reset_password::PasswordReset;
 pub use sign_up::SignUp;
 pub use start::StartError;
+pub use throttle::{Allowance, Left, Standing};
 
 use crate::{
     config::{Config, Mistake},
@@ -55,6 +57,7 @@ use crate::{
         access_token::{Realm, SigningKey, VerifyingKeys},
         one_time_code::CodeKeys,
         refresh_token::RefreshKey,
+        throttle::ThrottleKey,
     },
     error::{Chain, Error},
     mail::{MailSettingError, Mailer},
@@ -65,6 +68,7 @@ use clock::Clock;
 use hashing::Hasher;
 use readiness::Phase;
 use recorder::Recorder;
+use throttle::Memory;
 
 /// Everything that a use case needs. One per process; shared by all requests.
 pub struct Gateway {
@@ -77,6 +81,9 @@ pub struct Gateway {
     clock: Clock,
     refresh_key: RefreshKey,
     code_keys: CodeKeys,
+    throttle_key: ThrottleKey,
+    /// What is counted here while Redis does not answer.
+    memory: Memory,
     keys: OnceLock<Keys>,
     phase: Phase,
     /// Stories that run to their end whatever happens to their callers.
@@ -102,6 +109,8 @@ pub struct Origin {
     pub address: IpAddr,
     /// The client's `User-Agent`, shortened and printable.
     pub agent: Option<String>,
+    /// What is left of the limits that the request counts against; the face tells it on the answer.
+    pub allowance: Allowance,
 }
 
 impl Origin {
@@ -143,6 +152,8 @@ impl Gateway {
             clock: Clock::default(),
             refresh_key: RefreshKey::new(&config.secret),
             code_keys: CodeKeys::new(&config.secret),
+            throttle_key: ThrottleKey::new(&config.secret),
+            memory: Memory::default(),
             keys: OnceLock::new(),
             phase: Phase::default(),
             stories: TaskTracker::new(),
@@ -218,7 +229,7 @@ mod tests {
     use super::*;
 
     fn network(address: &str) -> String {
-        Origin { address: address.parse().unwrap(), agent: None }.network()
+        Origin { address: address.parse().unwrap(), agent: None, allowance: Allowance::default() }.network()
     }
 
     #[test]

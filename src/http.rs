@@ -19,6 +19,7 @@ mod origin;
 mod pages;
 mod params;
 mod problem;
+mod rate_limit;
 mod server;
 mod shapes;
 mod tokens;

@@ -58,6 +58,7 @@
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
 //! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.
+//! - A new limit: a setting, and the attempt that counts in it, in `gateway::throttle`.
 //! - A new refusal: a variant in [`error`], and the operations that list it.
 
 #![deny(unsafe_code)]

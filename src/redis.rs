@@ -1,14 +1,15 @@
 //! The speed: Redis decides what must be decided at once, and loses nothing that the record does not hold.
 //!
 //! Every change is one script; a script is a constant in a `.lua` file, has one function in a module below, and its
-//! answers are an enum. Keys of one account share the hash tag `{sub}`, those of the denylist share `{rev}`, so that
-//! the keys of one script always live on one node of a cluster.
+//! answers are an enum. Keys of one account share the hash tag `{sub}`, those of the denylist share `{rev}`, those
+//! of throttles the tag of their owner, so that the keys of one script always live on one node of a cluster.
 
 mod codes;
 mod denylist;
 mod script;
 mod sessions;
 mod shared;
+mod throttle;
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use deadpool_redis::{Manager, Pool, Runtime, Timeouts, redis};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
-pub use codes::{Reservation, Tries};
+pub use codes::Reservation;
 pub use denylist::Denylist;
 use script::Script;
 pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};
@@ -95,6 +96,10 @@ fn failure(error: redis::RedisError) -> Error {
 
 fn late() -> Error {
     Error::unavailable("Redis did not answer in time")
+}
+
+fn bytes(args: &[String]) -> Vec<&[u8]> {
+    args.iter().map(String::as_bytes).collect()
 }
 
 fn milliseconds(seconds: u64) -> String {

@@ -93,6 +93,23 @@ fn mistakes_never_repeat_a_value() {
 }
 
 #[test]
+fn limits_read_as_people_write_them() {
+    for (text, burst, seconds) in [("5/1m", 5, 60), ("1/1s", 1, 1), (" 100 / 24h ", 100, 86_400)] {
+        assert_eq!(Limit::read(text), Ok(Limit::new(burst, Duration::from_secs(seconds)).unwrap()), "{text}");
+    }
+    for wrong in ["", "5", "/1m", "5/", "0/1m", "-1/1m", "5/0s", "5/2d", "5/1", "5/1m/1m", "1.5/1m", "99999999999/1m"] {
+        assert!(Limit::read(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn throttles_are_on_unless_somebody_turns_them_off() {
+    assert!(load(&[]).ok().unwrap().throttle.0);
+    assert!(!load(&[("LATCHKEY_THROTTLE", "off")]).ok().unwrap().throttle.0);
+    assert_eq!(mistakes(&[("LATCHKEY_LIMIT_SIGN_IN", "0/1m")]), ["LATCHKEY_LIMIT_SIGN_IN"]);
+}
+
+#[test]
 fn durations_read_as_people_write_them() {
     for (text, milliseconds) in
         [("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("12h", 43_200_000), ("7d", 604_800_000)]

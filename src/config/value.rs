@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::domain::master_secret::MasterSecret;
+use crate::domain::{master_secret::MasterSecret, throttle::Limit};
 
 /// Why there is no value, where a setting has nothing better to say.
 pub const NOT_SET: &str = "is not set";
@@ -223,6 +223,16 @@ impl Value for Duration {
         bounded
             .map(Duration::from_millis)
             .ok_or_else(|| "must be a duration such as `500ms`, `10s`, `15m`, `12h` or `7d`".into())
+    }
+}
+
+impl Value for Limit {
+    fn read(text: &str) -> Result<Self, String> {
+        let read = text.split_once('/').and_then(|(count, period)| {
+            let (count, period) = (count.trim().parse().ok()?, Duration::read(period.trim()).ok()?);
+            Limit::new(count, period)
+        });
+        read.ok_or_else(|| "must be a number and a time from `1s` to `1d`, such as `5/1m` for five in a minute".into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin, reset_password::TRIES};
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::Claims,
@@ -20,11 +20,25 @@ use crate::{
 const PURPOSE: Purpose = Purpose::EmailConfirmation;
 
 impl Gateway {
-    /// Promises a code to an address, which may be the caller's own. Whether somebody has it is not told here.
+    /// Promises a code to an address, which may be the caller's own. Whether somebody has it is not told here, nor that it
+    /// had enough mails.
     ///
     /// # Errors
-    /// `invalid_credentials`, `token_revoked`, `mail_off`, `busy`, `unavailable`.
-    pub async fn request_email(&self, caller: &Claims, email: &Email, password: Password) -> Result<(), Error> {
+    /// `invalid_credentials`, `token_revoked`, `mail_off`, `too_many_requests`, `busy`, `unavailable`.
+    pub async fn request_email(
+        &self,
+        caller: &Claims,
+        email: &Email,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        // Whoever has found a token must not guess the password with it, and nobody fills the mailboxes of others.
+        let sign_in = self.sign_in_attempt(&caller.sub.to_string(), origin);
+        let story = self.counted(sign_in, &origin.allowance, self.try_request_email(caller, email, password));
+        self.counted(self.forgot_attempt(origin), &origin.allowance, story).await
+    }
+
+    async fn try_request_email(&self, caller: &Claims, email: &Email, password: Password) -> Result<(), Error> {
         let user = self.find_caller(caller).await?;
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
@@ -32,9 +46,13 @@ impl Gateway {
         if self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? == Verdict::Wrong {
             return Err(Error::InvalidCredentials);
         }
-        self.record.request_confirmation(Uuid::now_v7(), caller.sub, email.as_str()).await?;
+        self.mail_budget(PURPOSE, email.as_str(), self.promise_confirmation(caller.sub, email)).await
+    }
+
+    async fn promise_confirmation(&self, sub: Uuid, email: &Email) -> Result<(), Error> {
+        self.record.request_confirmation(Uuid::now_v7(), sub, email.as_str()).await?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "email_change_requested", sub = %caller.sub, "code for an address requested");
+        tracing::info!(event = "email_change_requested", %sub, "code for an address requested");
         Ok(())
     }
 
@@ -49,8 +67,17 @@ impl Gateway {
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let digest = self.code_keys.hash(PURPOSE, caller.sub, code);
-        let reserved = self.speed.reserve_code(PURPOSE, caller.sub, &digest, &origin.network(), TRIES).await?;
+        let attempt = self.code_attempt(&caller.sub.to_string(), origin);
+        self.counted(attempt, &origin.allowance, self.try_confirm_email(caller, code, origin)).await
+    }
+
+    async fn try_confirm_email(
+        self: &Arc<Self>,
+        caller: &Claims,
+        code: &OneTimeCode,
+        origin: &Origin,
+    ) -> Result<Account, Error> {
+        let reserved = self.reserve_code(PURPOSE, caller.sub, code, origin).await?;
         let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid);
         match reserved {
             Reservation::Reserved(row) => {

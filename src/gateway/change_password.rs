@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::Claims,
@@ -18,8 +18,20 @@ impl Gateway {
     /// Changes the password. Every other session ends; the caller's tokens stay good.
     ///
     /// # Errors
-    /// `invalid_credentials`, `weak_password`, `token_revoked`, `busy`, `unavailable`.
+    /// `invalid_credentials`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`, `unavailable`.
     pub async fn change_password(
+        self: &Arc<Self>,
+        caller: &Claims,
+        current: Password,
+        new: Password,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        // Whoever has found a token must not guess the password with it.
+        let attempt = self.sign_in_attempt(&caller.sub.to_string(), origin);
+        self.counted(attempt, &origin.allowance, self.try_change_password(caller, current, new)).await
+    }
+
+    async fn try_change_password(
         self: &Arc<Self>,
         caller: &Claims,
         current: Password,

@@ -16,17 +16,19 @@ impl Gateway {
     /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same hash.
     ///
     /// # Errors
-    /// `invalid_credentials`, `busy`, `unavailable`.
+    /// `invalid_credentials`, `too_many_requests`, `busy`, `unavailable`.
     pub async fn log_in(
         self: &Arc<Self>,
         name: &SignInName,
         password: Password,
         origin: &Origin,
     ) -> Result<Pair, Error> {
-        let outcome = self.try_log_in(name, password, origin).await;
+        let attempt = self.sign_in_attempt(name.as_str(), origin);
+        let outcome = self.counted(attempt, &origin.allowance, self.try_log_in(name, password, origin)).await;
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::InvalidCredentials) => "failure",
+            Err(Error::TooManyRequests { .. }) => "refused",
             Err(_) => "error",
         };
         metrics::counter!("latchkey_logins_total", "outcome" => label).increment(1);

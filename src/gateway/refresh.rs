@@ -18,7 +18,7 @@ impl Gateway {
     /// An older token ends the session: one of the two who have it is a thief.
     ///
     /// # Errors
-    /// `invalid_refresh_token`, `refresh_token_reused`, `unavailable`.
+    /// `invalid_refresh_token`, `refresh_token_reused`, `too_many_requests`, `unavailable`.
     pub async fn refresh(self: &Arc<Self>, token: &str, origin: &Origin) -> Result<Pair, Error> {
         let outcome = self.try_refresh(token, origin).await;
         let label = match &outcome {
@@ -28,7 +28,7 @@ impl Gateway {
             Err(_) => "error",
         };
         metrics::counter!("latchkey_refreshes_total", "outcome" => label).increment(1);
-        outcome
+        self.count_failed_refresh(outcome, origin).await
     }
 
     async fn try_refresh(self: &Arc<Self>, token: &str, origin: &Origin) -> Result<Pair, Error> {

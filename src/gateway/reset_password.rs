@@ -14,13 +14,8 @@ use crate::{
     },
     error::Error,
     postgres::{StoredUser, Template},
-    redis::{Reservation, Tries},
+    redis::Reservation,
 };
-
-/// Wrong codes that are looked at: five an hour for an account from one network; a thousand from everywhere, which leaves
-/// a guesser a chance of one in a million million each hour. Neither voids the code, so that no stranger can stop a
-/// recovery.
-pub(super) const TRIES: Tries = Tries { per_address: 5, per_account: 1_000, window: 3_600 };
 
 /// What it takes to set a new password.
 pub struct PasswordReset {
@@ -33,14 +28,20 @@ pub struct PasswordReset {
 }
 
 impl Gateway {
-    /// Promises a mail with a code, if there is an account with this address. The same is done, and answered, if not.
+    /// Promises a mail with a code, if there is an account with this address. The same is done, and answered, if not; and
+    /// if the address had enough mails: then the last code stays the good one.
     ///
     /// # Errors
-    /// `mail_off`, `unavailable`.
-    pub async fn forgot_password(&self, email: &Email) -> Result<(), Error> {
+    /// `mail_off`, `too_many_requests`, `unavailable`.
+    pub async fn forgot_password(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
         }
+        let promise = self.mail_budget(Purpose::PasswordReset, email.as_str(), self.promise_code(email));
+        self.counted(self.forgot_attempt(origin), &origin.allowance, promise).await
+    }
+
+    async fn promise_code(&self, email: &Email) -> Result<(), Error> {
         self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str()).await?;
         self.mail_bell.notify_one();
         tracing::info!(event = "password_reset_requested", "code requested");
@@ -52,16 +53,18 @@ impl Gateway {
     /// # Errors
     /// `weak_password`, `invalid_code`, `too_many_requests`, `busy`, `unavailable`.
     pub async fn reset_password(self: &Arc<Self>, request: PasswordReset, origin: &Origin) -> Result<(), Error> {
+        let attempt = self.code_attempt(request.email.as_str(), origin);
+        self.counted(attempt, &origin.allowance, self.try_reset_password(request, origin)).await
+    }
+
+    async fn try_reset_password(self: &Arc<Self>, request: PasswordReset, origin: &Origin) -> Result<(), Error> {
         request.new_password.check(self.config.password_min).map_err(Error::WeakPassword)?;
         // Policy and hash come first: a code is not to be lost to a password that is refused.
         let password = Arc::new(request.new_password);
         let hash = self.hasher.hash(password.clone()).await?;
         let user = self.record.find_user_by_email(request.email.as_str()).await?;
         let sub = user.as_ref().map_or_else(|| self.code_keys.nobody(request.email.as_str()), |user| user.account.id);
-        let digest = self.code_keys.hash(Purpose::PasswordReset, sub, &request.code);
-        let reservation =
-            self.speed.reserve_code(Purpose::PasswordReset, sub, &digest, &origin.network(), TRIES).await?;
-        match (reservation, user) {
+        match (self.reserve_code(Purpose::PasswordReset, sub, &request.code, origin).await?, user) {
             (Reservation::Reserved(row), Some(user)) => {
                 let gateway = self.clone();
                 self.uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password).await }).await
@@ -70,6 +73,19 @@ impl Gateway {
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
             (Reservation::Wrong | Reservation::Reserved(_) | Reservation::Busy(_), _) => Err(Error::InvalidCode),
         }
+    }
+
+    /// Looks at a code, unless this network has tried too many for the account. None of them voids the code, so that no
+    /// stranger can stop a recovery.
+    pub(super) async fn reserve_code(
+        &self,
+        purpose: Purpose,
+        sub: Uuid,
+        code: &OneTimeCode,
+        origin: &Origin,
+    ) -> Result<Reservation, Error> {
+        let digest = self.code_keys.hash(purpose, sub, code);
+        self.speed.reserve_code(purpose, sub, &digest, self.network_id(origin), self.config.limit_code).await
     }
 
     async fn use_reset_code(

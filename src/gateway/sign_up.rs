@@ -28,8 +28,12 @@ impl Gateway {
     /// Makes the account and signs it in.
     ///
     /// # Errors
-    /// `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `busy`, `unavailable`.
+    /// `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `too_many_requests`, `busy`, `unavailable`.
     pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
+        self.counted(self.sign_up_attempt(origin), &origin.allowance, self.try_sign_up(request, origin)).await
+    }
+
+    async fn try_sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
         if request.username.is_none() && request.email.is_none() {
             return Err(Error::flaw("username", "or `email` must be given"));
         }

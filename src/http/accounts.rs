@@ -75,10 +75,10 @@ problems! {
     ShowProblems: [CALLER];
     RenameProblems: [CALLER, BODY] UsernameTaken;
     DeleteProblems: [CALLER] ReauthenticationRequired;
-    PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword;
-    EmailProblems: [CALLER, BODY] InvalidCredentials MailOff;
+    PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword TooManyRequests;
+    EmailProblems: [CALLER, BODY] InvalidCredentials MailOff TooManyRequests;
     ConfirmProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
-    ForgotProblems: [BODY] MailOff;
+    ForgotProblems: [BODY] MailOff TooManyRequests;
     ResetProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
 }
 
@@ -131,10 +131,11 @@ impl AccountsApi {
     async fn change_password(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
         Caller(caller): Caller,
         Body(body): Body<PasswordBody>,
     ) -> Result<Done, Problem<PasswordProblems>> {
-        gateway.change_password(&caller, body.current_password, body.new_password).await?;
+        gateway.change_password(&caller, body.current_password, body.new_password, &origin).await?;
         Ok(Done::Done)
     }
 
@@ -146,10 +147,11 @@ impl AccountsApi {
     async fn request_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
         Caller(caller): Caller,
         Body(body): Body<EmailBody>,
     ) -> Result<Accepted, Problem<EmailProblems>> {
-        gateway.request_email(&caller, &body.email, body.password).await?;
+        gateway.request_email(&caller, &body.email, body.password, &origin).await?;
         Ok(Accepted::Accepted)
     }
 
@@ -175,9 +177,10 @@ impl AccountsApi {
     async fn forgot(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
         Body(body): Body<ForgotBody>,
     ) -> Result<Accepted, Problem<ForgotProblems>> {
-        gateway.forgot_password(&body.email).await?;
+        gateway.forgot_password(&body.email, &origin).await?;
         Ok(Accepted::Accepted)
     }
 

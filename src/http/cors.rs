@@ -10,8 +10,9 @@ use poem::{
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, x-request-id");
 
 /// What such programs may read beside the simple headers.
-const EXPOSED_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag, location, retry-after, www-authenticate, x-request-id");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "etag, location, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
+);
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 

@@ -3,7 +3,9 @@
 use poem_openapi::OpenApiService;
 use serde_json::{Map, Value, json};
 
-use super::{accounts::AccountsApi, health::HealthApi, items::ItemsApi, pages::HomeApi, problem, tokens::TokensApi};
+use super::{
+    accounts::AccountsApi, health::HealthApi, items::ItemsApi, pages::HomeApi, problem, rate_limit, tokens::TokensApi,
+};
 use crate::error::Code;
 
 /// All operations.
@@ -66,13 +68,18 @@ fn mend(operation: &mut Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
         without_charset(content);
     }
-    for (status, response) in operation["responses"].as_object_mut().expect("there are responses") {
+    let responses = operation["responses"].as_object_mut().expect("there are responses");
+    let is_throttled = responses.contains_key("429");
+    for (status, response) in responses {
         let codes = codes(response);
         if let Some(content) = response.get_mut("content") {
             without_charset(content);
             examples(content, codes);
         }
         headers(response, status);
+        if is_throttled {
+            rate_limit::document(response);
+        }
     }
 }
 

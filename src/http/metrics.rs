@@ -33,6 +33,10 @@ fn describe() {
     );
     metrics::describe_counter!("latchkey_revocations_total", "Published revocations by kind");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
+    metrics::describe_counter!(
+        "latchkey_throttle_total",
+        "Tries by limit and outcome; refunded ones were allowed, and do not count"
+    );
     metrics::describe_histogram!("latchkey_hash_wait_seconds", "Time that a password waited for a hash thread");
     metrics::describe_gauge!("latchkey_hash_queue", "Passwords that wait for a hash thread");
     metrics::describe_gauge!("latchkey_store_up", "1 where the store answered when last seen");

@@ -8,9 +8,16 @@ use poem::{
     http::{HeaderMap, HeaderName, HeaderValue},
 };
 
+use super::rate_limit;
+use crate::gateway::Allowance;
+
 /// The headers that one answer is to carry. Kept with the request.
 #[derive(Clone, Default)]
-pub struct Notes(Arc<Mutex<HeaderMap>>);
+pub struct Notes {
+    headers: Arc<Mutex<HeaderMap>>,
+    /// How the limits stand that the request counts against.
+    pub allowance: Allowance,
+}
 
 impl Notes {
     /// Those of this request.
@@ -20,12 +27,13 @@ impl Notes {
 
     /// Sets a header of the answer; of two with one name the last stays.
     pub fn set(&self, name: HeaderName, value: HeaderValue) {
-        self.0.lock().expect("nothing panics while it is held").insert(name, value);
+        self.headers.lock().expect("nothing panics while it is held").insert(name, value);
     }
 
     /// Puts them on the answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        let notes = std::mem::take(&mut *self.0.lock().expect("nothing panics while it is held"));
+        rate_limit::tell(&self.allowance, self);
+        let notes = std::mem::take(&mut *self.headers.lock().expect("nothing panics while it is held"));
         headers.extend(notes);
     }
 }

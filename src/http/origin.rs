@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 use poem::{Addr, FromRequest, Request, RequestBody, http::header};
 
+use super::notes::Notes;
 use crate::gateway::Origin;
 
 /// The longest agent that is kept, in characters.
@@ -17,7 +18,8 @@ pub struct From(pub Origin);
 impl<'a> FromRequest<'a> for From {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let ClientAddress(address) = *request.data().expect("the edge sets it");
-        Ok(From(Origin { address, agent: agent(request) }))
+        let allowance = Notes::of(request).allowance.clone();
+        Ok(From(Origin { address, agent: agent(request), allowance }))
     }
 }
 

@@ -87,9 +87,9 @@ impl Parsed for RefreshTokenText {
 }
 
 problems! {
-    SignUpProblems: [BODY] WeakPassword UsernameTaken EmailTaken;
-    LoginProblems: [BODY] InvalidCredentials;
-    RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused;
+    SignUpProblems: [BODY] WeakPassword UsernameTaken EmailTaken TooManyRequests;
+    LoginProblems: [BODY] InvalidCredentials TooManyRequests;
+    RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
     LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
     VerifyProblems: [CALLER];
 }

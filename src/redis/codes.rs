@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use uuid::Uuid;
 
 use super::{Redis, script::Script};
-use crate::{domain::one_time_code::Purpose, error::Error};
+use crate::{
+    domain::{one_time_code::Purpose, throttle::Limit},
+    error::Error,
+};
 
 static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new("register_code", include_str!("register_code.lua")));
 static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new("reserve_code", include_str!("reserve_code.lua")));
@@ -13,17 +16,6 @@ static FINISH: LazyLock<Script> = LazyLock::new(|| Script::new("finish_code", in
 
 /// How long a request may keep a code to itself: longer than a hash and a transaction take.
 const RESERVATION_MS: &str = "30000";
-
-/// How many wrong tries are looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct Tries {
-    /// For one account from one address (IPv6: /64).
-    pub per_address: u32,
-    /// For one account from everywhere.
-    pub per_account: u32,
-    /// In so many seconds.
-    pub window: u64,
-}
 
 /// What became of a try.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,19 +49,20 @@ impl Redis {
         }
     }
 
-    /// Compares and reserves, or counts a wrong try.
+    /// Compares and reserves, or counts a wrong try of this account from this network: of so many in a period, the next
+    /// is not looked at.
     pub async fn reserve_code(
         &self,
         purpose: Purpose,
         sub: Uuid,
         hash: &[u8; 32],
-        network: &str,
-        tries: Tries,
+        network: Uuid,
+        tries: Limit,
     ) -> Result<Reservation, Error> {
         let code = self.code_key(purpose, sub);
-        let keys = [code.clone(), format!("{code}:tries:{network}"), format!("{code}:tries")];
-        let limits = [tries.per_address.to_string(), tries.per_account.to_string(), super::milliseconds(tries.window)];
-        let args = [hash, RESERVATION_MS.as_bytes(), limits[0].as_bytes(), limits[1].as_bytes(), limits[2].as_bytes()];
+        let keys = [code.clone(), format!("{code}:tries:{network}")];
+        let limits = [tries.burst().to_string(), tries.period().as_millis().to_string()];
+        let args = [hash, RESERVATION_MS.as_bytes(), limits[0].as_bytes(), limits[1].as_bytes()];
         let (answer, rest) = self.run_apart::<(String, Option<String>)>(&RESERVE, &keys, &args).await?;
         let row = || rest.as_deref().and_then(|row| row.parse().ok()).ok_or_else(|| RESERVE.unknown_answer());
         match answer.as_str() {

@@ -1,24 +1,20 @@
 -- Compares a code and reserves it, so that of two requests with it one goes on.
--- KEYS: 1 code, 2 wrong tries of this account from this address, 3 wrong tries of this account
--- ARGV: 1 keyed hash, 2 reservation in ms, 3 most tries for KEYS[2], 4 most tries for KEYS[3], 5 their window in ms
+-- KEYS: 1 code, 2 wrong tries for this account from this network
+-- ARGV: 1 keyed hash, 2 reservation in ms, 3 most tries, 4 their window in ms
 -- Returns one of
 --   {'reserved', row}
 --   {'busy', row}           it is the code, but another request is using it
 --   {'wrong', nothing}      counted
 --   {'exhausted', ms}       no further try is looked at for so long; the code itself stays good
 -- Comparing keyed hashes with "==" tells a guesser nothing: without the key nobody can choose a hash.
-assert(#KEYS == 3 and #ARGV == 5)
-for at = 2, 3 do
-  if tonumber(redis.call('GET', KEYS[at]) or '0') >= tonumber(ARGV[at + 1]) then
-    return { 'exhausted', redis.call('PTTL', KEYS[at]) }
-  end
+assert(#KEYS == 2 and #ARGV == 4)
+if tonumber(redis.call('GET', KEYS[2]) or '0') >= tonumber(ARGV[3]) then
+  return { 'exhausted', redis.call('PTTL', KEYS[2]) }
 end
 local code = redis.call('HMGET', KEYS[1], 'row', 'hash')
 if code[2] ~= ARGV[1] then
-  for at = 2, 3 do
-    if redis.call('INCR', KEYS[at]) == 1 then
-      redis.call('PEXPIRE', KEYS[at], ARGV[5])
-    end
+  if redis.call('INCR', KEYS[2]) == 1 then
+    redis.call('PEXPIRE', KEYS[2], ARGV[4])
   end
   return { 'wrong', false }
 end

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use deadpool_redis::redis::{FromRedisValue, Value};
 use uuid::Uuid;
 
-use super::{Redis, milliseconds, script::Script};
+use super::{Redis, bytes, milliseconds, script::Script};
 use crate::{
     domain::{
         account::Identity,
@@ -165,10 +165,6 @@ impl Redis {
 
 fn exchange_args(token: &RefreshToken, rules: &RefreshRules) -> [String; 4] {
     [token.counter.to_string(), rules.idle.to_string(), rules.grace.to_string(), milliseconds(ENTRY_SECONDS)]
-}
-
-fn bytes(args: &[String]) -> Vec<&[u8]> {
-    args.iter().map(String::as_bytes).collect()
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Error> {

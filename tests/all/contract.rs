@@ -23,6 +23,10 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     let response = &operation["responses"][answer.status.to_string()];
     let what = format!("{method} {path} → {} {}", answer.status, answer.string());
     assert!(!response.is_null(), "not documented: {what}");
+    for name in ["RateLimit-Policy", "RateLimit", "Retry-After"] {
+        let told = answer.headers.contains_key(name);
+        assert!(!told || response["headers"][name].is_object(), "{name} is not documented: {what}");
+    }
     if answer.bytes.is_empty() {
         return;
     }

@@ -48,6 +48,8 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_SMTP_URL", "off"),
         ("LATCHKEY_DRAIN_DELAY", "0s"),
+        // All tests come from one address.
+        ("LATCHKEY_THROTTLE", "off"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "4"),
         // Many gateways run at once here: a busy machine is no broken store.
         ("LATCHKEY_REDIS_TIMEOUT", "2s"),

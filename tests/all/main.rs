@@ -48,6 +48,7 @@ mod pages; // what the binary shows to people
 mod published; // the document, README, .env.example: checked in and true
 mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand sign-ins at once
+mod throttle; // guessers are slowed, owners get in
 mod timing; // no answer tells by its time who has an account
 mod tour; // the README's tour, as printed
 

@@ -77,6 +77,17 @@ fn the_tables_of_the_readme_are_true() {
 }
 
 #[test]
+fn every_limit_is_argued_for() {
+    let readme = fs::read_to_string(path("README.md")).expect("there is a README");
+    let (_, limits) = readme.split_once("\n## Limits\n").expect("a section");
+    let limits = limits.split("\n## ").next().unwrap_or_default();
+    for setting in config::SETTINGS.iter().filter(|setting| setting.variable.starts_with("LATCHKEY_LIMIT_")) {
+        let row = format!("| `{}` | `{}` | ", setting.variable, setting.default.expect("a default"));
+        assert!(limits.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn the_example_of_the_settings_is_true() {
     same(".env.example", &config::env_example());
 }

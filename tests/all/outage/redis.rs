@@ -101,3 +101,27 @@ async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
     own.redis.resume();
     works_again(&gateway, &john).await;
 }
+
+/// Two in the place of eight: a quarter, because each replica counts for itself.
+#[tokio::test]
+async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
+    let mut own = OwnRedis::start();
+    let throttle = [("LATCHKEY_THROTTLE", "on"), ("LATCHKEY_LIMIT_SIGN_IN", "8/1d"), ("REDIS_URL", &own.redis.url())];
+    let gateway = Gateway::with(&[DEFAULTS.as_slice(), throttle.as_slice()].concat()).await;
+    let john = signed_in(&gateway).await;
+    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    own.redis.kill();
+    for _ in 0..4 {
+        gateway.log_in(&name, PASSWORD).await.is(200, "");
+    }
+    let guesses = (0..20).map(|_| gateway.log_in(&name, "not the right one"));
+    let answers = futures_util::future::join_all(guesses).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 401).count(), 2);
+    for refused in answers.iter().filter(|answer| answer.status != 401) {
+        refused.is(429, "too_many_requests");
+        assert!(refused.header("ratelimit-policy").starts_with("\"sign_in\";q=2;w=86400"), "{refused:?}");
+    }
+    gateway.log_in(&name, PASSWORD).await.is(429, "too_many_requests");
+    own.redis.start_again().expect("it can be started");
+    until("the replicas count together again", || async { gateway.log_in(&name, PASSWORD).await.status == 200 }).await;
+}

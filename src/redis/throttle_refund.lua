@@ -1,0 +1,18 @@
+-- Takes one try back that is not to count after all.
+-- KEYS: the buckets in which it was counted
+-- ARGV: for each bucket its interval in µs
+-- Returns {level of each bucket now, in µs}
+assert(#KEYS > 0 and #ARGV == #KEYS)
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local levels = {}
+for at, key in ipairs(KEYS) do
+  local level = tonumber(redis.call('GET', key) or '0') - now - tonumber(ARGV[at])
+  levels[at] = math.max(level, 0)
+  if levels[at] > 0 then
+    redis.call('SET', key, string.format('%.0f', now + levels[at]), 'PX', math.ceil(levels[at] / 1000))
+  else
+    redis.call('DEL', key)
+  end
+end
+return levels
