@@ -12,7 +12,7 @@ use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration
 use clap::{Arg, ArgMatches};
 
 use range::Range;
-pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Switch};
+pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch};
 use value::{Hidden, NOT_SET, Value};
 
 use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM, throttle::Limit};
@@ -302,6 +302,7 @@ settings! {
     code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m", "lifetime of a mailed one-time code, at most 10m";
     smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret, "`smtp://` or `smtps://` with user and password as needed (`?tls=required` for STARTTLS), or `off`";
     mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>", "sender of mails";
+    signup: Signup, "LATCHKEY_SIGNUP" = "open", "who may create accounts: `open` for anybody, `admin` for administrators and the operator only";
     password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8", "minimum length of a password (15 is advised where there is no second factor)";
     trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none", "networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1/128`";
     throttle: Switch, "LATCHKEY_THROTTLE" = "on", "`off` lets everybody try as often as they like, for load tests";

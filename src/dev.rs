@@ -9,6 +9,7 @@
 //!   detached   `--detach` and `--down`
 //!   replica    one `latchkey serve`
 //!   settings   what the replicas find in their environment
+//!   env_file   the same for `latchkey user`
 //!   banner     what a person reads when it runs
 //! postgres, redis   one store each: start, pause, resume, kill, start again, stop
 //! folders    where data and sockets live
@@ -26,6 +27,7 @@ mod binaries;
 mod cli;
 mod command;
 mod detached;
+mod env_file;
 mod error;
 mod family;
 mod folders;

@@ -2,6 +2,7 @@
 
 pub mod access_token;
 pub mod account;
+pub mod administration;
 pub mod item;
 pub mod master_secret;
 pub mod one_time_code;

@@ -7,6 +7,7 @@ mod account;
 mod adopt;
 mod change_email;
 mod change_password;
+mod change_user;
 mod clock;
 mod dashboard;
 mod deliver_mail;
@@ -16,6 +17,7 @@ mod issue_tokens;
 mod items;
 mod log_in;
 mod log_out;
+mod operator;
 mod publish;
 mod publisher;
 mod readiness;
@@ -25,6 +27,7 @@ mod reset_password;
 mod sign_up;
 mod start;
 mod throttle;
+mod users;
 mod verify;
 
 use std::{
@@ -48,8 +51,9 @@ pub use log_out::Credential;
 pub use readiness::{Readiness, Status, StoreState};
 pub use reset_password::PasswordReset;
 pub use sign_up::SignUp;
-pub use start::StartError;
+pub use start::{Setback, StartError};
 pub use throttle::{Allowance, Left, Standing};
+pub use users::{Administrator, ManagedUser, NewAccount, UserPage};
 
 use crate::{
     config::{Config, Mistake},

@@ -23,6 +23,7 @@ mod rate_limit;
 mod server;
 mod shapes;
 mod tokens;
+mod users;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -44,6 +45,8 @@ enum Tag {
     Recovery,
     /// One's own items.
     Items,
+    /// Everybody's accounts, for administrators.
+    Users,
     /// For proxies and services behind the gateway.
     Gateway,
     /// For balancers and orchestrators.

@@ -8,6 +8,7 @@
 //! | module | what it is | what it may know |
 //! |---|---|---|
 //! | `main` | parses the command line, binds, runs, exit code | everything |
+//! | `cli` | `latchkey user …`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
 //! | [`gateway`] | the use cases, one story per file | `postgres`, `redis`, `mail`, `domain`, `error`; it is built from `config` |
@@ -18,7 +19,8 @@
 //! | [`error`] | the one error type and the closed list of codes | nothing |
 //! | [`dev`] | the local stack for `latchkey dev` and the tests | `config`, for what is set already |
 //!
-//! Arrows point one way: `main → http → gateway → {postgres, redis, mail} → domain → error`.
+//! Arrows point one way: `main → http → gateway → {postgres, redis, mail} → domain → error`; `cli`
+//! stands where `http` does.
 //!
 //! # Invariants
 //!

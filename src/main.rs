@@ -1,5 +1,7 @@
 //! Parses the command line, binds, runs, and turns the outcome into an exit code.
 
+mod cli;
+
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
@@ -35,11 +37,12 @@ fn main() -> ExitCode {
     match matches.subcommand() {
         Some(("openapi", _)) => print(&http::document::json()),
         Some(("config", matches)) => show_settings(&Source::new(matches)),
-        Some(("migrate", matches)) => with_gateway(matches, migrate),
+        Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),
+        Some(("user", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::run(gateway, matches)),
         #[cfg(feature = "dev")]
         Some(("dev", matches)) => latchkey::dev::main(matches),
-        Some(("serve", matches)) => with_gateway(matches, serve),
-        _none => with_gateway(&matches, serve),
+        Some(("serve", matches)) => with_gateway(matches, Log::Full, serve),
+        _none => with_gateway(&matches, Log::Full, serve),
     }
 }
 
@@ -51,6 +54,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(Command::new("serve").about("Run the gateway (also without a subcommand)")))
         .subcommand(with_settings(Command::new("migrate").about("Apply sql/migrations and exit")))
+        .subcommand(with_settings(cli::command()))
         .subcommand(Command::new("openapi").about("Print the OpenAPI document; needs no server and no setting"))
         .subcommand(with_settings(
             Command::new("config").about("Print the effective settings; exit with 2 when one is wrong"),
@@ -88,12 +92,16 @@ fn complain(mistakes: &[Mistake]) -> ExitCode {
 }
 
 /// Reads the settings, and runs a story with the gateway that they describe.
-fn with_gateway<S: Future<Output = ExitCode>>(matches: &ArgMatches, story: impl FnOnce(Arc<Gateway>) -> S) -> ExitCode {
+fn with_gateway<S: Future<Output = ExitCode>>(
+    matches: &ArgMatches,
+    log: Log,
+    story: impl FnOnce(Arc<Gateway>) -> S,
+) -> ExitCode {
     let config = match Config::load(&Source::new(matches)) {
         Ok(config) => config,
         Err(mistakes) => return complain(&mistakes),
     };
-    start_log(&config);
+    start_log(&config, log);
     with_runtime(async {
         match Gateway::new(config) {
             Ok(gateway) => story(gateway).await,
@@ -110,13 +118,24 @@ fn with_runtime(story: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-fn start_log(config: &Config) {
-    let filter = EnvFilter::new(format!("{},{QUIET}", config.log.as_str()));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    if std::io::stdout().is_terminal() {
-        log.init()
-    } else {
-        log.json().flatten_event(true).with_span_list(false).init()
+/// What goes into the log, and where that is.
+#[derive(Clone, Copy)]
+enum Log {
+    /// What the setting says, on standard output.
+    Full,
+    /// Warnings, on standard error: standard output is for the answer.
+    Brief,
+}
+
+fn start_log(config: &Config, kind: Log) {
+    let filter = |level: &str| EnvFilter::new(format!("{level},{QUIET}"));
+    let log = tracing_subscriber::fmt().with_target(false);
+    match kind {
+        Log::Brief => log.with_env_filter(filter("warn")).with_writer(std::io::stderr).init(),
+        Log::Full if std::io::stdout().is_terminal() => log.with_env_filter(filter(config.log.as_str())).init(),
+        Log::Full => {
+            log.with_env_filter(filter(config.log.as_str())).json().flatten_event(true).with_span_list(false).init()
+        }
     }
     // A panic is one more event of the log, not loose text beside it.
     std::panic::set_hook(Box::new(|panic| {

@@ -12,6 +12,7 @@ mod revocations;
 mod sessions;
 mod signing_keys;
 mod tls;
+mod users;
 
 use std::{
     str::FromStr,
@@ -32,6 +33,7 @@ pub use outbox::{DueMail, Template};
 pub use revocations::RecordedRevocation;
 pub use sessions::{Device, Held, Idle, NewSession, Seen};
 pub use signing_keys::SealedKey;
+pub use users::Changed;
 
 use crate::error::Error;
 

@@ -1,2 +1,2 @@
 -- Sessions, items and mails go with it.
-delete from users where id = $1 returning gen
+delete from users where id = $1

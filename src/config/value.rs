@@ -50,6 +50,15 @@ impl<T> Deref for Hidden<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Switch(pub bool);
 
+/// Who may create accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signup {
+    /// Anybody, their own.
+    Open,
+    /// Administrators and the operator.
+    Admin,
+}
+
 /// The public base address, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer(String);
@@ -203,6 +212,16 @@ impl Value for Switch {
             "yes" | "true" | "on" | "1" => Ok(Switch(true)),
             "no" | "false" | "off" | "0" => Ok(Switch(false)),
             _other => Err("must be `yes` or `no`".into()),
+        }
+    }
+}
+
+impl Value for Signup {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "open" => Ok(Signup::Open),
+            "admin" => Ok(Signup::Admin),
+            _other => Err("must be `open` or `admin`".into()),
         }
     }
 }

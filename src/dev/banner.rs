@@ -12,6 +12,13 @@ const JSON: &str = r#"-H 'content-type: application/json' -d '{"username":"john"
 pub(super) fn banner(replicas: &[Addresses], data: &str, options: &DevOptions) -> String {
     let first = url(replicas[0].listen);
     let mut text = format!("\nLatchkey is running.\n\n{}\n", addresses(replicas, data, options));
+    if !options.signup {
+        text.push_str("Sign-up is closed. ");
+    }
+    text.push_str("Make an administrator:\n\n  ./dev user create --username admin --role admin\n\n");
+    if !options.signup {
+        return text;
+    }
     let _ = writeln!(text, "Sign somebody up:\n\n  curl -sX POST {first}/signup {JSON}\n");
     if let [one, two, ..] = replicas {
         text.push_str(&sign_out_everywhere(&url(one.listen), &url(two.listen)));
@@ -67,6 +74,8 @@ mod tests {
             database_url: None,
             redis_url: None,
             given: given.iter().copied().collect(),
+            given_values: Vec::new(),
+            signup: true,
         }
     }
 
@@ -75,6 +84,14 @@ mod tests {
         let text = banner(&[replica(8000)], "/x/.latchkey", &options(false, &[]));
         assert!(text.contains("http://127.0.0.1:8000/docs") && text.contains("Ctrl-C"), "{text}");
         assert!(!text.contains("/logout"), "{text}");
+    }
+
+    #[test]
+    fn where_sign_up_is_closed_nobody_is_told_to_sign_up() {
+        let closed = DevOptions { signup: false, ..options(false, &["LATCHKEY_SIGNUP"]) };
+        let text = banner(&[replica(8000), replica(8001)], "/x", &closed);
+        assert!(text.contains("./dev user create") && !text.contains("/signup") && !text.contains("/login"), "{text}");
+        assert!(banner(&[replica(8000)], "/x", &options(false, &[])).contains("./dev user create"));
     }
 
     #[test]

@@ -73,7 +73,23 @@ fn options(matches: &ArgMatches) -> Result<DevOptions, Error> {
             .map(|setting| setting.variable)
             .filter(|variable| source.is_given(variable))
             .collect::<BTreeSet<_>>(),
+        given_values: given_values(&source)?,
+        signup: source.text("LATCHKEY_SIGNUP").is_none_or(|who| who == "open"),
     })
+}
+
+/// What the caller set, as a program in another folder would have to set it.
+fn given_values(source: &Source) -> Result<Vec<(String, String)>, Error> {
+    let mut values = Vec::new();
+    for variable in SETTINGS.iter().map(|setting| setting.variable) {
+        values.extend(source.text(variable).map(|text| (variable.to_owned(), text)));
+        let file = format!("{variable}_FILE");
+        if let Some(path) = source.text(&file) {
+            let path = std::path::absolute(&path).map_err(Error::cannot("find", path.as_ref()))?;
+            values.push((file, path.display().to_string()));
+        }
+    }
+    Ok(values)
 }
 
 fn address(source: &Source, variable: &'static str, default: ([u8; 4], u16)) -> Result<SocketAddr, Error> {

@@ -14,6 +14,7 @@ use super::{
     Error, Postgres, Redis,
     banner::banner,
     detached,
+    env_file::EnvFile,
     folders::{self, Folders},
     interrupt,
     lock::Lock,
@@ -46,6 +47,10 @@ pub struct DevOptions {
     pub redis_url: Option<String>,
     /// The variables that are set, in the environment or in `.env`: what the caller set wins.
     pub given: BTreeSet<&'static str>,
+    /// What they are set to.
+    pub given_values: Vec<(String, String)>,
+    /// Whether anybody may sign up.
+    pub signup: bool,
 }
 
 /// Runs until it is told to end. Call it before any other thread starts: it blocks, and it sets signal handlers.
@@ -72,7 +77,11 @@ fn supervise(options: &DevOptions) -> Result<(), Error> {
     let first = settings::url(addresses[0].listen);
     lock.tell(&first, false)?;
     let mut stores = Stores::start(options, &directory)?;
-    let mut replicas = start_replicas(options, &directory, &addresses, &stores)?;
+    let (database, redis) = (stores.database_url.clone(), stores.redis_url.clone());
+    let settings = Arc::new(Settings::new(&directory, &addresses[0], database, redis, &options.given)?);
+    let given = options.given_values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let _env_file = EnvFile::write(&directory, settings.iter().chain(given))?;
+    let mut replicas = start_replicas(options, &directory, &addresses, &settings)?;
     for replica in &mut replicas {
         replica.wait_until_ready()?;
     }
@@ -136,13 +145,11 @@ fn start_replicas(
     options: &DevOptions,
     directory: &Path,
     addresses: &[Addresses],
-    stores: &Stores,
+    settings: &Arc<Settings>,
 ) -> Result<Vec<Replica>, Error> {
-    let (database, redis) = (stores.database_url.clone(), stores.redis_url.clone());
-    let settings = Arc::new(Settings::new(directory, &addresses[0], database, redis, &options.given)?);
     let log = |number| options.detach.then(|| directory.join(format!("gateway-{number}.log")));
     let start =
-        |(number, own): (usize, &Addresses)| Replica::start(*own, Arc::clone(&settings), log(number + 1).as_deref());
+        |(number, own): (usize, &Addresses)| Replica::start(*own, Arc::clone(settings), log(number + 1).as_deref());
     addresses.iter().enumerate().map(start).collect()
 }
 

@@ -45,6 +45,11 @@ impl Settings {
         Ok(Self(settings))
     }
 
+    /// By name, for others than the replicas.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// Puts them into the environment of one replica.
     pub fn apply(&self, command: &mut Command, own: &Addresses) {
         command.envs(self.0.iter().map(|(name, value)| (name, value)));

@@ -104,7 +104,21 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Username, Email, DisplayName, SignInName);
+as_text!(Username, Email, DisplayName, SignInName, NamePrefix);
+
+/// The beginning of a user name or an address, to look somebody up. Nothing at all begins everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamePrefix(String);
+
+impl Parsed for NamePrefix {
+    const SHAPE: Shape = Shape { format: None, min: 0, max: 254, pattern: None, example: "john" };
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        text::length(text, Self::SHAPE)?;
+        text::printable(text, false)?;
+        Ok(NamePrefix(text.trim_matches(' ').to_owned()))
+    }
+}
 
 /// What an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +150,14 @@ impl Role {
             Role::User => "user:read user:write items:read items:write",
             Role::Admin => "user:read user:write items:read items:write admin",
         }
+    }
+}
+
+impl Parsed for Role {
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 16, pattern: Some("^(user|admin)$"), example: "user" };
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        Role::from_name(text).ok_or_else(|| "must be `user` or `admin`".into())
     }
 }
 

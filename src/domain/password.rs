@@ -58,6 +58,17 @@ impl Password {
     }
 }
 
+/// Of 32 letters and digits, none of which looks like another (Crockford's base32).
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The characters of a password that nobody chose: 130 bits.
+pub const GENERATED_CHARACTERS: usize = 26;
+
+/// A password that nobody chose, to be shown once: a character of five bits for each random byte.
+pub fn generated(random: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect())
+}
+
 /// What a comparison found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

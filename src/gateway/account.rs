@@ -52,7 +52,7 @@ impl Gateway {
     /// fine, and finishes what could not be published.
     ///
     /// # Errors
-    /// `reauthentication_required`, `unavailable`.
+    /// `reauthentication_required`, `last_admin`, `unavailable`.
     pub async fn delete_account(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
         if self.clock.now() > caller.auth_time + FRESH_SECONDS {
             return Err(Error::ReauthenticationRequired);

@@ -108,7 +108,7 @@ impl Gateway {
 
     /// The code was used before: what came of it stands, and only its publication may be missing. It is made up for.
     async fn confirm_again(&self, row: Uuid, sub: Uuid) -> Result<Option<Account>, Error> {
-        let Some(address) = self.record.find_consumed_mail(row).await? else { return Ok(None) };
+        let Some(address) = self.record.find_consumed_mail(row).await?.flatten() else { return Ok(None) };
         // Void codes count as used, too: what the account says shows whether this one was.
         let stands = |user: &StoredUser| {
             let identity = &user.account.identity;

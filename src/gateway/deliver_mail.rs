@@ -75,6 +75,7 @@ impl Gateway {
         }
         let letter = match mail.template {
             Template::PasswordChanged => Letter::password_changed(&self.realm.issuer)?,
+            Template::Invitation => Letter::invitation(&self.realm.issuer, &mail.recipient)?,
             Template::EmailChanged => Letter::email_changed(&self.realm.issuer)?,
             Template::PasswordReset | Template::EmailConfirmation => {
                 let Some(life) = self.rest_of_life(mail, now) else {

@@ -34,6 +34,14 @@ impl Gateway {
         Ok(())
     }
 
+    /// Tells Redis once more what the record has held since before.
+    ///
+    /// # Errors
+    /// As [`Gateway::publish`].
+    pub(super) async fn republish(&self, ending: &Ending) -> Result<(), Error> {
+        self.try_publish(ending).await.map_err(|error| self.told_later(error))
+    }
+
     /// Tells Redis what the next tokens of an account say.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::{Gateway, Origin, Pair};
 use crate::{
+    config::Signup,
     domain::{
         account::{Account, DisplayName, Email, Role, Username},
         password::Password,
@@ -25,11 +26,20 @@ pub struct SignUp {
 }
 
 impl Gateway {
+    /// Whether anybody may make an account of their own.
+    pub fn signup_is_open(&self) -> bool {
+        self.config.signup == Signup::Open
+    }
+
     /// Makes the account and signs it in.
     ///
     /// # Errors
-    /// `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `too_many_requests`, `busy`, `unavailable`.
+    /// `signup_closed`, `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `too_many_requests`, `busy`,
+    /// `unavailable`.
     pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
+        if !self.signup_is_open() {
+            return Err(Error::SignupClosed);
+        }
         self.counted(self.sign_up_attempt(origin), &origin.allowance, self.try_sign_up(request, origin)).await
     }
 
@@ -46,6 +56,7 @@ impl Gateway {
             email: request.email.as_ref().map(Email::as_str),
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
+            role: Role::User,
         };
         // The column's default: the first generation.
         let session = self.new_session(user.id, 1, Role::User.scope());

@@ -51,8 +51,11 @@ impl std::error::Error for StartError {
 }
 
 /// What an attempt ended with, if not well.
-enum Setback {
+#[derive(Debug)]
+pub enum Setback {
+    /// Trying again may help.
     Later(Box<dyn std::error::Error + Send + Sync>),
+    /// It would not.
     Never(StartError),
 }
 
@@ -100,7 +103,11 @@ impl Gateway {
         self.record.migrate().await
     }
 
-    async fn try_start(&self) -> Result<(), Setback> {
+    /// Prepares once, for whoever would rather be told than wait.
+    ///
+    /// # Errors
+    /// When a store cannot be reached, or this replica must not run.
+    pub async fn try_start(&self) -> Result<(), Setback> {
         self.migrate().await.map_err(|error| match error {
             MigrationError::Unreachable(_) => Setback::Later(error.into()),
             MigrationError::Failed(_) => Setback::Never(StartError::Migration(error)),

@@ -74,7 +74,7 @@ body! {
 problems! {
     ShowProblems: [CALLER];
     RenameProblems: [CALLER, BODY] UsernameTaken;
-    DeleteProblems: [CALLER] ReauthenticationRequired;
+    DeleteProblems: [CALLER] ReauthenticationRequired LastAdmin;
     PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword TooManyRequests;
     EmailProblems: [CALLER, BODY] InvalidCredentials MailOff TooManyRequests;
     ConfirmProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
@@ -113,7 +113,7 @@ impl AccountsApi {
 
     /// Delete my account
     ///
-    /// With everything in it, at once and for good. Wants a sign-in of the last five minutes.
+    /// With everything in it, at once and for good. Wants a sign-in of the last five minutes. The last administrator stays.
     #[oai(path = "/user", method = "delete", operation_id = "deleteUser", tag = "Tag::Account")]
     async fn delete(
         &self,

@@ -5,7 +5,7 @@ use poem::http::HeaderValue;
 use super::document;
 
 /// Paths beside the document, all of them pages.
-const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/problems", "/problems/{code}", "/dev/mailbox"];
+const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/forgot", "/problems", "/problems/{code}", "/dev/mailbox"];
 
 /// Operations whose callers care about the status alone, and accept whatever they happen to accept: proxies hand the
 /// `Accept` of an image or a font on to the check.

@@ -2,8 +2,10 @@
 
 use poem_openapi::{ApiResponse, payload::Json};
 
-use super::shapes::SignedUpShape;
-use super::shapes::{DashboardShape, ItemPageShape, ItemShape, PairShape, UserShape};
+use super::shapes::{
+    DashboardShape, ItemPageShape, ItemShape, ManagedUserShape, PairShape, SessionPageShape, SignedUpShape,
+    UserPageShape, UserShape,
+};
 
 /// 200 with a pair.
 #[derive(ApiResponse)]
@@ -75,6 +77,38 @@ pub enum ItemsListed {
     /// A page of items.
     #[oai(status = 200)]
     Page(Json<ItemPageShape>),
+}
+
+/// 201 with somebody's account.
+#[derive(ApiResponse)]
+pub enum UserMade {
+    /// The account was made.
+    #[oai(status = 201)]
+    Created(Json<ManagedUserShape>, #[oai(header = "Location")] String),
+}
+
+/// 200 with somebody's account.
+#[derive(ApiResponse)]
+pub enum UserShown {
+    /// The account.
+    #[oai(status = 200)]
+    Shown(Json<ManagedUserShape>),
+}
+
+/// 200 with accounts.
+#[derive(ApiResponse)]
+pub enum UsersListed {
+    /// A page of accounts.
+    #[oai(status = 200)]
+    Page(Json<UserPageShape>),
+}
+
+/// 200 with sessions.
+#[derive(ApiResponse)]
+pub enum SessionsListed {
+    /// A page of sessions.
+    #[oai(status = 200)]
+    Page(Json<SessionPageShape>),
 }
 
 /// 204 with the caller's identity.

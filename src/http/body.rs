@@ -1,7 +1,7 @@
 //! Bodies of requests: read, bounded, and parsed into the types of the domain, all mistakes at once.
 //!
 //! The framework's own JSON payload lets the last of duplicate members win, repeats values in its errors and parses
-//! forms by other rules than JSON; so bodies are read here. All of them are flat objects of texts.
+//! forms by other rules than JSON; so bodies are read here. All of them are flat objects of texts and flags.
 
 mod members;
 
@@ -14,9 +14,9 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-pub use members::{Clearable, Kept, Member, Members, Optional, Required, shown};
+pub use members::{Clearable, Kept, Kind, Member, Members, Nullable, Optional, Required, shown};
 
-use crate::{domain::text::Shape, error::Error};
+use crate::error::Error;
 
 /// JSON.
 pub const JSON: &str = "application/json";
@@ -62,7 +62,7 @@ pub trait Content: Sized + Send {
     /// Reads all members; `None` where one is wrong.
     fn read(members: &mut Members) -> Option<Self>;
 
-    /// The schema of each member: name, description, shape, whether it is required, whether it may be null.
+    /// The schema of each member: name, description, kind, whether it is required, whether it may be null.
     fn schema() -> Vec<MemberSchema>;
 }
 
@@ -70,7 +70,7 @@ pub trait Content: Sized + Send {
 pub struct MemberSchema {
     pub name: &'static str,
     pub description: &'static str,
-    pub shape: Shape,
+    pub kind: Kind,
     pub required: bool,
     pub nullable: bool,
 }
@@ -94,7 +94,7 @@ macro_rules! body {
                 vec![$($crate::http::body::MemberSchema {
                     name: stringify!($member),
                     description: $member_doc,
-                    shape: $crate::http::body::$kind::<$type>::shape(),
+                    kind: $crate::http::body::$kind::<$type>::KIND,
                     required: $crate::http::body::$kind::<$type>::REQUIRED,
                     nullable: $crate::http::body::$kind::<$type>::NULLABLE,
                 }),*]
@@ -108,30 +108,38 @@ pub(super) use body;
 pub fn register<T: Content + 'static>(registry: &mut Registry) {
     registry.create_schema::<T, _>(T::NAME.to_owned(), |_| {
         let members = T::schema();
-        let example = members.iter().map(|member| (member.name.to_owned(), Value::from(member.shape.example)));
+        let example = members.iter().map(|member| (member.name.to_owned(), example(member.kind)));
         MetaSchema {
             required: members.iter().filter(|member| member.required).map(|member| member.name).collect(),
             example: Some(Value::Object(example.collect())),
             properties: members
                 .iter()
-                .map(|member| (member.name, MetaSchemaRef::Inline(Box::new(text_schema(member)))))
+                .map(|member| (member.name, MetaSchemaRef::Inline(Box::new(member_schema(member)))))
                 .collect(),
             ..MetaSchema::new("object")
         }
     });
 }
 
-fn text_schema(member: &MemberSchema) -> MetaSchema {
-    let shape = member.shape;
-    MetaSchema {
-        description: Some(member.description.trim()),
-        format: shape.format,
-        min_length: (shape.min > 0).then_some(shape.min),
-        max_length: Some(shape.max),
-        pattern: shape.pattern.map(str::to_owned),
-        nullable: member.nullable,
-        ..MetaSchema::new("string")
+fn example(kind: Kind) -> Value {
+    match kind {
+        Kind::Text(shape) => shape.example.into(),
+        Kind::Flag => false.into(),
     }
+}
+
+fn member_schema(member: &MemberSchema) -> MetaSchema {
+    let schema = match member.kind {
+        Kind::Text(shape) => MetaSchema {
+            format: shape.format,
+            min_length: (shape.min > 0).then_some(shape.min),
+            max_length: Some(shape.max),
+            pattern: shape.pattern.map(str::to_owned),
+            ..MetaSchema::new("string")
+        },
+        Kind::Flag => MetaSchema::new("boolean"),
+    };
+    MetaSchema { description: Some(member.description.trim()), nullable: member.nullable, ..schema }
 }
 
 /// The media type and schema of a body.

@@ -8,7 +8,11 @@ use poem_openapi::{
     registry::{MetaOAuthFlow, MetaOAuthFlows, MetaOAuthScope, MetaSecurityScheme, Registry},
 };
 
-use crate::{domain::access_token::Claims, error::Error, gateway::Gateway};
+use crate::{
+    domain::{access_token::Claims, account::Role},
+    error::Error,
+    gateway::Gateway,
+};
 
 /// The name of the scheme in the document.
 const SCHEME: &str = "session";
@@ -33,6 +37,33 @@ impl<'a> ApiExtractor<'a> for Caller {
         let token = bearer(request)?.ok_or(Error::Unauthenticated)?;
         let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
         Ok(Caller(gateway.verify(token).await?))
+    }
+}
+
+/// A caller who administers everybody.
+pub struct Admin(pub Claims);
+
+impl<'a> ApiExtractor<'a> for Admin {
+    const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    /// The claims are those of a live token: another role would have ended it.
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let Caller(claims) = Caller::from_request(request, body, options).await?;
+        if claims.roles.contains(&Role::Admin) { Ok(Admin(claims)) } else { Err(Error::Forbidden.into()) }
     }
 }
 

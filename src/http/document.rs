@@ -5,17 +5,22 @@ use serde_json::{Map, Value, json};
 
 use super::{
     accounts::AccountsApi, health::HealthApi, items::ItemsApi, pages::HomeApi, problem, rate_limit, tokens::TokensApi,
+    users::UsersApi,
 };
 use crate::error::Code;
 
 /// All operations.
-pub type Api = (TokensApi, AccountsApi, ItemsApi, HealthApi, HomeApi);
+pub type Api = (TokensApi, AccountsApi, ItemsApi, UsersApi, HealthApi, HomeApi);
 
 /// The operations as a service.
 pub fn service() -> OpenApiService<Api, ()> {
-    OpenApiService::new((TokensApi, AccountsApi, ItemsApi, HealthApi, HomeApi), "Latchkey", env!("CARGO_PKG_VERSION"))
-        .description(include_str!("pages/document.md"))
-        .license("MIT OR Apache-2.0")
+    OpenApiService::new(
+        (TokensApi, AccountsApi, ItemsApi, UsersApi, HealthApi, HomeApi),
+        "Latchkey",
+        env!("CARGO_PKG_VERSION"),
+    )
+    .description(include_str!("pages/document.md"))
+    .license("MIT OR Apache-2.0")
 }
 
 /// The document as it is served and checked in.
@@ -44,7 +49,7 @@ pub fn value() -> Value {
 
 /// The framework sorts groups by name.
 fn in_reading_order(document: &mut Value) {
-    const ORDER: [&str; 6] = ["Signing in", "Account", "Recovery", "Items", "Gateway", "Health"];
+    const ORDER: [&str; 7] = ["Signing in", "Account", "Recovery", "Items", "Users", "Gateway", "Health"];
     let tags = document["tags"].as_array_mut().expect("there are groups");
     tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
 }

@@ -1,4 +1,4 @@
-//! Pages for people: home, Swagger UI, the problems, and in `dev` the mailbox. All of it comes from the binary.
+//! Pages for people: home, Swagger UI, forgotten passwords, the problems, and in `dev` the mailbox. All of it comes from the binary.
 
 use std::{
     io::Write,
@@ -36,6 +36,7 @@ pub fn routes() -> Route {
     Route::new()
         .at("/docs", get(make_sync(|request| SWAGGER.answer(&request))))
         .at("/openapi.json", get(make_sync(|request| DOCUMENT.answer(&request))))
+        .at("/forgot", get(make_sync(|request| FORGOT.answer(&request))))
         .at("/problems", get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))))
         .at("/problems/:code", get(make_sync(|request| problem_page(&request))))
 }
@@ -47,7 +48,8 @@ pub struct HomeApi;
 impl HomeApi {
     #[oai(path = "/", method = "get", hidden)]
     async fn home(&self, gateway: Data<&Arc<Gateway>>) -> poem::Result<payload::Response<Html<String>>> {
-        let page = Home { mailbox: has_mailbox(&gateway), version: env!("CARGO_PKG_VERSION") };
+        let (mailbox, signup) = (has_mailbox(&gateway), gateway.signup_is_open());
+        let page = Home { mailbox, signup, version: env!("CARGO_PKG_VERSION") };
         let text = page.render().map_err(Error::internal)?;
         Ok(payload::Response::new(Html(text)).header(header::CONTENT_SECURITY_POLICY, POLICY))
     }
@@ -67,8 +69,13 @@ fn has_mailbox(_: &Gateway) -> bool {
 #[template(path = "home.html")]
 struct Home {
     mailbox: bool,
+    signup: bool,
     version: &'static str,
 }
+
+#[derive(Template)]
+#[template(path = "forgot.html")]
+struct Forgot;
 
 #[derive(Template)]
 #[template(path = "problems.html")]
@@ -113,6 +120,11 @@ struct Asset {
 static DOCUMENT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("application/json", document::json(), POLICY.to_owned()));
 static SWAGGER: LazyLock<Asset> = LazyLock::new(swagger);
+static FORGOT: LazyLock<Asset> = LazyLock::new(|| {
+    let page = Forgot.render().expect("it has nothing to fill in");
+    let policy = policy_of(&page);
+    Asset::new("text/html; charset=utf-8", page, policy)
+});
 
 impl Asset {
     fn new(content_type: &'static str, plain: String, policy: String) -> Asset {
@@ -143,19 +155,24 @@ impl Asset {
     }
 }
 
-/// Swagger UI with the mended document. Its scripts stand in the page, so the policy names their hashes; its styles are
-/// set by script, which only `unsafe-inline` allows.
+/// What a page with scripts may do. They stand in the page, so the policy names their hashes; styles are set by script,
+/// which only `unsafe-inline` allows.
+fn policy_of(page: &str) -> String {
+    let scripts: Vec<String> = scripts(page).map(|script| format!("'sha256-{}'", digest(script.as_bytes()))).collect();
+    format!(
+        "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        scripts.join(" ")
+    )
+}
+
+/// Swagger UI with the mended document.
 fn swagger() -> Asset {
     let service = document::service();
     let page = service.swagger_ui_html().replace(&service.spec(), &document::json());
     let page = page
         .replacen("<html charset=\"UTF-8\">", "<!doctype html>\n<html lang=\"en\">", 1)
         .replace("<title>Swagger UI</title>", "<title>Latchkey</title>");
-    let scripts: Vec<String> = scripts(&page).map(|script| format!("'sha256-{}'", digest(script.as_bytes()))).collect();
-    let policy = format!(
-        "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        scripts.join(" ")
-    );
+    let policy = policy_of(&page);
     Asset::new("text/html; charset=utf-8", page, policy)
 }
 

@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        account::NamePrefix,
         item::IfMatch,
         page::{self, DEFAULT_LIMIT, MAX_LIMIT},
+        text::Parsed,
     },
     error::Error,
 };
@@ -135,6 +137,24 @@ impl Parameter for After {
         page::position(text)
             .map(After)
             .ok_or_else(|| Error::flaw(name, "must be the `next` of the page before, as it was given"))
+    }
+}
+
+/// Whom to look for.
+impl Parameter for NamePrefix {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            example: Some(NamePrefix::SHAPE.example.into()),
+            max_length: Some(NamePrefix::SHAPE.max),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        NamePrefix::parse(text.unwrap_or_default()).map_err(|reason| Error::flaw(name, reason))
     }
 }
 

@@ -150,6 +150,10 @@ pub const ALWAYS: &[Code] = &[Code::InvalidRequest, Code::NotAcceptable, Code::I
 /// What operations for signed-in callers may answer.
 pub const CALLER: &[Code] = &[Code::Unauthenticated, Code::InvalidToken, Code::TokenExpired, Code::TokenRevoked];
 
+/// What operations for administrators may answer.
+pub const ADMIN: &[Code] =
+    &[Code::Unauthenticated, Code::InvalidToken, Code::TokenExpired, Code::TokenRevoked, Code::Forbidden];
+
 /// What operations with a body may answer.
 pub const BODY: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
 

@@ -6,7 +6,7 @@ use uuid::{Uuid, uuid};
 
 use crate::{
     domain::account::Account,
-    gateway::{Dashboard, Device, Pair, StoredItem},
+    gateway::{Dashboard, Device, DevicePage, ManagedUser, Pair, StoredItem, UserPage},
 };
 
 const SOMEBODY: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
@@ -97,6 +97,64 @@ impl Example for UserShape {
             role: "user".to_owned(),
             created_at: SOME_TIME,
         }
+    }
+}
+
+/// An account as administrators see it.
+#[derive(Object)]
+#[oai(rename = "ManagedUser", example)]
+pub struct ManagedUserShape {
+    /// The id, `sub` in tokens.
+    pub id: Uuid,
+    /// The user name.
+    username: Option<String>,
+    /// The e-mail address.
+    email: Option<String>,
+    /// Whether somebody proved to read mail at the address.
+    email_verified: bool,
+    /// What the person wants to be called.
+    name: Option<String>,
+    /// `user` or `admin`.
+    role: String,
+    /// Whether signing in is refused.
+    disabled: bool,
+    /// When the account was made.
+    created_at: OffsetDateTime,
+}
+
+impl From<ManagedUser> for ManagedUserShape {
+    fn from(ManagedUser { account, disabled }: ManagedUser) -> Self {
+        let UserShape { id, username, email, email_verified, name, role, created_at } = account.into();
+        ManagedUserShape { id, username, email, email_verified, name, role, disabled, created_at }
+    }
+}
+
+impl Example for ManagedUserShape {
+    fn example() -> Self {
+        let UserShape { id, username, email, email_verified, name, role, created_at } = UserShape::example();
+        ManagedUserShape { id, username, email, email_verified, name, role, disabled: false, created_at }
+    }
+}
+
+/// A page of accounts.
+#[derive(Object)]
+#[oai(rename = "UserPage", example)]
+pub struct UserPageShape {
+    /// The accounts, by id ascending.
+    items: Vec<ManagedUserShape>,
+    /// Send this as `after` to get the next page; `null` on the last.
+    next: Option<String>,
+}
+
+impl From<UserPage> for UserPageShape {
+    fn from(page: UserPage) -> Self {
+        UserPageShape { items: page.users.into_iter().map(Into::into).collect(), next: page.next }
+    }
+}
+
+impl Example for UserPageShape {
+    fn example() -> Self {
+        UserPageShape { items: vec![ManagedUserShape::example()], next: None }
     }
 }
 
@@ -239,6 +297,30 @@ impl Example for SessionShape {
             agent: Some("curl/8.0".to_owned()),
             current: true,
         }
+    }
+}
+
+/// A page of sessions.
+#[derive(Object)]
+#[oai(rename = "SessionPage", example)]
+pub struct SessionPageShape {
+    /// The sessions, by id ascending.
+    items: Vec<SessionShape>,
+    /// Send this as `after` to get the next page; `null` on the last.
+    next: Option<String>,
+}
+
+impl SessionPageShape {
+    /// The page as seen from one of the sessions, or from another.
+    pub fn new(page: DevicePage, current: Uuid) -> Self {
+        let items = page.devices.into_iter().map(|device| SessionShape::new(device, current)).collect();
+        SessionPageShape { items, next: page.next }
+    }
+}
+
+impl Example for SessionPageShape {
+    fn example() -> Self {
+        SessionPageShape { items: vec![SessionShape::example()], next: None }
     }
 }
 

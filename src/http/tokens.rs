@@ -87,7 +87,7 @@ impl Parsed for RefreshTokenText {
 }
 
 problems! {
-    SignUpProblems: [BODY] WeakPassword UsernameTaken EmailTaken TooManyRequests;
+    SignUpProblems: [BODY] SignupClosed WeakPassword UsernameTaken EmailTaken TooManyRequests;
     LoginProblems: [BODY] InvalidCredentials TooManyRequests;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
     LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
@@ -159,7 +159,8 @@ pub struct TokensApi;
 impl TokensApi {
     /// Sign up
     ///
-    /// Makes an account and signs it in. A taken user name or address is a 409.
+    /// Makes an account and signs it in. A taken user name or address is a 409. Where only administrators make accounts
+    /// (`LATCHKEY_SIGNUP=admin`), it is a 403.
     #[oai(path = "/signup", method = "post", operation_id = "signUp", tag = "Tag::SigningIn")]
     async fn sign_up(
         &self,

@@ -73,6 +73,20 @@ struct EmailChangedHtml<'a> {
     issuer: &'a str,
 }
 
+#[derive(Template)]
+#[template(path = "invitation.txt", escape = "none")]
+struct InvitationText<'a> {
+    issuer: &'a str,
+    address: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "invitation.html")]
+struct InvitationHtml<'a> {
+    issuer: &'a str,
+    address: &'a str,
+}
+
 impl Letter {
     /// Carries the code for a purpose.
     pub fn with_code(purpose: Purpose, issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
@@ -106,6 +120,16 @@ impl Letter {
             subject: "Your code for a new password",
             text: PasswordResetText { issuer, code, minutes }.render()?,
             html: PasswordResetHtml { issuer, code, minutes }.render()?,
+        })
+    }
+
+    /// Tells somebody for whom an account was made where to choose a password. It holds no code: who reads it late, or
+    /// second, needs one of their own.
+    pub fn invitation(issuer: &str, address: &str) -> Result<Letter, MailError> {
+        Ok(Letter {
+            subject: "An account was made for you",
+            text: InvitationText { issuer, address }.render()?,
+            html: InvitationHtml { issuer, address }.render()?,
         })
     }
 

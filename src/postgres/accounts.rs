@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{NewSession, Postgres, Template, outbox, revocations, sessions, twice};
+use super::{Connection, NewSession, Postgres, Template, outbox, sessions, twice};
 use crate::{
     domain::{
         account::{Account, Identity, Role},
@@ -20,8 +20,6 @@ const UPDATE: &str = include_str!("../../sql/queries/update_user.sql");
 const CHANGE_PASSWORD: &str = include_str!("../../sql/queries/change_password.sql");
 const RAISE_HASH: &str = include_str!("../../sql/queries/raise_password_hash.sql");
 const RESET_PASSWORD: &str = include_str!("../../sql/queries/reset_password.sql");
-const INSERT_MAIL: &str = include_str!("../../sql/queries/insert_mail.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
 
 /// An account that is about to be.
 pub struct NewUser<'a> {
@@ -35,6 +33,8 @@ pub struct NewUser<'a> {
     pub password_hash: &'a str,
     /// The display name, if there is one.
     pub name: Option<&'a str>,
+    /// What it may do.
+    pub role: Role,
 }
 
 /// A row of `users`. It has no `Debug`, because of the hash, and stays below the use cases.
@@ -55,8 +55,7 @@ impl Postgres {
     pub async fn create_account(&self, user: &NewUser<'_>, session: &NewSession<'_>) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let row = db.first(INSERT, &[&user.id, &user.username, &user.email, &user.password_hash, &user.name]).await?;
-        let user = read(&row.ok_or_else(|| Error::internal("an insert returned nothing"))?)?;
+        let user = insert(&mut db, user).await?;
         if !sessions::insert(&mut db, &user, session).await? {
             return Err(Error::internal("a fresh account could not be signed in"));
         }
@@ -125,7 +124,7 @@ impl Postgres {
         let ended = sessions::end_others(&mut db, user.account.id, keep, Reason::PasswordChange).await?;
         // A code is a credential as well: whoever read the mail must not take the account back.
         outbox::void_codes(&mut db, user.account.id).await?;
-        db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user.account.id]).await?;
+        outbox::promise(&mut db, mail, Template::PasswordChanged, user.account.id).await?;
         db.commit().await?;
         Ok(Some(ended))
     }
@@ -151,7 +150,7 @@ impl Postgres {
     ) -> Result<Option<(StoredUser, Ending)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let updated = db.first(RESET_PASSWORD, &[&user, &new_hash]).await?;
+        let updated = db.first(RESET_PASSWORD, &[&user, &new_hash, &code]).await?;
         let consumed = outbox::consume_code(&mut db, code).await?;
         let Some(updated) = updated.filter(|_| consumed) else {
             db.roll_back().await?;
@@ -160,31 +159,21 @@ impl Postgres {
         let updated = read(&updated)?;
         let ending = sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
         outbox::void_codes(&mut db, user).await?;
-        db.change(INSERT_MAIL, &[&mail, &Template::PasswordChanged.as_str(), &user]).await?;
+        outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
         db.commit().await?;
         Ok(Some((updated, ending)))
     }
-
-    /// Deletes the account and all that is its own; nothing if it is gone.
-    pub async fn delete_user(&self, id: Uuid) -> Result<Option<Ending>, Error> {
-        twice!(self.try_delete_user(id).await)
-    }
-
-    async fn try_delete_user(&self, id: Uuid) -> Result<Option<Ending>, Error> {
-        let mut db = self.connection().await?;
-        db.begin().await?;
-        let Some(row) = db.first(DELETE, &[&id]).await? else {
-            db.roll_back().await?;
-            return Ok(None);
-        };
-        let last: i64 = row.try_get(0)?;
-        let ending = Ending::of_user(id, last + 1, Reason::AccountDeleted);
-        revocations::record(&mut db, &ending).await?;
-        db.commit().await?;
-        Ok(Some(ending))
-    }
 }
 
+/// A row for a new account.
+pub(super) async fn insert(db: &mut Connection, user: &NewUser<'_>) -> Result<StoredUser, Error> {
+    let params: super::Params =
+        &[&user.id, &user.username, &user.email, &user.password_hash, &user.name, &user.role.as_str()];
+    let row = db.first(INSERT, params).await?;
+    read(&row.ok_or_else(|| Error::internal("an insert returned nothing"))?)
+}
+
+/// Reads a row of `users`.
 pub(super) fn read(row: &Row) -> Result<StoredUser, Error> {
     let role: &str = row.try_get("role")?;
     let identity = Identity {

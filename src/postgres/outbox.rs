@@ -8,6 +8,8 @@ use super::{Connection, Postgres};
 use crate::error::Error;
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
+const BY_HAND: &str = include_str!("../../sql/queries/promise_code_by_hand.sql");
+const INSERT: &str = include_str!("../../sql/queries/insert_mail.sql");
 const CLAIM: &str = include_str!("../../sql/queries/claim_mail.sql");
 const REPLACE: &str = include_str!("../../sql/queries/replace_mail.sql");
 const FINISH: &str = include_str!("../../sql/queries/finish_mail.sql");
@@ -28,11 +30,18 @@ pub enum Template {
     EmailConfirmation,
     /// Tells the owner of the address before that it is no more.
     EmailChanged,
+    /// Tells somebody for whom an administrator made an account how to choose a password.
+    Invitation,
 }
 
 impl Template {
-    const ALL: [Template; 4] =
-        [Template::PasswordReset, Template::PasswordChanged, Template::EmailConfirmation, Template::EmailChanged];
+    const ALL: [Template; 5] = [
+        Template::PasswordReset,
+        Template::PasswordChanged,
+        Template::EmailConfirmation,
+        Template::EmailChanged,
+        Template::Invitation,
+    ];
 
     /// The template as it is stored.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Template {
             Template::PasswordChanged => "password_changed",
             Template::EmailConfirmation => "email_confirmation",
             Template::EmailChanged => "email_changed",
+            Template::Invitation => "invitation",
         }
     }
 }
@@ -64,7 +74,7 @@ pub struct DueMail {
     pub attempts: i32,
 }
 
-/// No code that was mailed to this user works any more, whatever it was for.
+/// No code that was made for this user works any more, whatever it was for.
 pub(super) async fn void_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
     let templates = [Template::PasswordReset, Template::EmailConfirmation].map(Template::as_str);
     db.change(VOID_CODES, &[&user, &templates.as_slice()]).await.map(drop)
@@ -86,7 +96,18 @@ pub(super) async fn insert_to(
     db.change(INSERT_TO, &[&id, &template.as_str(), &user, &recipient]).await.map(drop)
 }
 
+/// Promises a mail to the stored address of an account, if it has one.
+pub(super) async fn promise(db: &mut Connection, id: Uuid, template: Template, user: Uuid) -> Result<(), Error> {
+    db.change(INSERT, &[&id, &template.as_str(), &user]).await.map(drop)
+}
+
 impl Postgres {
+    /// The row of a code that is handed over by the operator and not mailed. Whether there is one: not for an account
+    /// without an address, or one that is disabled.
+    pub async fn promise_code_by_hand(&self, id: Uuid, template: Template, user: Uuid) -> Result<bool, Error> {
+        Ok(self.connection().await?.change(BY_HAND, &[&id, &template.as_str(), &user]).await? == 1)
+    }
+
     /// Promises a code to an address that is to be that of the account.
     pub async fn request_confirmation(&self, id: Uuid, user: Uuid, email: &str) -> Result<(), Error> {
         insert_to(&mut self.connection().await?, id, Template::EmailConfirmation, user, email).await
@@ -97,8 +118,8 @@ impl Postgres {
         self.connection().await?.change(REQUEST_CODE, &[&id, &template.as_str(), &email]).await.map(drop)
     }
 
-    /// The address that this mail's code went to, if the code was used or is void.
-    pub async fn find_consumed_mail(&self, code: Uuid) -> Result<Option<String>, Error> {
+    /// The address that this mail's code went to, if the code was used or is void; no address, if it was handed over.
+    pub async fn find_consumed_mail(&self, code: Uuid) -> Result<Option<Option<String>>, Error> {
         let row = self.connection().await?.first(FIND_CONSUMED, &[&code]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }

@@ -12,6 +12,7 @@ use crate::{
 
 const INSERT: &str = include_str!("../../sql/queries/insert_revocations.sql");
 const LIST: &str = include_str!("../../sql/queries/list_revocations.sql");
+const FIND_DELETION: &str = include_str!("../../sql/queries/find_deletion.sql");
 const LIST_CHANGED: &str = include_str!("../../sql/queries/list_changed_identities.sql");
 const READ_CLOCK: &str = include_str!("../../sql/queries/read_clock.sql");
 
@@ -73,6 +74,14 @@ impl Postgres {
         let (at, kind, subject) = last.map_or(&first, |row| &row.position);
         let rows = self.connection().await?.all(LIST, &[at, kind, subject, &PAGE]).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// What ended with this account, if it was deleted a while ago.
+    pub async fn find_deletion(&self, user: Uuid) -> Result<Option<Ending>, Error> {
+        let reason = Reason::AccountDeleted;
+        let row = self.connection().await?.first(FIND_DELETION, &[&user.to_string(), &reason.as_str()]).await?;
+        let below: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(below.map(|below| Ending::of_user(user, below, reason)))
     }
 
     /// A page of those whose identity changed after a moment, or after that of a user; an empty one is the last.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     contract,
-    stack::{STACK, fresh_database},
+    stack::{STACK, execute, fresh_database},
 };
 
 /// A password that the policy accepts.
@@ -218,6 +218,14 @@ impl Gateway {
         let answer = self.post("/signup", json!({"username": username, "email": email, "password": PASSWORD})).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         Session::of(&answer)
+    }
+
+    /// An administrator, signed in; made behind the gateway's back.
+    pub async fn admin(&self, username: &str) -> Session {
+        self.sign_up(username).await;
+        let promote = format!("update users set role = 'admin' where username = '{username}'");
+        execute(self, &promote).await;
+        self.sign_in(username).await
     }
 
     pub async fn log_in(&self, username: &str, password: &str) -> Answer {

@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mail", &["domain", "config", "mail"]),
     ("gateway", &["postgres", "redis", "mail", "domain", "error", "config", "gateway"]),
     ("http", &["gateway", "domain", "error", "http"]),
+    ("cli", &["gateway", "domain", "error", "cli"]),
     ("dev", &["config", "dev"]),
 ];
 
@@ -73,9 +74,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 fn arrows_point_one_way() {
     for source in sources().iter().filter(|source| !matches!(source.room(), "main" | "lib")) {
         let (_, allowed) = ARROWS.iter().find(|(room, _)| *room == source.room()).expect("a room of the house");
+        // A part of the binary: the rooms of the library are another crate to it.
+        let house = if source.room() == "cli" { "latchkey" } else { "crate" };
         for (room, _) in ARROWS.iter().filter(|(room, _)| !allowed.contains(room)) {
-            let named = source.text.contains(&format!("crate::{room}"));
-            let imported = source.text.contains("use crate::{")
+            let named = source.text.contains(&format!("{house}::{room}"));
+            let imported = source.text.contains(&format!("use {house}::{{"))
                 && source.text.lines().any(|line| line.starts_with(&format!("    {room}::")));
             assert!(!named && !imported, "{} must not know {room}", source.name);
         }

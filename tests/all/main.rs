@@ -19,10 +19,12 @@ mod wire; // bytes that no client would send
 mod account; // GET, PATCH and DELETE /user, password, dashboard
 mod addresses; // verifying and changing the e-mail address
 mod items; // create, read, update, delete, pages, lost updates
+mod operator; // `latchkey user …`
 mod recovery; // forgot and reset, by mail
 mod refreshing; // rotation and reuse
 mod signing_in; // sign-up, sign-in, what is refused
 mod signing_out; // logout means logout, on a second replica too
+mod users; // administrators and whom they administer
 
 // What they bring along: the five systems that this one replaces.
 mod origin_a;

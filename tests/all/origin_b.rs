@@ -1,7 +1,7 @@
 //! B: a Flask service on PostgreSQL, for browsers.
 //!
 //! Waits for the browser's cookie: `POST /session`, `POST /signup` with `X-Latchkey-Request: 1`, ten sliding minutes, a
-//! logout that clears the cookie; and for `/users` and `latchkey user`: deleting others by address.
+//! logout that clears the cookie.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Gateway, PASSWORD, Session},
     mail::MailServer,
+    operator,
 };
 
 const NEW_PASSWORD: &str = "of my own choice 7";
@@ -47,4 +48,10 @@ async fn its_requests_in_order() {
     // Deleting the account.
     gateway.with_token(Method::DELETE, "/user", &third.access_token, Value::Null).await.is(204, "");
     gateway.log_in("john@example.com", NEW_PASSWORD).await.is(401, "invalid_credentials");
+
+    // Deleting somebody by address.
+    let mary = gateway.sign_up_with_email("mary", "mary@example.com").await;
+    operator::told_with(&gateway, &["delete", "mary@example.com", "--yes"], "").await;
+    assert_eq!(gateway.verify(&mary.access_token).await, (401, "token_revoked".into()));
+    gateway.log_in("mary@example.com", PASSWORD).await.is(401, "invalid_credentials");
 }

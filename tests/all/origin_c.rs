@@ -1,11 +1,15 @@
 //! C: a FastAPI service, "auth flow from scratch".
 //!
-//! Waits for `DELETE /sessions/{id}`, `POST /users/{id}/revoke`, `POST /oauth/revoke` and `latchkey user revoke`:
-//! revocation by others than the session itself; and for the Postman collection in `openapi/`.
+//! Waits for `DELETE /sessions/{id}` and `POST /oauth/revoke`: revocation by others than the session itself; and for the
+//! Postman collection in `openapi/`.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, PASSWORD, Session, until};
+use crate::{
+    gateway::{Gateway, PASSWORD, Session, until},
+    operator,
+};
 
 #[tokio::test]
 async fn its_requests_in_order() {
@@ -35,6 +39,18 @@ async fn its_requests_in_order() {
     gateway.refresh(&last.refresh_token).await.is(401, "invalid_refresh_token");
     let verdict = gateway.verify(&last.access_token).await;
     assert!(verdict.0 == 401 && ["token_revoked", "token_expired"].contains(&verdict.1.as_str()), "{verdict:?}");
+
+    // Revocation from the backend: by an administrator, and by the operator.
+    let admin = gateway.admin("root").await;
+    let john = || async { Session::of(gateway.log_in("john@example.com", PASSWORD).await.is(200, "")) };
+    let first = john().await;
+    let path = format!("/users/{}/revoke", first.claims()["sub"].as_str().expect("an id"));
+    gateway.with_token(Method::POST, &path, &gateway.sign_in("root").await.access_token, Value::Null).await.is(204, "");
+    gateway.refresh(&first.refresh_token).await.is(401, "invalid_refresh_token");
+    let second = john().await;
+    operator::told_with(&gateway, &["revoke", "john@example.com"], "").await;
+    gateway.refresh(&second.refresh_token).await.is(401, "invalid_refresh_token");
+    gateway.refresh(&admin.refresh_token).await.is(200, "");
 
     // The documentation.
     gateway.get("/docs").await.is(200, "");

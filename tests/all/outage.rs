@@ -20,7 +20,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::{Gateway, PASSWORD, Session, until};
+use crate::{
+    gateway::{Gateway, PASSWORD, Session, until},
+    stack::execute,
+};
 
 /// What the other tests relax: here they are the defaults.
 const DEFAULTS: [(&str, &str); 2] = [("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")];
@@ -67,22 +70,25 @@ fn call(command: &[&str]) -> Cmd {
     call
 }
 
-/// Somebody, once the busy machine lets Redis answer in time.
+/// An administrator, to whom every operation is open, once the busy machine lets Redis answer in time.
 async fn signed_in(gateway: &Gateway) -> Session {
     for number in 0..20 {
         let body = json!({"username": format!("john{number}"), "password": PASSWORD});
-        let answer = gateway.post("/signup", body).await;
+        let answer = gateway.post("/signup", body.clone()).await;
         if answer.status == 201 {
-            return Session::of(&answer);
+            execute(gateway, "update users set role = 'admin'").await;
+            until("it signs in", || async { gateway.post("/login", body.clone()).await.status == 200 }).await;
+            return Session::of(gateway.post("/login", body).await.is(200, ""));
         }
         answer.is(503, "unavailable");
     }
     panic!("nobody could sign up");
 }
 
-/// Every operation that wants a token, but those that end it.
+/// Every operation that wants a token, but those that end it, and making a user, which takes a hash before it fails.
 fn protected() -> Vec<(Method, &'static str, Value)> {
     let item = "/items/018f0000-0000-7000-8000-000000000000";
+    let user = "/users/018f0000-0000-7000-8000-000000000000";
     vec![
         (Method::GET, "/auth/verify", Value::Null),
         (Method::GET, "/user", Value::Null),
@@ -98,6 +104,13 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::PUT, item, json!({"name": "Changed", "description": null})),
         (Method::PATCH, item, json!({"name": "Changed"})),
         (Method::DELETE, item, Value::Null),
+        (Method::GET, "/users", Value::Null),
+        (Method::GET, user, Value::Null),
+        (Method::PUT, user, json!({"username": "x", "email": null, "name": null, "role": "user", "disabled": true})),
+        (Method::PATCH, user, json!({"disabled": true})),
+        (Method::DELETE, user, Value::Null),
+        (Method::POST, "/users/018f0000-0000-7000-8000-000000000000/revoke", Value::Null),
+        (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/sessions", Value::Null),
     ]
 }
 

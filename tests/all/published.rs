@@ -35,7 +35,10 @@ fn operations() -> String {
     let mut rows = String::from("| operation | what it does | who |\n|---|---|---|\n");
     for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
-            let who = if operation["security"]
+            let refusals = operation["responses"]["403"]["description"].as_str().unwrap_or_default();
+            let who = if refusals.contains("`forbidden`") {
+                "administrators"
+            } else if operation["security"]
                 .as_array()
                 .is_some_and(|schemes| schemes.iter().all(|scheme| scheme != &Value::Object(Default::default())))
             {

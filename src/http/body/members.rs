@@ -132,6 +132,40 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
+/// What the schema says about a member's values.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A text of this shape.
+    Text(Shape),
+    /// `true` or `false`.
+    Flag,
+}
+
+/// A value that a member may have.
+pub trait Readable: Sized {
+    /// What the schema says about it.
+    const KIND: Kind;
+
+    /// The value, or the reason why there is none. The reason never repeats what was sent.
+    fn read(found: &Value) -> Result<Self, Reason>;
+}
+
+impl<T: Parsed> Readable for T {
+    const KIND: Kind = Kind::Text(T::SHAPE);
+
+    fn read(found: &Value) -> Result<Self, Reason> {
+        found.as_str().ok_or_else(|| "must be text".into()).and_then(T::parse)
+    }
+}
+
+impl Readable for bool {
+    const KIND: Kind = Kind::Flag;
+
+    fn read(found: &Value) -> Result<Self, Reason> {
+        found.as_bool().ok_or_else(|| "must be `true` or `false`".into())
+    }
+}
+
 /// How a member of a body is read.
 pub trait Member {
     /// What it becomes.
@@ -140,16 +174,18 @@ pub trait Member {
     const REQUIRED: bool;
     /// Whether `null` is allowed.
     const NULLABLE: bool;
+    /// What the schema says about it.
+    const KIND: Kind;
 
     /// The value, or the reason why there is none.
     fn read(found: Option<Value>) -> Result<Self::Value, Reason>;
-
-    /// What the schema says about its text.
-    fn shape() -> Shape;
 }
 
 /// Must be there.
 pub struct Required<T>(std::marker::PhantomData<T>);
+
+/// Must be there, but may be `null`.
+pub struct Nullable<T>(std::marker::PhantomData<T>);
 
 /// May be absent or `null`.
 pub struct Optional<T>(std::marker::PhantomData<T>);
@@ -162,22 +198,18 @@ pub struct Clearable<T>(std::marker::PhantomData<T>);
 
 macro_rules! members {
     ($($kind:ident -> $value:ty, required $required:literal, nullable $nullable:literal, absent $absent:expr, null $null:expr, some $some:expr;)*) => {$(
-        impl<T: Parsed> Member for $kind<T> {
+        impl<T: Readable> Member for $kind<T> {
             type Value = $value;
             const REQUIRED: bool = $required;
             const NULLABLE: bool = $nullable;
+            const KIND: Kind = T::KIND;
 
             fn read(found: Option<Value>) -> Result<$value, Reason> {
                 match found {
                     None => $absent,
                     Some(Value::Null) => $null,
-                    Some(Value::String(text)) => T::parse(&text).map($some),
-                    Some(_) => Err("must be text".into()),
+                    Some(value) => T::read(&value).map($some),
                 }
-            }
-
-            fn shape() -> Shape {
-                T::SHAPE
             }
         }
     )*};
@@ -185,6 +217,7 @@ macro_rules! members {
 
 members! {
     Required -> T, required true, nullable false, absent Err("is missing".into()), null Err("must not be null".into()), some |value| value;
+    Nullable -> Option<T>, required true, nullable true, absent Err("is missing".into()), null Ok(None), some Some;
     Optional -> Option<T>, required false, nullable true, absent Ok(None), null Ok(None), some Some;
     Kept -> Option<T>, required false, nullable false, absent Ok(None), null Err("must not be null".into()), some Some;
     Clearable -> Option<Option<T>>, required false, nullable true, absent Ok(None), null Ok(Some(None)), some |value| Some(Some(value));

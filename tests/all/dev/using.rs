@@ -1,6 +1,6 @@
 //! `latchkey dev` as the person meets it who tries Latchkey.
 
-use std::{fs, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -117,4 +117,38 @@ async fn one_store_may_be_given_and_the_other_be_private() {
     assert_eq!(verify(&dev.gateways()[0], &token).await, 204);
     let rows = connect(&database).await.query("select from users", &[]).await.expect("rows");
     assert_eq!(rows.len(), 1);
+}
+
+/// `./dev user` beside a copy of `./dev` in this folder.
+fn dev_user(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dev");
+    fs::copy(script, folder.join("dev")).expect("it is ours");
+    let target = Path::new(env!("CARGO_BIN_EXE_latchkey")).ancestors().nth(2).expect("the folder of all builds");
+    let mut command = Command::new("bash");
+    command.arg(folder.join("dev")).arg("user").args(arguments).env_clear().env("CARGO_TARGET_DIR", target);
+    let output = command.env("PATH", env::var_os("PATH").unwrap_or_default()).output().expect("bash is there");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn the_first_administrator_is_one_line() {
+    let folder = Place::new();
+    let (code, told) = dev_user(folder.path(), &["list"]);
+    assert!(code == Some(1) && told.contains("./dev up"), "{told}");
+    // Closed sign-up, and a secret of the caller's: the commands know both.
+    let given = [("LATCHKEY_SIGNUP", "admin"), ("LATCHKEY_MAIL_FROM", "It's \"me\" <me@example.com>")];
+    let dev = Dev::ready_with(folder.path(), &[], &given);
+    let gateway = dev.gateways().remove(0);
+    assert!(dev.output().contains("./dev user create --username admin --role admin"), "{}", dev.output());
+    assert_eq!(post(format!("{gateway}/signup"), json!({"username": "x", "password": PASSWORD})).await.0, 403);
+    let file = folder.path().join(".latchkey/.env");
+    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    let (code, told) = dev_user(folder.path(), &["create", "--username", "admin", "--role", "admin"]);
+    assert_eq!(code, Some(0), "{told}");
+    let password = told.lines().find_map(|line| line.strip_prefix("Password, shown this once: ")).expect("a password");
+    let login = json!({"username": "admin", "password": password});
+    assert_eq!(post(format!("{gateway}/login"), login).await.0, 200);
+    drop(dev);
+    assert!(!file.exists(), "the settings of a run go with it");
 }

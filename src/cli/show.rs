@@ -1,0 +1,116 @@
+//! What the operator reads: plain tables.
+
+use latchkey::{
+    domain::account::Role,
+    gateway::{Device, ManagedUser},
+};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+/// To the second, in UTC.
+const TIME: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
+/// What somebody is called: the user name, or else the address.
+pub fn name(user: &ManagedUser) -> String {
+    let identity = &user.account.identity;
+    identity.username.clone().or_else(|| identity.email.clone()).unwrap_or_default()
+}
+
+/// The role in words that follow "is".
+pub fn article(role: Role) -> &'static str {
+    match role {
+        Role::User => "a user",
+        Role::Admin => "an administrator",
+    }
+}
+
+/// Accounts, one a line.
+pub fn users(users: &[ManagedUser]) -> String {
+    let line = |user: &ManagedUser| {
+        let identity = &user.account.identity;
+        vec![
+            user.account.id.to_string(),
+            shown(identity.username.as_deref()),
+            shown(identity.email.as_deref()),
+            identity.role.as_str().to_owned(),
+            status(user).to_owned(),
+            moment(user.account.created_at),
+            shown(identity.name.as_deref()),
+        ]
+    };
+    table(&["ID", "USERNAME", "EMAIL", "ROLE", "STATUS", "CREATED", "NAME"], users.iter().map(line).collect())
+}
+
+/// One account.
+pub fn user(user: &ManagedUser) -> String {
+    let identity = &user.account.identity;
+    let verified = match (&identity.email, identity.email_verified) {
+        (None, _) => "",
+        (Some(_), true) => " (verified)",
+        (Some(_), false) => " (not verified)",
+    };
+    let lines = [
+        ("id", user.account.id.to_string()),
+        ("username", shown(identity.username.as_deref())),
+        ("email", shown(identity.email.as_deref()) + verified),
+        ("name", shown(identity.name.as_deref())),
+        ("role", identity.role.as_str().to_owned()),
+        ("status", status(user).to_owned()),
+        ("created", moment(user.account.created_at)),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+}
+
+/// Sessions, one a line.
+pub fn sessions(sessions: &[Device]) -> String {
+    if sessions.is_empty() {
+        return "\nNo sessions.\n".to_owned();
+    }
+    let line = |session: &Device| {
+        vec![
+            session.sid.to_string(),
+            moment(session.created_at),
+            moment(session.refreshed_at),
+            moment(session.live_until),
+            shown(session.address.as_deref()),
+            shown(session.agent.as_deref()),
+        ]
+    };
+    let head = ["SESSION", "CREATED", "LAST SEEN", "ENDS", "ADDRESS", "AGENT"];
+    format!("\n{}", table(&head, sessions.iter().map(line).collect()))
+}
+
+fn status(user: &ManagedUser) -> &'static str {
+    if user.disabled { "disabled" } else { "enabled" }
+}
+
+fn shown(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+fn moment(moment: OffsetDateTime) -> String {
+    moment.to_offset(time::UtcOffset::UTC).format(TIME).unwrap_or_default()
+}
+
+/// Columns as wide as their widest text, but for the last one.
+fn table(head: &[&str], lines: Vec<Vec<String>>) -> String {
+    let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
+    let all: Vec<_> = std::iter::once(head).chain(lines).collect();
+    let width = |column: usize| all.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..all[0].len()).map(width).collect();
+    let line = |line: &Vec<String>| {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    all.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_text() {
+        let lines = vec![vec!["1".into(), "ü".into()], vec!["22222".into(), String::new()]];
+        assert_eq!(table(&["A", "B"], lines), "A      B\n1      ü\n22222\n");
+    }
+}

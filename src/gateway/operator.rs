@@ -1,0 +1,41 @@
+//! What only the operator does, at the machine itself: finding accounts by what people are called, and handing codes over.
+
+use uuid::Uuid;
+
+use super::{Gateway, ManagedUser};
+use crate::{
+    domain::{account::SignInName, one_time_code::Purpose},
+    error::Error,
+    postgres::Template,
+};
+
+impl Gateway {
+    /// The account with this user name or address.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn find_user(&self, name: &SignInName) -> Result<ManagedUser, Error> {
+        Ok(self.record.find_user_to_sign_in(name.as_str()).await?.ok_or(Error::NotFound)?.into())
+    }
+
+    /// A one-time code for a new password, to be handed over and not mailed: it works where mail is off, and proves
+    /// nothing about the address. An older code does not work any more.
+    ///
+    /// # Errors
+    /// `not_found` where the account has no address, is disabled or gone; `busy`, `unavailable`.
+    pub async fn make_reset_code(&self, user: Uuid) -> Result<String, Error> {
+        let (purpose, row) = (Purpose::PasswordReset, Uuid::now_v7());
+        if !self.record.promise_code_by_hand(row, Template::PasswordReset, user).await? {
+            return Err(Error::NotFound);
+        }
+        let code = self.code_keys.derive(purpose, row);
+        let hash = self.code_keys.hash(purpose, user, &code);
+        let life = u64::try_from(self.config.code_ttl.as_millis()).unwrap_or(u64::MAX);
+        if !self.speed.register_code(purpose, user, row, &hash, life).await? {
+            // Somebody asked for one at this very moment.
+            return Err(Error::Busy);
+        }
+        tracing::info!(event = "code_handed_over", sub = %user, "code made for the operator");
+        Ok(code.for_mail())
+    }
+}
