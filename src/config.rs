@@ -12,8 +12,8 @@ use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration
 use clap::{Arg, ArgMatches};
 
 use range::Range;
-pub use value::{Cidrs, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch};
-use value::{Hidden, NOT_SET, Value};
+pub use value::{Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch};
+use value::{Hidden, LONGEST_IN_TOKENS, NOT_SET, Value};
 
 use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM, throttle::Limit};
 
@@ -138,7 +138,19 @@ impl Draft {
         let mistake = |variable, reason: String| Mistake { variable, reason };
         let ranges = self.ranges().into_iter().filter_map(|range| Some(mistake(range.variable, range.reason()?)));
         let unsafe_issuer = self.issuer.as_ref().is_some_and(|issuer| !issuer.is_safe());
+        let long_audience = self.audience.iter().flatten().any(|audience| audience.len() > LONGEST_IN_TOKENS);
+        let foreign_domain = self.issuer.as_ref().zip(self.cookie_domain.as_ref().and_then(Option::as_ref));
         let rules = [
+            (
+                long_audience,
+                "LATCHKEY_AUDIENCE",
+                "must have at most 255 characters, because tokens and cookies hold it",
+            ),
+            (
+                foreign_domain.is_some_and(|(issuer, domain)| !issuer.is_within(domain)),
+                "LATCHKEY_COOKIE_DOMAIN",
+                "must be the host of LATCHKEY_ISSUER or a domain above it, or browsers refuse the cookie",
+            ),
             (
                 unsafe_issuer && self.insecure_http.is_some_and(|allowed| !allowed.0),
                 "LATCHKEY_ISSUER",
@@ -298,6 +310,7 @@ settings! {
     session_ttl: Duration, "LATCHKEY_SESSION_TTL" = "30d", "absolute end of a session, whatever happens";
     refresh_grace: Duration, "LATCHKEY_REFRESH_GRACE" = "10s", "for so long the parent of an unused refresh token gives the same child again; 0s for never";
     cookie_idle_ttl: Duration, "LATCHKEY_COOKIE_IDLE_TTL" = "10m", "idle timeout of a browser session, sliding, at most 1h";
+    cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN", "domain whose hosts share the browser's cookie; when not set, it is of the gateway's own host";
     clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s", "allowed for `iat` and `nbf`; `exp` has no leeway";
     code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m", "lifetime of a mailed one-time code, at most 10m";
     smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret, "`smtp://` or `smtps://` with user and password as needed (`?tls=required` for STARTTLS), or `off`";

@@ -3,6 +3,8 @@
 pub mod access_token;
 pub mod account;
 pub mod administration;
+pub mod agent;
+pub mod cookie;
 pub mod item;
 pub mod master_secret;
 pub mod one_time_code;

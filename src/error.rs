@@ -120,7 +120,7 @@ codes! {
     InvalidRequest 400 "invalid_request" "The request is not valid" "Mend the members that `errors` names and send it again.";
     WeakPassword 400 "weak_password" "The password is too weak" "Choose a longer or a less common password; any characters are welcome.";
     InvalidCode 400 "invalid_code" "The code is not valid" "Codes work once and for a few minutes, and a newer one replaces an older: ask for a new code.";
-    Unauthenticated 401 "unauthenticated" "Not signed in" "Send an access token as `Authorization: Bearer …`.";
+    Unauthenticated 401 "unauthenticated" "Not signed in" "Sign in, and send the access token as `Authorization: Bearer …`, or the cookie of `POST /session`.";
     InvalidToken 401 "invalid_token" "The access token is not valid" "Sign in again; the token was not issued by this gateway for this audience.";
     TokenExpired 401 "token_expired" "The access token has expired" "Exchange the refresh token at `POST /refresh`.";
     TokenRevoked 401 "token_revoked" "The access token has been revoked" "Its session was ended: sign in again.";
@@ -128,7 +128,7 @@ codes! {
     InvalidRefreshToken 401 "invalid_refresh_token" "The refresh token is not valid" "Its session is unknown, over or too old: sign in again.";
     RefreshTokenReused 401 "refresh_token_reused" "The refresh token was used before" "The session was ended because a token of it was used twice, which a thief would do: sign in again.";
     Forbidden 403 "forbidden" "Not allowed" "The operation is for administrators: sign in as one.";
-    Csrf 403 "csrf" "The request may come from another site" "Send `X-Latchkey-Request: 1` with requests that change something, from a page of this gateway's origin or of one that it allows.";
+    Csrf 403 "csrf" "The request may come from another site" "With a cookie, send `X-Latchkey-Request: 1` with what changes something, from a page of this gateway's origin or of one that it allows.";
     ReauthenticationRequired 403 "reauthentication_required" "A fresh sign-in is required" "Sign in again and repeat the request within five minutes.";
     LastAdmin 403 "last_admin" "The last administrator stays" "Make somebody else an administrator first.";
     SignupClosed 403 "signup_closed" "Sign-up is closed" "Ask an administrator of this gateway for an account.";

@@ -1,6 +1,6 @@
 //! The use cases: one story per file, told in terms of the rules, the record, the speed and the mail.
 //!
-//! Three faces (REST, and later OAuth and the browser) share them. A story that ends something runs to its end even if
+//! Three faces (REST, the browser, and later OAuth) share them. A story that ends something runs to its end even if
 //! its caller hangs up (`Gateway::uncancelled`): between the commit and its publication nobody may stop it.
 
 mod account;
@@ -25,6 +25,7 @@ mod recorder;
 mod refresh;
 mod reset_password;
 mod sign_up;
+mod slide;
 mod start;
 mod throttle;
 mod users;
@@ -45,7 +46,7 @@ pub use crate::postgres::{Device, StoredItem};
 pub use account::Rename;
 pub use dashboard::Dashboard;
 pub use devices::DevicePage;
-pub use issue_tokens::Pair;
+pub use issue_tokens::{Cookie, Pair};
 pub use items::{ItemPage, ItemPatch};
 pub use log_out::Credential;
 pub use readiness::{Readiness, Status, StoreState};
@@ -72,6 +73,7 @@ use clock::Clock;
 use hashing::Hasher;
 use readiness::Phase;
 use recorder::Recorder;
+use slide::Slides;
 use throttle::Memory;
 
 /// Everything that a use case needs. One per process; shared by all requests.
@@ -94,6 +96,8 @@ pub struct Gateway {
     stories: TaskTracker,
     /// What is to be written about sessions that were refreshed.
     recorder: Recorder,
+    /// Cookies that were signed anew.
+    slides: Slides,
     /// Rung when something could not be published, so that the publisher need not wait for its next look.
     publisher_bell: Notify,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
@@ -162,6 +166,7 @@ impl Gateway {
             phase: Phase::default(),
             stories: TaskTracker::new(),
             recorder: Recorder::default(),
+            slides: Slides::default(),
             publisher_bell: Notify::new(),
             mail_bell: Notify::new(),
             config,
@@ -206,7 +211,7 @@ impl Gateway {
 
     /// How long sessions live without being used, in seconds.
     fn idle(&self) -> Idle {
-        Idle { tokens: self.idle_seconds(), browser: self.config.cookie_idle_ttl.as_secs() }
+        Idle { tokens: self.idle_seconds(), browser: self.cookie_seconds() }
     }
 
     /// How long a session lives in Redis without a refresh, in seconds.

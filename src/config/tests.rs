@@ -71,6 +71,39 @@ fn no_lifetime_may_be_unsafe() {
 }
 
 #[test]
+fn a_cookie_of_the_domain_must_reach_the_issuer() {
+    let with = |domain| mistakes(&[("LATCHKEY_COOKIE_DOMAIN", domain)]);
+    for fine in ["example.com", "auth.example.com", "Example.COM"] {
+        assert!(with(fine).is_empty(), "{fine}");
+    }
+    let wrong =
+        ["com", ".example.com", "example.com.", "xample.com", "app.example.com", "other.org", "192.0.2.1", "a b.com"];
+    for wrong in wrong {
+        assert_eq!(with(wrong), ["LATCHKEY_COOKIE_DOMAIN"], "{wrong}");
+    }
+    assert!(load(&[]).ok().unwrap().cookie_domain.is_none());
+}
+
+#[test]
+fn origins_are_written_as_browsers_do() {
+    for (issuer, origin) in [
+        ("https://auth.example.com", "https://auth.example.com"),
+        ("https://Auth.Example.com:443/path", "https://auth.example.com"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://[::1]:80/", "http://[::1]"),
+    ] {
+        assert_eq!(Issuer::read(issuer).unwrap().origin(), origin);
+    }
+}
+
+#[test]
+fn what_tokens_hold_is_bounded() {
+    let long = format!("https://example.com/{}", "x".repeat(240));
+    assert_eq!(mistakes(&[("LATCHKEY_ISSUER", &long)]), ["LATCHKEY_ISSUER"]);
+    assert_eq!(mistakes(&[("LATCHKEY_AUDIENCE", &long)]), ["LATCHKEY_AUDIENCE"]);
+}
+
+#[test]
 fn secrets_have_no_flag_and_are_never_shown() {
     assert!(arguments().all(|argument| !argument.get_id().as_str().ends_with("SECRET")));
     let given = complete();

@@ -14,6 +14,9 @@ use crate::domain::{master_secret::MasterSecret, throttle::Limit};
 /// Why there is no value, where a setting has nothing better to say.
 pub const NOT_SET: &str = "is not set";
 
+/// Issuer and audience stand in every token, and a cookie must stay below 4096 bytes whatever its user's names are.
+pub const LONGEST_IN_TOKENS: usize = 255;
+
 /// A value that is read from the text of a setting. Reasons never repeat the text.
 pub trait Value: Sized {
     /// The value, or words that follow the variable's name.
@@ -74,13 +77,43 @@ impl Issuer {
         self.0.starts_with("https://") || self.is_loopback()
     }
 
-    fn is_loopback(&self) -> bool {
-        let host = self.0.trim_start_matches("http://").split('/').next().unwrap_or_default();
-        let name = host
+    /// Its origin, as browsers write it (RFC 6454 section 6.1): in lower case, without a port that goes without saying.
+    pub fn origin(&self) -> String {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+        let usual = if scheme == "https" { ":443" } else { ":80" };
+        format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(&authority))
+    }
+
+    /// The name or the IP address in it.
+    fn host(&self) -> &str {
+        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
+        authority
             .strip_prefix('[')
             .and_then(|v6| v6.split(']').next())
-            .unwrap_or_else(|| host.split(':').next().unwrap_or_default());
+            .unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
+    }
+
+    /// Whether a cookie of this domain reaches it (RFC 6265 section 5.1.3).
+    pub fn is_within(&self, domain: &CookieDomain) -> bool {
+        let host = self.host().to_ascii_lowercase();
+        host.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    fn is_loopback(&self) -> bool {
+        let name = self.host();
         name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// The domain whose hosts share the browser's cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieDomain(String);
+
+impl CookieDomain {
+    /// The domain in lower case, without a dot before it.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -151,11 +184,33 @@ impl Value for Issuer {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let bare = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>']));
         let issuer = Issuer(text.trim_end_matches('/').to_owned());
-        if bare { Ok(issuer) } else { Err("must be an address such as `https://auth.example.com`".into()) }
+        if text.len() > LONGEST_IN_TOKENS {
+            Err(format!("must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies hold it"))
+        } else if bare {
+            Ok(issuer)
+        } else {
+            Err("must be an address such as `https://auth.example.com`".into())
+        }
     }
 
     fn missing() -> Result<Self, String> {
         Err("is not set; it is the public address, such as `https://auth.example.com`".into())
+    }
+}
+
+impl Value for CookieDomain {
+    fn read(text: &str) -> Result<Self, String> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        // Browsers take neither an address nor a whole top-level domain.
+        let is_domain =
+            text.len() <= 253 && text.contains('.') && text.split('.').all(label) && text.parse::<IpAddr>().is_err();
+        let domain = CookieDomain(text.to_ascii_lowercase());
+        if is_domain { Ok(domain) } else { Err("must be a domain such as `example.com`".into()) }
     }
 }
 

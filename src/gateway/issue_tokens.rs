@@ -1,14 +1,14 @@
-//! Signing in leads to a pair of tokens, whichever way it was done.
+//! Signing in leads to a session, whichever way it was done; and a session to a pair of tokens or to a cookie.
 
 use uuid::Uuid;
 
 use super::{Gateway, Origin};
 use crate::{
     domain::{
-        access_token,
+        access_token::{self, Claims},
         account::{Account, Identity},
         refresh_token::RefreshToken,
-        session::{FIRST_PARTY_CLIENT, Session},
+        session::Session,
     },
     error::{Chain, Error},
     postgres::NewSession,
@@ -26,15 +26,23 @@ pub struct Pair {
     pub refresh_expires_in: u64,
 }
 
+/// The browser's cookie. It has no `Debug`, because it is a credential.
+pub struct Cookie {
+    /// Its value, an access token.
+    pub token: String,
+    /// What that says.
+    pub claims: Claims,
+}
+
 impl Gateway {
-    /// A session that begins now, for a user of this generation.
-    pub(super) fn new_session(&self, user: Uuid, generation: i64, scope: &str) -> Session {
+    /// A session that begins now, of a client, for a user of this generation.
+    pub(super) fn new_session(&self, client: &str, user: Uuid, generation: i64, scope: &str) -> Session {
         let now = self.clock.now();
         Session {
             sid: Uuid::now_v7(),
             sub: user,
             generation,
-            client_id: FIRST_PARTY_CLIENT.to_owned(),
+            client_id: client.to_owned(),
             scope: scope.to_owned(),
             auth_time: now,
             ends_at: now + self.config.session_ttl.as_secs(),
@@ -56,6 +64,28 @@ impl Gateway {
             Err(error) => tracing::debug!(error = %Chain(&error), "Redis could not be told of a session"),
         }
         self.pair(session, &account.identity, 0, session.auth_time)
+    }
+
+    /// The cookie of a session that the record holds. It has no refresh token, so that Redis need not know of it.
+    pub(super) fn first_cookie(&self, session: &Session, account: &Account) -> Result<Cookie, Error> {
+        let (now, lifetime) = (session.auth_time, self.cookie_seconds());
+        self.cookie(access_token::claims(&self.realm, session, &account.identity, Uuid::new_v4(), now, lifetime))
+    }
+
+    /// The cookie with these claims.
+    pub(super) fn cookie(&self, claims: Claims) -> Result<Cookie, Error> {
+        let token = self.keys()?.signing.sign(&claims).map_err(Error::internal)?;
+        Ok(Cookie { token, claims })
+    }
+
+    /// Seconds until a cookie's end, for the browser that is to forget it then.
+    pub fn seconds_left(&self, cookie: &Cookie) -> u64 {
+        cookie.claims.exp.saturating_sub(self.clock.now())
+    }
+
+    /// How long a cookie lives unused, in seconds.
+    pub(super) fn cookie_seconds(&self) -> u64 {
+        self.config.cookie_idle_ttl.as_secs()
     }
 
     /// A pair as of `now`, which was read before the statement or script that permits it was sent.

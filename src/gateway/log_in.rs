@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Origin, Pair};
+use super::{Cookie, Gateway, Origin, Pair};
 use crate::{
     domain::{
-        account::SignInName,
+        account::{Account, SignInName},
         password::{Password, Verdict},
+        session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     },
     error::Error,
     postgres::StoredUser,
@@ -23,8 +24,34 @@ impl Gateway {
         password: Password,
         origin: &Origin,
     ) -> Result<Pair, Error> {
+        let (session, account) = self.sign_in(FIRST_PARTY_CLIENT, name, password, origin).await?;
+        self.first_pair(&session, &account).await
+    }
+
+    /// The same for a browser, which gets a cookie.
+    ///
+    /// # Errors
+    /// As [`Gateway::log_in`].
+    pub async fn log_in_browser(
+        self: &Arc<Self>,
+        name: &SignInName,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<(Cookie, Account), Error> {
+        let (session, account) = self.sign_in(BROWSER_CLIENT, name, password, origin).await?;
+        Ok((self.first_cookie(&session, &account)?, account))
+    }
+
+    async fn sign_in(
+        self: &Arc<Self>,
+        client: &str,
+        name: &SignInName,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<(Session, Account), Error> {
         let attempt = self.sign_in_attempt(name.as_str(), origin);
-        let outcome = self.counted(attempt, &origin.allowance, self.try_log_in(name, password, origin)).await;
+        let story = self.try_log_in(client, name, password, origin);
+        let outcome = self.counted(attempt, &origin.allowance, story).await;
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::InvalidCredentials) => "failure",
@@ -37,10 +64,11 @@ impl Gateway {
 
     async fn try_log_in(
         self: &Arc<Self>,
+        client: &str,
         name: &SignInName,
         password: Password,
         origin: &Origin,
-    ) -> Result<Pair, Error> {
+    ) -> Result<(Session, Account), Error> {
         self.keys()?;
         let password = Arc::new(password);
         let user = self.record.find_user_to_sign_in(name.as_str()).await?;
@@ -51,7 +79,7 @@ impl Gateway {
             (Verdict::RightButWeaklyHashed, Some(user)) if !user.disabled => self.raise_hash(user, password).await?,
             (_, user) => return Err(refused(user.as_ref())),
         };
-        let session = self.new_session(user.account.id, user.generation, user.account.identity.role.scope());
+        let session = self.new_session(client, user.account.id, user.generation, user.account.identity.role.scope());
         let address = origin.address.to_string();
         // Between the look at the row and now the password may have been changed; the statement decides.
         if !self.record.open_session(&user, &self.row(&session, &address, origin)).await? {
@@ -59,7 +87,7 @@ impl Gateway {
         }
         tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, "signed in");
         self.end_oldest_sessions(user.account.id);
-        self.first_pair(&session, &user.account).await
+        Ok((session, user.account))
     }
 
     /// Stores the password under today's parameters.

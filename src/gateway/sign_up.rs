@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin, Pair};
+use super::{Cookie, Gateway, Origin, Pair};
 use crate::{
     config::Signup,
     domain::{
         account::{Account, DisplayName, Email, Role, Username},
         password::Password,
+        session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     },
     error::Error,
     postgres::NewUser,
@@ -37,13 +38,32 @@ impl Gateway {
     /// `signup_closed`, `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `too_many_requests`, `busy`,
     /// `unavailable`.
     pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
+        let (session, account) = self.create_account(FIRST_PARTY_CLIENT, request, origin).await?;
+        Ok((self.first_pair(&session, &account).await?, account))
+    }
+
+    /// The same for a browser, which gets a cookie.
+    ///
+    /// # Errors
+    /// As [`Gateway::sign_up`].
+    pub async fn sign_up_browser(&self, request: SignUp, origin: &Origin) -> Result<(Cookie, Account), Error> {
+        let (session, account) = self.create_account(BROWSER_CLIENT, request, origin).await?;
+        Ok((self.first_cookie(&session, &account)?, account))
+    }
+
+    async fn create_account(
+        &self,
+        client: &str,
+        request: SignUp,
+        origin: &Origin,
+    ) -> Result<(Session, Account), Error> {
         if !self.signup_is_open() {
             return Err(Error::SignupClosed);
         }
-        self.counted(self.sign_up_attempt(origin), &origin.allowance, self.try_sign_up(request, origin)).await
+        self.counted(self.sign_up_attempt(origin), &origin.allowance, self.try_create(client, request, origin)).await
     }
 
-    async fn try_sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
+    async fn try_create(&self, client: &str, request: SignUp, origin: &Origin) -> Result<(Session, Account), Error> {
         if request.username.is_none() && request.email.is_none() {
             return Err(Error::flaw("username", "or `email` must be given"));
         }
@@ -59,11 +79,10 @@ impl Gateway {
             role: Role::User,
         };
         // The column's default: the first generation.
-        let session = self.new_session(user.id, 1, Role::User.scope());
+        let session = self.new_session(client, user.id, 1, Role::User.scope());
         let address = origin.address.to_string();
         let account = self.record.create_account(&user, &self.row(&session, &address, origin)).await?.account;
         tracing::info!(event = "sign_up", sub = %account.id, sid = %session.sid, "account created");
-        let pair = self.first_pair(&session, &account).await?;
-        Ok((pair, account))
+        Ok((session, account))
     }
 }

@@ -6,7 +6,10 @@
 
 use super::Gateway;
 use crate::{
-    domain::access_token::{self, Claims, Opened},
+    domain::{
+        access_token::{self, Claims, Opened},
+        cookie,
+    },
     error::Error,
 };
 
@@ -26,5 +29,14 @@ impl Gateway {
             return Err(Error::unavailable("the denylist was lost and is being filled"));
         };
         if findings.refuse(claims.generation) { Err(Error::TokenRevoked) } else { Ok(claims) }
+    }
+
+    /// The same for a token that came as a cookie, which only a browser's may.
+    ///
+    /// # Errors
+    /// As [`Gateway::verify`].
+    pub async fn verify_cookie(&self, token: &str) -> Result<Claims, Error> {
+        let claims = self.verify(token).await?;
+        if cookie::is_cookie(&claims) { Ok(claims) } else { Err(Error::InvalidToken) }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     answers::{Accepted, Account, Done, Overview},
     body::{Body, body},
     caller::Caller,
+    cookie::Jar,
     origin::From,
     problem::{Problem, problems},
     shapes::DashboardShape,
@@ -119,8 +120,10 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
+        jar: Jar,
     ) -> Result<Done, Problem<DeleteProblems>> {
         gateway.delete_account(&caller).await?;
+        jar.clear_if_shown();
         Ok(Done::Done)
     }
 

@@ -3,8 +3,8 @@
 use poem_openapi::{ApiResponse, payload::Json};
 
 use super::shapes::{
-    DashboardShape, ItemPageShape, ItemShape, ManagedUserShape, PairShape, SessionPageShape, SignedUpShape,
-    UserPageShape, UserShape,
+    BrowserShape, DashboardShape, ItemPageShape, ItemShape, ManagedUserShape, PairShape, SessionPageShape,
+    SignUpAnswer, UserPageShape, UserShape,
 };
 
 /// 200 with a pair.
@@ -15,12 +15,28 @@ pub enum Signed {
     In(Json<PairShape>),
 }
 
-/// 201 with a pair and the account.
+/// 201 with the account, and a pair unless a page asked.
 #[derive(ApiResponse)]
 pub enum SignedUp {
     /// The account was made, and is signed in.
     #[oai(status = 201)]
-    Created(Json<SignedUpShape>, #[oai(header = "Location")] String),
+    Created(Json<SignUpAnswer>, #[oai(header = "Location")] String),
+}
+
+/// 200 with a browser's state.
+#[derive(ApiResponse)]
+pub enum BrowserState {
+    /// Signed in by cookie.
+    #[oai(status = 200)]
+    SignedIn(Json<BrowserShape>),
+}
+
+/// 200 with sessions.
+#[derive(ApiResponse)]
+pub enum SessionsListed {
+    /// A page of sessions.
+    #[oai(status = 200)]
+    Page(Json<SessionPageShape>),
 }
 
 /// 200 with an account.
@@ -101,14 +117,6 @@ pub enum UsersListed {
     /// A page of accounts.
     #[oai(status = 200)]
     Page(Json<UserPageShape>),
-}
-
-/// 200 with sessions.
-#[derive(ApiResponse)]
-pub enum SessionsListed {
-    /// A page of sessions.
-    #[oai(status = 200)]
-    Page(Json<SessionPageShape>),
 }
 
 /// 204 with the caller's identity.

@@ -1,42 +1,175 @@
 //! Who is calling: a handler that wants to know says so in its signature.
+//!
+//! A token comes as a bearer token or as the browser's cookie. With a bearer token the cookie is not even read; what comes
+//! by cookie and changes something must come from a page that may ask for it (`csrf.rs`).
 
 use std::sync::Arc;
 
-use poem::{Request, RequestBody, http::header};
+use poem::{
+    Request, RequestBody,
+    http::{HeaderValue, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaOAuthFlow, MetaOAuthFlows, MetaOAuthScope, MetaSecurityScheme, Registry},
 };
 
+use super::{
+    cookie::{self, Jar},
+    csrf,
+    notes::Notes,
+    origin::ClientAddress,
+};
 use crate::{
     domain::{access_token::Claims, account::Role},
     error::Error,
-    gateway::Gateway,
+    gateway::{Credential, Gateway},
 };
 
-/// The name of the scheme in the document.
-const SCHEME: &str = "session";
+/// The name of the bearer token's scheme in the document.
+const BEARER: &str = "session";
+
+/// The name of the cookie's scheme in the document.
+pub const COOKIE: &str = "cookie";
 
 /// A signed-in caller: the claims of a token that was good when the request came.
 pub struct Caller(pub Claims);
 
-impl<'a> ApiExtractor<'a> for Caller {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
+/// A caller who is signed in by cookie. For whoever is not, nothing is said but that.
+pub struct Browser(pub Claims);
 
-    fn register(registry: &mut Registry) {
-        registry.create_security_scheme(SCHEME, scheme());
+/// The token that was sent, good or not: whoever signs out need not be signed in any more.
+pub struct Shown(pub Option<Token>);
+
+/// The cookie that was sent, good or not, whatever else was.
+pub struct ShownCookie(pub Option<String>);
+
+/// A token by the way it came.
+pub enum Token {
+    /// As `Authorization: Bearer`.
+    Bearer(String),
+    /// As the browser's cookie.
+    Cookie(String),
+}
+
+impl Token {
+    /// The token of the request. What would change something by cookie is refused if another site may have caused it.
+    fn of(request: &Request) -> Result<Option<Token>, Error> {
+        vary(request);
+        if let Some(token) = bearer(request)? {
+            return Ok(Some(Token::Bearer(token.to_owned())));
+        }
+        let Some(cookie) = cookie::sent(request)? else { return Ok(None) };
+        csrf::check_unless_safe(request)?;
+        Ok(Some(Token::Cookie(cookie.to_owned())))
     }
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec![SCHEME]
+    /// The claims, if it is good at this moment.
+    pub async fn verify(&self, gateway: &Gateway) -> Result<Claims, Error> {
+        match self {
+            Token::Bearer(token) => gateway.verify(token).await,
+            Token::Cookie(token) => gateway.verify_cookie(token).await,
+        }
     }
 
-    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
-        let token = bearer(request)?.ok_or(Error::Unauthenticated)?;
+    /// As what shows which session is to end.
+    pub fn into_credential(self) -> Credential {
+        let (Token::Bearer(token) | Token::Cookie(token)) = self;
+        Credential::Access(token)
+    }
+
+    /// The same, and a cookie is signed anew when it is time for it.
+    async fn call(self, request: &Request) -> Result<Claims, Error> {
         let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
-        Ok(Caller(gateway.verify(token).await?))
+        let claims = self.verify(gateway).await?;
+        let ClientAddress(address) = *request.data().expect("the edge sets it");
+        let slid = match self {
+            Token::Bearer(_) => None,
+            Token::Cookie(_) => gateway.slide(&claims, address).await,
+        };
+        let Some(cookie) = slid else { return Ok(claims) };
+        Jar::of(request).put(&cookie);
+        Ok(cookie.claims.clone())
+    }
+}
+
+/// Whatever the answer turns out to be, it is for this caller.
+fn vary(request: &Request) {
+    Notes::of(request).set(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
+}
+
+/// The bearer token of the request (RFC 6750 section 2.1). Another scheme counts as none; two fields are ambiguous.
+pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
+    let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (fields.next(), fields.next());
+    if second.is_some() {
+        return Err(Error::flaw("Authorization", "is there twice"));
+    }
+    let Some(field) = first else { return Ok(None) };
+    let Some((scheme, token)) = field.to_str().ok().and_then(|field| field.split_once(' ')) else { return Ok(None) };
+    Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')))
+}
+
+/// Declares how a credential is taken out of a request, and what the document says of it.
+macro_rules! security {
+    ($name:ident, $schemes:expr, fallback $fallback:literal, |$request:ident| $read:expr) => {
+        impl<'a> ApiExtractor<'a> for $name {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+            type ParamType = ();
+            type ParamRawType = ();
+
+            fn register(registry: &mut Registry) {
+                registry.create_security_scheme(BEARER, bearer_scheme());
+                registry.create_security_scheme(COOKIE, cookie_scheme());
+            }
+
+            /// The framework writes several as alternatives, as they are meant here.
+            fn security_schemes() -> Vec<&'static str> {
+                $schemes
+            }
+
+            fn has_security_fallback() -> bool {
+                $fallback
+            }
+
+            async fn from_request(
+                $request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                Ok($read)
+            }
+        }
+    };
+}
+
+security!(Caller, vec![BEARER, COOKIE], fallback false, |request| {
+    let token = Token::of(request)?.ok_or(Error::Unauthenticated)?;
+    Caller(token.call(request).await?)
+});
+
+security!(Browser, vec![COOKIE], fallback false, |request| {
+    let token = Token::of(request)?.filter(|token| matches!(token, Token::Cookie(_)));
+    let claims = token.ok_or(Error::Unauthenticated)?.call(request).await;
+    Browser(claims.map_err(Browser::refusal)?)
+});
+
+// A refresh token in the body does as well.
+security!(Shown, vec![BEARER, COOKIE], fallback true, |request| Shown(Token::of(request)?));
+
+// Who has none any more is signed out already.
+security!(ShownCookie, vec![COOKIE], fallback true, |request| {
+    vary(request);
+    ShownCookie(cookie::sent(request)?.map(str::to_owned))
+});
+
+impl Browser {
+    /// A page only wants to know whether somebody is signed in, whatever the reason is why nobody is.
+    pub fn refusal(error: Error) -> Error {
+        match error {
+            Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked => Error::Unauthenticated,
+            other => other,
+        }
     }
 }
 
@@ -68,7 +201,7 @@ impl<'a> ApiExtractor<'a> for Admin {
 }
 
 /// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a bearer token.
-fn scheme() -> MetaSecurityScheme {
+fn bearer_scheme() -> MetaSecurityScheme {
     let scope = |name, description| MetaOAuthScope { name, description: Some(description) };
     let password = MetaOAuthFlow {
         authorization_url: None,
@@ -101,16 +234,20 @@ fn scheme() -> MetaSecurityScheme {
     }
 }
 
-/// The bearer token of the request (RFC 6750 section 2.1). Another scheme counts as none; two fields are ambiguous.
-pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
-    let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
-    let (first, second) = (fields.next(), fields.next());
-    if second.is_some() {
-        return Err(Error::flaw("Authorization", "is there twice"));
+/// The cookie of the gateway's own host; with LATCHKEY_COOKIE_DOMAIN it has another name.
+fn cookie_scheme() -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some(
+            "For browsers: set by `POST /session` and by `POST /signup` with `X-Latchkey-Request: 1`, signed anew while it is used. Requests that change something need `X-Latchkey-Request: 1` and an origin that may ask for it. Where the hosts of a domain share it, it is named `__Secure-latchkey`.",
+        ),
+        name: Some(cookie::OWN_HOST),
+        key_in: Some("cookie"),
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
     }
-    let Some(field) = first else { return Ok(None) };
-    let Some((scheme, token)) = field.to_str().ok().and_then(|field| field.split_once(' ')) else { return Ok(None) };
-    Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')))
 }
 
 #[cfg(test)]

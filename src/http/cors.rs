@@ -7,7 +7,8 @@ use poem::{
 };
 
 /// What such programs may send beside the simple headers.
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, x-request-id");
+const ALLOWED_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, if-match, x-latchkey-request, x-request-id");
 
 /// What such programs may read beside the simple headers.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
@@ -40,9 +41,13 @@ pub fn preflight() -> Response {
     response
 }
 
-/// Lets the program read the answer. Without credentials: a cookie is not for other origins.
-pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue) {
+/// Lets the program read the answer. A cookie may come along only where its domain is set: that of the gateway's own host
+/// is for pages of that host, and an operator who wants others to use it says so by naming the domain that they share.
+pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue, cookies: bool) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    if cookies {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     headers.append(HeaderName::from_static("vary"), HeaderValue::from_static("Origin"));
 }

@@ -1,26 +1,25 @@
 //! The document: generated from the code, mended where the framework errs, checked in under `openapi/`.
 
+mod pages;
+
 use poem_openapi::OpenApiService;
 use serde_json::{Map, Value, json};
 
 use super::{
-    accounts::AccountsApi, health::HealthApi, items::ItemsApi, pages::HomeApi, problem, rate_limit, tokens::TokensApi,
-    users::UsersApi,
+    accounts::AccountsApi, browser::BrowserApi, devices::DevicesApi, health::HealthApi, items::ItemsApi,
+    pages::HomeApi, problem, rate_limit, tokens::TokensApi, users::UsersApi,
 };
 use crate::error::Code;
 
 /// All operations.
-pub type Api = (TokensApi, AccountsApi, ItemsApi, UsersApi, HealthApi, HomeApi);
+pub type Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, HealthApi, HomeApi);
 
 /// The operations as a service.
 pub fn service() -> OpenApiService<Api, ()> {
-    OpenApiService::new(
-        (TokensApi, AccountsApi, ItemsApi, UsersApi, HealthApi, HomeApi),
-        "Latchkey",
-        env!("CARGO_PKG_VERSION"),
-    )
-    .description(include_str!("pages/document.md"))
-    .license("MIT OR Apache-2.0")
+    let api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, HealthApi, HomeApi);
+    OpenApiService::new(api, "Latchkey", env!("CARGO_PKG_VERSION"))
+        .description(include_str!("pages/document.md"))
+        .license("MIT OR Apache-2.0")
 }
 
 /// The document as it is served and checked in.
@@ -34,6 +33,7 @@ pub fn value() -> Value {
     let mut document: Value = serde_json::from_str(&service().spec()).expect("the framework writes JSON");
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
+    pages::mend(&mut document);
     operations(&mut document, mend);
     let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
     close(schemas);
@@ -131,7 +131,7 @@ fn close(schemas: &mut Map<String, Value>) {
 
 fn always_there(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let Some(properties) = schema["properties"].as_object_mut() else { return };
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (name, property) in properties.iter_mut() {
         // The one member that is left out where there is nothing to say.
         if !required.contains(&json!(name)) && name != "errors" {

@@ -129,7 +129,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         notes.apply(response.headers_mut());
         self.finish(&mut response, HeaderValue::from_str(&id).expect("ids are plain text"));
         if let Some(origin) = origin {
-            cors::let_read(response.headers_mut(), origin);
+            cors::let_read(response.headers_mut(), origin, self.gateway.config().cookie_domain.is_some());
         }
         span.in_scope(|| record(&response, began.elapsed()));
         Ok(response)

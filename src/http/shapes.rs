@@ -1,11 +1,11 @@
 //! What answers look like.
 
-use poem_openapi::{Object, types::Example};
+use poem_openapi::{Object, Union, types::Example};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::{Uuid, uuid};
 
 use crate::{
-    domain::account::Account,
+    domain::{account::Account, agent},
     gateway::{Dashboard, Device, DevicePage, ManagedUser, Pair, StoredItem, UserPage},
 };
 
@@ -196,6 +196,53 @@ impl Example for SignedUpShape {
     }
 }
 
+/// A new account, signed in by cookie.
+#[derive(Object)]
+#[oai(rename = "SignedUpPage", example)]
+pub struct SignedUpPageShape {
+    /// The account.
+    pub user: UserShape,
+}
+
+impl Example for SignedUpPageShape {
+    fn example() -> Self {
+        SignedUpPageShape { user: UserShape::example() }
+    }
+}
+
+/// A new account: with a pair for programs, and without one for pages, which get a cookie.
+#[derive(Union)]
+pub enum SignUpAnswer {
+    /// For programs.
+    Program(SignedUpShape),
+    /// For pages.
+    Page(SignedUpPageShape),
+}
+
+/// A browser that is signed in.
+#[derive(Object)]
+#[oai(rename = "Browser", example)]
+pub struct BrowserShape {
+    /// The account.
+    user: UserShape,
+    /// When the cookie ends, unless it is used before.
+    expires_at: OffsetDateTime,
+}
+
+impl BrowserShape {
+    /// The account, and the cookie's end in seconds since the epoch.
+    pub fn new(user: Account, exp: u64) -> Self {
+        let exp = i64::try_from(exp).ok().and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
+        BrowserShape { user: user.into(), expires_at: exp.unwrap_or(OffsetDateTime::UNIX_EPOCH) }
+    }
+}
+
+impl Example for BrowserShape {
+    fn example() -> Self {
+        BrowserShape { user: UserShape::example(), expires_at: datetime!(2026-11-20 08:10:00 UTC) }
+    }
+}
+
 /// An item.
 #[derive(Object)]
 #[oai(rename = "Item", example)]
@@ -266,7 +313,7 @@ pub struct SessionShape {
     ends_at: OffsetDateTime,
     /// The address it was last seen at.
     address: Option<String>,
-    /// What began it, in its own words (`User-Agent`).
+    /// What began it, in words.
     agent: Option<String>,
     /// Whether this request belongs to it.
     current: bool,
@@ -280,7 +327,7 @@ impl SessionShape {
             last_seen_at: device.refreshed_at,
             ends_at: device.live_until,
             address: device.address,
-            agent: device.agent,
+            agent: device.agent.as_deref().map(agent::in_words),
             current: device.sid == current,
         }
     }
@@ -294,7 +341,7 @@ impl Example for SessionShape {
             last_seen_at: SOME_TIME,
             ends_at: datetime!(2026-11-27 08:00:00 UTC),
             address: Some("192.0.2.1".to_owned()),
-            agent: Some("curl/8.0".to_owned()),
+            agent: Some("Firefox on Linux".to_owned()),
             current: true,
         }
     }
@@ -304,7 +351,7 @@ impl Example for SessionShape {
 #[derive(Object)]
 #[oai(rename = "SessionPage", example)]
 pub struct SessionPageShape {
-    /// The sessions, by id ascending.
+    /// The sessions, by id ascending, which is from the oldest.
     items: Vec<SessionShape>,
     /// Send this as `after` to get the next page; `null` on the last.
     next: Option<String>,

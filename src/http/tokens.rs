@@ -13,11 +13,13 @@ use super::{
     Tag,
     answers::{Done, Signed, SignedUp, Verified},
     body::{self, Body, Members, OptionalBody, body},
-    caller::{self, Caller},
+    caller::{Caller, Shown, Token},
+    cookie::Jar,
+    csrf::AsPage,
     origin::From,
     params::{LogoutScope, Param},
     problem::{Problem, problems},
-    shapes::{SignedUpShape, UserShape},
+    shapes::{SignUpAnswer, SignedUpPageShape, SignedUpShape},
 };
 use crate::{
     domain::{
@@ -96,8 +98,10 @@ problems! {
 
 /// A sign-in, as a form or as JSON.
 pub struct Login {
-    name: SignInName,
-    password: Password,
+    /// The user name or the address.
+    pub name: SignInName,
+    /// The password.
+    pub password: Password,
 }
 
 impl<'a> ApiExtractor<'a> for Login {
@@ -136,7 +140,8 @@ impl<'a> ApiExtractor<'a> for Login {
 }
 
 impl Login {
-    fn new(username: Option<SignInName>, email: Option<SignInName>, password: Password) -> Result<Login, Error> {
+    /// A sign-in by one name.
+    pub fn new(username: Option<SignInName>, email: Option<SignInName>, password: Password) -> Result<Login, Error> {
         match (username, email) {
             (Some(name), None) | (None, Some(name)) => Ok(Login { name, password }),
             (None, None) => Err(Error::flaw("username", "or `email` must be given")),
@@ -160,17 +165,25 @@ impl TokensApi {
     /// Sign up
     ///
     /// Makes an account and signs it in. A taken user name or address is a 409. Where only administrators make accounts
-    /// (`LATCHKEY_SIGNUP=admin`), it is a 403.
+    /// (`LATCHKEY_SIGNUP=admin`), it is a 403. A page that sends `X-Latchkey-Request: 1` gets the cookie, and no tokens.
     #[oai(path = "/signup", method = "post", operation_id = "signUp", tag = "Tag::SigningIn")]
     async fn sign_up(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        AsPage(page): AsPage,
+        jar: Jar,
         From(origin): From,
         Body(body): Body<SignUpBody>,
     ) -> Result<SignedUp, Problem<SignUpProblems>> {
         let request = SignUp { username: body.username, email: body.email, password: body.password, name: body.name };
-        let (pair, user) = gateway.sign_up(request, &origin).await?;
-        let answer = SignedUpShape::new(pair.into(), UserShape::from(user));
+        let answer = if page {
+            let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
+            jar.put(&cookie);
+            SignUpAnswer::Page(SignedUpPageShape { user: user.into() })
+        } else {
+            let (pair, user) = gateway.sign_up(request, &origin).await?;
+            SignUpAnswer::Program(SignedUpShape::new(pair.into(), user.into()))
+        };
         Ok(SignedUp::Created(Json(answer), "/user".to_owned()))
     }
 
@@ -209,32 +222,36 @@ impl TokensApi {
     ///
     /// Ends the session that the access token, even an expired one, or the refresh token belongs to. When the answer
     /// comes, no replica accepts that session any more. Repeating it is 204 again. `others` and `all` want a live access
-    /// token.
+    /// token. A browser's cookie does as well as an access token, and is cleared.
     #[oai(path = "/logout", method = "post", operation_id = "logOut", tag = "Tag::SigningIn")]
     async fn log_out(
         &self,
         gateway: Data<&Arc<Gateway>>,
         /// Which sessions end.
         scope: Param<LogoutScope>,
-        access_token: ShownToken,
+        jar: Jar,
+        Shown(token): Shown,
         OptionalBody(body): OptionalBody<LogoutBody>,
     ) -> Result<Done, Problem<LogoutProblems>> {
         let Param(scope) = scope;
         if scope != LogoutScope::Session {
-            let caller = gateway.verify(access_token.0.as_deref().ok_or(Error::Unauthenticated)?).await?;
+            let caller = token.ok_or(Error::Unauthenticated)?.verify(&gateway).await?;
             match scope {
                 LogoutScope::Others => gateway.log_out_others(&caller).await?,
-                LogoutScope::Session | LogoutScope::All => gateway.log_out_all(&caller).await?,
+                LogoutScope::Session | LogoutScope::All => {
+                    gateway.log_out_all(&caller).await?;
+                    jar.clear_if_shown();
+                }
             }
             return Ok(Done::Done);
         }
         let refresh_token = body.and_then(|body| body.refresh_token).map(|token| Credential::Refresh(token.0));
-        let credentials: Vec<_> =
-            [access_token.0.map(Credential::Access), refresh_token].into_iter().flatten().collect();
+        let credentials: Vec<_> = [token.map(Token::into_credential), refresh_token].into_iter().flatten().collect();
         if credentials.is_empty() {
             return Err(Error::Unauthenticated.into());
         }
         gateway.log_out(&credentials).await?;
+        jar.clear_if_shown();
         Ok(Done::Done)
     }
 
@@ -244,36 +261,6 @@ impl TokensApi {
     #[oai(path = "/auth/verify", method = "get", operation_id = "verify", tag = "Tag::Gateway")]
     async fn verify(&self, Caller(claims): Caller) -> Result<Verified, Problem<VerifyProblems>> {
         Ok(Verified::Passes(claims.sub.to_string(), claims.sid.to_string()))
-    }
-}
-
-/// The access token that was sent, good or not: whoever signs out need not be signed in any more.
-pub struct ShownToken(Option<String>);
-
-impl<'a> ApiExtractor<'a> for ShownToken {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        Caller::register(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        Caller::security_schemes()
-    }
-
-    /// A refresh token in the body does as well.
-    fn has_security_fallback() -> bool {
-        true
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut poem::RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(ShownToken(caller::bearer(request)?.map(str::to_owned)))
     }
 }
 

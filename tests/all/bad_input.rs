@@ -1,7 +1,7 @@
 //! Bad input: every operation with a body, as the document lists them, × every way to get a body wrong. Each is a 4xx
 //! that names the member, never the value, and nothing is written.
 
-use reqwest::{Method, header};
+use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,6 +19,9 @@ const ANY_CHARACTERS: [&str; 5] = ["password", "current_password", "new_password
 
 /// Operations for which a body is optional: without one, or with an empty one, they are another request.
 const OPTIONAL: [&str; 1] = ["logOut"];
+
+/// Operations that only pages may ask for.
+const FOR_PAGES: [&str; 1] = ["openSession"];
 
 /// One operation with a JSON body.
 struct Target {
@@ -50,8 +53,14 @@ impl Scene {
         Scene { gateway, session, targets }
     }
 
-    async fn send(&self, target: &Target, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    /// With all that it takes beside the body.
+    fn request(&self, target: &Target) -> RequestBuilder {
         let request = self.gateway.request(target.method.clone(), &target.path).bearer_auth(&self.session.access_token);
+        if FOR_PAGES.contains(&target.id) { request.header("x-latchkey-request", "1") } else { request }
+    }
+
+    async fn send(&self, target: &Target, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let request = self.request(target);
         self.gateway.send(request.header(header::CONTENT_TYPE, media_type).body(body.into())).await
     }
 
@@ -146,8 +155,7 @@ async fn without_a_body_nothing_happens() {
     for target in scene.targets.iter().filter(|target| !OPTIONAL.contains(&target.id)) {
         scene.refuses(target, "").await;
         scene.refuses(target, " \n").await;
-        let bare = scene.gateway.request(target.method.clone(), &target.path).bearer_auth(&scene.session.access_token);
-        let bare = scene.gateway.send(bare).await;
+        let bare = scene.gateway.send(scene.request(target)).await;
         assert_eq!(bare.status, 415, "no media type either: {}", bare.string());
         if target.schema["required"].as_array().is_some_and(|required| !required.is_empty()) {
             let answer = scene.refuses(target, "{}").await;
@@ -278,7 +286,8 @@ async fn a_body_that_is_too_large_is_refused() {
         let body = format!("{}{padding}", target.schema["example"]);
         scene.send(target, "application/json", body.clone()).await.is(413, "too_large");
         let line = format!("{} {}", target.method, target.path);
-        let headers = format!("content-type: application/json\r\n{authorization}");
+        let page = if FOR_PAGES.contains(&target.id) { "x-latchkey-request: 1\r\n" } else { "" };
+        let headers = format!("content-type: application/json\r\n{page}{authorization}");
         let answer = wire::exchange(scene.gateway.address, &wire::chunked(&line, &headers, body.as_bytes())).await;
         assert!(wire::status(&answer) == 413 && answer.contains("\"too_large\""), "{}: {answer}", target.id);
     }

@@ -27,12 +27,13 @@ pub fn invalid(name: impl Into<String>, token: &str) -> Case {
     case(name, &[&format!("Bearer {token}")], 401, "invalid_token")
 }
 
-/// The operations that want a caller.
+/// The operations that want a caller, and take a bearer token.
 fn protected(id: &str) -> Vec<(Method, String, &'static Value)> {
     let wants_caller = |operation: &Value| {
-        operation["security"]
-            .as_array()
-            .is_some_and(|ways| ways.iter().all(|way| way.as_object().is_some_and(|way| !way.is_empty())))
+        operation["security"].as_array().is_some_and(|ways| {
+            ways.iter().all(|way| way.as_object().is_some_and(|way| !way.is_empty()))
+                && ways.iter().any(|way| way.get("session").is_some())
+        })
     };
     operations(id).into_iter().filter(|(_, _, operation)| wants_caller(operation)).collect()
 }

@@ -227,11 +227,8 @@ async fn only_exact_origins_are_let_in() {
         assert!(asked.header("access-control-allow-headers").contains("authorization"));
         for path in ["/user", "/nope", "/health/live"] {
             let answer = send(&gateway, "GET", path, &[("origin", origin)]).await;
-            assert_eq!(
-                (answer.header("access-control-allow-origin"), answer.header("vary")),
-                (origin, "Origin"),
-                "{path}"
-            );
+            let varies = answer.headers.get_all("vary").iter().any(|field| field == "Origin");
+            assert!(answer.header("access-control-allow-origin") == origin && varies, "{path}");
             assert_eq!(answer.header("access-control-allow-credentials"), "");
         }
     }

@@ -18,6 +18,8 @@ mod wire; // bytes that no client would send
 // What people do.
 mod account; // GET, PATCH and DELETE /user, password, dashboard
 mod addresses; // verifying and changing the e-mail address
+mod browser; // the cookie: in, out, sliding, other sites, and a real browser
+mod devices; // my sessions, and ending one
 mod items; // create, read, update, delete, pages, lost updates
 mod operator; // `latchkey user …`
 mod recovery; // forgot and reset, by mail
@@ -50,6 +52,7 @@ mod pages; // what the binary shows to people
 mod published; // the document, README, .env.example: checked in and true
 mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand sign-ins at once
+mod taking_back; // everything that ends something × every credential × a second replica
 mod throttle; // guessers are slowed, owners get in
 mod timing; // no answer tells by its time who has an account
 mod tour; // the README's tour, as printed

@@ -1,18 +1,20 @@
 //! B: a Flask service on PostgreSQL, for browsers.
-//!
-//! Waits for the browser's cookie: `POST /session`, `POST /signup` with `X-Latchkey-Request: 1`, ten sliding minutes, a
-//! logout that clears the cookie.
 
-use reqwest::Method;
+use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Gateway, PASSWORD, Session},
+    gateway::{Answer, Gateway, PASSWORD, Session},
     mail::MailServer,
     operator,
 };
 
 const NEW_PASSWORD: &str = "of my own choice 7";
+
+/// The only field that keeps a browser signed in, of an answer that sets it.
+fn cookie(answer: &Answer) -> &str {
+    answer.header("set-cookie").split(';').next().unwrap_or_default()
+}
 
 #[tokio::test]
 async fn its_requests_in_order() {
@@ -54,4 +56,39 @@ async fn its_requests_in_order() {
     operator::told_with(&gateway, &["delete", "mary@example.com", "--yes"], "").await;
     assert_eq!(gateway.verify(&mary.access_token).await, (401, "token_revoked".into()));
     gateway.log_in("mary@example.com", PASSWORD).await.is(401, "invalid_credentials");
+}
+
+/// The same in its browser: a JWT in a cookie, ten sliding minutes, and a logout that clears it.
+#[tokio::test]
+async fn its_requests_in_order_with_a_cookie() {
+    let gateway = Gateway::start().await;
+    let send = |method, path, cookie: &str, body: Value| {
+        let request = gateway.request(method, path).header("x-latchkey-request", "1").header(header::COOKIE, cookie);
+        gateway.send(if body.is_null() { request } else { request.json(&body) })
+    };
+
+    // Signing up means being signed in.
+    let up = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
+    let answer = send(Method::POST, "/signup", "", up).await;
+    send(Method::GET, "/dashboard", cookie(answer.is(201, "")), Value::Null).await.is(200, "");
+
+    // Signing in by e-mail, for ten minutes; the dashboard is for valid cookies only.
+    let login = json!({"email": "john@example.com", "password": PASSWORD});
+    let answer = send(Method::POST, "/session", "", login).await;
+    let john = cookie(answer.is(200, "")).to_owned();
+    let dashboard = send(Method::GET, "/dashboard", &john, Value::Null).await;
+    assert_eq!(dashboard.is(200, "").body["user"]["email"], "john@example.com");
+    send(Method::GET, "/dashboard", "__Host-latchkey=nonsense", Value::Null).await.is(401, "invalid_token");
+
+    // Logging out clears the cookie, and whoever has kept it has nothing.
+    let out = send(Method::DELETE, "/session", &john, Value::Null).await;
+    assert_eq!(cookie(out.is(204, "")), "__Host-latchkey=");
+    send(Method::GET, "/dashboard", &john, Value::Null).await.is(401, "token_revoked");
+
+    // Deleting the account.
+    let login = json!({"email": "john@example.com", "password": PASSWORD});
+    let answer = send(Method::POST, "/session", "", login).await;
+    let gone = send(Method::DELETE, "/user", cookie(answer.is(200, "")), Value::Null).await;
+    assert_eq!(cookie(gone.is(204, "")), "__Host-latchkey=");
+    gateway.log_in("john@example.com", PASSWORD).await.is(401, "invalid_credentials");
 }

@@ -98,6 +98,8 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::POST, "/user/email", json!({"email": "changed@example.com", "password": PASSWORD})),
         (Method::POST, "/user/email/confirm", json!({"code": "00000-00000"})),
         (Method::GET, "/dashboard", Value::Null),
+        (Method::GET, "/sessions", Value::Null),
+        (Method::DELETE, "/sessions/018f0000-0000-7000-8000-000000000000", Value::Null),
         (Method::GET, "/items", Value::Null),
         (Method::POST, "/items", json!({"name": "Changed"})),
         (Method::GET, item, Value::Null),

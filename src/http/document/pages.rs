@@ -1,0 +1,63 @@
+//! What the cookie means for the document: requests that change something by cookie need a header, and may be refused for
+//! the page that they come from. The framework knows nothing of either.
+
+use serde_json::{Map, Value, json};
+
+use crate::http::caller;
+
+/// Operations for pages alone: they want the header whatever else is sent.
+const FOR_PAGES: [&str; 2] = ["openSession", "closeSession"];
+
+/// Serves pages and programs; the header tells which it is.
+const FOR_BOTH: &str = "signUp";
+
+/// What answers with a cookie, by operation and status.
+const COOKIES: [(&str, &str); 3] = [("openSession", "200"), ("closeSession", "204"), (FOR_BOTH, "201")];
+
+/// Adds the header, its refusal, and the cookie of those answers that set one.
+pub fn mend(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().expect("there are paths");
+    for operations in paths.values_mut().filter_map(Value::as_object_mut) {
+        for (method, operation) in operations {
+            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            let for_pages = FOR_PAGES.contains(&id.as_str());
+            if for_pages || id == FOR_BOTH || (method != "get" && takes_cookie(operation)) {
+                add_header(operation, for_pages);
+                add_refusal(operation);
+            }
+            for (_, status) in COOKIES.iter().filter(|(setting, _)| *setting == id) {
+                operation["responses"][*status]["headers"]["Set-Cookie"] =
+                    json!({ "description": "The browser's cookie.", "schema": { "type": "string" } });
+            }
+        }
+    }
+}
+
+fn takes_cookie(operation: &Value) -> bool {
+    let ways = operation["security"].as_array();
+    ways.is_some_and(|ways| ways.iter().any(|way| way.get(caller::COOKIE).is_some()))
+}
+
+fn add_header(operation: &mut Value, required: bool) {
+    let header = json!({
+        "name": "X-Latchkey-Request",
+        "in": "header",
+        "description": "Pages send `1`; no form can, and no page of another origin without permission.",
+        "required": required,
+        "schema": { "type": "string", "enum": ["1"] },
+    });
+    let parameters = operation.as_object_mut().expect("an operation is a map").entry("parameters");
+    parameters.or_insert(json!([])).as_array_mut().expect("parameters are a list").push(header);
+}
+
+fn add_refusal(operation: &mut Value) {
+    let responses = operation["responses"].as_object_mut().expect("there are responses");
+    let problem = responses["400"]["content"].clone();
+    let refusal = responses.entry("403").or_insert(json!({ "description": "", "content": problem }));
+    let others = refusal["description"].as_str().unwrap_or_default();
+    let separator = if others.is_empty() { "" } else { ", " };
+    refusal["description"] = json!(format!("{others}{separator}`csrf`"));
+    let mut sorted: Vec<_> = std::mem::take(responses).into_iter().collect();
+    sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+    *responses = Map::from_iter(sorted);
+}

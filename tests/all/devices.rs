@@ -1,0 +1,123 @@
+//! My sessions: listed in words, and ended one by one.
+
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Answer, Gateway, PASSWORD, Session},
+    stack::{ask, execute},
+};
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+
+async fn list(gateway: &Gateway, session: &Session, query: &str) -> Answer {
+    gateway.with_token(Method::GET, &format!("/sessions{query}"), &session.access_token, Value::Null).await
+}
+
+async fn end(gateway: &Gateway, session: &Session, id: &str) -> Answer {
+    gateway.with_token(Method::DELETE, &format!("/sessions/{id}"), &session.access_token, Value::Null).await
+}
+
+fn sid(session: &Session) -> String {
+    session.claims()["sid"].as_str().expect("a sid").to_owned()
+}
+
+#[tokio::test]
+async fn sessions_are_listed_in_words() {
+    let gateway = Gateway::start().await;
+    let first = gateway.sign_up("john").await;
+    let request = gateway.request(Method::POST, "/login").header(header::USER_AGENT, FIREFOX);
+    let second = gateway.send(request.json(&json!({"username": "john", "password": PASSWORD}))).await;
+    let second = Session::of(second.is(200, ""));
+    let answer = list(&gateway, &second, "").await;
+    let items = answer.is(200, "").body["items"].as_array().expect("a list");
+    assert_eq!((items.len(), &answer.body["next"]), (2, &Value::Null));
+    assert_eq!(
+        (&items[0]["id"], &items[0]["current"], &items[0]["agent"]),
+        (&json!(sid(&first)), &json!(false), &Value::Null)
+    );
+    assert_eq!(
+        (&items[1]["id"], &items[1]["current"], &items[1]["agent"], &items[1]["address"]),
+        (&json!(sid(&second)), &json!(true), &json!("Firefox on Linux"), &json!("127.0.0.1"))
+    );
+    let times =
+        ["created_at", "last_seen_at", "ends_at"].map(|time| items[1][time].as_str().expect("a time").to_owned());
+    let whole = |time: &String| time[.."2026-11-20T08:00:00".len()].to_owned();
+    assert!(whole(&times[0]) <= whole(&times[1]) && whole(&times[1]) < whole(&times[2]), "{times:?}");
+
+    // The dashboard says the same.
+    let dashboard = gateway.with_token(Method::GET, "/dashboard", &second.access_token, Value::Null).await;
+    assert_eq!(&dashboard.is(200, "").body["sessions"], &answer.body["items"]);
+}
+
+#[tokio::test]
+async fn pages_lead_through_all_of_them() {
+    let gateway = Gateway::start().await;
+    let mut sessions = vec![gateway.sign_up("john").await];
+    for _ in 0..4 {
+        sessions.push(gateway.sign_in("john").await);
+    }
+    gateway.sign_up("jane").await;
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = list(&gateway, &sessions[0], &format!("?limit=2{after}")).await;
+        let items = page.is(200, "").body["items"].as_array().expect("a list").clone();
+        assert!(items.len() <= 2);
+        seen.extend(items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()));
+        match page.body["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    let mut all: Vec<String> = sessions.iter().map(sid).collect();
+    all.sort();
+    assert_eq!(seen, all);
+    for bad in ["?limit=0", "?limit=101", "?limit=x", "?after=x", "?limit=1&limit=2"] {
+        list(&gateway, &sessions[0], bad).await.is(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_still_good_is_listed() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let (out, idle) = (gateway.sign_in("john").await, gateway.sign_in("john").await);
+    gateway.log_out(&out.access_token).await.is(204, "");
+    let long_ago = "refreshed_at = now() - interval '8 days'";
+    execute(&gateway, &format!("update sessions set {long_ago} where sid = '{}'", sid(&idle))).await;
+    let answer = list(&gateway, &john, "").await;
+    let items = answer.is(200, "").body["items"].as_array().expect("a list");
+    assert_eq!((items.len(), &items[0]["id"]), (1, &json!(sid(&john))));
+}
+
+#[tokio::test]
+async fn an_ended_session_is_refused_everywhere_and_ending_it_again_is_fine() {
+    let gateway = Gateway::start().await;
+    let (replica, john) = (gateway.replica().await, gateway.sign_up("john").await);
+    let lost = gateway.sign_in("john").await;
+    assert_eq!(replica.verify(&lost.access_token).await.0, 204);
+    for replica in [&gateway, &gateway, &replica] {
+        assert!(end(replica, &john, &sid(&lost)).await.is(204, "").bytes.is_empty());
+    }
+    for replica in [&replica, &gateway] {
+        assert_eq!(replica.verify(&lost.access_token).await, (401, "token_revoked".into()));
+        replica.refresh(&lost.refresh_token).await.is(401, "invalid_refresh_token");
+        assert_eq!(replica.verify(&john.access_token).await.0, 204);
+    }
+    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "session_deleted");
+    // One's own as well.
+    end(&gateway, &john, &sid(&john)).await.is(204, "");
+    assert_eq!(replica.verify(&john.access_token).await, (401, "token_revoked".into()));
+}
+
+#[tokio::test]
+async fn what_is_nobodys_or_somebody_elses_is_not_found() {
+    let gateway = Gateway::start().await;
+    let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    for id in [sid(&jane).as_str(), "018f0000-0000-7000-8000-000000000000", "nope", "current", "%00"] {
+        end(&gateway, &john, id).await.is(404, "not_found");
+    }
+    assert_eq!(gateway.verify(&jane.access_token).await.0, 204);
+    gateway.refresh(&jane.refresh_token).await.is(200, "");
+    assert_eq!(ask(&gateway, "select count(*) from sessions where ended_at is not null").await, "0");
+}

@@ -1,0 +1,180 @@
+//! Everything that ends something × every kind of credential, asked on a second replica: what ends, and what stays.
+
+use std::fmt::Write;
+
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Gateway, PASSWORD, Session},
+    mail::MailServer,
+    stack::{ask, execute},
+};
+
+const EMAIL: &str = "john@example.com";
+const OTHER_EMAIL: &str = "doe@example.com";
+
+/// John with every kind of credential, an administrator, and two replicas: one where things end, one where it is asked.
+struct Scene {
+    gateway: Gateway,
+    replica: Gateway,
+    mails: MailServer,
+    admin: Session,
+    /// The session that does things.
+    own: Session,
+    /// Another one of John's.
+    other: Session,
+    cookie: String,
+    code: String,
+    /// Somebody whom nothing of this concerns.
+    mary: Session,
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+        let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+        let replica = gateway.replica().await;
+        gateway.sign_up("root").await;
+        execute(&gateway, "update users set role = 'admin'").await;
+        let admin = gateway.sign_in("root").await;
+        let own = gateway.sign_up_with_email("john", EMAIL).await;
+        let (other, cookie) = (gateway.sign_in("john").await, signed_in_by_cookie(&gateway).await);
+        gateway.post("/password/forgot", json!({"email": EMAIL})).await.is(202, "");
+        let (code, mary) = (mails.code_for(EMAIL).await, gateway.sign_up("mary").await);
+        Scene { gateway, replica, mails, admin, own, other, cookie, code, mary }
+    }
+
+    fn id(&self) -> String {
+        self.own.claims()["sub"].as_str().expect("an id").to_owned()
+    }
+
+    fn other_sid(&self) -> String {
+        self.other.claims()["sid"].as_str().expect("an id").to_owned()
+    }
+
+    async fn call(&self, session: &Session, method: Method, path: &str, body: Value) {
+        let answer = self.gateway.with_token(method, path, &session.access_token, body).await;
+        assert!(answer.status < 300, "{path}: {}", answer.string());
+    }
+
+    /// What still works, on the other replica, in the order of [`CREDENTIALS`].
+    async fn alive(&self) -> Vec<bool> {
+        let accepts = async |session: &Session| match self.replica.verify(&session.access_token).await {
+            (204, _) => true,
+            refused => {
+                assert_eq!(refused, (401, "token_revoked".into()));
+                false
+            }
+        };
+        let mut alive = vec![accepts(&self.own).await, accepts(&self.other).await];
+        for session in [&self.own, &self.other] {
+            let answer = self.replica.refresh(&session.refresh_token).await;
+            assert!([200, 401].contains(&answer.status), "{}", answer.string());
+            alive.push(answer.status == 200);
+        }
+        let shown = self.replica.request(Method::GET, "/session").header(header::COOKIE, &self.cookie);
+        alive.push(self.replica.send(shown).await.status == 200);
+        assert!(accepts(&self.mary).await, "nobody else is concerned");
+        // Last, because a good one ends everything.
+        let reset = json!({"email": EMAIL, "code": self.code, "new_password": "correct horse 9"});
+        let answer = self.replica.post("/password/reset", reset).await;
+        assert!(answer.status == 204 || answer.code() == "invalid_code", "{}", answer.string());
+        alive.push(answer.status == 204);
+        alive
+    }
+}
+
+async fn signed_in_by_cookie(gateway: &Gateway) -> String {
+    let body = json!({"username": "john", "password": PASSWORD});
+    let request = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body);
+    let answer = gateway.send(request).await;
+    let cookie = answer.is(200, "").header("set-cookie");
+    cookie.split(';').next().expect("name and value").to_owned()
+}
+
+const CREDENTIALS: [&str; 6] = ["own access", "other access", "own refresh", "other refresh", "cookie", "code"];
+
+/// What a trigger leaves alive: one letter for each credential, in the order of [`CREDENTIALS`]; `.` has ended.
+const TRIGGERS: &[(&str, &str)] = &[
+    ("sign-out", ".a.ack"),
+    ("sign-out of all others", "a.a..k"),
+    ("sign-out everywhere", ".....k"),
+    ("sign-out by cookie", "aaaa.k"),
+    ("DELETE /sessions/{other}", "a.a.ck"),
+    ("password change", "a.a..."),
+    ("password reset", "......"),
+    ("e-mail change", "a.a..."),
+    ("reuse of a refresh token", ".a.ack"),
+    ("disabled", "......"),
+    ("role change", "......"),
+    ("revoked by an administrator", ".....k"),
+    ("deleted by an administrator", "......"),
+    ("deleted by its owner", "......"),
+];
+
+async fn pull(scene: &Scene, trigger: &str) {
+    let user = format!("/users/{}", scene.id());
+    let (own, admin) = (&scene.own, &scene.admin);
+    match trigger {
+        "sign-out" => scene.call(own, Method::POST, "/logout", Value::Null).await,
+        "sign-out of all others" => scene.call(own, Method::POST, "/logout?scope=others", Value::Null).await,
+        "sign-out everywhere" => scene.call(own, Method::POST, "/logout?scope=all", Value::Null).await,
+        "sign-out by cookie" => {
+            let request = scene.gateway.request(Method::DELETE, "/session").header("x-latchkey-request", "1");
+            scene.gateway.send(request.header(header::COOKIE, &scene.cookie)).await.is(204, "");
+        }
+        "DELETE /sessions/{other}" => {
+            scene.call(own, Method::DELETE, &format!("/sessions/{}", scene.other_sid()), Value::Null).await
+        }
+        "password change" => {
+            let body = json!({"current_password": PASSWORD, "new_password": "correct horse 8"});
+            scene.call(own, Method::POST, "/user/password", body).await
+        }
+        "password reset" => {
+            let reset = json!({"email": EMAIL, "code": scene.code, "new_password": "correct horse 8"});
+            scene.gateway.post("/password/reset", reset).await.is(204, "");
+        }
+        "e-mail change" => {
+            scene.call(own, Method::POST, "/user/email", json!({"email": OTHER_EMAIL, "password": PASSWORD})).await;
+            let code = scene.mails.code_for(OTHER_EMAIL).await;
+            scene.call(own, Method::POST, "/user/email/confirm", json!({"code": code})).await
+        }
+        "reuse of a refresh token" => {
+            let second = Session::of(&scene.gateway.refresh(&own.refresh_token).await);
+            scene.gateway.refresh(&second.refresh_token).await.is(200, "");
+            scene.gateway.refresh(&own.refresh_token).await.is(401, "refresh_token_reused");
+        }
+        "disabled" => scene.call(admin, Method::PATCH, &user, json!({"disabled": true})).await,
+        "role change" => scene.call(admin, Method::PATCH, &user, json!({"role": "admin"})).await,
+        "revoked by an administrator" => scene.call(admin, Method::POST, &format!("{user}/revoke"), Value::Null).await,
+        "deleted by an administrator" => scene.call(admin, Method::DELETE, &user, Value::Null).await,
+        "deleted by its owner" => scene.call(own, Method::DELETE, "/user", Value::Null).await,
+        other => panic!("{other} is no trigger"),
+    }
+}
+
+#[tokio::test]
+async fn everything_ends_what_it_says_and_nothing_else() {
+    let mut table = format!("{:30}", "");
+    CREDENTIALS.iter().for_each(|credential| write!(table, "{credential:>14}").expect("text"));
+    let mut wrong = Vec::new();
+    for (trigger, expected) in TRIGGERS {
+        let scene = Scene::new().await;
+        pull(&scene, trigger).await;
+        let alive = scene.alive().await;
+        write!(table, "\n{trigger:30}").expect("text");
+        for (alive, expected) in alive.iter().zip(expected.chars()) {
+            let told = if *alive { "stays" } else { "ends" };
+            write!(table, "{told:>14}").expect("text");
+            if *alive != (expected != '.') {
+                wrong.push(*trigger);
+            }
+        }
+        // What was taken back is on record, for whoever asks why.
+        let reasons = ask(&scene.gateway, "select count(*) from revocations").await;
+        assert_ne!(reasons, "0", "{trigger}");
+    }
+    println!("{table}");
+    assert!(wrong.is_empty(), "{wrong:?}\n{table}");
+}
