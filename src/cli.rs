@@ -5,6 +5,7 @@
 //! line, because that shows in `ps`.
 
 mod arguments;
+pub mod explain;
 mod show;
 
 use std::{

@@ -175,6 +175,8 @@ impl Draft {
             time("LATCHKEY_REFRESH_GRACE", self.refresh_grace, Duration::ZERO, second * 60),
             time("LATCHKEY_COOKIE_IDLE_TTL", self.cookie_idle_ttl, second, hour),
             time("LATCHKEY_CODE_TTL", self.code_ttl, second, second * 600),
+            time("LATCHKEY_AUDIT_RETENTION", self.audit_retention, hour * 24, forever),
+            time("LATCHKEY_JANITOR_INTERVAL", self.janitor_interval, second, hour * 24),
             time("LATCHKEY_REDIS_TIMEOUT", self.redis_timeout, second / 1000, forever),
             time("LATCHKEY_DATABASE_TIMEOUT", self.database_timeout, second / 1000, forever),
             count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
@@ -336,6 +338,8 @@ settings! {
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; more than cores are slower";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
+    audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d", "how long security events are kept: a year, and time to look back at it; whole months are dropped";
+    janitor_interval: Duration, "LATCHKEY_JANITOR_INTERVAL" = "10m", "how often what is over is removed from PostgreSQL, by one replica at a time";
     drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s", "after SIGTERM: not ready, but accepting, so that balancers notice";
     log: LogFilter, "LATCHKEY_LOG" = "info", "what is logged (a `tracing` filter); JSON when stdout is no terminal";
 }

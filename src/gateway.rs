@@ -5,6 +5,7 @@
 
 mod account;
 mod adopt;
+mod audit;
 mod change_email;
 mod change_password;
 mod change_user;
@@ -12,9 +13,11 @@ mod clock;
 mod dashboard;
 mod deliver_mail;
 mod devices;
+mod explain;
 mod hashing;
 mod issue_tokens;
 mod items;
+mod janitor;
 mod log_in;
 mod log_out;
 mod operator;
@@ -42,10 +45,12 @@ use tracing::Instrument;
 
 #[cfg(feature = "dev")]
 pub use crate::mail::{MailFolder, StoredMail};
-pub use crate::postgres::{Device, StoredItem};
+pub use crate::postgres::{Device, RecordedEvent, StoredItem};
 pub use account::Rename;
+pub use audit::AuditPage;
 pub use dashboard::Dashboard;
 pub use devices::DevicePage;
+pub use explain::ExplainError;
 pub use issue_tokens::{Cookie, Pair};
 pub use items::{ItemPage, ItemPatch};
 pub use log_out::Credential;
@@ -69,6 +74,7 @@ use crate::{
     postgres::{Idle, Postgres},
     redis::Redis,
 };
+use audit::Refusals;
 use clock::Clock;
 use hashing::Hasher;
 use readiness::Phase;
@@ -98,6 +104,8 @@ pub struct Gateway {
     recorder: Recorder,
     /// Cookies that were signed anew.
     slides: Slides,
+    /// What was refused and is to be counted.
+    refusals: Refusals,
     /// Rung when something could not be published, so that the publisher need not wait for its next look.
     publisher_bell: Notify,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
@@ -167,6 +175,7 @@ impl Gateway {
             stories: TaskTracker::new(),
             recorder: Recorder::default(),
             slides: Slides::default(),
+            refusals: Refusals::default(),
             publisher_bell: Notify::new(),
             mail_bell: Notify::new(),
             config,
@@ -206,6 +215,9 @@ impl Gateway {
         self.stories.wait().await;
         if let Err(error) = self.write_waiting().await {
             tracing::warn!(error = %Chain(&error), "the last refreshes could not be recorded");
+        }
+        if let Err(error) = self.write_refusals().await {
+            tracing::warn!(error = %Chain(&error), "the last refusals could not be recorded");
         }
     }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod allow;
 mod answers;
+mod audit;
 mod body;
 mod browser;
 mod caller;

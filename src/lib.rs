@@ -52,6 +52,9 @@
 //! `revocations`, and hands it on as a [`domain::revocation::Ending`]; `gateway::publish` tells Redis; what could not be
 //! told is found by `gateway::publisher`, of any replica, which compares the record with Redis.
 //!
+//! What happens is told in one way: the transaction of a change also records its [`domain::audit::Event`], and the log is
+//! told when that is committed (`postgres::audit`); what is refused changes nothing, and is counted (`gateway::audit`).
+//!
 //! The other way through the house is the caller check, `gateway::verify`: every protected operation passes it, and it is
 //! the only place that decides whether a token is good.
 //!
@@ -60,6 +63,7 @@
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
 //! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.
+//! - A new security event: a line in [`domain::audit`], and `audit::insert` in the transaction that makes it happen.
 //! - A new limit: a setting, and the attempt that counts in it, in `gateway::throttle`.
 //! - A new refusal: a variant in [`error`], and the operations that list it.
 

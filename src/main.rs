@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show_settings(&Source::new(matches)),
         Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),
         Some(("user", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::run(gateway, matches)),
+        Some(("explain", matches)) => with_gateway(matches, Log::Brief, cli::explain::run),
         #[cfg(feature = "dev")]
         Some(("dev", matches)) => latchkey::dev::main(matches),
         Some(("serve", matches)) => with_gateway(matches, Log::Full, serve),
@@ -55,6 +56,7 @@ fn command() -> Command {
         .subcommand(with_settings(Command::new("serve").about("Run the gateway (also without a subcommand)")))
         .subcommand(with_settings(Command::new("migrate").about("Apply sql/migrations and exit")))
         .subcommand(with_settings(cli::command()))
+        .subcommand(with_settings(cli::explain::command()))
         .subcommand(Command::new("openapi").about("Print the OpenAPI document; needs no server and no setting"))
         .subcommand(with_settings(
             Command::new("config").about("Print the effective settings; exit with 2 when one is wrong"),
@@ -208,6 +210,8 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), issuer = gateway.config().issuer.as_str(), "started");
     tokio::spawn(gateway.clone().publish_missing());
     tokio::spawn(gateway.clone().record_sessions());
+    tokio::spawn(gateway.clone().record_refusals());
+    tokio::spawn(gateway.clone().tidy_up());
     gateway.deliver_mails().await;
     ExitCode::FAILURE
 }

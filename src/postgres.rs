@@ -4,8 +4,11 @@
 //! statement is a file in `sql/queries/`, each file has one function in a module below.
 
 mod accounts;
+mod audit;
 mod emails;
+mod explanation;
 mod items;
+mod janitor;
 mod migrations;
 mod outbox;
 mod revocations;
@@ -26,8 +29,10 @@ use tokio::time::timeout_at;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 pub use accounts::{NewUser, StoredUser};
+pub use audit::{CountedEvent, RecordedEvent, tell};
 pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
+pub use janitor::{BATCH, Leftover};
 pub use migrations::MigrationError;
 pub use outbox::{DueMail, Template};
 pub use revocations::RecordedRevocation;
@@ -35,7 +40,7 @@ pub use sessions::{Device, Held, Idle, NewSession, Seen};
 pub use signing_keys::SealedKey;
 pub use users::Changed;
 
-use crate::error::Error;
+use crate::{domain::audit::Event, error::Error};
 
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -74,7 +79,7 @@ impl Postgres {
         let deadline = Instant::now() + self.timeout;
         let object =
             timeout_at(deadline.into(), self.pool.get()).await.map_err(|_| late())?.map_err(Error::unavailable)?;
-        Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false })
+        Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false, audited: Vec::new() })
     }
 }
 
@@ -105,6 +110,8 @@ struct Connection {
     deadline: Instant,
     doubtful: bool,
     in_transaction: bool,
+    /// What the transaction has recorded: the log is told when it is committed, and only then.
+    audited: Vec<Event>,
 }
 
 impl Connection {
@@ -140,11 +147,13 @@ impl Connection {
         self.batch("commit").await?;
         self.in_transaction = false;
         self.doubtful = false;
+        self.audited.drain(..).for_each(|event| audit::tell(&event));
         Ok(())
     }
 
     async fn roll_back(&mut self) -> Result<(), Error> {
         self.in_transaction = false;
+        self.audited.clear();
         self.batch("rollback").await
     }
 

@@ -7,6 +7,9 @@ alter table sessions
 
 create index sessions_over on sessions (coalesce(ended_at, ends_at));
 
+-- Mails that nobody needs any more, the oldest first.
+create index outbox_over on outbox (coalesce(sent_at, consumed_at));
+
 alter table users
     -- The last change of what goes into tokens; null where nothing has changed since the sign-up.
     add column identity_changed_at timestamptz;
@@ -50,8 +53,9 @@ create table audit (
     sid uuid,
     address text,
     agent text,
-    -- Why, in a word.
+    -- Why, in a word of the gateway's.
     reason text,
+    -- How often, where it is one row for a minute.
     count bigint not null default 1,
     constraint audit_pkey primary key (at, id),
     constraint audit_outcome check (outcome in ('success', 'failure')),
@@ -60,5 +64,6 @@ create table audit (
 
 create index audit_of_user on audit (user_id, id) where user_id is not null;
 
--- Months have partitions of their own, made ahead by the janitor; nothing is lost where it did not come.
+-- Months have partitions of their own, audit_2026_11 and so on, made ahead at the start and by the janitor; what has none
+-- is here, and nothing is lost.
 create table audit_default partition of audit default;

@@ -181,33 +181,60 @@ pub enum Opened {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused;
 
+/// The same, for the operator who asks: whoever has the settings may know.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is no JWT of our profile.
+    Form,
+    /// It names a key that is not among ours.
+    Key,
+    /// The key did not sign it.
+    Signature,
+    /// It was signed with our key, but is no access token.
+    Claims,
+    /// It was issued by somebody else, under our key.
+    Issuer(String),
+    /// It is for somebody else.
+    Audience(String),
+    /// It counts from a later moment, in seconds since the epoch.
+    Early(u64),
+}
+
 /// Checks signature and claims. Revocation is not asked here.
 pub fn open(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Refused> {
-    let claims = open_signature(token, keys).ok_or(Refused)?;
-    let latest = now + realm.clock_skew;
-    let right =
-        claims.iss == realm.issuer && claims.aud == realm.audience && claims.iat <= latest && claims.nbf <= latest;
-    match right {
-        false => Err(Refused),
-        true if claims.exp <= now => Ok(Opened::Expired(claims)),
-        true => Ok(Opened::Live(claims)),
+    examine(token, keys, realm, now).map_err(|_| Refused)
+}
+
+/// Like [`open`], saying what is wrong.
+pub fn examine(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
+    let claims = open_signature(token, keys)?;
+    let begins = claims.iat.max(claims.nbf);
+    match () {
+        () if claims.iss != realm.issuer => Err(Flaw::Issuer(claims.iss)),
+        () if claims.aud != realm.audience => Err(Flaw::Audience(claims.aud)),
+        () if begins > now + realm.clock_skew => Err(Flaw::Early(begins)),
+        () if claims.exp <= now => Ok(Opened::Expired(claims)),
+        () => Ok(Opened::Live(claims)),
     }
 }
 
-fn open_signature(token: &str, keys: &VerifyingKeys) -> Option<Claims> {
+fn open_signature(token: &str, keys: &VerifyingKeys) -> Result<Claims, Flaw> {
     if token.len() > MAX_BYTES {
-        return None;
+        return Err(Flaw::Form);
     }
-    let (message, signature) = token.rsplit_once('.')?;
-    let (header, payload) = message.split_once('.')?;
-    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
-    let header: StrictHeader = serde_json::from_slice(&header).ok()?;
-    let key = keys.0.get(header.kid)?;
-    let ours = header.alg == "EdDSA" && header.typ == TYPE;
-    if !ours || !crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA).ok()? {
-        return None;
+    let (message, signature) = token.rsplit_once('.').ok_or(Flaw::Form)?;
+    let (header, payload) = message.split_once('.').ok_or(Flaw::Form)?;
+    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Flaw::Form)?;
+    let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| Flaw::Form)?;
+    if header.alg != "EdDSA" || header.typ != TYPE {
+        return Err(Flaw::Form);
     }
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    let key = keys.0.get(header.kid).ok_or(Flaw::Key)?;
+    if !crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA).unwrap_or(false) {
+        return Err(Flaw::Signature);
+    }
+    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Flaw::Claims)?;
+    serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)
 }
 
 #[cfg(test)]

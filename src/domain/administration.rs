@@ -2,6 +2,7 @@
 
 use super::{
     account::{DisplayName, Email, Identity, Role, Username},
+    audit::Kind,
     revocation::Reason,
 };
 
@@ -64,6 +65,20 @@ impl Standing {
         }
     }
 
+    /// What happens to the account on the way from here to there. Those that end every session say so as their reason.
+    pub fn events(&self, after: &Standing, new_password: bool) -> Vec<(Kind, Option<Reason>)> {
+        let (old, new) = (&self.identity, &after.identity);
+        let events = [
+            (after.disabled && !self.disabled, Kind::AccountDisabled, Some(Reason::Disabled)),
+            (self.disabled && !after.disabled, Kind::AccountEnabled, None),
+            (new_password, Kind::PasswordReset, Some(Reason::PasswordReset)),
+            (old.role != new.role, Kind::RoleChanged, Some(Reason::RoleChange)),
+            (old.email != new.email, Kind::EmailChanged, None),
+            ((&old.username, &old.name) != (&new.username, &new.name), Kind::Renamed, None),
+        ];
+        events.into_iter().filter(|(is_so, ..)| *is_so).map(|(_, kind, reason)| (kind, reason)).collect()
+    }
+
     /// Whether there is another address afterwards, so that codes which were mailed to this one must not work any more.
     pub fn moves(&self, after: &Standing) -> bool {
         !is_same(self.identity.email.as_deref(), after.identity.email.as_deref())
@@ -111,6 +126,22 @@ mod tests {
         assert_eq!(john().changed(&same), john());
         assert_eq!(john().changed(&AccountChange::default()), john());
         assert_eq!((john().ends(&john(), false), john().moves(&john())), (None, false));
+    }
+
+    #[test]
+    fn everything_that_changes_is_an_event_of_its_own() {
+        let disabled = Standing { disabled: true, ..john() };
+        assert_eq!(john().events(&john(), false), []);
+        assert_eq!(disabled.events(&john(), false), [(Kind::AccountEnabled, None)]);
+        let all = AccountChange {
+            name: Some(Some(DisplayName::parse("J").unwrap())),
+            role: Some(Role::Admin),
+            disabled: Some(true),
+            ..email("j@example.com")
+        };
+        let kinds: Vec<Kind> = john().events(&john().changed(&all), true).into_iter().map(|(kind, _)| kind).collect();
+        let (first, rest) = ([Kind::AccountDisabled, Kind::PasswordReset], [Kind::RoleChanged, Kind::EmailChanged]);
+        assert_eq!(kinds, [first.as_slice(), &rest, &[Kind::Renamed]].concat());
     }
 
     #[test]

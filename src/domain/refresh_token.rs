@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::master_secret::{MacKey, MasterSecret};
 
 /// In front of every token, so that secret scanners can know one.
-const PREFIX: &str = "lkr_";
+pub const PREFIX: &str = "lkr_";
 
 /// `sub`, `sid` and the counter.
 const BODY_BYTES: usize = 16 + 16 + 8;

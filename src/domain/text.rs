@@ -42,9 +42,22 @@ pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
 /// Refuses control characters: they forge log lines and mail headers, and those that turn the direction of writing make a
 /// name look like another. Where lines are wanted, tab and line breaks pass.
 pub fn printable(text: &str, lines: bool) -> Result<(), Reason> {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let allowed = |c: char| (!c.is_control() && !turns(c)) || (lines && matches!(c, '\n' | '\r' | '\t'));
+    let allowed = |c: char| is_printable(c) || (lines && matches!(c, '\n' | '\r' | '\t'));
     if text.chars().all(allowed) { Ok(()) } else { Err("must not hold control characters".into()) }
+}
+
+/// The text with what [`printable`] refuses written as `\u{…}`, for what must be told whatever it holds.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_printable(c) { shown.push(c) } else { shown.extend(c.escape_unicode()) }
+    }
+    shown
+}
+
+fn is_printable(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Gateway;
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::Claims,
         account::{Account, DisplayName, Username},
+        audit::Kind,
         revocation::{Ending, Reason},
     },
     error::Error,
@@ -36,12 +37,18 @@ impl Gateway {
     ///
     /// # Errors
     /// `username_taken`, `invalid_request`, `token_revoked`, `unavailable`.
-    pub async fn rename_account(self: &Arc<Self>, caller: &Claims, change: Rename) -> Result<Account, Error> {
+    pub async fn rename_account(
+        self: &Arc<Self>,
+        caller: &Claims,
+        change: Rename,
+        origin: &Origin,
+    ) -> Result<Account, Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
+        let event = origin.own(Kind::Renamed, caller);
         self.uncancelled(async move {
             let username = change.username.as_ref().map(|username| username.as_ref().map(Username::as_str));
             let name = change.name.as_ref().map(|name| name.as_ref().map(DisplayName::as_str));
-            let user = gateway.record.update_user(sub, username, name).await?.ok_or(Error::TokenRevoked)?;
+            let user = gateway.record.update_user(sub, username, name, &event).await?.ok_or(Error::TokenRevoked)?;
             gateway.publish_identity(sub, &user.account.identity).await?;
             Ok(user.account)
         })
@@ -53,15 +60,16 @@ impl Gateway {
     ///
     /// # Errors
     /// `reauthentication_required`, `last_admin`, `unavailable`.
-    pub async fn delete_account(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
+    pub async fn delete_account(self: &Arc<Self>, caller: &Claims, origin: &Origin) -> Result<(), Error> {
         if self.clock.now() > caller.auth_time + FRESH_SECONDS {
             return Err(Error::ReauthenticationRequired);
         }
         let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
+        let event = origin.own(Kind::AccountDeleted, caller);
         self.uncancelled(async move {
             // A live token has the user's generation; where the row is gone already, only the entry was missing.
             let gone = || Ending::of_user(sub, generation + 1, Reason::AccountDeleted);
-            let ending = gateway.record.delete_user(sub).await?.unwrap_or_else(gone);
+            let ending = gateway.record.delete_user(sub, &event).await?.unwrap_or_else(gone);
             gateway.publish(&ending).await
         })
         .await

@@ -9,6 +9,7 @@ use crate::{
     domain::{
         access_token::Claims,
         account::{Account, Email},
+        audit::{Event, Kind},
         one_time_code::{OneTimeCode, Purpose},
         password::{Password, Verdict},
     },
@@ -34,25 +35,34 @@ impl Gateway {
     ) -> Result<(), Error> {
         // Whoever has found a token must not guess the password with it, and nobody fills the mailboxes of others.
         let sign_in = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        let story = self.counted(sign_in, &origin.allowance, self.try_request_email(caller, email, password));
+        let story = self.counted(sign_in, &origin.allowance, self.try_request_email(caller, email, password, origin));
         self.counted(self.forgot_attempt(origin), &origin.allowance, story).await
     }
 
-    async fn try_request_email(&self, caller: &Claims, email: &Email, password: Password) -> Result<(), Error> {
+    async fn try_request_email(
+        &self,
+        caller: &Claims,
+        email: &Email,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         let user = self.find_caller(caller).await?;
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
         }
         if self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? == Verdict::Wrong {
+            self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
             return Err(Error::InvalidCredentials);
         }
-        self.mail_budget(PURPOSE, email.as_str(), self.promise_confirmation(caller.sub, email)).await
+        let own = user.account.identity.email.is_some_and(|own| own.eq_ignore_ascii_case(email.as_str()));
+        let kind = if own { Kind::CodeRequested } else { Kind::EmailChangeRequested };
+        let event = origin.own(kind, caller).because(PURPOSE.as_str());
+        self.mail_budget(PURPOSE, email.as_str(), self.promise_confirmation(caller.sub, email, &event)).await
     }
 
-    async fn promise_confirmation(&self, sub: Uuid, email: &Email) -> Result<(), Error> {
-        self.record.request_confirmation(Uuid::now_v7(), sub, email.as_str()).await?;
+    async fn promise_confirmation(&self, sub: Uuid, email: &Email, event: &Event) -> Result<(), Error> {
+        self.record.request_confirmation(Uuid::now_v7(), sub, email.as_str(), event).await?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "email_change_requested", %sub, "code for an address requested");
         Ok(())
     }
 
@@ -78,10 +88,12 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<Account, Error> {
         let reserved = self.reserve_code(PURPOSE, caller.sub, code, origin).await?;
+        self.tell_of_wrong_code(&reserved, PURPOSE, Some(caller.sub), origin);
         let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid);
+        let event = origin.own(Kind::EmailChanged, caller);
         match reserved {
             Reservation::Reserved(row) => {
-                self.uncancelled(async move { gateway.use_email_code(row, sub, sid).await }).await
+                self.uncancelled(async move { gateway.use_email_code(row, sub, sid, &event).await }).await
             }
             Reservation::Busy(row) => self.confirm_again(row, sub).await?.ok_or(Error::Busy),
             Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
@@ -89,11 +101,10 @@ impl Gateway {
         }
     }
 
-    async fn use_email_code(&self, row: Uuid, sub: Uuid, sid: Uuid) -> Result<Account, Error> {
-        match self.record.confirm_email(row, sub, sid, Uuid::now_v7()).await {
+    async fn use_email_code(&self, row: Uuid, sub: Uuid, sid: Uuid, event: &Event) -> Result<Account, Error> {
+        match self.record.confirm_email(row, sub, sid, Uuid::now_v7(), event).await {
             Ok(Some(confirmed)) => {
                 self.mail_bell.notify_one();
-                tracing::info!(event = "email_confirmed", %sub, "address confirmed");
                 self.publish(&confirmed.ending).await?;
                 self.publish_email(row, confirmed.user).await
             }

@@ -8,6 +8,7 @@ use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::Claims,
+        audit::{Event, Kind},
         password::{Password, Verdict},
     },
     error::Error,
@@ -28,7 +29,7 @@ impl Gateway {
     ) -> Result<(), Error> {
         // Whoever has found a token must not guess the password with it.
         let attempt = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        self.counted(attempt, &origin.allowance, self.try_change_password(caller, current, new)).await
+        self.counted(attempt, &origin.allowance, self.try_change_password(caller, current, new, origin)).await
     }
 
     async fn try_change_password(
@@ -36,15 +37,18 @@ impl Gateway {
         caller: &Claims,
         current: Password,
         new: Password,
+        origin: &Origin,
     ) -> Result<(), Error> {
         new.check(self.config.password_min).map_err(Error::WeakPassword)?;
         let user = self.find_caller(caller).await?;
         if self.hasher.verify(&Arc::new(current), Some(&user.password_hash)).await? == Verdict::Wrong {
+            self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
             return Err(Error::InvalidCredentials);
         }
         let hash = self.hasher.hash(new.into()).await?;
         let (gateway, sid) = (self.clone(), caller.sid);
-        self.uncancelled(async move { gateway.store_password(&user, &hash, sid).await }).await
+        let event = origin.own(Kind::PasswordChanged, caller);
+        self.uncancelled(async move { gateway.store_password(&user, &hash, sid, &event).await }).await
     }
 
     /// The caller's row. An account that is gone has taken its tokens along.
@@ -52,11 +56,10 @@ impl Gateway {
         self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)
     }
 
-    async fn store_password(&self, user: &StoredUser, hash: &str, keep: Uuid) -> Result<(), Error> {
-        let changed = self.record.change_password(user, hash, keep, Uuid::now_v7()).await?;
+    async fn store_password(&self, user: &StoredUser, hash: &str, keep: Uuid, event: &Event) -> Result<(), Error> {
+        let changed = self.record.change_password(user, hash, keep, Uuid::now_v7(), event).await?;
         let ending = changed.ok_or(Error::InvalidCredentials)?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "password_changed", sub = %user.account.id, "password changed");
         self.publish(&ending).await
     }
 }

@@ -8,6 +8,7 @@ use super::{Administrator, Gateway, ManagedUser};
 use crate::{
     domain::{
         administration::AccountChange,
+        audit::{Event, Kind},
         password::Password,
         revocation::{Ending, Reason},
     },
@@ -35,20 +36,21 @@ impl Gateway {
                 Some(self.hasher.hash(password.into()).await?)
             }
         };
-        let gateway = self.clone();
-        self.uncancelled(async move { gateway.store_change(by, id, &change, hash.as_deref()).await }).await
+        // Which events they are shows when it is known what changes.
+        let (gateway, event) = (self.clone(), by.event(Kind::Renamed, id));
+        self.uncancelled(async move { gateway.store_change(event, id, &change, hash.as_deref()).await }).await
     }
 
     async fn store_change(
         &self,
-        by: Administrator,
+        event: Event,
         id: Uuid,
         change: &AccountChange,
         new_hash: Option<&str>,
     ) -> Result<ManagedUser, Error> {
-        let changed = self.record.change_user(id, change, new_hash, Uuid::now_v7()).await?.ok_or(Error::NotFound)?;
+        let changed = self.record.change_user(id, change, new_hash, Uuid::now_v7(), &event).await?;
+        let changed = changed.ok_or(Error::NotFound)?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "user_changed", sub = %id, %by, "account changed");
         match &changed.ending {
             Some(ending) => self.publish(ending).await?,
             // A repeat, maybe of what was committed and not published.
@@ -67,13 +69,12 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `last_admin`, `unavailable`.
     pub async fn delete_user(self: &Arc<Self>, by: Administrator, id: Uuid) -> Result<(), Error> {
-        let gateway = self.clone();
+        let (gateway, event) = (self.clone(), by.event(Kind::AccountDeleted, id));
         self.uncancelled(async move {
-            let Some(ending) = gateway.record.delete_user(id).await? else {
+            let Some(ending) = gateway.record.delete_user(id, &event).await? else {
                 let ending = gateway.record.find_deletion(id).await?.ok_or(Error::NotFound)?;
                 return gateway.republish(&ending).await;
             };
-            tracing::info!(event = "user_deleted", sub = %id, %by, "account deleted");
             gateway.publish(&ending).await
         })
         .await
@@ -84,11 +85,11 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn revoke_user(self: &Arc<Self>, by: Administrator, id: Uuid) -> Result<(), Error> {
-        let gateway = self.clone();
+        let (gateway, reason) = (self.clone(), Reason::Revoked);
+        let event = by.event(Kind::SessionsRevoked, id).because(reason.as_str());
         self.uncancelled(async move {
-            let ending = gateway.record.end_all_sessions(id, Reason::Revoked).await?.ok_or(Error::NotFound)?;
-            tracing::info!(event = "user_revoked", sub = %id, %by, "everything of an account taken back");
-            gateway.publish(&ending).await
+            let ending = gateway.record.end_all_sessions(id, reason, &event).await?;
+            gateway.publish(&ending.ok_or(Error::NotFound)?).await
         })
         .await
     }

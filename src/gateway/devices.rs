@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::Claims,
+        audit::{Actor, Kind},
         page::{self, Page},
         revocation::Reason,
     },
@@ -43,13 +44,16 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn end_device(self: &Arc<Self>, caller: &Claims, sid: Uuid) -> Result<(), Error> {
+    pub async fn end_device(self: &Arc<Self>, caller: &Claims, sid: Uuid, origin: &Origin) -> Result<(), Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
+        let reason = Reason::SessionDeleted;
+        let event =
+            origin.event(Kind::SessionEnded, Actor::User(sub), Some(sub)).of_session(sid).because(reason.as_str());
         self.uncancelled(async move {
             if !gateway.record.has_session(sub, sid).await? {
                 return Err(Error::NotFound);
             }
-            gateway.end_session(sub, sid, Reason::SessionDeleted).await
+            gateway.end_session(sub, sid, reason, &event).await
         })
         .await
     }

@@ -6,6 +6,7 @@ use super::{Cookie, Gateway, Origin, Pair};
 use crate::{
     domain::{
         account::{Account, SignInName},
+        audit::{Actor, Kind},
         password::{Password, Verdict},
         session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     },
@@ -77,15 +78,15 @@ impl Gateway {
         let user = match (verdict, user) {
             (Verdict::Right, Some(user)) if !user.disabled => user,
             (Verdict::RightButWeaklyHashed, Some(user)) if !user.disabled => self.raise_hash(user, password).await?,
-            (_, user) => return Err(refused(user.as_ref())),
+            (_, user) => return Err(self.refuse_sign_in(user.as_ref(), origin)),
         };
         let session = self.new_session(client, user.account.id, user.generation, user.account.identity.role.scope());
         let address = origin.address.to_string();
+        let event = origin.event(Kind::SignIn, Actor::User(session.sub), Some(session.sub)).of_session(session.sid);
         // Between the look at the row and now the password may have been changed; the statement decides.
-        if !self.record.open_session(&user, &self.row(&session, &address, origin)).await? {
-            return Err(refused(Some(&user)));
+        if !self.record.open_session(&user, &self.row(&session, &address, origin), &event).await? {
+            return Err(self.refuse_sign_in(Some(&user), origin));
         }
-        tracing::info!(event = "sign_in", sub = %user.account.id, sid = %session.sid, "signed in");
         self.end_oldest_sessions(user.account.id);
         Ok((session, user.account))
     }
@@ -96,10 +97,17 @@ impl Gateway {
         let raised = self.record.raise_password_hash(&user, &stronger).await?;
         Ok(if raised { StoredUser { password_hash: stronger, ..user } } else { user })
     }
-}
 
-fn refused(user: Option<&StoredUser>) -> Error {
-    let sub = user.map(|user| user.account.id.to_string());
-    tracing::info!(event = "sign_in_refused", sub, "sign-in refused");
-    Error::InvalidCredentials
+    /// The answer does not say which it was; the owner and administrators may know. Of a disabled account it is not told
+    /// whether the password was right.
+    fn refuse_sign_in(&self, user: Option<&StoredUser>, origin: &Origin) -> Error {
+        let reason = match user {
+            None => "unknown_account",
+            Some(user) if user.disabled => "account_disabled",
+            Some(_) => "wrong_password",
+        };
+        let event = origin.event(Kind::SignInRefused, Actor::Stranger, user.map(|user| user.account.id));
+        self.refuse(event.because(reason), origin);
+        Error::InvalidCredentials
+    }
 }

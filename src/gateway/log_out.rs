@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::{self, Claims, Opened},
+        audit::{Actor, Event, Kind},
         revocation::Reason,
     },
     error::Error,
@@ -26,14 +27,15 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `invalid_refresh_token`, `unavailable`.
-    pub async fn log_out(self: &Arc<Self>, credentials: &[Credential]) -> Result<(), Error> {
+    pub async fn log_out(self: &Arc<Self>, credentials: &[Credential], origin: &Origin) -> Result<(), Error> {
         let shown = credentials.iter().map(|credential| self.read(credential)).collect::<Result<Vec<_>, _>>()?;
-        let gateway = self.clone();
+        let (gateway, origin) = (self.clone(), origin.clone());
         self.uncancelled(async move {
             let mut outcome = Ok(());
             for (sub, sid) in shown {
+                let event = origin.event(Kind::LogOut, Actor::User(sub), Some(sub)).of_session(sid);
                 // One that cannot be ended now keeps no other alive.
-                outcome = outcome.and(gateway.end_session(sub, sid, Reason::Logout).await);
+                outcome = outcome.and(gateway.end_session(sub, sid, Reason::Logout, &event).await);
             }
             outcome
         })
@@ -44,10 +46,11 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn log_out_others(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
-        let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid);
+    pub async fn log_out_others(self: &Arc<Self>, caller: &Claims, origin: &Origin) -> Result<(), Error> {
+        let (gateway, sub, sid, reason) = (self.clone(), caller.sub, caller.sid, Reason::LogoutOthers);
+        let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
         self.uncancelled(async move {
-            let ending = gateway.record.end_other_sessions(sub, sid, Reason::LogoutOthers).await?;
+            let ending = gateway.record.end_other_sessions(sub, sid, reason, &event).await?;
             gateway.publish(&ending).await
         })
         .await
@@ -57,18 +60,19 @@ impl Gateway {
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
-    pub async fn log_out_all(self: &Arc<Self>, caller: &Claims) -> Result<(), Error> {
-        let (gateway, sub) = (self.clone(), caller.sub);
+    pub async fn log_out_all(self: &Arc<Self>, caller: &Claims, origin: &Origin) -> Result<(), Error> {
+        let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
+        let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
         self.uncancelled(async move {
-            let ending = gateway.record.end_all_sessions(sub, Reason::LogoutAll).await?;
+            let ending = gateway.record.end_all_sessions(sub, reason, &event).await?;
             gateway.publish(&ending.ok_or(Error::TokenRevoked)?).await
         })
         .await
     }
 
     /// Ends one session. What has ended already is published once more.
-    pub(super) async fn end_session(&self, sub: Uuid, sid: Uuid, reason: Reason) -> Result<(), Error> {
-        let ending = self.record.end_session(sub, sid, reason).await?;
+    pub(super) async fn end_session(&self, sub: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<(), Error> {
+        let ending = self.record.end_session(sub, sid, reason, event).await?;
         self.publish(&ending).await
     }
 

@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::{Gateway, ManagedUser};
+use super::{Administrator, Gateway, ManagedUser};
 use crate::{
-    domain::{account::SignInName, one_time_code::Purpose},
+    domain::{account::SignInName, audit::Kind, one_time_code::Purpose},
     error::Error,
     postgres::Template,
 };
@@ -25,7 +25,8 @@ impl Gateway {
     /// `not_found` where the account has no address, is disabled or gone; `busy`, `unavailable`.
     pub async fn make_reset_code(&self, user: Uuid) -> Result<String, Error> {
         let (purpose, row) = (Purpose::PasswordReset, Uuid::now_v7());
-        if !self.record.promise_code_by_hand(row, Template::PasswordReset, user).await? {
+        let event = Administrator::Operator.event(Kind::CodeRequested, user).because(purpose.as_str());
+        if !self.record.promise_code_by_hand(row, Template::PasswordReset, user, &event).await? {
             return Err(Error::NotFound);
         }
         let code = self.code_keys.derive(purpose, row);
@@ -35,7 +36,6 @@ impl Gateway {
             // Somebody asked for one at this very moment.
             return Err(Error::Busy);
         }
-        tracing::info!(event = "code_handed_over", sub = %user, "code made for the operator");
         Ok(code.for_mail())
     }
 }

@@ -11,7 +11,7 @@ use super::Gateway;
 use crate::{
     domain::{
         account::Identity,
-        revocation::{Ending, Reason, Revocation},
+        revocation::{Ending, Revocation},
     },
     error::Error,
 };
@@ -30,7 +30,7 @@ impl Gateway {
             return Ok(());
         }
         self.try_publish(ending).await.map_err(|error| self.told_later(error))?;
-        report(ending);
+        count(ending);
         Ok(())
     }
 
@@ -69,19 +69,11 @@ impl Gateway {
     }
 }
 
-fn report(ending: &Ending) {
-    let Ending { sub, reason, entries } = ending;
-    let reason = Reason::as_str(*reason);
-    for entry in entries {
+fn count(ending: &Ending) {
+    for entry in &ending.entries {
         let kind = match entry {
-            Revocation::Session { sid } => {
-                tracing::info!(event = "session_ended", %sub, %sid, reason, "session ended");
-                "session"
-            }
-            Revocation::User { below, .. } => {
-                tracing::info!(event = "account_ended", %sub, below, reason, "every session of the account ended");
-                "user"
-            }
+            Revocation::Session { .. } => "session",
+            Revocation::User { .. } => "user",
             Revocation::Token { .. } => "token",
         };
         metrics::counter!("latchkey_revocations_total", "kind" => kind).increment(1);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Gateway, Origin, Pair, clock::moment};
 use crate::{
     domain::{
+        audit::{Actor, Kind},
         refresh_token::RefreshToken,
         revocation::{Reason, Revocation},
     },
@@ -38,13 +39,13 @@ impl Gateway {
             return Err(Error::unavailable("too many refreshes wait to be recorded"));
         }
         let now = self.clock.now();
-        let (gateway, address) = (self.clone(), origin.address.to_string());
+        let (gateway, origin) = (self.clone(), origin.clone());
         // A rotation that happened is recorded, even if nobody waits for its answer any more.
-        let rotated = self.uncancelled(async move { gateway.exchange(&token, address).await }).await?;
+        let rotated = self.uncancelled(async move { gateway.exchange(&token, &origin).await }).await?;
         self.pair(&rotated.session, &rotated.identity, rotated.counter, now)
     }
 
-    async fn exchange(self: &Arc<Self>, token: &RefreshToken, address: String) -> Result<Rotated, Error> {
+    async fn exchange(self: &Arc<Self>, token: &RefreshToken, origin: &Origin) -> Result<Rotated, Error> {
         let rules = self.refresh_rules();
         let rotation = match self.speed.rotate(token, &rules).await? {
             Rotation::Away { seen } => self.adopt(token, &rules, seen).await?,
@@ -58,13 +59,13 @@ impl Gateway {
                     sid: session.sid,
                     counter: *counter,
                     at: moment(*at),
-                    address,
+                    address: origin.address.to_string(),
                 });
                 Ok(*rotated)
             }
-            Rotation::Reused => Err(self.end_reused(token).await?),
+            Rotation::Reused => Err(self.end_reused(token, origin).await?),
             Rotation::Ended { unrecorded: true } => {
-                self.end_reused(token).await?;
+                self.end_reused(token, origin).await?;
                 Err(Error::InvalidRefreshToken)
             }
             Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),
@@ -74,12 +75,12 @@ impl Gateway {
 
     /// The script has written the tombstone, marked as unrecorded. The denylist comes before the record here, so that a
     /// PostgreSQL that is down does not help the thief; whoever meets the mark later writes the record.
-    async fn end_reused(&self, token: &RefreshToken) -> Result<Error, Error> {
+    async fn end_reused(&self, token: &RefreshToken, origin: &Origin) -> Result<Error, Error> {
         let RefreshToken { sub, sid, .. } = *token;
-        tracing::warn!(event = "refresh_token_reused", %sub, %sid, "a refresh token was used twice; the session ends");
+        let event = origin.event(Kind::RefreshTokenReused, Actor::Stranger, Some(sub)).of_session(sid);
         // If this fails, so does publishing below, and the publisher makes up for it.
         let _ = self.speed.revoke(&[Revocation::Session { sid }], self.clock.now()).await;
-        let ending = self.record.end_session(sub, sid, Reason::Reuse).await?;
+        let ending = self.record.end_session(sub, sid, Reason::Reuse, &event).await?;
         self.publish(&ending).await?;
         Ok(Error::RefreshTokenReused)
     }

@@ -8,6 +8,7 @@ use super::{Gateway, Origin};
 use crate::{
     domain::{
         account::Email,
+        audit::{Actor, Event, Kind},
         one_time_code::{OneTimeCode, Purpose},
         password::{Password, Verdict},
         revocation::{Ending, Reason},
@@ -37,14 +38,14 @@ impl Gateway {
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
         }
-        let promise = self.mail_budget(Purpose::PasswordReset, email.as_str(), self.promise_code(email));
+        let promise = self.mail_budget(Purpose::PasswordReset, email.as_str(), self.promise_code(email, origin));
         self.counted(self.forgot_attempt(origin), &origin.allowance, promise).await
     }
 
-    async fn promise_code(&self, email: &Email) -> Result<(), Error> {
-        self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str()).await?;
+    async fn promise_code(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
+        let event = origin.event(Kind::CodeRequested, Actor::Stranger, None).because(Template::PasswordReset.as_str());
+        self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str(), event).await?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "password_reset_requested", "code requested");
         Ok(())
     }
 
@@ -64,10 +65,16 @@ impl Gateway {
         let hash = self.hasher.hash(password.clone()).await?;
         let user = self.record.find_user_by_email(request.email.as_str()).await?;
         let sub = user.as_ref().map_or_else(|| self.code_keys.nobody(request.email.as_str()), |user| user.account.id);
-        match (self.reserve_code(Purpose::PasswordReset, sub, &request.code, origin).await?, user) {
+        let reservation = self.reserve_code(Purpose::PasswordReset, sub, &request.code, origin).await?;
+        let owner = user.as_ref().map(|user| user.account.id);
+        self.tell_of_wrong_code(&reservation, Purpose::PasswordReset, owner, origin);
+        match (reservation, user) {
             (Reservation::Reserved(row), Some(user)) => {
-                let gateway = self.clone();
-                self.uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password).await }).await
+                let (gateway, id) = (self.clone(), user.account.id);
+                let event = origin.event(Kind::PasswordReset, Actor::User(id), Some(id));
+                let event = event.because(Reason::PasswordReset.as_str());
+                self.uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password, &event).await })
+                    .await
             }
             (Reservation::Busy(row), Some(user)) => self.publish_again(row, &user, &password).await?.ok_or(Error::Busy),
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
@@ -88,14 +95,31 @@ impl Gateway {
         self.speed.reserve_code(purpose, sub, &digest, self.network_id(origin), self.config.limit_code).await
     }
 
+    /// Records that a code was wrong, or that there were too many of them.
+    pub(super) fn tell_of_wrong_code(
+        &self,
+        reservation: &Reservation,
+        purpose: Purpose,
+        user: Option<Uuid>,
+        origin: &Origin,
+    ) {
+        let refused = |kind| origin.event(kind, Actor::Stranger, user);
+        match reservation {
+            Reservation::Exhausted(_) => self.refuse(refused(Kind::Throttled).because("code"), origin),
+            Reservation::Wrong => self.refuse(refused(Kind::CodeRefused).because(purpose.as_str()), origin),
+            Reservation::Reserved(_) | Reservation::Busy(_) => {}
+        }
+    }
+
     async fn use_reset_code(
         &self,
         row: Uuid,
         user: &StoredUser,
         hash: &str,
         password: &Arc<Password>,
+        event: &Event,
     ) -> Result<(), Error> {
-        let outcome = self.record.reset_password(row, user.account.id, hash, Uuid::now_v7()).await;
+        let outcome = self.record.reset_password(row, user.account.id, hash, Uuid::now_v7(), event).await;
         let (updated, ending) = match outcome {
             Ok(Some(done)) => done,
             Ok(None) => return self.publish_again(row, user, password).await?.ok_or(Error::InvalidCode),
@@ -106,7 +130,6 @@ impl Gateway {
             }
         };
         self.mail_bell.notify_one();
-        tracing::info!(event = "password_reset", sub = %user.account.id, "password reset");
         self.publish_reset(row, &updated, &ending).await
     }
 

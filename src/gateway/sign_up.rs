@@ -7,6 +7,7 @@ use crate::{
     config::Signup,
     domain::{
         account::{Account, DisplayName, Email, Role, Username},
+        audit::{Actor, Kind},
         password::Password,
         session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     },
@@ -81,8 +82,8 @@ impl Gateway {
         // The column's default: the first generation.
         let session = self.new_session(client, user.id, 1, Role::User.scope());
         let address = origin.address.to_string();
-        let account = self.record.create_account(&user, &self.row(&session, &address, origin)).await?.account;
-        tracing::info!(event = "sign_up", sub = %account.id, sid = %session.sid, "account created");
+        let event = origin.event(Kind::SignUp, Actor::User(user.id), Some(user.id)).of_session(session.sid);
+        let account = self.record.create_account(&user, &self.row(&session, &address, origin), &event).await?.account;
         Ok((session, account))
     }
 }

@@ -95,12 +95,17 @@ impl Gateway {
         }
     }
 
-    /// Applies migrations; returns their names.
+    /// Applies migrations, and makes the months of the audit; returns the names of the migrations.
     ///
     /// # Errors
     /// When PostgreSQL cannot be reached, or its database cannot be used.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        self.record.migrate().await
+        let applied = self.record.migrate().await?;
+        // What is recorded without them lands in the default partition, and the janitor tries again.
+        if let Err(error) = self.record.make_audit_months().await {
+            tracing::warn!(error = %Chain(&error), "the audit has no partitions for the coming months yet");
+        }
+        Ok(applied)
     }
 
     /// Prepares once, for whoever would rather be told than wait.
@@ -133,7 +138,7 @@ impl Gateway {
     }
 
     /// The newest key signs, all verify.
-    fn unseal(&self, stored: &[SealedKey]) -> Option<Keys> {
+    pub(super) fn unseal(&self, stored: &[SealedKey]) -> Option<Keys> {
         let newest = stored.first()?;
         let private = self.config.secret.sealing_key().unseal(&newest.sealed, &newest.kid)?;
         let mut verifying = VerifyingKeys::default();

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{Gateway, Origin};
 use crate::{
     domain::{
+        audit::{Actor, Kind},
         one_time_code::Purpose,
         throttle::{Bucket, BucketId, Limit, Reserved},
     },
@@ -35,6 +36,8 @@ pub(super) struct Attempt {
     soft: Option<Bucket>,
     /// Whether it counts also where it succeeds.
     success_counts: bool,
+    /// Who made it; nothing where a refusal is told to nobody.
+    origin: Option<Origin>,
 }
 
 impl Attempt {
@@ -122,6 +125,7 @@ impl Gateway {
             ],
             soft: Some(bucket("sign_in_account", account, self.config.limit_sign_in_account)),
             success_counts: false,
+            origin: Some(origin.clone()),
         }
     }
 
@@ -129,17 +133,17 @@ impl Gateway {
     pub(super) fn code_attempt(&self, email: &str, origin: &Origin) -> Attempt {
         let address = bucket("sign_in_address", self.network_id(origin), self.config.limit_sign_in_address);
         let account = bucket("code_account", self.throttle_key.id(email), self.config.limit_code_account);
-        Attempt { hard: vec![address], soft: Some(account), success_counts: false }
+        Attempt { hard: vec![address], soft: Some(account), success_counts: false, origin: Some(origin.clone()) }
     }
 
     /// A new account.
     pub(super) fn sign_up_attempt(&self, origin: &Origin) -> Attempt {
-        every_try(bucket("sign_up", self.network_id(origin), self.config.limit_sign_up))
+        every_try(bucket("sign_up", self.network_id(origin), self.config.limit_sign_up), Some(origin))
     }
 
     /// A request for a code.
     pub(super) fn forgot_attempt(&self, origin: &Origin) -> Attempt {
-        every_try(bucket("forgot", self.network_id(origin), self.config.limit_forgot))
+        every_try(bucket("forgot", self.network_id(origin), self.config.limit_forgot), Some(origin))
     }
 
     /// Runs a story that counts as a try: not at all where the limits refuse it, a little later where they say so.
@@ -178,7 +182,7 @@ impl Gateway {
         promise: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
         let owner = self.throttle_key.id(&format!("{} {recipient}", purpose.as_str()));
-        let budget = every_try(bucket("mail", owner, self.config.limit_mail));
+        let budget = every_try(bucket("mail", owner, self.config.limit_mail), None);
         match self.counted(budget, &Allowance::default(), promise).await {
             Err(Error::TooManyRequests { .. }) => Ok(()),
             outcome => outcome,
@@ -197,7 +201,7 @@ impl Gateway {
         origin.allowance.note(&bucket, None);
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
-                Err(self.admit(&every_try(bucket), &origin.allowance).await.err().unwrap_or(error))
+                Err(self.admit(&every_try(bucket, Some(origin)), &origin.allowance).await.err().unwrap_or(error))
             }
             other => other,
         }
@@ -208,7 +212,7 @@ impl Gateway {
         let known: Vec<_> = hard.buckets.iter().zip(levels).collect();
         known.iter().for_each(|(bucket, level)| allowance.note(bucket, Some(*level)));
         if !allowed {
-            return Err(refusal(&known));
+            return Err(self.refusal(&known, attempt.origin.as_ref()));
         }
         known.iter().for_each(|(bucket, _)| count(bucket, "allowed"));
         let soft = match attempt.soft {
@@ -259,6 +263,20 @@ impl Gateway {
         }
     }
 
+    /// Until all of them would allow it. Whose account it was about is not looked up: what is refused must stay cheap.
+    fn refusal(&self, known: &[(&Bucket, u64)], origin: Option<&Origin>) -> Error {
+        let refusing = known.iter().filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
+        for (bucket, _) in refusing {
+            count(bucket, "refused");
+            if let Some(origin) = origin {
+                let event = origin.event(Kind::Throttled, Actor::Stranger, None);
+                self.refuse(event.because(bucket.id.name), origin);
+            }
+        }
+        let wait = known.iter().map(|(bucket, level)| bucket.limit.retry_after(*level)).max().unwrap_or_default();
+        Error::TooManyRequests { retry_after: wait.div_ceil(SECOND).max(1) }
+    }
+
     pub(super) fn network_id(&self, origin: &Origin) -> Uuid {
         self.throttle_key.id(&origin.network())
     }
@@ -272,19 +290,8 @@ fn bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
     Bucket { id: BucketId { name, owner, account: None }, limit }
 }
 
-fn every_try(bucket: Bucket) -> Attempt {
-    Attempt { hard: vec![bucket], soft: None, success_counts: true }
-}
-
-/// Until all of them would allow it.
-fn refusal(known: &[(&Bucket, u64)]) -> Error {
-    let refusing = known.iter().filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
-    refusing.for_each(|(bucket, _)| {
-        count(bucket, "refused");
-        tracing::info!(event = "throttled", limit = bucket.id.name, "too many tries");
-    });
-    let wait = known.iter().map(|(bucket, level)| bucket.limit.retry_after(*level)).max().unwrap_or_default();
-    Error::TooManyRequests { retry_after: wait.div_ceil(SECOND).max(1) }
+fn every_try(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
+    Attempt { hard: vec![bucket], soft: None, success_counts: true, origin: origin.cloned() }
 }
 
 fn count(bucket: &Bucket, outcome: &'static str) {

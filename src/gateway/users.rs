@@ -1,13 +1,12 @@
 //! Accounts as administrators see and make them.
 
-use std::fmt;
-
 use uuid::Uuid;
 
-use super::{DevicePage, Gateway};
+use super::{DevicePage, Gateway, Origin};
 use crate::{
     domain::{
         account::{Account, DisplayName, Email, NamePrefix, Role, Username},
+        audit::{Actor, Event, Kind},
         page::{self, Page},
         password::{self, Password},
         text::Parsed,
@@ -16,20 +15,21 @@ use crate::{
     postgres::{NewUser, StoredUser},
 };
 
-/// Who administers, for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who administers, and from where.
+#[derive(Debug, Clone)]
 pub enum Administrator {
     /// An account with that role.
-    User(Uuid),
+    User(Uuid, Origin),
     /// Whoever may run the program with the gateway's settings.
     Operator,
 }
 
-impl fmt::Display for Administrator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Administrator {
+    /// Something that is done to an account.
+    pub(super) fn event(&self, kind: Kind, user: Uuid) -> Event {
         match self {
-            Administrator::User(id) => id.fmt(f),
-            Administrator::Operator => f.write_str("operator"),
+            Administrator::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(user)),
+            Administrator::Operator => Event::new(kind, Actor::Operator, Some(user)),
         }
     }
 }
@@ -120,9 +120,9 @@ impl Gateway {
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,
         };
-        let user = self.record.create_user(&user, invited.then(Uuid::now_v7)).await?;
+        let event = by.event(Kind::AccountCreated, user.id).because(request.role.as_str());
+        let user = self.record.create_user(&user, invited.then(Uuid::now_v7), &event).await?;
         self.mail_bell.notify_one();
-        tracing::info!(event = "user_created", sub = %user.account.id, role = request.role.as_str(), %by, "account created");
         Ok(user.into())
     }
 

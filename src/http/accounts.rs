@@ -106,10 +106,11 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
+        From(origin): From,
         Body(body): Body<UserPatch>,
     ) -> Result<Account, Problem<RenameProblems>> {
         let change = Rename { username: body.username, name: body.name };
-        Ok(Account::Shown(Json(gateway.rename_account(&caller, change).await?.into())))
+        Ok(Account::Shown(Json(gateway.rename_account(&caller, change, &origin).await?.into())))
     }
 
     /// Delete my account
@@ -120,9 +121,10 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
+        From(origin): From,
         jar: Jar,
     ) -> Result<Done, Problem<DeleteProblems>> {
-        gateway.delete_account(&caller).await?;
+        gateway.delete_account(&caller, &origin).await?;
         jar.clear_if_shown();
         Ok(Done::Done)
     }

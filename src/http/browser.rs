@@ -75,10 +75,11 @@ impl BrowserApi {
         gateway: Data<&Arc<Gateway>>,
         _page: FromPage,
         jar: Jar,
+        From(origin): From,
         ShownCookie(cookie): ShownCookie,
     ) -> Result<Done, Problem<CloseProblems>> {
         if let Some(token) = cookie {
-            match gateway.log_out(&[Credential::Access(token)]).await {
+            match gateway.log_out(&[Credential::Access(token)], &origin).await {
                 // Not ours: it is the session of nobody.
                 Ok(()) | Err(Error::InvalidToken) => {}
                 Err(error) => return Err(error.into()),

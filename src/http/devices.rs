@@ -10,6 +10,7 @@ use super::{
     answers::{Done, SessionsListed},
     caller::Caller,
     cookie::Jar,
+    origin::From,
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
     shapes::SessionPageShape,
@@ -52,12 +53,13 @@ impl DevicesApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Caller(caller): Caller,
+        From(origin): From,
         jar: Jar,
         /// The session.
         id: Path<Id>,
     ) -> Result<Done, Problem<EndProblems>> {
         let sid = id.0.0;
-        gateway.end_device(&caller, sid).await?;
+        gateway.end_device(&caller, sid, &origin).await?;
         if sid == caller.sid {
             jar.clear_if_shown();
         }

@@ -6,17 +6,17 @@ use poem_openapi::OpenApiService;
 use serde_json::{Map, Value, json};
 
 use super::{
-    accounts::AccountsApi, browser::BrowserApi, devices::DevicesApi, health::HealthApi, items::ItemsApi,
-    pages::HomeApi, problem, rate_limit, tokens::TokensApi, users::UsersApi,
+    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, devices::DevicesApi, health::HealthApi,
+    items::ItemsApi, pages::HomeApi, problem, rate_limit, tokens::TokensApi, users::UsersApi,
 };
 use crate::error::Code;
 
 /// All operations.
-pub type Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, HealthApi, HomeApi);
+pub type Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi, HomeApi);
 
 /// The operations as a service.
 pub fn service() -> OpenApiService<Api, ()> {
-    let api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, HealthApi, HomeApi);
+    let api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi, HomeApi);
     OpenApiService::new(api, "Latchkey", env!("CARGO_PKG_VERSION"))
         .description(include_str!("pages/document.md"))
         .license("MIT OR Apache-2.0")

@@ -37,6 +37,15 @@ fn describe() {
         "latchkey_throttle_total",
         "Tries by limit and outcome; refunded ones were allowed, and do not count"
     );
+    metrics::describe_counter!(
+        "latchkey_janitor_removed_total",
+        "Rows that were over and are removed, by kind; months of the audit as a whole"
+    );
+    metrics::describe_gauge!("latchkey_janitor_run_seconds", "How long the last run of the janitor took");
+    metrics::describe_gauge!(
+        "latchkey_janitor_last_success_timestamp_seconds",
+        "When the janitor last did all of its work, in seconds since the epoch"
+    );
     metrics::describe_histogram!("latchkey_hash_wait_seconds", "Time that a password waited for a hash thread");
     metrics::describe_gauge!("latchkey_hash_queue", "Passwords that wait for a hash thread");
     metrics::describe_gauge!("latchkey_store_up", "1 where the store answered when last seen");

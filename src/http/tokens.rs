@@ -227,6 +227,7 @@ impl TokensApi {
     async fn log_out(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
         /// Which sessions end.
         scope: Param<LogoutScope>,
         jar: Jar,
@@ -237,9 +238,9 @@ impl TokensApi {
         if scope != LogoutScope::Session {
             let caller = token.ok_or(Error::Unauthenticated)?.verify(&gateway).await?;
             match scope {
-                LogoutScope::Others => gateway.log_out_others(&caller).await?,
+                LogoutScope::Others => gateway.log_out_others(&caller, &origin).await?,
                 LogoutScope::Session | LogoutScope::All => {
-                    gateway.log_out_all(&caller).await?;
+                    gateway.log_out_all(&caller, &origin).await?;
                     jar.clear_if_shown();
                 }
             }
@@ -250,7 +251,7 @@ impl TokensApi {
         if credentials.is_empty() {
             return Err(Error::Unauthenticated.into());
         }
-        gateway.log_out(&credentials).await?;
+        gateway.log_out(&credentials, &origin).await?;
         jar.clear_if_shown();
         Ok(Done::Done)
     }

@@ -10,6 +10,7 @@ use super::{
     answers::{Done, SessionsListed, UserMade, UserShown, UsersListed},
     body::{Body, body},
     caller::Admin,
+    origin::From,
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
     shapes::{ManagedUserShape, SessionPageShape},
@@ -113,11 +114,12 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
+        From(origin): From,
         Body(body): Body<NewUserBody>,
     ) -> Result<UserMade, Problem<CreateProblems>> {
         let NewUserBody { username, email, name, role, password } = body;
         let request = NewAccount { username, email, name, role: role.unwrap_or(Role::User), password };
-        let user: ManagedUserShape = gateway.create_user(Administrator::User(admin.sub), request).await?.into();
+        let user: ManagedUserShape = gateway.create_user(Administrator::User(admin.sub, origin), request).await?.into();
         let location = format!("/users/{}", user.id);
         Ok(UserMade::Created(Json(user), location))
     }
@@ -143,6 +145,7 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
+        From(origin): From,
         /// The user's id.
         id: Path<Id>,
         Body(body): Body<ManagedUserBody>,
@@ -156,7 +159,7 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled),
         };
-        let user = gateway.change_user(Administrator::User(admin.sub), id, change, password).await?;
+        let user = gateway.change_user(Administrator::User(admin.sub, origin), id, change, password).await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
@@ -168,6 +171,7 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
+        From(origin): From,
         /// The user's id.
         id: Path<Id>,
         Body(body): Body<ManagedUserPatch>,
@@ -175,7 +179,7 @@ impl UsersApi {
         let Param(Id(id)) = id;
         let ManagedUserPatch { username, email, name, role, disabled, password } = body;
         let change = AccountChange { username, email, name, role, disabled };
-        let user = gateway.change_user(Administrator::User(admin.sub), id, change, password).await?;
+        let user = gateway.change_user(Administrator::User(admin.sub, origin), id, change, password).await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
@@ -187,11 +191,12 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
+        From(origin): From,
         /// The user's id.
         id: Path<Id>,
     ) -> Result<Done, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
-        gateway.delete_user(Administrator::User(admin.sub), id).await?;
+        gateway.delete_user(Administrator::User(admin.sub, origin), id).await?;
         Ok(Done::Done)
     }
 
@@ -203,11 +208,12 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
+        From(origin): From,
         /// The user's id.
         id: Path<Id>,
     ) -> Result<Done, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        gateway.revoke_user(Administrator::User(admin.sub), id).await?;
+        gateway.revoke_user(Administrator::User(admin.sub, origin), id).await?;
         Ok(Done::Done)
     }
 

@@ -3,10 +3,11 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, NewSession, Postgres, Template, outbox, sessions, twice};
+use super::{Connection, NewSession, Postgres, Template, audit, outbox, sessions, twice};
 use crate::{
     domain::{
         account::{Account, Identity, Role},
+        audit::Event,
         revocation::{Ending, Reason},
     },
     error::Error,
@@ -52,13 +53,19 @@ pub struct StoredUser {
 
 impl Postgres {
     /// A new account and its first session, or neither.
-    pub async fn create_account(&self, user: &NewUser<'_>, session: &NewSession<'_>) -> Result<StoredUser, Error> {
+    pub async fn create_account(
+        &self,
+        user: &NewUser<'_>,
+        session: &NewSession<'_>,
+        event: &Event,
+    ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let user = insert(&mut db, user).await?;
         if !sessions::insert(&mut db, &user, session).await? {
             return Err(Error::internal("a fresh account could not be signed in"));
         }
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(user)
     }
@@ -78,15 +85,24 @@ impl Postgres {
         self.connection().await?.first(FIND, &[&id]).await?.as_ref().map(read).transpose()
     }
 
-    /// Changes what is given: `None` leaves a member as it is, `Some(None)` clears it.
+    /// Changes what is given, and records the event: `None` leaves a member as it is, `Some(None)` clears it.
     pub async fn update_user(
         &self,
         id: Uuid,
         username: Option<Option<&str>>,
         name: Option<Option<&str>>,
+        event: &Event,
     ) -> Result<Option<StoredUser>, Error> {
         let params: super::Params = &[&id, &username.is_some(), &username.flatten(), &name.is_some(), &name.flatten()];
-        self.connection().await?.first(UPDATE, params).await?.as_ref().map(read).transpose()
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let Some(row) = db.first(UPDATE, params).await? else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        read(&row).map(Some)
     }
 
     /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
@@ -104,8 +120,9 @@ impl Postgres {
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<Ending>, Error> {
-        twice!(self.try_change_password(user, new_hash, keep, mail).await)
+        twice!(self.try_change_password(user, new_hash, keep, mail, event).await)
     }
 
     async fn try_change_password(
@@ -114,6 +131,7 @@ impl Postgres {
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<Ending>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -125,6 +143,7 @@ impl Postgres {
         // A code is a credential as well: whoever read the mail must not take the account back.
         outbox::void_codes(&mut db, user.account.id).await?;
         outbox::promise(&mut db, mail, Template::PasswordChanged, user.account.id).await?;
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(ended))
     }
@@ -137,8 +156,9 @@ impl Postgres {
         user: Uuid,
         new_hash: &str,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<(StoredUser, Ending)>, Error> {
-        twice!(self.try_reset_password(code, user, new_hash, mail).await)
+        twice!(self.try_reset_password(code, user, new_hash, mail, event).await)
     }
 
     async fn try_reset_password(
@@ -147,6 +167,7 @@ impl Postgres {
         user: Uuid,
         new_hash: &str,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<(StoredUser, Ending)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -160,6 +181,7 @@ impl Postgres {
         let ending = sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
         outbox::void_codes(&mut db, user).await?;
         outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some((updated, ending)))
     }

@@ -2,9 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{Postgres, StoredUser, Template, accounts, outbox, sessions, twice};
+use super::{Postgres, StoredUser, Template, accounts, audit, outbox, sessions, twice};
 use crate::{
-    domain::revocation::{Ending, Reason},
+    domain::{
+        audit::{Event, Kind},
+        revocation::{Ending, Reason},
+    },
     error::Error,
 };
 
@@ -21,14 +24,16 @@ pub struct ConfirmedEmail {
 impl Postgres {
     /// Uses a code: its address is that of the account from now on. Where it was another one before, every session but
     /// `keep` ends, other codes are void, and that address is told, all or nothing. Nothing if the code was used before.
+    /// Where it was the same before, the event is that it was verified.
     pub async fn confirm_email(
         &self,
         code: Uuid,
         user: Uuid,
         keep: Uuid,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<ConfirmedEmail>, Error> {
-        twice!(self.try_confirm_email(code, user, keep, mail).await)
+        twice!(self.try_confirm_email(code, user, keep, mail, event).await)
     }
 
     async fn try_confirm_email(
@@ -37,6 +42,7 @@ impl Postgres {
         user: Uuid,
         keep: Uuid,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -52,13 +58,17 @@ impl Postgres {
             now.account.identity.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(before))
         };
         let mut ending = Ending::of_sessions(user, &[], Reason::EmailChange);
-        if !before.as_ref().is_some_and(same) {
+        let mut event = event.clone();
+        if before.as_ref().is_some_and(same) {
+            event.kind = Kind::EmailVerified;
+        } else {
             ending = sessions::end_others(&mut db, user, keep, Reason::EmailChange).await?;
             outbox::void_codes(&mut db, user).await?;
             if let Some(before) = &before {
                 outbox::insert_to(&mut db, mail, Template::EmailChanged, user, before).await?;
             }
         }
+        audit::insert(&mut db, &event).await?;
         db.commit().await?;
         Ok(Some(ConfirmedEmail { user: now, ending }))
     }

@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres};
-use crate::error::Error;
+use super::{Connection, Postgres, audit};
+use crate::{domain::audit::Event, error::Error};
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
 const BY_HAND: &str = include_str!("../../sql/queries/promise_code_by_hand.sql");
@@ -102,20 +102,44 @@ pub(super) async fn promise(db: &mut Connection, id: Uuid, template: Template, u
 }
 
 impl Postgres {
-    /// The row of a code that is handed over by the operator and not mailed. Whether there is one: not for an account
-    /// without an address, or one that is disabled.
-    pub async fn promise_code_by_hand(&self, id: Uuid, template: Template, user: Uuid) -> Result<bool, Error> {
-        Ok(self.connection().await?.change(BY_HAND, &[&id, &template.as_str(), &user]).await? == 1)
+    /// The row of a code that is handed over by the operator and not mailed, which is recorded. Whether there is one: not
+    /// for an account without an address, or one that is disabled.
+    pub async fn promise_code_by_hand(
+        &self,
+        id: Uuid,
+        template: Template,
+        user: Uuid,
+        event: &Event,
+    ) -> Result<bool, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        if db.change(BY_HAND, &[&id, &template.as_str(), &user]).await? == 0 {
+            db.roll_back().await?;
+            return Ok(false);
+        }
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        Ok(true)
     }
 
-    /// Promises a code to an address that is to be that of the account.
-    pub async fn request_confirmation(&self, id: Uuid, user: Uuid, email: &str) -> Result<(), Error> {
-        insert_to(&mut self.connection().await?, id, Template::EmailConfirmation, user, email).await
+    /// Promises a code to an address that is to be that of the account, and records that.
+    pub async fn request_confirmation(&self, id: Uuid, user: Uuid, email: &str, event: &Event) -> Result<(), Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        insert_to(&mut db, id, Template::EmailConfirmation, user, email).await?;
+        audit::insert(&mut db, event).await?;
+        db.commit().await
     }
 
-    /// Promises a code to the stored address of the account with this address, if there is one.
-    pub async fn request_code(&self, id: Uuid, template: Template, email: &str) -> Result<(), Error> {
-        self.connection().await?.change(REQUEST_CODE, &[&id, &template.as_str(), &email]).await.map(drop)
+    /// Promises a code to the stored address of the account with this address, if there is one; that it was asked for is
+    /// recorded in either case.
+    pub async fn request_code(&self, id: Uuid, template: Template, email: &str, event: Event) -> Result<(), Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let row = db.first(REQUEST_CODE, &[&id, &template.as_str(), &email]).await?;
+        let user = row.ok_or_else(|| Error::internal("an insert returned nothing"))?.try_get(0)?;
+        audit::insert(&mut db, &Event { user, ..event }).await?;
+        db.commit().await
     }
 
     /// The address that this mail's code went to, if the code was used or is void; no address, if it was handed over.

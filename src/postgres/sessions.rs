@@ -4,9 +4,10 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, StoredUser, accounts, revocations, twice};
+use super::{Connection, Postgres, StoredUser, accounts, audit, revocations, twice};
 use crate::{
     domain::{
+        audit::{Actor, Event, Kind},
         page::Page,
         revocation::{Ending, Reason},
         session::{BROWSER_CLIENT, Session},
@@ -139,46 +140,66 @@ async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> 
 
 impl Postgres {
     /// Signs in, if the user's password, generation and standing are still those that were checked; whether it did.
-    pub async fn open_session(&self, user: &StoredUser, session: &NewSession<'_>) -> Result<bool, Error> {
+    pub async fn open_session(
+        &self,
+        user: &StoredUser,
+        session: &NewSession<'_>,
+        event: &Event,
+    ) -> Result<bool, Error> {
         let mut db = self.connection().await?;
-        insert(&mut db, user, session).await
+        db.begin().await?;
+        if !insert(&mut db, user, session).await? {
+            db.roll_back().await?;
+            return Ok(false);
+        }
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        Ok(true)
     }
 
-    /// Ends the session of this user. One that has ended keeps its time and reason.
-    pub async fn end_session(&self, user: Uuid, sid: Uuid, reason: Reason) -> Result<Ending, Error> {
-        twice!(self.try_end_session(user, sid, reason).await)
+    /// Ends the session of this user. One that has ended keeps its time and reason, and is no event.
+    pub async fn end_session(&self, user: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+        twice!(self.try_end_session(user, sid, reason, event).await)
     }
 
-    async fn try_end_session(&self, user: Uuid, sid: Uuid, reason: Reason) -> Result<Ending, Error> {
+    async fn try_end_session(&self, user: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let ending = Ending::of_sessions(user, &[sid], reason);
         if db.first(END, &[&user, &sid, &reason.as_str()]).await?.is_some() {
             revocations::record(&mut db, &ending).await?;
+            audit::insert(&mut db, event).await?;
         }
         db.commit().await?;
         Ok(ending)
     }
 
     /// Ends all sessions of this user but one.
-    pub async fn end_other_sessions(&self, user: Uuid, keep: Uuid, reason: Reason) -> Result<Ending, Error> {
-        twice!(self.try_end_others(user, keep, reason).await)
+    pub async fn end_other_sessions(
+        &self,
+        user: Uuid,
+        keep: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Ending, Error> {
+        twice!(self.try_end_others(user, keep, reason, event).await)
     }
 
-    async fn try_end_others(&self, user: Uuid, keep: Uuid, reason: Reason) -> Result<Ending, Error> {
+    async fn try_end_others(&self, user: Uuid, keep: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let ending = end_others(&mut db, user, keep, reason).await?;
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(ending)
     }
 
     /// Ends everything of this user; nothing if there is no such user.
-    pub async fn end_all_sessions(&self, user: Uuid, reason: Reason) -> Result<Option<Ending>, Error> {
-        twice!(self.try_end_all(user, reason).await)
+    pub async fn end_all_sessions(&self, user: Uuid, reason: Reason, event: &Event) -> Result<Option<Ending>, Error> {
+        twice!(self.try_end_all(user, reason, event).await)
     }
 
-    async fn try_end_all(&self, user: Uuid, reason: Reason) -> Result<Option<Ending>, Error> {
+    async fn try_end_all(&self, user: Uuid, reason: Reason, event: &Event) -> Result<Option<Ending>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some(row) = db.first(RAISE_GENERATION, &[&user]).await? else {
@@ -186,6 +207,7 @@ impl Postgres {
             return Ok(None);
         };
         let ending = end_all(&mut db, user, row.try_get(0)?, reason).await?;
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(ending))
     }
@@ -203,6 +225,10 @@ impl Postgres {
         db.begin().await?;
         let ended = ids(db.all(END_OLDEST, params).await?)?;
         let ending = recorded(&mut db, Ending::of_sessions(user, &ended, reason)).await?;
+        for sid in ended {
+            let event = Event::new(Kind::SessionEnded, Actor::Gateway, Some(user)).of_session(sid);
+            audit::insert(&mut db, &event.because(reason.as_str())).await?;
+        }
         db.commit().await?;
         Ok(ending)
     }

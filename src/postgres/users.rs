@@ -5,11 +5,12 @@ use uuid::Uuid;
 use super::{
     Connection, NewUser, Postgres, StoredUser, Template,
     accounts::{self, insert, read},
-    outbox, revocations, sessions, twice,
+    audit, outbox, revocations, sessions, twice,
 };
 use crate::{
     domain::{
         administration::{AccountChange, Standing},
+        audit::Event,
         page::Page,
         revocation::{Ending, Reason},
     },
@@ -52,19 +53,25 @@ impl Postgres {
     }
 
     /// A new account without a session, and the promise of an invitation, if there is to be one.
-    pub async fn create_user(&self, user: &NewUser<'_>, invitation: Option<Uuid>) -> Result<StoredUser, Error> {
+    pub async fn create_user(
+        &self,
+        user: &NewUser<'_>,
+        invitation: Option<Uuid>,
+        event: &Event,
+    ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let user = insert(&mut db, user).await?;
         if let Some(mail) = invitation {
             outbox::promise(&mut db, mail, Template::Invitation, user.account.id).await?;
         }
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(user)
     }
 
     /// Changes an account with all that comes along; nothing if it is gone. A new password is told to the owner, in this
-    /// mail.
+    /// mail. Everything that changes is an event of its own, by whom and from where this event says.
     ///
     /// # Errors
     /// `last_admin`, `username_taken`, `email_taken`, `invalid_request`, `unavailable`.
@@ -74,8 +81,9 @@ impl Postgres {
         change: &AccountChange,
         new_hash: Option<&str>,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<Changed>, Error> {
-        twice!(self.try_change_user(id, change, new_hash, mail).await)
+        twice!(self.try_change_user(id, change, new_hash, mail, event).await)
     }
 
     async fn try_change_user(
@@ -84,6 +92,7 @@ impl Postgres {
         change: &AccountChange,
         new_hash: Option<&str>,
         mail: Uuid,
+        event: &Event,
     ) -> Result<Option<Changed>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -108,6 +117,9 @@ impl Postgres {
             Some(reason) => Some(sessions::end_all(&mut db, id, user.generation, reason).await?),
             None => None,
         };
+        for (kind, reason) in before.events(&after, new_hash.is_some()) {
+            audit::insert(&mut db, &Event { kind, reason: reason.map(Reason::as_str), ..event.clone() }).await?;
+        }
         db.commit().await?;
         Ok(Some(Changed { user, ending }))
     }
@@ -116,11 +128,11 @@ impl Postgres {
     ///
     /// # Errors
     /// `last_admin`, `unavailable`.
-    pub async fn delete_user(&self, id: Uuid) -> Result<Option<Ending>, Error> {
-        twice!(self.try_delete_user(id).await)
+    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
+        twice!(self.try_delete_user(id, event).await)
     }
 
-    async fn try_delete_user(&self, id: Uuid) -> Result<Option<Ending>, Error> {
+    async fn try_delete_user(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some((user, is_last)) = hold(&mut db, id).await? else {
@@ -134,6 +146,7 @@ impl Postgres {
         db.change(DELETE, &[&id]).await?;
         let ending = Ending::of_user(id, user.generation + 1, Reason::AccountDeleted);
         revocations::record(&mut db, &ending).await?;
+        audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(ending))
     }

@@ -9,6 +9,7 @@ use super::{Redis, bytes, milliseconds, script::Script};
 use crate::{
     domain::{
         account::Identity,
+        explanation::Remembered,
         refresh_token::RefreshToken,
         revocation::{ENTRY_SECONDS, Reason},
         session::Session,
@@ -22,6 +23,7 @@ static ADOPT: LazyLock<Script> = LazyLock::new(|| Script::of_refresh("adopt", in
 static END: LazyLock<Script> = LazyLock::new(|| Script::of_account("end_sessions", include_str!("end_sessions.lua")));
 static RAISE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("raise_generation", include_str!("raise_generation.lua")));
+static LOOK: LazyLock<Script> = LazyLock::new(|| Script::of_account("look_session", include_str!("look_session.lua")));
 static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("store_identity", include_str!("store_identity.lua")));
 
@@ -156,6 +158,20 @@ impl Redis {
     pub async fn store_identity(&self, sub: Uuid, identity: &Identity, lifetime: u64) -> Result<(), Error> {
         let args = [identity.version.to_string(), json(identity)?, milliseconds(lifetime)];
         self.run::<String>(&STORE, &[self.account_key(sub)], &bytes(&args)).await.map(drop)
+    }
+
+    /// What is known of a session, for whoever asks why its token is refused.
+    pub async fn look_at_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<Remembered>, Error> {
+        type Told = (Option<u64>, Option<u64>, Option<i64>, Option<i64>, Option<String>, Option<u8>);
+        let (counter, rotated_at, generation, account, ended, at_home): Told =
+            self.run(&LOOK, &self.keys_of(sub, sid), &[]).await?;
+        if counter.is_none() && ended.is_none() {
+            return Ok(None);
+        }
+        // A tombstone may stand where the session was never known: then nothing else of it matters.
+        let generations = (generation.unwrap_or(0), account.unwrap_or(0));
+        let (counter, rotated_at) = (counter.unwrap_or(0), rotated_at.unwrap_or(0));
+        Ok(Some(Remembered { at_home: at_home.is_some(), counter, rotated_at, generations, ended }))
     }
 
     fn keys_of(&self, sub: Uuid, sid: Uuid) -> [String; 2] {

@@ -18,7 +18,7 @@ async fn the_log_says_which_request_it_was() {
     let session = Session::of(&named(gateway.request(Method::POST, "/signup").json(&body), "id-signup").await);
     named(gateway.request(Method::POST, "/login").json(&body), "id-login").await.is(200, "");
     named(gateway.request(Method::POST, "/logout").bearer_auth(&session.access_token), "id-logout").await.is(204, "");
-    for (event, id) in [("sign_up", "id-signup"), ("sign_in", "id-login"), ("session_ended", "id-logout")] {
+    for (event, id) in [("sign_up", "id-signup"), ("sign_in", "id-login"), ("log_out", "id-logout")] {
         let told = || {
             let log = gateway.log();
             let mut events = log.iter().map(|line| serde_json::from_str::<Value>(line).expect("each line is JSON"));

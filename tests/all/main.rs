@@ -37,13 +37,16 @@ mod origin_e;
 
 // What must hold.
 mod adoption; // Redis loses sessions, and nobody is signed out
+mod audit; // every security event is recorded, with its change, and shown to nobody else
 mod bad_input; // every bad body is a 4xx that names the member, never the value
 mod caller_check; // every protected operation × every bad token
 mod crash; // kill -9 loses nothing that was answered
 mod edge; // request ids, headers, CORS, methods, media types
 mod encodings; // chunks, charsets, forms, parameters
+mod explain; // why was this token refused?
 mod forgery; // forged tokens at every protected operation
 mod house; // the invariants of lib.rs, read from the source
+mod janitor; // what is over goes
 mod listener; // broken and slow clients, SIGTERM
 mod log; // which request it was, never a credential
 mod metrics; // what operators see

@@ -100,6 +100,7 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::GET, "/dashboard", Value::Null),
         (Method::GET, "/sessions", Value::Null),
         (Method::DELETE, "/sessions/018f0000-0000-7000-8000-000000000000", Value::Null),
+        (Method::GET, "/user/audit", Value::Null),
         (Method::GET, "/items", Value::Null),
         (Method::POST, "/items", json!({"name": "Changed"})),
         (Method::GET, item, Value::Null),
@@ -113,6 +114,7 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::DELETE, user, Value::Null),
         (Method::POST, "/users/018f0000-0000-7000-8000-000000000000/revoke", Value::Null),
         (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/sessions", Value::Null),
+        (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/audit", Value::Null),
     ]
 }
 

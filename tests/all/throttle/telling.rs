@@ -42,7 +42,7 @@ async fn a_refusal_says_when_to_come_back_and_is_counted() {
     assert_eq!(count_of(&gateway, "sign_in", "refused").await, 1.0);
     assert_eq!(count_of(&gateway, "sign_in_address", "refused").await, 0.0);
     let told = gateway.log().into_iter().filter(|line| line.contains("\"event\":\"throttled\"")).collect::<Vec<_>>();
-    assert!(told.len() == 1 && told[0].contains("\"limit\":\"sign_in\""), "{told:?}");
+    assert!(told.len() == 1 && told[0].contains("\"reason\":\"sign_in\""), "{told:?}");
 }
 
 #[tokio::test]

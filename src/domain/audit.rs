@@ -1,0 +1,225 @@
+//! What is remembered of what happened: a closed list of events, who did it, to whom, from where, and how it went.
+//!
+//! An event never holds a credential, nor a name that somebody typed: people type passwords into the wrong field.
+
+use uuid::Uuid;
+
+use super::text;
+
+/// Declares [`Kind`]: variant, the word that is stored, how it went, and the words of the log.
+macro_rules! kinds {
+    ($($variant:ident $word:literal $outcome:ident $told:literal;)*) => {
+        /// What happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind { $(#[doc = $told] $variant,)* }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Kind] = &[$(Kind::$variant,)*];
+
+            /// The kind as it is stored and shown.
+            pub const fn as_str(self) -> &'static str { match self { $(Kind::$variant => $word,)* } }
+
+            /// How it went.
+            pub const fn outcome(self) -> Outcome { match self { $(Kind::$variant => Outcome::$outcome,)* } }
+
+            /// The kind in words.
+            pub const fn told(self) -> &'static str { match self { $(Kind::$variant => $told,)* } }
+        }
+    };
+}
+
+kinds! {
+    SignUp "sign_up" Success "an account was made and signed in";
+    SignIn "sign_in" Success "somebody signed in";
+    SignInRefused "sign_in_refused" Failure "a sign-in was refused";
+    LogOut "log_out" Success "a session was signed out";
+    SessionEnded "session_ended" Success "a session was ended";
+    SessionsRevoked "sessions_revoked" Success "several sessions were ended at once";
+    RefreshTokenReused "refresh_token_reused" Failure "a refresh token was used twice; its session has ended";
+    PasswordChanged "password_changed" Success "the password was changed";
+    PasswordRefused "password_refused" Failure "a wrong current password was given";
+    PasswordReset "password_reset" Success "the password was reset";
+    CodeRequested "code_requested" Success "a code was asked for";
+    CodeRefused "code_refused" Failure "a wrong code was given";
+    EmailChangeRequested "email_change_requested" Success "another e-mail address was asked for";
+    EmailChanged "email_changed" Success "the e-mail address was changed";
+    EmailVerified "email_verified" Success "the e-mail address was verified";
+    Renamed "renamed" Success "names were changed";
+    AccountCreated "account_created" Success "an account was made for somebody";
+    AccountDisabled "account_disabled" Success "the account was disabled";
+    AccountEnabled "account_enabled" Success "the account was enabled";
+    RoleChanged "role_changed" Success "the role was changed";
+    AccountDeleted "account_deleted" Success "the account was deleted";
+    Throttled "throttled" Failure "too many tries were turned away";
+}
+
+/// How something went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Success,
+    /// It was refused.
+    Failure,
+}
+
+impl Outcome {
+    /// The outcome as it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Success => "success",
+            Outcome::Failure => "failure",
+        }
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// The owner of the account, signed in or proving it.
+    User(Uuid),
+    /// An administrator.
+    Admin(Uuid),
+    /// Whoever has the command line.
+    Operator,
+    /// The gateway by itself.
+    Gateway,
+    /// Somebody who proved nothing.
+    Stranger,
+}
+
+impl Actor {
+    /// The kind of actor as it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Actor::User(_) => "user",
+            Actor::Admin(_) => "admin",
+            Actor::Operator => "operator",
+            Actor::Gateway => "gateway",
+            Actor::Stranger => "stranger",
+        }
+    }
+
+    /// Whether the owner of an account may know who of this kind of actor it was, and from where: what the owner did, or
+    /// what nobody in particular did.
+    pub fn is_told_to_the_owner(word: &str) -> bool {
+        [Actor::User(Uuid::nil()), Actor::Gateway, Actor::Stranger].iter().any(|actor| actor.as_str() == word)
+    }
+
+    /// The account of whoever did it.
+    pub const fn id(self) -> Option<Uuid> {
+        match self {
+            Actor::User(id) | Actor::Admin(id) => Some(id),
+            Actor::Operator | Actor::Gateway | Actor::Stranger => None,
+        }
+    }
+}
+
+/// One thing that happened. When it happened is added where it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// What.
+    pub kind: Kind,
+    /// Who.
+    pub actor: Actor,
+    /// Whose account it is about, if there is one.
+    pub user: Option<Uuid>,
+    /// The session that it is about, or that it was done from.
+    pub session: Option<Uuid>,
+    /// Where it came from: an address, or a network.
+    pub address: Option<String>,
+    /// What it came from, in its own words.
+    pub agent: Option<String>,
+    /// Why, in a word of ours.
+    pub reason: Option<&'static str>,
+}
+
+impl Event {
+    /// Something that somebody did to an account.
+    pub fn new(kind: Kind, actor: Actor, user: Option<Uuid>) -> Event {
+        Event { kind, actor, user, session: None, address: None, agent: None, reason: None }
+    }
+
+    /// With the session.
+    pub fn of_session(self, sid: Uuid) -> Event {
+        Event { session: Some(sid), ..self }
+    }
+
+    /// With the reason.
+    pub fn because(self, reason: &'static str) -> Event {
+        Event { reason: Some(reason), ..self }
+    }
+
+    /// With where it came from, and from what; neither can forge a line.
+    pub fn from(self, address: &str, agent: Option<&str>) -> Event {
+        Event { address: Some(text::escaped(address)), agent: agent.map(text::escaped), ..self }
+    }
+
+    /// The id of the row that counts all events like this one within a minute (in ms since the epoch), on every replica:
+    /// a uuid v7, so that the row sorts by time like any other.
+    pub fn id_in_minute(&self, minute: u64) -> Uuid {
+        let (user, session) = (self.user.unwrap_or_default(), self.session.unwrap_or_default());
+        let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        digest.update(user.as_bytes());
+        digest.update(session.as_bytes());
+        for word in [self.kind.as_str(), self.reason.unwrap_or_default(), self.address.as_deref().unwrap_or_default()] {
+            digest.update(word.as_bytes());
+            // No word holds a zero.
+            digest.update(&[0]);
+        }
+        let digest = digest.finish();
+        let rest = digest.as_ref()[..10].try_into().expect("32 bytes are more than ten");
+        uuid::Builder::from_unix_timestamp_millis(minute, rest).into_uuid()
+    }
+}
+
+/// The minute that a moment belongs to, both in ms since the epoch.
+pub const fn minute(moment: u64) -> u64 {
+    moment - moment % 60_000
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused(user: Option<u128>, address: &str) -> Event {
+        Event::new(Kind::SignInRefused, Actor::Stranger, user.map(Uuid::from_u128)).from(address, None)
+    }
+
+    #[test]
+    fn words_are_unique() {
+        let mut words: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn no_text_from_outside_can_forge_a_line() {
+        let event = Event::new(Kind::SignIn, Actor::Stranger, None).from("::1", Some("a\r\nb\u{1b}[31m\u{202e}c"));
+        assert_eq!(event.agent.as_deref(), Some("a\\u{d}\\u{a}b\\u{1b}[31m\\u{202e}c"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_row_of_a_minute_is_the_same_everywhere_and_no_other(
+            one in proptest::option::of(0u128..3), other in proptest::option::of(1u128..3),
+            here in "[ab]", there in "[ab]", first in 0u64..200_000, second in 0u64..200_000,
+        ) {
+            let (a, b) = (refused(one, &here), refused(other, &there));
+            let same = a.user.unwrap_or_default() == b.user.unwrap_or_default() && here == there
+                && first / 60_000 == second / 60_000;
+            prop_assert_eq!(a.id_in_minute(minute(first)) == b.id_in_minute(minute(second)), same);
+        }
+
+        #[test]
+        fn the_row_of_a_minute_sorts_by_its_time(minute in 0u64..1 << 46) {
+            let id = refused(None, "192.0.2.1").id_in_minute(minute);
+            prop_assert_eq!(id.get_version_num(), 7);
+            let milliseconds = id.as_bytes()[..6].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            prop_assert_eq!(milliseconds, minute);
+        }
+    }
+}

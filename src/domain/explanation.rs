@@ -1,0 +1,307 @@
+//! Why a token is refused, for the operator who asks: one sentence, which names the rule and never repeats the token.
+//!
+//! The rules come in the order in which the gateway asks them, and what the record says comes before what Redis says: the
+//! record decides, and Redis has to agree.
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    access_token::{Claims, Flaw, Realm},
+    refresh_token::RefreshToken,
+    revocation::{Findings, Reason},
+    session::BROWSER_CLIENT,
+};
+
+/// What was found out about a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether something refuses it.
+    pub refused: bool,
+    /// One sentence.
+    pub sentence: String,
+}
+
+/// Something that was taken back, and by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// When.
+    pub at: OffsetDateTime,
+    /// Why, where this version knows the word that is stored.
+    pub reason: Option<Reason>,
+}
+
+/// What the record knows of a token's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownAccount {
+    /// Tokens with a smaller generation are refused.
+    pub generation: i64,
+    /// Whether it is disabled.
+    pub disabled: bool,
+}
+
+/// What the record knows of a token's session. Times are seconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownSession {
+    /// The generation at the sign-in.
+    pub generation: i64,
+    /// How often it was refreshed, at most a second late.
+    pub counter: u64,
+    /// When it was last refreshed.
+    pub refreshed_at: u64,
+    /// The absolute end.
+    pub ends_at: u64,
+    /// Its end, if it has ended.
+    pub ended: Option<Ended>,
+}
+
+/// All that the record knows of a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The account; nothing where it is gone.
+    pub account: Option<KnownAccount>,
+    /// The session; nothing where it is gone.
+    pub session: Option<KnownSession>,
+    /// When the account was deleted or disabled, where that is remembered.
+    pub closed_at: Option<OffsetDateTime>,
+    /// What last ended everything of the account, where that is remembered.
+    pub everything: Option<Ended>,
+    /// The end of this very token.
+    pub token: Option<Ended>,
+}
+
+/// What Redis knows of a session. Times are ms since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Whether it may be relied on: what is not at home is read from the record again.
+    pub at_home: bool,
+    /// The current counter.
+    pub counter: u64,
+    /// When it was reached.
+    pub rotated_at: u64,
+    /// The generation of the session, and that of its account.
+    pub generations: (i64, i64),
+    /// The word of its tombstone.
+    pub ended: Option<String>,
+}
+
+/// What Redis says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told<T> {
+    /// This.
+    Known(T),
+    /// Nothing: it does not answer.
+    Silent,
+}
+
+/// How long refresh tokens are good, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// How long a session lives without a refresh.
+    pub idle: u64,
+    /// How long the parent of an unused token gives the same child again.
+    pub grace: u64,
+}
+
+fn refused(why: impl Into<String>) -> Explanation {
+    Explanation { refused: true, sentence: format!("Refused: {}.", why.into()) }
+}
+
+fn good(what: impl Into<String>) -> Explanation {
+    Explanation { refused: false, sentence: format!("Nothing refuses it: {}.", what.into()) }
+}
+
+/// A text that is neither an access token of ours nor a refresh token.
+pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
+    let Realm { issuer, audience, clock_skew } = realm;
+    match flaw {
+        Flaw::Form => refused("it is no token of this gateway, neither an access token nor a refresh token"),
+        Flaw::Key => refused("it is signed with a key that is not, or no longer, among the keys of this gateway"),
+        Flaw::Signature => refused("its signature is wrong, so it was changed or forged"),
+        Flaw::Claims => refused("it is signed by this gateway, but its claims are not those of an access token"),
+        Flaw::Issuer(theirs) => refused(format!("it was issued by {theirs}, and LATCHKEY_ISSUER is {issuer}")),
+        Flaw::Audience(theirs) => refused(format!("it is for {theirs}, and LATCHKEY_AUDIENCE is {audience}")),
+        Flaw::Early(begins) => refused(format!(
+            "it counts from {}, which is more than the {clock_skew} s of LATCHKEY_CLOCK_SKEW ahead",
+            second(*begins)
+        )),
+    }
+}
+
+/// A text with the mark of refresh tokens that was not made under this secret.
+pub fn strange_refresh_token() -> Explanation {
+    refused("it looks like a refresh token, but was changed, or was not made under this LATCHKEY_SECRET")
+}
+
+/// An access token that was good until its `exp`.
+pub fn expired(claims: &Claims) -> Explanation {
+    refused(format!("it expired at {}", second(claims.exp)))
+}
+
+/// An access token whose signature and times are right. Redis tells nothing where it has lost its denylist.
+pub fn access(claims: &Claims, known: &Known, denylist: &Told<Option<Findings>>) -> Explanation {
+    let by_record = by_account(known)
+        .or_else(|| by_session(known, claims.sid))
+        .or_else(|| by_generation(known, claims.generation))
+        .or_else(|| known.token.map(|ended| format!("this token was revoked {}", told(ended))));
+    let by_redis = match denylist {
+        Told::Known(Some(findings)) => listed(findings, claims.generation),
+        Told::Known(None) | Told::Silent => None,
+    };
+    match (by_record, by_redis, denylist) {
+        (Some(why), Some(_), _) => refused(why),
+        (Some(why), None, Told::Known(Some(_))) => refused(format!("{why}; the denylist in Redis does not say so yet")),
+        (Some(why), None, Told::Known(None)) => refused(format!("{why}; Redis has lost its denylist")),
+        (Some(why), None, Told::Silent) => refused(format!("{why}; Redis does not answer")),
+        (None, Some(what), _) => {
+            refused(format!("the denylist in Redis holds {what}, of which the record knows nothing"))
+        }
+        (None, None, Told::Known(None)) => {
+            refused("not by the record, but Redis has lost its denylist, and nothing passes until that is filled")
+        }
+        (None, None, Told::Silent) => {
+            refused("not by the record, but Redis does not answer, and nothing passes until it does")
+        }
+        (None, None, Told::Known(Some(_))) => {
+            let what = if claims.client_id == BROWSER_CLIENT { "the value of a cookie" } else { "an access token" };
+            good(format!("it is {what}, good until {}", second(claims.exp)))
+        }
+    }
+}
+
+/// A refresh token that was made under this secret. `now` is in ms since the epoch.
+pub fn refresh(
+    token: &RefreshToken,
+    known: &Known,
+    redis: &Told<Option<Remembered>>,
+    lifetimes: Lifetimes,
+    now: u64,
+) -> Explanation {
+    let Some(session) = known.session else {
+        return refused(by_account(known).unwrap_or_else(|| format!("the record has no session {}", token.sid)));
+    };
+    let by_record = by_account(known)
+        .or_else(|| by_session(known, token.sid))
+        .or_else(|| by_generation(known, session.generation))
+        .or_else(|| by_time(&session, lifetimes.idle, now / 1000));
+    match (by_record, redis) {
+        (Some(why), Told::Known(Some(remembered))) if lets_pass(remembered) => {
+            refused(format!("{why}; Redis does not know it yet"))
+        }
+        (Some(why), _) => refused(why),
+        (None, Told::Silent) => {
+            refused("not by the record, but Redis does not answer, and nobody refreshes until it does")
+        }
+        (None, Told::Known(Some(Remembered { ended: Some(word), .. }))) => refused(format!(
+            "Redis says that its session ended {}, and the record does not know it yet",
+            Reason::from_name(word).map_or("for a reason that this version does not know", Reason::told)
+        )),
+        (None, Told::Known(Some(remembered))) if remembered.at_home && !lets_pass(remembered) => {
+            refused("Redis says that everything of its account was ended, and the record does not know it")
+        }
+        (None, Told::Known(remembered)) => {
+            let (counter, reached_at) = current(token, &session, remembered.as_ref());
+            by_counter(token, counter, reached_at, lifetimes.grace, now)
+        }
+    }
+}
+
+/// The counter that a presented token is compared with, and when it was reached (ms): that of Redis where it is at home,
+/// else the larger of what is known, as adoption takes it.
+fn current(token: &RefreshToken, session: &KnownSession, remembered: Option<&Remembered>) -> (u64, u64) {
+    let recorded = (session.counter, session.refreshed_at * 1000);
+    let (counter, at) = match remembered {
+        Some(remembered) if remembered.at_home => return (remembered.counter, remembered.rotated_at),
+        Some(remembered) if remembered.counter > session.counter => (remembered.counter, remembered.rotated_at),
+        _away => recorded,
+    };
+    // Only we can have made the token: where the record is late, its counter was reached all the same.
+    (counter.max(token.counter), at)
+}
+
+fn by_account(known: &Known) -> Option<String> {
+    let at = known.closed_at.map(|at| format!(" at {}", moment(at))).unwrap_or_default();
+    match known.account {
+        None => Some(format!("its account was deleted{at}")),
+        Some(account) if account.disabled => Some(format!("its account was disabled{at}")),
+        Some(_) => None,
+    }
+}
+
+fn by_session(known: &Known, sid: uuid::Uuid) -> Option<String> {
+    let ended = known.session.and_then(|session| session.ended)?;
+    Some(format!("session {sid} ended {}", told(ended)))
+}
+
+fn by_generation(known: &Known, generation: i64) -> Option<String> {
+    let current = known.account?.generation;
+    let by = known.everything.map(|ended| format!(" {}", told(ended))).unwrap_or_default();
+    (generation < current).then(|| {
+        format!("everything of its account was ended{by} (the token is of generation {generation}, the account of {current})")
+    })
+}
+
+/// The two ends of a session. `idle` and `now` are in seconds.
+fn by_time(session: &KnownSession, idle: u64, now: u64) -> Option<String> {
+    let idle_end = session.refreshed_at + idle;
+    match () {
+        () if session.ends_at <= now => Some(format!("its session was over at {}", second(session.ends_at))),
+        () if idle_end <= now => Some(format!(
+            "its session was not refreshed since {}, and LATCHKEY_REFRESH_IDLE_TTL ended it at {}",
+            second(session.refreshed_at),
+            second(idle_end)
+        )),
+        () => None,
+    }
+}
+
+/// `rotated_at` and `now` are in ms, `grace` in seconds.
+fn by_counter(token: &RefreshToken, current: u64, rotated_at: u64, grace: u64, now: u64) -> Explanation {
+    let presented = token.counter;
+    if presented == current {
+        return good("it is the current refresh token of its session");
+    }
+    if presented + 1 == current && now < rotated_at + grace * 1000 {
+        return good(format!(
+            "it is the parent of the current refresh token, and gives the same child again until {}",
+            second((rotated_at + grace * 1000) / 1000)
+        ));
+    }
+    refused(format!(
+        "it is refresh token number {presented} of its session, whose current one is number {current}: it was used before, and whoever presents it ends the session"
+    ))
+}
+
+/// Whether Redis, as far as it may be relied on, has nothing against the session.
+fn lets_pass(remembered: &Remembered) -> bool {
+    let (session, account) = remembered.generations;
+    remembered.at_home && remembered.ended.is_none() && session >= account
+}
+
+fn listed(findings: &Findings, generation: i64) -> Option<&'static str> {
+    match findings {
+        Findings { session: true, .. } => Some("its session"),
+        Findings { token: true, .. } => Some("the token itself"),
+        findings if findings.refuse(generation) => Some("a later generation of its account"),
+        _nothing => None,
+    }
+}
+
+fn told(ended: Ended) -> String {
+    let by = ended.reason.map(|reason| format!(" {}", reason.told())).unwrap_or_default();
+    format!("at {}{by}", moment(ended.at))
+}
+
+fn second(seconds: u64) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.map_or_else(|| "a time that no calendar has".to_owned(), moment)
+}
+
+/// To the second.
+fn moment(at: OffsetDateTime) -> String {
+    let at = at.replace_nanosecond(0).unwrap_or(at);
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "explanation_tests.rs"]
+mod tests;

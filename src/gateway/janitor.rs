@@ -1,0 +1,65 @@
+//! The janitor: removes what is over, and makes room for what comes. Any replica does it, one at a time; a batch is one
+//! short transaction, so that whatever stops it, a crash or the end of the process, leaves no half of anything.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::Gateway;
+use crate::{
+    error::{Chain, Error},
+    postgres::{BATCH, Leftover},
+};
+
+/// After the start: soon, but not while everything else starts too.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Between two batches, for whoever else wants the store.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Gateway {
+    /// Tidies up until the process ends.
+    pub async fn tidy_up(self: Arc<Self>) {
+        let mut wait = FIRST.min(self.config.janitor_interval);
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = self.config.janitor_interval;
+            let began = Instant::now();
+            match self.tidy_up_once().await {
+                Ok(()) => {
+                    metrics::gauge!("latchkey_janitor_last_success_timestamp_seconds").set(self.clock.now() as f64)
+                }
+                // It is made up for by the next run, here or elsewhere.
+                Err(error) => tracing::warn!(error = %Chain(&error), "the janitor could not tidy up"),
+            }
+            metrics::gauge!("latchkey_janitor_run_seconds").set(began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// All that is over. One thing that fails keeps no other from being done.
+    async fn tidy_up_once(&self) -> Result<(), Error> {
+        let mut outcome = self.record.make_audit_months().await;
+        for of in Leftover::ALL {
+            outcome = outcome.and(self.delete_all(of).await);
+        }
+        let dropped = self.record.drop_audit_months(self.config.audit_retention).await;
+        outcome.and(dropped.map(|months| count("audit_months", months.unwrap_or(0))))
+    }
+
+    /// Batch by batch, until there is nothing more, or another replica is about it.
+    async fn delete_all(&self, of: Leftover) -> Result<(), Error> {
+        while let Some(deleted) = self.record.delete_leftovers(of, self.config.audit_retention).await? {
+            count(of.as_str(), deleted);
+            if deleted < BATCH.unsigned_abs() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+fn count(kind: &'static str, removed: u64) {
+    metrics::counter!("latchkey_janitor_removed_total", "kind" => kind).increment(removed);
+}

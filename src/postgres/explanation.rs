@@ -1,0 +1,65 @@
+//! What the record knows of one token, for the operator who asks why it is refused.
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::Postgres;
+use crate::{
+    domain::{
+        explanation::{Ended, Known, KnownAccount, KnownSession},
+        revocation::Reason,
+    },
+    error::Error,
+};
+
+const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
+
+/// What ends everything of an account; the event of each says so as its reason.
+const ENDS_EVERYTHING: [Reason; 5] =
+    [Reason::LogoutAll, Reason::PasswordReset, Reason::Disabled, Reason::RoleChange, Reason::Revoked];
+
+impl Postgres {
+    /// What the record knows of a token of this user and session.
+    pub async fn explain(&self, sub: Uuid, sid: Uuid, jti: Uuid) -> Result<Known, Error> {
+        let ends_everything = ENDS_EVERYTHING.map(Reason::as_str);
+        let params: super::Params = &[&sub, &sid, &jti, &ends_everything.as_slice()];
+        let row = self.connection().await?.first(EXPLAIN, params).await?;
+        read(&row.ok_or_else(|| Error::internal("a row of nulls at least"))?)
+    }
+}
+
+fn read(row: &Row) -> Result<Known, Error> {
+    let generation: Option<i64> = row.try_get("gen")?;
+    let account = generation
+        .map(|generation| -> Result<_, Error> { Ok(KnownAccount { generation, disabled: row.try_get("disabled")? }) });
+    let session_generation: Option<i64> = row.try_get("session_gen")?;
+    Ok(Known {
+        account: account.transpose()?,
+        session: session_generation.map(|generation| read_session(row, generation)).transpose()?,
+        closed_at: row.try_get("closed_at")?,
+        everything: ended(row, "everything_at", "everything_reason")?,
+        token: ended(row, "token_at", "token_reason")?,
+    })
+}
+
+fn read_session(row: &Row, generation: i64) -> Result<KnownSession, Error> {
+    let seconds = |name| -> Result<u64, Error> {
+        let at: OffsetDateTime = row.try_get(name)?;
+        Ok(u64::try_from(at.unix_timestamp()).unwrap_or(0))
+    };
+    let counter: i64 = row.try_get("counter")?;
+    Ok(KnownSession {
+        generation,
+        counter: u64::try_from(counter).unwrap_or(0),
+        refreshed_at: seconds("refreshed_at")?,
+        ends_at: seconds("ends_at")?,
+        ended: ended(row, "ended_at", "ended_by")?,
+    })
+}
+
+fn ended(row: &Row, at: &str, reason: &str) -> Result<Option<Ended>, Error> {
+    let at: Option<OffsetDateTime> = row.try_get(at)?;
+    let reason: Option<&str> = row.try_get(reason)?;
+    Ok(at.map(|at| Ended { at, reason: reason.and_then(Reason::from_name) }))
+}

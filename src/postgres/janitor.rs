@@ -1,0 +1,97 @@
+//! Tidying up: what is over goes, in small batches, by one replica at a time; and the months of the audit are made ahead.
+
+use std::time::Duration;
+
+use super::{Connection, Postgres};
+use crate::error::Error;
+
+const TRY_LOCK: &str = include_str!("../../sql/queries/try_janitor_lock.sql");
+const DELETE_SESSIONS: &str = include_str!("../../sql/queries/delete_old_sessions.sql");
+const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_old_mails.sql");
+const DELETE_REVOCATIONS: &str = include_str!("../../sql/queries/delete_old_revocations.sql");
+const DELETE_AUDIT: &str = include_str!("../../sql/queries/delete_old_audit.sql");
+const MAKE_MONTHS: &str = include_str!("../../sql/queries/make_audit_months.sql");
+const KEEP_AUDIT_SINCE: &str = include_str!("../../sql/queries/keep_audit_since.sql");
+const DROP_MONTHS: &str = include_str!("../../sql/queries/drop_audit_months.sql");
+
+/// An arbitrary number that stands for "tidying up Latchkey" among the advisory locks of the database.
+const LOCK: i64 = 0x4c41_5443_484a_414e;
+
+/// Rows of one statement: it holds them only for a moment.
+pub const BATCH: i64 = 1_000;
+
+/// What can be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftover {
+    /// Sessions that ended long since.
+    Sessions,
+    /// Mails that were sent.
+    Mails,
+    /// Revocations of what is dead by now.
+    Revocations,
+    /// Events outside of the months.
+    Audit,
+}
+
+impl Leftover {
+    /// All of it.
+    pub const ALL: [Leftover; 4] = [Leftover::Sessions, Leftover::Mails, Leftover::Revocations, Leftover::Audit];
+
+    /// Its name, for the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Leftover::Sessions => "sessions",
+            Leftover::Mails => "mails",
+            Leftover::Revocations => "revocations",
+            Leftover::Audit => "audit",
+        }
+    }
+}
+
+impl Postgres {
+    /// Deletes one batch of what is over; how many rows it had, or nothing where another replica is tidying up.
+    /// `retention` is how long events are kept.
+    pub async fn delete_leftovers(&self, of: Leftover, retention: Duration) -> Result<Option<u64>, Error> {
+        let Some(mut db) = self.begin_tidying().await? else { return Ok(None) };
+        let deleted = match of {
+            Leftover::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
+            Leftover::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
+            Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH]).await?,
+            Leftover::Audit => db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH]).await?,
+        };
+        db.commit().await?;
+        Ok(Some(deleted))
+    }
+
+    /// Makes the partitions of the months ahead, unless another replica is about it.
+    pub async fn make_audit_months(&self) -> Result<(), Error> {
+        let Some(mut db) = self.begin_tidying().await? else { return Ok(()) };
+        db.batch(MAKE_MONTHS).await?;
+        db.commit().await
+    }
+
+    /// Drops the partitions of months that are older than what is kept; how many, or nothing where another replica is
+    /// tidying up.
+    pub async fn drop_audit_months(&self, retention: Duration) -> Result<Option<u64>, Error> {
+        let Some(mut db) = self.begin_tidying().await? else { return Ok(None) };
+        let row = db.first(KEEP_AUDIT_SINCE, &[&retention.as_secs_f64()]).await?;
+        let count: i64 = row.ok_or_else(|| Error::internal("a count returned nothing"))?.try_get(1)?;
+        if count > 0 {
+            db.batch(DROP_MONTHS).await?;
+        }
+        db.commit().await?;
+        Ok(Some(u64::try_from(count).unwrap_or(0)))
+    }
+
+    /// A transaction that holds the lock of the janitor to its end.
+    async fn begin_tidying(&self) -> Result<Option<Connection>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let row = db.first(TRY_LOCK, &[&LOCK]).await?;
+        if row.ok_or_else(|| Error::internal("a lock returned nothing"))?.try_get(0)? {
+            return Ok(Some(db));
+        }
+        db.roll_back().await?;
+        Ok(None)
+    }
+}

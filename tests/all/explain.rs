@@ -1,0 +1,248 @@
+//! `latchkey explain`: one sentence about one token, from the settings of the replicas, without using it up.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    forge::{Forge, with, without},
+    gateway::{Gateway, PASSWORD, Session, until},
+    stack::{ask, execute},
+};
+
+/// The exit code, and what was said on standard output and on standard error.
+fn run(settings: &[(String, String)], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
+        .arg("explain")
+        .env_clear()
+        .envs(settings.iter().cloned())
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    // It may refuse to read more.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
+}
+
+/// Asserts what is said of a token: one sentence, an exit code that goes with it, and never the token.
+async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
+    let given = token.to_owned();
+    let (code, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &given)).await.expect("it runs");
+    assert!(said.contains(part), "{said:?} lacks {part:?}; {errors}");
+    assert_eq!(code, i32::from(!said.starts_with("Nothing refuses it")), "{said}");
+    assert!(said.ends_with(".\n") && said.lines().count() == 1, "{said:?}");
+    assert_eq!(errors, "");
+    assert!(!said.contains(token), "{said}");
+}
+
+fn changed(gateway: &Gateway, name: &str, value: &str) -> Vec<(String, String)> {
+    let mut settings = gateway.settings();
+    settings.retain(|(known, _)| known != name);
+    settings.push((name.to_owned(), value.to_owned()));
+    settings
+}
+
+#[tokio::test]
+async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    says(gateway.settings(), &john.access_token, "it is an access token, good until 20").await;
+    says(gateway.settings(), &format!("Bearer {}\n", john.access_token), "it is an access token").await;
+    for _ in 0..2 {
+        says(gateway.settings(), &john.refresh_token, "it is the current refresh token of its session").await;
+    }
+    let next = Session::of(gateway.refresh(&john.refresh_token).await.is(200, ""));
+    says(gateway.settings(), &john.refresh_token, "it is the parent of the current refresh token").await;
+    gateway.refresh(&next.refresh_token).await.is(200, "");
+    let grandparent = "it is refresh token number 0 of its session, whose current one is number 2";
+    says(gateway.settings(), &john.refresh_token, grandparent).await;
+    // Redis, where another prefix knows nothing, is as if it were flushed: the record says the same.
+    let recorded = || async { ask(&gateway, "select counter from sessions").await == "2" };
+    until("the counter is recorded", recorded).await;
+    says(changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"), &john.refresh_token, grandparent).await;
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204, "nobody was signed out by asking");
+}
+
+#[tokio::test]
+async fn what_is_no_token_for_here_is_told_by_its_flaw() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let (forge, claims) = (Forge::of(&gateway).await, john.claims());
+    let seconds = |ahead: i64| json!(claims["iat"].as_i64().expect("seconds") + ahead);
+    let mut unknown = forge.header();
+    unknown["kid"] = json!("another");
+    let strange = Gateway::start().await.sign_up("john").await;
+    let cases = [
+        ("garbage".to_owned(), "neither an access token nor a refresh token"),
+        (forge.sign_as(&unknown, &claims.to_string()), "not, or no longer, among the keys of this gateway"),
+        (forge.stranger().sign(&claims), "its signature is wrong"),
+        (forge.sign(&without(&claims, "sid")), "its claims are not those of an access token"),
+        (
+            forge.sign(&with(&claims, "iss", json!("https://other.example.com"))),
+            "it was issued by https://other.example.com, and LATCHKEY_ISSUER is https://auth.example.com",
+        ),
+        (
+            forge.sign(&with(&claims, "aud", json!("https://api.example.com"))),
+            "it is for https://api.example.com, and LATCHKEY_AUDIENCE is https://auth.example.com",
+        ),
+        (forge.sign(&with(&claims, "nbf", seconds(3600))), "LATCHKEY_CLOCK_SKEW ahead"),
+        (forge.sign(&with(&claims, "exp", seconds(-10))), "it expired at 20"),
+        (strange.access_token, "not, or no longer, among the keys of this gateway"),
+        (strange.refresh_token, "was not made under this LATCHKEY_SECRET"),
+    ];
+    for (token, part) in cases {
+        says(gateway.settings(), &token, part).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_told_with_when_and_why() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let call = |method, path: &'static str, session: &Session, body| {
+        let token = session.access_token.clone();
+        async { gateway.with_token(method, path, &{ token }, body).await.is(204, "").status }
+    };
+    let sid = |session: &Session| session.claims()["sid"].as_str().expect("an id").to_owned();
+    let both = async |session: &Session, part: &str| {
+        for token in [&session.access_token, &session.refresh_token] {
+            says(gateway.settings(), token, part).await;
+        }
+    };
+    let out = gateway.sign_in("john").await;
+    gateway.log_out(&out.access_token).await.is(204, "");
+    both(&out, &format!("session {} ended at 20", sid(&out))).await;
+    both(&out, "Z by signing out.").await;
+    let other = gateway.sign_in("john").await;
+    call(Method::POST, "/user/password", &john, json!({"current_password": PASSWORD, "new_password": "another one 7"}))
+        .await;
+    both(&other, "Z by a change of password.").await;
+    let first = Session::of(&gateway.log_in("john", "another one 7").await);
+    let second = Session::of(&gateway.refresh(&first.refresh_token).await);
+    gateway.refresh(&second.refresh_token).await.is(200, "");
+    gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    both(&second, "Z because a refresh token was used twice.").await;
+
+    call(Method::POST, "/logout?scope=all", &john, Value::Null).await;
+    both(&john, "Z by signing out everywhere.").await;
+    let new = Session::of(&gateway.log_in("john", "another one 7").await);
+    let past = Forge::of(&gateway).await.sign(&with(&new.claims(), "gen", json!(1)));
+    let everything = "everything of its account was ended at 20";
+    says(gateway.settings(), &past, everything).await;
+    says(gateway.settings(), &past, "by signing out everywhere (the token is of generation 1, the account of 2).")
+        .await;
+    // The events remember for longer than the revocations.
+    execute(&gateway, "delete from revocations").await;
+    says(gateway.settings(), &past, "Z by signing out everywhere (the token is of generation 1").await;
+    execute(&gateway, "delete from audit").await;
+    says(gateway.settings(), &past, "everything of its account was ended (the token is of generation 1").await;
+
+    execute(&gateway, "update users set disabled = true").await;
+    both(&new, "its account was disabled").await;
+    execute(&gateway, "update users set disabled = false").await;
+    call(Method::DELETE, "/user", &new, Value::Null).await;
+    both(&new, "its account was deleted at 20").await;
+}
+
+/// The reason of the larger generation, whichever came first within the hour.
+#[tokio::test]
+async fn what_ended_everything_last_is_what_is_told() {
+    let gateway = Gateway::start().await;
+    for _ in 0..2 {
+        let session = match gateway.log_in("john", PASSWORD).await {
+            answer if answer.status == 200 => Session::of(&answer),
+            _nobody_yet => gateway.sign_up("john").await,
+        };
+        let all = gateway.with_token(Method::POST, "/logout?scope=all", &session.access_token, Value::Null).await;
+        all.is(204, "");
+        execute(&gateway, "update revocations set reason = 'role_change' where below = 2").await;
+    }
+    assert_eq!(ask(&gateway, "select below || reason from revocations where kind = 'user'").await, "3logout_all");
+}
+
+#[tokio::test]
+async fn the_two_ends_of_a_session_are_told() {
+    let gateway = Gateway::start().await;
+    let (idle, over) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    let back = |session: &Session, column: &str| {
+        format!(
+            "update sessions set {column} = now() - interval '8 days' where sid = '{}'",
+            session.claims()["sid"].as_str().expect("an id")
+        )
+    };
+    execute(&gateway, &back(&idle, "refreshed_at")).await;
+    execute(&gateway, &back(&over, "ends_at")).await;
+    let flushed = changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed");
+    says(flushed.clone(), &idle.refresh_token, "its session was not refreshed since 20").await;
+    says(flushed.clone(), &idle.refresh_token, "and LATCHKEY_REFRESH_IDLE_TTL ended it at 20").await;
+    says(flushed, &over.refresh_token, "its session was over at 20").await;
+    execute(&gateway, "delete from sessions").await;
+    says(gateway.settings(), &over.refresh_token, "the record has no session").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_says_something_else_is_told() {
+    let gateway = Gateway::start().await;
+    let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+    gateway.log_out(&out.access_token).await.is(204, "");
+    let (lost, gone) =
+        (changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"), changed(&gateway, "REDIS_URL", "redis://127.0.0.1:1"));
+    says(lost.clone(), &john.access_token, "Redis has lost its denylist, and nothing passes until that is filled")
+        .await;
+    says(gone.clone(), &john.access_token, "Redis does not answer, and nothing passes until it does").await;
+    says(gone.clone(), &john.refresh_token, "Redis does not answer, and nobody refreshes until it does").await;
+    says(lost, &out.access_token, "Z by signing out; Redis has lost its denylist.").await;
+    says(gone, &out.access_token, "Z by signing out; Redis does not answer.").await;
+    // The other way round: what Redis has, and the record has not.
+    execute(&gateway, "update sessions set ended_at = null, ended_by = null").await;
+    says(
+        gateway.settings(),
+        &out.access_token,
+        "the denylist in Redis holds its session, of which the record knows nothing",
+    )
+    .await;
+    says(gateway.settings(), &out.refresh_token, "Redis says that its session ended by signing out").await;
+    execute(&gateway, "update sessions set ended_at = now(), ended_by = 'revoked'").await;
+    says(gateway.settings(), &john.access_token, "by an administrator; the denylist in Redis does not say so yet")
+        .await;
+    says(gateway.settings(), &john.refresh_token, "by an administrator; Redis does not know it yet").await;
+}
+
+#[tokio::test]
+async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
+    let gateway = Gateway::start().await;
+    let token = gateway.sign_up("john").await.access_token;
+    let strange = Gateway::start().await;
+    let cases = [
+        (gateway.settings(), String::new(), 2, "give one token on standard input"),
+        (gateway.settings(), " \n".to_owned(), 2, "give one token on standard input"),
+        (gateway.settings(), format!("{token}\n{token}"), 2, "give one token on standard input"),
+        (changed(&gateway, "LATCHKEY_ISSUER", "nonsense"), token.clone(), 2, "LATCHKEY_ISSUER"),
+        (
+            changed(&gateway, "LATCHKEY_SECRET", strange.setting("LATCHKEY_SECRET")),
+            token.clone(),
+            2,
+            "LATCHKEY_SECRET differs",
+        ),
+        (
+            changed(&gateway, "DATABASE_URL", "postgres://127.0.0.1:1/x"),
+            token.clone(),
+            3,
+            "PostgreSQL could not be asked",
+        ),
+    ];
+    for (settings, input, code, part) in cases {
+        let (found, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &input)).await.expect("it runs");
+        assert_eq!((found, said.as_str()), (code, ""), "{errors}");
+        assert!(errors.contains(part) && !errors.contains(&token), "{errors}");
+    }
+}
