@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session},
+    gateway::{Answer, Gateway, PASSWORD, Session, until},
     stack::execute,
 };
 
@@ -198,8 +198,9 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
     for secret in ["items\\\"", "relation", "select", "postgres", "tokio", "src/"] {
         assert!(!answer.string().contains(secret), "{}", answer.string());
     }
-    let log = gateway.log();
-    let line = log.iter().find(|line| line.contains("request failed")).expect("it is logged");
+    let logged = || gateway.log().into_iter().find(|line| line.contains("request failed"));
+    until("it is logged", || async { logged().is_some() }).await;
+    let line = logged().expect("it is logged");
     assert!(line.contains("find-me") && line.contains("relation"), "{line}");
     assert_eq!(gateway.verify(&session.access_token).await.0, 204, "and goes on");
 }

@@ -31,13 +31,14 @@ impl Scene {
     /// Sends a request of John's, and cuts the line when all that it still has to do is to commit and to publish.
     async fn cut_off(&self, rows: &str, method: Method, path: &str, body: Value) {
         let held = Held::rows(&self.gateway, rows).await;
-        let cut = async {
-            held.until_somebody_waits().await;
-            self.proxy.set(Line::Cut);
-            held.release().await;
-        };
-        let request = self.gateway.with_token(method, path, &self.john.access_token, body);
-        let (answer, ()): (Answer, ()) = tokio::join!(request, cut);
+        let mut request = std::pin::pin!(self.gateway.with_token(method, path, &self.john.access_token, body));
+        tokio::select! {
+            answer = &mut request => panic!("it waited for no row: {}", answer.string()),
+            () = held.until_somebody_waits() => {}
+        }
+        self.proxy.set(Line::Cut);
+        held.release().await;
+        let answer: Answer = request.await;
         answer.is(503, "unavailable");
         assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
     }
