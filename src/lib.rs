@@ -31,7 +31,7 @@
 //! 3. Every change in Redis is one script; every change of a table is one statement, or one transaction where the story
 //!    needs more.
 //! 4. No secret has `Display`, or a derived `Debug` or `Serialize`; none is logged, put in a URL or taken from a flag.
-//! 5. A store that cannot answer gives 503: never "valid", never 401.
+//! 5. A store that cannot answer gives 503: never "valid", never 401, and it never clears a cookie.
 //! 6. No traits around stores, no mocks: real PostgreSQL and Redis are the test doubles.
 //!
 //! # A request from door to door

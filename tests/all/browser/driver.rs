@@ -17,13 +17,16 @@ pub struct Driver {
     process: Child,
     session: String,
     client: reqwest::Client,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Driver {
     pub async fn start() -> Driver {
+        let profile = tempfile::tempdir().expect("there is room");
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
+            // What they leave behind goes with the profile.
+            .env("TMPDIR", profile.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -35,8 +38,7 @@ impl Driver {
         let base = format!("http://127.0.0.1:{}", port.expect("it says where it listens"));
         // Whoever does not read on stops it when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
-        let profile = tempfile::tempdir().expect("there is room");
-        let mut driver = Driver { process, session: base, client: reqwest::Client::new(), _profile: profile };
+        let mut driver = Driver { process, session: base, client: reqwest::Client::new(), profile };
         let opened = driver.call(Method::POST, "/session", driver.capabilities()).await;
         driver.session += &format!("/session/{}", opened["sessionId"].as_str().expect("a session"));
         driver
@@ -55,7 +57,7 @@ impl Driver {
             "--disable-component-update",
             "--disable-sync",
         ];
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
         let args: Vec<&str> = args.into_iter().chain([profile.as_str()]).collect();
         let mut options = json!({"args": args});
         if let Some(browser) = in_path(&BROWSERS) {
