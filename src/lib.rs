@@ -8,7 +8,7 @@
 //! | module | what it is | what it may know |
 //! |---|---|---|
 //! | `main` | parses the command line, binds, runs, exit code | everything |
-//! | `cli` | `latchkey user …`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
+//! | `cli` | `latchkey user …` and `latchkey explain`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
 //! | [`gateway`] | the use cases, one story per file | `postgres`, `redis`, `mail`, `domain`, `error`; it is built from `config` |

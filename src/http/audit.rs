@@ -14,7 +14,7 @@ use super::{
     problem::{Problem, problems},
 };
 use crate::{
-    domain::page::Page,
+    domain::{agent, page::Page},
     gateway::{AuditPage, Gateway, RecordedEvent},
 };
 
@@ -44,7 +44,7 @@ pub struct AuditEventShape {
     session: Option<Uuid>,
     /// The address it came from. An owner does not see that of an administrator.
     address: Option<String>,
-    /// What it came from, in its own words (`User-Agent`).
+    /// What it came from, in words.
     agent: Option<String>,
     /// Why, in a word.
     reason: Option<String>,
@@ -56,6 +56,7 @@ impl From<RecordedEvent> for AuditEventShape {
     fn from(recorded: RecordedEvent) -> Self {
         let RecordedEvent { id, at, event, outcome, actor, actor_id, session, address, agent, reason, count } =
             recorded;
+        let agent = agent.as_deref().map(agent::in_words);
         AuditEventShape { id, at, event, outcome, actor, actor_id, session, address, agent, reason, count }
     }
 }
@@ -72,7 +73,7 @@ impl Example for AuditEventShape {
             actor_id: Some(somebody),
             session: Some(somebody),
             address: Some("192.0.2.1".to_owned()),
-            agent: Some("curl/8.0".to_owned()),
+            agent: Some("Firefox on Linux".to_owned()),
             reason: None,
             count: 1,
         }

@@ -73,9 +73,9 @@ impl BrowserApi {
     async fn close(
         &self,
         gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
         _page: FromPage,
         jar: Jar,
-        From(origin): From,
         ShownCookie(cookie): ShownCookie,
     ) -> Result<Done, Problem<CloseProblems>> {
         if let Some(token) = cookie {

@@ -89,6 +89,12 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     scene.news(&["password_refused failure user -"]).await;
     scene.call(Method::POST, "/user/password", &john, change(PASSWORD)).await.is(204, "");
     scene.news(&["password_changed success user -"]).await;
+    let other = Session::of(gateway.log_in("john", "another secret 456").await.is(200, ""));
+    let device = format!("/sessions/{}", other.claims()["sid"].as_str().expect("an id"));
+    for _ in 0..2 {
+        scene.call(Method::DELETE, &device, &john, Value::Null).await.is(204, "");
+    }
+    scene.news(&["sign_in success user -", "session_ended success user session_deleted"]).await;
     // A repeat ends nothing, and what ended before is no event.
     for session in [&john, &john, &second] {
         gateway.log_out(&session.access_token).await.is(204, "");
@@ -363,12 +369,20 @@ async fn pages_go_from_the_newest_to_the_oldest() {
 async fn an_event_says_who_it_was_and_from_where() {
     let gateway = Gateway::start().await;
     let login = gateway.request(Method::POST, "/signup").json(&json!({"username": "john", "password": PASSWORD}));
-    let john = Session::of(&gateway.send(login.header(header::USER_AGENT, "Fire\tfox")).await);
+    let john =
+        Session::of(
+            &gateway
+                .send(login.header(
+                    header::USER_AGENT,
+                    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Fire\tfox/128.0",
+                ))
+                .await,
+        );
     let shown = gateway.with_token(Method::GET, "/user/audit", &john.access_token, Value::Null).await;
     let (item, claims) = (&items(&shown)[0], john.claims());
     let expected = json!({
         "id": item["id"], "at": item["at"], "event": "sign_up", "outcome": "success", "actor": "user",
-        "actor_id": claims["sub"], "session": claims["sid"], "address": "127.0.0.1", "agent": "Firefox",
+        "actor_id": claims["sub"], "session": claims["sid"], "address": "127.0.0.1", "agent": "Firefox on Linux",
         "reason": null, "count": 1,
     });
     assert_eq!(*item, expected);

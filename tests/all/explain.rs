@@ -73,6 +73,18 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
 }
 
 #[tokio::test]
+async fn the_value_of_a_cookie_is_explained_like_a_token() {
+    let gateway = Gateway::start().await;
+    gateway.sign_up("john").await;
+    let sign_in = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1");
+    let answer = gateway.send(sign_in.json(&json!({"username": "john", "password": PASSWORD}))).await;
+    let cookie = answer.is(200, "").header("set-cookie").split([';', '=']).nth(1).expect("a value").to_owned();
+    says(gateway.settings(), &cookie, "it is the value of a cookie, good until 20").await;
+    gateway.log_out(&cookie).await.is(204, "");
+    says(gateway.settings(), &cookie, "Z by signing out.").await;
+}
+
+#[tokio::test]
 async fn what_is_no_token_for_here_is_told_by_its_flaw() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
