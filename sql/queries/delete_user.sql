@@ -1,2 +1,2 @@
--- Sessions, items and mails go with it.
+-- Sessions and items go with it.
 delete from users where id = $1

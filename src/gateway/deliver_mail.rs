@@ -28,6 +28,8 @@ enum Delivery {
     GivenUp,
     /// A newer code took its place before it was sent.
     Superseded,
+    /// It was asked for an address that no account has.
+    Nobodys,
 }
 
 impl Gateway {
@@ -57,6 +59,7 @@ impl Gateway {
             Ok(Delivery::Replaced) => "replaced",
             Ok(Delivery::GivenUp) => "given_up",
             Ok(Delivery::Superseded) => "superseded",
+            Ok(Delivery::Nobodys) => "nobodys",
             Err(_) => "failed",
         };
         metrics::counter!("latchkey_mails_total", "outcome" => label).increment(1);
@@ -73,9 +76,13 @@ impl Gateway {
             self.record.finish_mail(mail.id).await?;
             return Ok(Delivery::GivenUp);
         }
+        let Some(recipient) = &mail.recipient else {
+            self.record.finish_mail(mail.id).await?;
+            return Ok(Delivery::Nobodys);
+        };
         let letter = match mail.template {
             Template::PasswordChanged => Letter::password_changed(&self.realm.issuer)?,
-            Template::Invitation => Letter::invitation(&self.realm.issuer, &mail.recipient)?,
+            Template::Invitation => Letter::invitation(&self.realm.issuer, recipient)?,
             Template::EmailChanged => Letter::email_changed(&self.realm.issuer)?,
             Template::PasswordReset | Template::EmailConfirmation => {
                 let Some(life) = self.rest_of_life(mail, now) else {
@@ -89,7 +96,7 @@ impl Gateway {
                 letter
             }
         };
-        let sent = self.mailer.send(mail.id, &mail.recipient, &letter).await;
+        let sent = self.mailer.send(mail.id, recipient, &letter).await;
         let outcome = match sent {
             Ok(()) => Delivery::Sent,
             Err(error) if Mailer::is_refused(&error) => Delivery::GivenUp,

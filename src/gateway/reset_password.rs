@@ -44,7 +44,8 @@ impl Gateway {
 
     async fn promise_code(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
         let event = origin.event(Kind::CodeRequested, Actor::Stranger, None).because(Template::PasswordReset.as_str());
-        self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str(), event).await?;
+        let nobody = self.code_keys.nobody(email.as_str());
+        self.record.request_code(Uuid::now_v7(), Template::PasswordReset, email.as_str(), nobody, event).await?;
         self.mail_bell.notify_one();
         Ok(())
     }

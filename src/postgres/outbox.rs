@@ -64,8 +64,8 @@ pub struct DueMail {
     pub template: Template,
     /// Whose account it is about.
     pub user: Uuid,
-    /// The stored address.
-    pub recipient: String,
+    /// The stored address; none where it was asked for one that no account has.
+    pub recipient: Option<String>,
     /// When it was promised.
     pub created_at: OffsetDateTime,
     /// When it was first tried; the code's lifetime counts from here.
@@ -131,12 +131,19 @@ impl Postgres {
         db.commit().await
     }
 
-    /// Promises a code to the stored address of the account with this address, if there is one; that it was asked for is
-    /// recorded in either case.
-    pub async fn request_code(&self, id: Uuid, template: Template, email: &str, event: Event) -> Result<(), Error> {
+    /// Promises a code to the stored address of the account with this address; if there is none, it is promised to nobody.
+    /// That it was asked for is recorded in either case.
+    pub async fn request_code(
+        &self,
+        id: Uuid,
+        template: Template,
+        email: &str,
+        nobody: Uuid,
+        event: Event,
+    ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let row = db.first(REQUEST_CODE, &[&id, &template.as_str(), &email]).await?;
+        let row = db.first(REQUEST_CODE, &[&id, &template.as_str(), &email, &nobody]).await?;
         let user = row.ok_or_else(|| Error::internal("an insert returned nothing"))?.try_get(0)?;
         audit::insert(&mut db, &Event { user, ..event }).await?;
         db.commit().await

@@ -22,6 +22,7 @@ const SEARCH: &str = include_str!("../../sql/queries/search_users.sql");
 const HOLD: &str = include_str!("../../sql/queries/hold_user_and_admins.sql");
 const CHANGE: &str = include_str!("../../sql/queries/change_user.sql");
 const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
+const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_mails_of_user.sql");
 
 /// An account after a change, and what ended by it.
 pub struct Changed {
@@ -144,6 +145,7 @@ impl Postgres {
             return Err(Error::LastAdmin);
         }
         db.change(DELETE, &[&id]).await?;
+        db.change(DELETE_MAILS, &[&id]).await?;
         let ending = Ending::of_user(id, user.generation + 1, Reason::AccountDeleted);
         revocations::record(&mut db, &ending).await?;
         audit::insert(&mut db, event).await?;
