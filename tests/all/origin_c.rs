@@ -1,7 +1,6 @@
 //! C: a FastAPI service, "auth flow from scratch".
 //!
-//! Waits for `DELETE /sessions/{id}` and `POST /oauth/revoke`: revocation by others than the session itself; and for the
-//! Postman collection in `openapi/`.
+//! Waits for `POST /oauth/revoke`, and for the Postman collection in `openapi/`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -51,6 +50,13 @@ async fn its_requests_in_order() {
     operator::told_with(&gateway, &["revoke", "john@example.com"], "").await;
     gateway.refresh(&second.refresh_token).await.is(401, "invalid_refresh_token");
     gateway.refresh(&admin.refresh_token).await.is(200, "");
+
+    // And from another of one's own devices.
+    let (third, fourth) = (john().await, john().await);
+    let path = format!("/sessions/{}", third.claims()["sid"].as_str().expect("an id"));
+    gateway.with_token(Method::DELETE, &path, &fourth.access_token, Value::Null).await.is(204, "");
+    gateway.refresh(&third.refresh_token).await.is(401, "invalid_refresh_token");
+    gateway.refresh(&fourth.refresh_token).await.is(200, "");
 
     // The documentation.
     gateway.get("/docs").await.is(200, "");
