@@ -182,6 +182,41 @@ impl Error {
         }
     }
 
+    /// Whether whoever met it has tried something that must not be tried without limit: a store that is down, or a
+    /// request that is malformed or not allowed, is no try.
+    pub fn is_a_try(&self) -> bool {
+        match self.code() {
+            Code::InvalidCredentials
+            | Code::InvalidCode
+            | Code::InvalidRefreshToken
+            | Code::RefreshTokenReused
+            | Code::UsernameTaken
+            | Code::EmailTaken
+            | Code::TooManyRequests => true,
+            Code::InvalidRequest
+            | Code::WeakPassword
+            | Code::Unauthenticated
+            | Code::InvalidToken
+            | Code::TokenExpired
+            | Code::TokenRevoked
+            | Code::Forbidden
+            | Code::Csrf
+            | Code::ReauthenticationRequired
+            | Code::LastAdmin
+            | Code::SignupClosed
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::NotAcceptable
+            | Code::PreconditionFailed
+            | Code::TooLarge
+            | Code::UnsupportedMediaType
+            | Code::Internal
+            | Code::MailOff
+            | Code::Busy
+            | Code::Unavailable => false,
+        }
+    }
+
     /// The code that clients decide by.
     pub fn code(&self) -> Code {
         match self {

@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinSet,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -208,11 +209,14 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
         return ExitCode::from(WRONG_SETTINGS);
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), issuer = gateway.config().issuer.as_str(), "started");
-    tokio::spawn(gateway.clone().publish_missing());
-    tokio::spawn(gateway.clone().record_sessions());
-    tokio::spawn(gateway.clone().record_refusals());
-    tokio::spawn(gateway.clone().tidy_up());
-    gateway.deliver_mails().await;
+    let mut workers = JoinSet::new();
+    workers.spawn(gateway.clone().publish_missing());
+    workers.spawn(gateway.clone().record_sessions());
+    workers.spawn(gateway.clone().record_refusals());
+    workers.spawn(gateway.clone().tidy_up());
+    workers.spawn(gateway.deliver_mails());
+    // None of them ends by itself: one that panicked takes the process along, which is started again with all of them.
+    workers.join_next().await;
     ExitCode::FAILURE
 }
 

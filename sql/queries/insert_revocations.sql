@@ -1,5 +1,5 @@
 -- The record of what is taken back. Of two entries for one subject the larger generation and the later end win; an entry
--- that exists already counts as new, so that it is published again.
+-- that exists already counts as new, so that the publisher looks at it again.
 insert into revocations (kind, subject, user_id, below, reason, expires_at)
 select entry.kind, entry.subject, $1, entry.below, $2, coalesce(to_timestamp(entry.ends_at), now() + make_interval(secs => $3::float8))
 from unnest($4::text[], $5::text[], $6::bigint[], $7::float8[]) as entry (kind, subject, below, ends_at)

@@ -26,6 +26,25 @@ macro_rules! reasons {
             /// The reason in words that follow "ended".
             pub const fn told(self) -> &'static str { match self { $(Reason::$variant => $told,)* } }
 
+            /// Whether it ends everything of an account, and not single sessions.
+            pub const fn ends_everything(self) -> bool {
+                match self {
+                    Reason::LogoutAll
+                    | Reason::PasswordReset
+                    | Reason::Disabled
+                    | Reason::RoleChange
+                    | Reason::AccountDeleted
+                    | Reason::Revoked => true,
+                    Reason::Logout
+                    | Reason::LogoutOthers
+                    | Reason::SessionDeleted
+                    | Reason::PasswordChange
+                    | Reason::EmailChange
+                    | Reason::Reuse
+                    | Reason::TooManySessions => false,
+                }
+            }
+
             /// The reason that is stored as this word.
             pub fn from_name(name: &str) -> Option<Reason> {
                 Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)

@@ -80,21 +80,19 @@ impl Gateway {
             self.record.finish_mail(mail.id).await?;
             return Ok(Delivery::Nobodys);
         };
-        let letter = match mail.template {
-            Template::PasswordChanged => Letter::password_changed(&self.realm.issuer)?,
-            Template::Invitation => Letter::invitation(&self.realm.issuer, recipient)?,
-            Template::EmailChanged => Letter::email_changed(&self.realm.issuer)?,
-            Template::PasswordReset | Template::EmailConfirmation => {
+        let letter = match mail.template.purpose() {
+            Some(purpose) => {
                 let Some(life) = self.rest_of_life(mail, now) else {
                     self.record.replace_mail(mail.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
                 };
-                let Some(letter) = self.letter_with_code(mail, life).await? else {
+                let Some(letter) = self.letter_with_code(mail, purpose, life).await? else {
                     self.record.finish_mail(mail.id).await?;
                     return Ok(Delivery::Superseded);
                 };
                 letter
             }
+            None => self.notice(mail.template, recipient)?,
         };
         let sent = self.mailer.send(mail.id, recipient, &letter).await;
         let outcome = match sent {
@@ -106,6 +104,16 @@ impl Gateway {
         Ok(outcome)
     }
 
+    fn notice(&self, template: Template, recipient: &str) -> Result<Letter, MailError> {
+        let issuer = &self.realm.issuer;
+        match template {
+            Template::PasswordChanged => Letter::password_changed(issuer),
+            Template::EmailChanged => Letter::email_changed(issuer),
+            Template::Invitation => Letter::invitation(issuer, recipient),
+            Template::PasswordReset | Template::EmailConfirmation => Err("a letter with a code is no notice".into()),
+        }
+    }
+
     /// What is left of the code's life, if it is worth a mail: at least half of it.
     fn rest_of_life(&self, mail: &DueMail, now: OffsetDateTime) -> Option<Duration> {
         let age = Duration::try_from(now - mail.first_sent_at).unwrap_or_default();
@@ -114,11 +122,12 @@ impl Gateway {
 
     /// Makes the code of this mail the current one, then writes the letter: a code must work when it is read. None where
     /// a newer code is there.
-    async fn letter_with_code(&self, mail: &DueMail, life: Duration) -> Result<Option<Letter>, MailError> {
-        let purpose = match mail.template {
-            Template::EmailConfirmation => Purpose::EmailConfirmation,
-            _password => Purpose::PasswordReset,
-        };
+    async fn letter_with_code(
+        &self,
+        mail: &DueMail,
+        purpose: Purpose,
+        life: Duration,
+    ) -> Result<Option<Letter>, MailError> {
         let code = self.code_keys.derive(purpose, mail.id);
         let hash = self.code_keys.hash(purpose, mail.user, &code);
         let milliseconds = u64::try_from(life.as_millis())?;

@@ -15,7 +15,7 @@ use super::{Gateway, clock::moment};
 use crate::{
     domain::revocation::Ending,
     error::{Chain, Error},
-    postgres::RecordedRevocation,
+    postgres::{RecordedRevocation, StoredUser},
     redis::Denylist,
 };
 
@@ -105,13 +105,16 @@ impl Gateway {
             let page = self.record.identities_changed_after(reached).await?;
             let Some((changed, user)) = page.last() else { return Ok(()) };
             reached = (*changed, user.account.id);
-            for (_, user) in &page {
-                self.speed.store_identity(user.account.id, &user.account.identity, self.idle_seconds()).await?;
-            }
+            let store = |(_, user): &(OffsetDateTime, StoredUser)| {
+                let account = user.account.clone();
+                async move { self.speed.store_identity(account.id, &account.identity, self.idle_seconds()).await }
+            };
+            let stored: Vec<_> = page.iter().map(store).collect();
+            let () = stream::iter(stored).buffer_unordered(AT_ONCE).try_collect().await?;
         }
     }
 
-    /// Before that, no session can have begun that still lives.
+    /// What Redis keeps of an account that nobody refreshed since then is gone.
     fn longest_ago(&self) -> OffsetDateTime {
         moment(self.clock.now_ms()) - self.config.refresh_idle_ttl
     }

@@ -45,14 +45,7 @@ impl Attempt {
     fn counts<T>(&self, outcome: &Result<T, Error>) -> bool {
         match outcome {
             Ok(_) => self.success_counts,
-            Err(error) => matches!(
-                error,
-                Error::InvalidCredentials
-                    | Error::InvalidCode
-                    | Error::UsernameTaken
-                    | Error::EmailTaken
-                    | Error::TooManyRequests { .. }
-            ),
+            Err(error) => error.is_a_try(),
         }
     }
 }

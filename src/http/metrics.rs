@@ -32,6 +32,12 @@ fn describe() {
         "Refreshes by outcome; reused means that a session was ended"
     );
     metrics::describe_counter!("latchkey_revocations_total", "Published revocations by kind");
+    metrics::describe_counter!("latchkey_adoptions_total", "Sessions taken in again from PostgreSQL, by outcome");
+    metrics::describe_counter!(
+        "latchkey_revocations_made_up_for_total",
+        "Revocations that Redis lacked, published from the record"
+    );
+    metrics::describe_gauge!("latchkey_refreshes_to_record", "Sessions whose refresh waits to be recorded");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
     metrics::describe_counter!(
         "latchkey_throttle_total",

@@ -15,15 +15,12 @@ use crate::{
 
 const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
 
-/// What ends everything of an account; the event of each says so as its reason.
-const ENDS_EVERYTHING: [Reason; 5] =
-    [Reason::LogoutAll, Reason::PasswordReset, Reason::Disabled, Reason::RoleChange, Reason::Revoked];
-
 impl Postgres {
     /// What the record knows of a token of this user and session.
     pub async fn explain(&self, sub: Uuid, sid: Uuid, jti: Uuid) -> Result<Known, Error> {
-        let ends_everything = ENDS_EVERYTHING.map(Reason::as_str);
-        let params: super::Params = &[&sub, &sid, &jti, &ends_everything.as_slice()];
+        let ends_everything = Reason::ALL.iter().filter(|reason| reason.ends_everything());
+        let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
+        let params: super::Params = &[&sub, &sid, &jti, &ends_everything];
         let row = self.connection().await?.first(EXPLAIN, params).await?;
         read(&row.ok_or_else(|| Error::internal("a row of nulls at least"))?)
     }

@@ -5,7 +5,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Connection, Postgres, audit};
-use crate::{domain::audit::Event, error::Error};
+use crate::{
+    domain::{audit::Event, one_time_code::Purpose},
+    error::Error,
+};
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
 const BY_HAND: &str = include_str!("../../sql/queries/promise_code_by_hand.sql");
@@ -19,40 +22,36 @@ const FIND_CONSUMED: &str = include_str!("../../sql/queries/find_consumed_mail.s
 const INSERT_TO: &str = include_str!("../../sql/queries/insert_mail_to.sql");
 const RETRY_SOON: &str = include_str!("../../sql/queries/retry_mail_soon.sql");
 
-/// The mails there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Template {
-    /// Carries the code for a new password.
-    PasswordReset,
-    /// Tells the owner that the password was changed.
-    PasswordChanged,
-    /// Carries the code that confirms an address.
-    EmailConfirmation,
-    /// Tells the owner of the address before that it is no more.
-    EmailChanged,
-    /// Tells somebody for whom an administrator made an account how to choose a password.
-    Invitation,
+/// Declares [`Template`]: variant, the word that is stored, and what its code is for, if it carries one.
+macro_rules! templates {
+    ($($(#[doc = $doc:literal])* $variant:ident $word:literal $purpose:expr;)*) => {
+        /// The mails there are.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Template { $($(#[doc = $doc])* $variant,)* }
+
+        impl Template {
+            const ALL: &[Template] = &[$(Template::$variant,)*];
+
+            /// The template as it is stored.
+            pub const fn as_str(self) -> &'static str { match self { $(Template::$variant => $word,)* } }
+
+            /// What the code of the mail is for, if it carries one.
+            pub const fn purpose(self) -> Option<Purpose> { match self { $(Template::$variant => $purpose,)* } }
+        }
+    };
 }
 
-impl Template {
-    const ALL: [Template; 5] = [
-        Template::PasswordReset,
-        Template::PasswordChanged,
-        Template::EmailConfirmation,
-        Template::EmailChanged,
-        Template::Invitation,
-    ];
-
-    /// The template as it is stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Template::PasswordReset => "password_reset",
-            Template::PasswordChanged => "password_changed",
-            Template::EmailConfirmation => "email_confirmation",
-            Template::EmailChanged => "email_changed",
-            Template::Invitation => "invitation",
-        }
-    }
+templates! {
+    /// Carries the code for a new password.
+    PasswordReset "password_reset" Some(Purpose::PasswordReset);
+    /// Tells the owner that the password was changed.
+    PasswordChanged "password_changed" None;
+    /// Carries the code that confirms an address.
+    EmailConfirmation "email_confirmation" Some(Purpose::EmailConfirmation);
+    /// Tells the owner of the address before that it is no more.
+    EmailChanged "email_changed" None;
+    /// Tells somebody for whom an administrator made an account how to choose a password.
+    Invitation "invitation" None;
 }
 
 /// A mail that this replica is to send.
@@ -76,8 +75,9 @@ pub struct DueMail {
 
 /// No code that was made for this user works any more, whatever it was for.
 pub(super) async fn void_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
-    let templates = [Template::PasswordReset, Template::EmailConfirmation].map(Template::as_str);
-    db.change(VOID_CODES, &[&user, &templates.as_slice()]).await.map(drop)
+    let with_code = Template::ALL.iter().filter(|template| template.purpose().is_some());
+    let templates: Vec<&str> = with_code.map(|template| template.as_str()).collect();
+    db.change(VOID_CODES, &[&user, &templates]).await.map(drop)
 }
 
 /// Uses the code of this mail; whether it was unused.
@@ -157,13 +157,8 @@ impl Postgres {
 
     /// Takes the next mail that is due, if there is one.
     pub async fn claim_mail(&self) -> Result<Option<DueMail>, Error> {
-        self.connection()
-            .await?
-            .first(CLAIM, &[&Template::ALL.map(Template::as_str).as_slice()])
-            .await?
-            .as_ref()
-            .map(read)
-            .transpose()
+        let known: Vec<&str> = Template::ALL.iter().map(|template| template.as_str()).collect();
+        self.connection().await?.first(CLAIM, &[&known]).await?.as_ref().map(read).transpose()
     }
 
     /// Puts a fresh row, with a fresh code, in the place of one whose code is dead.
@@ -184,7 +179,7 @@ impl Postgres {
 
 fn read(row: &Row) -> Result<DueMail, Error> {
     let name: &str = row.try_get("template")?;
-    let template = Template::ALL.into_iter().find(|template| template.as_str() == name);
+    let template = Template::ALL.iter().copied().find(|template| template.as_str() == name);
     Ok(DueMail {
         id: row.try_get("id")?,
         template: template.ok_or_else(|| Error::internal("an unknown mail is stored"))?,

@@ -110,7 +110,8 @@ fn read(row: &Row) -> Result<RecordedRevocation, Error> {
     };
     Ok(RecordedRevocation {
         sub: row.try_get("user_id")?,
-        reason: Reason::from_name(reason).ok_or_else(unknown)?,
+        // A newer replica may know more reasons; what it took back is taken back all the same.
+        reason: Reason::from_name(reason).unwrap_or(Reason::Revoked),
         entry,
         position: (row.try_get("revoked_at")?, kind, subject),
     })

@@ -209,3 +209,13 @@ fn read_session(token: &RefreshToken, told: Value) -> Option<Rotated> {
     let session = Session { sid: token.sid, sub: token.sub, generation, client_id, scope, auth_time, ends_at };
     Some(Rotated { counter, at, session, identity: serde_json::from_str(&identity).ok()? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_and_the_record_call_reuse_the_same() {
+        assert!(include_str!("refresh.lua").contains(&format!("'ended', '{}'", Reason::Reuse.as_str())));
+    }
+}

@@ -1,4 +1,4 @@
--- What the next tokens of an account say, after a change of name.
+-- What the next tokens of an account say, after a change of name, address or role.
 -- KEYS: 1 account
 -- ARGV: 1 identity version, 2 identity (JSON), 3 lifetime in ms
 -- Returns: 'stored'

@@ -87,7 +87,7 @@ impl Scene {
         let users = "select coalesce(string_agg(u::text, ';' order by id), '') from users u";
         let items = "select coalesce(string_agg(i::text, ';' order by id), '') from items i";
         let sessions = "select coalesce(string_agg(s::text, ';' order by sid), '') from sessions s";
-        ask(&self.gateway, &format!("select ({users}) || ({items}) || ({sessions}) || (select count(*) from outbox)"))
+        ask(&self.gateway, &format!("select ({users}) || ({items}) || ({sessions}) || (select count(*) from outbox) || (select count(*) from revocations) || ' ' || (select count(*) from audit where outcome = 'success')"))
             .await
     }
 }

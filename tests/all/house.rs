@@ -78,8 +78,11 @@ fn arrows_point_one_way() {
         let house = if source.room() == "cli" { "latchkey" } else { "crate" };
         for (room, _) in ARROWS.iter().filter(|(room, _)| !allowed.contains(room)) {
             let named = source.text.contains(&format!("{house}::{room}"));
-            let imported = source.text.contains(&format!("use {house}::{{"))
-                && source.text.lines().any(|line| line.starts_with(&format!("    {room}::")));
+            let imported = source.text.split(&format!("use {house}::{{")).skip(1).any(|list| {
+                let list = list.split("};").next().unwrap_or_default();
+                list.split(|c: char| c.is_whitespace() || c == '{' || c == ',')
+                    .any(|name| name.starts_with(&format!("{room}::")))
+            });
             assert!(!named && !imported, "{} must not know {room}", source.name);
         }
     }

@@ -26,11 +26,21 @@ pub fn mend(document: &mut Value) {
                 add_refusal(operation);
             }
             for (_, status) in COOKIES.iter().filter(|(setting, _)| *setting == id) {
-                operation["responses"][*status]["headers"]["Set-Cookie"] =
-                    json!({ "description": "The browser's cookie.", "schema": { "type": "string" } });
+                add_cookie(&mut operation["responses"][*status], "The browser's cookie.");
+            }
+            if takes_cookie(operation) && !for_pages {
+                let responses = operation["responses"].as_object_mut().expect("there are responses");
+                let good = responses.iter_mut().filter(|(status, _)| status.starts_with('2'));
+                good.for_each(|(_, response)| {
+                    add_cookie(response, "The browser's cookie, where one came along and is signed anew or has ended.")
+                });
             }
         }
     }
+}
+
+fn add_cookie(response: &mut Value, description: &str) {
+    response["headers"]["Set-Cookie"] = json!({ "description": description, "schema": { "type": "string" } });
 }
 
 fn takes_cookie(operation: &Value) -> bool {
