@@ -5,6 +5,7 @@
 //! `…_FILE` form instead, as every other setting has not.
 
 mod range;
+mod unknown;
 mod value;
 
 use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration};
@@ -82,6 +83,13 @@ impl Source {
         SETTINGS.iter().find(|setting| setting.variable == variable).map_or(Ok(None), |setting| self.resolve(setting))
     }
 
+    /// Names that look like settings and are none: a slip that would leave a default in force.
+    fn unknown(&self) -> impl Iterator<Item = Mistake> {
+        let environment = self.environment.then(|| std::env::vars_os().map(|(name, _)| name)).into_iter().flatten();
+        let names = environment.filter_map(|name| name.into_string().ok()).chain(self.file.keys().cloned());
+        unknown::among(names.collect())
+    }
+
     /// Whether somebody set the variable, in either form.
     pub fn is_given(&self, variable: &str) -> bool {
         self.text(variable).is_some() || self.text(&format!("{variable}_FILE")).is_some()
@@ -117,7 +125,7 @@ fn env_file(path: &Path) -> (HashMap<String, String>, Option<Mistake>) {
 impl Config {
     /// Reads all settings; every mistake is reported, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
-        let mut mistakes: Vec<Mistake> = source.broken.iter().cloned().collect();
+        let mut mistakes: Vec<Mistake> = source.broken.iter().cloned().chain(source.unknown()).collect();
         let draft = Draft::read(source, &mut mistakes);
         mistakes.extend(draft.contradictions());
         match draft.complete() {

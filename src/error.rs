@@ -183,7 +183,7 @@ impl Error {
     }
 
     /// Whether whoever met it has tried something that must not be tried without limit: a store that is down, or a
-    /// request that is malformed or not allowed, is no try.
+    /// request that is malformed or not allowed, is no try. Whoever goes on beyond one limit is counted by the others.
     pub fn is_a_try(&self) -> bool {
         match self.code() {
             Code::InvalidCredentials

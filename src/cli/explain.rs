@@ -21,6 +21,9 @@ const UNANSWERED: u8 = 3;
 /// Longer than any token, in bytes.
 const LONGEST: u64 = 65_536;
 
+/// What stands before a token in a header, in the order in which it does.
+const HEADERS: [&str; 5] = ["Authorization:", "Bearer ", "Cookie:", "__Host-latchkey=", "__Secure-latchkey="];
+
 /// The command, without the settings, which are those of `serve`.
 pub fn command() -> Command {
     Command::new("explain").about("Say why the token on standard input is refused").long_about(
@@ -64,7 +67,7 @@ fn read() -> Result<Zeroizing<String>, &'static str> {
     let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
     read.map_err(|_| "standard input cannot be read as text")?;
     let token = text.trim();
-    let token = token.strip_prefix("Bearer ").unwrap_or(token).trim();
+    let token = HEADERS.iter().fold(token, |token, header| token.strip_prefix(header).unwrap_or(token).trim());
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err("give one token on standard input, and nothing else");
     }

@@ -80,6 +80,7 @@ async fn the_value_of_a_cookie_is_explained_like_a_token() {
     let answer = gateway.send(sign_in.json(&json!({"username": "john", "password": PASSWORD}))).await;
     let cookie = answer.is(200, "").header("set-cookie").split([';', '=']).nth(1).expect("a value").to_owned();
     says(gateway.settings(), &cookie, "it is the value of a cookie, good until 20").await;
+    says(gateway.settings(), &format!("Cookie: __Host-latchkey={cookie}"), "it is the value of a cookie").await;
     gateway.log_out(&cookie).await.is(204, "");
     says(gateway.settings(), &cookie, "Z by signing out.").await;
 }

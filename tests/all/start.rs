@@ -8,10 +8,11 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, Output, Stdio},
-    sync::mpsc,
+    sync::{LazyLock, mpsc},
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 use latchkey::config::SETTINGS;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +23,11 @@ use crate::{
     stack::{STACK, connect, execute, fresh_database},
 };
 
-const SECRET: &str = "tKzMlbZ5Jm0dBCq2WcPzqDVYxJYkzQb1rA8m3vHn0sE=";
+static SECRET: LazyLock<String> = LazyLock::new(|| {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
+    STANDARD.encode(secret)
+});
 
 fn latchkey(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     latchkey_in(&std::env::temp_dir(), arguments, settings)
@@ -54,16 +59,18 @@ fn stderr(output: &Output) -> String {
 }
 
 /// Enough to be valid; nothing is connected by `config`.
-const VALID: [(&str, &str); 5] = [
-    ("DATABASE_URL", "postgres://user:hunter2hunter2@db.example/latchkey"),
-    ("REDIS_URL", "redis://:hunter2hunter2@redis.example"),
-    ("LATCHKEY_SECRET", SECRET),
-    ("LATCHKEY_ISSUER", "https://auth.example.com"),
-    ("LATCHKEY_SMTP_URL", "smtps://user:hunter2hunter2@mail.example"),
-];
+static VALID: LazyLock<[(&str, &str); 5]> = LazyLock::new(|| {
+    [
+        ("DATABASE_URL", "postgres://user:hunter2hunter2@db.example/latchkey"),
+        ("REDIS_URL", "redis://:hunter2hunter2@redis.example"),
+        ("LATCHKEY_SECRET", SECRET.as_str()),
+        ("LATCHKEY_ISSUER", "https://auth.example.com"),
+        ("LATCHKEY_SMTP_URL", "smtps://user:hunter2hunter2@mail.example"),
+    ]
+});
 
 fn valid_but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let kept = VALID.into_iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    let kept = VALID.iter().copied().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     kept.chain(changes.iter().copied()).collect()
 }
 
@@ -81,7 +88,7 @@ fn without_settings_it_refuses_and_names_what_is_missing() {
         let output = latchkey(arguments, &[]);
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
-        for (variable, _) in VALID {
+        for (variable, _) in *VALID {
             assert!(told.contains(variable), "{variable} is not named: {told}");
         }
         assert!(told.contains("latchkey dev"), "where to begin: {told}");
@@ -156,15 +163,26 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
 }
 
 #[test]
+fn a_misspelt_setting_is_no_default() {
+    let output = latchkey(&["serve"], &valid_but(&[("LATCHKEY_SINGUP", "admin"), ("LATCHKEY_LIMIT_SIGNIN", "1/1m")]));
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    for part in ["LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?", "did you mean LATCHKEY_LIMIT_SIGN_IN?"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
 fn config_shows_every_setting_and_no_secret() {
-    let output = latchkey(&["config"], &VALID);
+    let output = latchkey(&["config"], &*VALID);
     let shown = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
     for setting in SETTINGS {
         assert!(shown.contains(setting.variable), "{} is missing: {shown}", setting.variable);
     }
     assert!(shown.contains("LATCHKEY_ISSUER=https://auth.example.com") && shown.contains("LATCHKEY_ACCESS_TTL=15m"));
-    for secret in ["hunter2", SECRET, "db.example", "mail.example"] {
+    for secret in ["hunter2", SECRET.as_str(), "db.example", "mail.example"] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
@@ -177,7 +195,7 @@ fn secrets_may_lie_in_files() {
         fs::write(&path, format!("{text}\n")).expect("it is ours");
         path.display().to_string()
     };
-    let secrets = VALID.into_iter().filter(|(name, _)| *name != "LATCHKEY_ISSUER");
+    let secrets = VALID.iter().copied().filter(|(name, _)| *name != "LATCHKEY_ISSUER");
     let mut given: Vec<_> = secrets.map(|(name, value)| (format!("{name}_FILE"), file(name, value))).collect();
     given.push(("LATCHKEY_ISSUER".into(), "https://auth.example.com".into()));
     let mut given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -208,7 +226,7 @@ fn flags_win_over_the_environment_and_that_over_the_env_file() {
 #[test]
 fn no_secret_can_be_given_as_a_flag() {
     for flag in ["--secret", "--latchkey-secret", "--database-url", "--redis-url", "--smtp-url"] {
-        let output = latchkey(&["serve", flag, SECRET], &VALID);
+        let output = latchkey(&["serve", flag, SECRET.as_str()], &*VALID);
         assert_eq!(output.status.code(), Some(2), "{flag}");
         assert!(stderr(&output).contains(flag), "{}", stderr(&output));
     }
@@ -294,7 +312,7 @@ async fn a_replica_that_differs(variable: &str, value: &str) {
     let output = latchkey(&["serve"], &given);
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains(variable) && !told.contains(SECRET), "{told}");
+    assert!(told.contains(variable) && !told.contains(SECRET.as_str()), "{told}");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     assert!(gateway.replica().await.verify(&john.access_token).await.0 == 204, "the right one still starts");
 }
@@ -306,7 +324,7 @@ async fn a_replica_with_another_issuer_refuses_to_run() {
 
 #[tokio::test]
 async fn a_replica_with_another_secret_refuses_to_run() {
-    a_replica_that_differs("LATCHKEY_SECRET", SECRET).await;
+    a_replica_that_differs("LATCHKEY_SECRET", SECRET.as_str()).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn config_with(file: &str, settings: &[(&str, &str)]) -> (Option<i32>, String, S
 #[test]
 fn a_line_that_cannot_be_read_is_a_mistake() {
     for line in ["LATCHKEY_MAIL_FROM=Latchkey <hunter2@example.com>", "LATCHKEY_MAIL_FROM='hunter2", "hunter2"] {
-        let (code, _, told) = config_with(&format!("LATCHKEY_ACCESS_TTL=1m\n{line}\n"), &VALID);
+        let (code, _, told) = config_with(&format!("LATCHKEY_ACCESS_TTL=1m\n{line}\n"), &*VALID);
         assert_eq!(code, Some(2), "{line}: {told}");
         assert!(told.contains(".env ") && !told.contains("hunter2"), "{line}: {told}");
     }
