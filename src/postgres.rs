@@ -34,7 +34,7 @@ pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
 pub use janitor::{BATCH, Leftover};
 pub use migrations::MigrationError;
-pub use outbox::{DueMail, Template};
+pub use outbox::{CodeState, DueMail, Template};
 pub use revocations::RecordedRevocation;
 pub use sessions::{Device, Held, Idle, NewSession, Seen};
 pub use signing_keys::SealedKey;

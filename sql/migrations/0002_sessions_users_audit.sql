@@ -5,10 +5,16 @@ alter table sessions
     -- The last refresh, or the last slide of a cookie.
     add column refreshed_at timestamptz not null default now();
 
+-- What is deleted with a user is found by it.
+create index sessions_of_user on sessions (user_id);
 create index sessions_over on sessions (coalesce(ended_at, ends_at));
 
 -- To look for the account that a mail belongs to takes time, which told whoever asked for a code that there is one.
 alter table outbox drop constraint outbox_user_id_fkey;
+
+alter table outbox
+    -- When the code of this mail was made void by something else; consumed_at says so, too.
+    add column voided_at timestamptz;
 
 -- Mails that nobody needs any more, the oldest first.
 create index outbox_over on outbox (coalesce(sent_at, consumed_at));

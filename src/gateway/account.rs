@@ -6,7 +6,7 @@ use super::{Gateway, Origin};
 use crate::{
     domain::{
         access_token::Claims,
-        account::{Account, DisplayName, Username},
+        account::{Account, DisplayName, Identity, Username},
         audit::Kind,
         revocation::{Ending, Reason},
     },
@@ -24,6 +24,15 @@ pub struct Rename {
     pub name: Option<Option<DisplayName>>,
 }
 
+impl Rename {
+    fn changes_nothing(&self, identity: &Identity) -> bool {
+        let username = self.username.as_ref().map(|username| username.as_ref().map(Username::as_str));
+        let name = self.name.as_ref().map(|name| name.as_ref().map(DisplayName::as_str));
+        username.is_none_or(|username| username == identity.username.as_deref())
+            && name.is_none_or(|name| name == identity.name.as_deref())
+    }
+}
+
 impl Gateway {
     /// The caller's account as the record has it. An account that is gone has taken its tokens along.
     ///
@@ -33,16 +42,28 @@ impl Gateway {
         Ok(self.find_caller(caller).await?.account)
     }
 
-    /// Changes names. The caller's next tokens say the new ones.
+    /// Changes names. The caller's next tokens say the new ones. A user name counts like a sign-up: the answer tells as
+    /// much about others.
     ///
     /// # Errors
-    /// `username_taken`, `invalid_request`, `token_revoked`, `unavailable`.
+    /// `username_taken`, `invalid_request`, `too_many_requests`, `token_revoked`, `unavailable`.
     pub async fn rename_account(
         self: &Arc<Self>,
         caller: &Claims,
         change: Rename,
         origin: &Origin,
     ) -> Result<Account, Error> {
+        let account = self.show_account(caller).await?;
+        if change.changes_nothing(&account.identity) {
+            return Ok(account);
+        }
+        if change.username.is_none() {
+            return self.store_names(caller, change, origin).await;
+        }
+        self.counted(self.sign_up_attempt(origin), &origin.allowance, self.store_names(caller, change, origin)).await
+    }
+
+    async fn store_names(self: &Arc<Self>, caller: &Claims, change: Rename, origin: &Origin) -> Result<Account, Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
         let event = origin.own(Kind::Renamed, caller);
         self.uncancelled(async move {

@@ -6,7 +6,7 @@
 
 use super::{Gateway, clock::moment};
 use crate::{
-    domain::refresh_token::RefreshToken,
+    domain::{refresh_token::RefreshToken, revocation::Reason},
     error::Error,
     postgres::Held,
     redis::{Recorded, RefreshRules, Rotation},
@@ -16,8 +16,12 @@ impl Gateway {
     /// Adopts the session of this token and exchanges it. `seen`: when Redis said that the session is away.
     pub(super) async fn adopt(&self, token: &RefreshToken, rules: &RefreshRules, seen: u64) -> Result<Rotation, Error> {
         let Some(held) = self.record.hold_session(token.sub, token.sid).await? else {
-            return Ok(Rotation::Ended { unrecorded: false });
+            return self.remember_dead(token).await;
         };
+        if !self.is_live(&held) {
+            let _ = held.release().await;
+            return self.remember_dead(token).await;
+        }
         let rotation = self.adopt_held(token, rules, seen, &held).await;
         let outcome = match &rotation {
             Ok(Rotation::Passed(_)) => "adopted",
@@ -37,18 +41,26 @@ impl Gateway {
         seen: u64,
         held: &Held,
     ) -> Result<Rotation, Error> {
-        let (now, session) = (self.clock.now_ms(), &held.session);
-        let idle_end = held.refreshed_at + self.config.refresh_idle_ttl;
-        let live = !held.ended
-            && !held.user.disabled
-            && session.generation == held.user.generation
-            && idle_end > moment(now)
-            && session.ends_at * 1000 > now;
-        if !live {
-            return Ok(Rotation::Ended { unrecorded: false });
-        }
+        let session = &held.session;
         let at = u64::try_from(held.refreshed_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let identity = &held.user.account.identity;
         self.speed.adopt(token, rules, seen, &Recorded { session, identity, counter: held.counter, at }).await
+    }
+
+    /// Whether a session may be refreshed, as far as the record knows.
+    fn is_live(&self, held: &Held) -> bool {
+        let (now, session) = (self.clock.now_ms(), &held.session);
+        !held.ended
+            && !held.user.disabled
+            && session.generation == held.user.generation
+            && held.refreshed_at + self.config.refresh_idle_ttl > moment(now)
+            && session.ends_at * 1000 > now
+    }
+
+    /// Writes the tombstone of a session that is dead in the record: who goes on showing a token of it must not hold the
+    /// user's row each time, where an administrator may be waiting for it.
+    async fn remember_dead(&self, token: &RefreshToken) -> Result<Rotation, Error> {
+        self.speed.end_sessions(token.sub, &[token.sid], Reason::Revoked).await?;
+        Ok(Rotation::Ended { unrecorded: false })
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         password::{Password, Verdict},
     },
     error::Error,
-    postgres::StoredUser,
+    postgres::{CodeState, StoredUser},
     redis::Reservation,
 };
 
@@ -119,8 +119,7 @@ impl Gateway {
 
     /// The code was used before: what came of it stands, and only its publication may be missing. It is made up for.
     async fn confirm_again(&self, row: Uuid, sub: Uuid) -> Result<Option<Account>, Error> {
-        let Some(address) = self.record.find_consumed_mail(row).await?.flatten() else { return Ok(None) };
-        // Void codes count as used, too: what the account says shows whether this one was.
+        let CodeState::Used { address: Some(address) } = self.record.find_code(row).await? else { return Ok(None) };
         let stands = |user: &StoredUser| {
             let identity = &user.account.identity;
             identity.email_verified && identity.email.as_deref() == Some(address.as_str())

@@ -56,10 +56,15 @@ impl Gateway {
 
     /// One comparison of the record with Redis.
     pub(super) async fn compare(&self, position: Position) -> Result<Position, Error> {
+        // Before the record is asked, which may be down: a mark of another history must convince no check meanwhile.
+        let filling = match self.speed.denylist().await? {
+            Denylist::Complete => None,
+            Denylist::Lost => self.speed.begin_filling().await?,
+        };
         let now = self.record.clock().await?;
-        match self.speed.denylist().await? {
-            Denylist::Complete => self.publish_since(position.unwrap_or(OffsetDateTime::UNIX_EPOCH)).await?,
-            Denylist::Lost => self.fill_denylist().await?,
+        match filling {
+            Some(token) => self.fill_denylist(&token).await?,
+            None => self.publish_since(position.unwrap_or(OffsetDateTime::UNIX_EPOCH)).await?,
         }
         self.publish_identities_since(position.unwrap_or_else(|| self.longest_ago())).await?;
         Ok(Some(now - overlap(self)))
@@ -74,11 +79,9 @@ impl Gateway {
         self.publish_since(now - overlap(self)).await
     }
 
-    async fn fill_denylist(&self) -> Result<(), Error> {
-        let nonce = Uuid::new_v4();
-        self.speed.begin_filling(nonce).await?;
+    async fn fill_denylist(&self, token: &str) -> Result<(), Error> {
         self.publish_since(OffsetDateTime::UNIX_EPOCH).await?;
-        match self.speed.finish_filling(nonce).await? {
+        match self.speed.finish_filling(token).await? {
             Denylist::Complete => {
                 tracing::info!("the denylist was filled from the record");
                 Ok(())

@@ -14,7 +14,7 @@ use crate::{
         revocation::{Ending, Reason},
     },
     error::Error,
-    postgres::{StoredUser, Template},
+    postgres::{CodeState, StoredUser, Template},
     redis::Reservation,
 };
 
@@ -77,7 +77,7 @@ impl Gateway {
                 self.uncancelled(async move { gateway.use_reset_code(row, &user, &hash, &password, &event).await })
                     .await
             }
-            (Reservation::Busy(row), Some(user)) => self.publish_again(row, &user, &password).await?.ok_or(Error::Busy),
+            (Reservation::Busy(row), Some(user)) => self.publish_again(row, &user, &password, Error::Busy).await,
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
             (Reservation::Wrong | Reservation::Reserved(_) | Reservation::Busy(_), _) => Err(Error::InvalidCode),
         }
@@ -123,7 +123,7 @@ impl Gateway {
         let outcome = self.record.reset_password(row, user.account.id, hash, Uuid::now_v7(), event).await;
         let (updated, ending) = match outcome {
             Ok(Some(done)) => done,
-            Ok(None) => return self.publish_again(row, user, password).await?.ok_or(Error::InvalidCode),
+            Ok(None) => return self.publish_again(row, user, password, Error::InvalidCode).await,
             Err(error) => {
                 // Mostly nothing was decided; if the commit stands after all, the repeat finds out. If this fails too, the reservation lapses by itself.
                 let _ = self.speed.release_code(Purpose::PasswordReset, user.account.id, row).await;
@@ -134,18 +134,26 @@ impl Gateway {
         self.publish_reset(row, &updated, &ending).await
     }
 
-    /// The code was used before. If it was used to set this very password, the reset stands, and only its publication is
-    /// missing: it is made up for.
-    async fn publish_again(&self, row: Uuid, user: &StoredUser, password: &Arc<Password>) -> Result<Option<()>, Error> {
-        if self.record.find_consumed_mail(row).await?.is_none() {
-            return Ok(None);
+    /// If the code was used to set this very password, the reset stands, and only its publication is missing: it is made up
+    /// for. Any other password is a wrong code, and counts as one: or whoever has an old code could try passwords with it.
+    async fn publish_again(
+        &self,
+        row: Uuid,
+        user: &StoredUser,
+        password: &Arc<Password>,
+        unused: Error,
+    ) -> Result<(), Error> {
+        match self.record.find_code(row).await? {
+            CodeState::Open => return Err(unused),
+            CodeState::Void => return Err(Error::InvalidCode),
+            CodeState::Used { .. } => {}
         }
-        let Some(user) = self.record.find_user(user.account.id).await? else { return Ok(None) };
+        let user = self.record.find_user(user.account.id).await?.ok_or(Error::InvalidCode)?;
         match self.hasher.verify(password, Some(&user.password_hash)).await? {
-            Verdict::Wrong => Ok(None),
+            Verdict::Wrong => Err(Error::InvalidCode),
             Verdict::Right | Verdict::RightButWeaklyHashed => {
                 let ending = Ending::of_user(user.account.id, user.generation, Reason::PasswordReset);
-                self.publish_reset(row, &user, &ending).await.map(Some)
+                self.publish_reset(row, &user, &ending).await
             }
         }
     }

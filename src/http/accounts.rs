@@ -74,7 +74,7 @@ body! {
 
 problems! {
     ShowProblems: [CALLER];
-    RenameProblems: [CALLER, BODY] UsernameTaken;
+    RenameProblems: [CALLER, BODY] UsernameTaken TooManyRequests;
     DeleteProblems: [CALLER] ReauthenticationRequired LastAdmin;
     PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword TooManyRequests;
     EmailProblems: [CALLER, BODY] InvalidCredentials MailOff TooManyRequests;

@@ -9,7 +9,7 @@ use super::{
     Tag,
     answers::{BrowserState, Done},
     body::Body,
-    caller::{Browser, ShownCookie},
+    caller::{Browser, ShownCookies},
     cookie::Jar,
     csrf::FromPage,
     origin::From,
@@ -76,9 +76,9 @@ impl BrowserApi {
         From(origin): From,
         _page: FromPage,
         jar: Jar,
-        ShownCookie(cookie): ShownCookie,
+        ShownCookies(cookies): ShownCookies,
     ) -> Result<Done, Problem<CloseProblems>> {
-        if let Some(token) = cookie {
+        for token in cookies {
             match gateway.log_out(&[Credential::Access(token)], &origin).await {
                 // Not ours: it is the session of nobody.
                 Ok(()) | Err(Error::InvalidToken) => {}

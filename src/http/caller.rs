@@ -41,8 +41,8 @@ pub struct Browser(pub Claims);
 /// The token that was sent, good or not: whoever signs out need not be signed in any more.
 pub struct Shown(pub Option<Token>);
 
-/// The cookie that was sent, good or not, whatever else was.
-pub struct ShownCookie(pub Option<String>);
+/// The cookies of ours that were sent, good or not, whatever else was.
+pub struct ShownCookies(pub Vec<String>);
 
 /// A token by the way it came.
 pub enum Token {
@@ -158,9 +158,9 @@ security!(Browser, vec![COOKIE], fallback false, |request| {
 security!(Shown, vec![BEARER, COOKIE], fallback true, |request| Shown(Token::of(request)?));
 
 // Who has none any more is signed out already.
-security!(ShownCookie, vec![COOKIE], fallback true, |request| {
+security!(ShownCookies, vec![COOKIE], fallback true, |request| {
     vary(request);
-    ShownCookie(cookie::sent(request)?.map(str::to_owned))
+    ShownCookies(cookie::all_sent(request))
 });
 
 impl Browser {

@@ -33,10 +33,22 @@ pub fn sent(request: &Request) -> Result<Option<&str>, Error> {
     only(fields, name(gateway))
 }
 
+/// The values of all of them, planted or not: whoever signs out wants none.
+pub fn all_sent(request: &Request) -> Vec<String> {
+    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
+    let fields = request.headers().get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let values = all(fields, name(gateway)).filter_map(|value| std::str::from_utf8(value).ok());
+    values.map(str::to_owned).collect()
+}
+
+fn all<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = fields.flat_map(|field| field.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
 /// The value of the one cookie of this name. Others may hold any bytes: they are those of other programs.
 fn only<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a str>, Error> {
-    let pairs = fields.flat_map(|field| field.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    let mut values = pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let mut values = all(fields, name);
     match (values.next(), values.next()) {
         (Some(_), Some(_)) => Err(Error::flaw("Cookie", "holds two cookies of the gateway")),
         // What is no text is no token either.

@@ -34,7 +34,9 @@ impl ClientAddress {
             Addr::SocketAddr(address) => address.ip(),
             Addr::Unix(_) | Addr::Custom(..) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
-        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|field| field.to_str().ok());
+        // Whatever a client wrote in front, readable or not, what the proxy appended is read.
+        let fields = request.headers().get_all("x-forwarded-for").iter();
+        let forwarded = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
         ClientAddress(client(peer, &forwarded.collect::<Vec<_>>().join(","), trusted))
     }
 }
@@ -66,6 +68,8 @@ fn agent(request: &Request) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use poem::http::HeaderValue;
+
     use super::*;
 
     fn seen(peer: &str, forwarded: &str, trusted: &str) -> String {
@@ -86,6 +90,15 @@ mod tests {
         assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9, 10.0.0.2", "10.0.0.0/8"), "203.0.113.9");
         assert_eq!(seen("10.0.0.1", "203.0.113.9:4711", "10.0.0.0/8"), "203.0.113.9");
         assert_eq!(seen("::ffff:10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        let field = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
+        // Without a socket the peer is this machine.
+        let request = Request::builder().header("x-forwarded-for", field).finish();
+        let ClientAddress(address) = ClientAddress::of(&request, &["127.0.0.0/8".parse().unwrap()]);
+        assert_eq!(address.to_string(), "203.0.113.9");
     }
 
     #[test]

@@ -18,7 +18,7 @@ const REPLACE: &str = include_str!("../../sql/queries/replace_mail.sql");
 const FINISH: &str = include_str!("../../sql/queries/finish_mail.sql");
 const VOID_CODES: &str = include_str!("../../sql/queries/void_codes.sql");
 const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
-const FIND_CONSUMED: &str = include_str!("../../sql/queries/find_consumed_mail.sql");
+const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
 const INSERT_TO: &str = include_str!("../../sql/queries/insert_mail_to.sql");
 const RETRY_SOON: &str = include_str!("../../sql/queries/retry_mail_soon.sql");
 
@@ -52,6 +52,20 @@ templates! {
     EmailChanged "email_changed" None;
     /// Tells somebody for whom an administrator made an account how to choose a password.
     Invitation "invitation" None;
+}
+
+/// What became of a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeState {
+    /// It was not used.
+    Open,
+    /// It was.
+    Used {
+        /// Where it went; nowhere, if it was handed over.
+        address: Option<String>,
+    },
+    /// Something else took its worth.
+    Void,
 }
 
 /// A mail that this replica is to send.
@@ -149,10 +163,14 @@ impl Postgres {
         db.commit().await
     }
 
-    /// The address that this mail's code went to, if the code was used or is void; no address, if it was handed over.
-    pub async fn find_consumed_mail(&self, code: Uuid) -> Result<Option<Option<String>>, Error> {
-        let row = self.connection().await?.first(FIND_CONSUMED, &[&code]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    /// What became of the code of this mail. That of a mail which is gone is void.
+    pub async fn find_code(&self, code: Uuid) -> Result<CodeState, Error> {
+        let Some(row) = self.connection().await?.first(FIND_CODE, &[&code]).await? else { return Ok(CodeState::Void) };
+        Ok(match (row.try_get("consumed")?, row.try_get("void")?) {
+            (_, true) => CodeState::Void,
+            (true, false) => CodeState::Used { address: row.try_get("recipient")? },
+            (false, false) => CodeState::Open,
+        })
     }
 
     /// Takes the next mail that is due, if there is one.

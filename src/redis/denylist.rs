@@ -18,6 +18,9 @@ static STATE: LazyLock<Script> =
 /// Filling the denylist takes at most so long; whoever is slower begins again.
 const FILLING_MS: &str = "60000";
 
+/// How the script calls a denylist with everything on it.
+const COMPLETE: &str = "complete";
+
 /// Whether everything that was taken back is on the denylist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denylist {
@@ -60,27 +63,24 @@ impl Redis {
 
     /// Whether the denylist is complete.
     pub async fn denylist(&self) -> Result<Denylist, Error> {
-        self.denylist_state("look", Uuid::nil()).await
+        Ok(denylist(&self.denylist_state("look", "").await?))
     }
 
-    /// Says that the denylist is being filled, by whoever knows this nonce. Until it is, nothing missing counts.
-    pub async fn begin_filling(&self, nonce: Uuid) -> Result<(), Error> {
-        self.denylist_state("begin", nonce).await.map(drop)
+    /// Says that the denylist is being filled, and gives the token of it; nothing if it is complete. Until it is filled,
+    /// nothing missing counts.
+    pub async fn begin_filling(&self) -> Result<Option<String>, Error> {
+        let token = self.denylist_state("begin", &Uuid::new_v4().to_string()).await?;
+        Ok(Some(token).filter(|token| token != COMPLETE))
     }
 
     /// Says that it was filled; still lost if something came in between.
-    pub async fn finish_filling(&self, nonce: Uuid) -> Result<Denylist, Error> {
-        self.denylist_state("finish", nonce).await
+    pub async fn finish_filling(&self, token: &str) -> Result<Denylist, Error> {
+        Ok(denylist(&self.denylist_state("finish", token).await?))
     }
 
-    async fn denylist_state(&self, step: &str, nonce: Uuid) -> Result<Denylist, Error> {
+    async fn denylist_state(&self, step: &str, token: &str) -> Result<String, Error> {
         let keys = [self.mark_key(), format!("{}:{{rev}}:filling", self.prefix)];
-        let args = [step.as_bytes(), nonce.as_bytes(), FILLING_MS.as_bytes()];
-        match self.run::<String>(&STATE, &keys, &args).await?.as_str() {
-            "complete" => Ok(Denylist::Complete),
-            "lost" | "begun" => Ok(Denylist::Lost),
-            _other => Err(STATE.unknown_answer()),
-        }
+        self.run(&STATE, &keys, &[step.as_bytes(), token.as_bytes(), FILLING_MS.as_bytes()]).await
     }
 
     fn key_of(&self, entry: &Revocation) -> String {
@@ -98,6 +98,10 @@ impl Redis {
     fn mark_key(&self) -> String {
         format!("{}:{{rev}}:complete", self.prefix)
     }
+}
+
+fn denylist(answer: &str) -> Denylist {
+    if answer == COMPLETE { Denylist::Complete } else { Denylist::Lost }
 }
 
 /// A generation, or 1 for a flag.

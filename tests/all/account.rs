@@ -227,3 +227,30 @@ async fn the_dashboard_forgets_a_session_that_ended() {
     let sessions = dashboard.is(200, "").body["sessions"].as_array().expect("a list");
     assert_eq!((sessions.len(), &sessions[0]["id"]), (1, &second.claims()["sid"]));
 }
+
+/// Neither a row nor an event for each of a thousand requests that change nothing.
+#[tokio::test]
+async fn a_renaming_to_the_same_name_writes_nothing() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let before = ask(&gateway, "select u::text || (select count(*) from audit) from users u").await;
+    for body in
+        [json!({}), json!({"username": "john"}), json!({"name": null}), json!({"username": "john", "name": null})]
+    {
+        gateway.with_token(Method::PATCH, "/user", &john.access_token, body).await.is(200, "");
+    }
+    assert_eq!(ask(&gateway, "select u::text || (select count(*) from audit) from users u").await, before);
+}
+
+#[tokio::test]
+async fn trying_user_names_by_renaming_is_limited_like_signing_up() {
+    let gateway = Gateway::with(&[("LATCHKEY_THROTTLE", "on"), ("LATCHKEY_LIMIT_SIGN_UP", "3/1h")]).await;
+    gateway.sign_up("taken").await;
+    let john = gateway.sign_up("john").await;
+    let rename =
+        |name: &'static str| gateway.with_token(Method::PATCH, "/user", &john.access_token, json!({"username": name}));
+    rename("taken").await.is(409, "username_taken");
+    rename("taken").await.is(429, "too_many_requests");
+    let name = gateway.with_token(Method::PATCH, "/user", &john.access_token, json!({"name": "John"})).await;
+    name.is(200, "");
+}

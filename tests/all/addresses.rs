@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     gateway::{Answer, Gateway, PASSWORD, Session, until},
-    mail::{MailServer, code},
+    mail::{MailServer, code, code as code_in},
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask},
+    stack::{Held, STACK, ask, execute},
 };
 
 const OLD: &str = "john@example.com";
@@ -170,6 +170,38 @@ async fn codes_do_not_outlive_what_they_were_for() {
     scene.post(&scene.john, "/user/password", change).await.is(204, "");
     scene.confirm(&scene.john, &code).await.is(400, "invalid_code");
     assert_eq!(scene.account().await["email"], NEW);
+}
+
+/// A code that was promised to the address before, in the moment in which it was changed, is worth nothing: the record
+/// compares when it is used.
+#[tokio::test]
+async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
+    let scene = Scene::new().await;
+    let code = scene.code_at(NEW).await;
+    scene.confirm(&scene.john, &code).await.is(200, "");
+    // As if it had been promised before the change was committed, and after the other codes were made void.
+    let row = "insert into outbox (id, template, user_id, recipient) select gen_random_uuid(), 'password_reset', id, ";
+    execute(&scene.gateway, &format!("{row} '{OLD}' from users")).await;
+    let mails = scene.mails.wait_for(OLD, 2).await;
+    let late = mails.iter().find_map(|mail| code_in(mail)).expect("it was sent");
+    let reset = json!({"email": NEW, "code": late, "new_password": "correct horse 9"});
+    scene.gateway.post("/password/reset", reset).await.is(400, "invalid_code");
+    scene.gateway.log_in(NEW, PASSWORD).await.is(200, "");
+}
+
+#[tokio::test]
+async fn a_void_code_tries_no_passwords() {
+    let scene = Scene::new().await;
+    scene.gateway.post("/password/forgot", json!({"email": OLD})).await.is(202, "");
+    let void = scene.mails.code_for(OLD).await;
+    let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
+    scene.post(&scene.john, "/user/password", change).await.is(204, "");
+    // The right one among them gets the same answer.
+    for password in ["not this one", "correct horse 9", "nor that one", "correct horse 9"] {
+        let reset = json!({"email": OLD, "code": void, "new_password": password});
+        let answer = scene.gateway.post("/password/reset", reset).await;
+        answer.is(400, "invalid_code");
+    }
 }
 
 #[tokio::test]

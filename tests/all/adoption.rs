@@ -1,6 +1,7 @@
 //! Redis loses sessions: a flush, a restart, a failover to older data. Nobody is signed out, no used token lives again.
 
 use futures_util::future::join_all;
+use latchkey::dev::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -198,6 +199,44 @@ async fn what_has_ended_is_not_adopted() {
         scene.replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
     }
     refreshed(&scene.gateway, &scene.john).await;
+}
+
+/// Or somebody with an old token could hold the user's row for as long as an administrator wants to disable it.
+#[tokio::test]
+async fn a_dead_session_is_looked_up_once() {
+    let scene = Scene::new().await;
+    scene.gateway.log_out(&scene.john.access_token).await.is(204, "");
+    scene.flush().await;
+    scene.gateway.refresh(&scene.john.refresh_token).await.is(401, "invalid_refresh_token");
+    // The second time nobody asks PostgreSQL: it would wait.
+    let held = Held::rows(&scene.gateway, "select from users").await;
+    for replica in [&scene.gateway, &scene.replica] {
+        replica.refresh(&scene.john.refresh_token).await.is(401, "invalid_refresh_token");
+    }
+    assert_eq!(held.waiting().await, 0);
+}
+
+/// A history of its own, and PostgreSQL cannot be asked: what was taken back is not known to be good.
+#[tokio::test]
+async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
+    let (own, stack) = (OwnRedis::start(), Stack::temporary().expect("it can be started"));
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let gateway =
+        Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &stack.postgres.url("latchkey"))]).await;
+    let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+    gateway.log_out(&john.access_token).await.is(204, "");
+    stack.postgres.pause();
+    let sid = john.claims()["sid"].as_str().expect("an id").to_owned();
+    let entry = format!("{}:{{rev}}:sid:{sid}", gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    assert_eq!(own.tell::<i64>(&["DEL", &entry]).await, 1);
+    own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
+    let refused = || async { gateway.verify(&john.access_token).await.0 == 503 };
+    until("nobody takes its silence for an answer", refused).await;
+    assert_eq!(gateway.verify(&other.access_token).await.0, 503);
+    stack.postgres.resume();
+    until("it is filled", || async { gateway.verify(&other.access_token).await.0 == 204 }).await;
+    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
 }
 
 /// Whatever would end the session waits until it was adopted, and then ends what was adopted.

@@ -41,6 +41,17 @@ async fn signing_out_ends_the_session_everywhere_and_clears_the_cookie() {
     }
 }
 
+/// A host beside this one may have planted one of them: that must not keep anybody signed in.
+#[tokio::test]
+async fn of_two_cookies_both_end() {
+    let (gateway, first) = john().await;
+    let second = open(&gateway, "john").await;
+    let both = page(&gateway, Method::DELETE, "/session", &first).header(header::COOKIE, format!("{NAME}={second}"));
+    assert!(cleared(gateway.send(both).await.is(204, "")));
+    is_over([&gateway, &gateway], &first).await;
+    is_over([&gateway, &gateway], &second).await;
+}
+
 #[tokio::test]
 async fn signing_out_others_keeps_the_cookie() {
     let (gateway, cookie) = john().await;

@@ -1,1 +1,0 @@
-select recipient from outbox where id = $1 and consumed_at is not null
