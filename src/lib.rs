@@ -50,7 +50,8 @@
 //!
 //! What ends goes one way as well, whatever ends it: a transaction ends the rows and writes what it takes back into
 //! `revocations`, and hands it on as a [`domain::revocation::Ending`]; `gateway::publish` tells Redis; what could not be
-//! told is found by `gateway::publisher`, of any replica, which compares the record with Redis.
+//! told is found by `gateway::publisher`, of any replica, which compares the record with Redis. (Reuse of a refresh token
+//! alone is told before it is recorded, so that a PostgreSQL that is down does not help the thief.)
 //!
 //! What happens is told in one way: the transaction of a change also records its [`domain::audit::Event`], and the log is
 //! told when that is committed (`postgres::audit`); what is refused changes nothing, and is counted (`gateway::audit`).
@@ -63,6 +64,9 @@
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
 //! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.
+//! - Something new that ends sessions: a line among the reasons of [`domain::revocation`], a transaction that gives an
+//!   [`domain::revocation::Ending`], and a row of the table in `tests/all/taking_back.rs`.
+//! - A new mail: a line among the templates of `postgres::outbox`, and its letter in [`mail`].
 //! - A new security event: a line in [`domain::audit`], and `audit::insert` in the transaction that makes it happen.
 //! - A new limit: a setting, and the attempt that counts in it, in `gateway::throttle`.
 //! - A new refusal: a variant in [`error`], and the operations that list it.
