@@ -36,6 +36,8 @@ pub struct Redis {
     pool: Pool,
     timeout: Duration,
     prefix: String,
+    /// Where it is marked that the denylist is complete: every check asks for it.
+    mark_key: String,
 }
 
 impl Redis {
@@ -53,7 +55,7 @@ impl Redis {
         let pool = Pool::builder(manager).max_size(POOL_SIZE).timeouts(timeouts).runtime(Runtime::Tokio1);
         let pool = pool.build().map_err(|_| "cannot be pooled".to_owned())?;
         let shared = Shared::new(Client::open(info).map_err(wrong)?, settings, timeout);
-        Ok(Redis { shared, pool, timeout, prefix: prefix.to_owned() })
+        Ok(Redis { shared, pool, timeout, prefix: prefix.to_owned(), mark_key: format!("{prefix}:{{rev}}:complete") })
     }
 
     /// Whether Redis answers.

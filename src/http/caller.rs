@@ -39,46 +39,40 @@ pub struct Caller(pub Claims);
 pub struct Browser(pub Claims);
 
 /// The token that was sent, good or not: whoever signs out need not be signed in any more.
-pub struct Shown(pub Option<Token>);
+pub struct Shown(pub Option<Token<String>>);
 
 /// The cookies of ours that were sent, good or not, whatever else was.
 pub struct ShownCookies(pub Vec<String>);
 
 /// A token by the way it came.
-pub enum Token {
+pub enum Token<T> {
     /// As `Authorization: Bearer`.
-    Bearer(String),
+    Bearer(T),
     /// As the browser's cookie.
-    Cookie(String),
+    Cookie(T),
 }
 
-impl Token {
+impl<'a> Token<&'a str> {
     /// The token of the request. What would change something by cookie is refused if another site may have caused it.
-    fn of(request: &Request) -> Result<Option<Token>, Error> {
+    fn of(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
         vary(request);
         if let Some(token) = bearer(request)? {
-            return Ok(Some(Token::Bearer(token.to_owned())));
+            return Ok(Some(Token::Bearer(token)));
         }
         let Some(cookie) = cookie::sent(request)? else { return Ok(None) };
         csrf::check_unless_safe(request)?;
-        Ok(Some(Token::Cookie(cookie.to_owned())))
+        Ok(Some(Token::Cookie(cookie)))
     }
 
-    /// The claims, if it is good at this moment.
-    pub async fn verify(&self, gateway: &Gateway) -> Result<Claims, Error> {
+    /// The token itself, for a handler.
+    fn keep(self) -> Token<String> {
         match self {
-            Token::Bearer(token) => gateway.verify(token).await,
-            Token::Cookie(token) => gateway.verify_cookie(token).await,
+            Token::Bearer(token) => Token::Bearer(token.to_owned()),
+            Token::Cookie(token) => Token::Cookie(token.to_owned()),
         }
     }
 
-    /// As what shows which session is to end.
-    pub fn into_credential(self) -> Credential {
-        let (Token::Bearer(token) | Token::Cookie(token)) = self;
-        Credential::Access(token)
-    }
-
-    /// The same, and a cookie is signed anew when it is time for it.
+    /// The claims, if it is good at this moment; and a cookie is signed anew when it is time for it.
     async fn call(self, request: &Request) -> Result<Claims, Error> {
         let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
         let claims = self.verify(gateway).await?;
@@ -90,6 +84,24 @@ impl Token {
         let Some(cookie) = slid else { return Ok(claims) };
         Jar::of(request).put(&cookie);
         Ok(cookie.claims.clone())
+    }
+}
+
+impl<T: AsRef<str>> Token<T> {
+    /// The claims, if it is good at this moment.
+    pub async fn verify(&self, gateway: &Gateway) -> Result<Claims, Error> {
+        match self {
+            Token::Bearer(token) => gateway.verify(token.as_ref()).await,
+            Token::Cookie(token) => gateway.verify_cookie(token.as_ref()).await,
+        }
+    }
+}
+
+impl Token<String> {
+    /// As what shows which session is to end.
+    pub fn into_credential(self) -> Credential {
+        let (Token::Bearer(token) | Token::Cookie(token)) = self;
+        Credential::Access(token)
     }
 }
 
@@ -155,7 +167,7 @@ security!(Browser, vec![COOKIE], fallback false, |request| {
 });
 
 // A refresh token in the body does as well.
-security!(Shown, vec![BEARER, COOKIE], fallback true, |request| Shown(Token::of(request)?));
+security!(Shown, vec![BEARER, COOKIE], fallback true, |request| Shown(Token::of(request)?.map(Token::keep)));
 
 // Who has none any more is signed out already.
 security!(ShownCookies, vec![COOKIE], fallback true, |request| {

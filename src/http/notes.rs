@@ -1,7 +1,7 @@
 //! What a request's story wants on its answer, whatever the answer turns out to be: a cookie that slid, what is left of a
 //! limit. The edge puts it there.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use poem::{
     Request,
@@ -13,10 +13,12 @@ use crate::gateway::Allowance;
 
 /// The headers that one answer is to carry. Kept with the request.
 #[derive(Clone, Default)]
-pub struct Notes {
-    headers: Arc<Mutex<HeaderMap>>,
-    /// How the limits stand that the request counts against.
-    pub allowance: Allowance,
+pub struct Notes(Arc<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    headers: Mutex<HeaderMap>,
+    allowance: OnceLock<Allowance>,
 }
 
 impl Notes {
@@ -25,15 +27,22 @@ impl Notes {
         request.data().expect("the edge sets it")
     }
 
+    /// How the limits stand that the request counts against. Most requests count against none, and never ask.
+    pub fn allowance(&self) -> Allowance {
+        self.0.allowance.get_or_init(Allowance::default).clone()
+    }
+
     /// Sets a header of the answer; of two with one name the last stays.
     pub fn set(&self, name: HeaderName, value: HeaderValue) {
-        self.headers.lock().expect("nothing panics while it is held").insert(name, value);
+        self.0.headers.lock().expect("nothing panics while it is held").insert(name, value);
     }
 
     /// Puts them on the answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        rate_limit::tell(&self.allowance, self);
-        let notes = std::mem::take(&mut *self.headers.lock().expect("nothing panics while it is held"));
+        if let Some(allowance) = self.0.allowance.get() {
+            rate_limit::tell(allowance, self);
+        }
+        let notes = std::mem::take(&mut *self.0.headers.lock().expect("nothing panics while it is held"));
         headers.extend(notes);
     }
 }

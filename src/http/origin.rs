@@ -18,7 +18,7 @@ pub struct From(pub Origin);
 impl<'a> FromRequest<'a> for From {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let ClientAddress(address) = *request.data().expect("the edge sets it");
-        let allowance = Notes::of(request).allowance.clone();
+        let allowance = Notes::of(request).allowance();
         Ok(From(Origin { address, agent: agent(request), allowance }))
     }
 }

@@ -34,9 +34,8 @@ impl Redis {
     /// Everything that can speak against a token, in one round trip; nothing where the denylist was lost, because then
     /// that an entry is missing says nothing.
     pub async fn find_revocations(&self, sub: Uuid, sid: Uuid, jti: Uuid) -> Result<Option<Findings>, Error> {
-        let keys =
-            [self.mark_key(), self.entry_key("sid", sid), self.entry_key("jti", jti), self.entry_key("user", sub)];
-        let answer = self.shared.ask(redis::cmd("MGET").arg(&keys)).await?;
+        let keys = [self.entry_key("sid", sid), self.entry_key("jti", jti), self.entry_key("user", sub)];
+        let answer = self.shared.ask(redis::cmd("MGET").arg(&self.mark_key).arg(&keys)).await?;
         let found = <(Option<String>, Option<String>, Option<String>, Option<i64>)>::from_redis_value(answer);
         let (mark, session, token, user_below) =
             found.map_err(|_| Error::internal("the denylist holds something unknown"))?;
@@ -79,7 +78,7 @@ impl Redis {
     }
 
     async fn denylist_state(&self, step: &str, token: &str) -> Result<String, Error> {
-        let keys = [self.mark_key(), format!("{}:{{rev}}:filling", self.prefix)];
+        let keys = [self.mark_key.clone(), format!("{}:{{rev}}:filling", self.prefix)];
         self.run(&STATE, &keys, &[step.as_bytes(), token.as_bytes(), FILLING_MS.as_bytes()]).await
     }
 
@@ -93,10 +92,6 @@ impl Redis {
 
     fn entry_key(&self, kind: &str, id: Uuid) -> String {
         format!("{}:{{rev}}:{kind}:{id}", self.prefix)
-    }
-
-    fn mark_key(&self) -> String {
-        format!("{}:{{rev}}:complete", self.prefix)
     }
 }
 
