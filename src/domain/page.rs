@@ -23,6 +23,16 @@ pub fn cursor(last: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(last.as_bytes())
 }
 
+impl Page {
+    /// Cuts what was read, one more than the page is to have, and gives the cursor of the next page if there is one.
+    pub fn cut<T>(&self, mut read: Vec<T>, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
+        let more = read.len() > usize::from(self.limit);
+        read.truncate(usize::from(self.limit));
+        let next = read.last().filter(|_| more).map(|last| cursor(id(last)));
+        (read, next)
+    }
+}
+
 /// The id that a cursor continues after.
 pub fn position(cursor: &str) -> Option<Uuid> {
     Uuid::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()

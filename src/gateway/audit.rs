@@ -19,7 +19,7 @@ use crate::{
     domain::{
         access_token::Claims,
         audit::{Actor, Event, Kind, minute},
-        page::{self, Page},
+        page::Page,
     },
     error::{Chain, Error},
     postgres::{self, CountedEvent, RecordedEvent},
@@ -148,10 +148,7 @@ impl Gateway {
     async fn audit_page(&self, user: Uuid, page: Page) -> Result<AuditPage, Error> {
         // Nothing was seen yet: before all that there is, and it is read downwards.
         let before = if page.after.is_nil() { Uuid::max() } else { page.after };
-        let mut events = self.record.list_events(user, before, page.limit).await?;
-        let more = events.len() > usize::from(page.limit);
-        events.truncate(usize::from(page.limit));
-        let next = events.last().filter(|_| more).map(|event| page::cursor(event.id));
+        let (events, next) = page.cut(self.record.list_events(user, before, page.limit).await?, |event| event.id);
         Ok(AuditPage { events, next })
     }
 

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         access_token::Claims,
         audit::{Actor, Kind},
-        page::{self, Page},
+        page::Page,
         revocation::Reason,
     },
     error::Error,
@@ -33,10 +33,7 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub async fn list_devices(&self, user: Uuid, page: Page) -> Result<DevicePage, Error> {
-        let mut devices = self.record.list_sessions(user, self.idle(), page).await?;
-        let more = devices.len() > usize::from(page.limit);
-        devices.truncate(usize::from(page.limit));
-        let next = devices.last().filter(|_| more).map(|device| page::cursor(device.sid));
+        let (devices, next) = page.cut(self.record.list_sessions(user, self.idle(), page).await?, |device| device.sid);
         Ok(DevicePage { devices, next })
     }
 

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         access_token::Claims,
         item::{Description, IfMatch, ItemName},
-        page::{self, Page},
+        page::Page,
     },
     error::Error,
     postgres::{ItemChange, StoredItem},
@@ -56,10 +56,7 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub async fn list_items(&self, caller: &Claims, page: Page) -> Result<ItemPage, Error> {
-        let mut items = self.record.list_items(caller.sub, page).await?;
-        let more = items.len() > usize::from(page.limit);
-        items.truncate(usize::from(page.limit));
-        let next = items.last().filter(|_| more).map(|last| page::cursor(last.id));
+        let (items, next) = page.cut(self.record.list_items(caller.sub, page).await?, |item| item.id);
         Ok(ItemPage { items, next })
     }
 

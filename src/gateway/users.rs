@@ -7,7 +7,7 @@ use crate::{
     domain::{
         account::{Account, DisplayName, Email, NamePrefix, Role, Username},
         audit::{Actor, Event, Kind},
-        page::{self, Page},
+        page::Page,
         password::{self, Password},
         text::Parsed,
     },
@@ -78,10 +78,7 @@ impl Gateway {
     /// `unavailable`.
     pub async fn list_users(&self, prefix: &NamePrefix, page: Page) -> Result<UserPage, Error> {
         let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        let mut users = self.record.list_users(prefix, page).await?;
-        let more = users.len() > usize::from(page.limit);
-        users.truncate(usize::from(page.limit));
-        let next = users.last().filter(|_| more).map(|last| page::cursor(last.account.id));
+        let (users, next) = page.cut(self.record.list_users(prefix, page).await?, |user| user.account.id);
         Ok(UserPage { users: users.into_iter().map(Into::into).collect(), next })
     }
 
