@@ -11,7 +11,7 @@ use crate::{
         account::{Account, Email},
         audit::{Event, Kind},
         one_time_code::{OneTimeCode, Purpose},
-        password::{Password, Verdict},
+        password::Password,
     },
     error::Error,
     postgres::{CodeState, StoredUser},
@@ -46,13 +46,9 @@ impl Gateway {
         password: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let user = self.find_caller(caller).await?;
+        let user = self.prove_password(caller, password, origin).await?;
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
-        }
-        if self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? == Verdict::Wrong {
-            self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
-            return Err(Error::InvalidCredentials);
         }
         let own = user.account.identity.email.is_some_and(|own| own.eq_ignore_ascii_case(email.as_str()));
         let kind = if own { Kind::CodeRequested } else { Kind::EmailChangeRequested };

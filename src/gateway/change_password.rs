@@ -40,15 +40,28 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(), Error> {
         new.check(self.config.password_min).map_err(Error::WeakPassword)?;
-        let user = self.find_caller(caller).await?;
-        if self.hasher.verify(&Arc::new(current), Some(&user.password_hash)).await? == Verdict::Wrong {
-            self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
-            return Err(Error::InvalidCredentials);
-        }
+        let user = self.prove_password(caller, current, origin).await?;
         let hash = self.hasher.hash(new.into()).await?;
         let (gateway, sid) = (self.clone(), caller.sid);
         let event = origin.own(Kind::PasswordChanged, caller);
         self.uncancelled(async move { gateway.store_password(&user, &hash, sid, &event).await }).await
+    }
+
+    /// The caller's row, if this is the caller's password.
+    pub(super) async fn prove_password(
+        &self,
+        caller: &Claims,
+        password: Password,
+        origin: &Origin,
+    ) -> Result<StoredUser, Error> {
+        let user = self.find_caller(caller).await?;
+        match self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? {
+            Verdict::Right | Verdict::RightButWeaklyHashed => Ok(user),
+            Verdict::Wrong => {
+                self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
+                Err(Error::InvalidCredentials)
+            }
+        }
     }
 
     /// The caller's row. An account that is gone has taken its tokens along.
