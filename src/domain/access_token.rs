@@ -68,6 +68,21 @@ pub struct Claims {
     pub name: Option<String>,
 }
 
+impl Claims {
+    /// The same, saying of the user what this says.
+    #[must_use]
+    pub fn of(self, identity: &Identity) -> Claims {
+        Claims {
+            roles: vec![identity.role],
+            username: identity.username.clone(),
+            email: identity.email.clone(),
+            email_verified: identity.email_verified,
+            name: identity.name.clone(),
+            ..self
+        }
+    }
+}
+
 /// Whose tokens are made and accepted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Realm {
@@ -92,15 +107,16 @@ pub fn claims(realm: &Realm, session: &Session, identity: &Identity, jti: Uuid, 
         nbf: now,
         exp: (now + lifetime).min(session.ends_at),
         scope: session.scope.clone(),
-        roles: vec![identity.role],
+        roles: Vec::new(),
         generation: session.generation,
         auth_time: session.auth_time,
         session_exp: session.ends_at,
-        username: identity.username.clone(),
-        email: identity.email.clone(),
-        email_verified: identity.email_verified,
-        name: identity.name.clone(),
+        username: None,
+        email: None,
+        email_verified: false,
+        name: None,
     }
+    .of(identity)
 }
 
 /// A private key and its id.

@@ -21,11 +21,7 @@ pub fn due(claims: &Claims, now: u64, idle: u64) -> Option<u64> {
 pub fn next(claims: &Claims, identity: Option<&Identity>, jti: Uuid, now: u64, idle: u64) -> Claims {
     let mut next = Claims { jti, iat: now, nbf: now, exp: end(claims, now, idle), ..claims.clone() };
     if let Some(identity) = identity {
-        next.roles = vec![identity.role];
-        next.username.clone_from(&identity.username);
-        next.email.clone_from(&identity.email);
-        next.email_verified = identity.email_verified;
-        next.name.clone_from(&identity.name);
+        next = next.of(identity);
     }
     next
 }
