@@ -3,8 +3,9 @@
 //! tokens stop). Each part may be repeated.
 //!
 //! One thing is published before it is recorded: the reuse of a refresh token (`refresh.rs`), so that a PostgreSQL that is
-//! down does not help the thief. Apart from that, this is the one way in which anything is taken back, whatever the reason. What stands in the record and could not be
-//! published is found there by `publisher.rs`, of this replica or of any other: the caller is told with a 503 meanwhile.
+//! down does not help the thief. Apart from that, this is the one way in which anything is taken back, whatever the reason.
+//! What stands in the record and could not be published is found there by `publisher.rs`, of this replica or of any other:
+//! the caller is told with a 503 meanwhile.
 
 use uuid::Uuid;
 

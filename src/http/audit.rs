@@ -20,7 +20,7 @@ use crate::{
 
 problems! {
     OwnAuditProblems: [CALLER];
-    AuditProblems: [CALLER] Forbidden NotFound;
+    AuditProblems: [ADMIN] NotFound;
 }
 
 /// Something that happened to an account.

@@ -42,8 +42,6 @@ pub struct NewSession<'a> {
 pub struct Device {
     /// The session.
     pub sid: Uuid,
-    /// Whether it is a browser's, with a cookie.
-    pub browser: bool,
     /// When it began.
     pub created_at: OffsetDateTime,
     /// When it was last refreshed.
@@ -284,10 +282,8 @@ fn seconds(moment: OffsetDateTime) -> u64 {
 }
 
 fn read(row: &Row) -> Result<Device, Error> {
-    let client_id: &str = row.try_get("client_id")?;
     Ok(Device {
         sid: row.try_get("sid")?,
-        browser: client_id == BROWSER_CLIENT,
         created_at: row.try_get("created_at")?,
         refreshed_at: row.try_get("refreshed_at")?,
         live_until: row.try_get("live_until")?,
