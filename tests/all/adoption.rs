@@ -201,6 +201,20 @@ async fn what_has_ended_is_not_adopted() {
     refreshed(&scene.gateway, &scene.john).await;
 }
 
+/// More rows than one page of them has, all of one moment.
+#[tokio::test]
+async fn a_long_denylist_is_filled_to_its_end() {
+    let scene = Scene::new().await;
+    let rows = "insert into revocations (kind, subject, user_id, reason, expires_at) \
+         select 'session', gen_random_uuid(), gen_random_uuid(), 'logout', now() + interval '1 hour' from generate_series(1, 2500)";
+    execute(&scene.gateway, rows).await;
+    scene.flush().await;
+    let good = || async { scene.replica.verify(&scene.john.access_token).await.0 == 204 };
+    until("it is filled", good).await;
+    let entries = format!("{}:{{rev}}:sid:*", scene.gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    assert_eq!(scene.own.tell::<Vec<String>>(&["KEYS", &entries]).await.len(), 2500);
+}
+
 /// Or somebody with an old token could hold the user's row for as long as an administrator wants to disable it.
 #[tokio::test]
 async fn a_dead_session_is_looked_up_once() {
