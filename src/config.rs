@@ -189,6 +189,7 @@ impl Draft {
             time("LATCHKEY_DATABASE_TIMEOUT", self.database_timeout, second / 1000, forever),
             count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
             count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, 64),
+            count("LATCHKEY_VERIFIED_TOKENS", self.verified_tokens, 0, 10_000_000),
             count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 2, u128::MAX),
         ]
     }
@@ -345,6 +346,7 @@ settings! {
     database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica";
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; more than cores are slower";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
+    verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "20000", "access tokens whose signature a replica remembers, about 3 kB each; 0 checks every signature anew";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
     audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d", "how long security events are kept: a year, and time to look back at it; whole months are dropped";
     janitor_interval: Duration, "LATCHKEY_JANITOR_INTERVAL" = "10m", "how often what is over is removed from PostgreSQL, by one replica at a time";

@@ -31,6 +31,7 @@ mod sign_up;
 mod slide;
 mod start;
 mod throttle;
+mod token_cache;
 mod users;
 mod verify;
 
@@ -81,6 +82,7 @@ use readiness::Phase;
 use recorder::Recorder;
 use slide::Slides;
 use throttle::Memory;
+use token_cache::TokenCache;
 
 /// Everything that a use case needs. One per process; shared by all requests.
 pub struct Gateway {
@@ -97,6 +99,8 @@ pub struct Gateway {
     /// What is counted here while Redis does not answer.
     memory: Memory,
     keys: OnceLock<Keys>,
+    /// Tokens whose signature is right.
+    tokens: TokenCache,
     phase: Phase,
     /// Stories that run to their end whatever happens to their callers.
     stories: TaskTracker,
@@ -171,6 +175,7 @@ impl Gateway {
             throttle_key: ThrottleKey::new(&config.secret),
             memory: Memory::default(),
             keys: OnceLock::new(),
+            tokens: TokenCache::new(config.verified_tokens),
             phase: Phase::default(),
             stories: TaskTracker::new(),
             recorder: Recorder::default(),

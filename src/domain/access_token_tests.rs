@@ -1,3 +1,4 @@
+use jsonwebtoken::{EncodingKey, Validation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -44,8 +45,11 @@ fn trusting(key: &SigningKey) -> VerifyingKeys {
 fn forge(key: &SigningKey, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
-    let signature = crypto::sign(message.as_bytes(), &key.key, Algorithm::EdDSA).unwrap();
-    format!("{message}.{signature}")
+    signed(key, &message)
+}
+
+fn signed(key: &SigningKey, message: &str) -> String {
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(key.pair.sign(message.as_bytes())))
 }
 
 fn header(key: &SigningKey) -> Value {
@@ -56,9 +60,37 @@ fn header(key: &SigningKey) -> Value {
 fn a_good_token_opens_until_its_exp() {
     let key = key();
     let token = key.sign(&good()).unwrap();
-    assert_eq!(open(&token, &trusting(&key), &realm(), NOW + 899), Ok(Opened::Live(good())));
-    assert_eq!(open(&token, &trusting(&key), &realm(), NOW + 900), Ok(Opened::Expired(good())));
+    assert_eq!(open(&token, &trusting(&key), &realm(), NOW + 899), Ok(Opened::Live(good().into())));
+    assert_eq!(open(&token, &trusting(&key), &realm(), NOW + 900), Ok(Opened::Expired(good().into())));
     assert_eq!(open(&token, &VerifyingKeys::default(), &realm(), NOW), Err(Refused));
+}
+
+/// Signing is ours, so somebody else must be able to read it.
+#[test]
+fn another_implementation_reads_our_tokens() {
+    let key = key();
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.set_issuer(&[realm().issuer]);
+    validation.set_audience(&[realm().audience]);
+    let theirs = DecodingKey::from_ed_der(key.public());
+    let read = jsonwebtoken::decode::<Claims>(key.sign(&good()).unwrap(), &theirs, &validation).unwrap();
+    assert_eq!((read.claims, read.header.kid.as_deref()), (good(), Some(key.kid())));
+    assert_eq!(read.header.typ.as_deref(), Some(TYPE));
+}
+
+#[test]
+fn a_signature_that_is_known_saves_no_other_check() {
+    let (key, other) = (key(), key());
+    let keys = trusting(&key);
+    let signed = authenticate(&key.sign(&good()).unwrap(), &keys).unwrap();
+    assert_eq!(signed.judge(&keys, &realm(), NOW), Ok(Opened::Live(good().into())));
+    assert_eq!(signed.judge(&keys, &realm(), NOW + 900), Ok(Opened::Expired(good().into())));
+    assert_eq!(signed.judge(&keys, &realm(), NOW - 6), Err(Flaw::Early(NOW)));
+    assert_eq!(signed.judge(&trusting(&other), &realm(), NOW), Err(Flaw::Key));
+    let elsewhere = Realm { issuer: "https://other.example".into(), ..realm() };
+    assert_eq!(signed.judge(&keys, &elsewhere, NOW), Err(Flaw::Issuer(realm().issuer)));
+    let elsewhere = Realm { audience: "https://other.example".into(), ..realm() };
+    assert_eq!(signed.judge(&keys, &elsewhere, NOW), Err(Flaw::Audience(realm().audience)));
 }
 
 #[test]
@@ -167,7 +199,7 @@ fn claims_are_required_and_typed() {
             .replace(&format!("\"exp\":{}", good().exp), &format!("\"exp\":{exp}"));
         let message =
             format!("{}.{}", URL_SAFE_NO_PAD.encode(header(&key).to_string()), URL_SAFE_NO_PAD.encode(claims));
-        let token = format!("{message}.{}", crypto::sign(message.as_bytes(), &key.key, Algorithm::EdDSA).unwrap());
+        let token = signed(&key, &message);
         assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused), "exp {exp}");
     }
 }
@@ -177,7 +209,7 @@ fn duplicate_members_are_refused() {
     let key = key();
     let claims = serde_json::to_string(&good()).unwrap().replacen('{', "{\"gen\":99,", 1);
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header(&key).to_string()), URL_SAFE_NO_PAD.encode(claims));
-    let token = format!("{message}.{}", crypto::sign(message.as_bytes(), &key.key, Algorithm::EdDSA).unwrap());
+    let token = signed(&key, &message);
     assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused));
 }
 

@@ -1,5 +1,7 @@
 //! Signing in leads to a session, whichever way it was done; and a session to a pair of tokens or to a cookie.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{Gateway, Origin};
@@ -31,7 +33,7 @@ pub struct Cookie {
     /// Its value, an access token.
     pub token: String,
     /// What that says.
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
 }
 
 impl Gateway {
@@ -75,7 +77,7 @@ impl Gateway {
     /// The cookie with these claims.
     pub(super) fn cookie(&self, claims: Claims) -> Result<Cookie, Error> {
         let token = self.keys()?.signing.sign(&claims).map_err(Error::internal)?;
-        Ok(Cookie { token, claims })
+        Ok(Cookie { token, claims: Arc::new(claims) })
     }
 
     /// Seconds until a cookie's end, for the browser that is to forget it then.

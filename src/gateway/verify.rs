@@ -1,13 +1,15 @@
 //! The caller check: may a request with this access token pass?
 //!
 //! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can change without touching
-//! a caller. Inside: signature and claims, then one round trip to Redis for session, token and generation together. When
-//! Redis does not answer, neither does this.
+//! a caller. Inside: signature (once for each token, as long as it is remembered) and claims, then one round trip to Redis
+//! for session, token and generation together. When Redis does not answer, neither does this.
+
+use std::sync::Arc;
 
 use super::Gateway;
 use crate::{
     domain::{
-        access_token::{self, Claims, Opened},
+        access_token::{Claims, Opened},
         cookie,
     },
     error::Error,
@@ -18,8 +20,8 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
-    pub async fn verify(&self, token: &str) -> Result<Claims, Error> {
-        let opened = access_token::open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
+    pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Error> {
+        let opened = self.tokens.open(token, self.keys()?, &self.realm, self.clock.now());
         let claims = match opened.map_err(|_| Error::InvalidToken)? {
             Opened::Live(claims) => claims,
             Opened::Expired(_) => return Err(Error::TokenExpired),
@@ -35,7 +37,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::verify`].
-    pub async fn verify_cookie(&self, token: &str) -> Result<Claims, Error> {
+    pub async fn verify_cookie(&self, token: &str) -> Result<Arc<Claims>, Error> {
         let claims = self.verify(token).await?;
         if cookie::is_cookie(&claims) { Ok(claims) } else { Err(Error::InvalidToken) }
     }

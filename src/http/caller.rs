@@ -33,10 +33,10 @@ const BEARER: &str = "session";
 pub const COOKIE: &str = "cookie";
 
 /// A signed-in caller: the claims of a token that was good when the request came.
-pub struct Caller(pub Claims);
+pub struct Caller(pub Arc<Claims>);
 
 /// A caller who is signed in by cookie. For whoever is not, nothing is said but that.
-pub struct Browser(pub Claims);
+pub struct Browser(pub Arc<Claims>);
 
 /// The token that was sent, good or not: whoever signs out need not be signed in any more.
 pub struct Shown(pub Option<Token<String>>);
@@ -73,7 +73,7 @@ impl<'a> Token<&'a str> {
     }
 
     /// The claims, if it is good at this moment; and a cookie is signed anew when it is time for it.
-    async fn call(self, request: &Request) -> Result<Claims, Error> {
+    async fn call(self, request: &Request) -> Result<Arc<Claims>, Error> {
         let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
         let claims = self.verify(gateway).await?;
         let ClientAddress(address) = *request.data().expect("the edge sets it");
@@ -89,7 +89,7 @@ impl<'a> Token<&'a str> {
 
 impl<T: AsRef<str>> Token<T> {
     /// The claims, if it is good at this moment.
-    pub async fn verify(&self, gateway: &Gateway) -> Result<Claims, Error> {
+    pub async fn verify(&self, gateway: &Gateway) -> Result<Arc<Claims>, Error> {
         match self {
             Token::Bearer(token) => gateway.verify(token.as_ref()).await,
             Token::Cookie(token) => gateway.verify_cookie(token.as_ref()).await,
@@ -186,7 +186,7 @@ impl Browser {
 }
 
 /// A caller who administers everybody.
-pub struct Admin(pub Claims);
+pub struct Admin(pub Arc<Claims>);
 
 impl<'a> ApiExtractor<'a> for Admin {
     const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
