@@ -48,8 +48,8 @@ impl Redis {
         // Without this every small command may wait 40 ms for the acknowledgement of the one before.
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);
-        let settings =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+        // The driver keeps no time: everything below has a timeout of ours around it, and two would be two timers.
+        let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let manager = Manager::new_with_config(info.clone(), settings.clone()).map_err(wrong)?;
         let timeouts = Timeouts { wait: Some(timeout), create: Some(timeout), recycle: Some(timeout) };
         let pool = Pool::builder(manager).max_size(POOL_SIZE).timeouts(timeouts).runtime(Runtime::Tokio1);

@@ -36,8 +36,21 @@ local function home()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
--- Whether all that refreshing needs is here, and nothing of it can be stale.
-local function is_at_home(session, account)
-  local known = redis.call('HMGET', account, 'gen', 'identity')
-  return known[1] and known[2] and redis.call('HGET', session, 'home') == home()
+-- Whether what was written under this history belongs to that of now. To look for a text is cheaper than to match a pattern.
+local function is_home(history)
+  return string.find(redis.call('INFO', 'replication'), 'master_replid:' .. history, 1, true) ~= nil
+end
+
+-- All that is known of a session and of its account, in two reads, and whether it can be relied on: all that refreshing
+-- needs is here, and nothing of it can be stale.
+local function look(session, account)
+  local here = redis.call('HMGET', session, 'ended', 'unrecorded', 'counter', 'rotated_at', 'gen', 'scope', 'client_id',
+    'auth_time', 'ends_at', 'home')
+  local whose = redis.call('HMGET', account, 'gen', 'identity')
+  return {
+    ended = here[1], unrecorded = here[2], counter = tonumber(here[3]), rotated_at = tonumber(here[4]), gen = here[5],
+    scope = here[6], client_id = here[7], auth_time = here[8], ends_at = here[9],
+    account_gen = whose[1], identity = whose[2],
+    at_home = here[10] and whose[1] and whose[2] and is_home(here[10])
+  }
 end

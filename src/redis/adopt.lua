@@ -10,16 +10,16 @@ local since = now_ms() - tonumber(ARGV[5])
 if since < 0 or since > tonumber(ARGV[6]) then
   return { 'late' }
 end
-local known = redis.call('HMGET', KEYS[1], 'ended', 'unrecorded', 'counter', 'rotated_at')
-if known[1] then
-  return { 'ended', known[2] }
+local known = look(KEYS[1], KEYS[2])
+if known.ended then
+  return { 'ended', known.unrecorded }
 end
 local presented = tonumber(ARGV[1])
 -- At home meanwhile: somebody else adopted it, and what was read is worth nothing.
-if not is_at_home(KEYS[1], KEYS[2]) then
+if not known.at_home then
   local counter, rotated_at = tonumber(ARGV[7]), ARGV[8]
-  if known[3] and tonumber(known[3]) > counter then
-    counter, rotated_at = tonumber(known[3]), known[4]
+  if known.counter and known.counter > counter then
+    counter, rotated_at = known.counter, known.rotated_at
   end
   -- The record is up to a second late. Only we can have made the token, so its counter was reached.
   counter = math.max(counter, presented)
@@ -29,5 +29,6 @@ if not is_at_home(KEYS[1], KEYS[2]) then
   store_identity(KEYS[2], ARGV[14], ARGV[15])
   keep_for(KEYS[1], ARGV[2])
   keep_for(KEYS[2], ARGV[2])
+  known = look(KEYS[1], KEYS[2])
 end
-return exchange(KEYS[1], KEYS[2], presented, tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
+return exchange(KEYS[1], KEYS[2], known, presented, tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])

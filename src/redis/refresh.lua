@@ -1,31 +1,30 @@
--- Shared by the scripts that exchange a refresh token, for a session at home that has not ended.
+-- Shared by the scripts that exchange a refresh token, for a session at home that has not ended; known is what `look` told.
 -- Returns
 --   'rotated', session   the counter was the current one, and has risen
 --   'repeated', session  the counter was the one before, a moment ago: the same child again
 --   'over'               past its absolute end, or of a generation that was ended
 --   'reused'             any other counter; the tombstone is written here, so that no failure after this line helps a thief
 -- where session is counter, rotated_at (ms), gen, scope, client_id, auth_time, ends_at, identity.
-local function exchange(session, account, presented, idle, grace, tombstone)
+local function exchange(session, account, known, presented, idle, grace, tombstone)
   local now = now_ms()
-  local known = redis.call('HMGET', session, 'counter', 'rotated_at', 'gen', 'ends_at')
-  local counter, rotated_at = tonumber(known[1]), tonumber(known[2])
-  local left = tonumber(known[4]) * 1000 - now
-  if left <= 0 or tonumber(known[3]) < tonumber(redis.call('HGET', account, 'gen')) then
+  local counter, rotated_at = known.counter, known.rotated_at
+  local left = tonumber(known.ends_at) * 1000 - now
+  if left <= 0 or tonumber(known.gen) < tonumber(known.account_gen) then
     return { 'over' }
   end
   local word = 'repeated'
   if presented == counter then
-    word = 'rotated'
-    redis.call('HSET', session, 'counter', counter + 1, 'rotated_at', now)
+    word, counter, rotated_at = 'rotated', counter + 1, now
+    redis.call('HSET', session, 'counter', counter, 'rotated_at', now)
     local lifetime = math.min(left, idle)
     redis.call('PEXPIRE', session, lifetime)
-    keep_for(account, lifetime)
+    -- What `keep_for` does, for a key that has an end already: in one call.
+    redis.call('PEXPIRE', account, lifetime, 'GT')
   elseif presented ~= counter - 1 or now - rotated_at >= grace then
     redis.call('HSET', session, 'ended', 'reuse', 'unrecorded', 1)
     keep_for(session, tombstone)
     return { 'reused' }
   end
-  local told = redis.call('HMGET', session, 'counter', 'rotated_at', 'gen', 'scope', 'client_id', 'auth_time', 'ends_at')
-  told[8] = redis.call('HGET', account, 'identity')
-  return { word, told }
+  return { word, { counter, rotated_at, known.gen, known.scope, known.client_id, known.auth_time, known.ends_at,
+    known.identity } }
 end

@@ -6,11 +6,11 @@
 --   'ended'      it has ended otherwise
 --   'away', now  the session must be adopted from the record first; now (ms) is when this was seen
 assert(#KEYS == 2 and #ARGV == 4)
-local tombstone = redis.call('HMGET', KEYS[1], 'ended', 'unrecorded')
-if tombstone[1] then
-  return { 'ended', tombstone[2] }
+local known = look(KEYS[1], KEYS[2])
+if known.ended then
+  return { 'ended', known.unrecorded }
 end
-if not is_at_home(KEYS[1], KEYS[2]) then
+if not known.at_home then
   return { 'away', now_ms() }
 end
-return exchange(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
+return exchange(KEYS[1], KEYS[2], known, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
