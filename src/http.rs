@@ -32,7 +32,7 @@ mod users;
 
 use std::{io, sync::Arc, time::Duration};
 
-use poem::{Endpoint, EndpointExt, Response};
+use poem::{Endpoint, Response};
 use poem_openapi::Tags;
 use tokio::net::TcpListener;
 
@@ -64,14 +64,14 @@ const LONGEST_STORY: Duration = Duration::from_secs(5);
 
 /// Everything that the public sees.
 pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
-    edge::Edge::new(routes().map_to_response(), gateway)
+    edge::Edge::new(routes(), gateway)
 }
 
 fn routes() -> poem::Route {
-    let pages = pages::routes();
+    let routes = document::add_operations(pages::routes());
     #[cfg(feature = "dev")]
-    let pages = pages.at("/dev/mailbox", poem::get(mailbox::endpoint()));
-    pages.nest_no_strip("/", document::service())
+    let routes = routes.at("/dev/mailbox", poem::get(mailbox::endpoint()));
+    routes
 }
 
 /// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a while, so that balancers

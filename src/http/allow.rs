@@ -1,5 +1,7 @@
 //! Which methods a path has, for the `Allow` of a 405; and which paths answer with JSON, for the 406.
 
+use std::collections::HashMap;
+
 use poem::http::HeaderValue;
 
 use super::document;
@@ -12,10 +14,15 @@ const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/forgot", "/problems", 
 const ANY_ACCEPT: &[&str] = &["/auth/verify", "/health/live", "/health/ready"];
 
 /// What is known of every path.
-pub struct Allow(Vec<Path>);
+pub struct Allow {
+    /// Without a parameter, found at once: every request is looked up here.
+    fixed: HashMap<String, Answers>,
+    /// With parameters: their segments, of which those in braces fit anything.
+    templates: Vec<(Vec<String>, Answers)>,
+}
 
-struct Path {
-    segments: Vec<String>,
+/// How a path answers.
+struct Answers {
     methods: HeaderValue,
     json: bool,
 }
@@ -23,11 +30,15 @@ struct Path {
 impl Allow {
     /// Reads the document.
     pub fn new() -> Allow {
-        let operations = document::methods()
-            .into_iter()
-            .map(|(path, methods)| Path::new(&path, &methods, !ANY_ACCEPT.contains(&path.as_str())));
-        let pages = PAGES.iter().map(|path| Path::new(path, &["GET".to_owned()], false));
-        Allow(operations.chain(pages).collect())
+        let operations = document::methods().into_iter().map(|(path, methods)| {
+            let answers = Answers::new(&methods, !ANY_ACCEPT.contains(&path.as_str()));
+            (path, answers)
+        });
+        let pages = PAGES.iter().map(|path| ((*path).to_owned(), Answers::new(&["GET".to_owned()], false)));
+        let (templates, fixed): (Vec<_>, Vec<_>) = operations.chain(pages).partition(|(path, _)| path.contains('{'));
+        let segments = |path: String| path.split('/').map(str::to_owned).collect();
+        let templates = templates.into_iter().map(|(path, answers)| (segments(path), answers)).collect();
+        Allow { fixed: fixed.into_iter().collect(), templates }
     }
 
     /// The methods of the path.
@@ -45,30 +56,24 @@ impl Allow {
         path.starts_with("/health/")
     }
 
-    fn find(&self, path: &str) -> Option<&Path> {
-        self.0.iter().find(|known| known.matches(path))
+    fn find(&self, path: &str) -> Option<&Answers> {
+        let of_template = || self.templates.iter().find(|(segments, _)| matches(segments, path));
+        self.fixed.get(path).or_else(|| of_template().map(|(_, answers)| answers))
     }
 }
 
-impl Path {
-    fn new(template: &str, methods: &[String], json: bool) -> Path {
+impl Answers {
+    fn new(methods: &[String], json: bool) -> Answers {
         let head = methods.iter().any(|method| method == "GET").then_some("HEAD");
         let methods: Vec<&str> = methods.iter().map(String::as_str).chain(head).collect();
-        Path {
-            segments: template.split('/').map(str::to_owned).collect(),
-            methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"),
-            json,
-        }
+        Answers { methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"), json }
     }
+}
 
-    fn matches(&self, path: &str) -> bool {
-        let mut segments = path.split('/');
-        let all = self
-            .segments
-            .iter()
-            .all(|known| segments.next().is_some_and(|segment| known.starts_with('{') || known == segment));
-        all && segments.next().is_none()
-    }
+fn matches(template: &[String], path: &str) -> bool {
+    let mut segments = path.split('/');
+    let fits = |known: &String| segments.next().is_some_and(|segment| known.starts_with('{') || known == segment);
+    template.iter().all(fits) && segments.next().is_none()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 mod members;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub use members::{Clearable, Kept, Kind, Member, Members, Nullable, Optional, Required, shown};
 
-use crate::error::Error;
+use crate::{error::Error, gateway::Gateway};
 
 /// JSON.
 pub const JSON: &str = "application/json";
@@ -27,13 +27,9 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// A body that has not arrived by then will not.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// The largest body, in bytes; kept with every request.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimit(pub usize);
-
 /// Reads the whole body, but never more than the limit.
 pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Error> {
-    let BodyLimit(limit) = *request.data::<BodyLimit>().expect("the edge sets it");
+    let limit = request.data::<Arc<Gateway>>().expect("the edge sets it").config().body_limit;
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {

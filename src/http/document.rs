@@ -2,22 +2,37 @@
 
 mod pages;
 
-use poem_openapi::OpenApiService;
+use std::collections::HashMap;
+
+use poem::{Route, RouteMethod};
+use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
     accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, devices::DevicesApi, health::HealthApi,
-    items::ItemsApi, pages::HomeApi, problem, rate_limit, tokens::TokensApi, users::UsersApi,
+    items::ItemsApi, problem, rate_limit, tokens::TokensApi, users::UsersApi,
 };
 use crate::error::Code;
 
 /// All operations.
-pub type Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi, HomeApi);
+pub type Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi);
 
-/// The operations as a service.
+const API: Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi);
+
+/// The operations beside other routes. The framework's own service reads query and cookies of every request once more,
+/// for extractors that nothing here uses.
+pub fn add_operations(routes: Route) -> Route {
+    let mut operations = HashMap::new();
+    API.add_routes(&mut operations);
+    operations.into_iter().fold(routes, |routes, (path, methods)| {
+        let by_method = |known: RouteMethod, (method, operation)| known.method(method, operation);
+        routes.at(path, methods.into_iter().fold(RouteMethod::new(), by_method))
+    })
+}
+
+/// The operations as the framework documents them.
 pub fn service() -> OpenApiService<Api, ()> {
-    let api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi, HomeApi);
-    OpenApiService::new(api, "Latchkey", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new(API, "Latchkey", env!("CARGO_PKG_VERSION"))
         .description(include_str!("pages/document.md"))
         .license("MIT OR Apache-2.0")
 }

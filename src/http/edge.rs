@@ -18,15 +18,7 @@ use poem_openapi::OperationId;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{
-    allow::Allow,
-    body::{self, BodyLimit},
-    cors,
-    notes::Notes,
-    old_names,
-    origin::ClientAddress,
-    params, problem,
-};
+use super::{allow::Allow, body, cors, metrics, notes::Notes, old_names, origin::ClientAddress, params, problem};
 use crate::{error::Error, gateway::Gateway};
 
 /// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults add up to less.
@@ -37,12 +29,14 @@ const ID_CHARACTERS: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// About as many headers does an answer get here.
+const HEADERS: usize = 8;
+
 /// Everything that is not an operation behind it.
 pub struct Edge<E> {
     inner: E,
     gateway: Arc<Gateway>,
     allow: Allow,
-    limit: BodyLimit,
     /// For a year, where TLS ends in front of us.
     hsts: bool,
 }
@@ -50,9 +44,8 @@ pub struct Edge<E> {
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// Puts the edge around all routes.
     pub fn new(inner: E, gateway: Arc<Gateway>) -> Edge<E> {
-        let (limit, hsts) =
-            (BodyLimit(gateway.config().body_limit), gateway.config().issuer.as_str().starts_with("https://"));
-        Edge { inner, gateway, allow: Allow::new(), limit, hsts }
+        let hsts = gateway.config().issuer.as_str().starts_with("https://");
+        Edge { inner, gateway, allow: Allow::new(), hsts }
     }
 
     async fn pass(&self, mut request: Request) -> Response {
@@ -65,7 +58,6 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return problem::respond(&Error::NotAcceptable);
         }
         request.set_data(self.gateway.clone());
-        request.set_data(self.limit);
         let story = AssertUnwindSafe(self.inner.get_response(request)).catch_unwind();
         match tokio::time::timeout(LONGEST, story).await {
             Ok(Ok(response)) => self.as_problem(response, &path),
@@ -98,6 +90,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 
     fn finish(&self, response: &mut Response, id: HeaderValue) {
         let headers = response.headers_mut();
+        headers.reserve(HEADERS);
         headers.insert(REQUEST_ID, id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -127,7 +120,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             false => self.pass(request).instrument(span.clone()).await,
         };
         notes.apply(response.headers_mut());
-        self.finish(&mut response, HeaderValue::from_str(&id).expect("ids are plain text"));
+        self.finish(&mut response, id);
         if let Some(origin) = origin {
             cors::let_read(response.headers_mut(), origin, self.gateway.config().cookie_domain.is_some());
         }
@@ -139,8 +132,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 fn record(response: &Response, elapsed: Duration) {
     let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
     let status = response.status().as_u16();
-    metrics::histogram!("latchkey_http_request_seconds", "operation" => operation, "status" => status.to_string())
-        .record(elapsed.as_secs_f64());
+    metrics::answered(operation, status, elapsed);
     tracing::debug!(
         operation,
         status,
@@ -150,7 +142,8 @@ fn record(response: &Response, elapsed: Duration) {
 }
 
 /// The client, the method, the path without its query, the id, and the trace that the request belongs to (W3C Trace Context).
-fn span(request: &Request, id: &str, ClientAddress(client): ClientAddress) -> tracing::Span {
+fn span(request: &Request, id: &HeaderValue, ClientAddress(client): ClientAddress) -> tracing::Span {
+    let id = id.to_str().expect("ids are plain text");
     let trace = request.headers().get("traceparent").and_then(|field| field.to_str().ok()).and_then(trace_id);
     tracing::info_span!("request", id, %client, method = %request.method(), path = request.uri().path(), trace)
 }
@@ -167,12 +160,16 @@ fn trace_id(traceparent: &str) -> Option<&str> {
     sane.then_some(trace)
 }
 
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|field| field.to_str().ok());
-    let sane = |id: &&str| {
-        (1..=ID_CHARACTERS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+/// That of the caller, if it is a sane one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sane = |id: &&HeaderValue| {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        (1..=ID_CHARACTERS).contains(&id.len()) && id.as_bytes().iter().all(fits)
     };
-    given.filter(sane).map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+        let id = Uuid::new_v4().simple().encode_lower(&mut Uuid::encode_buffer()).to_owned();
+        HeaderValue::try_from(id).expect("hexadecimal digits are plain text")
+    })
 }
 
 /// Gives the path its name of today.
@@ -202,7 +199,7 @@ fn unless_set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
 mod tests {
     use super::*;
 
-    fn id(given: &str) -> String {
+    fn id(given: &str) -> HeaderValue {
         request_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(given).unwrap())]))
     }
 

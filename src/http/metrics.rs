@@ -1,7 +1,8 @@
 //! `/metrics`, on a listener of its own, away from the public.
 
-use std::time::Duration;
+use std::{cell::RefCell, collections::HashMap, time::Duration};
 
+use metrics::Histogram;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 
@@ -26,6 +27,10 @@ pub fn install() -> Result<Handle, BuildError> {
 fn describe() {
     metrics::describe_histogram!("latchkey_http_request_seconds", "Time to answer, by operation and status");
     metrics::describe_gauge!("latchkey_http_connections", "Open connections by listener");
+    metrics::describe_counter!(
+        "latchkey_token_cache_total",
+        "Looks for a token among those whose signature was found right, by outcome; a miss costs a signature check"
+    );
     metrics::describe_counter!("latchkey_logins_total", "Sign-ins by outcome");
     metrics::describe_counter!(
         "latchkey_refreshes_total",
@@ -58,14 +63,29 @@ fn describe() {
     metrics::describe_gauge!("latchkey_postgres_connections", "Connections to PostgreSQL by state");
 }
 
+thread_local! {
+    /// By operation and status. To look one up in the registry of all metrics takes as long as to parse the request.
+    static ANSWERS: RefCell<HashMap<(&'static str, u16), Histogram>> = RefCell::default();
+}
+
+/// Counts an answer, and how long it took.
+pub fn answered(operation: &'static str, status: u16, elapsed: Duration) {
+    let register = || metrics::histogram!("latchkey_http_request_seconds", "operation" => operation, "status" => status.to_string());
+    ANSWERS.with_borrow_mut(|answers| {
+        answers.entry((operation, status)).or_insert_with(register).record(elapsed.as_secs_f64());
+    });
+}
+
 /// How often samples are folded into their buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Folds samples into their buckets until the process ends: nobody may ever ask for the page, and they must not pile up.
 pub async fn keep_up(handle: Handle) {
     loop {
         tokio::time::sleep(UPKEEP).await;
-        handle.run_upkeep();
+        let handle = handle.clone();
+        // Beside the threads that answer: under load that is a hundred thousand samples.
+        let _ = tokio::task::spawn_blocking(move || handle.run_upkeep()).await;
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Notes(Arc<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    headers: Mutex<HeaderMap>,
+    headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
     allowance: OnceLock<Allowance>,
 }
 
@@ -34,7 +34,7 @@ impl Notes {
 
     /// Sets a header of the answer; of two with one name the last stays.
     pub fn set(&self, name: HeaderName, value: HeaderValue) {
-        self.0.headers.lock().expect("nothing panics while it is held").insert(name, value);
+        self.0.headers.lock().expect("nothing panics while it is held").push((name, value));
     }
 
     /// Puts them on the answer.
@@ -42,7 +42,8 @@ impl Notes {
         if let Some(allowance) = self.0.allowance.get() {
             rate_limit::tell(allowance, self);
         }
-        let notes = std::mem::take(&mut *self.0.headers.lock().expect("nothing panics while it is held"));
-        headers.extend(notes);
+        for (name, value) in self.0.headers.lock().expect("nothing panics while it is held").drain(..) {
+            headers.insert(name, value);
+        }
     }
 }

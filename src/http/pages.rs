@@ -14,11 +14,6 @@ use poem::{
     endpoint::make_sync,
     get,
     http::{HeaderValue, StatusCode, header},
-    web::Data,
-};
-use poem_openapi::{
-    OpenApi,
-    payload::{self, Html},
 };
 
 use super::{document, problem};
@@ -31,9 +26,10 @@ use crate::{
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// All pages but the first.
+/// All pages.
 pub fn routes() -> Route {
     Route::new()
+        .at("/", get(make_sync(|request| home(&request))))
         .at("/docs", get(make_sync(|request| SWAGGER.answer(&request))))
         .at("/openapi.json", get(make_sync(|request| DOCUMENT.answer(&request))))
         .at("/forgot", get(make_sync(|request| FORGOT.answer(&request))))
@@ -41,18 +37,11 @@ pub fn routes() -> Route {
         .at("/problems/:code", get(make_sync(|request| problem_page(&request))))
 }
 
-/// The first page. It stands among the operations, hidden from the document, because their router takes all of `/`.
-pub struct HomeApi;
-
-#[OpenApi]
-impl HomeApi {
-    #[oai(path = "/", method = "get", hidden)]
-    async fn home(&self, gateway: Data<&Arc<Gateway>>) -> poem::Result<payload::Response<Html<String>>> {
-        let (mailbox, signup) = (has_mailbox(&gateway), gateway.signup_is_open());
-        let page = Home { mailbox, signup, version: env!("CARGO_PKG_VERSION") };
-        let text = page.render().map_err(Error::internal)?;
-        Ok(payload::Response::new(Html(text)).header(header::CONTENT_SECURITY_POLICY, POLICY))
-    }
+/// The first page.
+fn home(request: &Request) -> Response {
+    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
+    let (mailbox, signup) = (has_mailbox(gateway), gateway.signup_is_open());
+    html(&Home { mailbox, signup, version: env!("CARGO_PKG_VERSION") })
 }
 
 #[cfg(feature = "dev")]
