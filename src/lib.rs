@@ -57,7 +57,8 @@
 //! told when that is committed (`postgres::audit`); what is refused changes nothing, and is counted (`gateway::audit`).
 //!
 //! The other way through the house is the caller check, `gateway::verify`: every protected operation passes it, and it is
-//! the only place that decides whether a token is good.
+//! the only place that decides whether a token is good. A signature that was right is right for ever, so it is remembered
+//! (`gateway::token_cache`); everything else is judged for every request.
 //!
 //! # Where to change what
 //!

@@ -58,6 +58,7 @@ mod storm; // a thousand sign-ins at once
 mod taking_back; // everything that ends something × every credential × a second replica
 mod throttle; // guessers are slowed, owners get in
 mod timing; // no answer tells by its time who has an account
+mod token_cache; // what is known of a token saves its signature check, and nothing else
 mod tour; // the README's tour, as printed
 
 mod dev; // the local stack itself
