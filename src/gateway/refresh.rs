@@ -48,7 +48,8 @@ impl Gateway {
     async fn exchange(self: &Arc<Self>, token: &RefreshToken, origin: &Origin) -> Result<Rotated, Error> {
         let rules = self.refresh_rules();
         let rotation = match self.speed.rotate(token, &rules).await? {
-            Rotation::Away { seen } => self.adopt(token, &rules, seen).await?,
+            // Rare, and large, like reuse below: no refresh needs to have room for it.
+            Rotation::Away { seen } => Box::pin(self.adopt(token, &rules, seen)).await?,
             rotation => rotation,
         };
         match rotation {
@@ -63,9 +64,9 @@ impl Gateway {
                 });
                 Ok(*rotated)
             }
-            Rotation::Reused => Err(self.end_reused(token, origin).await?),
+            Rotation::Reused => Err(Box::pin(self.end_reused(token, origin)).await?),
             Rotation::Ended { unrecorded: true } => {
-                self.end_reused(token, origin).await?;
+                Box::pin(self.end_reused(token, origin)).await?;
                 Err(Error::InvalidRefreshToken)
             }
             Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),

@@ -36,7 +36,8 @@ impl Gateway {
         let now = self.clock.now();
         let quarter = cookie::due(claims, now, self.cookie_seconds())?;
         let key = (claims.jti, quarter);
-        let signed = self.slides.0.get_or_insert_async(&key, self.sign_anew(claims, now, address)).await;
+        // Rare, and large: no request needs to have room for it.
+        let signed = Box::pin(self.slides.0.get_or_insert_async(&key, self.sign_anew(claims, now, address))).await;
         signed.inspect_err(|error| tracing::debug!(error = %Chain(error), "a cookie stays as it is")).ok()
     }
 

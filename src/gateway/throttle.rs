@@ -194,7 +194,9 @@ impl Gateway {
         origin.allowance.note(&bucket, None);
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
-                Err(self.admit(&every_try(bucket, Some(origin)), &origin.allowance).await.err().unwrap_or(error))
+                // Rare, and large: no refresh needs to have room for it.
+                let admitted = Box::pin(self.admit(&every_try(bucket, Some(origin)), &origin.allowance)).await;
+                Err(admitted.err().unwrap_or(error))
             }
             other => other,
         }

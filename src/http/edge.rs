@@ -5,6 +5,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,7 +59,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return problem::respond(&Error::NotAcceptable);
         }
         request.set_data(self.gateway.clone());
-        let story = AssertUnwindSafe(self.inner.get_response(request)).catch_unwind();
+        // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
+        let story = pin!(AssertUnwindSafe(self.inner.get_response(request)).catch_unwind());
         match tokio::time::timeout(LONGEST, story).await {
             Ok(Ok(response)) => self.as_problem(response, &path),
             Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
@@ -117,7 +119,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let origin = cors::allowed(&request, &self.gateway.config().cors_origins.0);
         let mut response = match origin.is_some() && cors::is_preflight(&request) {
             true => cors::preflight(),
-            false => self.pass(request).instrument(span.clone()).await,
+            false => pin!(self.pass(request)).instrument(span.clone()).await,
         };
         notes.apply(response.headers_mut());
         self.finish(&mut response, id);

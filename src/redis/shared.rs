@@ -64,9 +64,14 @@ impl Shared {
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
-        if let Some(current) = self.current() {
-            return Ok(current);
+        match self.current() {
+            Some(current) => Ok(current),
+            // Rare, and large: no request needs to have room for it.
+            None => Box::pin(self.connect()).await,
         }
+    }
+
+    async fn connect(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
         let _one_at_a_time = self.connecting.lock().await;
         if let Some(current) = self.current() {
             return Ok(current);
