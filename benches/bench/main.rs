@@ -1,0 +1,115 @@
+//! `./dev bench`: what the gateway does in a second, and how far that is from what this machine could do at all.
+//!
+//! ```text
+//! rows        the rows of the table and their floors
+//! rounds      interleaved runs
+//! report      medians, the table, JSON
+//! storm       verify at half of its capacity, alone and under a storm of sign-ins
+//! memory      what is resident after many distinct tokens
+//! footprint   bytes per session and row, and what a replica costs that nobody uses
+//! bench       all that runs; stores, seed, product, database, machine: what it is made of
+//! traffic     requests; wrk, pgbench, pace: who sends them
+//! child       processes that end with us; usage: what they have used; interrupt: Ctrl-C
+//! ```
+//!
+//! `benches/README.md` says how to read what comes out.
+
+mod bench;
+mod child;
+mod database;
+mod interrupt;
+mod machine;
+mod pgbench;
+mod product;
+mod redis;
+mod report;
+mod rounds;
+mod rows;
+mod seed;
+mod stores;
+mod traffic;
+mod usage;
+mod wrk;
+
+use std::{fs, path::PathBuf, process::ExitCode, time::SystemTime};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::Value;
+
+use bench::{Bench, Programs, say};
+
+/// What went wrong, in words for whoever runs it.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    interrupt::install();
+    match run(&matches) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    let value = |name: &'static str, kind: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(kind).help(help)
+    };
+    let number = |name, help, default| value(name, "N", help).value_parser(value_parser!(u64).range(1..)).default_value(default);
+    Command::new("./dev bench")
+        .about("Measures the gateway against what this machine could do at all; benches/README.md says how to read it")
+        .arg(value("only", "ROW", "Only rows whose name begins like this; may be repeated").action(ArgAction::Append))
+        .arg(number("rounds", "Rounds; medians of them are told", "7"))
+        .arg(number("seconds", "Seconds of each run", "1"))
+        .arg(value("json", "FILE", "Write the figures there as well").value_parser(value_parser!(PathBuf)))
+        .arg(
+            value("set", "NAME=VALUE", "A setting of the gateway; may be repeated")
+                .value_parser(setting)
+                .action(ArgAction::Append),
+        )
+        .arg(
+            value("gateway", "FILE", "Another gateway than the one just built")
+                .value_parser(value_parser!(PathBuf))
+                .default_value(env!("CARGO_BIN_EXE_latchkey")),
+        )
+        .arg(value("floor", "FILE", "The bare handlers").value_parser(value_parser!(PathBuf)).required(true).hide(true))
+}
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
+    let given = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let number = |name: &str| *matches.get_one::<u64>(name).expect("it has a default");
+    let names: Vec<String> = matches.get_many("only").into_iter().flatten().cloned().collect();
+    let rows = rows::chosen(&names)?;
+    let programs = Programs {
+        gateway: given("gateway").expect("it has a default"),
+        floor: given("floor").expect("it is required"),
+        settings: matches.get_many("set").into_iter().flatten().cloned().collect(),
+    };
+    let mut bench = Bench::start(&programs)?;
+    let (rounds, seconds) = (usize::try_from(number("rounds"))?, number("seconds"));
+    let measured = rounds::measure(&mut bench, &rows, rounds, seconds)?;
+    println!("{}\n\n{}", bench.machine.line(), report::table(&measured));
+    write_json(given("json"), &report::json(&bench.machine, &measured, seconds))?;
+    let failed = measured.iter().any(|one| one.failure.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn write_json(file: Option<PathBuf>, value: &Value) -> Outcome<()> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(&file, format!("{value:#}\n"))?;
+    say(&format!("written: {}", file.display()));
+    Ok(())
+}

@@ -1,0 +1,7 @@
+-- GET /items: the statement behind it, for one of the 1,000 users who have more than a page of items.
+\set owner random(100000000001, 100000001000)
+select id, name, description, version, created_at, updated_at
+from items
+where owner_id = ('00000000000070008000' || :owner::text)::uuid and id > '00000000-0000-0000-0000-000000000000'
+order by id
+limit 21;
