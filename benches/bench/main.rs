@@ -19,6 +19,7 @@ mod child;
 mod database;
 mod interrupt;
 mod machine;
+mod pace;
 mod pgbench;
 mod product;
 mod redis;

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use crate::{
     Outcome,
     bench::{Bench, ask, say},
+    pace::{self, Plan},
     product,
     rows::{Floor, Row},
-    traffic::Traffic,
     usage,
 };
 
-/// Runs of refreshes until every session is at home in Redis.
-const MOST_ADOPTING_RUNS: usize = 60;
+/// Sessions that come into Redis at the same time.
+const ADOPTING: usize = 16;
 
 /// By how much two bodies may differ in length.
 const TOLERANCE: f64 = 0.05;
@@ -154,15 +154,10 @@ fn warm_up(bench: &Bench, rows: &[Row]) -> Outcome<()> {
 
 /// The first refresh of a seeded session takes it in from the record, which is not what the row measures.
 pub fn adopt_all(bench: &Bench) -> Outcome<()> {
-    for _ in 0..MOST_ADOPTING_RUNS {
-        let away = bench.stores.redis()?.counters()?.iter().filter(|counter| **counter == 0).count();
-        if away == 0 {
-            return Ok(());
-        }
-        say(&format!("warming up: {away} sessions are not in Redis yet"));
-        bench.drive(&bench.gateway, Traffic::Refresh, 64, 1)?;
-    }
-    Err("the sessions do not come into Redis".into())
+    let requests = bench.composer.first_refreshes(&bench.stores.redis()?.counters()?);
+    say(&format!("warming up: {} sessions come into Redis", requests.len()));
+    let (to, count) = (bench.gateway.address, requests.len());
+    pace::run(&Plan { to, requests: &requests, count, connections: ADOPTING, rate: None, status: 200 }).map(drop)
 }
 
 /// A floor with another answer would be no floor.

@@ -131,6 +131,12 @@ impl Composer {
         }
     }
 
+    /// The first refresh of each session that Redis does not know yet.
+    pub fn first_refreshes(&self, counters: &[u64]) -> Vec<String> {
+        let away = (0..seed::USERS).filter(|turn| counters[index(turn + 1)] == 0);
+        away.map(|turn| self.refresh(turn, counters)).collect()
+    }
+
     fn get(&self, path: &str, user: u64) -> String {
         request("GET", path, &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]), "")
     }

@@ -1,0 +1,142 @@
+//! Requests at a fixed rate, whatever the answers do. `wrk` sends the next request when the last one was answered, so a
+//! server that stands still for a second hides what would have come in that second. Here the moment at which a request is
+//! due is fixed beforehand, and its time counts from there, even if it had to wait for a connection.
+//!
+//! One thread with as many connections as may be needed, and one request at a time on each. It sleeps in `poll`, which
+//! the kernel ends within microseconds of the moment that was asked for.
+
+use std::{
+    collections::VecDeque,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use crate::{Outcome, interrupt};
+
+/// Whoever waits longer for one answer waits for ever.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// No answer that is asked for here is longer.
+const LARGEST_ANSWER: usize = 4096;
+
+/// What is to be sent.
+pub struct Plan<'a> {
+    /// To whom.
+    pub to: SocketAddr,
+    /// In turn, from the beginning again when they are over.
+    pub requests: &'a [String],
+    /// How many of them in all.
+    pub count: usize,
+    /// How many at the same time, at most.
+    pub connections: usize,
+    /// How many a second; nothing: as many as are answered.
+    pub rate: Option<f64>,
+    /// The status of a good answer.
+    pub status: u16,
+}
+
+/// What came of it.
+pub struct Pace {
+    /// From the moment a request was due to its answer, in microseconds, sorted.
+    pub micros: Vec<u32>,
+    /// Good answers per second.
+    pub rate: f64,
+}
+
+impl Pace {
+    /// So many of 100 answers came within the result, in microseconds.
+    pub fn percentile(&self, percent: f64) -> f64 {
+        let at = (self.micros.len() as f64 * percent / 100.0).ceil() as usize;
+        self.micros.get(at.saturating_sub(1)).copied().map_or(0.0, f64::from)
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// When the request that is under way was due.
+    due: Duration,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    fn open(to: SocketAddr) -> Outcome<Connection> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream, due: Duration::ZERO, answer: Vec::with_capacity(LARGEST_ANSWER) })
+    }
+
+    /// Reads what is there; whether the answer is complete.
+    fn receive(&mut self, status: u16) -> Outcome<bool> {
+        let mut part = [0; LARGEST_ANSWER];
+        let length = self.stream.read(&mut part)?;
+        self.answer.extend_from_slice(&part[..length]);
+        if length == 0 || self.answer.len() > LARGEST_ANSWER {
+            return Err("a connection was closed before its answer was complete".into());
+        }
+        let text = String::from_utf8_lossy(&self.answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(false) };
+        let expected = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        if head.split(' ').nth(1) != Some(&status.to_string()) {
+            return Err(format!("an answer was {}", head.lines().next().unwrap_or_default()).into());
+        }
+        Ok(body.len() >= expected)
+    }
+}
+
+/// Sends all of it, and waits for the answers.
+pub fn run(plan: &Plan<'_>) -> Outcome<Pace> {
+    let mut connections = (0..plan.connections).map(|_| Connection::open(plan.to)).collect::<Outcome<Vec<_>>>()?;
+    let mut idle: VecDeque<usize> = (0..plan.connections).collect();
+    let due = |request: usize| plan.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(request as f64 / rate));
+    let (mut micros, mut sent, began) = (Vec::with_capacity(plan.count), 0, Instant::now());
+    while micros.len() < plan.count {
+        while sent < plan.count
+            && due(sent) <= began.elapsed()
+            && let Some(at) = idle.pop_front()
+        {
+            let connection = &mut connections[at];
+            // Without a rate a request is due when it can be sent.
+            connection.due = plan.rate.map_or_else(|| began.elapsed(), |_| due(sent));
+            connection.answer.clear();
+            connection.stream.write_all(plan.requests[sent % plan.requests.len()].as_bytes())?;
+            sent += 1;
+        }
+        let until_due = due(sent).saturating_sub(began.elapsed());
+        let longest = if sent < plan.count && !idle.is_empty() { until_due } else { LONGEST_WAIT };
+        let waiting = sent > micros.len();
+        let ready = ready(&connections, longest)?;
+        if ready.is_empty() && waiting && longest == LONGEST_WAIT {
+            return Err("an answer did not come in time".into());
+        }
+        for at in ready {
+            let connection = &mut connections[at];
+            if connection.receive(plan.status)? {
+                let elapsed = began.elapsed().saturating_sub(connection.due);
+                micros.push(u32::try_from(elapsed.as_micros())?);
+                idle.push_back(at);
+            }
+        }
+    }
+    let rate = micros.len() as f64 / began.elapsed().as_secs_f64();
+    micros.sort_unstable();
+    Ok(Pace { micros, rate })
+}
+
+/// The connections that have something to read; none after so long.
+fn ready(connections: &[Connection], longest: Duration) -> Outcome<Vec<usize>> {
+    interrupt::check()?;
+    let mut polled: Vec<PollFd<'_>> =
+        connections.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)).collect();
+    match poll(&mut polled, Some(&Timespec::try_from(longest)?)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let has_something = |at: &usize| !polled[*at].revents().is_empty();
+    Ok((0..polled.len()).filter(has_something).collect())
+}
