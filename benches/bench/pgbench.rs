@@ -12,6 +12,9 @@ use latchkey::dev::Postgres;
 
 use crate::{Outcome, child::Run, database, usage};
 
+/// Seconds for connecting, which `pgbench` takes off the length of a run, not off its count.
+const CONNECTING: u64 = 1;
+
 /// One statement as a script of `pgbench`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statement {
@@ -56,10 +59,12 @@ impl Pgbench {
         let script = self.folder.join(statement.name);
         fs::write(&script, statement.script)?;
         let mut command = Command::new(&self.program);
-        command.args(["-n", "-M", "prepared", "-j", "1", "-c", &callers.to_string(), "-T", &seconds.to_string(), "-f"]);
+        let length = CONNECTING + seconds;
+        command.args(["-n", "-M", "prepared", "-j", "1", "-c", &callers.to_string(), "-T", &length.to_string(), "-f"]);
         command.arg(script).arg(&self.url).current_dir("/");
         let run = Run::start(&mut command)?;
-        let share = self.share_of_a_core(Duration::from_secs(seconds));
+        thread::sleep(Duration::from_secs(CONNECTING));
+        let share = self.share_of_a_core(Duration::from_secs(seconds).mul_f64(0.9));
         let output = run.finish()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let line = said.lines().find_map(|line| line.strip_prefix("tps = ")).ok_or_else(|| format!("pgbench said: {said}"))?;
@@ -72,9 +77,8 @@ impl Pgbench {
 
     /// CPU seconds per second of PostgreSQL in the middle of a run: connecting and leaving cost much, and happen once.
     fn share_of_a_core(&self, length: Duration) -> f64 {
-        thread::sleep(length.mul_f64(0.4));
         let (began, before) = (Instant::now(), usage::of_family(self.postmaster));
-        thread::sleep(length.mul_f64(0.5));
+        thread::sleep(length);
         let used = usage::of_family(self.postmaster).saturating_sub(before);
         used as f64 / 1e6 / began.elapsed().as_secs_f64()
     }

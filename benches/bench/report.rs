@@ -63,12 +63,14 @@ pub fn table(measured: &[Measured]) -> String {
     let mut lines = vec![HEADS.map(str::to_owned).to_vec()];
     for one in measured {
         let name = format!("{}, {} callers", one.row.name.trim_end_matches(" at 4 callers"), one.row.callers);
-        lines.push(line(name, &one.ours, one.failure.clone().map(|_| "FAILED".to_owned()).unwrap_or_default()));
+        let last = if one.failure.is_some() { "FAILED" } else { "" };
+        lines.push(line(name, &one.ours, last.to_owned()));
         for (floor, samples) in one.row.floors.iter().zip(&one.floors) {
             lines.push(line(format!("  {}", floor.name()), samples, ratio_text(&one.ours, samples)));
         }
     }
-    aligned(&lines)
+    let failures = measured.iter().filter_map(|one| Some(format!("\n{} failed: {}", one.row.name, one.failure.as_ref()?)));
+    [aligned(&lines)].into_iter().chain(failures).collect()
 }
 
 fn line(name: String, samples: &[Sample], last: String) -> Vec<String> {
