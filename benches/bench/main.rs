@@ -68,7 +68,7 @@ fn command() -> Command {
     Command::new("./dev bench")
         .about("Measures the gateway against what this machine could do at all; benches/README.md says how to read it")
         .arg(value("only", "ROW", "Only rows whose name begins like this; may be repeated").action(ArgAction::Append))
-        .arg(number("rounds", "Rounds; medians of them are told", "7"))
+        .arg(number("rounds", "Rounds; medians of them are told", "5"))
         .arg(number("seconds", "Seconds of each run", "1"))
         .arg(value("json", "FILE", "Write the figures there as well").value_parser(value_parser!(PathBuf)))
         .arg(

@@ -10,9 +10,9 @@ use std::{
 
 use latchkey::dev::Postgres;
 
-use crate::{Outcome, child::Run, database, usage};
+use crate::{Outcome, child::Run, database, report::Spread, usage};
 
-/// Seconds for connecting, which `pgbench` takes off the length of a run, not off its count.
+/// The first second goes by with connecting and with filling the caches of new processes, and the last one is not told.
 const CONNECTING: u64 = 1;
 
 /// One statement as a script of `pgbench`.
@@ -59,27 +59,32 @@ impl Pgbench {
         let script = self.folder.join(statement.name);
         fs::write(&script, statement.script)?;
         let mut command = Command::new(&self.program);
-        let length = CONNECTING + seconds;
-        command.args(["-n", "-M", "prepared", "-j", "1", "-c", &callers.to_string(), "-T", &length.to_string(), "-f"]);
-        command.arg(script).arg(&self.url).current_dir("/");
+        let length = CONNECTING + seconds + 1;
+        command.args(["-n", "-M", "prepared", "-j", "1", "-P", "1", "-c", &callers.to_string()]);
+        command.args(["-T", &length.to_string(), "-f"]).arg(script).arg(&self.url).current_dir("/");
         let run = Run::start(&mut command)?;
         thread::sleep(Duration::from_secs(CONNECTING));
         let share = self.share_of_a_core(Duration::from_secs(seconds).mul_f64(0.9));
         let output = run.finish()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = said.lines().find_map(|line| line.strip_prefix("tps = ")).ok_or_else(|| format!("pgbench said: {said}"))?;
-        let rate: f64 = line.split_whitespace().next().unwrap_or_default().parse()?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if said.lines().any(|line| line.starts_with("number of failed") && !line.contains(": 0 ")) {
             return Err(format!("statements failed: {said}").into());
         }
+        let rates: Vec<f64> = said.lines().filter_map(told).skip(usize::try_from(CONNECTING)?).collect();
+        let rate = Spread::of(rates).ok_or_else(|| format!("pgbench said: {said}"))?.median;
         Ok(Rate { rate, micros: share * 1e6 / rate })
     }
 
-    /// CPU seconds per second of PostgreSQL in the middle of a run: connecting and leaving cost much, and happen once.
+    /// CPU seconds per second of PostgreSQL in the middle of a run.
     fn share_of_a_core(&self, length: Duration) -> f64 {
         let (began, before) = (Instant::now(), usage::of_family(self.postmaster));
         thread::sleep(length);
         let used = usage::of_family(self.postmaster).saturating_sub(before);
         used as f64 / 1e6 / began.elapsed().as_secs_f64()
     }
+}
+
+/// Of `progress: 2.0 s, 39818.4 tps, lat …`.
+fn told(line: &str) -> Option<f64> {
+    line.strip_prefix("progress: ")?.split(", ").nth(1)?.strip_suffix(" tps")?.parse().ok()
 }

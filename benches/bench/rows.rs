@@ -71,7 +71,7 @@ pub const ALL: &[Row] = &[
     row("verify hot", Traffic::Verify(Whose::One), MANY, &[Floor::Handler]),
     row("verify cookie", Traffic::VerifyCookie, MANY, &[Floor::Handler]),
     row("user", Traffic::User(Whose::Many), MANY, USER),
-    row("user hot", Traffic::User(Whose::One), MANY, USER),
+    row("user hot", Traffic::User(Whose::One), MANY, &[Floor::Handler]),
     row("user at 4 callers", Traffic::User(Whose::Many), FEW, USER),
     row("item", Traffic::Item, MANY, ITEM),
     row("item at 4 callers", Traffic::Item, FEW, ITEM),
