@@ -33,9 +33,6 @@ const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00.123456 UTC);
 /// The items of one page.
 const PAGE: usize = 20;
 
-/// Characters of a refresh token.
-const REFRESH_TOKEN: usize = 100;
-
 #[derive(Object)]
 struct User {
     id: Uuid,
@@ -166,8 +163,11 @@ fn item(id: Uuid, name: &str, description: Option<&str>) -> Item {
 }
 
 fn main() -> io::Result<()> {
-    let bytes = std::env::args().nth(1).and_then(|argument| argument.parse().ok());
-    let access_token = "x".repeat(bytes.unwrap_or(8 * REFRESH_TOKEN));
+    let Some(bytes) = std::env::args().nth(1).and_then(|argument| argument.parse().ok()) else {
+        eprintln!("`./dev bench` runs this.");
+        return Ok(());
+    };
+    let access_token = "x".repeat(bytes);
     let service = OpenApiService::new(Floor { access_token }, "floor", "0");
     let endpoint = Arc::new(Route::new().nest("/", service).map_to_response());
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(endpoint))
