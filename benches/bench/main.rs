@@ -17,8 +17,10 @@
 mod bench;
 mod child;
 mod database;
+mod footprint;
 mod interrupt;
 mod machine;
+mod memory;
 mod pace;
 mod pgbench;
 mod product;
@@ -28,16 +30,18 @@ mod rounds;
 mod rows;
 mod seed;
 mod stores;
+mod storm;
 mod traffic;
 mod usage;
 mod wrk;
 
 use std::{fs, path::PathBuf, process::ExitCode, time::SystemTime};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
 use bench::{Bench, Programs, say};
+use rows::Row;
 
 /// What went wrong, in words for whoever runs it.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -64,12 +68,17 @@ fn command() -> Command {
     let value = |name: &'static str, kind: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(kind).help(help)
     };
-    let number = |name, help, default| value(name, "N", help).value_parser(value_parser!(u64).range(1..)).default_value(default);
+    let number =
+        |name, help, default| value(name, "N", help).value_parser(value_parser!(u64).range(1..)).default_value(default);
     Command::new("./dev bench")
         .about("Measures the gateway against what this machine could do at all; benches/README.md says how to read it")
         .arg(value("only", "ROW", "Only rows whose name begins like this; may be repeated").action(ArgAction::Append))
         .arg(number("rounds", "Rounds; medians of them are told", "5"))
         .arg(number("seconds", "Seconds of each run", "1"))
+        .arg(flag("storm", "Verify at half of its capacity, alone and under a storm of sign-ins, instead of the table"))
+        .arg(flag("memory", "What is resident after many distinct tokens, instead of the table"))
+        .arg(flag("footprint", "Bytes per session and row, and what an idle replica costs, instead of the table"))
+        .group(ArgGroup::new("instead").args(["storm", "memory", "footprint", "only"]))
         .arg(value("json", "FILE", "Write the figures there as well").value_parser(value_parser!(PathBuf)))
         .arg(
             value("set", "NAME=VALUE", "A setting of the gateway; may be repeated")
@@ -105,13 +114,24 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         floor,
         settings: matches.get_many("set").into_iter().flatten().cloned().collect(),
     };
-    let mut bench = Bench::start(&programs)?;
     let (rounds, seconds) = (usize::try_from(number("rounds"))?, number("seconds"));
-    let measured = rounds::measure(&mut bench, &rows, rounds, seconds)?;
+    let mut bench = Bench::start(&programs)?;
+    let (figures, good) = match () {
+        () if matches.get_flag("storm") => (storm::run(&bench, rounds)?, true),
+        () if matches.get_flag("memory") => (memory::run(&bench)?, true),
+        () if matches.get_flag("footprint") => (footprint::run(&bench)?, true),
+        () => table(&mut bench, &rows, rounds, seconds)?,
+    };
+    write_json(given("json"), &figures)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The table; whether all of its rows could be measured.
+fn table(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcome<(Value, bool)> {
+    let measured = rounds::measure(bench, rows, rounds, seconds)?;
     println!("{}\n\n{}", bench.machine.line(), report::table(&measured));
-    write_json(given("json"), &report::json(&bench.machine, &measured, seconds))?;
-    let failed = measured.iter().any(|one| one.failure.is_some());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let good = measured.iter().all(|one| one.failure.is_none());
+    Ok((report::json(&bench.machine, &measured, seconds), good))
 }
 
 fn write_json(file: Option<PathBuf>, value: &Value) -> Outcome<()> {

@@ -27,6 +27,11 @@ impl Spread {
         Some(Spread { median, min, max })
     }
 
+    /// Median, smallest and largest.
+    pub fn text(self) -> String {
+        format!("{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
+    }
+
     /// For programs.
     pub fn json(self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
@@ -69,7 +74,8 @@ pub fn table(measured: &[Measured]) -> String {
             lines.push(line(format!("  {}", floor.name()), samples, ratio_text(&one.ours, samples)));
         }
     }
-    let failures = measured.iter().filter_map(|one| Some(format!("\n{} failed: {}", one.row.name, one.failure.as_ref()?)));
+    let failures =
+        measured.iter().filter_map(|one| Some(format!("\n{} failed: {}", one.row.name, one.failure.as_ref()?)));
     [aligned(&lines)].into_iter().chain(failures).collect()
 }
 
@@ -92,8 +98,7 @@ fn ratio(ours: &[Sample], floor: &[Sample]) -> Option<Spread> {
 }
 
 fn ratio_text(ours: &[Sample], floor: &[Sample]) -> String {
-    let text = |Spread { median, min, max }| format!("{median:.2} ({min:.2}–{max:.2})");
-    ratio(ours, floor).map_or_else(String::new, text)
+    ratio(ours, floor).map_or_else(String::new, Spread::text)
 }
 
 /// Columns of the same width; all but the first to the right.

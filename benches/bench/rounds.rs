@@ -79,7 +79,9 @@ pub fn measure(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> 
         for one in &mut measured {
             progress.step(round, rounds, one.row.name);
             crate::interrupt::check()?;
-            if one.failure.is_none() && let Err(error) = measure_once(bench, one, seconds) {
+            if one.failure.is_none()
+                && let Err(error) = measure_once(bench, one, seconds)
+            {
                 crate::interrupt::check()?;
                 say(&format!("{} failed: {error}", one.row.name));
                 one.failure = Some(error.to_string());

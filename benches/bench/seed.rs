@@ -73,9 +73,9 @@ pub fn fill(database: &Database, hash: &str) -> Outcome<()> {
         ("$ITEMS", ITEMS),
         ("$DAYS", SESSION_DAYS),
     ];
-    let statements = numbers.iter().fold(statements.replace("$HASH", hash), |text, (name, number)| {
-        text.replace(name, &number.to_string())
-    });
+    let statements = numbers
+        .iter()
+        .fold(statements.replace("$HASH", hash), |text, (name, number)| text.replace(name, &number.to_string()));
     database.run(&statements)?;
     // Neither may be among other statements.
     database.run("vacuum (analyze)")?;

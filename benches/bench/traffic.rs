@@ -124,11 +124,14 @@ impl Composer {
             Traffic::Page => each(1..=seed::WITH_PAGES, &|user| self.get("/items", user)),
             Traffic::Create => each(seed::READERS + 1..=seed::USERS, &|user| self.create(user)),
             Traffic::Login => each(1..=seed::USERS, &|user| self.login(user)),
-            Traffic::Refresh => {
-                (0..REFRESHES_PER_SECOND * seconds).map(|turn| self.refresh(turn, counters)).collect()
-            }
+            Traffic::Refresh => (0..REFRESHES_PER_SECOND * seconds).map(|turn| self.refresh(turn, counters)).collect(),
             Traffic::Mixed => (0..MIXED_PER_SECOND * seconds).map(|turn| self.mixed(turn, counters)).collect(),
         }
+    }
+
+    /// Verify with a token of one's own.
+    pub fn verify_with(&self, token: &str) -> String {
+        request("GET", "/auth/verify", &format!("Authorization: Bearer {token}\r\n"), "")
     }
 
     /// The first refresh of each session that Redis does not know yet.
