@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Outcome;
 
-/// Like the folders of the local stack, so that what a killed run left is swept away by the next of any kind.
+/// Like the folders of the local stack, so that its next start sweeps away what a killed run left.
 const PREFIX: &str = "latchkey-bench-";
 
 /// The path of a socket may have 103 bytes.
