@@ -7,10 +7,12 @@ mod accounts;
 mod audit;
 mod emails;
 mod explanation;
+mod gather;
 mod items;
 mod janitor;
 mod migrations;
 mod outbox;
+mod pools;
 mod revocations;
 mod sessions;
 mod signing_keys;
@@ -22,13 +24,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Object, Pool, RecyclingMethod,
-};
+use deadpool_postgres::{Object, Pool};
 use tokio::time::timeout_at;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use uuid::Uuid;
 
-pub use accounts::{NewUser, StoredUser};
+pub use accounts::{Credentials, NewUser, StoredUser};
 pub use audit::{CountedEvent, RecordedEvent, tell};
 pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
@@ -41,16 +42,22 @@ pub use signing_keys::SealedKey;
 pub use users::Changed;
 
 use crate::{domain::audit::Event, error::Error};
+use gather::Gatherer;
+use items::{ItemKey, NewItem};
+use pools::{Address, LANE_CONNECTIONS};
 
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// The pool of connections to the record.
+/// The record: connections for stories, and lanes for what many callers ask at the same moment.
 pub struct Postgres {
     pool: Pool,
+    lanes: Pool,
+    users: Gatherer<Uuid, (), StoredUser>,
+    items: Gatherer<ItemKey, (), StoredItem>,
+    new_items: Gatherer<ItemKey, NewItem, StoredItem>,
     timeout: Duration,
-    settings: tokio_postgres::Config,
-    tls: tls::Connector,
+    address: Address,
 }
 
 impl Postgres {
@@ -59,15 +66,17 @@ impl Postgres {
         let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
             .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
         settings.connect_timeout(timeout).application_name("latchkey");
-        let tls = tls::connector(&mut settings)?;
-        let pool = pool(&settings, &tls, connections, timeout)?;
-        Ok(Postgres { pool, timeout, settings, tls })
+        let address = Address { tls: tls::connector(&mut settings)?, settings };
+        let (pool, lanes) = (address.stories(connections.saturating_sub(LANE_CONNECTIONS).max(1), timeout)?, address.lanes(timeout)?);
+        let (users, items) = (accounts::finder(&lanes, &pool), items::finder(&lanes, &pool));
+        let new_items = items::inserter(&lanes, &pool);
+        Ok(Postgres { pool, lanes, users, items, new_items, timeout, address })
     }
 
     /// Connections in use and open, for the metrics.
     pub fn connections(&self) -> (usize, usize) {
-        let status = self.pool.status();
-        (status.size - status.available.min(status.size), status.size)
+        let (stories, lanes) = (pools::count(&self.pool), pools::count(&self.lanes));
+        (stories.0 + lanes.0, stories.1 + lanes.1)
     }
 
     /// Whether the record answers.
@@ -76,29 +85,13 @@ impl Postgres {
     }
 
     async fn connection(&self) -> Result<Connection, Error> {
-        let deadline = Instant::now() + self.timeout;
-        let object =
-            timeout_at(deadline.into(), self.pool.get()).await.map_err(|_| late())?.map_err(Error::unavailable)?;
-        Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false, audited: Vec::new() })
+        Connection::take(&self.pool, self.deadline()).await
     }
-}
 
-fn pool(
-    settings: &tokio_postgres::Config,
-    tls: &tls::Connector,
-    connections: usize,
-    timeout: Duration,
-) -> Result<Pool, String> {
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(settings.clone(), tls.clone(), recycling);
-    // A statement whose caller is gone must not go on for ever on the server. Not a startup option: PgBouncer refuses it.
-    let limit = format!("set statement_timeout = {}", timeout.as_millis());
-    let bounded = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
-        let limit = limit.clone();
-        Box::pin(async move { client.batch_execute(&limit).await.map_err(HookError::Backend) })
-    });
-    let pool = Pool::builder(manager).max_size(connections).post_create(bounded);
-    pool.build().map_err(|_| "cannot be pooled".to_owned())
+    /// When what is asked now must be answered.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
 }
 
 /// A connection for one story, with the story's deadline.
@@ -115,6 +108,11 @@ struct Connection {
 }
 
 impl Connection {
+    async fn take(pool: &Pool, deadline: Instant) -> Result<Connection, Error> {
+        let object = timeout_at(deadline.into(), pool.get()).await.map_err(|_| late())?.map_err(Error::unavailable)?;
+        Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false, audited: Vec::new() })
+    }
+
     async fn all(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
         self.doubtful = true;
         let object = self.object.as_ref().expect("held until dropped");

@@ -7,4 +7,4 @@ set email = mail.recipient,
 from outbox mail, (select id, email from users where id = $1 for update) before
 where users.id = before.id and mail.id = $2 and mail.user_id = users.id and mail.consumed_at is null
 returning users.id, username, users.email, email_verified, name, role, users.created_at, gen, identity_version, disabled,
-    password_hash, before.email as email_before
+    before.email as email_before

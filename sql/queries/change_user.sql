@@ -11,4 +11,4 @@ set username = $2,
     identity_changed_at = case when identity_version = $10 then identity_changed_at else now() end,
     identity_version = $10
 where id = $1
-returning id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled, password_hash
+returning id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled

@@ -10,4 +10,4 @@ set password_hash = $2,
 from outbox mail
 where users.id = $1 and not disabled and mail.id = $3 and mail.user_id = users.id
     and (mail.recipient is null or lower(mail.recipient collate "C") = lower(users.email collate "C"))
-returning users.id, username, email, email_verified, name, role, users.created_at, gen, identity_version, disabled, password_hash
+returning users.id, username, email, email_verified, name, role, users.created_at, gen, identity_version, disabled

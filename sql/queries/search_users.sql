@@ -1,6 +1,6 @@
 -- Whose user name or address begins with this, in any case. As ranges, which the unique indexes find: both columns hold
 -- ASCII alone, and no character of it comes after the last one.
-select id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled, password_hash
+select id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled
 from users
 where id > $1
     and (

@@ -39,7 +39,7 @@ impl Gateway {
     /// # Errors
     /// `token_revoked`, `unavailable`.
     pub async fn show_account(&self, caller: &Claims) -> Result<Account, Error> {
-        Ok(self.find_caller(caller).await?.account)
+        Ok(self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)?.account)
     }
 
     /// Changes names. The caller's next tokens say the new ones. A user name counts like a sign-up: the answer tells as

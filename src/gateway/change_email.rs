@@ -46,7 +46,7 @@ impl Gateway {
         password: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let user = self.prove_password(caller, password, origin).await?;
+        let user = self.prove_password(caller, password, origin).await?.user;
         if !self.mailer.is_on() {
             return Err(Error::MailOff);
         }

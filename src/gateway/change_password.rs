@@ -12,7 +12,7 @@ use crate::{
         password::{Password, Verdict},
     },
     error::Error,
-    postgres::StoredUser,
+    postgres::Credentials,
 };
 
 impl Gateway {
@@ -40,23 +40,23 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(), Error> {
         new.check(self.config.password_min).map_err(Error::WeakPassword)?;
-        let user = self.prove_password(caller, current, origin).await?;
+        let known = self.prove_password(caller, current, origin).await?;
         let hash = self.hasher.hash(new.into()).await?;
         let (gateway, sid) = (self.clone(), caller.sid);
         let event = origin.own(Kind::PasswordChanged, caller);
-        self.uncancelled(async move { gateway.store_password(&user, &hash, sid, &event).await }).await
+        self.uncancelled(async move { gateway.store_password(&known, &hash, sid, &event).await }).await
     }
 
-    /// The caller's row, if this is the caller's password.
+    /// The caller's row, if this is the caller's password. An account that is gone has taken its tokens along.
     pub(super) async fn prove_password(
         &self,
         caller: &Claims,
         password: Password,
         origin: &Origin,
-    ) -> Result<StoredUser, Error> {
-        let user = self.find_caller(caller).await?;
-        match self.hasher.verify(&Arc::new(password), Some(&user.password_hash)).await? {
-            Verdict::Right | Verdict::RightButWeaklyHashed => Ok(user),
+    ) -> Result<Credentials, Error> {
+        let known = self.record.find_credentials(caller.sub).await?.ok_or(Error::TokenRevoked)?;
+        match self.hasher.verify(&Arc::new(password), Some(&known.password_hash)).await? {
+            Verdict::Right | Verdict::RightButWeaklyHashed => Ok(known),
             Verdict::Wrong => {
                 self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
                 Err(Error::InvalidCredentials)
@@ -64,13 +64,8 @@ impl Gateway {
         }
     }
 
-    /// The caller's row. An account that is gone has taken its tokens along.
-    pub(super) async fn find_caller(&self, caller: &Claims) -> Result<StoredUser, Error> {
-        self.record.find_user(caller.sub).await?.ok_or(Error::TokenRevoked)
-    }
-
-    async fn store_password(&self, user: &StoredUser, hash: &str, keep: Uuid, event: &Event) -> Result<(), Error> {
-        let changed = self.record.change_password(user, hash, keep, Uuid::now_v7(), event).await?;
+    async fn store_password(&self, known: &Credentials, hash: &str, keep: Uuid, event: &Event) -> Result<(), Error> {
+        let changed = self.record.change_password(known, hash, keep, Uuid::now_v7(), event).await?;
         let ending = changed.ok_or(Error::InvalidCredentials)?;
         self.mail_bell.notify_one();
         self.publish(&ending).await

@@ -11,7 +11,7 @@ use crate::{
         session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     },
     error::Error,
-    postgres::StoredUser,
+    postgres::{Credentials, StoredUser},
 };
 
 impl Gateway {
@@ -72,30 +72,33 @@ impl Gateway {
     ) -> Result<(Session, Account), Error> {
         self.keys()?;
         let password = Arc::new(password);
-        let user = self.record.find_user_to_sign_in(name.as_str()).await?;
-        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        let known = self.record.find_user_to_sign_in(name.as_str()).await?;
+        let stored = known.as_ref().map(|known| known.password_hash.as_str());
         let verdict = self.hasher.verify(&password, stored).await?;
-        let user = match (verdict, user) {
-            (Verdict::Right, Some(user)) if !user.disabled => user,
-            (Verdict::RightButWeaklyHashed, Some(user)) if !user.disabled => self.raise_hash(user, password).await?,
-            (_, user) => return Err(self.refuse_sign_in(user.as_ref(), origin)),
+        let known = match (verdict, known) {
+            (Verdict::Right, Some(known)) if !known.user.disabled => known,
+            (Verdict::RightButWeaklyHashed, Some(known)) if !known.user.disabled => {
+                self.raise_hash(known, password).await?
+            }
+            (_, known) => return Err(self.refuse_sign_in(known.map(|known| known.user).as_ref(), origin)),
         };
+        let user = &known.user;
         let session = self.new_session(client, user.account.id, user.generation, user.account.identity.role.scope());
         let address = origin.address.to_string();
         let event = origin.event(Kind::SignIn, Actor::User(session.sub), Some(session.sub)).of_session(session.sid);
         // Between the look at the row and now the password may have been changed; the statement decides.
-        if !self.record.open_session(&user, &self.row(&session, &address, origin), &event).await? {
-            return Err(self.refuse_sign_in(Some(&user), origin));
+        if !self.record.open_session(&known, &self.row(&session, &address, origin), &event).await? {
+            return Err(self.refuse_sign_in(Some(user), origin));
         }
         self.end_oldest_sessions(user.account.id);
-        Ok((session, user.account))
+        Ok((session, known.user.account))
     }
 
     /// Stores the password under today's parameters.
-    async fn raise_hash(&self, user: StoredUser, password: Arc<Password>) -> Result<StoredUser, Error> {
+    async fn raise_hash(&self, known: Credentials, password: Arc<Password>) -> Result<Credentials, Error> {
         let stronger = self.hasher.hash(password).await?;
-        let raised = self.record.raise_password_hash(&user, &stronger).await?;
-        Ok(if raised { StoredUser { password_hash: stronger, ..user } } else { user })
+        let raised = self.record.raise_password_hash(&known, &stronger).await?;
+        Ok(if raised { Credentials { password_hash: stronger, ..known } } else { known })
     }
 
     /// The answer does not say which it was; the owner and administrators may know. Of a disabled account it is not told

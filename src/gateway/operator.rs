@@ -15,7 +15,7 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn find_user(&self, name: &SignInName) -> Result<ManagedUser, Error> {
-        Ok(self.record.find_user_to_sign_in(name.as_str()).await?.ok_or(Error::NotFound)?.into())
+        Ok(self.record.find_user_to_sign_in(name.as_str()).await?.ok_or(Error::NotFound)?.user.into())
     }
 
     /// A one-time code for a new password, to be handed over and not mailed: it works where mail is off, and proves

@@ -148,8 +148,9 @@ impl Gateway {
             CodeState::Void => return Err(Error::InvalidCode),
             CodeState::Used { .. } => {}
         }
-        let user = self.record.find_user(user.account.id).await?.ok_or(Error::InvalidCode)?;
-        match self.hasher.verify(password, Some(&user.password_hash)).await? {
+        let known = self.record.find_credentials(user.account.id).await?.ok_or(Error::InvalidCode)?;
+        let user = known.user;
+        match self.hasher.verify(password, Some(&known.password_hash)).await? {
             Verdict::Wrong => Err(Error::InvalidCode),
             Verdict::Right | Verdict::RightButWeaklyHashed => {
                 let ending = Ending::of_user(user.account.id, user.generation, Reason::PasswordReset);

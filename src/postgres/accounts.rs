@@ -1,9 +1,12 @@
 //! Users.
 
+use std::collections::BTreeMap;
+
+use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, NewSession, Postgres, Template, audit, outbox, sessions, twice};
+use super::{Connection, NewSession, Postgres, Template, audit, gather::Gatherer, outbox, pools, sessions, twice};
 use crate::{
     domain::{
         account::{Account, Identity, Role},
@@ -14,7 +17,8 @@ use crate::{
 };
 
 const INSERT: &str = include_str!("../../sql/queries/insert_user.sql");
-const FIND: &str = include_str!("../../sql/queries/find_user.sql");
+const FIND: &str = include_str!("../../sql/queries/find_users.sql");
+const FIND_CREDENTIALS: &str = include_str!("../../sql/queries/find_credentials.sql");
 const FIND_TO_SIGN_IN: &str = include_str!("../../sql/queries/find_user_to_sign_in.sql");
 const FIND_BY_EMAIL: &str = include_str!("../../sql/queries/find_user_by_email.sql");
 const UPDATE: &str = include_str!("../../sql/queries/update_user.sql");
@@ -38,8 +42,8 @@ pub struct NewUser<'a> {
     pub role: Role,
 }
 
-/// A row of `users`. It has no `Debug`, because of the hash, and stays below the use cases.
-#[derive(Clone)]
+/// A row of `users`, but the hash.
+#[derive(Debug, Clone)]
 pub struct StoredUser {
     /// The account.
     pub account: Account,
@@ -47,6 +51,12 @@ pub struct StoredUser {
     pub generation: i64,
     /// Whether sign-in is refused.
     pub disabled: bool,
+}
+
+/// An account, and what a password is checked against. It has no `Debug`, and stays below the use cases.
+pub struct Credentials {
+    /// The account.
+    pub user: StoredUser,
     /// The hash in PHC form.
     pub password_hash: String,
 }
@@ -61,18 +71,24 @@ impl Postgres {
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let user = insert(&mut db, user).await?;
-        if !sessions::insert(&mut db, &user, session).await? {
+        let password_hash = user.password_hash.to_owned();
+        let fresh = Credentials { user: insert(&mut db, user).await?, password_hash };
+        if !sessions::insert(&mut db, &fresh, session).await? {
             return Err(Error::internal("a fresh account could not be signed in"));
         }
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(user)
+        Ok(fresh.user)
     }
 
     /// The account with this user name or address.
-    pub async fn find_user_to_sign_in(&self, name: &str) -> Result<Option<StoredUser>, Error> {
-        self.connection().await?.first(FIND_TO_SIGN_IN, &[&name]).await?.as_ref().map(read).transpose()
+    pub async fn find_user_to_sign_in(&self, name: &str) -> Result<Option<Credentials>, Error> {
+        self.connection().await?.first(FIND_TO_SIGN_IN, &[&name]).await?.as_ref().map(read_credentials).transpose()
+    }
+
+    /// The account with this id, and what its password is checked against.
+    pub async fn find_credentials(&self, id: Uuid) -> Result<Option<Credentials>, Error> {
+        self.connection().await?.first(FIND_CREDENTIALS, &[&id]).await?.as_ref().map(read_credentials).transpose()
     }
 
     /// The account with this address.
@@ -80,9 +96,9 @@ impl Postgres {
         self.connection().await?.first(FIND_BY_EMAIL, &[&email]).await?.as_ref().map(read).transpose()
     }
 
-    /// The account with this id.
+    /// The account with this id. Who asks at the same moment shares a statement.
     pub async fn find_user(&self, id: Uuid) -> Result<Option<StoredUser>, Error> {
-        self.connection().await?.first(FIND, &[&id]).await?.as_ref().map(read).transpose()
+        self.users.ask(id, (), self.deadline()).await
     }
 
     /// Changes what is given, and records the event: `None` leaves a member as it is, `Some(None)` clears it.
@@ -106,9 +122,9 @@ impl Postgres {
     }
 
     /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
-    pub async fn raise_password_hash(&self, user: &StoredUser, stronger: &str) -> Result<bool, Error> {
-        let changed =
-            self.connection().await?.change(RAISE_HASH, &[&user.account.id, &user.password_hash, &stronger]).await?;
+    pub async fn raise_password_hash(&self, known: &Credentials, stronger: &str) -> Result<bool, Error> {
+        let params: super::Params = &[&known.user.account.id, &known.password_hash, &stronger];
+        let changed = self.connection().await?.change(RAISE_HASH, params).await?;
         Ok(changed == 1)
     }
 
@@ -116,33 +132,33 @@ impl Postgres {
     /// finds another hash, or has committed its session, which the second then sees.
     pub async fn change_password(
         &self,
-        user: &StoredUser,
+        known: &Credentials,
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
         event: &Event,
     ) -> Result<Option<Ending>, Error> {
-        twice!(self.try_change_password(user, new_hash, keep, mail, event).await)
+        twice!(self.try_change_password(known, new_hash, keep, mail, event).await)
     }
 
     async fn try_change_password(
         &self,
-        user: &StoredUser,
+        known: &Credentials,
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
         event: &Event,
     ) -> Result<Option<Ending>, Error> {
-        let mut db = self.connection().await?;
+        let (mut db, user) = (self.connection().await?, known.user.account.id);
         db.begin().await?;
-        if db.change(CHANGE_PASSWORD, &[&user.account.id, &user.password_hash, &new_hash]).await? == 0 {
+        if db.change(CHANGE_PASSWORD, &[&user, &known.password_hash, &new_hash]).await? == 0 {
             db.roll_back().await?;
             return Ok(None);
         }
-        let ended = sessions::end_others(&mut db, user.account.id, keep, Reason::PasswordChange).await?;
+        let ended = sessions::end_others(&mut db, user, keep, Reason::PasswordChange).await?;
         // A code is a credential as well: whoever read the mail must not take the account back.
-        outbox::void_codes(&mut db, user.account.id).await?;
-        outbox::promise(&mut db, mail, Template::PasswordChanged, user.account.id).await?;
+        outbox::void_codes(&mut db, user).await?;
+        outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(ended))
@@ -210,6 +226,20 @@ pub(super) fn read(row: &Row) -> Result<StoredUser, Error> {
         account: Account { id: row.try_get("id")?, identity, created_at: row.try_get("created_at")? },
         generation: row.try_get("gen")?,
         disabled: row.try_get("disabled")?,
-        password_hash: row.try_get("password_hash")?,
     })
+}
+
+fn read_credentials(row: &Row) -> Result<Credentials, Error> {
+    Ok(Credentials { user: read(row)?, password_hash: row.try_get("password_hash")? })
+}
+
+/// Accounts by id.
+pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredUser> {
+    Gatherer::new(pools::LANES, pools::MOST, pools::over(lanes, find), pools::over(pool, find))
+}
+
+async fn find(mut db: Connection, wanted: BTreeMap<Uuid, ()>) -> Result<BTreeMap<Uuid, StoredUser>, Error> {
+    let ids: Vec<Uuid> = wanted.into_keys().collect();
+    let users = db.all(FIND, &[&ids]).await?;
+    users.iter().map(|row| read(row).map(|user| (user.account.id, user))).collect()
 }

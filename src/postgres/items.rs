@@ -1,17 +1,20 @@
 //! Items.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use deadpool_postgres::Pool;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::Postgres;
+use super::{Connection, Postgres, gather::Gatherer, pools};
 use crate::{
     domain::{item::IfMatch, page::Page},
     error::Error,
 };
 
-const INSERT: &str = include_str!("../../sql/queries/insert_item.sql");
-const FIND: &str = include_str!("../../sql/queries/find_item.sql");
+const INSERT: &str = include_str!("../../sql/queries/insert_items.sql");
+const FIND: &str = include_str!("../../sql/queries/find_items.sql");
 const LIST: &str = include_str!("../../sql/queries/list_items.sql");
 const UPDATE: &str = include_str!("../../sql/queries/update_item.sql");
 const DELETE: &str = include_str!("../../sql/queries/delete_item.sql");
@@ -43,8 +46,18 @@ pub struct ItemChange<'a> {
     pub description: Option<Option<&'a str>>,
 }
 
+/// Whose it is, and its id.
+pub(super) type ItemKey = (Uuid, Uuid);
+
+/// An item that is about to be; copies are cheap.
+#[derive(Clone)]
+pub(super) struct NewItem {
+    name: Arc<str>,
+    description: Option<Arc<str>>,
+}
+
 impl Postgres {
-    /// A new item.
+    /// A new item. Who makes some at the same moment shares a statement, and its commit.
     pub async fn insert_item(
         &self,
         owner: Uuid,
@@ -52,13 +65,14 @@ impl Postgres {
         name: &str,
         description: Option<&str>,
     ) -> Result<StoredItem, Error> {
-        let row = self.connection().await?.first(INSERT, &[&owner, &id, &name, &description]).await?;
-        read(&row.ok_or_else(|| Error::internal("an insert returned nothing"))?)
+        let new = NewItem { name: name.into(), description: description.map(Into::into) };
+        let made = self.new_items.ask((owner, id), new, self.deadline()).await?;
+        made.ok_or_else(|| Error::internal("an insert returned nothing"))
     }
 
-    /// One item of this owner.
+    /// One item of this owner. Who asks at the same moment shares a statement.
     pub async fn find_item(&self, owner: Uuid, id: Uuid) -> Result<Option<StoredItem>, Error> {
-        self.connection().await?.first(FIND, &[&owner, &id]).await?.as_ref().map(read).transpose()
+        self.items.ask((owner, id), (), self.deadline()).await
     }
 
     /// A page of this owner's items, and one more if there are more.
@@ -97,6 +111,33 @@ impl Postgres {
         let row = self.connection().await?.first(COUNT, &[&owner]).await?;
         Ok(row.ok_or_else(|| Error::internal("a count returned nothing"))?.try_get(0)?)
     }
+}
+
+/// Items by owner and id.
+pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, (), StoredItem> {
+    Gatherer::new(pools::LANES, pools::MOST, pools::over(lanes, find), pools::over(pool, find))
+}
+
+/// New items.
+pub(super) fn inserter(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, NewItem, StoredItem> {
+    Gatherer::new(pools::LANES, pools::MOST, pools::over(lanes, insert), pools::over(pool, insert))
+}
+
+async fn find(mut db: Connection, wanted: BTreeMap<ItemKey, ()>) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
+    let (owners, ids): (Vec<Uuid>, Vec<Uuid>) = wanted.into_keys().unzip();
+    db.all(FIND, &[&owners, &ids]).await?.iter().map(read_with_key).collect()
+}
+
+async fn insert(mut db: Connection, new: BTreeMap<ItemKey, NewItem>) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
+    let (owners, ids): (Vec<Uuid>, Vec<Uuid>) = new.keys().copied().unzip();
+    let names: Vec<&str> = new.values().map(|item| &*item.name).collect();
+    let descriptions: Vec<Option<&str>> = new.values().map(|item| item.description.as_deref()).collect();
+    db.all(INSERT, &[&owners, &ids, &names, &descriptions]).await?.iter().map(read_with_key).collect()
+}
+
+fn read_with_key(row: &Row) -> Result<(ItemKey, StoredItem), Error> {
+    let item = read(row)?;
+    Ok(((row.try_get("owner_id")?, item.id), item))
 }
 
 fn read(row: &Row) -> Result<StoredItem, Error> {

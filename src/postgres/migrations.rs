@@ -55,7 +55,7 @@ impl Postgres {
     /// Applies what is missing and returns the names of what was applied. Replicas that start together wait for each
     /// other: the tool takes no lock itself. The connection is a direct one, since a session lock must not be pooled.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let (mut client, connection) = self.settings.connect(self.tls.clone()).await?;
+        let (mut client, connection) = self.address.settings.connect(self.address.tls.clone()).await?;
         let connection = tokio::spawn(connection);
         // Another replica may be migrating; a lock that is not given back in time is asked for again.
         client.batch_execute("set lock_timeout = '60s'").await?;

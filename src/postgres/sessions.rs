@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, StoredUser, accounts, audit, revocations, twice};
+use super::{Connection, Credentials, Postgres, StoredUser, accounts, audit, revocations, twice};
 use crate::{
     domain::{
         audit::{Actor, Event, Kind},
@@ -102,12 +102,12 @@ impl Held {
 }
 
 /// Inserts the session if the user's password, generation and standing are still those that were checked.
-pub(super) async fn insert(db: &mut Connection, user: &StoredUser, new: &NewSession<'_>) -> Result<bool, Error> {
+pub(super) async fn insert(db: &mut Connection, known: &Credentials, new: &NewSession<'_>) -> Result<bool, Error> {
     let session = new.session;
     let params: super::Params = &[
-        &user.account.id,
-        &user.password_hash,
-        &user.generation,
+        &known.user.account.id,
+        &known.password_hash,
+        &known.user.generation,
         &session.sid,
         &session.client_id,
         &session.scope,
@@ -140,13 +140,13 @@ impl Postgres {
     /// Signs in, if the user's password, generation and standing are still those that were checked; whether it did.
     pub async fn open_session(
         &self,
-        user: &StoredUser,
+        known: &Credentials,
         session: &NewSession<'_>,
         event: &Event,
     ) -> Result<bool, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        if !insert(&mut db, user, session).await? {
+        if !insert(&mut db, known, session).await? {
             db.roll_back().await?;
             return Ok(false);
         }

@@ -166,7 +166,7 @@ fn no_secret_can_be_printed() {
         "Config",
         "Pair",
         "Letter",
-        "StoredUser",
+        "Credentials",
         "SealedKey",
         "SignUp",
         "PasswordReset",

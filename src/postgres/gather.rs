@@ -1,0 +1,271 @@
+//! Many callers, one statement.
+//!
+//! To find fifty rows by their keys costs PostgreSQL little more than to find one. So callers that wait at the same moment
+//! share a statement, but only while all *lanes* are busy: whoever finds one idle sends at once, alone and without a task
+//! in between, as through a pool. A lane that gets free asks for all who wait, in one statement, and goes on like this
+//! until nobody waits.
+//!
+//! Nobody joins a statement that was sent already: it may not see what was written since. Where a statement of several
+//! fails by one of its rows, each caller asks again for itself, apart from the lanes.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    error::Error as StdError,
+    mem,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use futures_util::future::{BoxFuture, CatchUnwind, Either, FutureExt};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
+
+use super::late;
+use crate::error::Error;
+
+/// What a statement found, by key; what is not in it is not there.
+pub(super) type Asked<K, A> = BoxFuture<'static, Result<BTreeMap<K, A>, Error>>;
+
+/// Asks for all of these at once; it ends by that moment, whatever happens.
+type Statement<K, Q, A> = Box<dyn Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync>;
+
+/// A statement that was sent. A panic in it must not cost the lane.
+type Sent<K, A> = CatchUnwind<AssertUnwindSafe<Asked<K, A>>>;
+
+type Reply<A> = Result<Option<A>, Failure>;
+
+/// Gathers questions of one kind. Questions with the same key must be the same question.
+pub(super) struct Gatherer<K, Q, A>(Arc<Desk<K, Q, A>>);
+
+struct Desk<K, Q, A> {
+    /// Most keys of one statement.
+    most: usize,
+    on_lane: Statement<K, Q, A>,
+    aside: Statement<K, Q, A>,
+    state: Mutex<State<K, Q, A>>,
+}
+
+/// Where nobody waits, lanes may be idle; where one is idle, nobody waits.
+struct State<K, Q, A> {
+    idle: usize,
+    waiting: VecDeque<Waiting<K, Q, A>>,
+}
+
+struct Waiting<K, Q, A> {
+    key: K,
+    question: Q,
+    deadline: Instant,
+    caller: oneshot::Sender<Reply<A>>,
+}
+
+/// Why a statement gave no answer.
+#[derive(Clone)]
+enum Failure {
+    /// Something about a row, and nobody knows whose: nothing was done.
+    OfARow,
+    /// PostgreSQL cannot answer, and what was sent may have been done or not: nobody repeats it.
+    Outage(Arc<dyn StdError + Send + Sync>),
+}
+
+impl<K, Q, A> Gatherer<K, Q, A>
+where
+    K: Ord + Copy + Send + 'static,
+    Q: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+{
+    /// With so many lanes, and at most so many keys in a statement.
+    pub fn new(
+        lanes: usize,
+        most: usize,
+        on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
+        aside: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
+    ) -> Self {
+        let state = Mutex::new(State { idle: lanes, waiting: VecDeque::new() });
+        Gatherer(Arc::new(Desk { most, on_lane: Box::new(on_lane), aside: Box::new(aside), state }))
+    }
+
+    /// The answer to one question, by then at the latest; nothing where there is no such row.
+    ///
+    /// # Errors
+    /// Those of the statement; `unavailable` where it was sent and nobody knows what came of it, or when time is up.
+    pub async fn ask(&self, key: K, question: Q, deadline: Instant) -> Result<Option<A>, Error> {
+        let reply = match self.0.enter(key, question.clone(), deadline) {
+            Either::Left(lane) => lane.reply(key).await,
+            Either::Right(reply) => {
+                timeout_at(deadline.into(), reply).await.map_err(|_| late())?.map_err(Error::unavailable)?
+            }
+        };
+        match reply {
+            Ok(answer) => Ok(answer),
+            Err(Failure::Outage(cause)) => Err(Error::unavailable(cause)),
+            Err(Failure::OfARow) => Ok((self.0.aside)(BTreeMap::from([(key, question)]), deadline).await?.remove(&key)),
+        }
+    }
+}
+
+impl<K, Q, A> Desk<K, Q, A>
+where
+    K: Ord + Copy + Send + 'static,
+    Q: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+{
+    /// A lane for the caller alone, or a place among those who wait.
+    fn enter(
+        self: &Arc<Self>,
+        key: K,
+        question: Q,
+        deadline: Instant,
+    ) -> Either<Lane<K, Q, A>, oneshot::Receiver<Reply<A>>> {
+        let mut state = self.lock();
+        if let Some(others) = state.idle.checked_sub(1) {
+            state.idle = others;
+            drop(state);
+            let sent = self.send(BTreeMap::from([(key, question)]), deadline);
+            return Either::Left(Lane { desk: self.clone(), sent: Some(sent) });
+        }
+        let (caller, reply) = oneshot::channel();
+        state.waiting.push_back(Waiting { key, question, deadline, caller });
+        Either::Right(reply)
+    }
+
+    fn send(&self, questions: BTreeMap<K, Q>, deadline: Instant) -> Sent<K, A> {
+        AssertUnwindSafe((self.on_lane)(questions, deadline)).catch_unwind()
+    }
+
+    /// Work of a lane that got free, until nobody waits.
+    async fn serve(self: Arc<Self>) {
+        while let Some(mut batch) = self.gather() {
+            let outcome = self.send(mem::take(&mut batch.questions), batch.deadline).await;
+            batch.tell(outcome.unwrap_or_else(|_| Err(panicked())));
+        }
+    }
+
+    /// Those who wait, or as many of them as one statement takes; where nobody does, the lane is idle from now on. Who hung
+    /// up is asked for no more.
+    fn gather(&self) -> Option<Batch<K, Q, A>> {
+        let mut state = self.lock();
+        let mut batch = Batch::default();
+        while batch.questions.len() < self.most {
+            let Some(waiting) = state.waiting.pop_front() else { break };
+            if !waiting.caller.is_closed() {
+                batch.add(waiting);
+            }
+        }
+        if batch.questions.is_empty() {
+            state.idle += 1;
+            return None;
+        }
+        Some(batch)
+    }
+
+    /// Lets a lane be idle, unless somebody waits for it.
+    fn rest(&self) -> bool {
+        let mut state = self.lock();
+        let rests = state.waiting.is_empty();
+        state.idle += usize::from(rests);
+        rests
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K, Q, A>> {
+        self.state.lock().expect("nothing panics while it is held")
+    }
+}
+
+/// The lane of a caller that found it idle.
+struct Lane<K: Ord + Copy + Send + 'static, Q: Clone + Send + 'static, A: Clone + Send + 'static> {
+    desk: Arc<Desk<K, Q, A>>,
+    /// Until it has answered.
+    sent: Option<Sent<K, A>>,
+}
+
+impl<K, Q, A> Lane<K, Q, A>
+where
+    K: Ord + Copy + Send + 'static,
+    Q: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+{
+    async fn reply(mut self, key: K) -> Reply<A> {
+        let sent = self.sent.as_mut().expect("it has not answered yet");
+        let outcome = sent.await.unwrap_or_else(|_| Err(panicked()));
+        self.sent = None;
+        Ok(outcome.map_err(Failure::from)?.remove(&key))
+    }
+}
+
+/// A lane serves who waits, whether its caller had its answer or hung up. Then the statement is ended first: to close
+/// the connection instead would cost the next one another.
+impl<K, Q, A> Drop for Lane<K, Q, A>
+where
+    K: Ord + Copy + Send + 'static,
+    Q: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+{
+    fn drop(&mut self) {
+        let sent = self.sent.take();
+        if sent.is_none() && self.desk.rest() {
+            return;
+        }
+        let desk = self.desk.clone();
+        let go_on = async move {
+            if let Some(sent) = sent {
+                let _ = sent.await;
+            }
+            desk.serve().await;
+        };
+        // Where there is no runtime any more, nobody waits.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(go_on);
+        }
+    }
+}
+
+/// Questions of one statement, and who asked them.
+struct Batch<K, Q, A> {
+    questions: BTreeMap<K, Q>,
+    callers: BTreeMap<K, Vec<oneshot::Sender<Reply<A>>>>,
+    /// That of the last caller; the others look after themselves.
+    deadline: Instant,
+}
+
+impl<K: Ord + Copy, Q, A: Clone> Batch<K, Q, A> {
+    fn add(&mut self, waiting: Waiting<K, Q, A>) {
+        self.deadline = self.deadline.max(waiting.deadline);
+        self.questions.insert(waiting.key, waiting.question);
+        self.callers.entry(waiting.key).or_default().push(waiting.caller);
+    }
+
+    fn tell(self, outcome: Result<BTreeMap<K, A>, Error>) {
+        let mut outcome = outcome.map_err(Failure::from);
+        for (key, callers) in self.callers {
+            let reply = outcome.as_mut().map(|answers| answers.remove(&key)).map_err(|failure| failure.clone());
+            let copies = vec![reply; callers.len()];
+            for (caller, reply) in callers.into_iter().zip(copies) {
+                // Who hung up meanwhile wants none.
+                let _ = caller.send(reply);
+            }
+        }
+    }
+}
+
+impl<K: Ord, Q, A> Default for Batch<K, Q, A> {
+    fn default() -> Self {
+        Batch { questions: BTreeMap::new(), callers: BTreeMap::new(), deadline: Instant::now() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Unavailable { source, .. } => Failure::Outage(source.into()),
+            _other => Failure::OfARow,
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::internal("a statement panicked")
+}
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;

@@ -1,0 +1,96 @@
+//! Connections to the record: those that stories take, and those of the lanes.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Pool, QueueMode, RecyclingMethod,
+};
+use futures_util::future::FutureExt;
+
+use super::{Connection, gather::Asked, tls};
+use crate::error::Error;
+
+/// How many lanes questions of one kind have. With two, one batch travels while the next is answered; more make batches
+/// smaller, which PostgreSQL pays for.
+pub(super) const LANES: usize = 2;
+
+/// Kinds of questions that are gathered.
+const KINDS: usize = 3;
+
+/// A lane never waits for a connection.
+pub(super) const LANE_CONNECTIONS: usize = LANES * KINDS;
+
+/// Most rows of one statement: beyond it they do not get cheaper.
+pub(super) const MOST: usize = 64;
+
+/// What part of its time a statement of a lane waits for a lock that somebody holds. Whoever needs that row waits on a
+/// connection of its own, and those behind it go on.
+const LOCK_PART: u32 = 20;
+
+/// Plans of lanes are made once, and maybe while a table is small or its statistics are old: whatever is in it later, rows
+/// are looked up by their keys.
+const BY_KEY: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; \
+    set enable_hashjoin = off; set enable_mergejoin = off;";
+
+/// How to reach the server.
+pub(super) struct Address {
+    pub settings: tokio_postgres::Config,
+    pub tls: tls::Connector,
+}
+
+impl Address {
+    /// Connections for stories.
+    pub fn stories(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
+        self.pool(connections, QueueMode::Fifo, limit(timeout))
+    }
+
+    /// Connections for the lanes. The one that was used last comes first, so that few callers need few of them.
+    pub fn lanes(&self, timeout: Duration) -> Result<Pool, String> {
+        let lock_limit = (timeout / LOCK_PART).as_millis().max(1);
+        let session = format!("{}; set lock_timeout = {lock_limit}; {BY_KEY}", limit(timeout));
+        self.pool(LANE_CONNECTIONS, QueueMode::Lifo, session)
+    }
+
+    /// Whose connections begin with these statements. Not startup options: PgBouncer refuses them.
+    fn pool(&self, connections: usize, order: QueueMode, session: String) -> Result<Pool, String> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(self.settings.clone(), self.tls.clone(), recycling);
+        let set = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
+            let session = session.clone();
+            Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
+        });
+        let pool = Pool::builder(manager).max_size(connections).queue_mode(order).post_create(set);
+        pool.build().map_err(|_| "cannot be pooled".to_owned())
+    }
+}
+
+/// A statement whose caller is gone must not go on for ever on the server.
+fn limit(timeout: Duration) -> String {
+    format!("set statement_timeout = {}", timeout.as_millis())
+}
+
+/// Connections in use and open.
+pub(super) fn count(pool: &Pool) -> (usize, usize) {
+    let status = pool.status();
+    (status.size - status.available.min(status.size), status.size)
+}
+
+/// Runs a statement of the gatherer over connections of this pool.
+pub(super) fn over<K, Q, A, F>(
+    pool: &Pool,
+    statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
+) -> impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static
+where
+    K: Send + 'static,
+    Q: Send + 'static,
+    F: Future<Output = Result<BTreeMap<K, A>, Error>> + Send,
+{
+    let pool = pool.clone();
+    move |questions, deadline| {
+        let pool = pool.clone();
+        async move { statement(Connection::take(&pool, deadline).await?, questions).await }.boxed()
+    }
+}
