@@ -16,6 +16,7 @@ use super::*;
 const LANES: usize = 2;
 const MOST: usize = 3;
 const KEYS: u8 = 6;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The key, the question, and the number of the statement.
 type Answer = (u8, u32, usize);
@@ -187,7 +188,8 @@ impl World {
 
     async fn ask(&mut self, key: u8, late: bool) {
         let (gatherer, before) = (self.gatherer.clone(), self.sent());
-        let deadline = if late { Instant::now() } else { Instant::now() + Duration::from_secs(3600) };
+        // Well past, because timers count in milliseconds.
+        let deadline = if late { Instant::now() - SECOND } else { Instant::now() + 3600 * SECOND };
         let asking = Box::pin(async move { gatherer.ask(key, question(key), deadline).await });
         self.server.lock().unwrap().living.push(key);
         self.callers.push(Caller { key, late, before, asking });
@@ -351,6 +353,18 @@ fn who_hung_up_is_not_asked_for() {
         world.hang_up(2);
         world.finish().await;
         assert!(world.server.lock().unwrap().statements.iter().all(|sent| !sent.keys.contains(&2)));
+    });
+}
+
+#[test]
+fn nobody_waits_longer_than_the_deadline() {
+    run(async {
+        let mut world = busy().await;
+        world.ask(2, true).await;
+        world.settle().await;
+        assert_eq!((world.sent(), world.callers.len()), (2, 2), "both lanes are taken still");
+        world.finish().await;
+        assert_eq!(world.sent(), 2, "nobody wants it any more");
     });
 }
 
