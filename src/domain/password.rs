@@ -1,14 +1,19 @@
 //! Passwords: what is accepted, and how they are hashed (Argon2id, RFC 9106, in PHC form).
 
+mod argon2id;
+
 use std::{collections::HashSet, sync::LazyLock};
 
 use argon2::{
-    Algorithm, Argon2, Block, Params, Version,
+    Algorithm, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use zeroize::Zeroizing;
 
 use super::text::{Parsed, Reason, Shape};
+use crate::error::Error;
+
+pub use argon2id::{Memory, is_fast};
 
 /// 19 MiB, the lower of the two settings that OWASP's cheat sheet on password storage puts first.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -80,45 +85,45 @@ pub enum Verdict {
     Wrong,
 }
 
-/// The memory of one hash, kept by each hashing thread: 19 MiB that need not be mapped and cleared again.
-pub struct Memory(Vec<Block>);
-
-impl Default for Memory {
-    fn default() -> Self {
-        Memory(vec![Block::new(); policy().block_count()])
-    }
-}
-
 /// Hashes with today's parameters.
-pub fn hash(password: &Password, salt: &[u8; SALT_BYTES], memory: &mut Memory) -> String {
-    let params = policy();
+///
+/// # Errors
+/// `internal`, when the system has no memory.
+pub fn hash(password: &Password, salt: &[u8; SALT_BYTES], memory: &mut Memory) -> Result<String, Error> {
     let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
-    fill(password, &params, salt, output.as_mut_slice(), memory);
-    let phc = PasswordHash {
-        algorithm: Algorithm::Argon2id.ident(),
-        version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(&params).expect("the constants above fit the PHC form"),
-        salt: Some(Salt::new(salt).expect("16 bytes are a salt")),
-        hash: Some(Output::new(output.as_slice()).expect("32 bytes are an output")),
-    };
-    phc.to_string()
+    argon2id::derive(password.0.as_bytes(), salt, &policy(), output.as_mut_slice(), memory).map_err(Error::internal)?;
+    Ok(in_phc_form(salt, output.as_slice()))
 }
 
 /// Compares in constant time. An unreadable hash is nobody's password.
-pub fn verify(password: &Password, phc: &str, memory: &mut Memory) -> Verdict {
-    let Some((params, salt, expected)) = read(phc) else { return Verdict::Wrong };
+///
+/// # Errors
+/// `internal`, when the system has not the memory that the hash asks for.
+pub fn verify(password: &Password, phc: &str, memory: &mut Memory) -> Result<Verdict, Error> {
+    let Some((params, salt, expected)) = read(phc) else { return Ok(Verdict::Wrong) };
     let mut output = Zeroizing::new(vec![0; expected.len()]);
-    fill(password, &params, salt.as_ref(), &mut output, memory);
-    match aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()) {
+    argon2id::derive(password.0.as_bytes(), salt.as_ref(), &params, &mut output, memory).map_err(Error::internal)?;
+    Ok(match aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()) {
         Err(_) => Verdict::Wrong,
         Ok(()) if params.m_cost() < MEMORY_KIB || params.t_cost() < PASSES => Verdict::RightButWeaklyHashed,
         Ok(()) => Verdict::Right,
-    }
+    })
 }
 
 /// A hash that no password has, in today's form: unknown users are compared with it, so that they cost the same.
 pub fn nobody() -> String {
-    hash(&Password(Zeroizing::new(String::new())), &[0; SALT_BYTES], &mut Memory::default())
+    in_phc_form(&[0; SALT_BYTES], &argon2id::NOBODY)
+}
+
+fn in_phc_form(salt: &[u8; SALT_BYTES], output: &[u8]) -> String {
+    let phc = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&policy()).expect("the constants above fit the PHC form"),
+        salt: Some(Salt::new(salt).expect("16 bytes are a salt")),
+        hash: Some(Output::new(output).expect("32 bytes are an output")),
+    };
+    phc.to_string()
 }
 
 fn policy() -> Params {
@@ -132,19 +137,20 @@ fn read(phc: &str) -> Option<(Params, Salt, Output)> {
     Some((Params::try_from(&phc).ok()?, phc.salt?, phc.hash?))
 }
 
-fn fill(password: &Password, params: &Params, salt: &[u8], output: &mut [u8], memory: &mut Memory) {
-    memory.0.resize(params.block_count().max(memory.0.len()), Block::new());
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_into_with_memory(password.0.as_bytes(), salt, output, &mut memory.0)
-        .expect("lengths are bounded by the types, and the memory fits the parameters");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn password(text: &str) -> Password {
         Password::parse(text).ok().unwrap()
+    }
+
+    fn hash(password: &Password, salt: &[u8; SALT_BYTES], memory: &mut Memory) -> String {
+        super::hash(password, salt, memory).unwrap()
+    }
+
+    fn verify(password: &Password, phc: &str, memory: &mut Memory) -> Verdict {
+        super::verify(password, phc, memory).unwrap()
     }
 
     #[test]
@@ -185,16 +191,55 @@ mod tests {
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
     }
 
+    /// By the reference implementation, some of them from its own tests.
+    const FROM_ELSEWHERE: &[(&str, &str, Verdict)] = &[
+        (
+            "secret123",
+            "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$0PEVDZ1uqIGLxufK05JJOFrzcLy4Ch6Zv9zoslLB2eo",
+            Verdict::Right,
+        ),
+        (
+            "secret123",
+            "$argon2id$v=19$m=19459,t=2,p=3$MDEyMzQ1Njc4OWFiY2RlZg$k2aqx0yJ+V2TiYdQ2YT/Zb/p2ZkeG11Oro84GPLx8e/2zabvtZO2imBuF0I/COmIcb57PRIsGzEmmpICWGwUSA",
+            Verdict::Right,
+        ),
+        (
+            "password",
+            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            Verdict::Right,
+        ),
+        (
+            "password",
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            Verdict::RightButWeaklyHashed,
+        ),
+        (
+            "password",
+            "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+            Verdict::RightButWeaklyHashed,
+        ),
+        (
+            "pässwörd",
+            "$argon2id$v=19$m=4099,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$w/a6eUpE5IEGaWDXyjbb1P0w+qtD74SX",
+            Verdict::RightButWeaklyHashed,
+        ),
+    ];
+
     #[test]
-    fn a_weaker_hash_is_right_but_wants_to_be_raised() {
-        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1024, 1, 1, None).unwrap());
-        let mut output = [0; 32];
-        weak.hash_password_into(b"secret123", b"0123456789abcdef", &mut output).unwrap();
-        let encoded = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, bytes);
-        let phc = format!("$argon2id$v=19$m=1024,t=1,p=1${}${}", encoded(b"0123456789abcdef"), encoded(&output));
+    fn hashes_from_elsewhere_are_understood_and_weaker_ones_want_to_be_raised() {
         let memory = &mut Memory::default();
-        assert_eq!(verify(&password("secret123"), &phc, memory), Verdict::RightButWeaklyHashed);
-        assert_eq!(verify(&password("secret124"), &phc, memory), Verdict::Wrong);
+        for (text, phc, verdict) in FROM_ELSEWHERE {
+            assert_eq!(verify(&password(text), phc, memory), *verdict, "{phc}");
+            assert_eq!(verify(&password(&format!("{text}4")), phc, memory), Verdict::Wrong, "{phc}");
+        }
+    }
+
+    #[test]
+    fn nobodys_hash_has_todays_form() {
+        let today = hash(&password("secret123"), &[0; SALT_BYTES], &mut Memory::default());
+        let parameters = |phc: &str| phc.rsplit_once('$').unwrap().0.to_owned();
+        assert_eq!(parameters(&nobody()), parameters(&today));
+        assert_eq!(nobody().len(), today.len());
     }
 
     #[test]
@@ -207,8 +252,15 @@ mod tests {
 
     #[test]
     fn unreadable_hashes_are_nobodys() {
-        for phc in ["", "x", "$argon2i$v=19$m=1024,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA", "$argon2id$v=19$m=1,t=1,p=1$AA$AA"]
-        {
+        let unreadable = [
+            "",
+            "x",
+            "$argon2i$v=19$m=1024,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA",
+            "$argon2id$v=19$m=1,t=1,p=1$AA$AA",
+            // A salt of seven bytes.
+            "$argon2id$v=19$m=1024,t=1,p=1$AAAAAAAAAA$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        ];
+        for phc in unreadable {
             assert_eq!(verify(&password("secret123"), phc, &mut Memory::default()), Verdict::Wrong);
         }
     }

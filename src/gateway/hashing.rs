@@ -64,14 +64,14 @@ impl Hasher {
     pub async fn hash(&self, password: Arc<Password>) -> Result<String, Error> {
         let mut salt = [0; SALT_BYTES];
         aws_lc_rs::rand::fill(&mut salt).map_err(Error::internal)?;
-        self.run(move |memory| password::hash(&password, &salt, memory)).await
+        self.run(move |memory| password::hash(&password, &salt, memory)).await?
     }
 
     /// Compares a password with a stored hash; without one, with a hash that no password has, which takes as long.
     pub async fn verify(&self, password: &Arc<Password>, stored: Option<&str>) -> Result<Verdict, Error> {
         let hash: Arc<str> = stored.map_or_else(|| self.nobody.clone(), Arc::from);
         let (password, known) = (password.clone(), stored.is_some());
-        let verdict = self.run(move |memory| password::verify(&password, &hash, memory)).await?;
+        let verdict = self.run(move |memory| password::verify(&password, &hash, memory)).await??;
         Ok(if known { verdict } else { Verdict::Wrong })
     }
 
