@@ -1,8 +1,9 @@
 //! The pool of hashing threads.
 //!
-//! A hash takes 19 MiB and some milliseconds of one core. It has threads of its own, as many as cores (more are slower),
-//! at lower priority, so that a storm of sign-ins slows nothing but sign-ins. The queue is bounded by waiting time:
-//! whoever would wait longer than the setting says is told at once, and nobody is hashed for who has hung up.
+//! A hash takes 19 MiB and some milliseconds of one core. It has threads of its own, never more than cores (that would
+//! be slower), at lower priority, so that a storm of sign-ins slows nothing but sign-ins. The queue is first come, first
+//! served, and bounded by waiting time: whoever would wait longer than the setting says is told at once, and nobody is
+//! hashed for who has hung up.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,10 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::password::{self, Memory, Password, SALT_BYTES, Verdict},
+    domain::{
+        password::{self, Memory, Password, SALT_BYTES, Verdict},
+        text::Parsed,
+    },
     error::Error,
 };
 
@@ -46,12 +50,14 @@ struct Job {
 }
 
 impl Hasher {
-    /// Starts the threads, and measures one hash, with which unknown users will be compared.
+    /// Starts the threads, no more than there are cores, and measures one hash.
     pub fn start(threads: usize, longest_wait: Duration) -> Hasher {
-        let queue = Arc::new(Queue::default());
-        let began = Instant::now();
-        let nobody = password::nobody().into();
-        queue.typical.store(micros(began.elapsed()), Ordering::Relaxed);
+        if !password::is_fast() {
+            tracing::warn!("the fast Argon2 gives a wrong answer on this processor; the slower one is used");
+        }
+        let (queue, nobody) = (Arc::new(Queue::default()), password::nobody().into());
+        queue.typical.store(micros(time_of_one_hash()), Ordering::Relaxed);
+        let threads = threads.min(std::thread::available_parallelism().map_or(threads, usize::from));
         for number in 0..threads {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
@@ -112,6 +118,15 @@ impl Hasher {
     }
 }
 
+/// Before there is an average: so that the first crowd, too, is told how long it would wait.
+fn time_of_one_hash() -> Duration {
+    let password = Password::parse("measured").expect("any word is one");
+    let began = Instant::now();
+    // Only the time is of interest; if there is no memory for it, the first sign-in is told.
+    let _ = password::hash(&password, &[0; SALT_BYTES], &mut Memory::default());
+    began.elapsed()
+}
+
 fn serve(queue: &Queue) {
     yield_to_requests();
     let mut memory = Memory::default();
@@ -147,3 +162,7 @@ fn yield_to_requests() {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "hashing_tests.rs"]
+mod tests;
