@@ -67,7 +67,8 @@ impl Postgres {
             .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
         settings.connect_timeout(timeout).application_name("latchkey");
         let address = Address { tls: tls::connector(&mut settings)?, settings };
-        let (pool, lanes) = (address.stories(connections.saturating_sub(LANE_CONNECTIONS).max(1), timeout)?, address.lanes(timeout)?);
+        let (pool, lanes) =
+            (address.stories(connections.saturating_sub(LANE_CONNECTIONS).max(1), timeout)?, address.lanes(timeout)?);
         let (users, items) = (accounts::finder(&lanes, &pool), items::finder(&lanes, &pool));
         let new_items = items::inserter(&lanes, &pool);
         Ok(Postgres { pool, lanes, users, items, new_items, timeout, address })

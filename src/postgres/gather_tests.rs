@@ -36,7 +36,10 @@ enum End {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Ask { key: u8, late: bool },
+    Ask {
+        key: u8,
+        late: bool,
+    },
     HangUp(Index),
     End(Index, End),
     /// Callers look for their answers.
@@ -94,7 +97,10 @@ fn question(key: u8) -> u32 {
 }
 
 /// Notes the statement, and answers as the test says.
-fn statement(server: &Arc<Mutex<Server>>, aside: bool) -> impl Fn(BTreeMap<u8, u32>, Instant) -> Asked<u8, Answer> + use<> {
+fn statement(
+    server: &Arc<Mutex<Server>>,
+    aside: bool,
+) -> impl Fn(BTreeMap<u8, u32>, Instant) -> Asked<u8, Answer> + use<> {
     let server = server.clone();
     move |questions, _| {
         let (tell, told) = oneshot::channel();
