@@ -29,6 +29,9 @@ use crate::{
 /// Migrations, and one hash.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// Refreshes are recorded half a second late, which belongs to their cost.
+const LATE_WRITES: Duration = Duration::from_millis(800);
+
 /// What is run, and how.
 pub struct Programs {
     /// The gateway.
@@ -91,6 +94,9 @@ impl Bench {
         usage::forget_peak(server.pid());
         let before = self.cpu(server);
         let shot = self.wrk.run(server.address, &file, repeat, callers, seconds)?;
+        if !traffic.repeats() {
+            thread::sleep(LATE_WRITES);
+        }
         let used = self.cpu(server).since(before);
         let shot = shot.all_good().map_err(|error| format!("{error}; the log ends:\n{}", server.last_words()))?;
         Ok((shot, used))
