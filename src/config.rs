@@ -188,7 +188,7 @@ impl Draft {
             time("LATCHKEY_REDIS_TIMEOUT", self.redis_timeout, second / 1000, forever),
             time("LATCHKEY_DATABASE_TIMEOUT", self.database_timeout, second / 1000, forever),
             count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
-            count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, 64),
+            count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, u128::MAX),
             count("LATCHKEY_VERIFIED_TOKENS", self.verified_tokens, 0, 10_000_000),
             count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 2, u128::MAX),
         ]
@@ -344,7 +344,7 @@ settings! {
     redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms", "for one operation of Redis, connecting included";
     database_timeout: Duration, "LATCHKEY_DATABASE_TIMEOUT" = "2s", "for one story in PostgreSQL, connecting included";
     database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica";
-    hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; more than cores are slower";
+    hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; never more than cores";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
     verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "20000", "access tokens whose signature a replica remembers, about 3 kB each; 0 checks every signature anew";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";

@@ -37,7 +37,8 @@ pub struct Hasher {
 struct Queue {
     jobs: Mutex<VecDeque<Job>>,
     filled: Condvar,
-    /// Moving average of the time of one hash, in microseconds.
+    /// Moving average of the time of one hash, in microseconds. Of elapsed time, not of the processor's: a hash that is kept
+    /// from its core keeps those behind it waiting, too.
     typical: AtomicU64,
 }
 
@@ -151,12 +152,13 @@ fn next(queue: &Queue) -> Job {
     }
 }
 
-/// Lowers the priority of this thread. On Linux niceness belongs to threads; elsewhere it belongs to the whole process,
-/// and so it stays.
+/// Lowers the priority of this thread as far as it goes: then it takes what requests leave. It is never without a share,
+/// so sign-ins go on, slower, however busy the cores are. On Linux niceness belongs to threads; elsewhere it belongs to
+/// the whole process, and so it stays.
 fn yield_to_requests() {
     #[cfg(target_os = "linux")]
     // A refusal changes nothing but the speed of others.
-    let _ = rustix::process::setpriority_process(None, 10);
+    let _ = rustix::process::setpriority_process(None, 19);
 }
 
 fn micros(duration: Duration) -> u64 {
