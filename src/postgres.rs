@@ -37,7 +37,7 @@ pub use janitor::{BATCH, Leftover};
 pub use migrations::MigrationError;
 pub use outbox::{CodeState, DueMail, Template};
 pub use revocations::RecordedRevocation;
-pub use sessions::{Device, Held, Idle, NewSession, Seen};
+pub use sessions::{Device, Held, Idle, NewSession, Opened, Seen};
 pub use signing_keys::SealedKey;
 pub use users::Changed;
 
@@ -140,6 +140,14 @@ impl Connection {
         self.in_transaction = true;
         self.doubtful = true;
         Ok(())
+    }
+
+    /// The log is told of the event as soon as it stands.
+    fn audited(&mut self, event: &Event) {
+        match self.in_transaction {
+            true => self.audited.push(event.clone()),
+            false => audit::tell(event),
+        }
     }
 
     async fn commit(&mut self) -> Result<(), Error> {

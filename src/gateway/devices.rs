@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A user's live sessions; the oldest ends when there would be one more.
-const MOST_SESSIONS: i64 = 100;
+pub(super) const MOST_SESSIONS: i64 = 100;
 
 /// A page of devices.
 pub struct DevicePage {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin};
+use super::{Gateway, Origin, devices::MOST_SESSIONS};
 use crate::{
     domain::{
         access_token::{self, Claims},
@@ -53,7 +53,7 @@ impl Gateway {
 
     /// The session's row. Whoever permits the session inserts it before anything is issued.
     pub(super) fn row<'a>(&self, session: &'a Session, address: &'a str, origin: &'a Origin) -> NewSession<'a> {
-        NewSession { session, address, agent: origin.agent.as_deref() }
+        NewSession { session, address, agent: origin.agent.as_deref(), most: MOST_SESSIONS }
     }
 
     /// The first tokens of a session that the record holds. Redis is told of it if it answers; if not, the first refresh

@@ -87,10 +87,11 @@ impl Gateway {
         let address = origin.address.to_string();
         let event = origin.event(Kind::SignIn, Actor::User(session.sub), Some(session.sub)).of_session(session.sid);
         // Between the look at the row and now the password may have been changed; the statement decides.
-        if !self.record.open_session(&known, &self.row(&session, &address, origin), &event).await? {
-            return Err(self.refuse_sign_in(Some(user), origin));
+        match self.record.open_session(&known, &self.row(&session, &address, origin), &event).await? {
+            None => return Err(self.refuse_sign_in(Some(user), origin)),
+            Some(opened) if opened.crowded => self.end_oldest_sessions(user.account.id),
+            Some(_) => {}
         }
-        self.end_oldest_sessions(user.account.id);
         Ok((session, known.user.account))
     }
 

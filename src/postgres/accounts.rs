@@ -73,10 +73,8 @@ impl Postgres {
         db.begin().await?;
         let password_hash = user.password_hash.to_owned();
         let fresh = Credentials { user: insert(&mut db, user).await?, password_hash };
-        if !sessions::insert(&mut db, &fresh, session).await? {
-            return Err(Error::internal("a fresh account could not be signed in"));
-        }
-        audit::insert(&mut db, event).await?;
+        let opened = sessions::open(&mut db, &fresh, session, event).await?;
+        opened.ok_or_else(|| Error::internal("a fresh account could not be signed in"))?;
         db.commit().await?;
         Ok(fresh.user)
     }

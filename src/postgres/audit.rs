@@ -1,7 +1,7 @@
 //! What happened: recorded in the transaction that made it happen, or counted where no table changes.
 
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{Connection, Postgres};
@@ -55,23 +55,42 @@ pub struct RecordedEvent {
 /// Records an event with the change that it tells: both are committed, or neither. The log is told after the commit.
 pub(super) async fn insert(db: &mut Connection, event: &Event) -> Result<(), Error> {
     debug_assert!(db.in_transaction, "an event is recorded together with a change");
-    let id = Uuid::now_v7();
-    let params: super::Params = &[
-        &id,
-        &moment(id),
-        &event.kind.as_str(),
-        &event.kind.outcome().as_str(),
-        &event.user,
-        &event.actor.id(),
-        &event.actor.as_str(),
-        &event.session,
-        &event.address,
-        &event.agent,
-        &event.reason,
-    ];
-    db.change(INSERT, params).await?;
-    db.audited.push(event.clone());
+    db.change(INSERT, &Entry::new(event).params()).await?;
+    db.audited(event);
     Ok(())
+}
+
+/// A row for an event that happens now.
+pub(super) struct Entry<'a> {
+    id: Uuid,
+    at: OffsetDateTime,
+    event: &'a Event,
+    kind: &'static str,
+    outcome: &'static str,
+    actor: &'static str,
+    actor_id: Option<Uuid>,
+}
+
+impl<'a> Entry<'a> {
+    pub fn new(event: &'a Event) -> Entry<'a> {
+        let id = Uuid::now_v7();
+        Entry {
+            id,
+            at: moment(id),
+            event,
+            kind: event.kind.as_str(),
+            outcome: event.kind.outcome().as_str(),
+            actor: event.actor.as_str(),
+            actor_id: event.actor.id(),
+        }
+    }
+
+    /// In the order of the columns.
+    pub fn params(&self) -> [&(dyn ToSql + Sync); 11] {
+        let Event { user, session, address, agent, reason, .. } = self.event;
+        let Entry { id, at, kind, outcome, actor, actor_id, .. } = self;
+        [id, at, kind, outcome, user, actor_id, actor, session, address, agent, reason]
+    }
 }
 
 /// Tells the log of an event, in the words of the record. The one place that does.

@@ -1,7 +1,7 @@
 //! Sessions.
 
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{Connection, Credentials, Postgres, StoredUser, accounts, audit, revocations, twice};
@@ -15,7 +15,7 @@ use crate::{
     error::Error,
 };
 
-const INSERT: &str = include_str!("../../sql/queries/insert_session.sql");
+const OPEN: &str = include_str!("../../sql/queries/open_session.sql");
 const END: &str = include_str!("../../sql/queries/end_session.sql");
 const END_OTHERS: &str = include_str!("../../sql/queries/end_other_sessions.sql");
 const END_OLDEST: &str = include_str!("../../sql/queries/end_oldest_sessions.sql");
@@ -35,6 +35,15 @@ pub struct NewSession<'a> {
     pub address: &'a str,
     /// What signed in, in its own words.
     pub agent: Option<&'a str>,
+    /// How many live sessions a user may have.
+    pub most: i64,
+}
+
+/// A sign-in that was done.
+#[derive(Debug, Clone, Copy)]
+pub struct Opened {
+    /// Whether the user may have more live sessions now than allowed.
+    pub crowded: bool,
 }
 
 /// A live session, as its user sees it.
@@ -101,22 +110,31 @@ impl Held {
     }
 }
 
-/// Inserts the session if the user's password, generation and standing are still those that were checked.
-pub(super) async fn insert(db: &mut Connection, known: &Credentials, new: &NewSession<'_>) -> Result<bool, Error> {
-    let session = new.session;
-    let params: super::Params = &[
+/// Signs in, and records the event, if the user's password, generation and standing are still those that were checked.
+pub(super) async fn open(
+    db: &mut Connection,
+    known: &Credentials,
+    new: &NewSession<'_>,
+    event: &Event,
+) -> Result<Option<Opened>, Error> {
+    let (session, entry) = (new.session, audit::Entry::new(event));
+    let (created_at, ends_at) = (moment(session.auth_time)?, moment(session.ends_at)?);
+    let params: [&(dyn ToSql + Sync); 10] = [
         &known.user.account.id,
         &known.password_hash,
         &known.user.generation,
         &session.sid,
         &session.client_id,
         &session.scope,
-        &moment(session.auth_time)?,
-        &moment(session.ends_at)?,
+        &created_at,
+        &ends_at,
         &new.address,
         &new.agent,
     ];
-    Ok(db.change(INSERT, params).await? == 1)
+    let params: Vec<_> = params.into_iter().chain(entry.params()).chain([&new.most as _]).collect();
+    let Some(row) = db.first(OPEN, &params).await? else { return Ok(None) };
+    db.audited(event);
+    Ok(Some(Opened { crowded: row.try_get("crowded")? }))
 }
 
 /// Ends all sessions of the user but one.
@@ -137,22 +155,14 @@ async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> 
 }
 
 impl Postgres {
-    /// Signs in, if the user's password, generation and standing are still those that were checked; whether it did.
+    /// Signs in, if the user's password, generation and standing are still those that were checked; nothing if not.
     pub async fn open_session(
         &self,
         known: &Credentials,
         session: &NewSession<'_>,
         event: &Event,
-    ) -> Result<bool, Error> {
-        let mut db = self.connection().await?;
-        db.begin().await?;
-        if !insert(&mut db, known, session).await? {
-            db.roll_back().await?;
-            return Ok(false);
-        }
-        audit::insert(&mut db, event).await?;
-        db.commit().await?;
-        Ok(true)
+    ) -> Result<Option<Opened>, Error> {
+        open(&mut self.connection().await?, known, session, event).await
     }
 
     /// Ends the session of this user. One that has ended keeps its time and reason, and is no event.
