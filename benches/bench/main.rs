@@ -70,7 +70,8 @@ fn command() -> Command {
     };
     let number =
         |name, help, default| value(name, "N", help).value_parser(value_parser!(u64).range(1..)).default_value(default);
-    Command::new("./dev bench")
+    Command::new("bench")
+        .bin_name("./dev bench")
         .about("Measures the gateway against what this machine could do at all; benches/README.md says how to read it")
         .arg(value("only", "ROW", "Only rows whose name begins like this; may be repeated").action(ArgAction::Append))
         .arg(number("rounds", "Rounds; medians of them are told", "5"))
@@ -88,7 +89,8 @@ fn command() -> Command {
         .arg(
             value("gateway", "FILE", "Another gateway than the one just built")
                 .value_parser(value_parser!(PathBuf))
-                .default_value(env!("CARGO_BIN_EXE_latchkey")),
+                .default_value(env!("CARGO_BIN_EXE_latchkey"))
+                .hide_default_value(true),
         )
         .arg(value("floor", "FILE", "The bare handlers").value_parser(value_parser!(PathBuf)).hide(true))
         // From `cargo bench`.
