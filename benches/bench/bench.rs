@@ -130,6 +130,7 @@ fn start_gateway(programs: &Programs, stores: &Stores, secret: &str) -> Outcome<
         ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_SMTP_URL", "off"),
         // A cookie that nothing signs anew during a run.
+        ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
         ("LATCHKEY_ACCESS_TTL", "1h"),
         ("LATCHKEY_COOKIE_IDLE_TTL", "1h"),
     ]);
