@@ -190,7 +190,8 @@ impl Draft {
             count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
             count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, u128::MAX),
             count("LATCHKEY_VERIFIED_TOKENS", self.verified_tokens, 0, 10_000_000),
-            count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 2, u128::MAX),
+            // Eight are for what many ask at the same moment; of the others, one story may hold one while another writes.
+            count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 10, u128::MAX),
         ]
     }
 }
@@ -343,7 +344,7 @@ settings! {
     redis_prefix: String, "LATCHKEY_REDIS_PREFIX" = "lk", "prefix of keys, so that several gateways can share a Redis";
     redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms", "for one operation of Redis, connecting included";
     database_timeout: Duration, "LATCHKEY_DATABASE_TIMEOUT" = "2s", "for one story in PostgreSQL, connecting included";
-    database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica";
+    database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica; eight of them are for single users and items, and open when they are needed";
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; never more than cores";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
     verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "20000", "access tokens whose signature a replica remembers, about 3 kB each; 0 checks every signature anew";

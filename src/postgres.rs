@@ -49,6 +49,9 @@ use pools::{Address, LANE_CONNECTIONS};
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
+/// Networks forget connections on which nothing was said for some minutes, and the last of a pool may be silent for long.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// The record: connections for stories, and lanes for what many callers ask at the same moment.
 pub struct Postgres {
     pool: Pool,
@@ -61,11 +64,14 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Reads the address; nothing is connected yet. Errors say what is wrong with the address, never what it is.
+    /// Reads the address; nothing is connected yet. Of the connections, eight are for the lanes. Errors say what is wrong with the address, never what it is.
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
         let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
             .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
         settings.connect_timeout(timeout).application_name("latchkey");
+        if !url.contains("keepalives_idle") {
+            settings.keepalives_idle(KEEPALIVE);
+        }
         let address = Address { tls: tls::connector(&mut settings)?, settings };
         let (pool, lanes) =
             (address.stories(connections.saturating_sub(LANE_CONNECTIONS).max(1), timeout)?, address.lanes(timeout)?);
@@ -200,6 +206,8 @@ impl From<tokio_postgres::Error> for Error {
             // The caller's account was deleted after the check.
             Some("items_owner_id_fkey") => Error::TokenRevoked,
             Some("users_named") => Error::flaw("username", "cannot be cleared where there is no e-mail address"),
+            // Somebody holds a row for longer than this connection waits for one.
+            _other if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Busy,
             _other if is_outage(&error) => Error::unavailable(error),
             _other => Error::internal(error),
         }

@@ -13,15 +13,15 @@ use futures_util::future::FutureExt;
 use super::{Connection, gather::Asked, tls};
 use crate::error::Error;
 
-/// How many lanes questions of one kind have. With two, one batch travels while the next is answered; more make batches
-/// smaller, which PostgreSQL pays for.
-pub(super) const LANES: usize = 2;
+/// Lanes of each kind of reads. With two, one batch travels while the next is made; more make batches smaller, which
+/// PostgreSQL pays for.
+pub(super) const READ_LANES: usize = 2;
 
-/// Kinds of questions that are gathered.
-const KINDS: usize = 3;
+/// Lanes of inserts. Each waits for the disk at the end: four callers should wait for it together, as through a pool.
+pub(super) const INSERT_LANES: usize = 4;
 
-/// A lane never waits for a connection.
-pub(super) const LANE_CONNECTIONS: usize = LANES * KINDS;
+/// As many as there are lanes, those of users, items and new items: none waits for a connection.
+pub(super) const LANE_CONNECTIONS: usize = 2 * READ_LANES + INSERT_LANES;
 
 /// Most rows of one statement: beyond it they do not get cheaper.
 pub(super) const MOST: usize = 64;
@@ -44,25 +44,25 @@ pub(super) struct Address {
 impl Address {
     /// Connections for stories.
     pub fn stories(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
-        self.pool(connections, QueueMode::Fifo, limit(timeout))
+        self.pool(connections, limit(timeout))
     }
 
-    /// Connections for the lanes. The one that was used last comes first, so that few callers need few of them.
+    /// Connections for the lanes.
     pub fn lanes(&self, timeout: Duration) -> Result<Pool, String> {
         let lock_limit = (timeout / LOCK_PART).as_millis().max(1);
-        let session = format!("{}; set lock_timeout = {lock_limit}; {BY_KEY}", limit(timeout));
-        self.pool(LANE_CONNECTIONS, QueueMode::Lifo, session)
+        self.pool(LANE_CONNECTIONS, format!("{}; set lock_timeout = {lock_limit}; {BY_KEY}", limit(timeout)))
     }
 
     /// Whose connections begin with these statements. Not startup options: PgBouncer refuses them.
-    fn pool(&self, connections: usize, order: QueueMode, session: String) -> Result<Pool, String> {
+    fn pool(&self, connections: usize, session: String) -> Result<Pool, String> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(self.settings.clone(), self.tls.clone(), recycling);
         let set = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
             let session = session.clone();
             Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
         });
-        let pool = Pool::builder(manager).max_size(connections).queue_mode(order).post_create(set);
+        // The one that was used last comes first: its server process is warm, and few callers need few of them.
+        let pool = Pool::builder(manager).max_size(connections).queue_mode(QueueMode::Lifo).post_create(set);
         pool.build().map_err(|_| "cannot be pooled".to_owned())
     }
 }

@@ -50,7 +50,7 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_DRAIN_DELAY", "0s"),
         // All tests come from one address.
         ("LATCHKEY_THROTTLE", "off"),
-        ("LATCHKEY_DATABASE_CONNECTIONS", "10"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "12"),
         // Many gateways run at once here: a busy machine is no broken store.
         ("LATCHKEY_REDIS_TIMEOUT", "2s"),
         ("LATCHKEY_DATABASE_TIMEOUT", "10s"),

@@ -40,6 +40,7 @@ mod adoption; // Redis loses sessions, and nobody is signed out
 mod audit; // every security event is recorded, with its change, and shown to nobody else
 mod bad_input; // every bad body is a 4xx that names the member, never the value
 mod caller_check; // every protected operation × every bad token
+mod coalescing; // many callers, one statement, and each its own answer
 mod crash; // kill -9 loses nothing that was answered
 mod edge; // request ids, headers, CORS, methods, media types
 mod encodings; // chunks, charsets, forms, parameters

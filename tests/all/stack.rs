@@ -67,6 +67,8 @@ impl Held {
 
     /// How many statements wait.
     pub async fn waiting(&self) -> usize {
+        // Within a transaction, connections that came after the first look are not seen otherwise.
+        self.0.query("select pg_stat_clear_snapshot()", &[]).await.expect("it is allowed");
         let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         self.0.query(waits, &[]).await.expect("rows").len()
     }

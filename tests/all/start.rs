@@ -113,7 +113,7 @@ fn all_mistakes_are_told_together_and_no_value_is_repeated() {
         ("LATCHKEY_HASH_THREADS", "hunter2"),
         // Read well, and out of bounds.
         ("LATCHKEY_CODE_TTL", "11m"),
-        ("LATCHKEY_DATABASE_CONNECTIONS", "1"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "9"),
         ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
     ];
     let told = stderr(&latchkey(&["serve"], &wrong));
@@ -142,7 +142,7 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
         ("LATCHKEY_PASSWORD_MIN", "7"),
         ("LATCHKEY_HASH_THREADS", "0"),
-        ("LATCHKEY_DATABASE_CONNECTIONS", "1"),
+        ("LATCHKEY_DATABASE_CONNECTIONS", "9"),
         ("LATCHKEY_REDIS_TIMEOUT", "0ms"),
         ("LATCHKEY_LOG", "latchkey=loud"),
         ("LATCHKEY_MAIL_FROM", "nobody"),

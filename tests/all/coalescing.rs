@@ -1,0 +1,188 @@
+//! Callers who ask at the same moment share a statement, and nothing else.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Answer, Gateway, Session, until},
+    proxy::{Line, Proxy},
+    stack::{Held, STACK, ask, execute},
+};
+
+/// As many creates as can be on their way at the same moment.
+const LANES: usize = 4;
+
+/// Enough for those that wait for a row, and a time that no lock of these tests reaches.
+const SETTINGS: [(&str, &str); 2] = [("LATCHKEY_DATABASE_CONNECTIONS", "24"), ("LATCHKEY_DATABASE_TIMEOUT", "30s")];
+
+async fn create(gateway: &Gateway, owner: &Session, name: String) -> Answer {
+    gateway.with_token(Method::POST, "/items", &owner.access_token, json!({"name": name})).await
+}
+
+/// Asserts that all of them are like this.
+fn are(answers: &[Answer], status: u16, code: &str) {
+    for answer in answers {
+        answer.is(status, code);
+    }
+}
+
+async fn get(gateway: &Gateway, owner: &Session, path: &str) -> Answer {
+    gateway.with_token(Method::GET, path, &owner.access_token, Value::Null).await
+}
+
+/// So many people.
+async fn crowd(gateway: &Gateway, count: usize) -> Vec<Session> {
+    join_all((0..count).map(async |number| gateway.sign_up(&format!("user{number}")).await)).await
+}
+
+/// John, who may do nothing for the moment, has taken every lane.
+async fn john_takes_the_lanes(gateway: &Gateway, john: &Session, story: impl AsyncFnOnce(Held)) -> Vec<Answer> {
+    let held = Held::rows(gateway, "select from users where username = 'john'").await;
+    let creates = join_all((0..LANES).map(|number| create(gateway, john, format!("John's {number}"))));
+    let story = async {
+        until("the lanes are taken", || async { held.waiting().await >= LANES }).await;
+        story(held).await;
+    };
+    tokio::join!(creates, story).0
+}
+
+#[tokio::test]
+async fn everybody_gets_their_own() {
+    let gateway = Gateway::with(&SETTINGS).await;
+    let people = crowd(&gateway, 5).await;
+    let round = join_all((0..20).flat_map(|round| people.iter().enumerate().map(move |person| (round, person))).map(
+        async |(round, (number, person))| {
+            let name = format!("{round} of {number}");
+            let made = create(&gateway, person, name.clone()).await;
+            assert_eq!(made.is(201, "").text("name"), name);
+            let path = made.header("location").to_owned();
+            let others = &people[(number + 1) % people.len()];
+            let (read, user, missing, foreign) = tokio::join!(
+                get(&gateway, person, &path),
+                get(&gateway, person, "/user"),
+                get(&gateway, person, "/items/018f0000-0000-7000-8000-000000000000"),
+                get(&gateway, others, &path),
+            );
+            assert_eq!(read.is(200, "").body, made.body);
+            assert_eq!(user.is(200, "").text("username"), format!("user{number}"));
+            missing.is(404, "not_found");
+            foreign.is(404, "not_found");
+        },
+    ));
+    round.await;
+    assert_eq!(ask(&gateway, "select count(*) from items").await, "100");
+}
+
+/// Of one statement all rows have one transaction.
+#[tokio::test]
+async fn who_creates_while_all_lanes_are_taken_shares_a_statement() {
+    let gateway = Gateway::with(&SETTINGS).await;
+    let (john, people) = (gateway.sign_up("john").await, crowd(&gateway, 3).await);
+    let shared = || async {
+        let creates = join_all((0..12).map(|number| create(&gateway, &people[number % 3], number.to_string())));
+        let story = async |held: Held| {
+            let release = async {
+                // Neighbours are on their way when John's row is free again, at the latest when his time is up.
+                tokio::task::yield_now().await;
+                held.release().await;
+            };
+            let (made, ()) = tokio::join!(creates, release);
+            are(&made, 201, "");
+        };
+        are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
+        let shared = "select exists (select from items group by xmin::text having count(distinct owner_id) > 1)";
+        ask(&gateway, shared).await == "true"
+    };
+    until("somebody shared a statement with somebody else", shared).await;
+}
+
+/// The row of an account that is gone between check and insert fails, and only that.
+#[tokio::test]
+async fn of_those_who_create_at_once_only_who_is_gone_is_refused() {
+    let gateway = Gateway::with(&SETTINGS).await;
+    let (john, jane, gone) =
+        (gateway.sign_up("john").await, gateway.sign_up("jane").await, gateway.sign_up("gone").await);
+    execute(&gateway, "delete from users where username = 'gone'").await;
+    let answers = std::cell::RefCell::new(HashMap::<bool, Vec<Answer>>::new());
+    let story = async |held: Held| {
+        let creates = join_all((0..16).map(async |number: usize| {
+            let is_gone = number.is_multiple_of(4);
+            (is_gone, create(&gateway, if is_gone { &gone } else { &jane }, number.to_string()).await)
+        }));
+        let (made, ()) = tokio::join!(creates, held.release());
+        made.into_iter().for_each(|(is_gone, answer)| answers.borrow_mut().entry(is_gone).or_default().push(answer));
+    };
+    are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
+    let answers = answers.into_inner();
+    are(&answers[&true], 401, "token_revoked");
+    are(&answers[&false], 201, "");
+    assert_eq!(ask(&gateway, "select count(*) from items").await, (12 + LANES).to_string());
+}
+
+/// Who needs a row that somebody holds waits for it, and nobody else does.
+#[tokio::test]
+async fn a_row_that_is_held_delays_its_owner_only() {
+    let gateway = Gateway::with(&SETTINGS).await;
+    let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    let story = async |held: Held| {
+        let made = join_all((0..8).map(|number| create(&gateway, &jane, number.to_string()))).await;
+        are(&made, 201, "");
+        until("John waits still", || async { held.waiting().await == LANES }).await;
+        assert_eq!(get(&gateway, &john, "/user").await.is(200, "").text("username"), "john");
+        held.release().await;
+    };
+    are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
+    assert_eq!(get(&gateway, &john, "/items").await.body["items"].as_array().map(Vec::len), Some(LANES));
+}
+
+#[tokio::test]
+async fn who_hangs_up_takes_no_lane_along() {
+    let gateway = Gateway::with(&SETTINGS).await;
+    let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    for round in 0..3 {
+        let held = Held::rows(&gateway, "select from users where username = 'john'").await;
+        let creates = join_all((0..20).map(async |number| {
+            let owner = if number < LANES { &john } else { &jane };
+            create(&gateway, owner, format!("{round}, {number}")).await
+        }));
+        let taken = until("the lanes are taken", || async { held.waiting().await >= LANES });
+        tokio::select! {
+            _ = creates => panic!("John's row is held"),
+            () = taken => {}
+        }
+        // All of them are gone now.
+        let (made, ()) = tokio::join!(create(&gateway, &jane, "And on".into()), held.release());
+        made.is(201, "");
+    }
+    let made = join_all((0..20).map(|number| create(&gateway, &john, number.to_string()))).await;
+    are(&made, 201, "");
+}
+
+#[tokio::test]
+async fn the_line_is_cut_while_many_ask() {
+    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let gateway = Gateway::start().await;
+    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let gateway = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
+    let jane = gateway.sign_up("jane").await;
+    proxy.set(Line::Held);
+    let asked = join_all((0..30).map(async |number: usize| match number % 3 {
+        0 => create(&gateway, &jane, number.to_string()).await,
+        1 => get(&gateway, &jane, "/user").await,
+        _ => get(&gateway, &jane, "/items/018f0000-0000-7000-8000-000000000000").await,
+    }));
+    let cut = async {
+        tokio::task::yield_now().await;
+        proxy.set(Line::Cut);
+    };
+    let (answers, ()) = tokio::join!(asked, cut);
+    are(&answers, 503, "unavailable");
+    proxy.set(Line::Open);
+    until("it works again", || async { create(&gateway, &jane, "Book".into()).await.status == 201 }).await;
+    assert_eq!(get(&gateway, &jane, "/items").await.is(200, "").body["items"].as_array().map(Vec::len), Some(1));
+}
