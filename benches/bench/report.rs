@@ -38,7 +38,7 @@ impl Spread {
     }
 }
 
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 11] = [
     "row",
     "per second",
     "(min–max)",
@@ -48,19 +48,21 @@ const HEADS: [&str; 10] = [
     "Redis µs",
     "PostgreSQL µs",
     "peak MB",
+    "busy",
     "ratio (min–max)",
 ];
 
 /// A column of the samples, as the table and programs call it.
 type Column = (&'static str, fn(&Sample) -> Option<f64>, fn(f64) -> String);
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("p50_us", |sample| sample.p50, |micros| format!("{:.2}", micros / 1000.0)),
     ("p99_us", |sample| sample.p99, |micros| format!("{:.2}", micros / 1000.0)),
     ("server_us", |sample| sample.server, |micros| format!("{micros:.1}")),
     ("redis_us", |sample| sample.redis, |micros| format!("{micros:.1}")),
     ("postgres_us", |sample| sample.postgres, |micros| format!("{micros:.1}")),
     ("memory_bytes", |sample| sample.memory, |bytes| format!("{:.0}", bytes / 1e6)),
+    ("refused", |sample| sample.refused, |share| format!("{:.2} %", share * 100.0)),
 ];
 
 /// The aligned table.

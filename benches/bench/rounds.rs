@@ -35,6 +35,8 @@ pub struct Sample {
     pub postgres: Option<f64>,
     /// The most bytes in memory.
     pub memory: Option<f64>,
+    /// The share of answers that were refusals, where some may be.
+    pub refused: Option<f64>,
 }
 
 /// A row with all that was found.
@@ -113,6 +115,7 @@ fn sample(bench: &Bench, row: &Row, seconds: u64) -> Outcome<Sample> {
         redis: each(cpu.redis),
         postgres: each(cpu.postgres),
         memory: Some(usage::peak(bench.gateway.pid())? as f64),
+        refused: (row.traffic.tolerated() > 0.0).then(|| shot.refused / shot.answers),
     })
 }
 

@@ -62,6 +62,12 @@ impl Traffic {
         }
     }
 
+    /// The share of answers that may be refusals: where everything else keeps the cores busy, sign-ins are told to come
+    /// back later (503 `busy`), which is what the row is about.
+    pub fn tolerated(self) -> f64 {
+        if self == Traffic::Mixed { 0.005 } else { 0.0 }
+    }
+
     /// Whether a request may be sent again.
     pub fn repeats(self) -> bool {
         !matches!(self, Traffic::Refresh | Traffic::Mixed)

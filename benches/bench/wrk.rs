@@ -32,12 +32,12 @@ impl Shot {
         self.answers * 1e6 / self.micros
     }
 
-    /// The same, if all answers were good ones.
-    pub fn all_good(self) -> Outcome<Shot> {
-        match self.refused {
-            0.0 => Ok(self),
-            refused => Err(format!("{refused} of {} answers were refusals", self.answers).into()),
+    /// The same, if no larger share of the answers than this were refusals.
+    pub fn good(self, tolerated: f64) -> Outcome<Shot> {
+        if self.refused <= self.answers * tolerated {
+            return Ok(self);
         }
+        Err(format!("{} of {} answers were refusals", self.refused, self.answers).into())
     }
 }
 
