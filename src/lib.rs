@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `main` | parses the command line, binds, runs, exit code | everything |
 //! | `cli` | `latchkey user …` and `latchkey explain`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
+//! | `log` | how the log is written; a part of the binary | `config` |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
 //! | [`gateway`] | the use cases, one story per file | `postgres`, `redis`, `mail`, `domain`, `error`; it is built from `config` |

@@ -1,12 +1,9 @@
 //! Parses the command line, binds, runs, and turns the outcome into an exit code.
 
 mod cli;
+mod log;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use clap::{ArgMatches, Command};
 use latchkey::{
@@ -14,13 +11,13 @@ use latchkey::{
     gateway::Gateway,
     http,
 };
+use log::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
-use tracing_subscriber::EnvFilter;
 
 /// Short-lived small allocations of many threads: measured faster here than the system's allocator.
 #[global_allocator]
@@ -28,10 +25,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Wrong settings, as opposed to a fault (1).
 const WRONG_SETTINGS: u8 = 2;
-
-/// What others log, whatever the setting says of everything: the migration tool tells what `ready` sums up, and the
-/// driver of PostgreSQL tells the parameters of statements, password hashes among them.
-const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -97,14 +90,14 @@ fn complain(mistakes: &[Mistake]) -> ExitCode {
 /// Reads the settings, and runs a story with the gateway that they describe.
 fn with_gateway<S: Future<Output = ExitCode>>(
     matches: &ArgMatches,
-    log: Log,
+    kind: Log,
     story: impl FnOnce(Arc<Gateway>) -> S,
 ) -> ExitCode {
     let config = match Config::load(&Source::new(matches)) {
         Ok(config) => config,
         Err(mistakes) => return complain(&mistakes),
     };
-    start_log(&config, log);
+    log::start(&config, kind);
     with_runtime(async {
         match Gateway::new(config) {
             Ok(gateway) => story(gateway).await,
@@ -119,32 +112,6 @@ fn with_runtime(story: impl Future<Output = ExitCode>) -> ExitCode {
         Ok(runtime) => runtime.block_on(story),
         Err(error) => fail("the runtime could not be started", &error),
     }
-}
-
-/// What goes into the log, and where that is.
-#[derive(Clone, Copy)]
-enum Log {
-    /// What the setting says, on standard output.
-    Full,
-    /// Warnings, on standard error: standard output is for the answer.
-    Brief,
-}
-
-fn start_log(config: &Config, kind: Log) {
-    let filter = |level: &str| EnvFilter::new(format!("{level},{QUIET}"));
-    let log = tracing_subscriber::fmt().with_target(false);
-    match kind {
-        Log::Brief => log.with_env_filter(filter("warn")).with_writer(std::io::stderr).init(),
-        Log::Full if std::io::stdout().is_terminal() => log.with_env_filter(filter(config.log.as_str())).init(),
-        Log::Full => {
-            log.with_env_filter(filter(config.log.as_str())).json().flatten_event(true).with_span_list(false).init()
-        }
-    }
-    // A panic is one more event of the log, not loose text beside it.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, message = panic.payload_as_str().unwrap_or("no message"), "panicked");
-    }));
 }
 
 fn fail(what: &str, error: &dyn std::error::Error) -> ExitCode {

@@ -12,6 +12,7 @@ mod memory;
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 pub use memory::Memory;
 use uuid::Uuid;
 
@@ -155,9 +156,8 @@ impl Gateway {
         let held = self.admit(&attempt, allowance).await?;
         let outcome = story.await;
         if !attempt.counts(&outcome) {
-            for held in &held {
-                self.refund(held, allowance).await;
-            }
+            // In one round trip, not one after the other.
+            join_all(held.iter().map(|held| self.refund(held, allowance))).await;
         }
         outcome
     }

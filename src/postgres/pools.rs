@@ -15,7 +15,7 @@ use crate::error::Error;
 
 /// Lanes of each kind of reads. With two, one batch travels while the next is made; more make batches smaller, which
 /// PostgreSQL pays for.
-pub(super) const READ_LANES: usize = 2;
+pub(super) const READ_LANES: usize = 1;
 
 /// Lanes of inserts. Each waits for the disk at the end: four callers should wait for it together, as through a pool.
 pub(super) const INSERT_LANES: usize = 4;

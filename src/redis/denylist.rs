@@ -91,7 +91,9 @@ impl Redis {
     }
 
     fn entry_key(&self, kind: &str, id: Uuid) -> String {
-        format!("{}:{{rev}}:{kind}:{id}", self.prefix)
+        // Three for each check: put together, not formatted.
+        let id = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
+        [&self.prefix, ":{rev}:", kind, ":", &id].concat()
     }
 }
 
