@@ -233,7 +233,7 @@ fn read_credentials(row: &Row) -> Result<Credentials, Error> {
 
 /// Accounts by id.
 pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredUser> {
-    Gatherer::new(pools::READ_LANES, pools::MOST, pools::over(lanes, find), pools::over(pool, find))
+    Gatherer::new(pools::LANES, pools::MOST, pools::PATIENCE, pools::over(lanes, find), pools::over(pool, find))
 }
 
 async fn find(mut db: Connection, wanted: BTreeMap<Uuid, ()>) -> Result<BTreeMap<Uuid, StoredUser>, Error> {

@@ -2,8 +2,10 @@
 //!
 //! To find fifty rows by their keys costs PostgreSQL little more than to find one. So callers that wait at the same moment
 //! share a statement, but only while all *lanes* are busy: whoever finds one idle sends at once, alone and without a task
-//! in between, as through a pool. A lane that gets free asks for all who wait, in one statement, and goes on like this
-//! until nobody waits.
+//! in between, as through a pool. A lane that gets free while somebody waits begins to gather: it asks for all who wait, in
+//! one statement, and goes on like this until nobody waits. Meanwhile whoever comes waits for its next statement, and the
+//! other lanes rest, because two that gather would make batches half as large. If a statement of it takes long, another lane
+//! gathers as well.
 //!
 //! Nobody joins a statement that was sent already: it may not see what was written since. Where a statement of several
 //! fails by one of its rows, each caller asks again for itself, apart from the lanes.
@@ -14,7 +16,7 @@ use std::{
     mem,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::{BoxFuture, CatchUnwind, Either, FutureExt};
@@ -40,14 +42,18 @@ pub(super) struct Gatherer<K, Q, A>(Arc<Desk<K, Q, A>>);
 struct Desk<K, Q, A> {
     /// Most keys of one statement.
     most: usize,
+    /// How long those who wait rely on one statement.
+    patience: Duration,
     on_lane: Statement<K, Q, A>,
     aside: Statement<K, Q, A>,
     state: Mutex<State<K, Q, A>>,
 }
 
-/// Where nobody waits, lanes may be idle; where one is idle, nobody waits.
+/// Whoever waits, waits for a lane that gathers; or all lanes are busy.
 struct State<K, Q, A> {
     idle: usize,
+    /// When the lane that gathers has sent its statement; of several, the last.
+    gathering: Option<Instant>,
     waiting: VecDeque<Waiting<K, Q, A>>,
 }
 
@@ -73,15 +79,16 @@ where
     Q: Clone + Send + 'static,
     A: Clone + Send + 'static,
 {
-    /// With so many lanes, and at most so many keys in a statement.
+    /// With so many lanes, at most so many keys in a statement, and so much patience with one.
     pub fn new(
         lanes: usize,
         most: usize,
+        patience: Duration,
         on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
         aside: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
     ) -> Self {
-        let state = Mutex::new(State { idle: lanes, waiting: VecDeque::new() });
-        Gatherer(Arc::new(Desk { most, on_lane: Box::new(on_lane), aside: Box::new(aside), state }))
+        let state = Mutex::new(State { idle: lanes, gathering: None, waiting: VecDeque::new() });
+        Gatherer(Arc::new(Desk { most, patience, on_lane: Box::new(on_lane), aside: Box::new(aside), state }))
     }
 
     /// The answer to one question, by then at the latest; nothing where there is no such row.
@@ -117,15 +124,26 @@ where
         deadline: Instant,
     ) -> Either<Lane<K, Q, A>, oneshot::Receiver<Reply<A>>> {
         let mut state = self.lock();
-        if let Some(others) = state.idle.checked_sub(1) {
-            state.idle = others;
+        if state.idle > 0 && state.waiting.is_empty() && !self.is_gathering(&state) {
+            state.idle -= 1;
             drop(state);
             let sent = self.send(BTreeMap::from([(key, question)]), deadline);
             return Either::Left(Lane { desk: self.clone(), sent: Some(sent) });
         }
         let (caller, reply) = oneshot::channel();
         state.waiting.push_back(Waiting { key, question, deadline, caller });
+        if state.idle > 0 && !self.is_gathering(&state) {
+            state.idle -= 1;
+            state.gathering = Some(Instant::now());
+            drop(state);
+            spawn(self.clone().serve());
+        }
         Either::Right(reply)
+    }
+
+    /// Whether those who wait may rely on a lane that gathers.
+    fn is_gathering(&self, state: &State<K, Q, A>) -> bool {
+        state.gathering.is_some_and(|since| since.elapsed() < self.patience)
     }
 
     fn send(&self, questions: BTreeMap<K, Q>, deadline: Instant) -> Sent<K, A> {
@@ -153,16 +171,21 @@ where
         }
         if batch.questions.is_empty() {
             state.idle += 1;
+            state.gathering = None;
             return None;
         }
+        state.gathering = Some(Instant::now());
         Some(batch)
     }
 
-    /// Lets a lane be idle, unless somebody waits for it.
+    /// Lets a lane be idle, unless somebody waits for it: then it gathers.
     fn rest(&self) -> bool {
         let mut state = self.lock();
-        let rests = state.waiting.is_empty();
-        state.idle += usize::from(rests);
+        let rests = state.waiting.is_empty() || self.is_gathering(&state);
+        match rests {
+            true => state.idle += 1,
+            false => state.gathering = Some(Instant::now()),
+        }
         rests
     }
 
@@ -206,16 +229,22 @@ where
             return;
         }
         let desk = self.desk.clone();
-        let go_on = async move {
+        spawn(async move {
             if let Some(sent) = sent {
                 let _ = sent.await;
+                if desk.rest() {
+                    return;
+                }
             }
             desk.serve().await;
-        };
-        // Where there is no runtime any more, nobody waits.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(go_on);
-        }
+        });
+    }
+}
+
+/// Where there is no runtime any more, nobody waits.
+fn spawn(story: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(story);
     }
 }
 

@@ -90,6 +90,7 @@ struct World {
     server: Arc<Mutex<Server>>,
     gatherer: Arc<Gatherer<u8, u32, Answer>>,
     callers: Vec<Caller>,
+    patient: bool,
 }
 
 fn question(key: u8) -> u32 {
@@ -163,10 +164,20 @@ impl Server {
 }
 
 impl World {
-    fn new() -> World {
+    /// With statements that never take long, or with such that always do.
+    fn new(patient: bool) -> World {
+        World { patient, ..World::with(if patient { 3600 * SECOND } else { Duration::ZERO }) }
+    }
+
+    fn with(patience: Duration) -> World {
         let server = Arc::new(Mutex::new(Server::default()));
-        let gatherer = Gatherer::new(LANES, MOST, statement(&server, false), statement(&server, true));
-        World { server, gatherer: Arc::new(gatherer), callers: Vec::new() }
+        let gatherer = Gatherer::new(LANES, MOST, patience, statement(&server, false), statement(&server, true));
+        World { server, gatherer: Arc::new(gatherer), callers: Vec::new(), patient: true }
+    }
+
+    /// Whether somebody may have to wait: all lanes are busy, or one gathers and nobody loses patience.
+    fn may_wait(&self, running: usize) -> bool {
+        running == LANES || self.patient && self.gatherer.0.lock().gathering.is_some()
     }
 
     fn sent(&self) -> usize {
@@ -259,16 +270,17 @@ impl World {
         let server = self.server.lock().unwrap();
         let asked = |key: &u8| server.open().iter().any(|number| server.statements[*number].keys.contains(key));
         let all_asked = self.callers.iter().all(|caller| asked(&caller.key));
-        assert!(all_asked || server.running == LANES, "somebody waits while a lane is idle");
+        assert!(all_asked || self.may_wait(server.running), "somebody waits while a lane is idle");
     }
 
     /// At rest, whoever comes while a lane is idle is not made to wait for a task.
     async fn ask_at_rest(&mut self, key: u8) {
         self.settle().await;
         let sent = self.sent();
-        let idle = self.server.lock().unwrap().running < LANES;
+        let running = self.server.lock().unwrap().running;
+        let alone = !self.may_wait(running);
         self.ask(key, false).await;
-        assert_eq!(self.sent() - sent, usize::from(idle));
+        assert_eq!(self.sent() - sent, usize::from(alone));
     }
 
     /// In the end everybody has an answer, and every lane is idle.
@@ -296,9 +308,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn everybody_gets_their_own_answer_whatever_happens(steps in vec(step(), 1..60), last in 0..KEYS) {
+    fn everybody_gets_their_own_answer_whatever_happens(steps in vec(step(), 1..60), last in 0..KEYS, patient: bool) {
         run(async {
-            let mut world = World::new();
+            let mut world = World::new(patient);
             for step in steps {
                 world.step(step).await;
             }
@@ -310,7 +322,7 @@ proptest! {
 
 /// Both lanes are taken; the statements that are sent meanwhile, by number.
 async fn busy() -> World {
-    let mut world = World::new();
+    let mut world = World::new(true);
     world.ask(0, false).await;
     world.ask(1, false).await;
     assert_eq!(world.sent(), 2);
@@ -345,6 +357,29 @@ fn a_lane_goes_on_when_its_caller_hangs_up() {
         world.server.lock().unwrap().end(0, End::Found);
         world.settle().await;
         assert_eq!(world.sent(), 3);
+        world.finish().await;
+    });
+}
+
+#[test]
+fn another_lane_gathers_when_a_statement_takes_long() {
+    run(async {
+        let mut world = World::with(Duration::from_millis(1));
+        for key in [0, 1, 2] {
+            world.ask(key, false).await;
+        }
+        for number in [0, 1] {
+            world.server.lock().unwrap().end(number, End::Found);
+            world.settle().await;
+        }
+        assert_eq!(world.server.lock().unwrap().open(), [2], "one lane gathers, the other rests");
+        world.ask(3, false).await;
+        let began = Instant::now();
+        while world.sent() == 3 && began.elapsed() < 10 * SECOND {
+            world.ask(4, false).await;
+            yield_now().await;
+        }
+        assert_eq!(world.server.lock().unwrap().statements[3].keys, BTreeSet::from([3, 4]), "with who waited before");
         world.finish().await;
     });
 }

@@ -13,15 +13,15 @@ use futures_util::future::FutureExt;
 use super::{Connection, gather::Asked, tls};
 use crate::error::Error;
 
-/// Lanes of each kind of reads. With two, one batch travels while the next is made; more make batches smaller, which
-/// PostgreSQL pays for.
-pub(super) const READ_LANES: usize = 1;
+/// Lanes of each kind of questions: so many callers do not wait for each other at all, as through a pool.
+pub(super) const LANES: usize = 4;
 
-/// Lanes of inserts. Each waits for the disk at the end: four callers should wait for it together, as through a pool.
-pub(super) const INSERT_LANES: usize = 4;
+/// Connections of all lanes. One that gathers needs one, however many callers there are, so they rarely wait.
+pub(super) const LANE_CONNECTIONS: usize = 8;
 
-/// As many as there are lanes, those of users, items and new items: none waits for a connection.
-pub(super) const LANE_CONNECTIONS: usize = 2 * READ_LANES + INSERT_LANES;
+/// A statement takes a fraction of a millisecond. One that takes longer waits for the disk or for a lock, and those who
+/// come meanwhile need not.
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Most rows of one statement: beyond it they do not get cheaper.
 pub(super) const MOST: usize = 64;
