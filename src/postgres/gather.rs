@@ -4,11 +4,11 @@
 //! share a statement, but only while all *lanes* are busy: whoever finds one idle sends at once, alone and without a task
 //! in between, as through a pool. A lane that gets free while somebody waits begins to gather: it asks for all who wait, in
 //! one statement, and goes on like this until nobody waits. Meanwhile whoever comes waits for its next statement, and the
-//! other lanes rest, because two that gather would make batches half as large. If a statement of it takes long, another lane
-//! gathers as well.
+//! other lanes rest, because two that gather would make batches half as large. So it stays while there is a crowd, even if
+//! for a moment nobody waits. If a statement takes long, another lane gathers as well.
 //!
-//! Nobody joins a statement that was sent already: it may not see what was written since. Where a statement of several
-//! fails by one of its rows, each caller asks again for itself, apart from the lanes.
+//! Nobody joins a statement that was sent already: it may not see what was written since. Where a statement fails by one
+//! of its rows, each caller asks again for itself, apart from the lanes.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,6 +36,9 @@ type Sent<K, A> = CatchUnwind<AssertUnwindSafe<Asked<K, A>>>;
 
 type Reply<A> = Result<Option<A>, Failure>;
 
+/// A crowd is remembered for about four statements of a single caller.
+const MEMORY: usize = 16;
+
 /// Gathers questions of one kind. Questions with the same key must be the same question.
 pub(super) struct Gatherer<K, Q, A>(Arc<Desk<K, Q, A>>);
 
@@ -54,6 +57,8 @@ struct State<K, Q, A> {
     idle: usize,
     /// When the lane that gathers has sent its statement; of several, the last.
     gathering: Option<Instant>,
+    /// How many shared a statement lately, times [`MEMORY`]: half of what it was, and half of the last.
+    crowd: usize,
     waiting: VecDeque<Waiting<K, Q, A>>,
 }
 
@@ -67,7 +72,7 @@ struct Waiting<K, Q, A> {
 /// Why a statement gave no answer.
 #[derive(Clone)]
 enum Failure {
-    /// Something about a row, and nobody knows whose: nothing was done.
+    /// Something about a row, and nobody knows whose. What a row refuses was not done for any.
     OfARow,
     /// PostgreSQL cannot answer, and what was sent may have been done or not: nobody repeats it.
     Outage(Arc<dyn StdError + Send + Sync>),
@@ -87,7 +92,7 @@ where
         on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
         aside: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
     ) -> Self {
-        let state = Mutex::new(State { idle: lanes, gathering: None, waiting: VecDeque::new() });
+        let state = Mutex::new(State { idle: lanes, gathering: None, crowd: 0, waiting: VecDeque::new() });
         Gatherer(Arc::new(Desk { most, patience, on_lane: Box::new(on_lane), aside: Box::new(aside), state }))
     }
 
@@ -126,9 +131,13 @@ where
         let mut state = self.lock();
         if state.idle > 0 && state.waiting.is_empty() && !self.is_gathering(&state) {
             state.idle -= 1;
+            let leads = state.crowd > 0;
+            if leads {
+                state.gathering = Some(Instant::now());
+            }
             drop(state);
             let sent = self.send(BTreeMap::from([(key, question)]), deadline);
-            return Either::Left(Lane { desk: self.clone(), sent: Some(sent) });
+            return Either::Left(Lane { desk: self.clone(), leads, sent: Some(sent) });
         }
         let (caller, reply) = oneshot::channel();
         state.waiting.push_back(Waiting { key, question, deadline, caller });
@@ -163,12 +172,15 @@ where
     fn gather(&self) -> Option<Batch<K, Q, A>> {
         let mut state = self.lock();
         let mut batch = Batch::default();
+        let mut callers = 0;
         while batch.questions.len() < self.most {
             let Some(waiting) = state.waiting.pop_front() else { break };
             if !waiting.caller.is_closed() {
+                callers += 1;
                 batch.add(waiting);
             }
         }
+        state.crowd = state.crowd.midpoint(callers * MEMORY);
         if batch.questions.is_empty() {
             state.idle += 1;
             state.gathering = None;
@@ -178,13 +190,19 @@ where
         Some(batch)
     }
 
-    /// Lets a lane be idle, unless somebody waits for it: then it gathers.
-    fn rest(&self) -> bool {
+    /// Lets a lane be idle, unless somebody waits for it: then it gathers. Those who wait rely on one that leads.
+    fn rest(&self, leads: bool) -> bool {
         let mut state = self.lock();
-        let rests = state.waiting.is_empty() || self.is_gathering(&state);
-        match rests {
-            true => state.idle += 1,
-            false => state.gathering = Some(Instant::now()),
+        let rests = state.waiting.is_empty() || !leads && self.is_gathering(&state);
+        if rests {
+            state.idle += 1;
+        }
+        if rests && leads {
+            state.gathering = None;
+            state.crowd /= 2;
+        }
+        if !rests {
+            state.gathering = Some(Instant::now());
         }
         rests
     }
@@ -197,6 +215,8 @@ where
 /// The lane of a caller that found it idle.
 struct Lane<K: Ord + Copy + Send + 'static, Q: Clone + Send + 'static, A: Clone + Send + 'static> {
     desk: Arc<Desk<K, Q, A>>,
+    /// There was a crowd: whoever came meanwhile waits for this lane.
+    leads: bool,
     /// Until it has answered.
     sent: Option<Sent<K, A>>,
 }
@@ -224,15 +244,15 @@ where
     A: Clone + Send + 'static,
 {
     fn drop(&mut self) {
-        let sent = self.sent.take();
-        if sent.is_none() && self.desk.rest() {
+        let (sent, leads) = (self.sent.take(), self.leads);
+        if sent.is_none() && self.desk.rest(leads) {
             return;
         }
         let desk = self.desk.clone();
         spawn(async move {
             if let Some(sent) = sent {
                 let _ = sent.await;
-                if desk.rest() {
+                if desk.rest(leads) {
                     return;
                 }
             }

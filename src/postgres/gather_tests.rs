@@ -166,13 +166,10 @@ impl Server {
 impl World {
     /// With statements that never take long, or with such that always do.
     fn new(patient: bool) -> World {
-        World { patient, ..World::with(if patient { 3600 * SECOND } else { Duration::ZERO }) }
-    }
-
-    fn with(patience: Duration) -> World {
         let server = Arc::new(Mutex::new(Server::default()));
+        let patience = if patient { 3600 * SECOND } else { Duration::ZERO };
         let gatherer = Gatherer::new(LANES, MOST, patience, statement(&server, false), statement(&server, true));
-        World { server, gatherer: Arc::new(gatherer), callers: Vec::new(), patient: true }
+        World { server, gatherer: Arc::new(gatherer), callers: Vec::new(), patient }
     }
 
     /// Whether somebody may have to wait: all lanes are busy, or one gathers and nobody loses patience.
@@ -364,22 +361,41 @@ fn a_lane_goes_on_when_its_caller_hangs_up() {
 #[test]
 fn another_lane_gathers_when_a_statement_takes_long() {
     run(async {
-        let mut world = World::with(Duration::from_millis(1));
-        for key in [0, 1, 2] {
-            world.ask(key, false).await;
-        }
+        let mut world = busy().await;
+        world.ask(2, false).await;
         for number in [0, 1] {
             world.server.lock().unwrap().end(number, End::Found);
             world.settle().await;
         }
         assert_eq!(world.server.lock().unwrap().open(), [2], "one lane gathers, the other rests");
         world.ask(3, false).await;
-        let began = Instant::now();
-        while world.sent() == 3 && began.elapsed() < 10 * SECOND {
-            world.ask(4, false).await;
-            yield_now().await;
-        }
+        // As if it had been sent long ago.
+        world.gatherer.0.lock().gathering = None;
+        world.ask(4, false).await;
+        yield_now().await;
         assert_eq!(world.server.lock().unwrap().statements[3].keys, BTreeSet::from([3, 4]), "with who waited before");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn while_there_is_a_crowd_one_lane_leads() {
+    run(async {
+        let mut world = busy().await;
+        for key in [2, 3, 4] {
+            world.ask(key, false).await;
+        }
+        for number in [0, 1, 2] {
+            world.server.lock().unwrap().end(number, End::Found);
+            world.settle().await;
+        }
+        for key in [0, 1, 2] {
+            world.ask(key, false).await;
+        }
+        assert_eq!(world.sent(), 4, "the first leads, the others wait for it");
+        world.server.lock().unwrap().end(3, End::Found);
+        world.settle().await;
+        assert_eq!(world.server.lock().unwrap().statements[4].keys, BTreeSet::from([1, 2]));
         world.finish().await;
     });
 }
