@@ -7,11 +7,14 @@ use std::{
 };
 
 use latchkey::config::Config;
-use tracing::field::{Field, Visit};
+use tracing::{
+    field::{Field, Visit},
+    span::Record,
+};
 use tracing_subscriber::{
     EnvFilter,
     field::RecordFields,
-    fmt::{FormatFields, format::Writer},
+    fmt::{FormatFields, FormattedFields, format::Writer},
 };
 
 /// What others log, whatever the setting says of everything: the migration tool tells what `ready` sums up, and the
@@ -36,7 +39,7 @@ pub fn start(config: &Config, kind: Log) {
         Log::Full if std::io::stdout().is_terminal() => log.with_env_filter(filter(config.log.as_str())).init(),
         Log::Full => {
             let log = log.with_env_filter(filter(config.log.as_str())).json().flatten_event(true).with_span_list(false);
-            log.fmt_fields(JsonFields).init();
+            log.fmt_fields(SpanFields).init();
         }
     }
     // A panic is one more event of the log, not loose text beside it.
@@ -48,15 +51,18 @@ pub fn start(config: &Config, kind: Log) {
 
 /// Writes the fields of a span as a JSON object. Every request has a span, few log anything: the formatter of the library
 /// sorts them into a tree of values first, which took a twentieth of the time of a request.
-struct JsonFields;
+struct SpanFields;
 
-impl<'writer> FormatFields<'writer> for JsonFields {
+impl<'writer> FormatFields<'writer> for SpanFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut object = Object { writer, separator: '{', written: Ok(()) };
-        fields.record(&mut object);
-        object.written?;
-        // Without any field it was never opened.
-        object.writer.write_str(if object.separator == '{' { "{}" } else { "}" })
+        Object { writer, separator: '{', written: Ok(()) }.write(fields)
+    }
+
+    fn add_fields(&self, known: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
+        let is_empty = known.fields == "{}";
+        known.fields.truncate(if is_empty { 0 } else { known.fields.len() - 1 });
+        let separator = if is_empty { '{' } else { ',' };
+        Object { writer: known.as_writer(), separator, written: Ok(()) }.write(fields)
     }
 }
 
@@ -68,6 +74,13 @@ struct Object<'writer> {
 }
 
 impl Object<'_> {
+    fn write(mut self, fields: impl RecordFields) -> fmt::Result {
+        fields.record(&mut self);
+        self.written?;
+        // Without any field it was never opened.
+        self.writer.write_str(if self.separator == '{' { "{}" } else { "}" })
+    }
+
     fn member(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         let separator = std::mem::replace(&mut self.separator, ',');
         let write = |writer: &mut Writer<'_>| {
@@ -106,7 +119,54 @@ impl<W: Write> Write for Escaped<'_, W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
     use super::*;
+
+    /// What a logger writes into.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_span_is_an_object_also_when_more_is_known_of_it_later() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = tracing_subscriber::fmt().json().with_span_list(false).fmt_fields(SpanFields);
+        let log = log.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(log, || {
+            let empty = tracing::info_span!("empty", late = tracing::field::Empty);
+            empty.in_scope(|| tracing::info!("first"));
+            empty.record("late", "\"later\"");
+            empty.in_scope(|| tracing::info!("second"));
+            let full = tracing::info_span!("full", path = "/a\"b", client = %"::1", late = tracing::field::Empty);
+            full.record("late", 7);
+            full.in_scope(|| tracing::info!("third"));
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let spans: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["span"].clone()).collect();
+        assert_eq!(
+            spans,
+            [
+                json!({"name": "empty"}),
+                json!({"name": "empty", "late": "\"later\""}),
+                json!({"name": "full", "path": "/a\"b", "client": "::1", "late": "7"}),
+            ]
+        );
+    }
 
     #[test]
     fn whatever_a_field_holds_the_line_stays_json() {

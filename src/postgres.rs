@@ -64,7 +64,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Reads the address; nothing is connected yet. Of the connections, eight are for the lanes. Errors say what is wrong with the address, never what it is.
+    /// Reads the address; nothing is connected yet. Some of the connections are for the lanes. Errors say what is wrong
+    /// with the address, never what it is.
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
         let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
             .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
@@ -73,8 +74,8 @@ impl Postgres {
             settings.keepalives_idle(KEEPALIVE);
         }
         let address = Address { tls: tls::connector(&mut settings)?, settings };
-        let (pool, lanes) =
-            (address.stories(connections.saturating_sub(LANE_CONNECTIONS).max(1), timeout)?, address.lanes(timeout)?);
+        let stories = connections.saturating_sub(LANE_CONNECTIONS).max(1);
+        let (pool, lanes) = (address.stories(stories, timeout)?, address.lanes(timeout)?);
         let (users, items) = (accounts::finder(&lanes, &pool), items::finder(&lanes, &pool));
         let new_items = items::inserter(&lanes, &pool);
         Ok(Postgres { pool, lanes, users, items, new_items, timeout, address })

@@ -29,8 +29,8 @@ use crate::{
 /// Migrations, and one hash.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Refreshes are recorded half a second late, which belongs to their cost.
-const LATE_WRITES: Duration = Duration::from_millis(800);
+/// Refreshes are recorded up to a second late, which belongs to their cost.
+const LATE_WRITES: Duration = Duration::from_millis(1500);
 
 /// What is run, and how.
 pub struct Programs {

@@ -22,7 +22,7 @@ const STAGES: [usize; 2] = [200_000, 1_000_000];
 /// So many at a time.
 const CALLERS: usize = 64;
 
-/// Samples of the metrics are folded every five seconds, and the allocator gives back what is free.
+/// Samples of the metrics are folded every second, and the allocator gives back what is free.
 const SETTLE: Duration = Duration::from_secs(7);
 
 /// Measures, and tells.

@@ -48,7 +48,7 @@ const HEADS: [&str; 11] = [
     "Redis µs",
     "PostgreSQL µs",
     "peak MB",
-    "busy",
+    "refused",
     "ratio (min–max)",
 ];
 

@@ -21,7 +21,7 @@ impl Gateway {
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Error> {
-        let opened = self.tokens.open(token, self.keys()?, &self.realm, self.clock.now());
+        let opened = self.tokens.open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
         let claims = match opened.map_err(|_| Error::InvalidToken)? {
             Opened::Live(claims) => claims,
             Opened::Expired(_) => return Err(Error::TokenExpired),

@@ -53,7 +53,7 @@ pub struct StoredUser {
     pub disabled: bool,
 }
 
-/// An account, and what a password is checked against. It has no `Debug`, and stays below the use cases.
+/// An account, and what a password is checked against. It has no `Debug`, and never leaves the gateway.
 pub struct Credentials {
     /// The account.
     pub user: StoredUser,
@@ -233,7 +233,7 @@ fn read_credentials(row: &Row) -> Result<Credentials, Error> {
 
 /// Accounts by id.
 pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredUser> {
-    Gatherer::new(pools::LANES, pools::MOST, pools::PATIENCE, pools::over(lanes, find), pools::over(pool, find))
+    pools::gatherer(lanes, pool, find)
 }
 
 async fn find(mut db: Connection, wanted: BTreeMap<Uuid, ()>) -> Result<BTreeMap<Uuid, StoredUser>, Error> {

@@ -115,12 +115,12 @@ impl Postgres {
 
 /// Items by owner and id.
 pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, (), StoredItem> {
-    Gatherer::new(pools::LANES, pools::MOST, pools::PATIENCE, pools::over(lanes, find), pools::over(pool, find))
+    pools::gatherer(lanes, pool, find)
 }
 
 /// New items.
 pub(super) fn inserter(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, NewItem, StoredItem> {
-    Gatherer::new(pools::LANES, pools::MOST, pools::PATIENCE, pools::over(lanes, insert), pools::over(pool, insert))
+    pools::gatherer(lanes, pool, insert)
 }
 
 async fn find(mut db: Connection, wanted: BTreeMap<ItemKey, ()>) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {

@@ -10,21 +10,25 @@ use deadpool_postgres::{
 };
 use futures_util::future::FutureExt;
 
-use super::{Connection, gather::Asked, tls};
+use super::{
+    Connection,
+    gather::{Asked, Gatherer},
+    tls,
+};
 use crate::error::Error;
 
 /// Lanes of each kind of questions: so many callers do not wait for each other at all, as through a pool.
-pub(super) const LANES: usize = 4;
+const LANES: usize = 4;
 
 /// Connections of all lanes. One that gathers needs one, however many callers there are, so they rarely wait.
 pub(super) const LANE_CONNECTIONS: usize = 8;
 
 /// A statement takes a fraction of a millisecond. One that takes longer waits for the disk or for a lock, and those who
 /// come meanwhile need not.
-pub(super) const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Most rows of one statement: beyond it they do not get cheaper.
-pub(super) const MOST: usize = 64;
+const MOST: usize = 64;
 
 /// What part of its time a statement of a lane waits for a lock that somebody holds. Whoever needs that row waits on a
 /// connection of its own, and those behind it go on.
@@ -78,8 +82,22 @@ pub(super) fn count(pool: &Pool) -> (usize, usize) {
     (status.size - status.available.min(status.size), status.size)
 }
 
-/// Runs a statement of the gatherer over connections of this pool.
-pub(super) fn over<K, Q, A, F>(
+/// Gathers questions for this statement: on lanes, and apart from them over connections of stories.
+pub(super) fn gatherer<K, Q, A, F>(
+    lanes: &Pool,
+    stories: &Pool,
+    statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
+) -> Gatherer<K, Q, A>
+where
+    K: Ord + Copy + Send + 'static,
+    Q: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+    F: Future<Output = Result<BTreeMap<K, A>, Error>> + Send,
+{
+    Gatherer::new(LANES, MOST, PATIENCE, over(lanes, statement), over(stories, statement))
+}
+
+fn over<K, Q, A, F>(
     pool: &Pool,
     statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
 ) -> impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static
