@@ -1,6 +1,6 @@
 -- Sends the requests of a file in their order, whatever they are, and costs wrk the same for each.
 -- Arguments: 1 the file: each request behind a line with its length in bytes; 2 `again` to begin anew at its end, or
--- `once` where none may be sent twice.
+-- `once` where none may be sent twice; 3 milliseconds between an answer and the next request, if there are to be any.
 -- Writes one line of JSON to standard error when it is over; times are in microseconds.
 
 local requests, at, once, threads = {}, 0, false, {}
@@ -15,6 +15,11 @@ end
 function init(args)
   local file = assert(io.open(args[1], 'rb'))
   once = args[2] == 'once'
+  local pause = tonumber(args[3] or 0)
+  if pause > 0 then
+    -- wrk asks for it where it is there.
+    delay = function() return pause end
+  end
   for length in function() return file:read('*l') end do
     requests[#requests + 1] = file:read(tonumber(length))
   end

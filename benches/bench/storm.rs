@@ -22,8 +22,12 @@ const PHASE: u64 = 4;
 /// A storm has begun when its queue is full.
 const HEAD_START: Duration = Duration::from_millis(500);
 
-/// Sign-ins at a time. Each of them tries again as soon as it is answered.
+/// Sign-ins at a time: twice as many a second as two cores can hash.
 const SIGN_INS: u16 = 64;
+
+/// Each of them tries again so long after its answer. At once would be another storm: of refusals, which cost next to
+/// nothing each and take whatever is left.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Verify has as many connections as it may need, so that none waits for another.
 const CONNECTIONS: usize = 128;
@@ -66,7 +70,7 @@ fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Out
     let mut storm = None;
     if with_storm {
         let file = traffic::write(&bench.requests(Traffic::Login, PHASE)?, bench.stores.folder())?;
-        storm = Some(bench.wrk.start(bench.gateway.address, &file, true, SIGN_INS, PHASE + 2)?);
+        storm = Some(bench.wrk.start(bench.gateway.address, &file, SIGN_INS, BREATH, PHASE + 2)?);
         thread::sleep(HEAD_START);
     }
     let to = bench.gateway.address;

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -56,16 +57,22 @@ impl Wrk {
 
     /// Sends the requests of a file; `repeat`: from the beginning again when they are over.
     pub fn run(&self, to: SocketAddr, file: &Path, repeat: bool, callers: u16, seconds: u64) -> Outcome<Shot> {
-        self.start(to, file, repeat, callers, seconds)?.finish()
+        Running(Run::start(&mut self.command(to, file, repeat, callers, seconds))?).finish()
     }
 
-    /// The same beside something else.
-    pub fn start(&self, to: SocketAddr, file: &Path, repeat: bool, callers: u16, seconds: u64) -> Outcome<Running> {
+    /// The same beside something else, again and again, by callers who take a breath before they ask again.
+    pub fn start(&self, to: SocketAddr, file: &Path, callers: u16, breath: Duration, seconds: u64) -> Outcome<Running> {
+        let mut command = self.command(to, file, true, callers, seconds);
+        command.arg(breath.as_millis().to_string());
+        Ok(Running(Run::start(&mut command)?))
+    }
+
+    fn command(&self, to: SocketAddr, file: &Path, repeat: bool, callers: u16, seconds: u64) -> Command {
         let mut command = Command::new("wrk");
         command.args(["-t1", &format!("-c{callers}"), &format!("-d{seconds}s"), "--timeout", "10s", "-s"]);
         command.arg(&self.script).arg(format!("http://{to}")).arg("--").arg(file);
         command.arg(if repeat { "again" } else { "once" });
-        Ok(Running(Run::start(&mut command)?))
+        command
     }
 }
 

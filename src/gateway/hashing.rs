@@ -82,6 +82,14 @@ impl Hasher {
         Ok(if known { verdict } else { Verdict::Wrong })
     }
 
+    /// Whether there is room in the queue, for whoever would ask the stores first.
+    ///
+    /// # Errors
+    /// `busy`.
+    pub fn admit(&self) -> Result<(), Error> {
+        self.make_room(&mut self.queue.jobs.lock().expect("nothing panics while it is held"))
+    }
+
     /// How many wait, for the metrics.
     pub fn waiting(&self) -> usize {
         self.queue.jobs.lock().expect("nothing panics while it is held").len()
@@ -104,18 +112,20 @@ impl Hasher {
 
     fn queue(&self, job: Job) -> Result<(), Error> {
         let mut jobs = self.queue.jobs.lock().expect("nothing panics while it is held");
+        self.make_room(&mut jobs)?;
+        jobs.push_back(job);
+        self.queue.filled.notify_one();
+        Ok(())
+    }
+
+    fn make_room(&self, jobs: &mut VecDeque<Job>) -> Result<(), Error> {
         let typical = Duration::from_micros(self.queue.typical.load(Ordering::Relaxed));
         let wait = |jobs: usize| typical * u32::try_from(jobs / self.threads).unwrap_or(u32::MAX);
         if wait(jobs.len()) > self.longest_wait {
             // Whoever has hung up takes nobody's place.
             jobs.retain(|job| job.caller.strong_count() > 0);
         }
-        if wait(jobs.len()) > self.longest_wait {
-            return Err(Error::Busy);
-        }
-        jobs.push_back(job);
-        self.queue.filled.notify_one();
-        Ok(())
+        if wait(jobs.len()) > self.longest_wait { Err(Error::Busy) } else { Ok(()) }
     }
 }
 

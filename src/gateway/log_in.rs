@@ -52,7 +52,11 @@ impl Gateway {
     ) -> Result<(Session, Account), Error> {
         let attempt = self.sign_in_attempt(name.as_str(), origin);
         let story = self.try_log_in(client, name, password, origin);
-        let outcome = self.counted(attempt, &origin.allowance, story).await;
+        let outcome = match self.hasher.admit() {
+            Ok(()) => self.counted(attempt, &origin.allowance, story).await,
+            // In a storm nobody asks the stores in vain.
+            Err(busy) => Err(busy),
+        };
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::InvalidCredentials) => "failure",
