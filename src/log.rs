@@ -107,11 +107,11 @@ struct Escaped<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
-        while let Some(at) = text.find(|c| matches!(c, '"' | '\\' | '\0'..='\x1f')) {
-            let (plain, rest) = text.split_at(at);
-            let special = rest.as_bytes()[0];
-            write!(self.0, "{plain}\\u{special:04x}")?;
-            text = &rest[1..];
+        // Also those that JSON allows and terminals obey, or take for the end of the line.
+        let is_special = |c: char| c.is_control() || matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}');
+        while let Some((at, special)) = text.char_indices().find(|(_, c)| is_special(*c)) {
+            write!(self.0, "{}\\u{:04x}", &text[..at], u32::from(special))?;
+            text = &text[at + special.len_utf8()..];
         }
         self.0.write_str(text)
     }
@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn whatever_a_field_holds_the_line_stays_json() {
-        for text in ["", "/user", "a\"b\\c", "\n\u{0}\u{1f}\u{7f}", "ü 🗝 \" ü", "\"", "\\\\\"\""] {
+        for text in ["", "/user", "a\"b\\c", "\n\u{0}\u{1f}\u{7f}", "ü 🗝 \" ü", "\u{9b}\u{2028}", "\"", "\\\\\"\""]
+        {
             let mut line = String::from('"');
             Escaped(&mut line).write_str(text).unwrap();
             line.push('"');

@@ -21,6 +21,12 @@ const MEMORY_KIB: u32 = 19 * 1024;
 /// Two passes go with 19 MiB there.
 const PASSES: u32 = 2;
 
+/// A hash from elsewhere that asks for more is unreadable: one sign-in must not take the machine's memory,
+const MOST_MEMORY_KIB: u32 = 1024 * 1024;
+
+/// nor a thread for minutes; the same for lanes.
+const MOST_PASSES: u32 = 64;
+
 /// One lane: a request is hashed by one thread.
 const LANES: u32 = 1;
 
@@ -134,7 +140,10 @@ fn read(phc: &str) -> Option<(Params, Salt, Output)> {
     let phc = PasswordHash::new(phc).ok()?;
     let argon2id = phc.algorithm == Algorithm::Argon2id.ident() && phc.version == Some(Version::V0x13.into());
     argon2id.then_some(())?;
-    Some((Params::try_from(&phc).ok()?, phc.salt?, phc.hash?))
+    let params = Params::try_from(&phc).ok()?;
+    let bounded =
+        params.m_cost() <= MOST_MEMORY_KIB && params.t_cost() <= MOST_PASSES && params.p_cost() <= MOST_PASSES;
+    bounded.then_some((params, phc.salt?, phc.hash?))
 }
 
 #[cfg(test)]
@@ -257,6 +266,9 @@ mod tests {
             "x",
             "$argon2i$v=19$m=1024,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA",
             "$argon2id$v=19$m=1,t=1,p=1$AA$AA",
+            // A gigabyte and more, and a thousand passes.
+            "$argon2id$v=19$m=1048577,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=1024,t=1000,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
             // A salt of seven bytes.
             "$argon2id$v=19$m=1024,t=1,p=1$AAAAAAAAAA$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         ];

@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
@@ -145,7 +146,12 @@ fn serve(queue: &Queue) {
         let job = next(queue);
         metrics::histogram!("latchkey_hash_wait_seconds").record(job.queued.elapsed().as_secs_f64());
         let began = Instant::now();
-        if (job.work)(&mut memory) {
+        // Whatever a hash does, the thread goes on: without threads nobody could sign in any more.
+        let worked = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
+        if worked.is_err() {
+            memory = Memory::default();
+        }
+        if worked.unwrap_or(false) {
             let (known, taken) = (queue.typical.load(Ordering::Relaxed), micros(began.elapsed()));
             queue.typical.store((known * 7 + taken) / 8, Ordering::Relaxed);
         }
@@ -162,13 +168,13 @@ fn next(queue: &Queue) -> Job {
     }
 }
 
-/// Lowers the priority of this thread as far as it goes: then it takes what requests leave. It is never without a share,
-/// so sign-ins go on, slower, however busy the cores are. On Linux niceness belongs to threads; elsewhere it belongs to
+/// Lowers the priority of this thread: it takes what requests leave, but a tenth of a core at least, so that no flood of
+/// requests keeps everybody from signing in. On Linux niceness belongs to threads; elsewhere it belongs to
 /// the whole process, and so it stays.
 fn yield_to_requests() {
     #[cfg(target_os = "linux")]
     // A refusal changes nothing but the speed of others.
-    let _ = rustix::process::setpriority_process(None, 19);
+    let _ = rustix::process::setpriority_process(None, 10);
 }
 
 fn micros(duration: Duration) -> u64 {

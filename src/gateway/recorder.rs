@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Between two writes: with the write itself, a second at most. A session that is refreshed twice meanwhile is written once.
-const PAUSE: Duration = Duration::from_millis(750);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sessions that may wait. With PostgreSQL down for long, refreshing stops here: an unrecorded refresh would not survive
 /// a loss of Redis.

@@ -20,7 +20,11 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, CatchUnwind, Either, FutureExt};
-use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+    time::timeout_at,
+};
 
 use super::late;
 use crate::error::Error;
@@ -49,6 +53,7 @@ struct Desk<K, Q, A> {
     patience: Duration,
     on_lane: Statement<K, Q, A>,
     aside: Statement<K, Q, A>,
+    asides: Semaphore,
     state: Mutex<State<K, Q, A>>,
 }
 
@@ -93,7 +98,14 @@ where
         aside: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
     ) -> Self {
         let state = Mutex::new(State { idle: lanes, gathering: None, crowd: 0, waiting: VecDeque::new() });
-        Gatherer(Arc::new(Desk { most, patience, on_lane: Box::new(on_lane), aside: Box::new(aside), state }))
+        Gatherer(Arc::new(Desk {
+            most,
+            patience,
+            on_lane: Box::new(on_lane),
+            aside: Box::new(aside),
+            asides: Semaphore::new(lanes),
+            state,
+        }))
     }
 
     /// The answer to one question, by then at the latest; nothing where there is no such row.
@@ -103,15 +115,31 @@ where
     pub async fn ask(&self, key: K, question: Q, deadline: Instant) -> Result<Option<A>, Error> {
         let reply = match self.0.enter(key, question.clone(), deadline) {
             Either::Left(lane) => lane.reply(key).await,
-            Either::Right(reply) => {
-                timeout_at(deadline.into(), reply).await.map_err(|_| late())?.map_err(Error::unavailable)?
-            }
+            Either::Right(mut reply) => match timeout_at(self.soon(deadline).into(), &mut reply).await {
+                Ok(reply) => reply.map_err(Error::unavailable)?,
+                Err(_) => {
+                    self.0.hurry(self.0.lock());
+                    timeout_at(deadline.into(), reply).await.map_err(|_| late())?.map_err(Error::unavailable)?
+                }
+            },
         };
         match reply {
             Ok(answer) => Ok(answer),
             Err(Failure::Outage(cause)) => Err(Error::unavailable(cause)),
-            Err(Failure::OfARow) => Ok((self.0.aside)(BTreeMap::from([(key, question)]), deadline).await?.remove(&key)),
+            Err(Failure::OfARow) => {
+                // Few at a time: who waits for a row that somebody holds must not take the connections of all stories.
+                let place = timeout_at(deadline.into(), self.0.asides.acquire()).await.map_err(|_| late())?;
+                let _place = place.map_err(Error::internal)?;
+                Ok((self.0.aside)(BTreeMap::from([(key, question)]), deadline).await?.remove(&key))
+            }
         }
+    }
+}
+
+impl<K, Q, A> Gatherer<K, Q, A> {
+    /// When whoever waits looks whether a lane could serve it.
+    fn soon(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.0.patience)
     }
 }
 
@@ -141,13 +169,18 @@ where
         }
         let (caller, reply) = oneshot::channel();
         state.waiting.push_back(Waiting { key, question, deadline, caller });
-        if state.idle > 0 && !self.is_gathering(&state) {
+        self.hurry(state);
+        Either::Right(reply)
+    }
+
+    /// Has an idle lane gather if somebody waits who cannot rely on another.
+    fn hurry(self: &Arc<Self>, mut state: MutexGuard<'_, State<K, Q, A>>) {
+        if state.idle > 0 && !state.waiting.is_empty() && !self.is_gathering(&state) {
             state.idle -= 1;
             state.gathering = Some(Instant::now());
             drop(state);
             spawn(self.clone().serve());
         }
-        Either::Right(reply)
     }
 
     /// Whether those who wait may rely on a lane that gathers.

@@ -74,6 +74,8 @@ struct Server {
     statements: Vec<Statement>,
     /// On lanes, until their futures are gone.
     running: usize,
+    /// Apart from the lanes, until their futures are gone.
+    asides: usize,
     /// The keys of those who wait for an answer; who hung up is not among them.
     living: Vec<u8>,
 }
@@ -131,7 +133,9 @@ struct Running(Arc<Mutex<Server>>, bool);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.lock().unwrap().running -= usize::from(!self.1);
+        let mut server = self.0.lock().unwrap();
+        server.running -= usize::from(!self.1);
+        server.asides -= usize::from(self.1);
     }
 }
 
@@ -142,7 +146,9 @@ impl Server {
             assert!(self.living.contains(key), "nobody wants {key} any more");
         }
         self.running += usize::from(!aside);
+        self.asides += usize::from(aside);
         assert!(self.running <= LANES, "{} statements at once", self.running);
+        assert!(self.asides <= LANES, "{} statements apart from the lanes", self.asides);
         self.statements.push(Statement { keys, aside, end: None, tell: Some(tell) });
         self.statements.len() - 1
     }
@@ -267,7 +273,8 @@ impl World {
         let server = self.server.lock().unwrap();
         let asked = |key: &u8| server.open().iter().any(|number| server.statements[*number].keys.contains(key));
         let all_asked = self.callers.iter().all(|caller| asked(&caller.key));
-        assert!(all_asked || self.may_wait(server.running), "somebody waits while a lane is idle");
+        let may_wait = self.may_wait(server.running) || server.asides == LANES;
+        assert!(all_asked || may_wait, "somebody waits while a lane is idle");
     }
 
     /// At rest, whoever comes while a lane is idle is not made to wait for a task.
@@ -374,6 +381,27 @@ fn another_lane_gathers_when_a_statement_takes_long() {
         world.ask(4, false).await;
         yield_now().await;
         assert_eq!(world.server.lock().unwrap().statements[3].keys, BTreeSet::from([3, 4]), "with who waited before");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn nobody_stays_behind_a_statement_that_takes_long() {
+    run(async {
+        let mut world = busy().await;
+        world.ask(2, false).await;
+        for number in [0, 1] {
+            world.server.lock().unwrap().end(number, End::Found);
+            world.settle().await;
+        }
+        world.ask(3, false).await;
+        world.settle().await;
+        assert_eq!(world.sent(), 3, "it waits for the lane that gathers");
+        // As if that had taken long, and the one who waits looked again.
+        world.gatherer.0.lock().gathering = None;
+        world.gatherer.0.hurry(world.gatherer.0.lock());
+        world.settle().await;
+        assert_eq!(world.server.lock().unwrap().statements[3].keys, BTreeSet::from([3]));
         world.finish().await;
     });
 }
