@@ -24,8 +24,11 @@ const PASSES: u32 = 2;
 /// A hash from elsewhere that asks for more is unreadable: one sign-in must not take the machine's memory,
 const MOST_MEMORY_KIB: u32 = 1024 * 1024;
 
-/// nor a thread for minutes; the same for lanes.
-const MOST_PASSES: u32 = 64;
+/// nor a thread for minutes: sixteen passes over as much, or more over less.
+const MOST_WORK_KIB: u64 = 16 * MOST_MEMORY_KIB as u64;
+
+/// Lanes are worked at one after the other here; nobody needs more.
+const MOST_LANES: u32 = 64;
 
 /// One lane: a request is hashed by one thread.
 const LANES: u32 = 1;
@@ -141,8 +144,8 @@ fn read(phc: &str) -> Option<(Params, Salt, Output)> {
     let argon2id = phc.algorithm == Algorithm::Argon2id.ident() && phc.version == Some(Version::V0x13.into());
     argon2id.then_some(())?;
     let params = Params::try_from(&phc).ok()?;
-    let bounded =
-        params.m_cost() <= MOST_MEMORY_KIB && params.t_cost() <= MOST_PASSES && params.p_cost() <= MOST_PASSES;
+    let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let bounded = params.m_cost() <= MOST_MEMORY_KIB && work <= MOST_WORK_KIB && params.p_cost() <= MOST_LANES;
     bounded.then_some((params, phc.salt?, phc.hash?))
 }
 
@@ -266,9 +269,9 @@ mod tests {
             "x",
             "$argon2i$v=19$m=1024,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA",
             "$argon2id$v=19$m=1,t=1,p=1$AA$AA",
-            // A gigabyte and more, and a thousand passes.
+            // A gigabyte and more, and a million passes.
             "$argon2id$v=19$m=1048577,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
-            "$argon2id$v=19$m=1024,t=1000,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=1024,t=1000000,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
             // A salt of seven bytes.
             "$argon2id$v=19$m=1024,t=1,p=1$AAAAAAAAAA$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         ];
