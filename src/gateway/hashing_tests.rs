@@ -76,7 +76,9 @@ async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobod
     }
     assert!(matches!(refused.await, Err(Error::Busy)), "three wait, for a second each");
     assert_eq!(hasher.waiting(), 3);
+    assert!(matches!(hasher.admit(), Err(Error::Busy)), "before any store is asked");
     callers.pop();
+    assert!(hasher.admit().is_ok());
     let mut instead = pin!(hasher.run(|_| ()));
     assert!(poll_immediate(&mut instead).await.is_none());
     assert_eq!(hasher.waiting(), 3);
@@ -96,6 +98,13 @@ async fn what_waited_too_long_after_all_is_not_hashed() {
     assert!(poll_immediate(&mut late).await.is_none());
     held.let_go().await;
     assert!(matches!(late.await, Err(Error::Busy)));
+}
+
+#[tokio::test]
+async fn a_hash_that_panics_costs_no_thread() {
+    let hasher = Hasher::start(1, LONG);
+    assert!(matches!(hasher.run(|_| panic!("on purpose")).await, Err::<(), _>(Error::Busy)));
+    hasher.run(|_| ()).await.unwrap();
 }
 
 #[tokio::test]
