@@ -333,6 +333,18 @@ async fn busy() -> World {
     world
 }
 
+/// One lane gathers: its statement is the third. The other rests.
+async fn gathering() -> World {
+    let mut world = busy().await;
+    world.ask(2, false).await;
+    for number in [0, 1] {
+        world.server.lock().unwrap().end(number, End::Found);
+        world.settle().await;
+    }
+    assert_eq!(world.server.lock().unwrap().open(), [2]);
+    world
+}
+
 #[test]
 fn who_waits_shares_a_statement() {
     run(async {
@@ -368,13 +380,7 @@ fn a_lane_goes_on_when_its_caller_hangs_up() {
 #[test]
 fn another_lane_gathers_when_a_statement_takes_long() {
     run(async {
-        let mut world = busy().await;
-        world.ask(2, false).await;
-        for number in [0, 1] {
-            world.server.lock().unwrap().end(number, End::Found);
-            world.settle().await;
-        }
-        assert_eq!(world.server.lock().unwrap().open(), [2], "one lane gathers, the other rests");
+        let mut world = gathering().await;
         world.ask(3, false).await;
         // As if it had been sent long ago.
         world.gatherer.0.lock().gathering = None;
@@ -388,12 +394,7 @@ fn another_lane_gathers_when_a_statement_takes_long() {
 #[test]
 fn nobody_stays_behind_a_statement_that_takes_long() {
     run(async {
-        let mut world = busy().await;
-        world.ask(2, false).await;
-        for number in [0, 1] {
-            world.server.lock().unwrap().end(number, End::Found);
-            world.settle().await;
-        }
+        let mut world = gathering().await;
         world.ask(3, false).await;
         world.settle().await;
         assert_eq!(world.sent(), 3, "it waits for the lane that gathers");
