@@ -347,7 +347,7 @@ settings! {
     database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica; eight of them are for single users and items, and open when they are needed";
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; never more than cores";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
-    verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000", "access tokens whose signature a replica remembers, about 3 kB each; 0 checks every signature anew";
+    verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000", "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every signature anew";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
     audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d", "how long security events are kept: a year, and time to look back at it; whole months are dropped";
     janitor_interval: Duration, "LATCHKEY_JANITOR_INTERVAL" = "10m", "how often what is over is removed from PostgreSQL, by one replica at a time";

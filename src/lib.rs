@@ -57,8 +57,8 @@
 //! What happens is told in one way: the transaction of a change also records its [`domain::audit::Event`], and the log is
 //! told when that is committed (`postgres::audit`); what is refused changes nothing, and is counted (`gateway::audit`).
 //!
-//! Many callers share one statement where they ask for single rows at the same moment (`postgres::gather`): users, items,
-//! and new items. Nobody joins a statement that was sent already, and what fails by one row is asked again by each alone.
+//! Where there is a crowd, callers who ask for single rows share statements (`postgres::gather`): users, items, and new
+//! items. Nobody joins a statement that was sent already, and what fails by one row is asked again by each alone.
 //!
 //! The other way through the house is the caller check, `gateway::verify`: every protected operation passes it, and it is
 //! the only place that decides whether a token is good. A signature that was right is right for ever, so it is remembered

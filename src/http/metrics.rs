@@ -64,7 +64,7 @@ fn describe() {
 }
 
 thread_local! {
-    /// By operation and status. To look one up in the registry of all metrics takes as long as to parse the request.
+    /// By operation and status. To look one up in the registry of all metrics means new texts and a lock each time.
     static ANSWERS: RefCell<HashMap<(&'static str, u16), Histogram>> = RefCell::default();
 }
 
