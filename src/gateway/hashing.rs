@@ -168,9 +168,9 @@ fn next(queue: &Queue) -> Job {
     }
 }
 
-/// Lowers the priority of this thread: it takes what requests leave, but a tenth of a core at least, so that no flood of
-/// requests keeps everybody from signing in. On Linux niceness belongs to threads; elsewhere it belongs to
-/// the whole process, and so it stays.
+/// Lowers the priority of this thread: it takes what requests leave, and about a tenth of a core in any case, so that no
+/// flood of requests keeps everybody from signing in. On Linux niceness belongs to threads; elsewhere it belongs to the
+/// whole process, and so it stays.
 fn yield_to_requests() {
     #[cfg(target_os = "linux")]
     // A refusal changes nothing but the speed of others.
