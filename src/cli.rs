@@ -6,6 +6,7 @@
 
 mod arguments;
 pub mod explain;
+pub mod revocations;
 mod show;
 
 use std::{
@@ -24,7 +25,7 @@ use latchkey::{
         text::Parsed,
     },
     error::{Chain, Error},
-    gateway::{Administrator, Gateway, ManagedUser, NewAccount, Setback},
+    gateway::{Administrator, Gateway, ManagedUser, NewAccount, Setback, revocation::Patience},
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -94,7 +95,7 @@ impl Operator {
             }
             "revoke" => {
                 let user = self.find(matches).await?;
-                self.0.revoke_user(Administrator::Operator, user.account.id).await?;
+                self.0.revoke_user(Administrator::Operator, user.account.id, Patience::UntilEnforced).await?;
                 Ok(format!("{} is signed out everywhere.\n", show::name(&user)))
             }
             _change => self.change(command, matches).await,

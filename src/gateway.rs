@@ -21,12 +21,11 @@ mod janitor;
 mod log_in;
 mod log_out;
 mod operator;
-mod publish;
-mod publisher;
 mod readiness;
 mod recorder;
 mod refresh;
 mod reset_password;
+pub mod revocation;
 mod sign_up;
 mod slide;
 mod start;
@@ -80,6 +79,7 @@ use clock::Clock;
 use hashing::Hasher;
 use readiness::Phase;
 use recorder::Recorder;
+use revocation::Revocations;
 use slide::Slides;
 use throttle::Memory;
 use token_cache::TokenCache;
@@ -101,6 +101,8 @@ pub struct Gateway {
     keys: OnceLock<Keys>,
     /// Tokens whose signature is right.
     tokens: TokenCache,
+    /// What was taken back.
+    revocations: Revocations,
     phase: Phase,
     /// Stories that run to their end whatever happens to their callers.
     stories: TaskTracker,
@@ -110,8 +112,6 @@ pub struct Gateway {
     slides: Slides,
     /// What was refused and is to be counted.
     refusals: Refusals,
-    /// Rung when something could not be published, so that the publisher need not wait for its next look.
-    publisher_bell: Notify,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
     mail_bell: Notify,
 }
@@ -176,12 +176,12 @@ impl Gateway {
             memory: Memory::default(),
             keys: OnceLock::new(),
             tokens: TokenCache::new(config.verified_tokens),
+            revocations: Revocations::default(),
             phase: Phase::default(),
             stories: TaskTracker::new(),
             recorder: Recorder::default(),
             slides: Slides::default(),
             refusals: Refusals::default(),
-            publisher_bell: Notify::new(),
             mail_bell: Notify::new(),
             config,
             record,
@@ -218,6 +218,7 @@ impl Gateway {
     pub async fn finish_stories(&self) {
         self.stories.close();
         self.stories.wait().await;
+        self.leave().await;
         if let Err(error) = self.write_waiting().await {
             tracing::warn!(error = %Chain(&error), "the last refreshes could not be recorded");
         }

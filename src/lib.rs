@@ -8,7 +8,7 @@
 //! | module | what it is | what it may know |
 //! |---|---|---|
 //! | `main` | parses the command line, binds, runs, exit code | everything |
-//! | `cli` | `latchkey user …` and `latchkey explain`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
+//! | `cli` | `latchkey user …`, `explain` and `revocations`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
 //! | `log` | how the log is written; a part of the binary | `config` |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
@@ -50,9 +50,10 @@
 //!    goes out as JSON.
 //!
 //! What ends goes one way as well, whatever ends it: a transaction ends the rows and writes what it takes back into
-//! `revocations`, and hands it on as a [`domain::revocation::Ending`]; `gateway::publish` tells Redis; what could not be
-//! told is found by `gateway::publisher`, of any replica, which compares the record with Redis. (Reuse of a refresh token
-//! alone is told before it is recorded, so that a PostgreSQL that is down does not help the thief.)
+//! `revocations`, and hands it on as a [`domain::revocation::Ending`]; `gateway::revocation::publish` appends it to a log
+//! in Redis, which every replica reads into memory, and waits until all have it. What could not be told is found by
+//! `publisher`, of any replica, which compares the record with memory. (Reuse of a refresh token alone is told before it
+//! is recorded, so that a PostgreSQL that is down does not help the thief.)
 //!
 //! What happens is told in one way: the transaction of a change also records its [`domain::audit::Event`], and the log is
 //! told when that is committed (`postgres::audit`); what is refused changes nothing, and is counted (`gateway::audit`).
@@ -62,7 +63,9 @@
 //!
 //! The other way through the house is the caller check, `gateway::verify`: every protected operation passes it, and it is
 //! the only place that decides whether a token is good. A signature that was right is right for ever, so it is remembered
-//! (`gateway::token_cache`); everything else is judged for every request.
+//! (`gateway::token_cache`); everything else is judged for every request. What was taken back is in memory, where it may be
+//! looked up while a lease lasts ([`gateway::revocation`]); the decisions about leases are pure functions
+//! ([`domain::revocation::lease`]), which the models in `tests/proof` call as well.
 //!
 //! # Where to change what
 //!
@@ -78,6 +81,10 @@
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
+
+/// The version. A build that is broken on purpose, to show that it is caught, says so.
+pub const VERSION: &str =
+    if cfg!(latchkey_mutant) { concat!(env!("CARGO_PKG_VERSION"), " (mutant)") } else { env!("CARGO_PKG_VERSION") };
 
 pub mod config;
 #[cfg(feature = "dev")]

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),
         Some(("user", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::run(gateway, matches)),
         Some(("explain", matches)) => with_gateway(matches, Log::Brief, cli::explain::run),
+        Some(("revocations", matches)) => with_gateway(matches, Log::Brief, cli::revocations::run),
         #[cfg(feature = "dev")]
         Some(("dev", matches)) => latchkey::dev::main(matches),
         Some(("serve", matches)) => with_gateway(matches, Log::Full, serve),
@@ -44,13 +45,14 @@ fn main() -> ExitCode {
 fn command() -> Command {
     let with_settings = |command: Command| command.args(config::arguments()).after_help(config::secrets_help());
     let command = Command::new("latchkey")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(latchkey::VERSION)
         .about("A stateless auth gateway: sign-in, rotating refresh tokens, and a logout that holds on every replica")
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(Command::new("serve").about("Run the gateway (also without a subcommand)")))
         .subcommand(with_settings(Command::new("migrate").about("Apply sql/migrations and exit")))
         .subcommand(with_settings(cli::command()))
         .subcommand(with_settings(cli::explain::command()))
+        .subcommand(with_settings(cli::revocations::command()))
         .subcommand(Command::new("openapi").about("Print the OpenAPI document; needs no server and no setting"))
         .subcommand(with_settings(
             Command::new("config").about("Print the effective settings; exit with 2 when one is wrong"),
@@ -175,8 +177,11 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
         fail("this replica must not run", &error);
         return ExitCode::from(WRONG_SETTINGS);
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), issuer = gateway.config().issuer.as_str(), "started");
+    tracing::info!(version = latchkey::VERSION, issuer = gateway.config().issuer.as_str(), "started");
     let mut workers = JoinSet::new();
+    workers.spawn(gateway.clone().keep_lease());
+    workers.spawn(gateway.clone().listen_for_revocations());
+    workers.spawn(gateway.clone().send_canaries());
     workers.spawn(gateway.clone().publish_missing());
     workers.spawn(gateway.clone().record_sessions());
     workers.spawn(gateway.clone().record_refusals());

@@ -10,12 +10,14 @@ mod explanation;
 mod gather;
 mod items;
 mod janitor;
+mod leases;
 mod migrations;
 mod outbox;
 mod pools;
 mod revocations;
 mod sessions;
 mod signing_keys;
+mod standing;
 mod tls;
 mod users;
 
@@ -34,6 +36,7 @@ pub use audit::{CountedEvent, RecordedEvent, tell};
 pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
 pub use janitor::{BATCH, Leftover};
+pub use leases::Building;
 pub use migrations::MigrationError;
 pub use outbox::{CodeState, DueMail, Template};
 pub use revocations::RecordedRevocation;
@@ -41,10 +44,14 @@ pub use sessions::{Device, Held, Idle, NewSession, Opened, Seen};
 pub use signing_keys::SealedKey;
 pub use users::Changed;
 
-use crate::{domain::audit::Event, error::Error};
+use crate::{
+    domain::{audit::Event, revocation::Marks},
+    error::Error,
+};
 use gather::Gatherer;
 use items::{ItemKey, NewItem};
 use pools::{Address, LANE_CONNECTIONS};
+use standing::Refused;
 
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -59,6 +66,7 @@ pub struct Postgres {
     users: Gatherer<Uuid, (), StoredUser>,
     items: Gatherer<ItemKey, (), StoredItem>,
     new_items: Gatherer<ItemKey, NewItem, StoredItem>,
+    standings: Gatherer<Marks, (), Refused>,
     timeout: Duration,
     address: Address,
 }
@@ -77,8 +85,8 @@ impl Postgres {
         let stories = connections.saturating_sub(LANE_CONNECTIONS).max(1);
         let (pool, lanes) = (address.stories(stories, timeout)?, address.lanes(timeout)?);
         let (users, items) = (accounts::finder(&lanes, &pool), items::finder(&lanes, &pool));
-        let new_items = items::inserter(&lanes, &pool);
-        Ok(Postgres { pool, lanes, users, items, new_items, timeout, address })
+        let (new_items, standings) = (items::inserter(&lanes, &pool), standing::finder(&lanes, &pool));
+        Ok(Postgres { pool, lanes, users, items, new_items, standings, timeout, address })
     }
 
     /// Connections in use and open, for the metrics.

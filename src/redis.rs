@@ -5,7 +5,8 @@
 //! of throttles the tag of their owner, so that the keys of one script always live on one node of a cluster.
 
 mod codes;
-mod denylist;
+mod log;
+mod revocations;
 mod script;
 mod sessions;
 mod shared;
@@ -18,7 +19,8 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
 pub use codes::Reservation;
-pub use denylist::Denylist;
+pub use log::{Begun, Joined, Member, Page, Renewed, Wake};
+pub use revocations::Published;
 use script::Script;
 pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};
 use shared::Shared;
@@ -32,12 +34,14 @@ const POOL_SIZE: usize = 4;
 pub struct Redis {
     /// One connection for everything hot: commands of all requests share its round trips.
     shared: Shared,
+    /// One for leases alone: nobody's long answer keeps them waiting.
+    leases: Shared,
+    /// Makes connections that listen.
+    client: Client,
     /// Connections for one at a time. Each checkout costs two more round trips, so nothing hot is here.
     pool: Pool,
     timeout: Duration,
     prefix: String,
-    /// Where it is marked that the denylist is complete: every check asks for it.
-    mark_key: String,
 }
 
 impl Redis {
@@ -54,8 +58,10 @@ impl Redis {
         let timeouts = Timeouts { wait: Some(timeout), create: Some(timeout), recycle: Some(timeout) };
         let pool = Pool::builder(manager).max_size(POOL_SIZE).timeouts(timeouts).runtime(Runtime::Tokio1);
         let pool = pool.build().map_err(|_| "cannot be pooled".to_owned())?;
-        let shared = Shared::new(Client::open(info).map_err(wrong)?, settings, timeout);
-        Ok(Redis { shared, pool, timeout, prefix: prefix.to_owned(), mark_key: format!("{prefix}:{{rev}}:complete") })
+        let client = Client::open(info).map_err(wrong)?;
+        let shared = Shared::new(client.clone(), settings.clone(), timeout);
+        let leases = Shared::new(client.clone(), settings, timeout);
+        Ok(Redis { shared, leases, client, pool, timeout, prefix: prefix.to_owned() })
     }
 
     /// Whether Redis answers.

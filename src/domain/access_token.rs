@@ -1,6 +1,6 @@
 //! Access tokens: JWTs (RFC 7519) of the profile RFC 9068, signed with Ed25519 (RFC 8037).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use aws_lc_rs::{
     error::Unspecified,
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     account::{Identity, Role},
+    revocation::Marks,
     session::Session,
 };
 
@@ -23,7 +24,7 @@ const TYPE: &str = "at+jwt";
 /// A token is about 900 bytes; nothing longer is looked at.
 const MAX_BYTES: usize = 4096;
 
-/// Bytes of a key id before encoding: 96 bits of the public key's SHA-256.
+/// Bytes of a key's id before encoding.
 const KID_BYTES: usize = 12;
 
 /// The claims of an access token. Times are seconds since the epoch; all members but the last four are required.
@@ -122,10 +123,46 @@ pub fn claims(realm: &Realm, session: &Session, identity: &Identity, jti: Uuid, 
     .of(identity)
 }
 
+/// The id of a key, which tokens name in their header: 96 bits of the public key's SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kid([u8; KID_BYTES]);
+
+impl Kid {
+    fn of(public: &[u8]) -> Kid {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public);
+        let mut kid = [0; KID_BYTES];
+        kid.copy_from_slice(&digest.as_ref()[..KID_BYTES]);
+        Kid(kid)
+    }
+}
+
+impl fmt::Display for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Kid {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Kid, Refused> {
+        // Into a buffer that is a little longer, which the decoder wants.
+        let mut bytes = [0; KID_BYTES + 3];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| Refused)?;
+        Ok(Kid(bytes[..length].try_into().map_err(|_| Refused)?))
+    }
+}
+
 /// A private key and its id. Both the key and the header of its tokens are prepared once: to read the key again costs
 /// more than a signature.
 pub struct SigningKey {
-    kid: String,
+    kid: Kid,
     pair: Ed25519KeyPair,
     /// Encoded, with the dot behind it.
     header: String,
@@ -141,15 +178,15 @@ impl SigningKey {
     /// Reads a stored key.
     pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
         let pair = Ed25519KeyPair::from_pkcs8(document).ok()?;
-        let kid = kid(pair.public_key().as_ref());
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let kid = Kid::of(pair.public_key().as_ref());
+        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(kid.to_string()), ..Header::new(Algorithm::EdDSA) };
         let header = format!("{}.", URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).ok()?));
         Some(SigningKey { kid, pair, header })
     }
 
     /// The key's id, which tokens name in their header.
-    pub fn kid(&self) -> &str {
-        &self.kid
+    pub fn kid(&self) -> Kid {
+        self.kid
     }
 
     /// The public half, 32 bytes.
@@ -171,20 +208,14 @@ impl SigningKey {
     }
 }
 
-/// The id of a public key.
-fn kid(public: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public);
-    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..KID_BYTES])
-}
-
 /// The public keys whose tokens are accepted, by their exact ids. A key fixes its algorithm; a header never chooses one.
 #[derive(Default)]
-pub struct VerifyingKeys(HashMap<Arc<str>, DecodingKey>);
+pub struct VerifyingKeys(HashMap<Kid, DecodingKey>);
 
 impl VerifyingKeys {
     /// Accepts tokens of this Ed25519 key.
     pub fn add(&mut self, public: &[u8]) {
-        self.0.insert(kid(public).into(), DecodingKey::from_ed_der(public));
+        self.0.insert(Kid::of(public), DecodingKey::from_ed_der(public));
     }
 }
 
@@ -199,19 +230,21 @@ struct StrictHeader<'a> {
 
 /// A token that one of our keys signed. That never changes, so it may be remembered; whether the token counts is judged
 /// anew each time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
-    kid: Arc<str>,
-    claims: Arc<Claims>,
+    /// The key.
+    pub kid: Kid,
+    /// What it says.
+    pub claims: Arc<Claims>,
 }
 
 /// A token whose signature and claims are right.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
     /// It may be used now.
-    Live(Arc<Claims>),
+    Live(Signed),
     /// It could be used until its `exp`. It still tells which session to end.
-    Expired(Arc<Claims>),
+    Expired(Signed),
 }
 
 /// Why a text is no token of ours; callers need not know more, and attackers must not.
@@ -259,16 +292,23 @@ pub fn authenticate(token: &str, keys: &VerifyingKeys) -> Result<Signed, Flaw> {
     if header.alg != "EdDSA" || header.typ != TYPE {
         return Err(Flaw::Form);
     }
-    let (kid, key) = keys.0.get_key_value(header.kid).ok_or(Flaw::Key)?;
+    let kid = header.kid.parse().map_err(|_| Flaw::Key)?;
+    let key = keys.0.get(&kid).ok_or(Flaw::Key)?;
     if !crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA).unwrap_or(false) {
         return Err(Flaw::Signature);
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Flaw::Claims)?;
     let claims = serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)?;
-    Ok(Signed { kid: kid.clone(), claims: Arc::new(claims) })
+    Ok(Signed { kid, claims: Arc::new(claims) })
 }
 
 impl Signed {
+    /// All of it that can be taken back.
+    pub fn marks(&self) -> Marks {
+        let Claims { sub, sid, jti, generation, .. } = *self.claims;
+        Marks { kid: self.kid, sub, sid, jti, generation }
+    }
+
     /// Everything but the signature: that the key still counts, for whom the token is, and when.
     pub fn judge(&self, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
         let claims = &self.claims;
@@ -278,8 +318,8 @@ impl Signed {
             () if claims.iss != realm.issuer => Err(Flaw::Issuer(claims.iss.clone())),
             () if claims.aud != realm.audience => Err(Flaw::Audience(claims.aud.clone())),
             () if begins > now + realm.clock_skew => Err(Flaw::Early(begins)),
-            () if claims.exp <= now => Ok(Opened::Expired(claims.clone())),
-            () => Ok(Opened::Live(claims.clone())),
+            () if claims.exp <= now => Ok(Opened::Expired(self.clone())),
+            () => Ok(Opened::Live(self.clone())),
         }
     }
 }

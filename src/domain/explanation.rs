@@ -155,15 +155,14 @@ pub fn access(claims: &Claims, known: &Known, denylist: &Told<Option<Findings>>)
         (None, Some(what), _) => {
             refused(format!("the denylist in Redis holds {what}, of which the record knows nothing"))
         }
-        (None, None, Told::Known(None)) => {
-            refused("not by the record, but Redis has lost its denylist, and nothing passes until that is filled")
-        }
-        (None, None, Told::Silent) => {
-            refused("not by the record, but Redis does not answer, and nothing passes until it does")
-        }
-        (None, None, Told::Known(Some(_))) => {
+        (None, None, denylist) => {
             let what = if claims.client_id == BROWSER_CLIENT { "the value of a cookie" } else { "an access token" };
-            good(format!("it is {what}, good until {}", second(claims.exp)))
+            let but = match denylist {
+                Told::Known(Some(_)) => "",
+                Told::Known(None) => "; by the record alone, because Redis has lost its denylist",
+                Told::Silent => "; by the record alone, because Redis does not answer",
+            };
+            good(format!("it is {what}, good until {}{but}", second(claims.exp)))
         }
     }
 }
@@ -279,6 +278,7 @@ fn lets_pass(remembered: &Remembered) -> bool {
 
 fn listed(findings: &Findings, generation: i64) -> Option<&'static str> {
     match findings {
+        Findings { key: true, .. } => Some("the key that signed it"),
         Findings { session: true, .. } => Some("its session"),
         Findings { token: true, .. } => Some("the token itself"),
         findings if findings.refuse(generation) => Some("a later generation of its account"),

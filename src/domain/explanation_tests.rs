@@ -66,7 +66,7 @@ fn listed(findings: Findings) -> Told<Option<Findings>> {
     Told::Known(Some(findings))
 }
 
-const CLEAN: Findings = Findings { session: false, token: false, user_below: None };
+const CLEAN: Findings = Findings { key: false, session: false, token: false, user_below: None };
 const SESSION: Findings = Findings { session: true, ..CLEAN };
 const BELOW: Findings = Findings { user_below: Some(3), ..CLEAN };
 
@@ -77,8 +77,9 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         Known { session: Some(KnownSession { ended: ended(Some(Reason::PasswordChange)), ..session() }), ..known() };
     let revoked = Known { token: ended(Some(Reason::Revoked)), ..known() };
     let lost = Told::Known(None);
+    let good = "Nothing refuses it: it is an access token, good until 2026-11-20T08:14:00Z";
     let cases = [
-        (known(), listed(CLEAN), "Nothing refuses it: it is an access token, good until 2026-11-20T08:14:00Z.".to_owned()),
+        (known(), listed(CLEAN), format!("{good}.")),
         (deleted(), listed(BELOW), "Refused: its account was deleted at 2026-11-20T07:00:00Z.".to_owned()),
         (Known::default(), listed(BELOW), "Refused: its account was deleted.".to_owned()),
         (disabled(), listed(BELOW), "Refused: its account was disabled at 2026-11-20T07:00:00Z.".to_owned()),
@@ -92,8 +93,8 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         (revoked, listed(Findings { token: true, ..CLEAN }), "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
         (known(), listed(SESSION), "Refused: the denylist in Redis holds its session, of which the record knows nothing.".to_owned()),
         (known(), listed(BELOW), "Refused: the denylist in Redis holds a later generation of its account, of which the record knows nothing.".to_owned()),
-        (known(), lost, "Refused: not by the record, but Redis has lost its denylist, and nothing passes until that is filled.".to_owned()),
-        (known(), Told::Silent, "Refused: not by the record, but Redis does not answer, and nothing passes until it does.".to_owned()),
+        (known(), lost, format!("{good}; by the record alone, because Redis has lost its denylist.")),
+        (known(), Told::Silent, format!("{good}; by the record alone, because Redis does not answer.")),
     ];
     for (known, denylist, sentence) in cases {
         let explanation = access(&claims(), &known, &denylist);

@@ -1,86 +1,23 @@
-//! Revocations: what can be taken back, and what a check must ask about.
+//! Revocations: what can be taken back, what a check must ask about, and (in [`lease`]) when memory may answer and when a
+//! revocation has taken effect everywhere.
+
+mod entry;
+pub mod lease;
+mod reason;
 
 use uuid::Uuid;
 
-/// How long the entry of a session or a user is kept, in seconds: longer than any access token lives (one hour at most),
+pub use entry::{Entry, Standing, Subject, Unknown};
+pub use reason::Reason;
+
+use super::access_token::Kid;
+
+/// How long the entry of a session, a user or a key is kept, in seconds: longer than any access token lives (one hour at most),
 /// whatever a setting says today, because a lower setting tomorrow must not shorten it.
 pub const ENTRY_SECONDS: u64 = 65 * 60;
 
 /// How long the entry of a single token outlives its `exp`, in seconds: wall clocks may disagree by two minutes.
 pub const TOKEN_MARGIN_SECONDS: u64 = 5 * 60;
-
-/// Declares [`Reason`]: variant, the word that is stored, and words that follow "ended".
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])* $variant:ident $word:literal $told:literal;)*) => {
-        /// Why something ended, for the person who asks.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Reason { $($(#[doc = $doc])* $variant,)* }
-
-        impl Reason {
-            /// Every reason.
-            pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
-
-            /// The reason as it is stored.
-            pub const fn as_str(self) -> &'static str { match self { $(Reason::$variant => $word,)* } }
-
-            /// The reason in words that follow "ended".
-            pub const fn told(self) -> &'static str { match self { $(Reason::$variant => $told,)* } }
-
-            /// Whether it ends everything of an account, and not single sessions.
-            pub const fn ends_everything(self) -> bool {
-                match self {
-                    Reason::LogoutAll
-                    | Reason::PasswordReset
-                    | Reason::Disabled
-                    | Reason::RoleChange
-                    | Reason::AccountDeleted
-                    | Reason::Revoked => true,
-                    Reason::Logout
-                    | Reason::LogoutOthers
-                    | Reason::SessionDeleted
-                    | Reason::PasswordChange
-                    | Reason::EmailChange
-                    | Reason::Reuse
-                    | Reason::TooManySessions => false,
-                }
-            }
-
-            /// The reason that is stored as this word.
-            pub fn from_name(name: &str) -> Option<Reason> {
-                Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)
-            }
-        }
-    };
-}
-
-reasons! {
-    /// Its owner signed out.
-    Logout "logout" "by signing out";
-    /// Its owner signed all other sessions out.
-    LogoutOthers "logout_others" "by signing out everywhere else";
-    /// Its owner signed all sessions out.
-    LogoutAll "logout_all" "by signing out everywhere";
-    /// Its owner ended it from the list of devices.
-    SessionDeleted "session_deleted" "from the list of devices";
-    /// The password was changed.
-    PasswordChange "password_change" "by a change of password";
-    /// The password was reset.
-    PasswordReset "password_reset" "by a reset of the password";
-    /// The address was changed.
-    EmailChange "email_change" "by a change of the e-mail address";
-    /// The account was disabled.
-    Disabled "disabled" "because the account was disabled";
-    /// The account's role was changed.
-    RoleChange "role_change" "by a change of the role";
-    /// The account was deleted.
-    AccountDeleted "account_deleted" "because the account was deleted";
-    /// An administrator or the operator took it back.
-    Revoked "revoked" "by an administrator";
-    /// A refresh token was used twice.
-    Reuse "reuse" "because a refresh token was used twice";
-    /// A newer sign-in took its place.
-    TooManySessions "too_many_sessions" "because there were too many newer ones";
-}
 
 /// One thing that was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,15 +41,42 @@ pub enum Revocation {
         /// Its `exp`.
         exp: u64,
     },
+    /// Everything that a key signed.
+    Key {
+        /// The key.
+        kid: Kid,
+    },
 }
 
 impl Revocation {
+    /// What it is called, where it is counted.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Revocation::Session { .. } => "session",
+            Revocation::User { .. } => "user",
+            Revocation::Token { .. } => "token",
+            Revocation::Key { .. } => "key",
+        }
+    }
+
     /// Seconds for which the entry must be remembered, seen from `now`.
     pub fn lifetime(&self, now: u64) -> u64 {
         match self {
-            Revocation::Session { .. } | Revocation::User { .. } => ENTRY_SECONDS,
+            Revocation::Session { .. } | Revocation::User { .. } | Revocation::Key { .. } => ENTRY_SECONDS,
             Revocation::Token { exp, .. } => exp.saturating_sub(now) + TOKEN_MARGIN_SECONDS,
         }
+    }
+
+    /// The entry that is published at `now`.
+    pub fn entry(&self, now: u64) -> Entry {
+        let ends_at = now + self.lifetime(now);
+        let (subject, value) = match self {
+            Revocation::Session { sid } => (Subject::Session(*sid), Standing::FLAG),
+            Revocation::User { sub, below } => (Subject::User(*sub), *below),
+            Revocation::Token { jti, .. } => (Subject::Token(*jti), Standing::FLAG),
+            Revocation::Key { kid } => (Subject::Key(*kid), Standing::FLAG),
+        };
+        Entry { subject, standing: Standing { value, ends_at } }
     }
 }
 
@@ -142,7 +106,7 @@ impl Ending {
     pub fn sessions(&self) -> Vec<Uuid> {
         let session = |entry: &Revocation| match entry {
             Revocation::Session { sid } => Some(*sid),
-            Revocation::User { .. } | Revocation::Token { .. } => None,
+            Revocation::User { .. } | Revocation::Token { .. } | Revocation::Key { .. } => None,
         };
         self.entries.iter().filter_map(session).collect()
     }
@@ -151,15 +115,32 @@ impl Ending {
     pub fn below(&self) -> Option<i64> {
         let below = |entry: &Revocation| match entry {
             Revocation::User { below, .. } => Some(*below),
-            Revocation::Session { .. } | Revocation::Token { .. } => None,
+            Revocation::Session { .. } | Revocation::Token { .. } | Revocation::Key { .. } => None,
         };
         self.entries.iter().find_map(below)
     }
 }
 
+/// Everything about a token that can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marks {
+    /// The key that signed it.
+    pub kid: Kid,
+    /// The user.
+    pub sub: Uuid,
+    /// The session.
+    pub sid: Uuid,
+    /// The token itself.
+    pub jti: Uuid,
+    /// The user's generation at the sign-in.
+    pub generation: i64,
+}
+
 /// What a check found about one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Findings {
+    /// Its key has an entry.
+    pub key: bool,
     /// Its session has an entry.
     pub session: bool,
     /// It has an entry itself.
@@ -169,9 +150,19 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// What a set of entries says of a token.
+    pub fn among(marks: &Marks, value_of: impl Fn(&Subject) -> Option<i64>) -> Findings {
+        Findings {
+            key: value_of(&Subject::Key(marks.kid)).is_some(),
+            session: value_of(&Subject::Session(marks.sid)).is_some(),
+            token: value_of(&Subject::Token(marks.jti)).is_some(),
+            user_below: value_of(&Subject::User(marks.sub)),
+        }
+    }
+
     /// Whether a token of this generation is refused. Timestamps never decide.
     pub fn refuse(&self, generation: i64) -> bool {
-        self.session || self.token || self.user_below.is_some_and(|below| generation < below)
+        self.key || self.session || self.token || self.user_below.is_some_and(|below| generation < below)
     }
 }
 
@@ -183,9 +174,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_allowed_only_when_nothing_speaks_against_it(session: bool, token: bool, below in proptest::option::of(0i64..5), generation in 0i64..5) {
-            let findings = Findings { session, token, user_below: below };
-            prop_assert_eq!(findings.refuse(generation), session || token || below > Some(generation));
+        fn a_token_is_allowed_only_when_nothing_speaks_against_it(key: bool, session: bool, token: bool, below in proptest::option::of(0i64..5), generation in 0i64..5) {
+            let findings = Findings { key, session, token, user_below: below };
+            prop_assert_eq!(findings.refuse(generation), key || session || token || below > Some(generation));
         }
 
         #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Administrator, Gateway, ManagedUser};
+use super::{Administrator, Gateway, ManagedUser, revocation::Patience};
 use crate::{
     domain::{
         administration::AccountChange,
@@ -84,12 +84,12 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn revoke_user(self: &Arc<Self>, by: Administrator, id: Uuid) -> Result<(), Error> {
+    pub async fn revoke_user(self: &Arc<Self>, by: Administrator, id: Uuid, patience: Patience) -> Result<(), Error> {
         let (gateway, reason) = (self.clone(), Reason::Revoked);
         let event = by.event(Kind::SessionsRevoked, id).because(reason.as_str());
         self.uncancelled(async move {
             let ending = gateway.record.end_all_sessions(id, reason, &event).await?;
-            gateway.publish(&ending.ok_or(Error::NotFound)?).await
+            gateway.publish_for(&ending.ok_or(Error::NotFound)?, patience).await
         })
         .await
     }

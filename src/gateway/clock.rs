@@ -6,7 +6,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use time::OffsetDateTime;
+
+use crate::domain::revocation::lease::Moment;
 
 /// Milliseconds since the epoch, the latest that was seen.
 #[derive(Default)]
@@ -24,6 +27,19 @@ impl Clock {
     pub fn now(&self) -> u64 {
         self.now_ms() / 1000
     }
+}
+
+/// A clock that never stops, not even while the machine is suspended: leases are counted by it.
+pub fn uptime() -> Moment {
+    // On macOS the monotonic clock counts sleep; on Linux it does not.
+    #[cfg(target_os = "linux")]
+    let id = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let id = ClockId::Monotonic;
+    let now = clock_gettime(id);
+    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    // Of a clock that begins with the machine, neither is negative.
+    seconds.unwrap_or(0) * 1_000_000_000 + nanoseconds.unwrap_or(0)
 }
 
 /// A moment in milliseconds, as the record stores it. One that no calendar has is the epoch: long over.

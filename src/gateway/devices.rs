@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin};
+use super::{Gateway, Origin, revocation::Patience};
 use crate::{
     domain::{
         access_token::Claims,
@@ -41,7 +41,13 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn end_device(self: &Arc<Self>, caller: &Claims, sid: Uuid, origin: &Origin) -> Result<(), Error> {
+    pub async fn end_device(
+        self: &Arc<Self>,
+        caller: &Claims,
+        sid: Uuid,
+        patience: Patience,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
         let reason = Reason::SessionDeleted;
         let event =
@@ -50,7 +56,7 @@ impl Gateway {
             if !gateway.record.has_session(sub, sid).await? {
                 return Err(Error::NotFound);
             }
-            gateway.end_session(sub, sid, reason, &event).await
+            gateway.end_session(sub, sid, reason, patience, &event).await
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Gateway;
 use crate::{
     domain::{
-        access_token::{self, Claims, Opened, VerifyingKeys},
+        access_token::{self, Opened, Signed, VerifyingKeys},
         explanation::{self, Explanation, Lifetimes, Told},
         refresh_token::{self, RefreshToken},
     },
@@ -54,8 +54,8 @@ impl Gateway {
             return Ok(explanation::strange_refresh_token());
         }
         match access_token::examine(token, &keys, &self.realm, self.clock.now()) {
-            Ok(Opened::Live(claims)) => Ok(self.explain_access_token(&claims).await?),
-            Ok(Opened::Expired(claims)) => Ok(explanation::expired(&claims)),
+            Ok(Opened::Live(signed)) => Ok(self.explain_access_token(&signed).await?),
+            Ok(Opened::Expired(signed)) => Ok(explanation::expired(&signed.claims)),
             Err(flaw) => Ok(explanation::flawed(&flaw, &self.realm)),
         }
     }
@@ -67,9 +67,10 @@ impl Gateway {
         self.unseal(&stored).map(|keys| keys.verifying).ok_or(ExplainError::OtherSecret)
     }
 
-    async fn explain_access_token(&self, claims: &Claims) -> Result<Explanation, Error> {
+    async fn explain_access_token(&self, signed: &Signed) -> Result<Explanation, Error> {
+        let claims = &signed.claims;
         let known = self.record.explain(claims.sub, claims.sid, claims.jti).await?;
-        let denylist = told(self.speed.find_revocations(claims.sub, claims.sid, claims.jti).await);
+        let denylist = told(self.speed.find_revocations(&signed.marks()).await);
         Ok(explanation::access(claims, &known, &denylist))
     }
 

@@ -49,7 +49,7 @@ impl Gateway {
 
     /// Batch by batch, until there is nothing more, or another replica is about it.
     async fn delete_all(&self, of: Leftover) -> Result<(), Error> {
-        while let Some(deleted) = self.record.delete_leftovers(of, self.config.audit_retention).await? {
+        while let Some(deleted) = self.delete_batch(of).await? {
             count(of.as_str(), deleted);
             if deleted < BATCH.unsigned_abs() {
                 break;
@@ -57,6 +57,13 @@ impl Gateway {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
+    }
+}
+
+impl Gateway {
+    async fn delete_batch(&self, of: Leftover) -> Result<Option<u64>, Error> {
+        let (retention, published) = (self.config.audit_retention, self.revocations.published_until());
+        self.record.delete_leftovers(of, retention, published).await
     }
 }
 

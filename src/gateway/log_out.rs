@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Gateway, Origin};
+use super::{Gateway, Origin, revocation::Patience};
 use crate::{
     domain::{
         access_token::{self, Claims, Opened},
@@ -27,7 +27,12 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `invalid_refresh_token`, `unavailable`.
-    pub async fn log_out(self: &Arc<Self>, credentials: &[Credential], origin: &Origin) -> Result<(), Error> {
+    pub async fn log_out(
+        self: &Arc<Self>,
+        credentials: &[Credential],
+        patience: Patience,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         let shown = credentials.iter().map(|credential| self.read(credential)).collect::<Result<Vec<_>, _>>()?;
         let (gateway, origin) = (self.clone(), origin.clone());
         self.uncancelled(async move {
@@ -35,7 +40,7 @@ impl Gateway {
             for (sub, sid) in shown {
                 let event = origin.event(Kind::LogOut, Actor::User(sub), Some(sub)).of_session(sid);
                 // One that cannot be ended now keeps no other alive.
-                outcome = outcome.and(gateway.end_session(sub, sid, Reason::Logout, &event).await);
+                outcome = outcome.and(gateway.end_session(sub, sid, Reason::Logout, patience, &event).await);
             }
             outcome
         })
@@ -46,12 +51,17 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn log_out_others(self: &Arc<Self>, caller: &Claims, origin: &Origin) -> Result<(), Error> {
+    pub async fn log_out_others(
+        self: &Arc<Self>,
+        caller: &Claims,
+        patience: Patience,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         let (gateway, sub, sid, reason) = (self.clone(), caller.sub, caller.sid, Reason::LogoutOthers);
         let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
         self.uncancelled(async move {
             let ending = gateway.record.end_other_sessions(sub, sid, reason, &event).await?;
-            gateway.publish(&ending).await
+            gateway.publish_for(&ending, patience).await
         })
         .await
     }
@@ -60,20 +70,32 @@ impl Gateway {
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
-    pub async fn log_out_all(self: &Arc<Self>, caller: &Claims, origin: &Origin) -> Result<(), Error> {
+    pub async fn log_out_all(
+        self: &Arc<Self>,
+        caller: &Claims,
+        patience: Patience,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
         let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
         self.uncancelled(async move {
             let ending = gateway.record.end_all_sessions(sub, reason, &event).await?;
-            gateway.publish(&ending.ok_or(Error::TokenRevoked)?).await
+            gateway.publish_for(&ending.ok_or(Error::TokenRevoked)?, patience).await
         })
         .await
     }
 
     /// Ends one session. What has ended already is published once more.
-    pub(super) async fn end_session(&self, sub: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<(), Error> {
+    pub(super) async fn end_session(
+        &self,
+        sub: Uuid,
+        sid: Uuid,
+        reason: Reason,
+        patience: Patience,
+        event: &Event,
+    ) -> Result<(), Error> {
         let ending = self.record.end_session(sub, sid, reason, event).await?;
-        self.publish(&ending).await
+        self.publish_for(&ending, patience).await
     }
 
     /// Whose session a credential belongs to, and which.
@@ -81,8 +103,8 @@ impl Gateway {
         match credential {
             Credential::Access(token) => {
                 let opened = access_token::open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
-                let (Opened::Live(claims) | Opened::Expired(claims)) = opened.map_err(|_| Error::InvalidToken)?;
-                Ok((claims.sub, claims.sid))
+                let (Opened::Live(signed) | Opened::Expired(signed)) = opened.map_err(|_| Error::InvalidToken)?;
+                Ok((signed.claims.sub, signed.claims.sid))
             }
             Credential::Refresh(token) => {
                 let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::Gateway;
-use crate::error::{Chain, Error};
+use crate::{
+    domain::revocation::lease::Rung,
+    error::{Chain, Error},
+};
 
 /// How often the stores are asked.
 const LOOK: Duration = Duration::from_millis(500);
@@ -69,7 +72,7 @@ impl Status {
 }
 
 /// What a balancer wants to know, and what a person wants to know who asks why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
     /// Whether requests may come. One sick store takes no replica out of the balancer, because it would take all of them
     /// out at once.
@@ -78,6 +81,10 @@ pub struct Readiness {
     pub postgres: StoreState,
     /// Redis.
     pub redis: StoreState,
+    /// Who answers checks.
+    pub checks: Rung,
+    /// Whatever is not as it should be: what, why, and what to do.
+    pub degraded: Vec<String>,
 }
 
 impl Seen {
@@ -116,7 +123,12 @@ impl Gateway {
             (SERVING, ..) if prepared => Status::Ready,
             _starting => Status::Starting,
         };
-        Readiness { status, postgres: record.state(), redis: speed.state() }
+        let (checks, mut degraded) = (self.checks_answered_by(), self.degraded_revocation());
+        if record.state() == StoreState::Down {
+            degraded
+                .push("PostgreSQL does not answer: whatever reads or changes the record is answered 503.".to_owned());
+        }
+        Readiness { status, postgres: record.state(), redis: speed.state(), checks, degraded }
     }
 
     /// From now on this replica wants no new requests.
@@ -146,6 +158,7 @@ impl Gateway {
         metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
         metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
         metrics::gauge!("latchkey_refreshes_to_record").set(self.recorder.waiting() as f64);
+        self.measure_revocation();
         metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);
     }
 }

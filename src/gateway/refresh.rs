@@ -80,7 +80,7 @@ impl Gateway {
         let RefreshToken { sub, sid, .. } = *token;
         let event = origin.event(Kind::RefreshTokenReused, Actor::Stranger, Some(sub)).of_session(sid);
         // If this fails, so does publishing below, and the publisher makes up for it.
-        let _ = self.speed.revoke(&[Revocation::Session { sid }], self.clock.now()).await;
+        let _ = self.append(vec![Revocation::Session { sid }.entry(self.clock.now())]).await;
         let ending = self.record.end_session(sub, sid, Reason::Reuse, &event).await?;
         self.publish(&ending).await?;
         Ok(Error::RefreshTokenReused)

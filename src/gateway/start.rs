@@ -125,16 +125,16 @@ impl Gateway {
         let keys = self.unseal(&stored).ok_or(Setback::Never(StartError::OtherSecret))?;
         // A second attempt after a success cannot happen; if it did, the keys would be the same.
         let _ = self.keys.set(keys);
-        // So that the first request finds the denylist filled; with Redis down it is filled later.
-        let _ = self.compare(None).await;
+        // So that the first request finds a log; with Redis down it is built later.
+        let _ = self.rebuild_log().await;
         Ok(())
     }
 
     fn new_key(&self) -> Result<SealedKey, Error> {
         let private = SigningKey::generate().map_err(Error::internal)?;
         let key = SigningKey::from_pkcs8(&private).ok_or_else(|| Error::internal("a fresh key cannot be read"))?;
-        let sealed = self.config.secret.sealing_key().seal(&private, key.kid());
-        Ok(SealedKey { kid: key.kid().to_owned(), public: key.public().to_vec(), sealed })
+        let sealed = self.config.secret.sealing_key().seal(&private, &key.kid().to_string());
+        Ok(SealedKey { kid: key.kid().to_string(), public: key.public().to_vec(), sealed })
     }
 
     /// The newest key signs, all verify.

@@ -88,6 +88,10 @@ mod tests {
         access_token::claims(&realm(), &session, &identity, Uuid::from_u128(number), NOW, 900)
     }
 
+    fn signed(key: &SigningKey, number: u128) -> Signed {
+        Signed { kid: key.kid(), claims: Arc::new(claims(number)) }
+    }
+
     fn token(key: &SigningKey, number: u128) -> String {
         key.sign(&claims(number)).unwrap()
     }
@@ -97,10 +101,10 @@ mod tests {
         let (cache, (key, keys), (_, others)) = (TokenCache::new(10), keys(), keys());
         let token = token(&key, 1);
         for _ in 0..2 {
-            assert_eq!(cache.open(&token, &keys, &realm(), NOW), Ok(Opened::Live(Arc::new(claims(1)))));
+            assert_eq!(cache.open(&token, &keys, &realm(), NOW), Ok(Opened::Live(signed(&key, 1))));
         }
         assert_eq!(cache.0.len(), 1);
-        assert_eq!(cache.open(&token, &keys, &realm(), NOW + 900), Ok(Opened::Expired(Arc::new(claims(1)))));
+        assert_eq!(cache.open(&token, &keys, &realm(), NOW + 900), Ok(Opened::Expired(signed(&key, 1))));
         assert_eq!(cache.open(&token, &keys, &realm(), NOW - 6), Err(Flaw::Early(NOW)));
         assert_eq!(cache.open(&token, &others, &realm(), NOW), Err(Flaw::Key), "its key is no longer ours");
         let elsewhere = Realm { audience: "https://other.example".into(), ..realm() };
@@ -120,7 +124,7 @@ mod tests {
             assert!(cache.open(&forged, &keys, &realm(), NOW).is_err(), "{at}");
         }
         let late = cache.open(&token(&key, 2), &keys, &realm(), NOW + 900);
-        assert_eq!(late, Ok(Opened::Expired(Arc::new(claims(2)))));
+        assert_eq!(late, Ok(Opened::Expired(signed(&key, 2))));
         assert!(cache.0.len() == 1 && cache.0.get(good.as_str()).is_some());
     }
 
@@ -131,7 +135,7 @@ mod tests {
             let cache = TokenCache::new(room);
             for number in 0..500 {
                 let token = token(&key, number);
-                assert_eq!(cache.open(&token, &keys, &realm(), NOW), Ok(Opened::Live(Arc::new(claims(number)))));
+                assert_eq!(cache.open(&token, &keys, &realm(), NOW), Ok(Opened::Live(signed(&key, number))));
             }
             assert!(cache.0.len() <= room, "{}", cache.0.len());
         }

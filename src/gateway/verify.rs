@@ -1,8 +1,8 @@
 //! The caller check: may a request with this access token pass?
 //!
 //! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can change without touching
-//! a caller. Inside: signature (once for each token, as long as it is remembered) and claims, then one round trip to Redis
-//! for session, token and generation together. When Redis does not answer, neither does this.
+//! a caller. Inside: signature (once for each token, as long as it is remembered) and claims, then whether key, user, session
+//! or token were taken back, which memory knows (`revocation`).
 
 use std::sync::Arc;
 
@@ -19,18 +19,14 @@ impl Gateway {
     /// The claims of a token that is good at this moment.
     ///
     /// # Errors
-    /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
+    /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Error> {
         let opened = self.tokens.open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
-        let claims = match opened.map_err(|_| Error::InvalidToken)? {
-            Opened::Live(claims) => claims,
+        let signed = match opened.map_err(|_| Error::InvalidToken)? {
+            Opened::Live(signed) => signed,
             Opened::Expired(_) => return Err(Error::TokenExpired),
         };
-        let Some(findings) = self.speed.find_revocations(claims.sub, claims.sid, claims.jti).await? else {
-            self.publisher_bell.notify_one();
-            return Err(Error::unavailable("the denylist was lost and is being filled"));
-        };
-        if findings.refuse(claims.generation) { Err(Error::TokenRevoked) } else { Ok(claims) }
+        if self.is_revoked(&signed.marks()).await? { Err(Error::TokenRevoked) } else { Ok(signed.claims) }
     }
 
     /// The same for a token that came as a cookie, which only a browser's may.

@@ -2,10 +2,12 @@
 
 use poem_openapi::{ApiResponse, payload::Json};
 
+use super::params::RESPOND_ASYNC;
 use super::shapes::{
     BrowserShape, DashboardShape, ItemPageShape, ItemShape, ManagedUserShape, PairShape, SessionPageShape,
     SignUpAnswer, UserPageShape, UserShape,
 };
+use crate::gateway::revocation::Patience;
 
 /// 200 with a pair.
 #[derive(ApiResponse)]
@@ -61,6 +63,26 @@ pub enum Done {
     /// Done.
     #[oai(status = 204)]
     Done,
+}
+
+/// 204, or 202 for who need not wait.
+#[derive(ApiResponse)]
+pub enum Ended {
+    /// No replica accepts it any more.
+    #[oai(status = 204)]
+    Everywhere,
+    /// It is recorded and published; each replica knows a moment later.
+    #[oai(status = 202)]
+    Published(#[oai(header = "Preference-Applied")] String),
+}
+
+impl From<Patience> for Ended {
+    fn from(patience: Patience) -> Ended {
+        match patience {
+            Patience::UntilEnforced => Ended::Everywhere,
+            Patience::UntilPublished => Ended::Published(RESPOND_ASYNC.to_owned()),
+        }
+    }
 }
 
 /// 202.

@@ -7,19 +7,20 @@ use poem_openapi::{OpenApi, payload::Json};
 
 use super::{
     Tag,
-    answers::{BrowserState, Done},
+    answers::{BrowserState, Ended},
     body::Body,
     caller::{Browser, ShownCookies},
     cookie::Jar,
     csrf::FromPage,
     origin::From,
+    params::Param,
     problem::{Problem, problems},
     shapes::BrowserShape,
     tokens::{Login, LoginBody},
 };
 use crate::{
     error::Error,
-    gateway::{Credential, Gateway},
+    gateway::{Credential, Gateway, revocation::Patience},
 };
 
 problems! {
@@ -75,17 +76,21 @@ impl BrowserApi {
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         _page: FromPage,
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        #[oai(name = "Prefer")]
+        prefer: Param<Patience>,
         jar: Jar,
         ShownCookies(cookies): ShownCookies,
-    ) -> Result<Done, Problem<CloseProblems>> {
+    ) -> Result<Ended, Problem<CloseProblems>> {
+        let Param(patience) = prefer;
         for token in cookies {
-            match gateway.log_out(&[Credential::Access(token)], &origin).await {
+            match gateway.log_out(&[Credential::Access(token)], patience, &origin).await {
                 // Not ours: it is the session of nobody.
                 Ok(()) | Err(Error::InvalidToken) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         jar.clear();
-        Ok(Done::Done)
+        Ok(patience.into())
     }
 }

@@ -7,7 +7,7 @@ use poem_openapi::{OpenApi, payload::Json};
 
 use super::{
     Tag,
-    answers::{Done, SessionsListed},
+    answers::{Ended, SessionsListed},
     caller::Caller,
     cookie::Jar,
     origin::From,
@@ -15,7 +15,10 @@ use super::{
     problem::{Problem, problems},
     shapes::SessionPageShape,
 };
-use crate::{domain::page::Page, gateway::Gateway};
+use crate::{
+    domain::page::Page,
+    gateway::{Gateway, revocation::Patience},
+};
 
 problems! {
     ListProblems: [CALLER];
@@ -57,12 +60,15 @@ impl DevicesApi {
         jar: Jar,
         /// The session.
         id: Path<Id>,
-    ) -> Result<Done, Problem<EndProblems>> {
-        let sid = id.0.0;
-        gateway.end_device(&caller, sid, &origin).await?;
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        #[oai(name = "Prefer")]
+        prefer: Param<Patience>,
+    ) -> Result<Ended, Problem<EndProblems>> {
+        let (Param(Id(sid)), Param(patience)) = (id, prefer);
+        gateway.end_device(&caller, sid, patience, &origin).await?;
         if sid == caller.sid {
             jar.clear_if_shown();
         }
-        Ok(Done::Done)
+        Ok(patience.into())
     }
 }

@@ -18,11 +18,21 @@ struct HealthShape {
     postgres: String,
     /// Redis: `up` or `down` when last seen.
     redis: String,
+    /// Who answers whether a token was taken back: `memory`; without a lease `redis`, or `postgres`.
+    checks: String,
+    /// What is not as it should be, why, and what to do.
+    degraded: Vec<String>,
 }
 
 impl Example for HealthShape {
     fn example() -> Self {
-        HealthShape { status: "ready".to_owned(), postgres: "up".to_owned(), redis: "up".to_owned() }
+        HealthShape {
+            status: "ready".to_owned(),
+            postgres: "up".to_owned(),
+            redis: "up".to_owned(),
+            checks: "memory".to_owned(),
+            degraded: Vec::new(),
+        }
     }
 }
 
@@ -69,6 +79,8 @@ impl HealthApi {
             status: readiness.status.as_str().to_owned(),
             postgres: state(readiness.postgres),
             redis: state(readiness.redis),
+            checks: readiness.checks.as_str().to_owned(),
+            degraded: readiness.degraded,
         });
         if readiness.status == Status::Ready { Ready::Yes(body) } else { Ready::No(body) }
     }

@@ -40,8 +40,9 @@ fn describe() {
     metrics::describe_counter!("latchkey_adoptions_total", "Sessions taken in again from PostgreSQL, by outcome");
     metrics::describe_counter!(
         "latchkey_revocations_made_up_for_total",
-        "Revocations that Redis lacked, published from the record"
+        "Revocations that memory lacked, published from the record"
     );
+    describe_revocation();
     metrics::describe_gauge!("latchkey_refreshes_to_record", "Sessions whose refresh waits to be recorded");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
     metrics::describe_counter!(
@@ -61,6 +62,23 @@ fn describe() {
     metrics::describe_gauge!("latchkey_hash_queue", "Passwords that wait for a hash thread");
     metrics::describe_gauge!("latchkey_store_up", "1 where the store answered when last seen");
     metrics::describe_gauge!("latchkey_postgres_connections", "Connections to PostgreSQL by state");
+}
+
+fn describe_revocation() {
+    metrics::describe_counter!(
+        "latchkey_checks_total",
+        "Looks whether a token was taken back, by who answered; none means 503"
+    );
+    metrics::describe_gauge!("latchkey_lease_held", "1 where checks are answered from memory");
+    metrics::describe_gauge!("latchkey_revocation_entries", "What was taken back and is in memory");
+    metrics::describe_histogram!(
+        "latchkey_revocation_effect_seconds",
+        "From publishing something that was taken back until no replica accepts it: acknowledged by all, or waited out"
+    );
+    metrics::describe_histogram!(
+        "latchkey_revocation_propagation_seconds",
+        "How long an entry takes to every replica, by one that says nothing, sent every few seconds"
+    );
 }
 
 thread_local! {

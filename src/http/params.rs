@@ -15,7 +15,11 @@ use crate::{
         text::Parsed,
     },
     error::Error,
+    gateway::revocation::Patience,
 };
+
+/// The preference of whoever need not wait.
+pub const RESPOND_ASYNC: &str = "respond-async";
 
 /// A parameter: where it is, what the document says, how it is read.
 pub trait Parameter: Sized + Send {
@@ -205,6 +209,24 @@ impl Parameter for IfMatch {
     }
 }
 
+/// What the client waits for (RFC 7240 section 4.1). Preferences that are not known are ignored, as that standard says.
+impl Parameter for Patience {
+    const IN: MetaParamIn = MetaParamIn::Header;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some(RESPOND_ASYNC.into()), max_length: Some(1024), ..MetaSchema::new("string") }
+    }
+
+    fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
+        let mut preferences = text.unwrap_or_default().split(',');
+        let is_async = |preference: &str| {
+            preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
+        };
+        Ok(if preferences.any(is_async) { Patience::UntilPublished } else { Patience::UntilEnforced })
+    }
+}
+
 /// A query parameter that comes twice means different things to different readers; it is refused.
 pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
     let Some(query) = query else { return Ok(()) };
@@ -259,6 +281,17 @@ mod tests {
             assert!(!accepting(bad), "{bad}");
         }
         assert!(accepts(&Request::default(), &["application/json"]));
+    }
+
+    #[test]
+    fn preferences_are_read_as_the_standard_says() {
+        let read = |text| Patience::read(text, "Prefer").unwrap();
+        for asynchronous in ["respond-async", "Respond-Async", "return=minimal, respond-async; wait=10"] {
+            assert_eq!(read(Some(asynchronous)), Patience::UntilPublished, "{asynchronous}");
+        }
+        for other in [None, Some(""), Some("respond-asynchronously"), Some("wait=10"), Some("return=respond-async")] {
+            assert_eq!(read(other), Patience::UntilEnforced, "{other:?}");
+        }
     }
 
     #[test]

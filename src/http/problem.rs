@@ -13,7 +13,12 @@ use poem_openapi::{
     types::{Example, ToJSON, Type},
 };
 
+use uuid::Uuid;
+
 use crate::error::{Chain, Code, Error, Flaw};
+
+/// Over so many seconds those come back who were refused together.
+const SPREAD_SECONDS: u8 = 3;
 
 /// The media type of problems.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -106,9 +111,17 @@ pub fn respond(error: &Error) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(seconds) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds + spread(status)));
     }
     response
+}
+
+/// Who was refused at the same moment by a sick store does not come back at the same moment.
+fn spread(status: StatusCode) -> u64 {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => u64::from(Uuid::new_v4().as_bytes()[0] % SPREAD_SECONDS),
+        _other => 0,
+    }
 }
 
 /// RFC 6750 section 3: no error code when nothing was sent.

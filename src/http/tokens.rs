@@ -11,7 +11,7 @@ use poem_openapi::{
 
 use super::{
     Tag,
-    answers::{Done, Signed, SignedUp, Verified},
+    answers::{Ended, Signed, SignedUp, Verified},
     body::{self, Body, Members, OptionalBody, body},
     caller::{Caller, Shown, Token},
     cookie::Jar,
@@ -28,7 +28,7 @@ use crate::{
         text::{Parsed, Reason, Shape},
     },
     error::Error,
-    gateway::{Credential, Gateway, SignUp},
+    gateway::{Credential, Gateway, SignUp, revocation::Patience},
 };
 
 body! {
@@ -224,36 +224,40 @@ impl TokensApi {
     /// comes, no replica accepts that session any more. Repeating it is 204 again. `others` and `all` want a live access
     /// token. A browser's cookie does as well as an access token, and is cleared.
     #[oai(path = "/logout", method = "post", operation_id = "logOut", tag = "Tag::SigningIn")]
+    #[allow(clippy::too_many_arguments)] // Each is a part of the request, by which the document knows it.
     async fn log_out(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         /// Which sessions end.
         scope: Param<LogoutScope>,
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        #[oai(name = "Prefer")]
+        prefer: Param<Patience>,
         jar: Jar,
         Shown(token): Shown,
         OptionalBody(body): OptionalBody<LogoutBody>,
-    ) -> Result<Done, Problem<LogoutProblems>> {
-        let Param(scope) = scope;
+    ) -> Result<Ended, Problem<LogoutProblems>> {
+        let (Param(scope), Param(patience)) = (scope, prefer);
         if scope != LogoutScope::Session {
             let caller = token.ok_or(Error::Unauthenticated)?.verify(&gateway).await?;
             match scope {
-                LogoutScope::Others => gateway.log_out_others(&caller, &origin).await?,
+                LogoutScope::Others => gateway.log_out_others(&caller, patience, &origin).await?,
                 LogoutScope::Session | LogoutScope::All => {
-                    gateway.log_out_all(&caller, &origin).await?;
+                    gateway.log_out_all(&caller, patience, &origin).await?;
                     jar.clear_if_shown();
                 }
             }
-            return Ok(Done::Done);
+            return Ok(patience.into());
         }
         let refresh_token = body.and_then(|body| body.refresh_token).map(|token| Credential::Refresh(token.0));
         let credentials: Vec<_> = [token.map(Token::into_credential), refresh_token].into_iter().flatten().collect();
         if credentials.is_empty() {
             return Err(Error::Unauthenticated.into());
         }
-        gateway.log_out(&credentials, &origin).await?;
+        gateway.log_out(&credentials, patience, &origin).await?;
         jar.clear_if_shown();
-        Ok(Done::Done)
+        Ok(patience.into())
     }
 
     /// May this request pass?

@@ -7,7 +7,7 @@ use poem_openapi::{OpenApi, payload::Json};
 
 use super::{
     Tag,
-    answers::{Done, SessionsListed, UserMade, UserShown, UsersListed},
+    answers::{Done, Ended, SessionsListed, UserMade, UserShown, UsersListed},
     body::{Body, body},
     caller::Admin,
     origin::From,
@@ -22,7 +22,7 @@ use crate::{
         page::Page,
         password::Password,
     },
-    gateway::{Administrator, Gateway, NewAccount},
+    gateway::{Administrator, Gateway, NewAccount, revocation::Patience},
 };
 
 body! {
@@ -211,10 +211,13 @@ impl UsersApi {
         From(origin): From,
         /// The user's id.
         id: Path<Id>,
-    ) -> Result<Done, Problem<ShowProblems>> {
-        let Param(Id(id)) = id;
-        gateway.revoke_user(Administrator::User(admin.sub, origin), id).await?;
-        Ok(Done::Done)
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        #[oai(name = "Prefer")]
+        prefer: Param<Patience>,
+    ) -> Result<Ended, Problem<ShowProblems>> {
+        let (Param(Id(id)), Param(patience)) = (id, prefer);
+        gateway.revoke_user(Administrator::User(admin.sub, origin), id, patience).await?;
+        Ok(patience.into())
     }
 
     /// List a user's sessions

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use super::{Connection, Postgres};
 use crate::error::Error;
 
@@ -50,13 +52,18 @@ impl Leftover {
 
 impl Postgres {
     /// Deletes one batch of what is over; how many rows it had, or nothing where another replica is tidying up.
-    /// `retention` is how long events are kept.
-    pub async fn delete_leftovers(&self, of: Leftover, retention: Duration) -> Result<Option<u64>, Error> {
+    /// `retention` is how long events are kept; revocations up to `published` have reached Redis.
+    pub async fn delete_leftovers(
+        &self,
+        of: Leftover,
+        retention: Duration,
+        published: OffsetDateTime,
+    ) -> Result<Option<u64>, Error> {
         let Some(mut db) = self.begin_tidying().await? else { return Ok(None) };
         let deleted = match of {
             Leftover::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
             Leftover::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
-            Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH]).await?,
+            Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?,
             Leftover::Audit => db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH]).await?,
         };
         db.commit().await?;

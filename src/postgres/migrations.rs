@@ -11,6 +11,7 @@ use super::Postgres;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_first", include_str!("../../sql/migrations/0001_first.sql")),
     ("0002_sessions_users_audit", include_str!("../../sql/migrations/0002_sessions_users_audit.sql")),
+    ("0003_leases", include_str!("../../sql/migrations/0003_leases.sql")),
 ];
 
 /// An arbitrary number that stands for "migrating Latchkey" among the advisory locks of the database.

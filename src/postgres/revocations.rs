@@ -22,13 +22,20 @@ const PAGE: i64 = 1_000;
 /// A row: one thing that was taken back, and when.
 #[derive(Debug, Clone)]
 pub struct RecordedRevocation {
-    /// Whose it was, and why.
-    pub sub: Uuid,
+    /// Whose it was; a key is nobody's.
+    pub sub: Option<Uuid>,
     /// Why.
     pub reason: Reason,
     /// What.
     pub entry: Revocation,
     position: (OffsetDateTime, String, String),
+}
+
+impl RecordedRevocation {
+    /// It as something that ended, of its user.
+    pub fn ending_of(&self, sub: Uuid) -> Ending {
+        Ending { sub, reason: self.reason, entries: vec![self.entry] }
+    }
 }
 
 /// Records what a transaction takes back. Nothing counts as revoked before this is committed.
@@ -54,6 +61,7 @@ fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64
         Revocation::Session { sid } => ("session", sid.to_string(), None, None),
         Revocation::User { sub, below } => ("user", sub.to_string(), Some(*below), None),
         Revocation::Token { jti, exp } => ("token", jti.to_string(), None, Some((exp + TOKEN_MARGIN_SECONDS) as f64)),
+        Revocation::Key { kid } => ("key", kid.to_string(), None, None),
     }
 }
 
@@ -98,14 +106,14 @@ fn read(row: &Row) -> Result<RecordedRevocation, Error> {
     let unknown = || Error::internal("an unknown revocation is stored");
     let (kind, subject, reason): (String, String, &str) =
         (row.try_get("kind")?, row.try_get("subject")?, row.try_get("reason")?);
-    let id: Uuid = subject.parse().map_err(|_| unknown())?;
+    let id = || subject.parse::<Uuid>().map_err(|_| unknown());
     let ends_at: i64 = row.try_get("ends_at")?;
+    let exp = u64::try_from(ends_at).unwrap_or(0).saturating_sub(TOKEN_MARGIN_SECONDS);
     let entry = match kind.as_str() {
-        "session" => Revocation::Session { sid: id },
-        "user" => Revocation::User { sub: id, below: row.try_get("below")? },
-        "token" => {
-            Revocation::Token { jti: id, exp: u64::try_from(ends_at).unwrap_or(0).saturating_sub(TOKEN_MARGIN_SECONDS) }
-        }
+        "session" => Revocation::Session { sid: id()? },
+        "user" => Revocation::User { sub: id()?, below: row.try_get("below")? },
+        "token" => Revocation::Token { jti: id()?, exp },
+        "key" => Revocation::Key { kid: subject.parse().map_err(|_| unknown())? },
         _other => return Err(unknown()),
     };
     Ok(RecordedRevocation {

@@ -1,16 +1,23 @@
--- Puts entries on the denylist. Of two entries for one subject the larger generation and the later end win.
--- KEYS: one for each entry
--- ARGV: for each entry, value (a generation, or 1 for a flag) and lifetime in ms
--- Returns: 'revoked'
-assert(#KEYS > 0 and #ARGV == 2 * #KEYS)
-for at, key in ipairs(KEYS) do
-  local value, lifetime = ARGV[2 * at - 1], ARGV[2 * at]
-  local known = tonumber(redis.call('GET', key) or '0')
-  if tonumber(value) > known then
-    redis.call('SET', key, value, 'KEEPTTL')
-  end
-  if redis.call('PTTL', key) < tonumber(lifetime) then
-    redis.call('PEXPIRE', key, lifetime)
-  end
+-- Appends entries to the log and puts them on the denylist: all of them, or none where there is no epoch.
+-- KEYS: 1 state, 2 log, then one for each entry
+-- ARGV: 1 channel, then for each entry 1 value (a generation, or 1 for a flag), 2 end (s since the epoch), 3 text
+-- Returns {'lost'} where the log cannot be relied on; or
+--   {'appended', epoch, lease_ms, number, members}: the number from which on everybody knows all of them, and who was a
+--   member when they were appended.
+assert(#KEYS > 2 and #ARGV == 3 * (#KEYS - 2) + 1)
+local epoch, _, last = log_of(KEYS[1], KEYS[2])
+if not epoch then
+  return { 'lost' }
 end
-return 'revoked'
+local nonce, before, reached = string.match(epoch, ':(.+)$'), last, 0
+for at = 3, #KEYS do
+  local value, ends_at, text = unpack(ARGV, 3 * (at - 3) + 2, 3 * (at - 3) + 4)
+  local number
+  number, last = add(KEYS[2], KEYS[at], nonce, last, value, ends_at, text)
+  reached = math.max(reached, number)
+end
+if last > before then
+  redis.call('HSET', KEYS[1], 'last', last)
+  wake(ARGV[1], 'appended')
+end
+return { 'appended', epoch, tonumber(redis.call('HGET', KEYS[1], 'lease_ms')), reached, members_of(KEYS[1]) }

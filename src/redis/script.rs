@@ -21,6 +21,11 @@ impl Script {
         Script::new(name, &[include_str!("account.lua"), text].concat())
     }
 
+    /// A script that uses the functions of `log.lua`.
+    pub fn of_log(name: &'static str, text: &str) -> Script {
+        Script::new(name, &[include_str!("log.lua"), text].concat())
+    }
+
     /// A script that exchanges refresh tokens.
     pub fn of_refresh(name: &'static str, text: &str) -> Script {
         Script::of_account(name, &[include_str!("refresh.lua"), text].concat())

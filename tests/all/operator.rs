@@ -17,7 +17,7 @@ use crate::{
 const NEW: &str = "correct horse 9";
 
 /// What a command ended with.
-struct Told {
+pub struct Told {
     code: Option<i32>,
     out: String,
     err: String,
@@ -30,7 +30,7 @@ impl Told {
     }
 
     #[track_caller]
-    fn well(self) -> String {
+    pub fn well(self) -> String {
         assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
         self.out
     }
@@ -43,9 +43,20 @@ impl Told {
     }
 }
 
+/// A command of the program, with the settings of this gateway.
+pub async fn command(gateway: &Gateway, arguments: &[&str]) -> Told {
+    let (settings, arguments) = (gateway.settings(), arguments.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+    let story = move || run_program(settings, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    tokio::task::spawn_blocking(story).await.expect("it ends")
+}
+
 fn run(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told {
+    run_program(settings, &[&["user"], arguments].concat(), input)
+}
+
+fn run_program(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told {
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-    command.arg("user").args(arguments).env_clear().envs(settings).current_dir(std::env::temp_dir());
+    command.args(arguments).env_clear().envs(settings).current_dir(std::env::temp_dir());
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     // A command that reads nothing may have ended already.

@@ -1,0 +1,15 @@
+-- What the record says of tokens that are checked while memory and Redis cannot tell: which of them are refused. A session
+-- or a user that is gone has taken its tokens along.
+select asked.jti
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[]) as asked (sub, sid, jti, gen, kid)
+left join users on users.id = asked.sub
+left join sessions on sessions.sid = asked.sid
+where users.id is null or users.disabled or users.gen > asked.gen
+    or sessions.sid is null or sessions.ended_at is not null
+    or exists (
+        select from revocations
+        where (kind, subject) in (
+            ('session', asked.sid::text), ('token', asked.jti::text), ('key', asked.kid), ('user', asked.sub::text)
+        )
+        and (below is null or below > asked.gen)
+    )

@@ -1,0 +1,136 @@
+//! Logout means logout, at the speed of memory.
+//!
+//! Each replica holds all that was taken back in memory, and a lease: the right to answer from it for a quarter of a
+//! second. It renews the lease five times as often (`keeper`), and learns with each renewal what was appended to the log in
+//! Redis. Whoever takes something back records it, appends it (`publish`, `appender`), and waits until every replica has
+//! it, or until no lease is left that is older than the entry (`effect`). So a check costs two look-ups in memory, and a
+//! check that begins after the answer finds the entry, or no lease; without one, the stores are asked (`check`).
+//!
+//! Where Redis has lost the log, one replica builds it anew from the record (`reconciler`). What stands in the record and
+//! could not be published is found and published by all (`publisher`). How fast that is, canaries tell (`canary`).
+//!
+//! The decisions are those of [`crate::domain::revocation::lease`].
+
+mod appender;
+mod canary;
+mod cell;
+mod check;
+mod effect;
+mod keeper;
+mod memory;
+mod publish;
+mod publisher;
+mod reconciler;
+mod state;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore, watch};
+use uuid::Uuid;
+
+pub use effect::Patience;
+pub use reconciler::Rebuilt;
+
+use crate::domain::revocation::lease::{Reports, Sight};
+use appender::Appender;
+use cell::Cell;
+use memory::Memory;
+
+/// What the cell is made of; its proof gives it others, under the same names.
+mod sync {
+    pub use std::sync::atomic::{AtomicU64, Ordering};
+
+    pub use crate::domain::revocation::lease::{Moment, may_answer_from_memory};
+}
+
+/// Checks that may wait for the record at once; those beyond are refused at once.
+const MOST_ASKING_RECORD: usize = 1024;
+
+/// What a replica knows of revocations.
+pub struct Revocations {
+    /// This process, among the members.
+    id: Uuid,
+    cell: Cell<Memory>,
+    /// What was seen of Redis last.
+    seen: Mutex<Seen>,
+    /// How far the members are.
+    reports: watch::Sender<Reports<String, Uuid>>,
+    /// Revocations that wait for the members.
+    waiting: AtomicUsize,
+    appender: Appender,
+    /// Rung when there is a reason to renew at once.
+    renewal_bell: Notify,
+    /// Rung when something could not be published, so that the publisher need not wait for its next look.
+    publisher_bell: Notify,
+    /// How often memory began to follow a log from its beginning: whatever was published before is to be compared again.
+    beginnings: AtomicU64,
+    /// Everything that was recorded before this moment has been published.
+    published: Mutex<OffsetDateTime>,
+    asking_record: Semaphore,
+    leaving: AtomicBool,
+    left: Notify,
+}
+
+/// What was seen of Redis last.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    sight: Sight,
+    /// The length of leases under the epoch, if there is one.
+    lease: Option<Duration>,
+}
+
+impl Default for Revocations {
+    fn default() -> Revocations {
+        Revocations {
+            id: Uuid::new_v4(),
+            cell: Cell::new(Memory::default()),
+            seen: Mutex::new(Seen { sight: Sight::Nothing, lease: None }),
+            reports: watch::Sender::new(Reports::default()),
+            waiting: AtomicUsize::new(0),
+            appender: Appender::default(),
+            renewal_bell: Notify::new(),
+            publisher_bell: Notify::new(),
+            beginnings: AtomicU64::new(0),
+            published: Mutex::new(OffsetDateTime::UNIX_EPOCH),
+            asking_record: Semaphore::new(MOST_ASKING_RECORD),
+            leaving: AtomicBool::new(false),
+            left: Notify::new(),
+        }
+    }
+}
+
+impl Revocations {
+    fn sight(&self) -> Sight {
+        self.seen.lock().expect("nothing panics while it is held").sight
+    }
+
+    fn saw(&self, sight: Sight) {
+        self.seen.lock().expect("nothing panics while it is held").sight = sight;
+    }
+
+    /// Everything that was recorded before this moment has been published, as far as this replica knows.
+    pub fn published_until(&self) -> OffsetDateTime {
+        *self.published.lock().expect("nothing panics while it is held")
+    }
+
+    /// Entries in memory.
+    pub fn entries(&self) -> usize {
+        self.cell.set().len()
+    }
+
+    /// The length of leases under the epoch, if one was seen.
+    pub fn lease(&self) -> Option<Duration> {
+        self.seen.lock().expect("nothing panics while it is held").lease
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,69 @@
+//! The ladder of a check: memory while there is a lease; else Redis, if it has an epoch; else the record. Who finds none of
+//! them is told to come back: nothing passes because a store cannot answer.
+
+use std::sync::LazyLock;
+
+use metrics::Counter;
+
+use crate::{
+    domain::revocation::{
+        Marks,
+        lease::{Rung, Sight, rung_without_lease},
+    },
+    error::{Chain, Error},
+    gateway::{Gateway, clock},
+};
+
+static BY_MEMORY: LazyLock<Counter> = LazyLock::new(|| answered("memory"));
+static BY_REDIS: LazyLock<Counter> = LazyLock::new(|| answered("redis"));
+static BY_RECORD: LazyLock<Counter> = LazyLock::new(|| answered("postgres"));
+static BY_NOBODY: LazyLock<Counter> = LazyLock::new(|| answered("none"));
+
+fn answered(by: &'static str) -> Counter {
+    metrics::counter!("latchkey_checks_total", "answered_by" => by)
+}
+
+impl Gateway {
+    /// Whether a token was taken back.
+    ///
+    /// # Errors
+    /// `busy`, `unavailable`.
+    pub(in crate::gateway) async fn is_revoked(&self, marks: &Marks) -> Result<bool, Error> {
+        let known = self.revocations.cell.ask(clock::uptime(), |memory| memory.find(marks));
+        if let Some(findings) = known {
+            BY_MEMORY.increment(1);
+            return Ok(findings.refuse(marks.generation));
+        }
+        // Rare, and large: no check needs to have room for it.
+        Box::pin(self.ask_stores(marks)).await
+    }
+
+    async fn ask_stores(&self, marks: &Marks) -> Result<bool, Error> {
+        match rung_without_lease(self.revocations.sight()) {
+            Rung::Redis => match self.speed.find_revocations(marks).await {
+                Ok(Some(findings)) => {
+                    BY_REDIS.increment(1);
+                    return Ok(findings.refuse(marks.generation));
+                }
+                Ok(None) => self.revocations.saw(Sight::Lost),
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "a check could not ask Redis");
+                    self.revocations.saw(Sight::Silent);
+                }
+            },
+            Rung::Memory | Rung::Record => {}
+        }
+        let answer = self.ask_record(marks).await;
+        if answer.is_ok() {
+            BY_RECORD.increment(1)
+        } else {
+            BY_NOBODY.increment(1)
+        }
+        answer
+    }
+
+    async fn ask_record(&self, marks: &Marks) -> Result<bool, Error> {
+        let _place = self.revocations.asking_record.try_acquire().map_err(|_| Error::Busy)?;
+        self.record.refuses(marks).await
+    }
+}

@@ -1,0 +1,75 @@
+//! All that was taken back and still matters, in memory. It only grows, but for what is over; whatever comes twice, or in
+//! another order, leaves the same.
+
+use foldhash::fast::RandomState;
+use papaya::HashMap;
+
+use crate::domain::revocation::{Entry, Findings, Marks, Standing, Subject};
+
+/// Entries by their subjects. Readers take no lock.
+#[derive(Default)]
+pub struct Memory(HashMap<Subject, Standing, RandomState>);
+
+impl Memory {
+    /// Takes entries in.
+    pub fn apply(&self, entries: &[Entry]) {
+        let known = self.0.pin();
+        for Entry { subject, standing } in entries {
+            known.update_or_insert(*subject, |before| before.and(*standing), *standing);
+        }
+    }
+
+    /// What speaks against a token.
+    pub fn find(&self, marks: &Marks) -> Findings {
+        let known = self.0.pin();
+        Findings::among(marks, |subject| known.get(subject).map(|standing| standing.value))
+    }
+
+    /// Whether it says as much as this entry, now.
+    pub fn covers(&self, entry: &Entry, now: u64) -> bool {
+        let known = self.0.pin().get(&entry.subject).copied();
+        known.is_some_and(|known| known.value >= entry.standing.value && known.ends_at > now)
+    }
+
+    /// Forgets what was over before this moment (s since the epoch).
+    pub fn forget(&self, now: u64) {
+        self.0.pin().retain(|_, standing| standing.ends_at > now);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let standing = (1i64..4, 1u64..4).prop_map(|(value, ends_at)| Standing { value, ends_at });
+        let subject = (0u128..3).prop_map(|id| Subject::User(Uuid::from_u128(id)));
+        (subject, standing).prop_map(|(subject, standing)| Entry { subject, standing })
+    }
+
+    proptest! {
+        #[test]
+        fn the_larger_wins_in_whatever_order_they_come(entries in proptest::collection::vec(entry(), 0..8), now in 0u64..5) {
+            let (forwards, backwards) = (Memory::default(), Memory::default());
+            forwards.apply(&entries);
+            entries.iter().rev().for_each(|entry| backwards.apply(&[*entry]));
+            prop_assert_eq!(forwards.len(), backwards.len());
+            for entry in &entries {
+                prop_assert!(forwards.covers(entry, 0) && backwards.covers(entry, 0));
+                let beyond = Entry { standing: Standing { value: 4, ..entry.standing }, ..*entry };
+                prop_assert!(!forwards.covers(&beyond, 0));
+            }
+            forwards.forget(now);
+            let alive = |entry: &&Entry| entry.standing.ends_at > now;
+            prop_assert!(entries.iter().filter(alive).all(|entry| forwards.covers(entry, now)));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The worker that publishes what others could not: whoever committed a revocation and then found Redis down, or died.
+//!
+//! It compares the record with memory, row by row, and publishes what is missing there: of the last moments every second,
+//! and all of it whenever memory began to follow a log from its beginning. There is no flag that something was published,
+//! and so none that could be wrong; to publish twice is harmless. Rows are deleted only when they were compared
+//! (`janitor.rs`): a tombstone that never reached Redis would let refreshing go on.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Patience, appender::Pending};
+use crate::{
+    domain::revocation::lease::Sight,
+    error::{Chain, Error},
+    gateway::{Gateway, clock::moment},
+    postgres::{RecordedRevocation, StoredUser},
+};
+
+/// How often it looks when nobody rings.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Publications at once.
+const AT_ONCE: usize = 32;
+
+/// A row is seen when its transaction commits, and dated when it began; no transaction lasts as long.
+fn overlap(gateway: &Gateway) -> Duration {
+    (gateway.config.database_timeout * 3).max(Duration::from_secs(15))
+}
+
+/// How far the comparison has come.
+#[derive(Default)]
+struct Position {
+    /// What was committed before this moment is published.
+    since: Option<OffsetDateTime>,
+    /// As long as memory follows the same log.
+    beginnings: u64,
+}
+
+impl Gateway {
+    /// Publishes what is missing until the process ends.
+    pub async fn publish_missing(self: Arc<Self>) {
+        let (mut position, mut failing) = (Position::default(), false);
+        loop {
+            match self.compare(&mut position).await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    tracing::warn!(error = %Chain(&error), "revocations cannot be compared with the record");
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+            let rung = tokio::time::timeout(LOOK, self.revocations.publisher_bell.notified()).await;
+            if rung.is_ok() && failing {
+                // Whoever rings has met the same failure: not at their pace.
+                tokio::time::sleep(LOOK / 10).await;
+            }
+        }
+    }
+
+    /// One comparison of the record with memory, which must follow the log for that.
+    async fn compare(&self, position: &mut Position) -> Result<(), Error> {
+        if self.revocations.sight() != Sight::Whole {
+            return Err(Error::unavailable("the revocation log is not followed"));
+        }
+        let beginnings = self.revocations.beginnings.load(Ordering::Relaxed);
+        let since = position.since.filter(|_| position.beginnings == beginnings);
+        let now = self.record.clock().await?;
+        self.publish_since(since.unwrap_or(OffsetDateTime::UNIX_EPOCH)).await?;
+        self.publish_identities_since(since.unwrap_or_else(|| self.longest_ago())).await?;
+        let since = now - overlap(self);
+        *position = Position { since: Some(since), beginnings };
+        *self.revocations.published.lock().expect("nothing panics while it is held") = since;
+        Ok(())
+    }
+
+    /// Publishes what was committed a moment ago and is missing, for a caller who repeats what could not be published.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(in crate::gateway) async fn publish_recent(&self) -> Result<(), Error> {
+        let now = self.record.clock().await?;
+        let pending = self.publish_since(now - overlap(self)).await?;
+        self.be_patient(pending, Patience::UntilEnforced).await;
+        Ok(())
+    }
+
+    /// The last of what was published.
+    async fn publish_since(&self, since: OffsetDateTime) -> Result<Option<Pending>, Error> {
+        let (mut last, mut pending) = (None, None);
+        loop {
+            let page = self.record.revocations_after(since, last.as_ref()).await?;
+            if page.is_empty() {
+                return Ok(pending);
+            }
+            pending = self.publish_rows(&page).await?.or(pending);
+            last = page.into_iter().next_back();
+        }
+    }
+
+    async fn publish_identities_since(&self, since: OffsetDateTime) -> Result<(), Error> {
+        let mut reached = (since, Uuid::nil());
+        loop {
+            let page = self.record.identities_changed_after(reached).await?;
+            let Some((changed, user)) = page.last() else { return Ok(()) };
+            reached = (*changed, user.account.id);
+            let store = |(_, user): &(OffsetDateTime, StoredUser)| {
+                let account = user.account.clone();
+                async move { self.speed.store_identity(account.id, &account.identity, self.idle_seconds()).await }
+            };
+            let stored: Vec<_> = page.iter().map(store).collect();
+            let () = stream::iter(stored).buffer_unordered(AT_ONCE).try_collect().await?;
+        }
+    }
+
+    /// What Redis keeps of an account that nobody refreshed since then is gone.
+    fn longest_ago(&self) -> OffsetDateTime {
+        moment(self.clock.now_ms()) - self.config.refresh_idle_ttl
+    }
+
+    async fn publish_rows(&self, rows: &[RecordedRevocation]) -> Result<Option<Pending>, Error> {
+        let now = self.clock.now();
+        let is_missing = |row: &&RecordedRevocation| !self.revocations.cell.set().covers(&row.entry.entry(now), now);
+        let missing: Vec<_> = rows.iter().filter(is_missing).collect();
+        metrics::counter!("latchkey_revocations_made_up_for_total").increment(missing.len() as u64);
+        let ends: Vec<_> = missing.iter().filter_map(|row| Some(row.ending_of(row.sub?))).collect();
+        let ends: Vec<_> = ends.iter().map(|ending| self.end_in_account(ending)).collect();
+        let () = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut pending = None;
+        for some in missing.chunks(AT_ONCE) {
+            pending = Some(self.append(some.iter().map(|row| row.entry.entry(now)).collect()).await?);
+        }
+        Ok(pending)
+    }
+}

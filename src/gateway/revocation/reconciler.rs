@@ -1,0 +1,114 @@
+//! Building the log anew from the record, when Redis has lost it: a flush, a restart, a failover. Until that is done checks
+//! ask the record, and nothing can be revoked.
+//!
+//! One replica does it, holding a lock in PostgreSQL. It may be paused, lose its lock and wake up while another is at it:
+//! each step compares in Redis whether it is still the one who builds, and on the same history, so its work comes to
+//! nothing.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::{
+    domain::revocation::{Entry, lease::wait},
+    error::Error,
+    gateway::Gateway,
+    redis::{Begun, Joined},
+};
+
+/// Entries of one script: some milliseconds of Redis' time.
+const AT_ONCE: usize = 500;
+
+/// The length of leases, where the replica that builds the log takes none.
+const LEASE: Duration = Duration::from_millis(250);
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// It was built, with so many entries and leases of this length.
+    Built {
+        /// Entries.
+        entries: u64,
+        /// The length of leases from now on.
+        lease: Duration,
+    },
+    /// There was nothing to do.
+    Whole,
+    /// Another replica is at it.
+    Elsewhere,
+}
+
+impl Gateway {
+    /// Builds the log anew, although there is a good one: so a new length of leases comes into force. Until it is done,
+    /// which takes as long as the longest lease, whatever is to be revoked is refused.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn replace_log(&self) -> Result<Rebuilt, Error> {
+        match self.speed.join(None).await? {
+            Joined::Joined { epoch, .. } => self.build_alone(Some(&epoch)).await,
+            Joined::Lost | Joined::Evicting => self.build_alone(None).await,
+        }
+    }
+
+    /// Builds the log anew if there is none.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(in crate::gateway) async fn rebuild_log(&self) -> Result<Rebuilt, Error> {
+        match self.speed.join(None).await? {
+            Joined::Joined { .. } | Joined::Evicting => Ok(Rebuilt::Whole),
+            Joined::Lost => self.build_alone(None).await,
+        }
+    }
+
+    async fn build_alone(&self, replaced: Option<&str>) -> Result<Rebuilt, Error> {
+        let Some(lock) = self.record.lock_log().await? else { return Ok(Rebuilt::Elsewhere) };
+        let outcome = self.build_log(replaced).await;
+        // Where this fails the connection is closed, which gives the lock up as well.
+        let _ = lock.end().await;
+        outcome
+    }
+
+    async fn build_log(&self, replaced: Option<&str>) -> Result<Rebuilt, Error> {
+        let epoch = match self.speed.begin_log(replaced).await? {
+            Begun::Begun(epoch) => epoch,
+            Begun::Whole => return Ok(Rebuilt::Whole),
+            Begun::Deposed => return Err(Error::unavailable("Redis is a replica of another server")),
+        };
+        let lease = match self.config.lease {
+            // Off is off for this replica alone.
+            lease if lease.is_zero() => LEASE,
+            lease => lease,
+        };
+        // Whoever holds a lease of the log before answers from a memory that nobody waits for from here on.
+        tokio::time::sleep(wait(self.record.raise_longest_lease(lease).await?)).await;
+        let last = self.fill_log(&epoch).await?;
+        if !self.speed.finish_log(&epoch, last, lease).await? {
+            return Err(interrupted());
+        }
+        tracing::info!(entries = last, lease = ?lease, "the revocation log was built anew from the record");
+        Ok(Rebuilt::Built { entries: last, lease })
+    }
+
+    /// All of the record, read after the wait; the number of the last entry.
+    async fn fill_log(&self, epoch: &str) -> Result<u64, Error> {
+        let (mut last, mut reached) = (0, None);
+        loop {
+            let page = self.record.revocations_after(OffsetDateTime::UNIX_EPOCH, reached.as_ref()).await?;
+            if page.is_empty() {
+                return Ok(last);
+            }
+            let now = self.clock.now();
+            let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
+            for some in entries.chunks(AT_ONCE) {
+                last = self.speed.fill_log(epoch, last, some).await?.ok_or_else(interrupted)?;
+            }
+            reached = page.into_iter().next_back();
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::unavailable("Redis lost the revocation log while it was built")
+}

@@ -1,0 +1,94 @@
+//! What was taken back: appended to the log, and put on the denylist beside it.
+
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+
+use deadpool_redis::redis::{FromRedisValue, Value};
+use uuid::Uuid;
+
+use super::{Redis, bytes, script::Script};
+use crate::{
+    domain::revocation::{Entry, Findings, Marks, Subject, lease::Appended},
+    error::Error,
+};
+
+static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::of_log("revoke", include_str!("revoke.lua")));
+static FIND: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("find_revocations", include_str!("find_revocations.lua")));
+
+/// Entries that are in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The last of them, and who might not know it yet.
+    pub appended: Appended<String, Uuid>,
+    /// How long the leases under this epoch are.
+    pub lease: Duration,
+}
+
+impl Redis {
+    /// Appends entries, all or none; nothing where the log was lost and cannot be relied on.
+    pub async fn revoke(&self, entries: &[Entry]) -> Result<Option<Published>, Error> {
+        let mut keys = vec![self.state_key(), self.log_key()];
+        keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
+        let mut args = vec![self.channel()];
+        entries.iter().for_each(|entry| args.extend(written(entry)));
+        read(self.run(&REVOKE, &keys, &bytes(&args)).await?).ok_or_else(|| REVOKE.unknown_answer())
+    }
+
+    /// Everything that can speak against a token, in one round trip; nothing where the log was lost, because then that an
+    /// entry is missing says nothing.
+    pub async fn find_revocations(&self, marks: &Marks) -> Result<Option<Findings>, Error> {
+        let subjects = subjects(marks);
+        let mut keys = vec![self.state_key()];
+        keys.extend(subjects.iter().map(|subject| self.entry_key(subject)));
+        let found: Option<Vec<Option<i64>>> = self.run(&FIND, &keys, &[]).await?;
+        let Some(found) = found else { return Ok(None) };
+        if found.len() != subjects.len() {
+            return Err(FIND.unknown_answer());
+        }
+        let value_of = |sought: &Subject| found[subjects.iter().position(|subject| subject == sought)?];
+        Ok(Some(Findings::among(marks, value_of)))
+    }
+
+    pub(super) fn state_key(&self) -> String {
+        format!("{}:{{rev}}:state", self.prefix)
+    }
+
+    pub(super) fn log_key(&self) -> String {
+        format!("{}:{{rev}}:log", self.prefix)
+    }
+
+    /// Where everybody is woken who wants to know of entries.
+    pub(super) fn channel(&self) -> String {
+        format!("{}:{{rev}}:wake", self.prefix)
+    }
+
+    pub(super) fn entry_key(&self, subject: &Subject) -> String {
+        format!("{}:{{rev}}:{}:{}", self.prefix, subject.kind(), subject.id())
+    }
+}
+
+fn subjects(marks: &Marks) -> [Subject; 4] {
+    let Marks { kid, sub, sid, jti, .. } = *marks;
+    [Subject::Key(kid), Subject::User(sub), Subject::Session(sid), Subject::Token(jti)]
+}
+
+/// Value, end and text, as the scripts want them.
+pub(super) fn written(entry: &Entry) -> [String; 3] {
+    [entry.standing.value.to_string(), entry.standing.ends_at.to_string(), entry.to_string()]
+}
+
+fn read(answer: Vec<Value>) -> Option<Option<Published>> {
+    let mut parts = answer.into_iter();
+    match String::from_redis_value(parts.next()?).ok()?.as_str() {
+        "lost" => Some(None),
+        "appended" => {
+            let epoch = String::from_redis_value(parts.next()?).ok()?;
+            let lease = u64::from_redis_value(parts.next()?).ok()?;
+            let number = u64::from_redis_value(parts.next()?).ok()?;
+            let members = super::log::read_members(parts.next()?)?;
+            let members: BTreeSet<_> = members.into_iter().map(|member| member.id).collect();
+            Some(Some(Published { appended: Appended { epoch, number, members }, lease: Duration::from_millis(lease) }))
+        }
+        _other => None,
+    }
+}

@@ -1,0 +1,70 @@
+//! Logout means logout, at the speed of memory: leases, the log that they follow, and what happens when it is lost, cannot be
+//! trusted, or holds something that nobody knows.
+
+mod keeping; // the lease and the log
+mod losing; // a Redis that cannot be relied on
+mod taking_effect; // what a revocation waits for
+
+use deadpool_redis::redis::{Client, FromRedisValue, aio::MultiplexedConnection, cmd};
+
+use crate::{
+    gateway::{Gateway, until},
+    metrics::value,
+};
+
+/// Who answered this replica's checks so far: memory, Redis, PostgreSQL, nobody.
+async fn answered_by(gateway: &Gateway) -> [f64; 4] {
+    let mut counts = [0.0; 4];
+    for (count, by) in counts.iter_mut().zip(["memory", "redis", "postgres", "none"]) {
+        *count = value(gateway, &format!("latchkey_checks_total{{answered_by=\"{by}\"}}")).await;
+    }
+    counts
+}
+
+/// How many revocations had taken effect in this way.
+async fn effects(gateway: &Gateway, by: &str) -> f64 {
+    value(gateway, &format!("latchkey_revocation_effect_seconds_count{{by=\"{by}\"}}")).await
+}
+
+/// What `/health/ready` says of who answers checks.
+async fn checks(gateway: &Gateway) -> String {
+    gateway.get("/health/ready").await.text("checks")
+}
+
+async fn until_checks_are_by(gateway: &Gateway, who: &str) {
+    until(who, || async { checks(gateway).await == who }).await;
+}
+
+/// The Redis of a gateway, for whoever looks behind its back.
+struct Behind {
+    connection: MultiplexedConnection,
+    prefix: String,
+}
+
+impl Behind {
+    async fn of(gateway: &Gateway) -> Behind {
+        let client = Client::open(gateway.setting("REDIS_URL")).expect("an address");
+        let connection = client.get_multiplexed_async_connection().await.expect("it answers");
+        Behind { connection, prefix: gateway.setting("LATCHKEY_REDIS_PREFIX").to_owned() }
+    }
+
+    /// A command; `{}` in its words stands for what the keys of the log begin with.
+    async fn tell<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let rev = format!("{}:{{rev}}", self.prefix);
+        let mut command = cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(word.replace("{}", &rev));
+        }
+        command.query_async(&mut self.connection.clone()).await.expect("it obeys")
+    }
+
+    /// The members, as they stand in the state.
+    async fn members(&self) -> Vec<String> {
+        let fields: Vec<String> = self.tell(&["HKEYS", "{}:state"]).await;
+        fields.into_iter().filter(|field| field.starts_with("m:")).collect()
+    }
+
+    async fn epoch(&self) -> Option<String> {
+        self.tell(&["HGET", "{}:state", "epoch"]).await
+    }
+}

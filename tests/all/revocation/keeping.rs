@@ -1,0 +1,163 @@
+//! The lease, and the log that it speaks of.
+
+use deadpool_redis::redis::Client;
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::{Behind, answered_by, checks, effects, until_checks_are_by};
+use crate::{
+    gateway::{Gateway, Session, until},
+    outage::OwnRedis,
+    stack::{ask, execute},
+};
+
+fn sid(session: &Session) -> String {
+    session.claims()["sid"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn a_check_sends_nothing_to_redis() {
+    let gateway = Gateway::start().await;
+    let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+    gateway.log_out(&out.access_token).await.is(204, "");
+    until_checks_are_by(&gateway, "memory").await;
+    let before = answered_by(&gateway).await;
+    let client = Client::open(gateway.setting("REDIS_URL")).expect("an address");
+    let mut heard = client.get_async_monitor().await.expect("it answers").into_on_message::<String>();
+    for _ in 0..50 {
+        assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+        assert_eq!(gateway.verify(&out.access_token).await, (401, "token_revoked".into()));
+    }
+    Behind::of(&gateway).await.tell::<String>(&["ECHO", "{}:the end"]).await;
+    let end = format!("{}:{{rev}}:the end", gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    while let Some(line) = heard.next().await {
+        assert!(!line.contains(&sid(&john)) && !line.contains(&sid(&out)), "{line}");
+        if line.contains(&end) {
+            break;
+        }
+    }
+    let after = answered_by(&gateway).await;
+    assert_eq!((after[0] - before[0], &after[1..]), (100.0, &before[1..]), "all by memory");
+}
+
+#[tokio::test]
+async fn without_a_lease_each_check_asks_redis_and_is_told_the_same() {
+    let gateway = Gateway::with(&[("LATCHKEY_LEASE", "0s")]).await;
+    let other = gateway.replica_with(&[("LATCHKEY_LEASE", "250ms")]).await;
+    until_checks_are_by(&gateway, "redis").await;
+    until_checks_are_by(&other, "memory").await;
+    assert_eq!(Behind::of(&gateway).await.members().await.len(), 1, "who has no lease is waited for by nobody");
+    let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+    other.log_out(&out.access_token).await.is(204, "");
+    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+    assert_eq!(gateway.verify(&out.access_token).await, (401, "token_revoked".into()));
+    let [memory, redis, record, nobody] = answered_by(&gateway).await;
+    assert!(redis >= 2.0 && [memory, record, nobody] == [0.0; 3], "{redis} by Redis");
+    gateway.log_out(&john.access_token).await.is(204, "");
+    assert_eq!(other.verify(&john.access_token).await, (401, "token_revoked".into()));
+}
+
+#[tokio::test]
+async fn a_leaked_token_that_signs_out_again_and_again_grows_nothing() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    gateway.log_out(&john.access_token).await.is(204, "");
+    let behind = Behind::of(&gateway).await;
+    let of_john = async || {
+        let log: Vec<(String, Vec<String>)> = behind.tell(&["XRANGE", "{}:log", "-", "+"]).await;
+        log.iter().filter(|(_, fields)| fields.iter().any(|field| field.contains(&sid(&john)))).count()
+    };
+    assert_eq!(of_john().await, 1);
+    for _ in 0..20 {
+        gateway.log_out(&john.access_token).await.is(204, "");
+    }
+    assert_eq!(of_john().await, 1);
+    assert_eq!(ask(&gateway, "select count(*) from revocations").await, "1");
+}
+
+/// Seventy minutes old: no token can be as old.
+#[tokio::test]
+async fn old_entries_leave_the_log_and_stay_in_memory_for_their_time() {
+    let own = OwnRedis::start();
+    let redis = ("REDIS_URL", own.redis.url());
+    let first = Gateway::with(&[(redis.0, &redis.1)]).await;
+    let (john, behind) = (first.sign_up("john").await, Behind::of(&first).await);
+    let entry = format!("sid {} 1 9999999999", sid(&john));
+    let last: u64 = behind.tell(&["HGET", "{}:state", "last"]).await;
+    let number = format!("{}-0", last + 1);
+    // In one step, as the script would.
+    let script = "redis.call('XADD', KEYS[2], ARGV[1], 'at', 1, 'entry', ARGV[2]); return redis.call('HINCRBY', KEYS[1], 'last', 1)";
+    behind.tell::<u64>(&["EVAL", script, "2", "{}:state", "{}:log", &number, &entry]).await;
+    let refused = || async { first.verify(&john.access_token).await == (401, "token_revoked".into()) };
+    until("memory has it", refused).await;
+    until("the log has let it go", || async { behind.tell::<u64>(&["XLEN", "{}:log"]).await == 0 }).await;
+    assert!(refused().await);
+    assert_eq!(checks(&first).await, "memory");
+    let (epoch, jane) = (behind.epoch().await, first.sign_up("jane").await);
+    first.log_out(&jane.access_token).await.is(204, "");
+    assert_eq!(behind.epoch().await, epoch, "the log was whole all the time");
+}
+
+#[tokio::test]
+async fn all_tokens_of_a_key_that_was_taken_back_are_refused_everywhere() {
+    let gateway = Gateway::start().await;
+    let replica = gateway.replica().await;
+    let (john, jane) = (gateway.sign_up("john").await, replica.sign_up("jane").await);
+    let row = "insert into revocations (kind, subject, reason, expires_at) \
+        select 'key', kid, 'revoked', now() + interval '1 hour' from signing_keys";
+    execute(&gateway, row).await;
+    for replica in [&gateway, &replica] {
+        for session in [&john, &jane] {
+            let refused = || async { replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
+            until("the key is refused", refused).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_single_token_can_be_taken_back() {
+    let gateway = Gateway::start().await;
+    let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+    let (jti, exp) = (john.claims()["jti"].clone(), john.claims()["exp"].clone());
+    let row = format!(
+        "insert into revocations (kind, subject, user_id, reason, expires_at) \
+         select 'token', '{}', id, 'revoked', to_timestamp({exp}) + interval '5 minutes' from users",
+        jti.as_str().expect("an id")
+    );
+    execute(&gateway, &row).await;
+    let refused = || async { gateway.verify(&john.access_token).await == (401, "token_revoked".into()) };
+    until("the token is refused", refused).await;
+    assert_eq!(gateway.verify(&other.access_token).await, (204, String::new()));
+    gateway.refresh(&john.refresh_token).await.is(200, "");
+}
+
+#[tokio::test]
+async fn a_clean_stop_leaves_the_members_and_keeps_nobody_waiting() {
+    let gateway = Gateway::start().await;
+    let mut replica = gateway.replica().await;
+    until_checks_are_by(&replica, "memory").await;
+    let behind = Behind::of(&gateway).await;
+    assert_eq!(behind.members().await.len(), 2);
+    assert_eq!(replica.stop(), Some(0));
+    assert_eq!(behind.members().await.len(), 1);
+    let john = gateway.sign_up("john").await;
+    gateway.log_out(&john.access_token).await.is(204, "");
+    assert_eq!(effects(&gateway, "waited").await, 0.0);
+}
+
+#[tokio::test]
+async fn canaries_tell_how_fast_entries_arrive() {
+    let gateway = Gateway::start().await;
+    let measured =
+        || async { crate::metrics::value(&gateway, "latchkey_revocation_propagation_seconds_count").await > 0.0 };
+    until("one has arrived", measured).await;
+    assert_eq!(crate::metrics::value(&gateway, "latchkey_lease_held").await, 1.0);
+}
+
+#[tokio::test]
+async fn readiness_says_who_answers_checks() {
+    let gateway = Gateway::start().await;
+    until_checks_are_by(&gateway, "memory").await;
+    let ready = gateway.get("/health/ready").await;
+    assert_eq!(ready.is(200, "").body["degraded"], Value::Array(Vec::new()), "{}", ready.body);
+}

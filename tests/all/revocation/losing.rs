@@ -1,0 +1,182 @@
+//! A Redis that cannot be relied on: it lost the log, forgets keys, or holds what nobody knows. Nothing that was taken back
+//! is accepted, not for a moment, and nobody is refused for it.
+
+use super::{Behind, answered_by, checks, until_checks_are_by};
+use crate::{
+    gateway::{Gateway, Session, until},
+    metrics::value,
+    operator,
+    outage::OwnRedis,
+    stack::{ask, execute},
+};
+
+struct Scene {
+    own: OwnRedis,
+    gateway: Gateway,
+    replica: Gateway,
+    john: Session,
+    out: Session,
+}
+
+impl Scene {
+    /// Two replicas that answer from memory; John is signed in, and another session of his has ended.
+    async fn new() -> Scene {
+        let own = OwnRedis::start();
+        let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
+        let replica = gateway.replica().await;
+        let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+        gateway.log_out(&out.access_token).await.is(204, "");
+        let scene = Scene { own, gateway, replica, john, out };
+        scene.until_memory_answers().await;
+        scene
+    }
+
+    async fn until_memory_answers(&self) {
+        for replica in [&self.gateway, &self.replica] {
+            self.until(replica, "memory").await;
+        }
+    }
+
+    /// Asks all the time meanwhile.
+    async fn until(&self, replica: &Gateway, who: &str) {
+        let asked = || async {
+            assert_eq!(replica.verify(&self.out.access_token).await, (401, "token_revoked".into()), "not for a moment");
+            assert_eq!(replica.verify(&self.john.access_token).await, (204, String::new()), "not for a moment");
+            checks(replica).await == who
+        };
+        until(who, asked).await;
+    }
+
+    async fn degraded(&self) -> String {
+        self.gateway.get("/health/ready").await.body["degraded"].to_string()
+    }
+
+    async fn until_degraded_says(&self, words: &str) {
+        until(words, || async { self.degraded().await.contains(words) }).await;
+    }
+
+    /// Another session ends, here, and is refused there.
+    async fn a_logout_works(&self) {
+        let session = self.gateway.sign_in("john").await;
+        self.gateway.log_out(&session.access_token).await.is(204, "");
+        assert_eq!(self.replica.verify(&session.access_token).await, (401, "token_revoked".into()));
+    }
+}
+
+/// The epoch of a server that this one is not.
+const STRANGE: &str = "0123456789abcdef0123456789abcdef01234567:1";
+
+#[tokio::test]
+async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
+    let scene = Scene::new().await;
+    let behind = Behind::of(&scene.gateway).await;
+    for loss in [
+        &["FLUSHALL"][..],
+        &["DEL", "{}:log"],
+        &["DEL", "{}:state"],
+        &["XTRIM", "{}:log", "MAXLEN", "0"],
+        &["HSET", "{}:state", "last", "0"],
+        &["HSET", "{}:state", "epoch", STRANGE],
+    ] {
+        let epoch = behind.epoch().await;
+        behind.tell::<deadpool_redis::redis::Value>(loss).await;
+        let anew = || async { behind.epoch().await.is_some_and(|now| now != STRANGE && Some(now) != epoch) };
+        until("there is another log", anew).await;
+        scene.until_memory_answers().await;
+        scene.a_logout_works().await;
+        let fresh = scene.gateway.replica().await;
+        until_checks_are_by(&fresh, "memory").await;
+        assert_eq!(fresh.verify(&scene.out.access_token).await, (401, "token_revoked".into()), "{loss:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_forgets_keys_is_not_relied_on() {
+    let scene = Scene::new().await;
+    for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
+        scene.own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]]).await;
+    }
+    for replica in [&scene.gateway, &scene.replica] {
+        scene.until(replica, "postgres").await;
+    }
+    scene.until_degraded_says("`maxmemory-policy` to `noeviction`").await;
+    scene.a_logout_works().await;
+    scene.own.tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    scene.until_memory_answers().await;
+    assert_eq!(scene.degraded().await, "[]");
+}
+
+/// Of a version that is to come: whoever does not understand all that was taken back may not answer from memory.
+#[tokio::test]
+async fn an_entry_that_nobody_knows_ends_the_lease() {
+    let scene = Scene::new().await;
+    let behind = Behind::of(&scene.gateway).await;
+    let script = "local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
+        return redis.call('XADD', KEYS[2], last .. '-0', 'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
+    behind.tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"]).await;
+    for replica in [&scene.gateway, &scene.replica] {
+        scene.until(replica, "postgres").await;
+    }
+    scene.until_degraded_says("entries of a newer version").await;
+}
+
+#[tokio::test]
+async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
+    let (mut own, mut stack) = (OwnRedis::start(), latchkey::dev::Stack::temporary().expect("it can be started"));
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let url = stack.postgres.url("latchkey");
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
+    let john = gateway.sign_up("john").await;
+    stack.postgres.kill();
+    own.redis.kill();
+    let unavailable = || async { gateway.verify(&john.access_token).await == (503, "unavailable".into()) };
+    until("nobody can tell", unavailable).await;
+    assert!(answered_by(&gateway).await[3] > 0.0);
+    own.redis.start_again().expect("it can be started");
+    assert!(unavailable().await, "an empty Redis is no answer");
+    stack.postgres.start_again().expect("it can be started");
+    until_checks_are_by(&gateway, "memory").await;
+    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+}
+
+#[tokio::test]
+async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
+    let gateway = Gateway::with(&[("LATCHKEY_LEASE", "100ms")]).await;
+    let replica = gateway.replica_with(&[("LATCHKEY_LEASE", "300ms")]).await;
+    until_checks_are_by(&replica, "memory").await;
+    let out = gateway.sign_up("john").await;
+    gateway.log_out(&out.access_token).await.is(204, "");
+    let degraded = async |replica: &Gateway| replica.get("/health/ready").await.body["degraded"].to_string();
+    assert!(degraded(&replica).await.contains("LATCHKEY_LEASE is 300ms, but leases of 100ms are in force"));
+    assert_eq!(degraded(&gateway).await, "[]");
+    let told = operator::command(&replica, &["revocations", "rebuild"]).await.well();
+    assert!(
+        told.starts_with("Built anew with ") && told.ends_with(" entries; leases of 300ms are in force.\n"),
+        "{told}"
+    );
+    until("all have it", || async { degraded(&replica).await == "[]" && degraded(&gateway).await != "[]" }).await;
+    for replica in [&gateway, &replica] {
+        until_checks_are_by(replica, "memory").await;
+        assert_eq!(replica.verify(&out.access_token).await, (401, "token_revoked".into()));
+    }
+    assert_eq!(ask(&gateway, "select longest_lease from settings").await, "300");
+}
+
+/// The row is over, but Redis was never told: the janitor leaves it until somebody has compared it.
+#[tokio::test]
+async fn a_revocation_that_was_never_published_is_not_forgotten() {
+    let own = OwnRedis::start();
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("LATCHKEY_JANITOR_INTERVAL", "1s")]).await;
+    let john = gateway.sign_up("john").await;
+    until_checks_are_by(&gateway, "memory").await;
+    own.redis.pause();
+    gateway.log_out(&john.access_token).await.is(503, "unavailable");
+    execute(&gateway, "update revocations set expires_at = now() - interval '1 second'").await;
+    let runs = async || value(&gateway, "latchkey_janitor_last_success_timestamp_seconds").await;
+    let before = runs().await;
+    until("the janitor was there", || async { runs().await > before + 1.0 }).await;
+    own.redis.resume();
+    let refused = || async { gateway.verify(&john.access_token).await == (401, "token_revoked".into()) };
+    until("it is published", refused).await;
+    gateway.refresh(&john.refresh_token).await.is(401, "invalid_refresh_token");
+}

@@ -1,0 +1,117 @@
+//! What a revocation waits for: every replica, or the longest lease; and who need not wait.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Behind, effects, until_checks_are_by};
+use crate::gateway::{Gateway, until};
+
+const REFUSED: (u16, &str) = (401, "token_revoked");
+
+async fn is_refused(gateway: &Gateway, token: &str) -> bool {
+    let (status, code) = gateway.verify(token).await;
+    (status, code.as_str()) == REFUSED
+}
+
+#[tokio::test]
+async fn the_replicas_say_that_they_know_and_nobody_waits_for_a_lease() {
+    let gateway = Gateway::start().await;
+    let replicas = [gateway.replica().await, gateway.replica().await];
+    for replica in &replicas {
+        until_checks_are_by(replica, "memory").await;
+    }
+    for number in 0..10 {
+        let john = gateway.sign_up(&format!("john{number}")).await;
+        gateway.log_out(&john.access_token).await.is(204, "");
+        for replica in [&gateway, &replicas[0], &replicas[1]] {
+            assert!(is_refused(replica, &john.access_token).await);
+        }
+    }
+    assert!(effects(&gateway, "acknowledged").await > 0.0, "not even one was acknowledged in time");
+}
+
+/// It was killed, so it can say nothing, and its lease is over only when it is over.
+#[tokio::test]
+async fn a_replica_that_died_is_waited_for_until_its_lease_is_over_and_then_forgotten() {
+    let gateway = Gateway::start().await;
+    let mut replica = gateway.replica().await;
+    until_checks_are_by(&replica, "memory").await;
+    let (john, behind) = (gateway.sign_up("john").await, Behind::of(&gateway).await);
+    replica.kill();
+    assert_eq!(behind.members().await.len(), 2);
+    gateway.log_out(&john.access_token).await.is(204, "");
+    assert_eq!(effects(&gateway, "waited").await, 1.0);
+    until("it is forgotten", || async { behind.members().await.len() == 1 }).await;
+    assert!(gateway.log().iter().any(|line| line.contains("does not renew its lease any more")));
+}
+
+#[tokio::test]
+async fn a_replica_that_stood_still_accepts_nothing_that_ended_meanwhile() {
+    let gateway = Gateway::start().await;
+    let replica = gateway.replica().await;
+    until_checks_are_by(&replica, "memory").await;
+    let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    assert_eq!(replica.verify(&john.access_token).await.0, 204);
+    replica.pause();
+    gateway.log_out(&john.access_token).await.is(204, "");
+    replica.resume();
+    assert!(is_refused(&replica, &john.access_token).await, "the very first check");
+    assert_eq!(replica.verify(&jane.access_token).await.0, 204);
+    until_checks_are_by(&replica, "memory").await;
+}
+
+#[tokio::test]
+async fn who_need_not_wait_is_answered_when_it_is_published() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.admin("admin").await;
+    let (john, page) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
+    let (jane, jack) = (gateway.sign_up("jane").await, gateway.sign_in("john").await);
+    let sid = jack.claims()["sid"].as_str().expect("an id").to_owned();
+    let id = jane.claims()["sub"].as_str().expect("an id").to_owned();
+    for (method, path, token, ended) in [
+        (Method::DELETE, format!("/sessions/{sid}"), &john.access_token, &jack),
+        (Method::POST, "/logout?scope=others".to_owned(), &john.access_token, &page),
+        (Method::POST, "/logout".to_owned(), &john.access_token, &john),
+        (Method::POST, format!("/users/{id}/revoke"), &admin.access_token, &jane),
+    ] {
+        let request = gateway.request(method, &path).bearer_auth(token).header("prefer", "respond-async");
+        let answer = gateway.send(request).await;
+        assert_eq!((answer.is(202, "").header("preference-applied"), answer.string().as_str()), ("respond-async", ""));
+        until("it is enforced", || async { is_refused(&gateway, &ended.access_token).await }).await;
+    }
+}
+
+#[tokio::test]
+async fn many_that_end_at_once_are_all_refused_at_once() {
+    let gateway = Gateway::start().await;
+    let replica = gateway.replica().await;
+    until_checks_are_by(&replica, "memory").await;
+    let sessions = join_all((0..20).map(|number| {
+        let gateway = &gateway;
+        async move { gateway.sign_up(&format!("john{number}")).await }
+    }));
+    let sessions = sessions.await;
+    let ends = join_all(sessions.iter().enumerate().map(async |(number, session)| {
+        let (here, there) = if number % 2 == 0 { (&gateway, &replica) } else { (&replica, &gateway) };
+        here.log_out(&session.access_token).await.is(204, "");
+        is_refused(there, &session.access_token).await && is_refused(here, &session.access_token).await
+    }));
+    assert!(ends.await.into_iter().all(|refused| refused));
+}
+
+/// A hundred entries at once: those of one request are one script.
+#[tokio::test]
+async fn an_account_with_many_sessions_ends_with_one_answer() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let others = join_all((0..10).map(|_| gateway.sign_in("john"))).await;
+    gateway.with_token(Method::POST, "/logout?scope=others", &john.access_token, Value::Null).await.is(204, "");
+    for other in &others {
+        assert!(is_refused(&gateway, &other.access_token).await);
+    }
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    let body = json!({"refresh_token": john.refresh_token});
+    gateway.post("/logout", body).await.is(204, "");
+    assert!(is_refused(&gateway, &john.access_token).await);
+}
