@@ -71,9 +71,11 @@ impl Address {
     }
 }
 
-/// A statement whose caller is gone must not go on for ever on the server.
+/// A statement whose caller is gone must not go on for ever on the server, nor a transaction that the server does not see
+/// the end of, because the line was lost: it would hold its rows for as long. No story takes longer than this.
 fn limit(timeout: Duration) -> String {
-    format!("set statement_timeout = {}", timeout.as_millis())
+    let limit = timeout.as_millis();
+    format!("set statement_timeout = {limit}; set idle_in_transaction_session_timeout = {limit}")
 }
 
 /// Connections in use and open.

@@ -1,9 +1,9 @@
-//! A TCP socket in front of a store, which can be cut, held and mended.
+//! A TCP socket in front of a store, which can be cut, held, slowed and mended.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
 };
@@ -13,8 +13,14 @@ use tokio::{
 pub enum Line {
     /// They pass.
     Open,
+    /// They pass, each piece so much later, in both directions.
+    Late(Duration),
     /// What the gateway says waits.
     Held,
+    /// What the store says waits.
+    Silent,
+    /// Connections stay open, but nothing passes, and never will: not those that are made meanwhile, either.
+    Lost,
     /// Connections are closed, new ones too.
     Cut,
 }
@@ -47,34 +53,52 @@ impl Proxy {
 
 async fn accept(listener: TcpListener, socket: watch::Receiver<PathBuf>, state: watch::Receiver<Line>) {
     while let Ok((client, _)) = listener.accept().await {
-        let (socket, mut state) = (socket.borrow().clone(), state.clone());
-        tokio::spawn(async move {
-            if *state.borrow() == Line::Cut {
-                return;
-            }
-            let Ok(store) = UnixStream::connect(socket).await else { return };
-            tokio::select! {
-                () = pass(client, store, state.clone()) => {}
-                _ = state.wait_for(|line| *line == Line::Cut) => {}
-            }
-        });
+        tokio::spawn(serve(client, socket.borrow().clone(), state.clone()));
+    }
+}
+
+async fn serve(mut client: TcpStream, socket: PathBuf, state: watch::Receiver<Line>) {
+    if *state.borrow() == Line::Cut {
+        return;
+    }
+    let Ok(mut store) = UnixStream::connect(socket).await else { return };
+    let (mut broken, mut cut) = (state.clone(), state.clone());
+    let lost = tokio::select! {
+        biased;
+        line = broken.wait_for(|line| matches!(line, Line::Cut | Line::Lost)) => line.is_ok_and(|line| *line == Line::Lost),
+        () = pass(&mut client, &mut store, &state) => false,
+    };
+    if lost {
+        // Both sides believe in it until it is cut, or the test is over.
+        let _ = cut.wait_for(|line| *line == Line::Cut).await;
     }
 }
 
 /// Until either side has nothing more to say.
-async fn pass(mut client: TcpStream, mut store: UnixStream, mut state: watch::Receiver<Line>) {
-    let ((mut asks, mut hears), (mut answers, mut listens)) = (client.split(), store.split());
-    let questions = async {
-        let mut bytes = vec![0; 16 * 1024];
-        while let Ok(count @ 1..) = asks.read(&mut bytes).await {
-            let _ = state.wait_for(|line| *line != Line::Held).await;
-            if listens.write_all(&bytes[..count]).await.is_err() {
-                break;
-            }
-        }
-    };
+async fn pass(client: &mut TcpStream, store: &mut UnixStream, state: &watch::Receiver<Line>) {
+    let ((asks, hears), (answers, listens)) = (client.split(), store.split());
     tokio::select! {
-        () = questions => {}
-        _ = copy(&mut answers, &mut hears) => {}
+        () = carry(asks, listens, Line::Held, state.clone()) => {}
+        () = carry(answers, hears, Line::Silent, state.clone()) => {}
+    }
+}
+
+/// One direction, which stands still while the line is in that state.
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    still: Line,
+    mut state: watch::Receiver<Line>,
+) {
+    let mut bytes = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let late = if let Line::Late(time) = *state.borrow() { time } else { Duration::ZERO };
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        let _ = state.wait_for(|line| *line != still).await;
+        if to.write_all(&bytes[..count]).await.is_err() {
+            break;
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
     proxy::{Line, Proxy},
-    stack::{STACK, ask},
+    stack::{Held, STACK, ask},
 };
 
 /// A PostgreSQL of the test's own, with a gateway.
@@ -135,4 +135,27 @@ async fn the_line_to_postgres_is_cut_and_mended() {
     item.is(201, "");
     let listed = gateway.with_token(Method::GET, "/items", &john.access_token, Value::Null).await;
     assert_eq!(listed.body["items"][0]["id"], item.body["id"]);
+}
+
+/// The line is half open: the server waits for the rest of a transaction, and nobody is there any more.
+#[tokio::test]
+async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
+    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let gateway = Gateway::with(&DEFAULTS).await;
+    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let lost = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
+    let john = signed_in(&gateway).await;
+    let held = Held::rows(&gateway, "select from sessions where ended_at is null").await;
+    let lose = async {
+        held.until_somebody_waits().await;
+        proxy.set(Line::Lost);
+        // Now the rows are the transaction's, which hears of it no more.
+        held.release().await;
+    };
+    let (answer, ()) = tokio::join!(lost.log_out(&john.access_token), lose);
+    answer.is(503, "unavailable");
+    until("the other replica gets them", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
+    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
 }
