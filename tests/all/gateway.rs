@@ -1,6 +1,7 @@
 //! A running gateway: the real binary as a process, with a handle that has one verb per method.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
@@ -33,6 +34,11 @@ pub struct Gateway {
     settings: Vec<(String, String)>,
     log: Arc<Mutex<Vec<String>>>,
     client: reqwest::Client,
+}
+
+/// The binary under test: the one that was built with the tests, or the one that is named.
+pub fn binary() -> OsString {
+    std::env::var_os("LATCHKEY_TESTED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_latchkey").into())
 }
 
 /// What a gateway needs, with a fresh secret.
@@ -93,7 +99,7 @@ impl Gateway {
 
     /// Runs, ready or not.
     pub fn launch(settings: Vec<(String, String)>) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
+        let mut child = Command::new(binary())
             .arg("serve")
             .env_clear()
             .envs(settings.clone())
@@ -110,7 +116,8 @@ impl Gateway {
         Gateway { child, address, metrics, settings, log, client }
     }
 
-    async fn until_ready(&self) {
+    /// Until it is ready, if it was only launched.
+    pub async fn until_ready(&self) {
         let deadline = Instant::now() + LIMIT;
         while self.try_get("/health/ready").await.is_none_or(|answer| answer.status != 200) {
             assert!(Instant::now() < deadline, "not ready in time: {:?}", self.log());

@@ -53,6 +53,7 @@ mod log; // which request it was, never a credential
 mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
+mod promise; // logout means logout, whatever breaks
 mod published; // the document, README, .env.example: checked in and true
 mod revocation; // leases, the log, and who answers checks
 mod start; // settings, migrations, agreement of replicas

@@ -14,7 +14,7 @@ pub static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::temporary().expect("
 static TEMPLATE: LazyLock<String> = LazyLock::new(|| {
     let name = "template_of_tests".to_owned();
     STACK.postgres.create_database(&name).expect("a database can be made");
-    let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_latchkey"))
+    let migrated = std::process::Command::new(crate::gateway::binary())
         .arg("migrate")
         .env_clear()
         .envs(crate::gateway::settings(&STACK.postgres.url(&name), &STACK.redis.url(), "template"))

@@ -1,0 +1,37 @@
+//! Processes that stand still or die.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{task::block_in_place, time::sleep};
+
+use crate::promise::fleet::{Fleet, REPLICAS};
+
+/// Longer than any lease, by a varying length: whoever wakes up must not go on as if nothing had been.
+pub async fn stop_a_replica(fleet: &mut Fleet, round: usize) {
+    let pid = i32::try_from(fleet.replicas[round % REPLICAS].gateway.pid()).ok().and_then(Pid::from_raw);
+    let pid = pid.expect("a pid");
+    kill_process(pid, Signal::STOP).expect("it is ours");
+    sleep(Duration::from_millis(1000 + 250 * (round % 5) as u64)).await;
+    kill_process(pid, Signal::CONT).expect("it is ours");
+}
+
+pub async fn kill_a_replica(fleet: &mut Fleet, round: usize) {
+    let replica = round % REPLICAS;
+    fleet.replicas[replica].gateway.kill();
+    fleet.launch_again(replica);
+    fleet.until_ready().await;
+}
+
+pub async fn restart_everything(fleet: &mut Fleet) {
+    block_in_place(|| {
+        fleet.replicas.iter_mut().for_each(|replica| replica.gateway.kill());
+        fleet.redis.redis.kill();
+        let postgres = &mut fleet.own.as_mut().expect("it has a PostgreSQL of its own").postgres;
+        postgres.kill();
+        postgres.start_again().expect("it can be started");
+        fleet.redis.redis.start_again().expect("it can be started");
+    });
+    (0..REPLICAS).for_each(|replica| fleet.launch_again(replica));
+    fleet.until_ready().await;
+}

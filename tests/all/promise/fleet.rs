@@ -1,0 +1,110 @@
+//! Three replicas on stores that may be broken, each reaching them over lines of its own.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures_util::future::join_all;
+use latchkey::dev::Stack;
+use tokio::task::block_in_place;
+
+use super::client::Target;
+use crate::{
+    gateway::{Gateway, settings},
+    outage::OwnRedis,
+    proxy::Proxy,
+    stack::{STACK, fresh_database},
+};
+
+/// The fewest of which one can be broken while two others must agree.
+pub const REPLICAS: usize = 3;
+
+/// The prefix of keys in Redis.
+pub const PREFIX: &str = "lk";
+
+/// What the other tests relax: here they are the defaults. And tokens outlive the run.
+const CHANGES: [(&str, &str); 3] =
+    [("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s"), ("LATCHKEY_ACCESS_TTL", "1h")];
+
+/// One replica and its lines.
+pub struct Replica {
+    pub gateway: Gateway,
+    pub redis: Proxy,
+    pub postgres: Proxy,
+}
+
+/// They end with this value.
+pub struct Fleet {
+    // Declared before the stores, because fields are dropped in this order.
+    pub replicas: Vec<Replica>,
+    pub redis: OwnRedis,
+    /// A PostgreSQL of its own, where that is to be killed, too.
+    pub own: Option<Stack>,
+    /// The record, past all lines.
+    pub database: String,
+    /// Where the replicas listen.
+    pub targets: Arc<[Target]>,
+}
+
+impl Fleet {
+    /// With the PostgreSQL of all tests, or with one of its own.
+    pub async fn start(own_postgres: bool) -> Fleet {
+        let own = own_postgres.then(|| block_in_place(|| Stack::temporary().expect("it can be started")));
+        let database = match &own {
+            Some(stack) => {
+                stack.postgres.create_database("latchkey").expect("a database can be made");
+                stack.postgres.url("latchkey")
+            }
+            None => fresh_database().await,
+        };
+        let redis = block_in_place(OwnRedis::start);
+        let targets = (0..REPLICAS).map(|_| Target::default()).collect();
+        let mut fleet = Fleet { replicas: Vec::new(), redis, own, database, targets };
+        let common = settings(&fleet.database, &fleet.redis.redis.url(), PREFIX);
+        for _ in 0..REPLICAS {
+            let replica = fleet.replica(&common).await;
+            fleet.replicas.push(replica);
+        }
+        fleet.until_ready().await;
+        fleet
+    }
+
+    /// Another one, whose lines end where those settings lead.
+    async fn replica(&self, common: &[(String, String)]) -> Replica {
+        let redis = Proxy::to(self.redis_socket()).await;
+        let postgres = Proxy::to(self.postgres_socket()).await;
+        let name = self.database.rsplit('/').next().expect("a database");
+        let lines = [
+            ("REDIS_URL", format!("redis://{}", redis.address)),
+            ("DATABASE_URL", format!("postgres://latchkey@{}/{name}", postgres.address)),
+        ];
+        let mut settings = common.to_vec();
+        settings.extend(CHANGES.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        settings.extend(lines.map(|(name, value)| (name.to_owned(), value)));
+        Replica { gateway: block_in_place(|| Gateway::launch(settings)), redis, postgres }
+    }
+
+    /// All of them, which may have been launched anew.
+    pub async fn until_ready(&self) {
+        join_all(self.replicas.iter().map(|replica| replica.gateway.until_ready())).await;
+        for (replica, target) in self.replicas.iter().zip(self.targets.iter()) {
+            target.moved_to(replica.gateway.address.port());
+        }
+    }
+
+    /// Launches one anew, with the settings that it had; it is not ready yet.
+    pub fn launch_again(&mut self, replica: usize) {
+        let gateway = &mut self.replicas[replica].gateway;
+        *gateway = block_in_place(|| Gateway::launch(gateway.settings()));
+    }
+
+    /// Where the Redis of this moment listens.
+    pub fn redis_socket(&self) -> PathBuf {
+        self.redis.redis.url().trim_start_matches("redis+unix://").into()
+    }
+
+    /// PostgreSQL listens beside the Redis that was started with it.
+    fn postgres_socket(&self) -> PathBuf {
+        let redis = self.own.as_ref().unwrap_or(&STACK).redis.url();
+        let redis = PathBuf::from(redis.trim_start_matches("redis+unix://"));
+        redis.with_file_name(".s.PGSQL.5432")
+    }
+}

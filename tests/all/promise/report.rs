@@ -1,0 +1,66 @@
+//! What came of the runs, as a table for people.
+
+use std::time::Duration;
+
+use super::{checker::Answers, load::Recovery, run::Outcome};
+
+/// Markdown.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let head = [
+        "fault",
+        "times",
+        "logouts answered 204",
+        "after a failed attempt",
+        "checks",
+        "accepted",
+        "begun after the logout",
+        "checks 503 (no answer)",
+        "logouts 503 (no answer)",
+        "violations",
+        "checks again after, median (worst)",
+        "logouts again after, median (worst)",
+        "logout p50, p99",
+    ];
+    let rows = outcomes.iter().map(row);
+    let lines = [head.join(" | "), vec!["---"; head.len()].join(" | ")].into_iter().chain(rows);
+    lines.map(|line| format!("| {line} |\n")).collect()
+}
+
+fn row(outcome: &Outcome) -> String {
+    let verdict = &outcome.verdict;
+    [
+        outcome.fault.told().to_owned(),
+        outcome.recoveries.len().to_string(),
+        verdict.revocations.to_string(),
+        verdict.repeated.to_string(),
+        verdict.checks.all.to_string(),
+        verdict.checks.accepted.to_string(),
+        verdict.late_checks.to_string(),
+        failures(&verdict.checks),
+        failures(&verdict.logouts),
+        verdict.violations.len().to_string(),
+        times(outcome, |recovery| recovery.checks),
+        times(outcome, |recovery| recovery.logouts),
+        format!("{}, {}", told(verdict.quantile(0.5)), told(verdict.quantile(0.99))),
+    ]
+    .join(" | ")
+}
+
+fn failures(answers: &Answers) -> String {
+    let share = |count: usize| count as f64 * 100.0 / answers.all.max(1) as f64;
+    format!("{:.2} % ({:.2} %)", share(answers.unavailable), share(answers.none))
+}
+
+fn times(outcome: &Outcome, which: impl Fn(&Recovery) -> Duration) -> String {
+    let mut times: Vec<_> = outcome.recoveries.iter().map(which).collect();
+    times.sort_unstable();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    format!("{} ({})", told(median), told(worst))
+}
+
+fn told(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
+    }
+}
