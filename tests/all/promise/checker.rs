@@ -1,6 +1,9 @@
 //! What happened, and whether the promise was kept: one pass over the log finds every check that it forbids.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Answers {
 }
 
 /// What the log says.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,
     /// Checks that were refused with 401 before anybody asked for the session's end.
@@ -117,6 +120,15 @@ pub fn judge(events: &[Event], sessions: usize) -> Verdict {
     verdict.repeated = fates.iter().filter(|fate| fate.ended.is_some() && fate.repeated).count();
     verdict.unfinished = fates.iter().filter(|fate| fate.asked.is_some() && fate.ended.is_none()).count();
     verdict
+}
+
+/// In short.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Verdict { wrongly_refused, revocations, unfinished, checks, late_checks, logouts, .. } = self;
+        write!(f, "{} violations, {wrongly_refused} wrongly refused, ", self.violations.len())?;
+        write!(f, "{revocations} revoked, {unfinished} unfinished, {late_checks} late checks; {checks:?}, {logouts:?}")
+    }
 }
 
 impl Verdict {

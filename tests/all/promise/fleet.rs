@@ -20,10 +20,6 @@ pub const REPLICAS: usize = 3;
 /// The prefix of keys in Redis.
 pub const PREFIX: &str = "lk";
 
-/// What the other tests relax: here they are the defaults. And tokens outlive the run.
-const CHANGES: [(&str, &str); 3] =
-    [("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s"), ("LATCHKEY_ACCESS_TTL", "1h")];
-
 /// One replica and its lines.
 pub struct Replica {
     pub gateway: Gateway,
@@ -45,8 +41,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// With the PostgreSQL of all tests, or with one of its own.
-    pub async fn start(own_postgres: bool) -> Fleet {
+    /// With the PostgreSQL of all tests, or with one of its own, and with these settings.
+    pub async fn start(own_postgres: bool, changes: &[(&str, &str)]) -> Fleet {
         let own = own_postgres.then(|| block_in_place(|| Stack::temporary().expect("it can be started")));
         let database = match &own {
             Some(stack) => {
@@ -58,7 +54,8 @@ impl Fleet {
         let redis = block_in_place(OwnRedis::start);
         let targets = (0..REPLICAS).map(|_| Target::default()).collect();
         let mut fleet = Fleet { replicas: Vec::new(), redis, own, database, targets };
-        let common = settings(&fleet.database, &fleet.redis.redis.url(), PREFIX);
+        let mut common = settings(&fleet.database, &fleet.redis.redis.url(), PREFIX);
+        common.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         for _ in 0..REPLICAS {
             let replica = fleet.replica(&common).await;
             fleet.replicas.push(replica);
@@ -77,7 +74,6 @@ impl Fleet {
             ("DATABASE_URL", format!("postgres://latchkey@{}/{name}", postgres.address)),
         ];
         let mut settings = common.to_vec();
-        settings.extend(CHANGES.map(|(name, value)| (name.to_owned(), value.to_owned())));
         settings.extend(lines.map(|(name, value)| (name.to_owned(), value)));
         Replica { gateway: block_in_place(|| Gateway::launch(settings)), redis, postgres }
     }
@@ -101,10 +97,25 @@ impl Fleet {
         self.redis.redis.url().trim_start_matches("redis+unix://").into()
     }
 
+    /// What the replicas complained of.
+    fn complaints(&self) -> Vec<String> {
+        let lines = self.replicas.iter().flat_map(|replica| replica.gateway.log());
+        lines.filter(|line| !line.contains("\"INFO\"")).collect()
+    }
+
     /// PostgreSQL listens beside the Redis that was started with it.
     fn postgres_socket(&self) -> PathBuf {
         let redis = self.own.as_ref().unwrap_or(&STACK).redis.url();
         let redis = PathBuf::from(redis.trim_start_matches("redis+unix://"));
         redis.with_file_name(".s.PGSQL.5432")
+    }
+}
+
+/// Whoever looks for the reason of a failure wants to know.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.complaints().join("\n"));
+        }
     }
 }

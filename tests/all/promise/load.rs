@@ -29,8 +29,8 @@ const WATCH: Duration = Duration::from_millis(10);
 /// Between two attempts at one logout: clients that were told to wait a second would be in the way of many attempts.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// By then a fault is over, and with it all that it kept from being answered.
-const LIMIT: Duration = Duration::from_secs(60);
+/// By then a fault is over, and with it all that it kept from being answered, on the busiest machine.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Checks at once in the last pass over everything.
 const SWEEPERS: usize = 32;
@@ -155,7 +155,7 @@ impl Load {
     pub async fn advances(&self, count: usize) {
         let (goal, deadline) = (self.revoked() + count, Instant::now() + LIMIT);
         while self.revoked() < goal {
-            assert!(Instant::now() < deadline, "nobody can sign out");
+            assert!(Instant::now() < deadline, "nobody can sign out: {}", self.verdict());
             sleep(PAUSE).await;
         }
     }
@@ -166,7 +166,7 @@ impl Load {
         let checks = async {
             let survivor = self.sessions.token(0);
             while !self.check_everywhere(0, &survivor).await.iter().all(|status| *status == 204) {
-                assert!(began.elapsed() < LIMIT, "not every replica accepts what is alive");
+                assert!(began.elapsed() < LIMIT, "not every replica accepts what is alive: {}", self.verdict());
                 sleep(PAUSE / 5).await;
             }
             began.elapsed()

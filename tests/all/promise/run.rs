@@ -13,7 +13,7 @@ use super::{
     sessions::Sessions,
 };
 
-/// How large a run is.
+/// How large a run is, and how patient.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     /// At least so many logouts are answered.
@@ -26,6 +26,8 @@ pub struct Scale {
     pub rounds: usize,
     /// No run takes longer.
     pub limit: Duration,
+    /// Settings of the replicas.
+    pub settings: &'static [(&'static str, &'static str)],
 }
 
 /// What came of a run.
@@ -41,7 +43,7 @@ pub struct Outcome {
 
 /// Runs it to its end.
 pub async fn run(fault: Fault, scale: Scale) -> Outcome {
-    let mut fleet = Fleet::start(fault.needs_own_postgres()).await;
+    let mut fleet = Fleet::start(fault.needs_own_postgres(), scale.settings).await;
     // Floods and slow rounds take more than was asked for.
     let enough = scale.revocations * 2 + 2_000;
     let sessions = Sessions::make(&fleet.replicas[0].gateway, &fleet.database, enough).await;
@@ -58,7 +60,7 @@ pub async fn run(fault: Fault, scale: Scale) -> Outcome {
 async fn strike(fault: Fault, fleet: &mut Fleet, load: &Arc<Load>, scale: Scale) -> Vec<Recovery> {
     let (deadline, mut recoveries) = (Instant::now() + scale.limit, Vec::new());
     while recoveries.len() < scale.rounds || load.revoked() < scale.revocations {
-        assert!(Instant::now() < deadline, "{fault:?}: {} logouts in {:?}", load.revoked(), scale.limit);
+        assert!(Instant::now() < deadline, "{fault:?}: too slow: {}", load.verdict());
         load.advances(scale.actors * 2).await;
         fault.strike(fleet, load, recoveries.len()).await;
         recoveries.push(load.recovers().await);
