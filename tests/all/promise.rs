@@ -10,6 +10,7 @@ mod fleet; // three replicas and their lines
 mod load; // what is asked meanwhile
 mod report; // the table
 mod run; // one run, from the first session to the verdict
+mod rungs; // who answered
 mod sessions; // made by the thousand
 
 use std::{env, process::Command, time::Duration};
@@ -52,6 +53,7 @@ fn holds(outcome: &Outcome, scale: Scale) {
     assert_eq!((verdict.wrongly_refused, verdict.unfinished, outcome.unrefused), (0, 0, 0), "{verdict}");
     assert!(verdict.revocations >= scale.revocations, "{}", verdict.revocations);
     assert!(verdict.checks.accepted > verdict.revocations, "what is alive is accepted: {:?}", verdict.checks);
+    assert!(outcome.rungs.by_memory() > 0, "the promise is about answers from memory: {:?}", outcome.rungs);
     // On each replica, at once and later.
     assert!(verdict.late_checks > verdict.revocations * 6, "{}", verdict.late_checks);
 }

@@ -10,6 +10,7 @@ use super::{
     fault::Fault,
     fleet::Fleet,
     load::{Load, Recovery},
+    rungs::Rungs,
     sessions::Sessions,
 };
 
@@ -39,6 +40,7 @@ pub struct Outcome {
     /// Sessions that were signed out and were not refused with 401 by all replicas in the end.
     pub unrefused: usize,
     pub took: Duration,
+    pub rungs: Rungs,
 }
 
 /// Runs it to its end.
@@ -53,7 +55,7 @@ pub async fn run(fault: Fault, scale: Scale) -> Outcome {
     load.finish().await;
     let took = began.elapsed();
     let unrefused = load.sweep().await;
-    Outcome { fault, verdict: load.verdict(), recoveries, unrefused, took }
+    Outcome { fault, verdict: load.verdict(), recoveries, unrefused, took, rungs: Rungs::of(&fleet).await }
 }
 
 /// Again and again, each time after a while at full speed.

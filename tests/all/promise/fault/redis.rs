@@ -26,5 +26,5 @@ pub async fn flush(fleet: &Fleet) {
 
 /// One key of what is revoked.
 pub async fn lose(fleet: &Fleet, key: &str) {
-    fleet.redis.tell::<i64>(&["DEL", &format!("{PREFIX}:{{rev}}:{key}")]).await;
+    assert_eq!(fleet.redis.tell::<i64>(&["DEL", &format!("{PREFIX}:{{rev}}:{key}")]).await, 1, "there was none");
 }
