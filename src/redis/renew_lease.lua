@@ -17,13 +17,15 @@ end
 if epoch ~= ARGV[2] then
   return { 'strange' }
 end
-if ARGV[1] ~= '' then
-  local field = 'm:' .. ARGV[1]
-  local known = redis.call('HGET', KEYS[1], field)
-  if not known then
-    return { 'strange' }
-  end
-  redis.call('HSET', KEYS[1], field, ARGV[3] .. ':' .. redis.call('HINCRBY', KEYS[1], 'beat', 1))
+local field = 'm:' .. ARGV[1]
+local known = redis.call('HGET', KEYS[1], field)
+if ARGV[1] ~= '' and not known then
+  return { 'strange' }
+end
+-- Also for one that only reads: what a deposed server tells it must not count.
+local beat = redis.call('HINCRBY', KEYS[1], 'beat', 1)
+if known then
+  redis.call('HSET', KEYS[1], field, ARGV[3] .. ':' .. beat)
   if string.match(known, '^%d+') ~= ARGV[3] then
     wake(ARGV[6], 'applied')
   end
