@@ -7,9 +7,10 @@ left join sessions on sessions.sid = asked.sid
 where users.id is null or users.disabled or users.gen > asked.gen
     or sessions.sid is null or sessions.ended_at is not null
     or exists (
-        select from revocations
-        where (kind, subject) in (
-            ('session', asked.sid::text), ('token', asked.jti::text), ('key', asked.kid), ('user', asked.sub::text)
-        )
-        and (below is null or below > asked.gen)
+        -- Joined, not `in`: each subject is looked up by the key, where a list of pairs would read the whole table.
+        select from (
+            values ('session', asked.sid::text), ('token', asked.jti::text), ('key', asked.kid), ('user', asked.sub::text)
+        ) as wanted (kind, subject)
+        join revocations using (kind, subject)
+        where below is null or below > asked.gen
     )

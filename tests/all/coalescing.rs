@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Answer, Gateway, Session, until},
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask, execute},
+    stack::{Held, STACK, ask, connect, execute, fresh_database},
 };
 
 /// As many creates as can be on their way at the same moment.
@@ -185,4 +185,23 @@ async fn the_line_is_cut_while_many_ask() {
     proxy.set(Line::Open);
     until("it works again", || async { create(&gateway, &jane, "Book".into()).await.status == 201 }).await;
     assert_eq!(get(&gateway, &jane, "/items").await.is(200, "").body["items"].as_array().map(Vec::len), Some(1));
+}
+
+/// What many callers ask must not cost more with every row there is: PostgreSQL can look all of it up by keys, and nothing
+/// of it only by reading a table to its end.
+#[tokio::test]
+async fn what_callers_share_is_looked_up_by_keys() {
+    let database = connect(&fresh_database().await).await;
+    // As lanes have it.
+    let settings = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+    database.batch_execute(settings).await.expect("settings");
+    for name in ["find_users", "find_items", "find_standing"] {
+        let path = format!("{}/sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+        let sql = std::fs::read_to_string(path).expect("the statement is there");
+        let nothing = vec!["null"; database.prepare(&sql).await.expect("a statement").params().len()].join(", ");
+        let explain = format!("prepare {name} as {sql}; explain execute {name} ({nothing})");
+        let plan = database.simple_query(&explain).await.expect("a plan");
+        let plan = format!("{plan:?}");
+        assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{name}: {plan}");
+    }
 }
