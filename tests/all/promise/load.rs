@@ -26,8 +26,11 @@ const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(350), Durati
 /// How often each replica is asked for one that is alive.
 const WATCH: Duration = Duration::from_millis(10);
 
-/// Between two attempts at one logout: clients that were told to wait a second would be in the way of many attempts.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Between two attempts at one logout: of clients that wait a second, as they are told to, too few would try in time.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two looks at what is to be waited for.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// By then a fault is over, and with it all that it kept from being answered, on the busiest machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -156,7 +159,7 @@ impl Load {
         let (goal, deadline) = (self.revoked() + count, Instant::now() + LIMIT);
         while self.revoked() < goal {
             assert!(Instant::now() < deadline, "nobody can sign out: {}", self.verdict());
-            sleep(PAUSE).await;
+            sleep(LOOK).await;
         }
     }
 
@@ -167,7 +170,7 @@ impl Load {
             let survivor = self.sessions.token(0);
             while !self.check_everywhere(0, &survivor).await.iter().all(|status| *status == 204) {
                 assert!(began.elapsed() < LIMIT, "not every replica accepts what is alive: {}", self.verdict());
-                sleep(PAUSE / 5).await;
+                sleep(LOOK).await;
             }
             began.elapsed()
         };
