@@ -125,7 +125,7 @@ pub fn may_return<E: PartialEq, I: Ord>(appended: &Appended<E, I>, me: &I, repor
 }
 
 /// What Redis is good for, as far as was seen last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sight {
     /// Nothing was seen yet.
     Nothing,
@@ -142,7 +142,7 @@ pub enum Sight {
 }
 
 /// Who answers a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rung {
     /// Memory: no round trip.
     Memory,
