@@ -1,4 +1,4 @@
-//! `--footprint`: what a session and a row take, and what a replica costs that nobody uses.
+//! `--footprint`: what a session, a row and a revocation take, and what a replica costs that nobody uses.
 
 use std::{fs, thread, time::Duration};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     Outcome,
     bench::{Bench, say},
-    interrupt, redis,
+    entries, idle, redis,
     report::aligned,
     rounds, seed, usage,
 };
@@ -22,14 +22,15 @@ const SETTLE: Duration = Duration::from_secs(3);
 const SAMPLE: u64 = 100;
 
 /// A figure with its name and unit.
-type Figure = (String, f64);
+pub type Figure = (String, f64);
 
 /// Measures, and tells.
 pub fn run(bench: &Bench) -> Outcome<Value> {
     let mut figures = rows(bench)?;
-    figures.extend(idle(bench)?);
+    figures.extend(idle_replica(bench)?);
     rounds::adopt_all(bench)?;
     figures.extend(keys(bench)?);
+    figures.extend(entries::measure(bench)?);
     let lines: Vec<Vec<String>> =
         figures.iter().map(|(name, value)| vec![name.clone(), format!("{value:.2}")]).collect();
     println!("{}\n\n{}", bench.machine.line(), aligned(&lines));
@@ -47,32 +48,25 @@ fn rows(bench: &Bench) -> Outcome<Vec<Figure>> {
 }
 
 /// What a replica does that nobody talks to: the statements are those that PostgreSQL writes down.
-fn idle(bench: &Bench) -> Outcome<Vec<Figure>> {
+fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
     say("watching a replica that nobody uses");
-    let mut redis = bench.stores.redis()?;
     bench.database.run("alter system set log_statement = 'all'")?;
     bench.database.run("select pg_reload_conf()")?;
     thread::sleep(SETTLE);
-    let mut look = || -> Outcome<_> {
-        let commands: f64 = redis.info("total_commands_processed")?.parse()?;
-        Ok((usage::exact(bench.gateway.pid()), statements(bench)?, commands))
-    };
-    let before = look()?;
-    thread::sleep(IDLE);
-    interrupt::check()?;
-    let after = look()?;
+    let before = statements(bench)?;
+    let idle = idle::watch(bench, &[&bench.gateway], IDLE)?;
+    let statements = (statements(bench)? - before) / IDLE.as_secs_f64();
     bench.database.run("alter system reset log_statement")?;
     bench.database.run("select pg_reload_conf()")?;
-    let seconds = IDLE.as_secs_f64();
     let connections = "select count(*) - 1 from pg_stat_activity where datname = current_database()";
     Ok([
-        ("idle replica, CPU ms per second", (after.0 - before.0) / 1000.0 / seconds),
-        ("idle replica, statements per second", (after.1 - before.1) / seconds),
-        // One of them is ours.
-        ("idle replica, commands to Redis per second, those of scripts included", (after.2 - before.2 - 1.0) / seconds),
+        ("idle replica, CPU ms per second", idle.replicas),
+        ("idle replica, CPU ms of Redis per second", idle.redis),
+        ("idle replica, statements per second", statements),
+        ("idle replica, commands to Redis per second, those of scripts included", idle.commands),
         ("idle replica, resident MB", usage::resident(bench.gateway.pid())? as f64 / 1e6),
         ("idle replica, connections to PostgreSQL", bench.database.row(connections)?[0].parse()?),
-        ("idle replica, connections to Redis", bench.stores.redis()?.info("connected_clients")?.parse::<f64>()? - 2.0),
+        ("idle replica, connections to Redis", bench.stores.redis()?.info("connected_clients")?.parse::<f64>()? - 1.0),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec())

@@ -6,8 +6,10 @@
 //! report      medians, the table, JSON
 //! storm       verify at half of its capacity, alone and under a storm of sign-ins
 //! memory      what is resident after many distinct tokens
-//! footprint   bytes per session and row, and what a replica costs that nobody uses
-//! bench       all that runs; stores, seed, product, database, machine: what it is made of
+//! footprint   bytes per session, row and revocation (entries), and what a replica costs that nobody uses (idle)
+//! logout      how long a sign-out takes; silent: a member that keeps everybody waiting
+//! outage      a minute without Redis; mixture: under which requests
+//! bench       all that runs; stores, seed, product, replica, database, machine: what it is made of
 //! traffic     requests; wrk, pgbench, pace: who sends them
 //! child       processes that end with us; usage: what they have used; interrupt: Ctrl-C
 //! ```
@@ -17,18 +19,25 @@
 mod bench;
 mod child;
 mod database;
+mod entries;
 mod footprint;
+mod idle;
 mod interrupt;
+mod logout;
 mod machine;
 mod memory;
+mod mixture;
+mod outage;
 mod pace;
 mod pgbench;
 mod product;
 mod redis;
+mod replica;
 mod report;
 mod rounds;
 mod rows;
 mod seed;
+mod silent;
 mod stores;
 mod storm;
 mod traffic;
@@ -75,11 +84,19 @@ fn command() -> Command {
         .about("Measures the gateway against what this machine could do at all; benches/README.md says how to read it")
         .arg(value("only", "ROW", "Only rows whose name begins like this; may be repeated").action(ArgAction::Append))
         .arg(number("rounds", "Rounds; medians of them are told", "5"))
-        .arg(number("seconds", "Seconds of each run", "1"))
+        .arg(
+            value("seconds", "N", "Seconds of each run [default: 1; of --logout and --outage 60]")
+                .value_parser(value_parser!(u64).range(1..)),
+        )
         .arg(flag("storm", "Verify at half of its capacity, alone and under a storm of sign-ins, instead of the table"))
         .arg(flag("memory", "What is resident after many distinct tokens, instead of the table"))
-        .arg(flag("footprint", "Bytes per session and row, and what an idle replica costs, instead of the table"))
-        .group(ArgGroup::new("instead").args(["storm", "memory", "footprint", "only"]))
+        .arg(flag(
+            "footprint",
+            "Bytes per session, row and revocation, and what an idle replica costs, instead of the table",
+        ))
+        .arg(flag("logout", "How long a sign-out takes, on one, three and ten replicas, instead of the table"))
+        .arg(flag("outage", "What is answered while Redis is away, and after that, instead of the table"))
+        .group(ArgGroup::new("instead").args(["storm", "memory", "footprint", "logout", "outage", "only"]))
         .arg(value("json", "FILE", "Write the figures there as well").value_parser(value_parser!(PathBuf)))
         .arg(
             value("set", "NAME=VALUE", "A setting of the gateway; may be repeated")
@@ -104,7 +121,6 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 
 fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
     let given = |name: &str| matches.get_one::<PathBuf>(name).cloned();
-    let number = |name: &str| *matches.get_one::<u64>(name).expect("it has a default");
     let Some(floor) = given("floor") else {
         say("`./dev bench` runs this.");
         return Ok(ExitCode::SUCCESS);
@@ -116,13 +132,18 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         floor,
         settings: matches.get_many("set").into_iter().flatten().cloned().collect(),
     };
-    let (rounds, seconds) = (usize::try_from(number("rounds"))?, number("seconds"));
-    let mut bench = Bench::start(&programs)?;
+    let rounds = usize::try_from(*matches.get_one::<u64>("rounds").expect("it has a default"))?;
+    let seconds = |typical| matches.get_one::<u64>("seconds").copied().unwrap_or(typical);
+    // Their footprint is measured against none.
+    let revocations = if matches.get_flag("footprint") { 0 } else { seed::REVOCATIONS };
+    let mut bench = Bench::start(programs, revocations)?;
     let (figures, good) = match () {
         () if matches.get_flag("storm") => (storm::run(&bench, rounds)?, true),
         () if matches.get_flag("memory") => (memory::run(&bench)?, true),
         () if matches.get_flag("footprint") => (footprint::run(&bench)?, true),
-        () => table(&mut bench, &rows, rounds, seconds)?,
+        () if matches.get_flag("logout") => (logout::run(&bench, seconds(60))?, true),
+        () if matches.get_flag("outage") => (outage::run(&mut bench, seconds(60))?, true),
+        () => table(&mut bench, &rows, rounds, seconds(1))?,
     };
     write_json(given("json"), &figures)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

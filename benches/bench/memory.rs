@@ -32,13 +32,13 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
     let users = (0..TOKENS as u64).map(|turn| turn % seed::USERS + 1);
     let requests = users.map(|user| Ok(bench.composer.verify_with(&bench.composer.keys().bearer(user, now)?)));
     let requests = requests.collect::<Outcome<Vec<_>>>()?;
-    let (pid, to, mut sent, mut found) = (bench.gateway.pid(), bench.gateway.address, 0, Vec::new());
+    let (pid, to, mut sent, mut found) = (bench.gateway.pid(), &[bench.gateway.address], 0, Vec::new());
     found.push((0, usage::resident(pid)?));
     for stage in STAGES {
         say(&format!("{} requests", grouped(stage as f64)));
         let count = stage - sent;
-        let plan = Plan { to, requests: &requests, count, connections: CALLERS, rate: None, status: 204 };
-        let rate = pace::run(&plan)?.rate;
+        let plan = Plan { to, requests: &requests, count, connections: CALLERS, rate: None };
+        let rate = pace::run(&plan, 204)?.rate;
         sent = stage;
         say(&format!("{} a second; waiting until it is quiet", grouped(rate)));
         thread::sleep(SETTLE);

@@ -27,8 +27,8 @@ const LARGEST_ANSWER: usize = 4096;
 
 /// What is to be sent.
 pub struct Plan<'a> {
-    /// To whom.
-    pub to: SocketAddr,
+    /// To whom: connections are shared out evenly, and take turns.
+    pub to: &'a [SocketAddr],
     /// In turn, from the beginning again when they are over.
     pub requests: &'a [String],
     /// How many of them in all.
@@ -37,8 +37,27 @@ pub struct Plan<'a> {
     pub connections: usize,
     /// How many a second; nothing: as many as are answered.
     pub rate: Option<f64>,
-    /// The status of a good answer.
+}
+
+/// One answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Which of all requests, from 0.
+    pub request: usize,
+    /// When it was due, from the beginning.
+    pub due: Duration,
+    /// How long it took from there.
+    pub took: Duration,
+    /// Its status.
     pub status: u16,
+}
+
+/// Answers of all kinds.
+pub struct Record {
+    /// When it began.
+    pub began: Instant,
+    /// As they came.
+    pub answers: Vec<Answer>,
 }
 
 /// What came of it.
@@ -52,14 +71,20 @@ pub struct Pace {
 impl Pace {
     /// So many of 100 answers came within the result, in microseconds.
     pub fn percentile(&self, percent: f64) -> f64 {
-        let at = (self.micros.len() as f64 * percent / 100.0).ceil() as usize;
-        self.micros.get(at.saturating_sub(1)).copied().map_or(0.0, f64::from)
+        percentile(&self.micros, percent).map_or(0.0, f64::from)
     }
+}
+
+/// So many of 100 are at most the result; of sorted ones.
+pub fn percentile<T: Copy>(sorted: &[T], percent: f64) -> Option<T> {
+    let at = (sorted.len() as f64 * percent / 100.0).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied()
 }
 
 struct Connection {
     stream: TcpStream,
-    /// When the request that is under way was due.
+    /// The request that is under way, and when it was due.
+    request: usize,
     due: Duration,
     answer: Vec<u8>,
 }
@@ -68,11 +93,17 @@ impl Connection {
     fn open(to: SocketAddr) -> Outcome<Connection> {
         let stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, due: Duration::ZERO, answer: Vec::with_capacity(LARGEST_ANSWER) })
+        Ok(Connection { stream, request: 0, due: Duration::ZERO, answer: Vec::with_capacity(LARGEST_ANSWER) })
     }
 
-    /// Reads what is there; whether the answer is complete.
-    fn receive(&mut self, status: u16) -> Outcome<bool> {
+    fn send(&mut self, request: usize, due: Duration, text: &str) -> Outcome<()> {
+        (self.request, self.due) = (request, due);
+        self.answer.clear();
+        Ok(self.stream.write_all(text.as_bytes())?)
+    }
+
+    /// Reads what is there; the status, if the answer is complete.
+    fn receive(&mut self) -> Outcome<Option<u16>> {
         let mut part = [0; LARGEST_ANSWER];
         let length = self.stream.read(&mut part)?;
         self.answer.extend_from_slice(&part[..length]);
@@ -80,53 +111,73 @@ impl Connection {
             return Err("a connection was closed before its answer was complete".into());
         }
         let text = String::from_utf8_lossy(&self.answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(false) };
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(None) };
         let expected = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        if head.split(' ').nth(1) != Some(&status.to_string()) {
-            return Err(format!("an answer was {}", head.lines().next().unwrap_or_default()).into());
-        }
-        Ok(body.len() >= expected)
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer has no status")?;
+        Ok((body.len() >= expected).then_some(status))
     }
 }
 
-/// Sends all of it, and waits for the answers.
-pub fn run(plan: &Plan<'_>) -> Outcome<Pace> {
+/// Sends all of it, and waits for the answers, which must be of this status.
+pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<Pace> {
+    let (mut micros, began) = (Vec::with_capacity(plan.count), Instant::now());
+    send(plan, began, |answer| {
+        if answer.status != status {
+            return Err(format!("an answer was {} in place of {status}", answer.status).into());
+        }
+        micros.push(u32::try_from(answer.took.as_micros())?);
+        Ok(())
+    })?;
+    let rate = micros.len() as f64 / began.elapsed().as_secs_f64();
+    micros.sort_unstable();
+    Ok(Pace { micros, rate })
+}
+
+/// Sends all of it, and keeps the answers, whatever they are.
+pub fn record(plan: &Plan<'_>) -> Outcome<Record> {
+    let (mut answers, began) = (Vec::with_capacity(plan.count), Instant::now());
+    send(plan, began, |answer| {
+        answers.push(answer);
+        Ok(())
+    })?;
+    Ok(Record { began, answers })
+}
+
+fn send(plan: &Plan<'_>, began: Instant, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome<()> {
     wake_in_time();
-    let mut connections = (0..plan.connections).map(|_| Connection::open(plan.to)).collect::<Outcome<Vec<_>>>()?;
+    let open = |at: usize| Connection::open(plan.to[at % plan.to.len()]);
+    let mut connections = (0..plan.connections).map(open).collect::<Outcome<Vec<_>>>()?;
     let mut idle: VecDeque<usize> = (0..plan.connections).collect();
     let due = |request: usize| plan.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(request as f64 / rate));
-    let (mut micros, mut sent, began) = (Vec::with_capacity(plan.count), 0, Instant::now());
-    while micros.len() < plan.count {
+    let (mut answered, mut sent) = (0, 0);
+    while answered < plan.count {
         while sent < plan.count
             && due(sent) <= began.elapsed()
             && let Some(at) = idle.pop_front()
         {
-            let connection = &mut connections[at];
             // Without a rate a request is due when it can be sent.
-            connection.due = plan.rate.map_or_else(|| began.elapsed(), |_| due(sent));
-            connection.answer.clear();
-            connection.stream.write_all(plan.requests[sent % plan.requests.len()].as_bytes())?;
+            let due = plan.rate.map_or_else(|| began.elapsed(), |_| due(sent));
+            connections[at].send(sent, due, &plan.requests[sent % plan.requests.len()])?;
             sent += 1;
         }
         let until_due = due(sent).saturating_sub(began.elapsed());
         let longest = if sent < plan.count && !idle.is_empty() { until_due } else { LONGEST_WAIT };
-        let waiting = sent > micros.len();
+        let waiting = sent > answered;
         let ready = ready(&connections, longest)?;
         if ready.is_empty() && waiting && longest == LONGEST_WAIT {
             return Err("an answer did not come in time".into());
         }
         for at in ready {
             let connection = &mut connections[at];
-            if connection.receive(plan.status)? {
-                let elapsed = began.elapsed().saturating_sub(connection.due);
-                micros.push(u32::try_from(elapsed.as_micros())?);
+            if let Some(status) = connection.receive()? {
+                let (request, due) = (connection.request, connection.due);
+                take(Answer { request, due, took: began.elapsed().saturating_sub(due), status })?;
+                answered += 1;
                 idle.push_back(at);
             }
         }
     }
-    let rate = micros.len() as f64 / began.elapsed().as_secs_f64();
-    micros.sort_unstable();
-    Ok(Pace { micros, rate })
+    Ok(())
 }
 
 /// The connections that have something to read; none after so long.

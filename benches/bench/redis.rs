@@ -30,6 +30,13 @@ impl Redis {
         Ok(value.ok_or_else(|| format!("Redis does not tell its {name}"))?.trim().to_owned())
     }
 
+    /// Commands that were run so far, those of scripts included; without this look itself.
+    pub fn commands(&mut self) -> Outcome<u64> {
+        let text: String = self.ask(&["INFO", "commandstats"])?;
+        let calls = |line: &str| line.split_once(":calls=")?.1.split(',').next()?.parse::<u64>().ok();
+        Ok(text.lines().filter_map(calls).sum())
+    }
+
     /// One command.
     pub fn ask<T: FromRedisValue>(&mut self, command: &[&str]) -> Outcome<T> {
         Ok(redis::cmd(command[0]).arg(&command[1..]).query(&mut self.0)?)
@@ -40,4 +47,9 @@ impl Redis {
 pub fn keys(user: u64) -> [String; 2] {
     let (sub, sid, prefix) = (seed::user(user), seed::session(user), product::PREFIX);
     [format!("{prefix}:{{{sub}}}:session:{sid}"), format!("{prefix}:{{{sub}}}:user")]
+}
+
+/// Where the state of the revocation log is.
+pub fn state_key() -> String {
+    format!("{}:{{rev}}:state", product::PREFIX)
 }

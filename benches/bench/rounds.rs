@@ -5,15 +5,20 @@ use std::time::{Duration, Instant};
 
 use crate::{
     Outcome,
-    bench::{Bench, ask, say},
+    bench::{Bench, say},
+    idle::{self, Idle},
     pace::{self, Plan},
     product,
+    replica::ask,
     rows::{Floor, Row},
     usage,
 };
 
 /// Sessions that come into Redis at the same time.
 const ADOPTING: usize = 16;
+
+/// Two canaries are sent meanwhile.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// By how much two bodies may differ in length.
 const TOLERANCE: f64 = 0.05;
@@ -33,6 +38,8 @@ pub struct Sample {
     pub redis: Option<f64>,
     /// Of PostgreSQL.
     pub postgres: Option<f64>,
+    /// Commands to Redis for each answer, beyond what it would have got without any request.
+    pub commands: Option<f64>,
     /// The most bytes in memory.
     pub memory: Option<f64>,
     /// The share of answers that were refusals, where some may be.
@@ -70,6 +77,8 @@ impl Progress {
 /// Measures rows, in so many rounds of so many seconds for each run.
 pub fn measure(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcome<Vec<Measured>> {
     warm_up(bench, rows)?;
+    say("watching what Redis is asked without any request");
+    let idle = idle::watch(bench, &[&bench.gateway], IDLE)?;
     let empty = |row: &Row| Measured { row: *row, ours: vec![], floors: vec![vec![]; row.floors.len()], failure: None };
     let mut measured: Vec<Measured> = rows.iter().map(empty).collect();
     let all = u32::try_from(rounds * rows.len())?;
@@ -82,7 +91,7 @@ pub fn measure(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> 
             progress.step(round, rounds, one.row.name);
             crate::interrupt::check()?;
             if one.failure.is_none()
-                && let Err(error) = measure_once(bench, one, seconds)
+                && let Err(error) = measure_once(bench, one, seconds, idle)
             {
                 crate::interrupt::check()?;
                 say(&format!("{} failed: {error}", one.row.name));
@@ -93,27 +102,28 @@ pub fn measure(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> 
     Ok(measured)
 }
 
-fn measure_once(bench: &Bench, measured: &mut Measured, seconds: u64) -> Outcome<()> {
+fn measure_once(bench: &Bench, measured: &mut Measured, seconds: u64, idle: Idle) -> Outcome<()> {
     let row = measured.row;
     let floors = row.floors.iter().map(|floor| sample_floor(bench, &row, *floor, seconds));
     let floors = floors.collect::<Outcome<Vec<Sample>>>()?;
-    let ours = sample(bench, &row, seconds)?;
+    let ours = sample(bench, &row, seconds, idle)?;
     measured.ours.push(ours);
     floors.into_iter().zip(&mut measured.floors).for_each(|(sample, all)| all.push(sample));
     Ok(())
 }
 
 /// One run of the gateway.
-fn sample(bench: &Bench, row: &Row, seconds: u64) -> Outcome<Sample> {
-    let (shot, cpu) = bench.drive(&bench.gateway, row.traffic, row.callers, seconds)?;
-    let each = |micros: u64| Some(micros as f64 / shot.answers);
+fn sample(bench: &Bench, row: &Row, seconds: u64, idle: Idle) -> Outcome<Sample> {
+    let (shot, spent) = bench.drive(&bench.gateway, row.traffic, row.callers, seconds)?;
+    let each = |whole: f64| Some(whole / shot.answers);
     Ok(Sample {
         rate: shot.rate(),
         p50: Some(shot.p50),
         p99: Some(shot.p99),
-        server: each(cpu.server),
-        redis: each(cpu.redis),
-        postgres: each(cpu.postgres),
+        server: each(spent.server),
+        redis: each(spent.redis),
+        postgres: each(spent.postgres),
+        commands: each(spent.commands - idle.commands * spent.seconds),
         memory: Some(usage::peak(bench.gateway.pid())? as f64),
         refused: (row.traffic.tolerated() > 0.0).then(|| shot.refused / shot.answers),
     })
@@ -123,8 +133,8 @@ fn sample_floor(bench: &Bench, row: &Row, floor: Floor, seconds: u64) -> Outcome
     let rate = |rate: f64| Sample { rate, ..Sample::default() };
     Ok(match floor {
         Floor::Handler => {
-            let (shot, cpu) = bench.drive(&bench.floor, row.traffic, row.callers, seconds)?;
-            let server = Some(cpu.server as f64 / shot.answers);
+            let (shot, spent) = bench.drive(&bench.floor, row.traffic, row.callers, seconds)?;
+            let server = Some(spent.server / shot.answers);
             Sample { p50: Some(shot.p50), p99: Some(shot.p99), server, ..rate(shot.rate()) }
         }
         Floor::Statement(statement) => {
@@ -161,22 +171,24 @@ fn warm_up(bench: &Bench, rows: &[Row]) -> Outcome<()> {
 pub fn adopt_all(bench: &Bench) -> Outcome<()> {
     let requests = bench.composer.first_refreshes(&bench.stores.redis()?.counters()?);
     say(&format!("warming up: {} sessions come into Redis", requests.len()));
-    let (to, count) = (bench.gateway.address, requests.len());
-    pace::run(&Plan { to, requests: &requests, count, connections: ADOPTING, rate: None, status: 200 }).map(drop)
+    let (to, count) = (&[bench.gateway.address], requests.len());
+    pace::run(&Plan { to, requests: &requests, count, connections: ADOPTING, rate: None }, 200).map(drop)
 }
 
 /// A floor with another answer would be no floor.
 fn compare(bench: &Bench, row: &Row) -> Outcome<()> {
     let Some(status) = row.traffic.status() else { return Ok(()) };
     let request = bench.requests(row.traffic, 1)?.swap_remove(0);
-    let (found, ours) = ask(bench.gateway.address, &request)?;
+    let (found, body) = ask(bench.gateway.address, &request)?;
     if found != status {
         return Err(format!("the gateway answered {found} in place of {status}").into());
     }
     if !row.floors.contains(&Floor::Handler) {
         return Ok(());
     }
-    let (found, theirs) = ask(bench.floor.address, &request)?;
+    let ours = body.len();
+    let (found, body) = ask(bench.floor.address, &request)?;
+    let theirs = body.len();
     if found != status || (ours as f64 - theirs as f64).abs() > TOLERANCE * ours as f64 {
         return Err(format!("the floor answers {found} with {theirs} bytes, the gateway {status} with {ours}").into());
     }

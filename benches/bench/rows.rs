@@ -16,6 +16,8 @@ pub struct Row {
     pub callers: u16,
     /// What it is compared with.
     pub floors: &'static [Floor],
+    /// What its rate is to be, as a share of its first floor's, where that was set.
+    pub aim: Option<f64>,
 }
 
 /// Something that does a part of the work of a row and nothing else.
@@ -57,7 +59,13 @@ const SIGN_INS: u16 = 16;
 
 /// A row of the gateway against the bare handler, and a statement if there is one.
 const fn row(name: &'static str, traffic: Traffic, callers: u16, floors: &'static [Floor]) -> Row {
-    Row { name, traffic, callers, floors }
+    Row { name, traffic, callers, floors, aim: None }
+}
+
+impl Row {
+    const fn aiming(self, aim: f64) -> Row {
+        Row { aim: Some(aim), ..self }
+    }
 }
 
 const USER: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::USER)];
@@ -67,19 +75,19 @@ const CREATE: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::CREATE)];
 
 /// All of them, in the order of the table.
 pub const ALL: &[Row] = &[
-    row("verify", Traffic::Verify(Whose::Many), MANY, &[Floor::Handler]),
+    row("verify", Traffic::Verify(Whose::Many), MANY, &[Floor::Handler]).aiming(0.90),
     row("verify hot", Traffic::Verify(Whose::One), MANY, &[Floor::Handler]),
     row("verify cookie", Traffic::VerifyCookie, MANY, &[Floor::Handler]),
-    row("user", Traffic::User(Whose::Many), MANY, USER),
+    row("user", Traffic::User(Whose::Many), MANY, USER).aiming(0.65),
     row("user hot", Traffic::User(Whose::One), MANY, &[Floor::Handler]),
     row("user at 4 callers", Traffic::User(Whose::Many), FEW, USER),
-    row("item", Traffic::Item, MANY, ITEM),
+    row("item", Traffic::Item, MANY, ITEM).aiming(0.50),
     row("item at 4 callers", Traffic::Item, FEW, ITEM),
     row("page", Traffic::Page, MANY, PAGE),
     row("create", Traffic::Create, MANY, CREATE),
     row("create at 4 callers", Traffic::Create, FEW, CREATE),
-    row("refresh", Traffic::Refresh, MANY, &[Floor::Handler, Floor::Script, Floor::Signature]),
-    row("login", Traffic::Login, SIGN_INS, &[Floor::Hashes]),
+    row("refresh", Traffic::Refresh, MANY, &[Floor::Handler, Floor::Script, Floor::Signature]).aiming(0.33),
+    row("login", Traffic::Login, SIGN_INS, &[Floor::Hashes]).aiming(0.90),
     row("mixed", Traffic::Mixed, MANY, &[]),
 ];
 

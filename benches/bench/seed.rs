@@ -1,4 +1,4 @@
-//! Users, sessions and items, written into the record directly: seconds instead of hours of sign-ups.
+//! Users, sessions, items and revocations, written into the record directly: seconds instead of hours of sign-ups.
 //!
 //! The last twelve digits of an id are decimal, so that `pgbench`, which knows numbers only, can name one.
 
@@ -8,6 +8,9 @@ use crate::{Outcome, database::Database};
 
 /// Users, each with a session of tokens, one of a browser, and at least one item.
 pub const USERS: u64 = 10_000;
+
+/// Revocations that are in force, unless a run wants another number.
+pub const REVOCATIONS: u64 = 100_000;
 
 /// The first of them have more than a page of items.
 pub const WITH_PAGES: u64 = 1_000;
@@ -62,8 +65,8 @@ pub fn email(user: u64) -> String {
     format!("{}@example.com", username(user))
 }
 
-/// Fills an empty database; all users have the password of this hash.
-pub fn fill(database: &Database, hash: &str) -> Outcome<()> {
+/// Fills an empty database; all users have the password of this hash, and so many sessions of others are revoked.
+pub fn fill(database: &Database, hash: &str, revocations: u64) -> Outcome<()> {
     let statements = include_str!("seed.sql");
     let numbers = [
         ("$FIRST", DIGITS + 1),
@@ -73,11 +76,19 @@ pub fn fill(database: &Database, hash: &str) -> Outcome<()> {
         ("$ITEMS", ITEMS),
         ("$DAYS", SESSION_DAYS),
     ];
-    let statements = numbers
-        .iter()
-        .fold(statements.replace("$HASH", hash), |text, (name, number)| text.replace(name, &number.to_string()));
-    database.run(&statements)?;
+    database.run(&filled(&statements.replace("$HASH", hash), &numbers))?;
+    revoke(database, 0, revocations)
+}
+
+/// Adds live revocations: those after `from` and up to `to`.
+pub fn revoke(database: &Database, from: u64, to: u64) -> Outcome<()> {
+    let numbers = [("$FIRST", DIGITS + from + 1), ("$LAST", DIGITS + to)];
+    database.run(&filled(include_str!("revocations.sql"), &numbers))?;
     // Neither may be among other statements.
     database.run("vacuum (analyze)")?;
     database.run("checkpoint")
+}
+
+fn filled(statements: &str, numbers: &[(&str, u64)]) -> String {
+    numbers.iter().fold(statements.to_owned(), |text, (name, number)| text.replace(name, &number.to_string()))
 }

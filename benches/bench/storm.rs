@@ -73,16 +73,15 @@ fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Out
         storm = Some(bench.wrk.start(bench.gateway.address, &file, SIGN_INS, BREATH, PHASE + 2)?);
         thread::sleep(HEAD_START);
     }
-    let to = bench.gateway.address;
+    let to = &[bench.gateway.address];
     let live = ["GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned()];
     let count = |rate: f64| (rate * PHASE as f64) as usize;
-    let live =
-        Plan { to, requests: &live, count: count(LIVE_RATE), connections: 4, rate: Some(LIVE_RATE), status: 200 };
-    let verify = Plan { to, requests, count: count(rate), connections: CONNECTIONS, rate: Some(rate), status: 204 };
+    let live = Plan { to, requests: &live, count: count(LIVE_RATE), connections: 4, rate: Some(LIVE_RATE) };
+    let verify = Plan { to, requests, count: count(rate), connections: CONNECTIONS, rate: Some(rate) };
     let began = Instant::now();
     let (verify, live) = thread::scope(|scope| {
-        let live = scope.spawn(|| pace::run(&live));
-        (pace::run(&verify), live.join().map_err(|_| "a generator panicked"))
+        let live = scope.spawn(|| pace::run(&live, 200));
+        (pace::run(&verify, 204), live.join().map_err(|_| "a generator panicked"))
     });
     let took = began.elapsed().as_secs_f64();
     if took > 1.5 * PHASE as f64 {

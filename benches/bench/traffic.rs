@@ -123,9 +123,9 @@ impl Composer {
     pub fn requests(&self, traffic: Traffic, counters: &[u64], seconds: u64) -> Vec<String> {
         let each = |users: std::ops::RangeInclusive<u64>, request: &dyn Fn(u64) -> String| users.map(request).collect();
         match traffic {
-            Traffic::Verify(whose) => each(who(whose), &|user| self.get("/auth/verify", user)),
+            Traffic::Verify(whose) => each(who(whose), &|user| self.verify(user)),
             Traffic::VerifyCookie => each(1..=seed::USERS, &|user| self.get_by_cookie("/auth/verify", user)),
-            Traffic::User(whose) => each(who(whose), &|user| self.get("/user", user)),
+            Traffic::User(whose) => each(who(whose), &|user| self.user(user)),
             Traffic::Item => each(1..=seed::USERS, &|user| self.item(user)),
             Traffic::Page => each(1..=seed::WITH_PAGES, &|user| self.get("/items", user)),
             Traffic::Create => each(seed::READERS + 1..=seed::USERS, &|user| self.create(user)),
@@ -138,6 +138,27 @@ impl Composer {
     /// Verify with a token of one's own.
     pub fn verify_with(&self, token: &str) -> String {
         request("GET", "/auth/verify", &format!("Authorization: Bearer {token}\r\n"), "")
+    }
+
+    /// Verify with the token of a user.
+    pub fn verify(&self, user: u64) -> String {
+        self.get("/auth/verify", user)
+    }
+
+    /// Somebody looks at their account.
+    pub fn user(&self, user: u64) -> String {
+        self.get("/user", user)
+    }
+
+    /// The session of a user's tokens ends.
+    pub fn logout(&self, user: u64) -> String {
+        request("POST", "/logout", &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]), "")
+    }
+
+    /// One refresh of a session with this counter.
+    pub fn refresh_at(&self, user: u64, counter: u64) -> String {
+        let token = self.keys.refresh(user, counter);
+        request("POST", "/refresh", "", &format!(r#"{{"refresh_token":"{token}"}}"#))
     }
 
     /// The first refresh of each session that Redis does not know yet.
@@ -154,16 +175,19 @@ impl Composer {
         request("GET", path, &format!("Cookie: __Host-latchkey={}\r\n", self.cookies[index(user)]), "")
     }
 
-    fn item(&self, user: u64) -> String {
+    /// Somebody looks at their first item.
+    pub fn item(&self, user: u64) -> String {
         self.get(&format!("/items/{}", seed::item(user)), user)
     }
 
-    fn create(&self, user: u64) -> String {
+    /// Somebody makes an item.
+    pub fn create(&self, user: u64) -> String {
         let token = format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]);
         request("POST", "/items", &token, r#"{"name":"Book","description":"A nice book"}"#)
     }
 
-    fn login(&self, user: u64) -> String {
+    /// Somebody signs in.
+    pub fn login(&self, user: u64) -> String {
         let body = format!(r#"{{"username":"{}","password":"{}"}}"#, seed::username(user), self.password);
         // Each from an address of its own: at the end of a run callers hang up, and a sign-in that nobody waits for counts
         // as a try of its network.
@@ -174,8 +198,7 @@ impl Composer {
     /// Sessions take turns, so that the next token of one is sent long after its last one was answered.
     fn refresh(&self, turn: u64, counters: &[u64]) -> String {
         let (user, lap) = (turn % seed::USERS + 1, turn / seed::USERS);
-        let token = self.keys.refresh(user, counters[index(user)] + lap);
-        request("POST", "/refresh", "", &format!(r#"{{"refresh_token":"{token}"}}"#))
+        self.refresh_at(user, counters[index(user)] + lap)
     }
 
     /// Of 200 requests 1 is a login, 3 are refreshes, 16 are reads; the factor spreads them.
@@ -185,10 +208,10 @@ impl Composer {
             // Not always the same few.
             0 => self.login(turn / 200 % seed::USERS + 1),
             slot @ 1..=3 => self.refresh(turn / 200 * 3 + slot - 1, counters),
-            4..=9 => self.get("/user", user),
+            4..=9 => self.user(user),
             10..=15 => self.item(user),
             16..=19 => self.get("/items", user % seed::WITH_PAGES + 1),
-            _ => self.get("/auth/verify", user),
+            _ => self.verify(user),
         }
     }
 }

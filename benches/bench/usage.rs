@@ -1,30 +1,53 @@
 //! What processes have used, as Linux tells it in `/proc`.
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use crate::Outcome;
 
 /// Microseconds of one tick of `/proc/PID/stat`, which counts hundredths of a second on every Linux.
 const TICK: u64 = 10_000;
 
-/// CPU time in microseconds, user and system.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cpu {
+/// CPU time in microseconds, user and system, and commands, up to a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    /// The moment.
+    pub at: Instant,
     /// The gateway, or what stands in its place.
     pub server: u64,
     /// Redis.
     pub redis: u64,
     /// PostgreSQL with all its processes, also those that have ended.
     pub postgres: u64,
+    /// Commands to Redis, those that its scripts run included.
+    pub commands: u64,
 }
 
-impl Cpu {
+/// What was used between two moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    /// Seconds between them.
+    pub seconds: f64,
+    /// Microseconds of the gateway, or of what stands in its place.
+    pub server: f64,
+    /// Of Redis.
+    pub redis: f64,
+    /// Of PostgreSQL.
+    pub postgres: f64,
+    /// Commands to Redis.
+    pub commands: f64,
+}
+
+impl Used {
     /// What was used since `earlier`.
-    pub fn since(self, earlier: Cpu) -> Cpu {
-        Cpu {
-            server: self.server.saturating_sub(earlier.server),
-            redis: self.redis.saturating_sub(earlier.redis),
-            postgres: self.postgres.saturating_sub(earlier.postgres),
+    pub fn since(self, earlier: Used) -> Spent {
+        let difference = |now: u64, then: u64| now.saturating_sub(then) as f64;
+        Spent {
+            seconds: (self.at - earlier.at).as_secs_f64(),
+            server: difference(self.server, earlier.server),
+            redis: difference(self.redis, earlier.redis),
+            postgres: difference(self.postgres, earlier.postgres),
+            // The look itself was one, the time before.
+            commands: difference(self.commands, earlier.commands) - 1.0,
         }
     }
 }
