@@ -182,7 +182,7 @@ impl Draft {
             time("LATCHKEY_REFRESH_IDLE_TTL", self.refresh_idle_ttl, second, forever),
             time("LATCHKEY_REFRESH_GRACE", self.refresh_grace, Duration::ZERO, second * 60),
             // 0 is off. A shorter one could not be renewed in time, and a logout waits for a longer one.
-            time("LATCHKEY_LEASE", self.lease.filter(|lease| !lease.is_zero()), Duration::from_millis(20), 5 * second),
+            time("LATCHKEY_LEASE", self.lease.filter(|lease| !lease.is_zero()), Duration::from_millis(20), 3 * second),
             time("LATCHKEY_COOKIE_IDLE_TTL", self.cookie_idle_ttl, second, hour),
             time("LATCHKEY_CODE_TTL", self.code_ttl, second, second * 600),
             time("LATCHKEY_AUDIT_RETENTION", self.audit_retention, hour * 24, forever),
@@ -349,7 +349,7 @@ settings! {
     database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica; eight of them are for single users and items, and open when they are needed";
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; never more than cores";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
-    lease: Duration, "LATCHKEY_LEASE" = "250ms", "how long a replica answers checks from memory before it must hear from Redis; 0s asks Redis for each";
+    lease: Duration, "LATCHKEY_LEASE" = "250ms", "how long a replica answers checks from memory before it must hear from Redis, 20ms to 3s; comes into force for all replicas by `latchkey revocations rebuild`; 0s: this replica asks Redis for each check";
     verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000", "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every signature anew";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
     audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d", "how long security events are kept: a year, and time to look back at it; whole months are dropped";

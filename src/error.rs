@@ -70,7 +70,8 @@ pub enum Error {
     Internal(Source),
     /// 501: mail is switched off.
     MailOff,
-    /// 503: all hash threads are taken for longer than a caller should wait, or another request has what this one wants.
+    /// 503: all hash threads are taken for longer than a caller should wait, too many checks wait for PostgreSQL, or another
+    /// request has what this one wants.
     Busy,
     /// 503: a store cannot answer.
     Unavailable {

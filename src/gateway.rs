@@ -218,7 +218,6 @@ impl Gateway {
     pub async fn finish_stories(&self) {
         self.stories.close();
         self.stories.wait().await;
-        self.leave().await;
         if let Err(error) = self.write_waiting().await {
             tracing::warn!(error = %Chain(&error), "the last refreshes could not be recorded");
         }

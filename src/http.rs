@@ -91,6 +91,7 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
     if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories()).await.is_err() {
         tracing::warn!("stories that still ran were cut");
     }
+    gateway.stop_answering_from_memory().await;
     Ok(())
 }
 

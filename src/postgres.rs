@@ -28,7 +28,7 @@ use std::{
 
 use deadpool_postgres::{Object, Pool};
 use tokio::time::timeout_at;
-use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use tokio_postgres::{Row, config::TargetSessionAttrs, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
 pub use accounts::{Credentials, NewUser, StoredUser};
@@ -78,6 +78,8 @@ impl Postgres {
         let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
             .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
         settings.connect_timeout(timeout).application_name("latchkey");
+        // Also what only reads wants the primary: a standby may not know yet what was taken back.
+        settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if !url.contains("keepalives_idle") {
             settings.keepalives_idle(KEEPALIVE);
         }

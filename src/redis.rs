@@ -1,7 +1,7 @@
 //! The speed: Redis decides what must be decided at once, and loses nothing that the record does not hold.
 //!
 //! Every change is one script; a script is a constant in a `.lua` file, has one function in a module below, and its
-//! answers are an enum. Keys of one account share the hash tag `{sub}`, those of the denylist share `{rev}`, those
+//! answers are an enum. Keys of one account share the hash tag `{sub}`, those of the revocation log share `{rev}`, those
 //! of throttles the tag of their owner, so that the keys of one script always live on one node of a cluster.
 
 mod codes;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use codes::Reservation;
 pub use log::{Begun, Joined, Member, Page, Renewed, Wake};
-pub use revocations::Published;
+pub use revocations::{Published, Revoked};
 use script::Script;
 pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};
 use shared::Shared;

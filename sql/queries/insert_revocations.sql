@@ -8,4 +8,4 @@ set below = greatest(revocations.below, excluded.below),
     -- Of two generations, the reason of the larger.
     reason = case when excluded.below > revocations.below then excluded.reason else revocations.reason end,
     expires_at = greatest(revocations.expires_at, excluded.expires_at),
-    revoked_at = now()
+    revoked_at = greatest(revocations.revoked_at, now())

@@ -3,7 +3,10 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Command;
-use latchkey::gateway::{Gateway, Setback, revocation::Rebuilt};
+use latchkey::{
+    error::Chain,
+    gateway::{Gateway, Setback, revocation::Rebuilt},
+};
 
 use crate::{WRONG_SETTINGS, fail, print};
 
@@ -29,16 +32,23 @@ pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
             fail("the log was not built anew", &error);
             return ExitCode::from(WRONG_SETTINGS);
         }
-        Err(Setback::Later(error)) => return fail("the log was not built anew", error.as_ref()),
+        Err(Setback::Later(error)) => return refuse(&format!("a store does not answer: {}", Chain(error.as_ref()))),
     }
     match gateway.replace_log().await {
         Ok(Rebuilt::Built { entries, lease }) => {
             print(&format!("Built anew with {entries} entries; leases of {lease:?} are in force.\n"))
         }
         Ok(Rebuilt::Whole | Rebuilt::Elsewhere) => {
-            eprintln!("latchkey: a replica is building it at this moment; try again when it is done.");
-            ExitCode::FAILURE
+            refuse("a replica is building it at this moment; try again when it is done")
         }
-        Err(error) => fail("the log was not built anew", &error),
+        Ok(Rebuilt::Evicting) => {
+            refuse("Redis forgets keys when its memory is full; set its `maxmemory-policy` to `noeviction` first")
+        }
+        Err(error) => refuse(&format!("the log was not built anew: {}", Chain(&error))),
     }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("latchkey: {why}.");
+    ExitCode::FAILURE
 }

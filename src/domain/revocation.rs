@@ -149,15 +149,17 @@ pub struct Findings {
     pub user_below: Option<i64>,
 }
 
+impl Marks {
+    /// The subjects whose entries speak of the token: key, user, session, token.
+    pub fn subjects(&self) -> [Subject; 4] {
+        [Subject::Key(self.kid), Subject::User(self.sub), Subject::Session(self.sid), Subject::Token(self.jti)]
+    }
+}
+
 impl Findings {
-    /// What a set of entries says of a token.
-    pub fn among(marks: &Marks, value_of: impl Fn(&Subject) -> Option<i64>) -> Findings {
-        Findings {
-            key: value_of(&Subject::Key(marks.kid)).is_some(),
-            session: value_of(&Subject::Session(marks.sid)).is_some(),
-            token: value_of(&Subject::Token(marks.jti)).is_some(),
-            user_below: value_of(&Subject::User(marks.sub)),
-        }
+    /// What the values of the subjects say, in the order of [`Marks::subjects`].
+    pub fn of([key, user_below, session, token]: [Option<i64>; 4]) -> Findings {
+        Findings { key: key.is_some(), session: session.is_some(), token: token.is_some(), user_below }
     }
 
     /// Whether a token of this generation is refused. Timestamps never decide.

@@ -12,6 +12,7 @@ use crate::{
         audit::{Event, Kind},
         one_time_code::{OneTimeCode, Purpose},
         password::Password,
+        revocation::Reason,
     },
     error::Error,
     postgres::{CodeState, StoredUser},
@@ -121,7 +122,7 @@ impl Gateway {
             identity.email_verified && identity.email.as_deref() == Some(address.as_str())
         };
         let Some(user) = self.record.find_user(sub).await?.filter(stands) else { return Ok(None) };
-        self.publish_recent().await?;
+        self.republish(&self.record.sessions_ended_lately(sub, Reason::EmailChange).await?).await?;
         self.publish_email(row, user).await.map(Some)
     }
 

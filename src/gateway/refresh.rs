@@ -74,7 +74,7 @@ impl Gateway {
         }
     }
 
-    /// The script has written the tombstone, marked as unrecorded. The denylist comes before the record here, so that a
+    /// The script has written the tombstone, marked as unrecorded. The log comes before the record here, so that a
     /// PostgreSQL that is down does not help the thief; whoever meets the mark later writes the record.
     async fn end_reused(&self, token: &RefreshToken, origin: &Origin) -> Result<Error, Error> {
         let RefreshToken { sub, sid, .. } = *token;

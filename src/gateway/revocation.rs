@@ -1,9 +1,9 @@
 //! Logout means logout, at the speed of memory.
 //!
-//! Each replica holds all that was taken back in memory, and a lease: the right to answer from it for a quarter of a
-//! second. It renews the lease five times as often (`keeper`), and learns with each renewal what was appended to the log in
-//! Redis. Whoever takes something back records it, appends it (`publish`, `appender`), and waits until every replica has
-//! it, or until no lease is left that is older than the entry (`effect`). So a check costs two look-ups in memory, and a
+//! Each replica holds all that was taken back in memory, and a lease: the right to answer from it for a while
+//! (`LATCHKEY_LEASE`). It renews the lease five times as often (`keeper`), and learns with each renewal what was appended to
+//! the log in Redis. Whoever takes something back records it, appends it (`publish`, `appender`), and waits until every replica has
+//! it, or until no lease is left that is older than the entry (`effect`). So a check costs four look-ups in memory, and a
 //! check that begins after the answer finds the entry, or no lease; without one, the stores are asked (`check`).
 //!
 //! Where Redis has lost the log, one replica builds it anew from the record (`reconciler`). What stands in the record and
@@ -113,6 +113,10 @@ impl Revocations {
 
     fn saw(&self, sight: Sight) {
         self.seen.lock().expect("nothing panics while it is held").sight = sight;
+    }
+
+    fn has_published(&self, until: OffsetDateTime) {
+        *self.published.lock().expect("nothing panics while it is held") = until;
     }
 
     /// Everything that was recorded before this moment has been published, as far as this replica knows.

@@ -78,6 +78,8 @@ impl Gateway {
         loop {
             match self.try_start().await {
                 Ok(()) => {
+                    // So that the first request finds a log; with Redis down it is built later.
+                    let _ = self.rebuild_log().await;
                     self.started();
                     return Ok(());
                 }
@@ -125,8 +127,6 @@ impl Gateway {
         let keys = self.unseal(&stored).ok_or(Setback::Never(StartError::OtherSecret))?;
         // A second attempt after a success cannot happen; if it did, the keys would be the same.
         let _ = self.keys.set(keys);
-        // So that the first request finds a log; with Redis down it is built later.
-        let _ = self.rebuild_log().await;
         Ok(())
     }
 

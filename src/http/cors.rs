@@ -12,7 +12,7 @@ const ALLOWED_HEADERS: HeaderValue =
 
 /// What such programs may read beside the simple headers.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "etag, location, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
+    "etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
 );
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");

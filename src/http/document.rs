@@ -32,7 +32,7 @@ pub fn add_operations(routes: Route) -> Route {
 
 /// The operations as the framework documents them.
 pub fn service() -> OpenApiService<Api, ()> {
-    OpenApiService::new(API, "Latchkey", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new(API, "Latchkey", crate::VERSION)
         .description(include_str!("pages/document.md"))
         .license("MIT OR Apache-2.0")
 }

@@ -41,7 +41,7 @@ pub fn routes() -> Route {
 fn home(request: &Request) -> Response {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
     let (mailbox, signup) = (has_mailbox(gateway), gateway.signup_is_open());
-    html(&Home { mailbox, signup, version: env!("CARGO_PKG_VERSION") })
+    html(&Home { mailbox, signup, version: crate::VERSION })
 }
 
 #[cfg(feature = "dev")]

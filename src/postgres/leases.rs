@@ -12,16 +12,24 @@ const TRY_LOCK: &str = include_str!("../../sql/queries/try_log_lock.sql");
 /// An arbitrary number that stands for "building Latchkey's log" among the advisory locks of the database.
 const LOCK: i64 = 0x4c41_5443_484c_4f47;
 
-/// To build a log takes as long as the longest lease, and some milliseconds for each thousand entries.
-const BUILDING: Duration = Duration::from_secs(600);
-
-/// The right to build the log, which no other replica has meanwhile. It ends with this value.
-pub struct Building(Connection);
+/// The right to build the log, which no other replica has meanwhile. It ends with this value, and some seconds after its
+/// process was last heard of.
+pub struct Building {
+    db: Connection,
+    timeout: Duration,
+}
 
 impl Building {
+    /// Keeps it for some seconds more.
+    pub async fn keep(&mut self) -> Result<(), Error> {
+        self.db.deadline = Instant::now() + self.timeout;
+        self.db.batch("select 1").await
+    }
+
     /// Gives it up.
     pub async fn end(mut self) -> Result<(), Error> {
-        self.0.roll_back().await
+        self.db.deadline = Instant::now() + self.timeout;
+        self.db.roll_back().await
     }
 }
 
@@ -33,8 +41,7 @@ impl Postgres {
         let row = db.first(TRY_LOCK, &[&LOCK]).await?;
         if row.ok_or_else(|| Error::internal("a lock returned nothing"))?.try_get(0)? {
             db.batch(KEEP_LOCK).await?;
-            db.deadline = Instant::now() + BUILDING;
-            return Ok(Some(Building(db)));
+            return Ok(Some(Building { db, timeout: self.timeout }));
         }
         db.roll_back().await?;
         Ok(None)

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         audit::{Actor, Event, Kind},
         page::Page,
-        revocation::{Ending, Reason},
+        revocation::{ENTRY_SECONDS, Ending, Reason},
         session::{BROWSER_CLIENT, Session},
     },
     error::Error,
@@ -18,6 +18,7 @@ use crate::{
 const OPEN: &str = include_str!("../../sql/queries/open_session.sql");
 const END: &str = include_str!("../../sql/queries/end_session.sql");
 const END_OTHERS: &str = include_str!("../../sql/queries/end_other_sessions.sql");
+const LIST_ENDED: &str = include_str!("../../sql/queries/list_ended_sessions.sql");
 const END_OLDEST: &str = include_str!("../../sql/queries/end_oldest_sessions.sql");
 const END_ALL: &str = include_str!("../../sql/queries/end_all_sessions.sql");
 const RAISE_GENERATION: &str = include_str!("../../sql/queries/raise_generation.sql");
@@ -137,10 +138,16 @@ pub(super) async fn open(
     Ok(Some(Opened { crowded: row.try_get("crowded")? }))
 }
 
-/// Ends all sessions of the user but one.
+/// Ends all sessions of the user but one. Those that have ended before a while ago are among the ending: somebody may be
+/// about to publish them, or have failed to.
 pub(super) async fn end_others(db: &mut Connection, user: Uuid, keep: Uuid, reason: Reason) -> Result<Ending, Error> {
     let ended = ids(db.all(END_OTHERS, &[&user, &keep, &reason.as_str()]).await?)?;
-    recorded(db, Ending::of_sessions(user, &ended, reason)).await
+    recorded(db, Ending::of_sessions(user, &ended, reason)).await?;
+    Ok(Ending::of_sessions(user, &ended_lately(db, user).await?, reason))
+}
+
+async fn ended_lately(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Error> {
+    ids(db.all(LIST_ENDED, &[&user, &(ENTRY_SECONDS as f64)]).await?)
 }
 
 /// Ends everything of the user below this generation, which its row has already.
@@ -180,6 +187,11 @@ impl Postgres {
         }
         db.commit().await?;
         Ok(ending)
+    }
+
+    /// What ended of this user a while ago, for whoever repeats what could not be published.
+    pub async fn sessions_ended_lately(&self, user: Uuid, reason: Reason) -> Result<Ending, Error> {
+        Ok(Ending::of_sessions(user, &ended_lately(&mut self.connection().await?, user).await?, reason))
     }
 
     /// Ends all sessions of this user but one.

@@ -4,9 +4,11 @@
 -- Returns nothing where there is no epoch, because then that an entry is missing says nothing; else for each subject its
 -- value, or nothing.
 assert(#KEYS > 1 and #ARGV == 0)
-if evicts() or not epoch_of(KEYS[1]) then
+if evicts(KEYS[1]) or not epoch_of(KEYS[1]) then
   return false
 end
+-- A write, which a deposed server refuses: what it does not hold may be on the new one.
+redis.call('HINCRBY', KEYS[1], 'beat', 1)
 local found = {}
 for at = 2, #KEYS do
   local known = redis.call('GET', KEYS[at])

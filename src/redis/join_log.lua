@@ -3,7 +3,7 @@
 -- ARGV: 1 member, or nothing for one that reads without ever holding a lease
 -- Returns {'lost'}, {'evicting'}, or {'joined', epoch, lease_ms, number before the first entry}
 assert(#KEYS == 2 and #ARGV == 1)
-if evicts() then
+if evicts(KEYS[1]) then
   return { 'evicting' }
 end
 local epoch, first = log_of(KEYS[1], KEYS[2])

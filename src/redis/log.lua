@@ -12,11 +12,15 @@ local function history()
   return string.find(info, 'role:master', 1, true) and string.match(info, 'master_replid:(%x+)')
 end
 
--- Whether this server forgets keys when its memory is full: then that one is missing says nothing.
-local function evicts()
+-- Whether this server forgets keys when its memory is full: then that one is missing says nothing, not even after the
+-- setting was mended, so the epoch is over.
+local function evicts(state)
   local info = redis.call('INFO', 'memory')
-  return not string.find(info, 'maxmemory:0\r', 1, true)
-    and not string.find(info, 'maxmemory_policy:noeviction', 1, true)
+  if string.find(info, 'maxmemory:0\r', 1, true) or string.find(info, 'maxmemory_policy:noeviction', 1, true) then
+    return false
+  end
+  redis.call('DEL', state)
+  return true
 end
 
 -- The epoch, if it is that of this server. A flush takes the state along; a restart or a failover changes the history.
@@ -66,7 +70,9 @@ end
 -- the later end win. Returns the number of the entry, and the last number of the log.
 local function add(log, key, nonce, last, value, ends_at, text)
   local known, number, under = string.match(redis.call('GET', key) or '', '^(%d+) (%d+) (.+)$')
-  if known and under == nonce and tonumber(known) >= tonumber(value) then
+  local ends_ms, known_ms = tonumber(ends_at) * 1000, redis.call('PEXPIRETIME', key)
+  -- A little later is as good: who signs out again and again makes nothing grow.
+  if known and under == nonce and tonumber(known) >= tonumber(value) and ends_ms <= known_ms + 300000 then
     return tonumber(number), last
   end
   last = last + 1
@@ -74,8 +80,7 @@ local function add(log, key, nonce, last, value, ends_at, text)
   if known and tonumber(known) > tonumber(value) then
     value = known
   end
-  local ends_ms = math.max(tonumber(ends_at) * 1000, redis.call('PEXPIRETIME', key))
-  redis.call('SET', key, value .. ' ' .. last .. ' ' .. nonce, 'PXAT', string.format('%.0f', ends_ms))
+  redis.call('SET', key, value .. ' ' .. last .. ' ' .. nonce, 'PXAT', string.format('%.0f', math.max(ends_ms, known_ms)))
   return last, last
 end
 

@@ -3,18 +3,18 @@
 -- KEYS: 1 state, 2 log
 -- ARGV: 1 member, or nothing for one that reads without a lease, 2 epoch under which it counts, 3 number of the last entry
 --       that it has applied, 4 most entries of an answer, 5 how long entries are kept in ms, 6 channel
--- Returns {'lost'} where there is no epoch, {'evicting'}, {'strange'} where the epoch is another or there is no such
--- member; or
+-- Returns {'lost'} where there is no epoch, {'evicting'}, {'strange'} where the epoch is another, the log has gone back or
+-- there is no such member; or
 --   {'page', lease_ms, last number of the log, entries, members}, entries as a flat list of number and text
 assert(#KEYS == 2 and #ARGV == 6)
-if evicts() then
+if evicts(KEYS[1]) then
   return { 'evicting' }
 end
 local epoch, first, last = log_of(KEYS[1], KEYS[2])
 if not epoch then
   return { 'lost' }
 end
-if epoch ~= ARGV[2] then
+if epoch ~= ARGV[2] or tonumber(ARGV[3]) > last then
   return { 'strange' }
 end
 local field = 'm:' .. ARGV[1]

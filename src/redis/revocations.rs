@@ -24,9 +24,20 @@ pub struct Published {
     pub lease: Duration,
 }
 
+/// What became of revoking something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// It is in the log.
+    Published(Published),
+    /// There is no log that could be relied on.
+    Lost,
+    /// Redis forgets keys when its memory is full. There is no log, and no lease is renewed: PostgreSQL answers checks.
+    Evicting,
+}
+
 impl Redis {
-    /// Appends entries, all or none; nothing where the log was lost and cannot be relied on.
-    pub async fn revoke(&self, entries: &[Entry]) -> Result<Option<Published>, Error> {
+    /// Appends entries, all or none.
+    pub async fn revoke(&self, entries: &[Entry]) -> Result<Revoked, Error> {
         let mut keys = vec![self.state_key(), self.log_key()];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
         let mut args = vec![self.channel()];
@@ -37,16 +48,12 @@ impl Redis {
     /// Everything that can speak against a token, in one round trip; nothing where the log was lost, because then that an
     /// entry is missing says nothing.
     pub async fn find_revocations(&self, marks: &Marks) -> Result<Option<Findings>, Error> {
-        let subjects = subjects(marks);
         let mut keys = vec![self.state_key()];
-        keys.extend(subjects.iter().map(|subject| self.entry_key(subject)));
+        keys.extend(marks.subjects().iter().map(|subject| self.entry_key(subject)));
         let found: Option<Vec<Option<i64>>> = self.run(&FIND, &keys, &[]).await?;
         let Some(found) = found else { return Ok(None) };
-        if found.len() != subjects.len() {
-            return Err(FIND.unknown_answer());
-        }
-        let value_of = |sought: &Subject| found[subjects.iter().position(|subject| subject == sought)?];
-        Ok(Some(Findings::among(marks, value_of)))
+        let values = found.try_into().map_err(|_| FIND.unknown_answer())?;
+        Ok(Some(Findings::of(values)))
     }
 
     pub(super) fn state_key(&self) -> String {
@@ -67,27 +74,24 @@ impl Redis {
     }
 }
 
-fn subjects(marks: &Marks) -> [Subject; 4] {
-    let Marks { kid, sub, sid, jti, .. } = *marks;
-    [Subject::Key(kid), Subject::User(sub), Subject::Session(sid), Subject::Token(jti)]
-}
-
 /// Value, end and text, as the scripts want them.
 pub(super) fn written(entry: &Entry) -> [String; 3] {
     [entry.standing.value.to_string(), entry.standing.ends_at.to_string(), entry.to_string()]
 }
 
-fn read(answer: Vec<Value>) -> Option<Option<Published>> {
+fn read(answer: Vec<Value>) -> Option<Revoked> {
     let mut parts = answer.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
-        "lost" => Some(None),
+        "lost" => Some(Revoked::Lost),
+        "evicting" => Some(Revoked::Evicting),
         "appended" => {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = u64::from_redis_value(parts.next()?).ok()?;
             let number = u64::from_redis_value(parts.next()?).ok()?;
             let members = super::log::read_members(parts.next()?)?;
             let members: BTreeSet<_> = members.into_iter().map(|member| member.id).collect();
-            Some(Some(Published { appended: Appended { epoch, number, members }, lease: Duration::from_millis(lease) }))
+            let appended = Appended { epoch, number, members };
+            Some(Revoked::Published(Published { appended, lease: Duration::from_millis(lease) }))
         }
         _other => None,
     }

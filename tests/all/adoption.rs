@@ -79,7 +79,7 @@ async fn a_flush_signs_nobody_out() {
     scene.flush().await;
     let next = refreshed(&scene.replica, &newest).await;
     let good = || async { scene.gateway.verify(&next.access_token).await.0 == 204 };
-    until("the denylist is filled again", good).await;
+    until("it is good", good).await;
     assert_eq!(next.claims()["sid"], scene.john.claims()["sid"]);
     assert_eq!(next.claims()["session_exp"], scene.john.claims()["session_exp"]);
     refreshed(&scene.gateway, &next).await;
@@ -116,7 +116,7 @@ async fn what_was_taken_back_stays_so_after_a_flush() {
     let jane = scene.gateway.sign_up("jane").await;
     scene.gateway.with_token(Method::DELETE, "/user", &jane.access_token, Value::Null).await.is(204, "");
     scene.flush().await;
-    // Until the denylist is filled, nothing is known of anybody; then all of it.
+    // Until the log is built the record is asked.
     for dead in [&other, &jane] {
         let refused = || async {
             let (status, code) = scene.replica.verify(&dead.access_token).await;
@@ -211,7 +211,7 @@ async fn what_has_ended_is_not_adopted() {
 
 /// More rows than one page of them has, all of one moment.
 #[tokio::test]
-async fn a_long_denylist_is_filled_to_its_end() {
+async fn a_long_log_is_built_to_its_end() {
     let scene = Scene::new().await;
     let rows = "insert into revocations (kind, subject, user_id, reason, expires_at) \
          select 'session', gen_random_uuid(), gen_random_uuid(), 'logout', now() + interval '1 hour' from generate_series(1, 2500)";

@@ -1,18 +1,22 @@
 //! Revocations that arrive together share a script: whoever finds nobody sending sends for all who wait.
 
-use std::sync::Mutex;
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::{
-    domain::revocation::{Entry, lease::Moment},
+    domain::revocation::{
+        Entry,
+        lease::{Appended, Moment},
+    },
     error::Error,
     gateway::{Gateway, clock},
-    redis::Published,
+    redis::{Published, Revoked},
 };
 
 /// Entries of one script: some milliseconds of Redis' time.
-const MOST: usize = 500;
+pub(super) const MOST: usize = 500;
 
 /// Revocations that wait for a script.
 #[derive(Default)]
@@ -72,17 +76,31 @@ impl Gateway {
 
     async fn append_waiting(&self, batch: Vec<Waiting>) -> Result<(), Error> {
         let entries: Vec<Entry> = batch.iter().flat_map(|one| one.entries.iter().copied()).collect();
-        let published = self.speed.revoke(&entries).await?;
+        let revoked = self.speed.revoke(&entries).await?;
         let answered = clock::uptime();
-        let Some(published) = published else {
-            self.revocations.renewal_bell.notify_one();
-            return Err(Error::unavailable("the revocation log was lost, and is being built anew"));
+        let published = match revoked {
+            Revoked::Published(published) => published,
+            Revoked::Evicting => self.waited_out_only().await?,
+            Revoked::Lost => {
+                self.revocations.renewal_bell.notify_one();
+                return Err(Error::unavailable("the revocation log was lost, and is being built anew"));
+            }
         };
         self.revocations.cell.set().apply(&entries);
         let pending = Pending { published, answered };
         // Who hung up has no use for it.
         batch.into_iter().for_each(|one| drop(one.caller.send(pending.clone())));
         Ok(())
+    }
+}
+
+impl Gateway {
+    /// No log and no new lease: once the longest one is over, the record answers every check, and knows.
+    async fn waited_out_only(&self) -> Result<Published, Error> {
+        let lease = self.record.raise_longest_lease(Duration::ZERO).await?;
+        // Nobody ever reports for this one.
+        let members = BTreeSet::from([Uuid::nil()]);
+        Ok(Published { appended: Appended { epoch: String::new(), number: u64::MAX, members }, lease })
     }
 }
 

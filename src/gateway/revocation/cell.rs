@@ -35,6 +35,11 @@ impl<S> Cell<S> {
         let _ = self.lease_end.fetch_update(Ordering::Release, Ordering::Relaxed, moved);
     }
 
+    /// Ends the lease, until the next one.
+    pub fn suspend(&self) {
+        self.renew(0);
+    }
+
     /// Ends the lease for good.
     pub fn give_up(&self) {
         self.lease_end.store(GIVEN_UP, Ordering::Release);

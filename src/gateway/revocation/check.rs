@@ -14,13 +14,13 @@ use crate::{
     gateway::{Gateway, clock},
 };
 
-static BY_MEMORY: LazyLock<Counter> = LazyLock::new(|| answered("memory"));
-static BY_REDIS: LazyLock<Counter> = LazyLock::new(|| answered("redis"));
-static BY_RECORD: LazyLock<Counter> = LazyLock::new(|| answered("postgres"));
-static BY_NOBODY: LazyLock<Counter> = LazyLock::new(|| answered("none"));
+static BY_MEMORY: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Memory));
+static BY_REDIS: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Redis));
+static BY_RECORD: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Record));
+static BY_NOBODY: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Nobody));
 
-fn answered(by: &'static str) -> Counter {
-    metrics::counter!("latchkey_checks_total", "answered_by" => by)
+fn answered(by: Rung) -> Counter {
+    metrics::counter!("latchkey_checks_total", "answered_by" => by.as_str())
 }
 
 impl Gateway {
@@ -51,6 +51,10 @@ impl Gateway {
                     self.revocations.saw(Sight::Silent);
                 }
             },
+            Rung::Nobody => {
+                BY_NOBODY.increment(1);
+                return Err(Error::unavailable("something was taken back that this version does not understand"));
+            }
             Rung::Memory | Rung::Record => {}
         }
         let answer = self.ask_record(marks).await;

@@ -38,8 +38,8 @@ impl Drop for Counted<'_> {
 
 impl Gateway {
     /// Waits until no replica can answer from a memory without these entries: each has said that it has them, or no lease
-    /// is left that is older.
-    pub(super) async fn take_effect(&self, pending: &Pending) {
+    /// is left that is older. Which of the two it was, and how long it took.
+    pub(super) async fn take_effect(&self, pending: &Pending) -> (&'static str, Duration) {
         let Pending { published, answered } = pending;
         let over = waited_out(*answered, published.lease);
         let mut reports = self.revocations.reports.subscribe();
@@ -53,8 +53,7 @@ impl Gateway {
         while clock::uptime() < over && by == "waited" {
             tokio::time::sleep(rest(over)).await;
         }
-        let taken = Duration::from_nanos(clock::uptime().saturating_sub(*answered));
-        metrics::histogram!("latchkey_revocation_effect_seconds", "by" => by).record(taken.as_secs_f64());
+        (by, Duration::from_nanos(clock::uptime().saturating_sub(*answered)))
     }
 }
 

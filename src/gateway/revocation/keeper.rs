@@ -16,7 +16,7 @@ use crate::{
     redis::{Joined, Member, Page, Renewed, Wake},
 };
 
-/// Renewals in the time of a lease: four may fail, and it goes on.
+/// Renewals in the time of a lease: some may fail, and it goes on.
 const RENEWALS: u32 = 5;
 
 /// Between two looks at a Redis without an epoch, or without an answer.
@@ -76,7 +76,7 @@ impl Gateway {
     }
 
     /// Gives the lease up, and then the membership: nobody needs to wait for this replica any more.
-    pub(in crate::gateway) async fn leave(&self) {
+    pub async fn stop_answering_from_memory(&self) {
         self.revocations.leaving.store(true, Ordering::Relaxed);
         self.revocations.renewal_bell.notify_one();
         let _ = timeout(LAST_WORD, self.revocations.left.notified()).await;
@@ -214,7 +214,7 @@ impl Keeper {
 
     /// First without a lease, then no member any more: the other order would keep a lease that nobody waits for.
     async fn stand_aside(&mut self) {
-        self.gateway.revocations.cell.renew(0);
+        self.gateway.revocations.cell.suspend();
         self.position = None;
         if let Some(member) = self.member() {
             // If this fails, the others find out by themselves that nobody renews any more.

@@ -22,7 +22,7 @@ impl Memory {
     /// What speaks against a token.
     pub fn find(&self, marks: &Marks) -> Findings {
         let known = self.0.pin();
-        Findings::among(marks, |subject| known.get(subject).map(|standing| standing.value))
+        Findings::of(marks.subjects().map(|subject| known.get(&subject).map(|standing| standing.value)))
     }
 
     /// Whether it says as much as this entry, now.

@@ -85,7 +85,8 @@ impl Gateway {
 
     pub(in crate::gateway) async fn be_patient(&self, pending: Option<Pending>, patience: Patience) {
         if let (Some(pending), Patience::UntilEnforced) = (pending, patience) {
-            self.take_effect(&pending).await;
+            let (by, taken) = self.take_effect(&pending).await;
+            metrics::histogram!("latchkey_revocation_effect_seconds", "by" => by).record(taken.as_secs_f64());
         }
     }
 

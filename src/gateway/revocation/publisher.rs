@@ -14,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Patience, appender::Pending};
+use super::appender::MOST;
 use crate::{
     domain::revocation::lease::Sight,
     error::{Chain, Error},
@@ -33,11 +33,20 @@ fn overlap(gateway: &Gateway) -> Duration {
     (gateway.config.database_timeout * 3).max(Duration::from_secs(15))
 }
 
+/// Looking back so far, once in a while, finds also what a server with another clock dated before it failed over: clocks
+/// agree within two minutes.
+const FAR_BACK: Duration = Duration::from_secs(300);
+
+/// Between two looks far back.
+const ONCE_IN_A_WHILE: Duration = Duration::from_secs(30);
+
 /// How far the comparison has come.
 #[derive(Default)]
 struct Position {
     /// What was committed before this moment is published.
     since: Option<OffsetDateTime>,
+    /// When it was looked far back.
+    far_back: Option<OffsetDateTime>,
     /// As long as memory follows the same log.
     beginnings: u64,
 }
@@ -72,34 +81,23 @@ impl Gateway {
         let beginnings = self.revocations.beginnings.load(Ordering::Relaxed);
         let since = position.since.filter(|_| position.beginnings == beginnings);
         let now = self.record.clock().await?;
-        self.publish_since(since.unwrap_or(OffsetDateTime::UNIX_EPOCH)).await?;
-        self.publish_identities_since(since.unwrap_or_else(|| self.longest_ago())).await?;
-        let since = now - overlap(self);
-        *position = Position { since: Some(since), beginnings };
-        *self.revocations.published.lock().expect("nothing panics while it is held") = since;
+        let far_back = position.far_back.filter(|last| now - *last < ONCE_IN_A_WHILE);
+        let rows_since = since.map(|since| if far_back.is_some() { since } else { since - FAR_BACK });
+        self.publish_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH)).await?;
+        self.publish_identities_since(position.since.unwrap_or_else(|| self.longest_ago())).await?;
+        *position = Position { since: Some(now - overlap(self)), far_back: far_back.or(Some(now)), beginnings };
+        self.revocations.has_published(now - FAR_BACK);
         Ok(())
     }
 
-    /// Publishes what was committed a moment ago and is missing, for a caller who repeats what could not be published.
-    ///
-    /// # Errors
-    /// `unavailable`.
-    pub(in crate::gateway) async fn publish_recent(&self) -> Result<(), Error> {
-        let now = self.record.clock().await?;
-        let pending = self.publish_since(now - overlap(self)).await?;
-        self.be_patient(pending, Patience::UntilEnforced).await;
-        Ok(())
-    }
-
-    /// The last of what was published.
-    async fn publish_since(&self, since: OffsetDateTime) -> Result<Option<Pending>, Error> {
-        let (mut last, mut pending) = (None, None);
+    async fn publish_since(&self, since: OffsetDateTime) -> Result<(), Error> {
+        let mut last = None;
         loop {
             let page = self.record.revocations_after(since, last.as_ref()).await?;
             if page.is_empty() {
-                return Ok(pending);
+                return Ok(());
             }
-            pending = self.publish_rows(&page).await?.or(pending);
+            self.publish_rows(&page).await?;
             last = page.into_iter().next_back();
         }
     }
@@ -124,18 +122,23 @@ impl Gateway {
         moment(self.clock.now_ms()) - self.config.refresh_idle_ttl
     }
 
-    async fn publish_rows(&self, rows: &[RecordedRevocation]) -> Result<Option<Pending>, Error> {
+    async fn publish_rows(&self, rows: &[RecordedRevocation]) -> Result<(), Error> {
         let now = self.clock.now();
         let is_missing = |row: &&RecordedRevocation| !self.revocations.cell.set().covers(&row.entry.entry(now), now);
         let missing: Vec<_> = rows.iter().filter(is_missing).collect();
-        metrics::counter!("latchkey_revocations_made_up_for_total").increment(missing.len() as u64);
-        let ends: Vec<_> = missing.iter().filter_map(|row| Some(row.ending_of(row.sub?))).collect();
-        let ends: Vec<_> = ends.iter().map(|ending| self.end_in_account(ending)).collect();
-        let () = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
-        let mut pending = None;
-        for some in missing.chunks(AT_ONCE) {
-            pending = Some(self.append(some.iter().map(|row| row.entry.entry(now)).collect()).await?);
+        self.end_all_in_accounts(&missing).await?;
+        for some in missing.chunks(MOST) {
+            self.append(some.iter().map(|row| row.entry.entry(now)).collect()).await?;
+            metrics::counter!("latchkey_revocations_made_up_for_total").increment(some.len() as u64);
         }
-        Ok(pending)
+        Ok(())
+    }
+
+    /// The scripts of the accounts, for many rows.
+    pub(super) async fn end_all_in_accounts(&self, rows: &[&RecordedRevocation]) -> Result<(), Error> {
+        // A key is nobody's.
+        let endings: Vec<_> = rows.iter().filter_map(|row| Some(row.ending_of(row.sub?))).collect();
+        let ends: Vec<_> = endings.iter().map(|ending| self.end_in_account(ending)).collect();
+        stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await
     }
 }

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::appender::MOST;
 use crate::{
     domain::revocation::{Entry, lease::wait},
     error::Error,
     gateway::Gateway,
+    postgres::Building,
     redis::{Begun, Joined},
 };
-
-/// Entries of one script: some milliseconds of Redis' time.
-const AT_ONCE: usize = 500;
 
 /// The length of leases, where the replica that builds the log takes none.
 const LEASE: Duration = Duration::from_millis(250);
@@ -34,6 +33,8 @@ pub enum Rebuilt {
     },
     /// There was nothing to do.
     Whole,
+    /// Redis forgets keys when its memory is full: a log there would be of no use.
+    Evicting,
     /// Another replica is at it.
     Elsewhere,
 }
@@ -47,7 +48,8 @@ impl Gateway {
     pub async fn replace_log(&self) -> Result<Rebuilt, Error> {
         match self.speed.join(None).await? {
             Joined::Joined { epoch, .. } => self.build_alone(Some(&epoch)).await,
-            Joined::Lost | Joined::Evicting => self.build_alone(None).await,
+            Joined::Lost => self.build_alone(None).await,
+            Joined::Evicting => Ok(Rebuilt::Evicting),
         }
     }
 
@@ -57,20 +59,21 @@ impl Gateway {
     /// `unavailable`.
     pub(in crate::gateway) async fn rebuild_log(&self) -> Result<Rebuilt, Error> {
         match self.speed.join(None).await? {
-            Joined::Joined { .. } | Joined::Evicting => Ok(Rebuilt::Whole),
+            Joined::Joined { .. } => Ok(Rebuilt::Whole),
+            Joined::Evicting => Ok(Rebuilt::Evicting),
             Joined::Lost => self.build_alone(None).await,
         }
     }
 
     async fn build_alone(&self, replaced: Option<&str>) -> Result<Rebuilt, Error> {
-        let Some(lock) = self.record.lock_log().await? else { return Ok(Rebuilt::Elsewhere) };
-        let outcome = self.build_log(replaced).await;
+        let Some(mut lock) = self.record.lock_log().await? else { return Ok(Rebuilt::Elsewhere) };
+        let outcome = self.build_log(replaced, &mut lock).await;
         // Where this fails the connection is closed, which gives the lock up as well.
         let _ = lock.end().await;
         outcome
     }
 
-    async fn build_log(&self, replaced: Option<&str>) -> Result<Rebuilt, Error> {
+    async fn build_log(&self, replaced: Option<&str>, lock: &mut Building) -> Result<Rebuilt, Error> {
         let epoch = match self.speed.begin_log(replaced).await? {
             Begun::Begun(epoch) => epoch,
             Begun::Whole => return Ok(Rebuilt::Whole),
@@ -83,7 +86,7 @@ impl Gateway {
         };
         // Whoever holds a lease of the log before answers from a memory that nobody waits for from here on.
         tokio::time::sleep(wait(self.record.raise_longest_lease(lease).await?)).await;
-        let last = self.fill_log(&epoch).await?;
+        let last = self.fill_log(&epoch, lock).await?;
         if !self.speed.finish_log(&epoch, last, lease).await? {
             return Err(interrupted());
         }
@@ -92,16 +95,19 @@ impl Gateway {
     }
 
     /// All of the record, read after the wait; the number of the last entry.
-    async fn fill_log(&self, epoch: &str) -> Result<u64, Error> {
+    async fn fill_log(&self, epoch: &str, lock: &mut Building) -> Result<u64, Error> {
         let (mut last, mut reached) = (0, None);
         loop {
             let page = self.record.revocations_after(OffsetDateTime::UNIX_EPOCH, reached.as_ref()).await?;
             if page.is_empty() {
                 return Ok(last);
             }
+            // As always: whoever sees an entry may rely on the rest.
+            self.end_all_in_accounts(&page.iter().collect::<Vec<_>>()).await?;
+            lock.keep().await?;
             let now = self.clock.now();
             let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
-            for some in entries.chunks(AT_ONCE) {
+            for some in entries.chunks(MOST) {
                 last = self.speed.fill_log(epoch, last, some).await?.ok_or_else(interrupted)?;
             }
             reached = page.into_iter().next_back();

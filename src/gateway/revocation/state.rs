@@ -20,19 +20,23 @@ impl Gateway {
     }
 
     fn lost_sight(&self) -> Option<String> {
-        let why = match self.revocations.sight() {
+        let told = match self.revocations.sight() {
             Sight::Whole => return None,
-            Sight::Nothing => "The revocation log was not read yet",
-            Sight::Lost => "Redis has lost the revocation log, which is built anew from PostgreSQL",
-            Sight::Silent => "Redis does not answer",
-            Sight::Evicting => {
-                "Redis forgets keys when its memory is full, so set its `maxmemory-policy` to `noeviction`"
+            Sight::Nothing => "The revocation log was not read yet: PostgreSQL answers checks.",
+            Sight::Lost => {
+                "Redis has lost the revocation log, which is being built anew: PostgreSQL answers checks, and signing out is answered 503."
             }
-            Sight::Unknown => "The revocation log holds entries of a newer version, so update this replica",
+            Sight::Silent => {
+                "Redis does not answer: PostgreSQL answers checks; refreshing and signing out are answered 503."
+            }
+            Sight::Evicting => {
+                "Redis forgets keys when its memory is full: PostgreSQL answers checks. Set its `maxmemory-policy` to `noeviction`."
+            }
+            Sight::Unknown => {
+                "The revocation log holds entries of a newer version: no check is answered. Update this replica."
+            }
         };
-        Some(format!(
-            "{why}: once the lease is over, PostgreSQL answers checks; refreshing and signing out may be answered 503 until then."
-        ))
+        Some(told.to_owned())
     }
 
     fn other_lease(&self) -> Option<String> {

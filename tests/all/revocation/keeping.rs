@@ -4,7 +4,7 @@ use deadpool_redis::redis::Client;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::{Behind, answered_by, checks, effects, until_checks_are_by};
+use super::{Behind, answered_by, checks, effects, taking_effect::LONG, until_checks_are_by};
 use crate::{
     gateway::{Gateway, Session, until},
     outage::OwnRedis,
@@ -17,7 +17,7 @@ fn sid(session: &Session) -> String {
 
 #[tokio::test]
 async fn a_check_sends_nothing_to_redis() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(&[LONG]).await;
     let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&out.access_token).await.is(204, "");
     until_checks_are_by(&gateway, "memory").await;
@@ -83,14 +83,14 @@ async fn old_entries_leave_the_log_and_stay_in_memory_for_their_time() {
     let first = Gateway::with(&[(redis.0, &redis.1)]).await;
     let (john, behind) = (first.sign_up("john").await, Behind::of(&first).await);
     let entry = format!("sid {} 1 9999999999", sid(&john));
-    let last: u64 = behind.tell(&["HGET", "{}:state", "last"]).await;
-    let number = format!("{}-0", last + 1);
-    // In one step, as the script would.
-    let script = "redis.call('XADD', KEYS[2], ARGV[1], 'at', 1, 'entry', ARGV[2]); return redis.call('HINCRBY', KEYS[1], 'last', 1)";
-    behind.tell::<u64>(&["EVAL", script, "2", "{}:state", "{}:log", &number, &entry]).await;
+    // In one step, and first of all, as the script would have seventy minutes ago; the log is that long again.
+    let script = "redis.call('DEL', KEYS[2]); local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
+        redis.call('HSET', KEYS[1], 'first', last); redis.call('XADD', KEYS[2], last .. '-0', 'at', 1, 'entry', ARGV[1]); return last";
+    let number: u64 = behind.tell(&["EVAL", script, "2", "{}:state", "{}:log", &entry]).await;
     let refused = || async { first.verify(&john.access_token).await == (401, "token_revoked".into()) };
     until("memory has it", refused).await;
-    until("the log has let it go", || async { behind.tell::<u64>(&["XLEN", "{}:log"]).await == 0 }).await;
+    let first_number = async || behind.tell::<u64>(&["HGET", "{}:state", "first"]).await;
+    until("the log has let it go", || async { first_number().await == number + 1 }).await;
     assert!(refused().await);
     assert_eq!(checks(&first).await, "memory");
     let (epoch, jane) = (behind.epoch().await, first.sign_up("jane").await);
@@ -133,7 +133,7 @@ async fn a_single_token_can_be_taken_back() {
 
 #[tokio::test]
 async fn a_clean_stop_leaves_the_members_and_keeps_nobody_waiting() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(&[LONG]).await;
     let mut replica = gateway.replica().await;
     until_checks_are_by(&replica, "memory").await;
     let behind = Behind::of(&gateway).await;

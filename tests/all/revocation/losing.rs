@@ -115,9 +115,17 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
         return redis.call('XADD', KEYS[2], last .. '-0', 'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
     behind.tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"]).await;
     for replica in [&scene.gateway, &scene.replica] {
-        scene.until(replica, "postgres").await;
+        until_checks_are_by(replica, "none").await;
+        for session in [&scene.john, &scene.out] {
+            assert_eq!(
+                replica.verify(&session.access_token).await,
+                (503, "unavailable".into()),
+                "it may be of the planet"
+            );
+        }
     }
     scene.until_degraded_says("entries of a newer version").await;
+    assert_eq!(behind.members().await, Vec::<String>::new(), "nobody waits for who cannot know");
 }
 
 #[tokio::test]
