@@ -63,8 +63,7 @@ fn answers<C: Send + Sync + 'static>(
         assert_eq!(check(&cell), Some(true), "in the end there is a lease, and the entry");
         seen.lock().expect("nothing panics while it is held").insert(answer);
     });
-    let answers = answers.lock().expect("nothing panics while it is held").clone();
-    answers
+    answers.lock().expect("nothing panics while it is held").clone()
 }
 
 fn leased() -> Cell<Slot> {

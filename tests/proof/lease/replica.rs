@@ -125,14 +125,16 @@ impl State {
         match replica.life {
             // It does not matter which of the two is the first.
             Life::Absent => {
-                return if at == 0 || self.replicas[0].life != Life::Absent {
-                    may(Step::Start)
-                };
+                if at == 0 || self.replicas[0].life != Life::Absent {
+                    may(Step::Start);
+                }
+                return;
             }
             Life::Dead => {
-                return if self.redis.members[at].is_some() {
-                    may(Step::LastWord)
-                };
+                if self.redis.members[at].is_some() {
+                    may(Step::LastWord);
+                }
+                return;
             }
             // One death is enough.
             Life::Running => {

@@ -51,9 +51,10 @@ impl State {
             Reconciler::Idle => {
                 // It does not matter which of the two is the first.
                 let first = at == 0 || self.reconcilers[0] != Reconciler::Idle;
-                return if first && self.lock.is_none() && self.logs <= model.logs {
-                    may(Step::Begin)
-                };
+                if first && self.lock.is_none() && self.logs <= model.logs {
+                    may(if model.rebuild { Step::Replace } else { Step::Begin });
+                }
+                return;
             }
             Reconciler::Begun { age, .. } => {
                 if waited_out(ago(age), LEASE) <= NOW || model.is(Mutant::NoReconcilerWait) {
