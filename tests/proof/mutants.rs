@@ -62,6 +62,8 @@ mutants! {
     EpochByRunId: "the epoch names the server's run_id, not its replication id", caught by [Loss];
     NoEndsCheck: "no script compares the ends of the log with the state", caught by [Loss];
     MissWithoutEpoch: "a miss in Redis is trusted without an epoch", caught by [Loss];
+    CheckOnlyReads: "the script of a check without a lease writes nothing, so that a deposed master answers it",
+        caught by [Loss];
     JoinedRead: "a check joins a read of the record that was sent before it began", caught by [Loss];
     BuildingBesideEpoch: "building begins under a valid epoch, which stays in force meanwhile", caught by [Loss];
     NoReconcilerWait: "the reconciler does not wait for old leases", caught by [Loss];

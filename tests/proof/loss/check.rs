@@ -80,6 +80,8 @@ impl State {
             Look::Arrived => match rung_without_lease(replica.sight) {
                 Rung::Redis => Some(Look::Redis),
                 Rung::Memory | Rung::Record => Some(Look::Record),
+                // No model has entries of a newer version.
+                Rung::Nobody => None,
             },
             Look::Leased => allowed(replica.knows, Rung::Memory),
             Look::Redis => match self.find(model, check.on) {
