@@ -34,8 +34,8 @@ fn mail(template: &str, sent: &str, consumed: &str) -> String {
 
 fn revocation(subject: &str, expires: &str) -> String {
     format!(
-        "insert into revocations (kind, subject, user_id, reason, expires_at)
-         values ('session', '{subject}', gen_random_uuid(), 'logout', now() + interval '{expires}');"
+        "insert into revocations (kind, subject, user_id, reason, revoked_at, expires_at)
+         values ('session', '{subject}', gen_random_uuid(), 'logout', now() - interval '1 hour', now() + interval '{expires}');"
     )
 }
 
