@@ -38,8 +38,8 @@ const LIFETIME: (&str, &str) = ("LATCHKEY_ACCESS_TTL", "1h");
 fn long(revocations: usize) -> Scale {
     Scale {
         revocations,
-        actors: 64,
-        pace: Duration::from_millis(250),
+        actors: 80,
+        pace: Duration::from_millis(200),
         rounds: 5,
         limit: Duration::from_secs(900),
         settings: &[LIFETIME, ("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")],
@@ -60,7 +60,7 @@ fn holds(outcome: &Outcome, scale: Scale) {
 
 async fn it_holds(fault: Fault) {
     let outcome = run(fault, BOUNDED).await;
-    println!("{:?}\n{}", outcome.took, report::table(std::slice::from_ref(&outcome)));
+    println!("{:?}\n{}\n{}", outcome.took, report::head(), report::row(&outcome));
     holds(&outcome, BOUNDED);
 }
 
@@ -99,11 +99,12 @@ async fn the_long_run() {
     let revocations =
         env::var("LATCHKEY_CHAOS_LOGOUTS").map_or(10_000, |text| text.parse().expect("a number of logouts"));
     let (scale, mut outcomes) = (long(revocations), Vec::new());
+    println!("\n{}", report::head());
     for fault in selected() {
-        eprintln!("{} …", fault.told());
-        outcomes.push(run(fault, scale).await);
+        let outcome = run(fault, scale).await;
+        println!("{}", report::row(&outcome));
+        outcomes.push(outcome);
     }
-    println!("\n{}", report::table(&outcomes));
     outcomes.iter().for_each(|outcome| holds(outcome, scale));
 }
 

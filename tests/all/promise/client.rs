@@ -65,8 +65,14 @@ impl Target {
 
     fn take(&self, port: u16) -> Option<TcpStream> {
         let mut idle = self.idle.lock().expect("nobody panics while it is held");
-        std::iter::from_fn(|| idle.pop()).find(|(leads_to, _)| *leads_to == port).map(|(_, stream)| stream)
+        let usable = |(leads_to, stream): &(u16, TcpStream)| *leads_to == port && is_open(stream);
+        std::iter::from_fn(|| idle.pop()).find(usable).map(|(_, stream)| stream)
     }
+}
+
+/// The gateway closes those on which nothing was asked for a while.
+fn is_open(stream: &TcpStream) -> bool {
+    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 async fn connect(port: u16) -> io::Result<TcpStream> {

@@ -4,32 +4,34 @@ use std::time::Duration;
 
 use super::{checker::Answers, load::Recovery, run::Outcome};
 
-/// Markdown.
-pub fn table(outcomes: &[Outcome]) -> String {
-    let head = [
-        "fault",
-        "times",
-        "logouts answered 204",
-        "after a failed attempt",
-        "checks",
-        "accepted",
-        "begun after the logout",
-        "by memory, Redis, PostgreSQL, nobody",
-        "checks 503 (no answer)",
-        "logouts 503 (no answer)",
-        "violations",
-        "checks again after, median (worst)",
-        "logouts again after, median (worst)",
-        "logout p50, p99",
-    ];
-    let rows = outcomes.iter().map(row);
-    let lines = [head.join(" | "), vec!["---"; head.len()].join(" | ")].into_iter().chain(rows);
-    lines.map(|line| format!("| {line} |\n")).collect()
+/// What is told of each run.
+const HEAD: [&str; 14] = [
+    "fault",
+    "times",
+    "logouts answered 204",
+    "after a failed attempt",
+    "checks",
+    "accepted",
+    "begun after the logout",
+    "by memory, Redis, PostgreSQL, nobody",
+    "checks 503 (no answer)",
+    "logouts 503 (no answer)",
+    "violations",
+    "checks again after, median (worst)",
+    "logouts again after, median (worst)",
+    "logout p50, p99",
+];
+
+/// The first lines, in Markdown.
+pub fn head() -> String {
+    format!("{}\n{}", line(&HEAD), line(&["---"; HEAD.len()]))
 }
 
-fn row(outcome: &Outcome) -> String {
+/// The line of one run.
+pub fn row(outcome: &Outcome) -> String {
     let verdict = &outcome.verdict;
-    [
+    let answers = outcome.rungs.shares().map(|share| format!("{share:.1}")).join(", ");
+    line(&[
         outcome.fault.told().to_owned(),
         outcome.recoveries.len().to_string(),
         verdict.revocations.to_string(),
@@ -37,15 +39,18 @@ fn row(outcome: &Outcome) -> String {
         verdict.checks.all.to_string(),
         verdict.checks.accepted.to_string(),
         verdict.late_checks.to_string(),
-        outcome.rungs.shares().map(|share| format!("{share:.1}")).join(", ") + " %",
+        format!("{answers} %"),
         failures(&verdict.checks),
         failures(&verdict.logouts),
         verdict.violations.len().to_string(),
         times(outcome, |recovery| recovery.checks),
         times(outcome, |recovery| recovery.logouts),
         format!("{}, {}", told(verdict.quantile(0.5)), told(verdict.quantile(0.99))),
-    ]
-    .join(" | ")
+    ])
+}
+
+fn line(cells: &[impl AsRef<str>; HEAD.len()]) -> String {
+    format!("| {} |", cells.each_ref().map(|cell| cell.as_ref()).join(" | "))
 }
 
 fn failures(answers: &Answers) -> String {
