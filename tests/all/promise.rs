@@ -27,8 +27,8 @@ const BOUNDED: Scale = Scale {
     pace: Duration::from_millis(250),
     rounds: 4,
     limit: Duration::from_secs(300),
-    // Not the defaults: a busy machine is no broken store.
-    settings: &[LIFETIME, ("LATCHKEY_REDIS_TIMEOUT", "1s"), ("LATCHKEY_DATABASE_TIMEOUT", "4s")],
+    // Not the default for Redis: a busy machine is no broken store.
+    settings: &[LIFETIME, ("LATCHKEY_REDIS_TIMEOUT", "1s"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")],
 };
 
 /// Tokens outlive the run.
