@@ -90,6 +90,22 @@ async fn a_logout_that_could_not_be_published_publishes_itself() {
     assert_eq!(scene.replica.verify(&scene.other.access_token).await.0, 204, "other sessions live");
 }
 
+/// There is nothing left to end; but who is told so must not be told before it is true everywhere.
+#[tokio::test]
+async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
+    let scene = Scene::new().await;
+    scene.cut_off("select from sessions", Method::POST, "/logout?scope=others", Value::Null).await;
+    scene.proxy.set(Line::Open);
+    let token = &scene.john.access_token;
+    let repeat = || async {
+        scene.gateway.with_token(Method::POST, "/logout?scope=others", token, Value::Null).await.status == 204
+    };
+    until("the repeat is good", repeat).await;
+    let refused = (401, "token_revoked".to_owned());
+    assert_eq!(scene.replica.verify(&scene.other.access_token).await, refused, "at once");
+    assert_eq!(scene.replica.verify(token).await.0, 204);
+}
+
 #[tokio::test]
 async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first() {
     let scene = Scene::new().await;

@@ -93,6 +93,8 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
 #[tokio::test]
 async fn a_redis_that_forgets_keys_is_not_relied_on() {
     let scene = Scene::new().await;
+    let behind = Behind::of(&scene.gateway).await;
+    let epoch = async || behind.epoch().await;
     for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
         scene.own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]]).await;
     }
@@ -101,9 +103,69 @@ async fn a_redis_that_forgets_keys_is_not_relied_on() {
     }
     scene.until_degraded_says("`maxmemory-policy` to `noeviction`").await;
     scene.a_logout_works().await;
+    assert_eq!(epoch().await, None, "what it forgot meanwhile is not known");
     scene.own.tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     scene.until_memory_answers().await;
     assert_eq!(scene.degraded().await, "[]");
+}
+
+/// As a primary that was deposed, and has no replica any more (`min-replicas-to-write`): it reads what was, and its misses
+/// mean nothing.
+#[tokio::test]
+async fn a_redis_that_may_not_write_answers_no_check() {
+    let own = OwnRedis::start();
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("LATCHKEY_LEASE", "0s")]).await;
+    let john = gateway.sign_up("john").await;
+    until_checks_are_by(&gateway, "redis").await;
+    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+    own.tell::<String>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let [_, before, ..] = answered_by(&gateway).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()), "PostgreSQL answers");
+    }
+    let [_, redis, record, _] = answered_by(&gateway).await;
+    assert!(redis == before && record >= 3.0, "{redis} by Redis, {record} by PostgreSQL");
+}
+
+/// A server that only reads may be one that was deposed, or one that lags: it is not the record.
+#[tokio::test]
+async fn a_postgres_that_may_not_write_answers_no_check() {
+    let own = OwnRedis::start();
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let john = gateway.sign_up("john").await;
+    for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
+        own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]]).await;
+    }
+    until_checks_are_by(&gateway, "postgres").await;
+    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+    let name = ask(&gateway, "select current_database()").await;
+    let deposed = format!(
+        "alter database {name} set default_transaction_read_only = on; \
+         select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()"
+    );
+    execute(&gateway, &deposed).await;
+    assert_eq!(gateway.verify(&john.access_token).await, (503, "unavailable".into()));
+    let again = format!("begin read write; alter database {name} reset default_transaction_read_only; commit");
+    execute(&gateway, &again).await;
+    until("it answers again", || async { gateway.verify(&john.access_token).await.0 == 204 }).await;
+}
+
+/// Whoever ended it died before anything was told, long ago; then the log is lost, and the session is still known to Redis.
+#[tokio::test]
+async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
+    let scene = Scene::new().await;
+    let ended = "update sessions set ended_at = now(), ended_by = 'logout' where ended_at is null; \
+        insert into revocations (kind, subject, user_id, reason, revoked_at, expires_at) \
+        select 'session', sid, user_id, 'logout', now() - interval '10 minutes', now() + interval '1 hour' from sessions \
+        on conflict do nothing";
+    execute(&scene.gateway, ended).await;
+    let behind = Behind::of(&scene.gateway).await;
+    let before = behind.epoch().await;
+    behind.tell::<u8>(&["DEL", "{}:state"]).await;
+    let anew = || async { behind.epoch().await.is_some_and(|now| Some(now) != before) };
+    until("there is another log", anew).await;
+    scene.gateway.refresh(&scene.john.refresh_token).await.is(401, "invalid_refresh_token");
+    assert_eq!(scene.replica.refresh(&scene.john.refresh_token).await.status, 401);
 }
 
 /// Of a version that is to come: whoever does not understand all that was taken back may not answer from memory.
