@@ -88,7 +88,8 @@ impl Mixture {
     pub fn judge(&self, answers: &[Answer], (gone, back): (Duration, Duration)) -> Vec<Part> {
         let mut parts: Vec<Part> = KINDS.iter().map(Part::new).collect();
         for answer in answers {
-            let phase = usize::from(answer.due >= gone) + usize::from(answer.due >= back);
+            // What was under way when Redis went has met it.
+            let phase = usize::from(answer.due + answer.took >= gone) + usize::from(answer.due >= back);
             parts[kind_of(answer.request as u64)].add(answer, phase, back);
         }
         parts

@@ -120,8 +120,8 @@ impl Connection {
 
 /// Sends all of it, and waits for the answers, which must be of this status.
 pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<Pace> {
-    let (mut micros, began) = (Vec::with_capacity(plan.count), Instant::now());
-    send(plan, began, |answer| {
+    let mut micros = Vec::with_capacity(plan.count);
+    let began = send(plan, |answer| {
         if answer.status != status {
             return Err(format!("an answer was {} in place of {status}", answer.status).into());
         }
@@ -135,21 +135,22 @@ pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<Pace> {
 
 /// Sends all of it, and keeps the answers, whatever they are.
 pub fn record(plan: &Plan<'_>) -> Outcome<Record> {
-    let (mut answers, began) = (Vec::with_capacity(plan.count), Instant::now());
-    send(plan, began, |answer| {
+    let mut answers = Vec::with_capacity(plan.count);
+    let began = send(plan, |answer| {
         answers.push(answer);
         Ok(())
     })?;
     Ok(Record { began, answers })
 }
 
-fn send(plan: &Plan<'_>, began: Instant, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome<()> {
+/// When the first was due.
+fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome<Instant> {
     wake_in_time();
     let open = |at: usize| Connection::open(plan.to[at % plan.to.len()]);
     let mut connections = (0..plan.connections).map(open).collect::<Outcome<Vec<_>>>()?;
     let mut idle: VecDeque<usize> = (0..plan.connections).collect();
     let due = |request: usize| plan.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(request as f64 / rate));
-    let (mut answered, mut sent) = (0, 0);
+    let (mut answered, mut sent, began) = (0, 0, Instant::now());
     while answered < plan.count {
         while sent < plan.count
             && due(sent) <= began.elapsed()
@@ -177,7 +178,7 @@ fn send(plan: &Plan<'_>, began: Instant, mut take: impl FnMut(Answer) -> Outcome
             }
         }
     }
-    Ok(())
+    Ok(began)
 }
 
 /// The connections that have something to read; none after so long.
