@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::appender::MOST;
 use crate::{
     domain::revocation::{Entry, lease::wait},
     error::Error,
@@ -17,6 +16,9 @@ use crate::{
     postgres::Building,
     redis::{Begun, Joined},
 };
+
+/// Entries of one script: a fraction of what Redis may take for an answer, because one that is late is for nothing.
+const AT_ONCE: usize = 100;
 
 /// The length of leases, where the replica that builds the log takes none.
 const LEASE: Duration = Duration::from_millis(250);
@@ -107,7 +109,7 @@ impl Gateway {
             lock.keep().await?;
             let now = self.clock.now();
             let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
-            for some in entries.chunks(MOST) {
+            for some in entries.chunks(AT_ONCE) {
                 last = self.speed.fill_log(epoch, last, some).await?.ok_or_else(interrupted)?;
             }
             reached = page.into_iter().next_back();
