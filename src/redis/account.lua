@@ -25,22 +25,6 @@ local function keep_for(key, milliseconds)
   end
 end
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- The history that this server's data belong to. A restart or a failover begins another one, and with it whatever was
--- written before may be older than what was answered.
-local function home()
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-end
-
--- Whether what was written under this history belongs to that of now. To look for a text is cheaper than to match a pattern.
-local function is_home(history)
-  return string.find(redis.call('INFO', 'replication'), 'master_replid:' .. history, 1, true) ~= nil
-end
-
 -- All that is known of a session and of its account, in two reads, and whether it can be relied on: all that refreshing
 -- needs is here, and nothing of it can be stale.
 local function look(session, account)

@@ -9,7 +9,7 @@ local good = log_of(KEYS[1], KEYS[2])
 if good and good ~= ARGV[2] then
   return { 'whole' }
 end
-local here = history()
+local here = mastered()
 if not here then
   return { 'deposed' }
 end

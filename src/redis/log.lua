@@ -6,12 +6,6 @@
 -- The log is a stream: entry <number>-0 has the fields at (ms) and entry (text, opaque here). Numbers are dense.
 -- An entry's own key holds <value> <number> <nonce of the epoch>, and lives as long as the entry.
 
--- The history that this server's data belong to, if it is the master of it.
-local function history()
-  local info = redis.call('INFO', 'replication')
-  return string.find(info, 'role:master', 1, true) and string.match(info, 'master_replid:(%x+)')
-end
-
 -- Whether this server forgets keys when its memory is full: then that one is missing says nothing, not even after the
 -- setting was mended, so the epoch is over.
 local function evicts(state)
@@ -23,11 +17,16 @@ local function evicts(state)
   return true
 end
 
+-- Whether an epoch is one of the history that this server is the master of.
+local function is_of_here(epoch)
+  local here = mastered()
+  return here and string.sub(epoch, 1, #here + 1) == here .. ':'
+end
+
 -- The epoch, if it is that of this server. A flush takes the state along; a restart or a failover changes the history.
 local function epoch_of(state)
   local epoch = redis.call('HGET', state, 'epoch')
-  local here = epoch and history()
-  return here and string.sub(epoch, 1, #here + 1) == here .. ':' and epoch or nil
+  return epoch and is_of_here(epoch) and epoch or nil
 end
 
 local function number_of(entry)
@@ -54,11 +53,6 @@ local function log_of(state, log)
     end
   end
   return epoch, first, last
-end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- Wakes whoever listens, where this user may: without it all of this takes a little longer, and is as right.
@@ -119,6 +113,5 @@ end
 -- Whether the log under this epoch is still the one that is being built. A flush, a failover or somebody else who began
 -- later makes it fail: so a builder that was paused spoils nothing.
 local function is_building(key, epoch)
-  local here = history()
-  return redis.call('GET', key) == epoch and here and string.sub(epoch, 1, #here + 1) == here .. ':'
+  return redis.call('GET', key) == epoch and is_of_here(epoch)
 end

@@ -16,14 +16,18 @@ impl Script {
         Script { name, script: redis::Script::new(text) }
     }
 
-    /// A script that uses the functions of `account.lua`.
+    /// A script that uses the functions of `server.lua` and `account.lua`.
     pub fn of_account(name: &'static str, text: &str) -> Script {
-        Script::new(name, &[include_str!("account.lua"), text].concat())
+        Script::of_server(name, include_str!("account.lua"), text)
     }
 
-    /// A script that uses the functions of `log.lua`.
+    /// A script that uses the functions of `server.lua` and `log.lua`.
     pub fn of_log(name: &'static str, text: &str) -> Script {
-        Script::new(name, &[include_str!("log.lua"), text].concat())
+        Script::of_server(name, include_str!("log.lua"), text)
+    }
+
+    fn of_server(name: &'static str, functions: &str, text: &str) -> Script {
+        Script::new(name, &[include_str!("server.lua"), functions, text].concat())
     }
 
     /// A script that exchanges refresh tokens.
