@@ -129,6 +129,12 @@ impl Revocations {
         self.cell.set().len()
     }
 
+    /// Memory begins to follow a log, under whose epoch leases are this long.
+    fn begins(&self, lease: Duration) {
+        self.seen.lock().expect("nothing panics while it is held").lease = Some(lease);
+        self.beginnings.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The length of leases under the epoch, if one was seen.
     pub fn lease(&self) -> Option<Duration> {
         self.seen.lock().expect("nothing panics while it is held").lease

@@ -92,9 +92,7 @@ impl Gateway {
         batch.into_iter().for_each(|one| drop(one.caller.send(pending.clone())));
         Ok(())
     }
-}
 
-impl Gateway {
     /// No log and no new lease: once the longest one is over, the record answers every check, and knows.
     async fn waited_out_only(&self) -> Result<Published, Error> {
         let lease = self.record.raise_longest_lease(Duration::ZERO).await?;

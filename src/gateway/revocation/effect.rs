@@ -45,14 +45,12 @@ impl Gateway {
         let mut reports = self.revocations.reports.subscribe();
         let _counted = Counted::one(&self.revocations.waiting);
         let known = |reports: &_| may_return(&published.appended, &self.revocations.id, reports);
-        let by = match tokio::time::timeout(rest(over), reports.wait_for(known)).await {
-            Ok(Ok(_)) => "acknowledged",
-            Ok(Err(_)) | Err(_) => "waited",
-        };
+        let acknowledged = matches!(tokio::time::timeout(rest(over), reports.wait_for(known)).await, Ok(Ok(_)));
         // A timer may be early by less than its own grain, and this is no place to be early.
-        while clock::uptime() < over && by == "waited" {
+        while !acknowledged && clock::uptime() < over {
             tokio::time::sleep(rest(over)).await;
         }
+        let by = if acknowledged { "acknowledged" } else { "waited" };
         (by, Duration::from_nanos(clock::uptime().saturating_sub(*answered)))
     }
 }

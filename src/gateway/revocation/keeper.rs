@@ -1,9 +1,13 @@
 //! Keeping the lease: a fifth of its length after each renewal the next one is sent, or at once when something was
 //! appended. A renewal tells how far this replica is, and what it does not know yet.
 
-use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::{
@@ -50,10 +54,9 @@ impl Gateway {
         let mut keeper =
             Keeper { gateway: self.clone(), position: None, seen: HashMap::new(), told: None, failure: None };
         while !self.revocations.is_leaving() {
-            let began = clock::uptime();
-            let pause = keeper.look().await;
-            let rest = lease_end(began, pause).saturating_sub(clock::uptime());
-            let _ = timeout(Duration::from_nanos(rest), self.revocations.renewal_bell.notified()).await;
+            let began = Instant::now();
+            let next = began + keeper.look().await;
+            let _ = timeout_at(next.into(), self.revocations.renewal_bell.notified()).await;
         }
         keeper.leave().await;
         self.revocations.left.notify_one();
@@ -140,8 +143,7 @@ impl Keeper {
     async fn join(&mut self) -> Result<Option<Sight>, Error> {
         match self.gateway.speed.join(self.member()).await? {
             Joined::Joined { epoch, before, lease } => {
-                self.gateway.revocations.seen.lock().expect("nothing panics while it is held").lease = Some(lease);
-                self.gateway.revocations.beginnings.fetch_add(1, Ordering::Relaxed);
+                self.gateway.revocations.begins(lease);
                 self.position = Some(Position { epoch, applied: before });
                 self.seen.clear();
                 Ok(None)

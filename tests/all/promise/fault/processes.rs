@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::promise::fleet::{Fleet, REPLICAS};
 
 /// Longer than any lease, by a varying length: whoever wakes up must not go on as if nothing had been.
 pub async fn stop_a_replica(fleet: &mut Fleet, round: usize) {
-    let pid = i32::try_from(fleet.replicas[round % REPLICAS].gateway.pid()).ok().and_then(Pid::from_raw);
-    let pid = pid.expect("a pid");
-    kill_process(pid, Signal::STOP).expect("it is ours");
+    let gateway = &fleet.replicas[round % REPLICAS].gateway;
+    gateway.pause();
     sleep(Duration::from_millis(1000 + 250 * (round % 5) as u64)).await;
-    kill_process(pid, Signal::CONT).expect("it is ours");
+    gateway.resume();
 }
 
 pub async fn kill_a_replica(fleet: &mut Fleet, round: usize) {
