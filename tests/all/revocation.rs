@@ -3,6 +3,7 @@
 
 mod keeping; // the lease and the log
 mod losing; // a Redis that cannot be relied on
+mod scripts; // what each script does alone, and refuses
 mod taking_effect; // what a revocation waits for
 
 use deadpool_redis::redis::{Client, FromRedisValue, aio::MultiplexedConnection, cmd};

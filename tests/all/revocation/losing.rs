@@ -150,6 +150,37 @@ async fn a_postgres_that_may_not_write_answers_no_check() {
     until("it answers again", || async { gateway.verify(&john.access_token).await.0 == 204 }).await;
 }
 
+/// It has the lock, and Redis has nothing: whoever builds must be heard of, or another takes over.
+#[tokio::test]
+async fn a_builder_that_stands_still_is_overtaken() {
+    let own = OwnRedis::start();
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let john = gateway.sign_up("john").await;
+    let timeout = std::time::Duration::from_secs(10);
+    let record = latchkey::postgres::Postgres::new(gateway.setting("DATABASE_URL"), 10, timeout).expect("an address");
+    let lock = record.lock_log().await.expect("it answers").expect("nobody builds");
+    own.tell::<String>(&["FLUSHALL"]).await;
+    gateway.log_out(&john.access_token).await.is(503, "unavailable");
+    assert!(record.lock_log().await.expect("it answers").is_none(), "one at a time");
+    until("another has built it", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
+    drop(lock);
+}
+
+/// Whoever may not listen and not speak finds out by the next renewal.
+#[tokio::test]
+async fn without_the_channel_everything_is_as_right() {
+    let own = OwnRedis::start();
+    own.tell::<String>(&["ACL", "SETUSER", "default", "resetchannels"]).await;
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let replica = gateway.replica().await;
+    until_checks_are_by(&replica, "memory").await;
+    for name in ["john", "jane"] {
+        let session = gateway.sign_up(name).await;
+        gateway.log_out(&session.access_token).await.is(204, "");
+        assert_eq!(replica.verify(&session.access_token).await, (401, "token_revoked".into()));
+    }
+}
+
 /// Whoever ended it died before anything was told, long ago; then the log is lost, and the session is still known to Redis.
 #[tokio::test]
 async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
