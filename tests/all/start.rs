@@ -144,6 +144,8 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         ("LATCHKEY_HASH_THREADS", "0"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "9"),
         ("LATCHKEY_REDIS_TIMEOUT", "0ms"),
+        ("LATCHKEY_LEASE", "19ms"),
+        ("LATCHKEY_LEASE", "3001ms"),
         ("LATCHKEY_LOG", "latchkey=loud"),
         ("LATCHKEY_MAIL_FROM", "nobody"),
         ("LATCHKEY_SMTP_URL", "http://mail.example"),
