@@ -67,6 +67,8 @@ pub struct Known {
     pub everything: Option<Ended>,
     /// The end of this very token.
     pub token: Option<Ended>,
+    /// The end of its key, if that was taken back.
+    pub key: Option<Ended>,
 }
 
 /// What Redis knows of a session. Times are ms since the epoch.
@@ -142,7 +144,8 @@ pub fn access(claims: &Claims, known: &Known, denylist: &Told<Option<Findings>>)
     let by_record = by_account(known)
         .or_else(|| by_session(known, claims.sid))
         .or_else(|| by_generation(known, claims.generation))
-        .or_else(|| known.token.map(|ended| format!("this token was revoked {}", told(ended))));
+        .or_else(|| known.token.map(|ended| format!("this token was revoked {}", told(ended))))
+        .or_else(|| known.key.map(|ended| format!("the key that signed it was revoked {}", told(ended))));
     let by_redis = match denylist {
         Told::Known(Some(findings)) => listed(findings, claims.generation),
         Told::Known(None) | Told::Silent => None,

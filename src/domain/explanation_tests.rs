@@ -75,6 +75,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
     let max = "ffffffff-ffff-ffff-ffff-ffffffffffff";
     let change =
         Known { session: Some(KnownSession { ended: ended(Some(Reason::PasswordChange)), ..session() }), ..known() };
+    let key = Known { key: ended(Some(Reason::Revoked)), ..known() };
     let revoked = Known { token: ended(Some(Reason::Revoked)), ..known() };
     let lost = Told::Known(None);
     let good = "Nothing refuses it: it is an access token, good until 2026-11-20T08:14:00Z";
@@ -90,6 +91,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         (past(ended(Some(Reason::LogoutAll))), listed(BELOW), "Refused: everything of its account was ended at 2026-11-20T07:00:00Z by signing out everywhere (the token is of generation 2, the account of 3).".to_owned()),
         (past(ended(None)), listed(BELOW), "Refused: everything of its account was ended at 2026-11-20T07:00:00Z (the token is of generation 2, the account of 3).".to_owned()),
         (past(None), listed(BELOW), "Refused: everything of its account was ended (the token is of generation 2, the account of 3).".to_owned()),
+        (key, listed(Findings { key: true, ..CLEAN }), "Refused: the key that signed it was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
         (revoked, listed(Findings { token: true, ..CLEAN }), "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
         (known(), listed(SESSION), "Refused: the denylist in Redis holds its session, of which the record knows nothing.".to_owned()),
         (known(), listed(BELOW), "Refused: the denylist in Redis holds a later generation of its account, of which the record knows nothing.".to_owned()),

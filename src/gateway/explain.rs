@@ -69,14 +69,14 @@ impl Gateway {
 
     async fn explain_access_token(&self, signed: &Signed) -> Result<Explanation, Error> {
         let claims = &signed.claims;
-        let known = self.record.explain(claims.sub, claims.sid, claims.jti).await?;
-        let denylist = told(self.speed.find_revocations(&signed.marks()).await);
+        let marks = signed.marks();
+        let known = self.record.explain(&marks).await?;
+        let denylist = told(self.speed.find_revocations(&marks).await);
         Ok(explanation::access(claims, &known, &denylist))
     }
 
     async fn explain_refresh_token(&self, token: &RefreshToken) -> Result<Explanation, Error> {
-        // It has no id of its own.
-        let known = self.record.explain(token.sub, token.sid, uuid::Uuid::nil()).await?;
+        let known = self.record.explain_session(token.sub, token.sid).await?;
         let remembered = told(self.speed.look_at_session(token.sub, token.sid).await);
         let lifetimes = Lifetimes { idle: self.idle_seconds(), grace: self.config.refresh_grace.as_secs() };
         Ok(explanation::refresh(token, &known, &remembered, lifetimes, self.clock.now_ms()))

@@ -8,7 +8,7 @@ use super::Postgres;
 use crate::{
     domain::{
         explanation::{Ended, Known, KnownAccount, KnownSession},
-        revocation::Reason,
+        revocation::{Marks, Reason},
     },
     error::Error,
 };
@@ -16,11 +16,20 @@ use crate::{
 const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
 
 impl Postgres {
-    /// What the record knows of a token of this user and session.
-    pub async fn explain(&self, sub: Uuid, sid: Uuid, jti: Uuid) -> Result<Known, Error> {
+    /// What the record knows of an access token.
+    pub async fn explain(&self, marks: &Marks) -> Result<Known, Error> {
+        self.explain_token(marks.sub, marks.sid, marks.jti, &marks.kid.to_string()).await
+    }
+
+    /// What the record knows of a refresh token of this user and session, which has no id of its own, and no key.
+    pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Known, Error> {
+        self.explain_token(sub, sid, Uuid::nil(), "").await
+    }
+
+    async fn explain_token(&self, sub: Uuid, sid: Uuid, jti: Uuid, kid: &str) -> Result<Known, Error> {
         let ends_everything = Reason::ALL.iter().filter(|reason| reason.ends_everything());
         let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
-        let params: super::Params = &[&sub, &sid, &jti, &ends_everything];
+        let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
         let row = self.connection().await?.first(EXPLAIN, params).await?;
         read(&row.ok_or_else(|| Error::internal("a row of nulls at least"))?)
     }
@@ -37,6 +46,7 @@ fn read(row: &Row) -> Result<Known, Error> {
         closed_at: row.try_get("closed_at")?,
         everything: ended(row, "everything_at", "everything_reason")?,
         token: ended(row, "token_at", "token_reason")?,
+        key: ended(row, "key_at", "key_reason")?,
     })
 }
 

@@ -34,7 +34,7 @@ fn run(settings: &[(String, String)], input: &str) -> (i32, String, String) {
 }
 
 /// Asserts what is said of a token: one sentence, an exit code that goes with it, and never the token.
-async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
+pub async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
     let given = token.to_owned();
     let (code, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &given)).await.expect("it runs");
     assert!(said.contains(part), "{said:?} lacks {part:?}; {errors}");

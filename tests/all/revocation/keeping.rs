@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Behind, answered_by, checks, effects, taking_effect::LONG, until_checks_are_by};
 use crate::{
+    explain::says,
     gateway::{Gateway, Session, until},
     outage::OwnRedis,
     stack::{ask, execute},
@@ -112,6 +113,7 @@ async fn all_tokens_of_a_key_that_was_taken_back_are_refused_everywhere() {
             until("the key is refused", refused).await;
         }
     }
+    says(gateway.settings(), &john.access_token, "Refused: the key that signed it was revoked at ").await;
 }
 
 #[tokio::test]
