@@ -1,6 +1,8 @@
 //! A Redis that cannot be relied on: it lost the log, forgets keys, or holds what nobody knows. Nothing that was taken back
 //! is accepted, not for a moment, and nobody is refused for it.
 
+use futures_util::future::join_all;
+
 use super::{Behind, answered_by, checks, until_checks_are_by};
 use crate::{
     gateway::{Gateway, Session, until},
@@ -238,6 +240,24 @@ async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
     stack.postgres.start_again().expect("it can be started");
     until_checks_are_by(&gateway, "memory").await;
     assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+}
+
+/// PostgreSQL stands still: those who wait for it are bounded, and whoever comes beyond them is told at once.
+#[tokio::test]
+async fn more_checks_than_may_wait_for_the_record_are_refused() {
+    let (mut own, stack) = (OwnRedis::start(), latchkey::dev::Stack::temporary().expect("it can be started"));
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let url = stack.postgres.url("latchkey");
+    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
+    let john = gateway.sign_up("john").await;
+    own.redis.kill();
+    until_checks_are_by(&gateway, "postgres").await;
+    stack.postgres.pause();
+    let answers = join_all((0..1100).map(|_| gateway.verify(&john.access_token))).await;
+    stack.postgres.resume();
+    let count = |code: &str| answers.iter().filter(|answer| **answer == (503, code.to_owned())).count();
+    assert_eq!(count("busy") + count("unavailable"), 1100, "nothing passes");
+    assert!(count("busy") > 0 && count("unavailable") > 0, "{} busy", count("busy"));
 }
 
 #[tokio::test]
