@@ -18,7 +18,7 @@ struct HealthShape {
     postgres: String,
     /// Redis: `up` or `down` when last seen.
     redis: String,
-    /// Who answers whether a token was taken back: `memory`; without a lease `redis`, or `postgres`.
+    /// Who answers whether a token was taken back: `memory`; without a lease `redis` or `postgres`, or `none`.
     checks: String,
     /// What is not as it should be, why, and what to do.
     degraded: Vec<String>,

@@ -194,6 +194,16 @@ async fn a_store_that_is_down_clears_no_cookie() {
 }
 
 #[tokio::test]
+async fn a_page_that_need_not_wait_is_answered_and_loses_its_cookie() {
+    let (gateway, cookie) = john().await;
+    let request = page(&gateway, Method::DELETE, "/session", &cookie).header("prefer", "respond-async");
+    let answer = gateway.send(request).await;
+    assert_eq!(answer.is(202, "").header("preference-applied"), "respond-async");
+    assert!(cleared(&answer));
+    until("it is enforced", || async { verify(&gateway, &cookie).await == (401, "token_revoked".into()) }).await;
+}
+
+#[tokio::test]
 async fn a_cookie_in_a_url_or_another_field_is_none() {
     let (gateway, cookie) = john().await;
     for request in [
