@@ -35,8 +35,10 @@ pub enum Error {
     InvalidRefreshToken,
     /// 401: the refresh token was used before; its session has been ended.
     RefreshTokenReused,
-    /// 403: the operation is for administrators.
+    /// 403: the operation is for others than whoever asks.
     Forbidden,
+    /// 403: the token may not be used for this, but one with these scopes.
+    InsufficientScope(Cow<'static, str>),
     /// 403: a browser's request that another site may have caused.
     Csrf,
     /// 403: the operation wants a sign-in of the last minutes.
@@ -128,7 +130,8 @@ codes! {
     InvalidCredentials 401 "invalid_credentials" "Wrong user name or password" "Check both; the answer is the same whichever of them is wrong.";
     InvalidRefreshToken 401 "invalid_refresh_token" "The refresh token is not valid" "Its session is unknown, over or too old: sign in again.";
     RefreshTokenReused 401 "refresh_token_reused" "The refresh token was used before" "The session was ended because a token of it was used twice, which a thief would do: sign in again.";
-    Forbidden 403 "forbidden" "Not allowed" "The operation is for administrators: sign in as one.";
+    Forbidden 403 "forbidden" "Not allowed" "The operation is for others: for administrators, or for people who have signed in, and not for their programs or for clients.";
+    InsufficientScope 403 "insufficient_scope" "The token may not be used for this" "Use a token with the scope that `WWW-Authenticate` names.";
     Csrf 403 "csrf" "The request may come from another site" "With a cookie, send `X-Latchkey-Request: 1` with what changes something, from a page of this gateway's origin or of one that it allows.";
     ReauthenticationRequired 403 "reauthentication_required" "A fresh sign-in is required" "Sign in again and repeat the request within five minutes.";
     LastAdmin 403 "last_admin" "The last administrator stays" "Make somebody else an administrator first.";
@@ -202,6 +205,7 @@ impl Error {
             | Code::TokenRevoked
             | Code::Forbidden
             | Code::Csrf
+            | Code::InsufficientScope
             | Code::ReauthenticationRequired
             | Code::LastAdmin
             | Code::SignupClosed
@@ -232,6 +236,7 @@ impl Error {
             Error::InvalidRefreshToken => Code::InvalidRefreshToken,
             Error::RefreshTokenReused => Code::RefreshTokenReused,
             Error::Forbidden => Code::Forbidden,
+            Error::InsufficientScope(_) => Code::InsufficientScope,
             Error::Csrf => Code::Csrf,
             Error::ReauthenticationRequired => Code::ReauthenticationRequired,
             Error::LastAdmin => Code::LastAdmin,

@@ -1,6 +1,6 @@
 //! The use cases: one story per file, told in terms of the rules, the record, the speed and the mail.
 //!
-//! Three faces (REST, the browser, and later OAuth) share them. A story that ends something runs to its end even if
+//! Three faces (REST, the browser and OAuth) share them. A story that ends something runs to its end even if
 //! its caller hangs up (`Gateway::uncancelled`): between the commit and its publication nobody may stop it.
 
 mod account;
@@ -9,23 +9,28 @@ mod audit;
 mod change_email;
 mod change_password;
 mod change_user;
+mod clients;
 mod clock;
 mod dashboard;
 mod deliver_mail;
 mod devices;
 mod explain;
+mod grant_client;
 mod hashing;
+mod introspect;
 mod issue_tokens;
 mod items;
 mod janitor;
 mod log_in;
 mod log_out;
 mod operator;
+mod personal_tokens;
 mod readiness;
 mod recorder;
 mod refresh;
 mod reset_password;
 pub mod revocation;
+mod revoke_token;
 mod sign_up;
 mod slide;
 mod start;
@@ -45,17 +50,21 @@ use tracing::Instrument;
 
 #[cfg(feature = "dev")]
 pub use crate::mail::{MailFolder, StoredMail};
-pub use crate::postgres::{Device, RecordedEvent, StoredItem};
+pub use crate::postgres::{Device, PersonalToken, RecordedEvent, StoredClient, StoredItem};
 pub use account::Rename;
 pub use audit::AuditPage;
+pub use clients::{ClientPage, Registration};
 pub use dashboard::Dashboard;
 pub use devices::DevicePage;
 pub use explain::ExplainError;
+pub use grant_client::{Granted, NotGranted};
 pub use issue_tokens::{Cookie, Pair};
 pub use items::{ItemPage, ItemPatch};
 pub use log_out::Credential;
+pub use personal_tokens::{NewToken, PersonalTokenPage};
 pub use readiness::{Readiness, Status, StoreState};
 pub use reset_password::PasswordReset;
+pub use revoke_token::NotRevoked;
 pub use sign_up::SignUp;
 pub use start::{Setback, StartError};
 pub use throttle::{Allowance, Left, Standing};
@@ -101,6 +110,8 @@ pub struct Gateway {
     keys: OnceLock<Keys>,
     /// Tokens whose signature is right.
     tokens: TokenCache,
+    /// Personal access tokens that were read lately.
+    personal_tokens: personal_tokens::Remembered,
     /// What was taken back.
     revocations: Revocations,
     phase: Phase,
@@ -176,6 +187,7 @@ impl Gateway {
             memory: Memory::default(),
             keys: OnceLock::new(),
             tokens: TokenCache::new(config.verified_tokens),
+            personal_tokens: personal_tokens::Remembered::default(),
             revocations: Revocations::default(),
             phase: Phase::default(),
             stories: TaskTracker::new(),

@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod browser;
 mod caller;
+mod clients;
 mod cookie;
 mod cors;
 mod csrf;
@@ -19,10 +20,12 @@ mod items;
 mod mailbox;
 pub mod metrics;
 mod notes;
+mod oauth;
 mod old_names;
 mod origin;
 mod pages;
 mod params;
+mod personal_tokens;
 mod problem;
 mod rate_limit;
 mod server;
@@ -52,6 +55,10 @@ enum Tag {
     Items,
     /// Everybody's accounts, for administrators.
     Users,
+    /// Tokens by the standards: for OAuth clients and resource servers.
+    OAuth,
+    /// Services that have tokens for themselves, for administrators.
+    Clients,
     /// For proxies and services behind the gateway.
     Gateway,
     /// For balancers and orchestrators.

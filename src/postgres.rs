@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod clients;
 mod emails;
 mod explanation;
 mod gather;
@@ -13,6 +14,7 @@ mod janitor;
 mod leases;
 mod migrations;
 mod outbox;
+mod personal_tokens;
 mod pools;
 mod revocations;
 mod sessions;
@@ -33,25 +35,24 @@ use uuid::Uuid;
 
 pub use accounts::{Credentials, NewUser, StoredUser};
 pub use audit::{CountedEvent, RecordedEvent, tell};
+pub use clients::{NewClient, StoredClient};
 pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
 pub use janitor::{BATCH, Leftover};
 pub use leases::Building;
 pub use migrations::MigrationError;
 pub use outbox::{CodeState, DueMail, Template};
+pub use personal_tokens::{KnownPersonalToken, NewPersonalToken, PersonalToken};
 pub use revocations::RecordedRevocation;
 pub use sessions::{Device, Held, Idle, NewSession, Opened, Seen};
 pub use signing_keys::SealedKey;
 pub use users::Changed;
 
-use crate::{
-    domain::{audit::Event, revocation::Marks},
-    error::Error,
-};
+use crate::{domain::audit::Event, error::Error};
 use gather::Gatherer;
 use items::{ItemKey, NewItem};
 use pools::{Address, LANE_CONNECTIONS};
-use standing::Refused;
+use standing::{Asked, Refused};
 
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -66,7 +67,9 @@ pub struct Postgres {
     users: Gatherer<Uuid, (), StoredUser>,
     items: Gatherer<ItemKey, (), StoredItem>,
     new_items: Gatherer<ItemKey, NewItem, StoredItem>,
-    standings: Gatherer<Marks, (), Refused>,
+    standings: Gatherer<Asked, (), Refused>,
+    clients: Gatherer<Uuid, (), StoredClient>,
+    personal_tokens: Gatherer<Uuid, (), KnownPersonalToken>,
     timeout: Duration,
     address: Address,
 }
@@ -88,7 +91,8 @@ impl Postgres {
         let (pool, lanes) = (address.stories(stories, timeout)?, address.lanes(timeout)?);
         let (users, items) = (accounts::finder(&lanes, &pool), items::finder(&lanes, &pool));
         let (new_items, standings) = (items::inserter(&lanes, &pool), standing::finder(&lanes, &pool));
-        Ok(Postgres { pool, lanes, users, items, new_items, standings, timeout, address })
+        let (clients, personal_tokens) = (clients::finder(&lanes, &pool), personal_tokens::finder(&lanes, &pool));
+        Ok(Postgres { pool, lanes, users, items, new_items, standings, clients, personal_tokens, timeout, address })
     }
 
     /// Connections in use and open, for the metrics.

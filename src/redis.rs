@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use codes::Reservation;
 pub use log::{Begun, Joined, Member, Page, Renewed, Wake};
-pub use revocations::{Published, Revoked};
+pub use revocations::{Found, Published, Revoked};
 use script::Script;
 pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};
 use shared::Shared;

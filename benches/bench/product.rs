@@ -100,7 +100,7 @@ impl Keys {
             sub: seed::user(user),
             generation: 1,
             client_id: client.to_owned(),
-            scope: Role::User.scope().to_owned(),
+            scope: Role::User.scopes().to_string(),
             auth_time: now,
             ends_at: now + seed::SESSION_DAYS * 86_400,
         };

@@ -1,5 +1,7 @@
 //! Access tokens: JWTs (RFC 7519) of the profile RFC 9068, signed with Ed25519 (RFC 8037).
 
+mod claims;
+
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use aws_lc_rs::{
@@ -8,15 +10,12 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{
-    account::{Identity, Role},
-    revocation::Marks,
-    session::Session,
-};
+pub use claims::{Claims, Grant, Holder, PersonalToken, claims, client_claims, personal_claims};
+
+use super::revocation::Marks;
 
 /// The media type of access tokens (RFC 9068 section 2.1): nothing else that we mint passes as one.
 const TYPE: &str = "at+jwt";
@@ -27,66 +26,6 @@ const MAX_BYTES: usize = 4096;
 /// Bytes of a key's id before encoding.
 const KID_BYTES: usize = 12;
 
-/// The claims of an access token. Times are seconds since the epoch; all members but the last four are required.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    /// Who issued it.
-    pub iss: String,
-    /// Whom it is for.
-    pub aud: String,
-    /// The user.
-    pub sub: Uuid,
-    /// The OAuth client.
-    pub client_id: String,
-    /// The session.
-    pub sid: Uuid,
-    /// The token itself.
-    pub jti: Uuid,
-    /// Issued at.
-    pub iat: u64,
-    /// Not before.
-    pub nbf: u64,
-    /// Not at or after.
-    pub exp: u64,
-    /// What it may be used for.
-    pub scope: String,
-    /// What the user may do.
-    pub roles: Vec<Role>,
-    /// The user's generation at the sign-in.
-    #[serde(rename = "gen")]
-    pub generation: i64,
-    /// When the user last proved to know the password.
-    pub auth_time: u64,
-    /// The absolute end of the session.
-    pub session_exp: u64,
-    /// For upstreams: the user name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// For upstreams: the address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
-    /// For upstreams: whether somebody proved to read mail there.
-    pub email_verified: bool,
-    /// For upstreams: the display name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-impl Claims {
-    /// The same, saying of the user what this says.
-    #[must_use]
-    pub fn of(self, identity: &Identity) -> Claims {
-        Claims {
-            roles: vec![identity.role],
-            username: identity.username.clone(),
-            email: identity.email.clone(),
-            email_verified: identity.email_verified,
-            name: identity.name.clone(),
-            ..self
-        }
-    }
-}
-
 /// Whose tokens are made and accepted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Realm {
@@ -96,31 +35,6 @@ pub struct Realm {
     pub audience: String,
     /// Seconds that `iat` and `nbf` may lie ahead, for clocks that disagree. `exp` has no leeway.
     pub clock_skew: u64,
-}
-
-/// The claims of a new token of a session: `exp` is never after the session's end.
-pub fn claims(realm: &Realm, session: &Session, identity: &Identity, jti: Uuid, now: u64, lifetime: u64) -> Claims {
-    Claims {
-        iss: realm.issuer.clone(),
-        aud: realm.audience.clone(),
-        sub: session.sub,
-        client_id: session.client_id.clone(),
-        sid: session.sid,
-        jti,
-        iat: now,
-        nbf: now,
-        exp: (now + lifetime).min(session.ends_at),
-        scope: session.scope.clone(),
-        roles: Vec::new(),
-        generation: session.generation,
-        auth_time: session.auth_time,
-        session_exp: session.ends_at,
-        username: None,
-        email: None,
-        email_verified: false,
-        name: None,
-    }
-    .of(identity)
 }
 
 /// The id of a key, which tokens name in their header: 96 bits of the public key's SHA-256.
@@ -298,25 +212,36 @@ pub fn authenticate(token: &str, keys: &VerifyingKeys) -> Result<Signed, Flaw> {
         return Err(Flaw::Signature);
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Flaw::Claims)?;
-    let claims = serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)?;
-    Ok(Signed { kid, claims: Arc::new(claims) })
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)?;
+    if claims.is_whole() { Ok(Signed { kid, claims: Arc::new(claims) }) } else { Err(Flaw::Claims) }
 }
 
 impl Signed {
     /// All of it that can be taken back.
     pub fn marks(&self) -> Marks {
-        let Claims { sub, sid, jti, generation, .. } = *self.claims;
-        Marks { kid: self.kid, sub, sid, jti, generation }
+        let kid = self.kid;
+        let &Claims { sub, sid, jti, generation, .. } = self.claims.as_ref();
+        match sid {
+            Some(sid) => Marks::OfSession { kid, sub, sid, jti, generation },
+            None => Marks::OfClient { kid, id: sub, jti, generation },
+        }
     }
 
     /// Everything but the signature: that the key still counts, for whom the token is, and when.
     pub fn judge(&self, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
+        match self.claims.aud == realm.audience {
+            true => self.judge_for_others(keys, realm, now),
+            false => Err(Flaw::Audience(self.claims.aud.clone())),
+        }
+    }
+
+    /// The same for whoever asks on behalf of another audience: we have issued it, but need not be whom it is for.
+    pub fn judge_for_others(&self, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
         let claims = &self.claims;
         let begins = claims.iat.max(claims.nbf);
         match () {
             () if !keys.0.contains_key(&self.kid) => Err(Flaw::Key),
             () if claims.iss != realm.issuer => Err(Flaw::Issuer(claims.iss.clone())),
-            () if claims.aud != realm.audience => Err(Flaw::Audience(claims.aud.clone())),
             () if begins > now + realm.clock_skew => Err(Flaw::Early(begins)),
             () if claims.exp <= now => Ok(Opened::Expired(self.clone())),
             () => Ok(Opened::Live(self.clone())),

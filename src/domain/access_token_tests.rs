@@ -2,7 +2,13 @@ use jsonwebtoken::{EncodingKey, Validation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use uuid::Uuid;
+
 use super::*;
+use crate::domain::{
+    account::{Identity, Role},
+    session::Session,
+};
 
 const NOW: u64 = 1_800_000_000;
 

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::text::{self, Parsed, Reason, Shape};
+use super::{
+    scope::Scopes,
+    text::{self, Parsed, Reason, Shape},
+};
 
 /// A user name: `[A-Za-z0-9._-]`, kept as typed, unique and matched without regard to case.
 ///
@@ -144,11 +147,11 @@ impl Role {
         [Role::User, Role::Admin].into_iter().find(|role| role.as_str() == name)
     }
 
-    /// The scope of a session that this account signs in to.
-    pub const fn scope(self) -> &'static str {
+    /// The scopes of a session that this account signs in to.
+    pub const fn scopes(self) -> Scopes {
         match self {
-            Role::User => "user:read user:write items:read items:write",
-            Role::Admin => "user:read user:write items:read items:write admin",
+            Role::User => Scopes::OF_USERS,
+            Role::Admin => Scopes::OF_ADMINS,
         }
     }
 }

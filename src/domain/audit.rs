@@ -51,6 +51,12 @@ kinds! {
     AccountEnabled "account_enabled" Success "the account was enabled";
     RoleChanged "role_changed" Success "the role was changed";
     AccountDeleted "account_deleted" Success "the account was deleted";
+    TokenRevoked "token_revoked" Success "an access token was given back";
+    PersonalTokenCreated "personal_token_created" Success "a personal access token was made";
+    PersonalTokenDeleted "personal_token_deleted" Success "a personal access token was deleted";
+    ClientCreated "client_created" Success "an OAuth client was registered";
+    ClientRotated "client_rotated" Success "an OAuth client was given another secret";
+    ClientDeleted "client_deleted" Success "an OAuth client was deleted";
     Throttled "throttled" Failure "too many tries were turned away";
 }
 

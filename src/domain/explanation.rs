@@ -6,9 +6,9 @@
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    access_token::{Claims, Flaw, Realm},
+    access_token::{Claims, Flaw, Holder, Realm},
     refresh_token::RefreshToken,
-    revocation::{Findings, Reason},
+    revocation::{Reason, Subject},
     session::BROWSER_CLIENT,
 };
 
@@ -61,6 +61,8 @@ pub struct Known {
     pub account: Option<KnownAccount>,
     /// The session; nothing where it is gone.
     pub session: Option<KnownSession>,
+    /// The generation of the client, of a token that it has for itself; nothing where it is gone.
+    pub client: Option<i64>,
     /// When the account was deleted or disabled, where that is remembered.
     pub closed_at: Option<OffsetDateTime>,
     /// What last ended everything of the account, where that is remembered.
@@ -84,6 +86,19 @@ pub struct Remembered {
     pub generations: (i64, i64),
     /// The word of its tombstone.
     pub ended: Option<String>,
+}
+
+/// What the denylist in Redis says of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denylist {
+    /// Nothing.
+    Clean,
+    /// The entry of this subject refuses it.
+    Refused(Subject),
+    /// It was lost.
+    Lost,
+    /// Redis does not answer.
+    Silent,
 }
 
 /// What Redis says.
@@ -139,35 +154,40 @@ pub fn expired(claims: &Claims) -> Explanation {
     refused(format!("it expired at {}", second(claims.exp)))
 }
 
-/// An access token whose signature and times are right. Redis tells nothing where it has lost its denylist.
-pub fn access(claims: &Claims, known: &Known, denylist: &Told<Option<Findings>>) -> Explanation {
-    let by_record = by_account(known)
-        .or_else(|| by_session(known, claims.sid))
-        .or_else(|| by_generation(known, claims.generation))
+/// An access token whose signature and times are right.
+pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation {
+    let by_holder = match claims.holder() {
+        Holder::User { sid } => by_account(known)
+            .or_else(|| by_session(known, sid))
+            .or_else(|| by_generation(known, "account", known.account?.generation, claims.generation)),
+        Holder::Client | Holder::PersonalToken => by_client(known, claims.generation),
+    };
+    let by_record = by_holder
         .or_else(|| known.token.map(|ended| format!("this token was revoked {}", told(ended))))
         .or_else(|| known.key.map(|ended| format!("the key that signed it was revoked {}", told(ended))));
-    let by_redis = match denylist {
-        Told::Known(Some(findings)) => listed(findings, claims.generation),
-        Told::Known(None) | Told::Silent => None,
-    };
-    match (by_record, by_redis, denylist) {
-        (Some(why), Some(_), _) => refused(why),
-        (Some(why), None, Told::Known(Some(_))) => refused(format!("{why}; the denylist in Redis does not say so yet")),
-        (Some(why), None, Told::Known(None)) => refused(format!("{why}; Redis has lost its denylist")),
-        (Some(why), None, Told::Silent) => refused(format!("{why}; Redis does not answer")),
-        (None, Some(what), _) => {
+    match (by_record, denylist) {
+        (Some(why), Denylist::Refused(_)) => refused(why),
+        (Some(why), Denylist::Clean) => refused(format!("{why}; the denylist in Redis does not say so yet")),
+        (Some(why), Denylist::Lost) => refused(format!("{why}; Redis has lost its denylist")),
+        (Some(why), Denylist::Silent) => refused(format!("{why}; Redis does not answer")),
+        (None, Denylist::Refused(subject)) => {
+            let what = listed(subject);
             refused(format!("the denylist in Redis holds {what}, of which the record knows nothing"))
         }
-        (None, None, denylist) => {
-            let what = if claims.client_id == BROWSER_CLIENT { "the value of a cookie" } else { "an access token" };
-            let but = match denylist {
-                Told::Known(Some(_)) => "",
-                Told::Known(None) => "; by the record alone, because Redis has lost its denylist",
-                Told::Silent => "; by the record alone, because Redis does not answer",
-            };
-            good(format!("it is {what}, good until {}{but}", second(claims.exp)))
-        }
+        (None, Denylist::Clean) => passes(claims, ""),
+        (None, Denylist::Lost) => passes(claims, "; by the record alone, because Redis has lost its denylist"),
+        (None, Denylist::Silent) => passes(claims, "; by the record alone, because Redis does not answer"),
     }
+}
+
+fn passes(claims: &Claims, but: &str) -> Explanation {
+    let what = match claims.holder() {
+        Holder::User { .. } if claims.client_id == BROWSER_CLIENT => "the value of a cookie",
+        Holder::User { .. } => "an access token",
+        Holder::Client => "an access token of an OAuth client",
+        Holder::PersonalToken => "a personal access token",
+    };
+    good(format!("it is {what}, good until {}{but}", second(claims.exp)))
 }
 
 /// A refresh token that was made under this secret. `now` is in ms since the epoch.
@@ -183,7 +203,7 @@ pub fn refresh(
     };
     let by_record = by_account(known)
         .or_else(|| by_session(known, token.sid))
-        .or_else(|| by_generation(known, session.generation))
+        .or_else(|| by_generation(known, "account", known.account?.generation, session.generation))
         .or_else(|| by_time(&session, lifetimes.idle, now / 1000));
     match (by_record, redis) {
         (Some(why), Told::Known(Some(remembered))) if lets_pass(remembered) => {
@@ -234,11 +254,18 @@ fn by_session(known: &Known, sid: uuid::Uuid) -> Option<String> {
     Some(format!("session {sid} ended {}", told(ended)))
 }
 
-fn by_generation(known: &Known, generation: i64) -> Option<String> {
-    let current = known.account?.generation;
+fn by_client(known: &Known, generation: i64) -> Option<String> {
+    match known.client {
+        None => Some("its client was deleted".to_owned()),
+        Some(current) => by_generation(known, "client", current, generation),
+    }
+}
+
+/// `whose` is the account or the client, which is of the current generation.
+fn by_generation(known: &Known, whose: &str, current: i64, generation: i64) -> Option<String> {
     let by = known.everything.map(|ended| format!(" {}", told(ended))).unwrap_or_default();
     (generation < current).then(|| {
-        format!("everything of its account was ended{by} (the token is of generation {generation}, the account of {current})")
+        format!("everything of its {whose} was ended{by} (the token is of generation {generation}, the {whose} of {current})")
     })
 }
 
@@ -279,13 +306,14 @@ fn lets_pass(remembered: &Remembered) -> bool {
     remembered.at_home && remembered.ended.is_none() && session >= account
 }
 
-fn listed(findings: &Findings, generation: i64) -> Option<&'static str> {
-    match findings {
-        Findings { key: true, .. } => Some("the key that signed it"),
-        Findings { session: true, .. } => Some("its session"),
-        Findings { token: true, .. } => Some("the token itself"),
-        findings if findings.refuse(generation) => Some("a later generation of its account"),
-        _nothing => None,
+const fn listed(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Key(_) => "the key that signed it",
+        Subject::Session(_) => "its session",
+        Subject::Token(_) => "the token itself",
+        Subject::User(_) => "a later generation of its account",
+        Subject::Client(_) => "a later generation of its client",
+        Subject::Canary(_) => "a measurement",
     }
 }
 

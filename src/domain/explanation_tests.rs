@@ -15,7 +15,7 @@ fn claims() -> Claims {
         aud: "https://auth.example.com".into(),
         sub: Uuid::nil(),
         client_id: FIRST_PARTY_CLIENT.into(),
-        sid: Uuid::max(),
+        sid: Some(Uuid::max()),
         jti: Uuid::nil(),
         iat: NOW - 60,
         nbf: NOW - 60,
@@ -23,8 +23,8 @@ fn claims() -> Claims {
         scope: "user:read".into(),
         roles: vec![Role::User],
         generation: 2,
-        auth_time: NOW - 60,
-        session_exp: NOW + 86_400,
+        auth_time: Some(NOW - 60),
+        session_exp: Some(NOW + 86_400),
         username: None,
         email: None,
         email_verified: false,
@@ -62,13 +62,10 @@ fn past(everything: Option<Ended>) -> Known {
     Known { account: Some(KnownAccount { generation: 3, disabled: false }), everything, ..known() }
 }
 
-fn listed(findings: Findings) -> Told<Option<Findings>> {
-    Told::Known(Some(findings))
-}
-
-const CLEAN: Findings = Findings { key: false, session: false, token: false, user_below: None };
-const SESSION: Findings = Findings { session: true, ..CLEAN };
-const BELOW: Findings = Findings { user_below: Some(3), ..CLEAN };
+const CLEAN: Denylist = Denylist::Clean;
+const SESSION: Denylist = Denylist::Refused(Subject::Session(Uuid::max()));
+const BELOW: Denylist = Denylist::Refused(Subject::User(Uuid::max()));
+const TOKEN: Denylist = Denylist::Refused(Subject::Token(Uuid::max()));
 
 #[test]
 fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
@@ -77,29 +74,29 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         Known { session: Some(KnownSession { ended: ended(Some(Reason::PasswordChange)), ..session() }), ..known() };
     let key = Known { key: ended(Some(Reason::Revoked)), ..known() };
     let revoked = Known { token: ended(Some(Reason::Revoked)), ..known() };
-    let lost = Told::Known(None);
+    let kid = "AAAAAAAAAAAAAAAA".parse().unwrap();
     let good = "Nothing refuses it: it is an access token, good until 2026-11-20T08:14:00Z";
     let cases = [
-        (known(), listed(CLEAN), format!("{good}.")),
-        (deleted(), listed(BELOW), "Refused: its account was deleted at 2026-11-20T07:00:00Z.".to_owned()),
-        (Known::default(), listed(BELOW), "Refused: its account was deleted.".to_owned()),
-        (disabled(), listed(BELOW), "Refused: its account was disabled at 2026-11-20T07:00:00Z.".to_owned()),
-        (change.clone(), listed(SESSION), format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password.")),
-        (change.clone(), listed(CLEAN), format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; the denylist in Redis does not say so yet.")),
-        (change.clone(), lost.clone(), format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; Redis has lost its denylist.")),
-        (change, Told::Silent, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; Redis does not answer.")),
-        (past(ended(Some(Reason::LogoutAll))), listed(BELOW), "Refused: everything of its account was ended at 2026-11-20T07:00:00Z by signing out everywhere (the token is of generation 2, the account of 3).".to_owned()),
-        (past(ended(None)), listed(BELOW), "Refused: everything of its account was ended at 2026-11-20T07:00:00Z (the token is of generation 2, the account of 3).".to_owned()),
-        (past(None), listed(BELOW), "Refused: everything of its account was ended (the token is of generation 2, the account of 3).".to_owned()),
-        (key, listed(Findings { key: true, ..CLEAN }), "Refused: the key that signed it was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
-        (revoked, listed(Findings { token: true, ..CLEAN }), "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
-        (known(), listed(SESSION), "Refused: the denylist in Redis holds its session, of which the record knows nothing.".to_owned()),
-        (known(), listed(BELOW), "Refused: the denylist in Redis holds a later generation of its account, of which the record knows nothing.".to_owned()),
-        (known(), lost, format!("{good}; by the record alone, because Redis has lost its denylist.")),
-        (known(), Told::Silent, format!("{good}; by the record alone, because Redis does not answer.")),
+        (known(), CLEAN, format!("{good}.")),
+        (deleted(), BELOW, "Refused: its account was deleted at 2026-11-20T07:00:00Z.".to_owned()),
+        (Known::default(), BELOW, "Refused: its account was deleted.".to_owned()),
+        (disabled(), BELOW, "Refused: its account was disabled at 2026-11-20T07:00:00Z.".to_owned()),
+        (change.clone(), SESSION, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password.")),
+        (change.clone(), CLEAN, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; the denylist in Redis does not say so yet.")),
+        (change.clone(), Denylist::Lost, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; Redis has lost its denylist.")),
+        (change, Denylist::Silent, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; Redis does not answer.")),
+        (past(ended(Some(Reason::LogoutAll))), BELOW, "Refused: everything of its account was ended at 2026-11-20T07:00:00Z by signing out everywhere (the token is of generation 2, the account of 3).".to_owned()),
+        (past(ended(None)), BELOW, "Refused: everything of its account was ended at 2026-11-20T07:00:00Z (the token is of generation 2, the account of 3).".to_owned()),
+        (past(None), BELOW, "Refused: everything of its account was ended (the token is of generation 2, the account of 3).".to_owned()),
+        (key, Denylist::Refused(Subject::Key(kid)), "Refused: the key that signed it was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
+        (revoked, TOKEN, "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
+        (known(), SESSION, "Refused: the denylist in Redis holds its session, of which the record knows nothing.".to_owned()),
+        (known(), BELOW, "Refused: the denylist in Redis holds a later generation of its account, of which the record knows nothing.".to_owned()),
+        (known(), Denylist::Lost, format!("{good}; by the record alone, because Redis has lost its denylist.")),
+        (known(), Denylist::Silent, format!("{good}; by the record alone, because Redis does not answer.")),
     ];
     for (known, denylist, sentence) in cases {
-        let explanation = access(&claims(), &known, &denylist);
+        let explanation = access(&claims(), &known, denylist);
         assert_eq!(explanation, Explanation { refused: !sentence.starts_with("Nothing"), sentence });
     }
 }

@@ -9,6 +9,9 @@ pub const FIRST_PARTY_CLIENT: &str = "latchkey";
 /// no other access token is: so it must be known from them.
 pub const BROWSER_CLIENT: &str = "latchkey-browser";
 
+/// Programs of theirs, with a personal access token.
+pub const PERSONAL_TOKEN_CLIENT: &str = "latchkey-personal-token";
+
 /// What every token of a session has in common. Times are seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

@@ -76,15 +76,19 @@ impl Gateway {
         .await
     }
 
+    /// Refuses what cannot be undone, or outlives the session, to whoever has not just proved to know the password.
+    pub(super) fn check_fresh(&self, caller: &Claims) -> Result<(), Error> {
+        let is_fresh = |auth_time| self.clock.now() <= auth_time + FRESH_SECONDS;
+        if caller.auth_time.is_some_and(is_fresh) { Ok(()) } else { Err(Error::ReauthenticationRequired) }
+    }
+
     /// Deletes the caller's account with everything in it; every token of it is refused from now on. Repeating it is
     /// fine, and finishes what could not be published.
     ///
     /// # Errors
     /// `reauthentication_required`, `last_admin`, `unavailable`.
     pub async fn delete_account(self: &Arc<Self>, caller: &Claims, origin: &Origin) -> Result<(), Error> {
-        if self.clock.now() > caller.auth_time + FRESH_SECONDS {
-            return Err(Error::ReauthenticationRequired);
-        }
+        self.check_fresh(caller)?;
         let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
         let event = origin.own(Kind::AccountDeleted, caller);
         self.uncancelled(async move {

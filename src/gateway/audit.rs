@@ -110,7 +110,11 @@ impl Origin {
 
     /// Something that the caller did to the own account, from here.
     pub(super) fn own(&self, kind: Kind, caller: &Claims) -> Event {
-        self.event(kind, Actor::User(caller.sub), Some(caller.sub)).of_session(caller.sid)
+        let event = self.event(kind, Actor::User(caller.sub), Some(caller.sub));
+        match caller.sid {
+            Some(sid) => event.of_session(sid),
+            None => event,
+        }
     }
 }
 

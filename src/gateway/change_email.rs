@@ -84,9 +84,9 @@ impl Gateway {
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let reserved = self.reserve_code(PURPOSE, caller.sub, code, origin).await?;
-        self.tell_of_wrong_code(&reserved, PURPOSE, Some(caller.sub), origin);
-        let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid);
+        let (gateway, sub, sid) = (self.clone(), caller.sub, caller.sid.ok_or(Error::Forbidden)?);
+        let reserved = self.reserve_code(PURPOSE, sub, code, origin).await?;
+        self.tell_of_wrong_code(&reserved, PURPOSE, Some(sub), origin);
         let event = origin.own(Kind::EmailChanged, caller);
         match reserved {
             Reservation::Reserved(row) => {

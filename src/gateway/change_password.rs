@@ -42,7 +42,7 @@ impl Gateway {
         new.check(self.config.password_min).map_err(Error::WeakPassword)?;
         let known = self.prove_password(caller, current, origin).await?;
         let hash = self.hasher.hash(new.into()).await?;
-        let (gateway, sid) = (self.clone(), caller.sid);
+        let (gateway, sid) = (self.clone(), caller.sid.ok_or(Error::Forbidden)?);
         let event = origin.own(Kind::PasswordChanged, caller);
         self.uncancelled(async move { gateway.store_password(&known, &hash, sid, &event).await }).await
     }

@@ -6,10 +6,11 @@ use super::Gateway;
 use crate::{
     domain::{
         access_token::{self, Opened, Signed, VerifyingKeys},
-        explanation::{self, Explanation, Lifetimes, Told},
+        explanation::{self, Denylist, Explanation, Lifetimes, Told},
         refresh_token::{self, RefreshToken},
     },
     error::{Chain, Error},
+    redis::Found,
 };
 
 /// Why nothing can be said of a token.
@@ -71,8 +72,13 @@ impl Gateway {
         let claims = &signed.claims;
         let marks = signed.marks();
         let known = self.record.explain(&marks).await?;
-        let denylist = told(self.speed.find_revocations(&marks).await);
-        Ok(explanation::access(claims, &known, &denylist))
+        let denylist = match self.speed.find_revocations(&marks).await {
+            Ok(Found::Nothing) => Denylist::Clean,
+            Ok(Found::Refused(subject)) => Denylist::Refused(subject),
+            Ok(Found::Lost) => Denylist::Lost,
+            Err(_) => Denylist::Silent,
+        };
+        Ok(explanation::access(claims, &known, denylist))
     }
 
     async fn explain_refresh_token(&self, token: &RefreshToken) -> Result<Explanation, Error> {

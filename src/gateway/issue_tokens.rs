@@ -10,6 +10,7 @@ use crate::{
         access_token::{self, Claims},
         account::{Account, Identity},
         refresh_token::RefreshToken,
+        scope::Scopes,
         session::Session,
     },
     error::{Chain, Error},
@@ -26,6 +27,8 @@ pub struct Pair {
     pub refresh_token: String,
     /// How long it may lie unused, in seconds.
     pub refresh_expires_in: u64,
+    /// What the access token may be used for.
+    pub scope: String,
 }
 
 /// The browser's cookie. It has no `Debug`, because it is a credential.
@@ -38,14 +41,14 @@ pub struct Cookie {
 
 impl Gateway {
     /// A session that begins now, of a client, for a user of this generation.
-    pub(super) fn new_session(&self, client: &str, user: Uuid, generation: i64, scope: &str) -> Session {
+    pub(super) fn new_session(&self, client: &str, user: Uuid, generation: i64, scopes: Scopes) -> Session {
         let now = self.clock.now();
         Session {
             sid: Uuid::now_v7(),
             sub: user,
             generation,
             client_id: client.to_owned(),
-            scope: scope.to_owned(),
+            scope: scopes.to_string(),
             auth_time: now,
             ends_at: now + self.config.session_ttl.as_secs(),
         }
@@ -100,6 +103,7 @@ impl Gateway {
             expires_in: claims.exp.saturating_sub(now),
             refresh_token: self.refresh_key.seal(&refresh_token),
             refresh_expires_in: self.idle_seconds().min(session.ends_at.saturating_sub(now)),
+            scope: claims.scope,
         })
     }
 }

@@ -87,7 +87,7 @@ impl Gateway {
             (_, known) => return Err(self.refuse_sign_in(known.map(|known| known.user).as_ref(), origin)),
         };
         let user = &known.user;
-        let session = self.new_session(client, user.account.id, user.generation, user.account.identity.role.scope());
+        let session = self.new_session(client, user.account.id, user.generation, user.account.identity.role.scopes());
         let address = origin.address.to_string();
         let event = origin.event(Kind::SignIn, Actor::User(session.sub), Some(session.sub)).of_session(session.sid);
         // Between the look at the row and now the password may have been changed; the statement decides.

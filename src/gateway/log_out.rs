@@ -50,14 +50,15 @@ impl Gateway {
     /// Ends every session of the caller but the one that asks.
     ///
     /// # Errors
-    /// `unavailable`.
+    /// `forbidden`, `unavailable`.
     pub async fn log_out_others(
         self: &Arc<Self>,
         caller: &Claims,
         patience: Patience,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (gateway, sub, sid, reason) = (self.clone(), caller.sub, caller.sid, Reason::LogoutOthers);
+        let (sub, sid, reason) = (caller.sub, caller.sid.ok_or(Error::Forbidden)?, Reason::LogoutOthers);
+        let gateway = self.clone();
         let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
         self.uncancelled(async move {
             let ending = gateway.record.end_other_sessions(sub, sid, reason, &event).await?;
@@ -69,13 +70,14 @@ impl Gateway {
     /// Ends every session of the caller.
     ///
     /// # Errors
-    /// `token_revoked`, `unavailable`.
+    /// `forbidden`, `token_revoked`, `unavailable`.
     pub async fn log_out_all(
         self: &Arc<Self>,
         caller: &Claims,
         patience: Patience,
         origin: &Origin,
     ) -> Result<(), Error> {
+        caller.sid.ok_or(Error::Forbidden)?;
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
         let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
         self.uncancelled(async move {
@@ -104,7 +106,8 @@ impl Gateway {
             Credential::Access(token) => {
                 let opened = access_token::open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
                 let (Opened::Live(signed) | Opened::Expired(signed)) = opened.map_err(|_| Error::InvalidToken)?;
-                Ok((signed.claims.sub, signed.claims.sid))
+                // One that a client has for itself is of no session.
+                Ok((signed.claims.sub, signed.claims.sid.ok_or(Error::InvalidToken)?))
             }
             Credential::Refresh(token) => {
                 let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;

@@ -8,6 +8,7 @@ use crate::{
         audit::{Actor, Kind},
         refresh_token::RefreshToken,
         revocation::{Reason, Revocation},
+        scope::Scopes,
     },
     error::Error,
     postgres::Seen,
@@ -16,12 +17,18 @@ use crate::{
 
 impl Gateway {
     /// Gives the next pair for the current refresh token of a session; for its parent, a moment later, the same again.
-    /// An older token ends the session: one of the two who have it is a thief.
+    /// An older token ends the session: one of the two who have it is a thief. The access token may be used for what is
+    /// wanted, which the session must have (RFC 6749 section 6); where nothing is wanted, for all that the session has.
     ///
     /// # Errors
-    /// `invalid_refresh_token`, `refresh_token_reused`, `too_many_requests`, `unavailable`.
-    pub async fn refresh(self: &Arc<Self>, token: &str, origin: &Origin) -> Result<Pair, Error> {
-        let outcome = self.try_refresh(token, origin).await;
+    /// `invalid_refresh_token`, `refresh_token_reused`, `insufficient_scope`, `too_many_requests`, `unavailable`.
+    pub async fn refresh(
+        self: &Arc<Self>,
+        token: &str,
+        wanted: Option<Scopes>,
+        origin: &Origin,
+    ) -> Result<Pair, Error> {
+        let outcome = self.try_refresh(token, wanted, origin).await;
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::RefreshTokenReused) => "reused",
@@ -32,17 +39,36 @@ impl Gateway {
         self.count_failed_refresh(outcome, origin).await
     }
 
-    async fn try_refresh(self: &Arc<Self>, token: &str, origin: &Origin) -> Result<Pair, Error> {
+    async fn try_refresh(
+        self: &Arc<Self>,
+        token: &str,
+        wanted: Option<Scopes>,
+        origin: &Origin,
+    ) -> Result<Pair, Error> {
         self.keys()?;
         let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;
         if self.recorder.is_full() {
             return Err(Error::unavailable("too many refreshes wait to be recorded"));
         }
+        // Before the token is exchanged: it is not to be lost to a wish that cannot be fulfilled.
+        if let Some(wanted) = wanted {
+            Box::pin(self.check_scopes(&token, wanted)).await?;
+        }
         let now = self.clock.now();
         let (gateway, origin) = (self.clone(), origin.clone());
         // A rotation that happened is recorded, even if nobody waits for its answer any more.
         let rotated = self.uncancelled(async move { gateway.exchange(&token, &origin).await }).await?;
-        self.pair(&rotated.session, &rotated.identity, rotated.counter, now)
+        let mut session = rotated.session;
+        if let Some(wanted) = wanted {
+            session.scope = wanted.and(Scopes::granted(&session.scope)).to_string();
+        }
+        self.pair(&session, &rotated.identity, rotated.counter, now)
+    }
+
+    async fn check_scopes(&self, token: &RefreshToken, wanted: Scopes) -> Result<(), Error> {
+        let scope = self.record.session_scope(token.sub, token.sid).await?.ok_or(Error::InvalidRefreshToken)?;
+        let has = Scopes::granted(&scope);
+        if wanted.is_within(has) { Ok(()) } else { Err(Error::InsufficientScope(scope.into())) }
     }
 
     async fn exchange(self: &Arc<Self>, token: &RefreshToken, origin: &Origin) -> Result<Rotated, Error> {

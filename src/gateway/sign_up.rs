@@ -80,7 +80,7 @@ impl Gateway {
             role: Role::User,
         };
         // The column's default: the first generation.
-        let session = self.new_session(client, user.id, 1, Role::User.scope());
+        let session = self.new_session(client, user.id, 1, Role::User.scopes());
         let address = origin.address.to_string();
         let event = origin.event(Kind::SignUp, Actor::User(user.id), Some(user.id)).of_session(session.sid);
         let account = self.record.create_account(&user, &self.row(&session, &address, origin), &event).await?.account;

@@ -33,22 +33,22 @@ impl Gateway {
     /// The next cookie of a caller who was let in with one, if it is time for it. Whatever goes wrong, the old one stays
     /// as good as it is.
     pub async fn slide(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
-        let now = self.clock.now();
+        let (now, sid) = (self.clock.now(), claims.sid?);
         let quarter = cookie::due(claims, now, self.cookie_seconds())?;
         let key = (claims.jti, quarter);
         // Rare, and large: no request needs to have room for it.
-        let signed = Box::pin(self.slides.0.get_or_insert_async(&key, self.sign_anew(claims, now, address))).await;
+        let signed = Box::pin(self.slides.0.get_or_insert_async(&key, self.sign_anew(claims, sid, now, address))).await;
         signed.inspect_err(|error| tracing::debug!(error = %Chain(error), "a cookie stays as it is")).ok()
     }
 
-    async fn sign_anew(&self, claims: &Claims, now: u64, address: IpAddr) -> Result<Arc<Cookie>, Error> {
+    async fn sign_anew(&self, claims: &Claims, sid: Uuid, now: u64, address: IpAddr) -> Result<Arc<Cookie>, Error> {
         let identity = self.identity_by_now(claims).await?;
         let next = cookie::next(claims, identity.as_ref(), Uuid::new_v4(), now, self.cookie_seconds());
         let cookie = self.cookie(next)?;
         // With PostgreSQL down for long, the list of devices is what gives way.
         if !self.recorder.is_full() {
             let (at, address) = (moment(now * 1000), address.to_string());
-            self.recorder.note(Seen { sub: claims.sub, sid: claims.sid, counter: 0, at, address });
+            self.recorder.note(Seen { sub: claims.sub, sid, counter: 0, at, address });
         }
         Ok(Arc::new(cookie))
     }

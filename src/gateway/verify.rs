@@ -1,32 +1,34 @@
-//! The caller check: may a request with this access token pass?
+//! The caller check: may a request with this token pass?
 //!
 //! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can change without touching
-//! a caller. Inside: signature (once for each token, as long as it is remembered) and claims, then whether key, user, session
-//! or token were taken back, which memory knows (`revocation`).
+//! a caller. Inside: signature and claims (once for each token, as long as it is remembered), or for a personal access token
+//! its row (once in ten minutes); then whether key, user, client, session or token were taken back, which memory knows
+//! (`revocation`).
 
 use std::sync::Arc;
 
 use super::Gateway;
 use crate::{
     domain::{
-        access_token::{Claims, Opened},
+        access_token::{self, Claims, Opened},
         cookie,
+        opaque_token::Purpose,
+        revocation::Marks,
     },
     error::Error,
 };
 
 impl Gateway {
-    /// The claims of a token that is good at this moment.
+    /// The claims of a token that is good at this moment: of an access token, or of a personal one.
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Error> {
-        let opened = self.tokens.open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
-        let signed = match opened.map_err(|_| Error::InvalidToken)? {
-            Opened::Live(signed) => signed,
-            Opened::Expired(_) => return Err(Error::TokenExpired),
+        let (claims, marks) = match token.starts_with(Purpose::PersonalToken.prefix()) {
+            true => self.open_personal_token(token).await?,
+            false => self.open_access_token(token)?,
         };
-        if self.is_revoked(&signed.marks()).await? { Err(Error::TokenRevoked) } else { Ok(signed.claims) }
+        if self.is_revoked(&marks).await? { Err(Error::TokenRevoked) } else { Ok(claims) }
     }
 
     /// The same for a token that came as a cookie, which only a browser's may.
@@ -36,5 +38,24 @@ impl Gateway {
     pub async fn verify_cookie(&self, token: &str) -> Result<Arc<Claims>, Error> {
         let claims = self.verify(token).await?;
         if cookie::is_cookie(&claims) { Ok(claims) } else { Err(Error::InvalidToken) }
+    }
+
+    /// The same of an access token for whomever it is, which need not be us; revocation is not asked.
+    pub(super) fn open_token_for_others(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
+        let keys = &self.keys()?.verifying;
+        let signed = access_token::authenticate(token, keys);
+        let opened = signed.and_then(|signed| signed.judge_for_others(keys, &self.realm, self.clock.now()));
+        match opened.map_err(|_| Error::InvalidToken)? {
+            Opened::Live(signed) => Ok((signed.claims.clone(), signed.marks())),
+            Opened::Expired(_) => Err(Error::TokenExpired),
+        }
+    }
+
+    fn open_access_token(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
+        let opened = self.tokens.open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
+        match opened.map_err(|_| Error::InvalidToken)? {
+            Opened::Live(signed) => Ok((signed.claims.clone(), signed.marks())),
+            Opened::Expired(_) => Err(Error::TokenExpired),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Tag,
     answers::{Accepted, Account, Done, Overview},
     body::{Body, body},
-    caller::Caller,
+    caller::{Owner, ReadUser, WriteUser},
     cookie::Jar,
     origin::From,
     problem::{Problem, problems},
@@ -93,7 +93,7 @@ impl AccountsApi {
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        ReadUser(caller): ReadUser,
     ) -> Result<Account, Problem<ShowProblems>> {
         Ok(Account::Shown(Json(gateway.show_account(&caller).await?.into())))
     }
@@ -105,7 +105,7 @@ impl AccountsApi {
     async fn rename(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        WriteUser(caller): WriteUser,
         From(origin): From,
         Body(body): Body<UserPatch>,
     ) -> Result<Account, Problem<RenameProblems>> {
@@ -120,7 +120,7 @@ impl AccountsApi {
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        Owner(caller): Owner,
         From(origin): From,
         jar: Jar,
     ) -> Result<Done, Problem<DeleteProblems>> {
@@ -137,7 +137,7 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        Caller(caller): Caller,
+        Owner(caller): Owner,
         Body(body): Body<PasswordBody>,
     ) -> Result<Done, Problem<PasswordProblems>> {
         gateway.change_password(&caller, body.current_password, body.new_password, &origin).await?;
@@ -153,7 +153,7 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        Caller(caller): Caller,
+        Owner(caller): Owner,
         Body(body): Body<EmailBody>,
     ) -> Result<Accepted, Problem<EmailProblems>> {
         gateway.request_email(&caller, &body.email, body.password, &origin).await?;
@@ -168,7 +168,7 @@ impl AccountsApi {
     async fn confirm_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        Owner(caller): Owner,
         From(origin): From,
         Body(body): Body<ConfirmBody>,
     ) -> Result<Account, Problem<ConfirmProblems>> {
@@ -211,7 +211,7 @@ impl AccountsApi {
     async fn dashboard(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        ReadUser(caller): ReadUser,
     ) -> Result<Overview, Problem<ShowProblems>> {
         let dashboard = gateway.dashboard(&caller).await?;
         Ok(Overview::Shown(Json(DashboardShape::new(dashboard, caller.sid))))

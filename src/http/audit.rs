@@ -9,7 +9,7 @@ use uuid::{Uuid, uuid};
 
 use super::{
     Tag,
-    caller::{Admin, Caller},
+    caller::{Admin, ReadUser},
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
 };
@@ -20,7 +20,7 @@ use crate::{
 
 problems! {
     OwnAuditProblems: [CALLER];
-    AuditProblems: [ADMIN] NotFound;
+    AuditProblems: [CALLER] NotFound;
 }
 
 /// Something that happened to an account.
@@ -124,7 +124,7 @@ impl AuditApi {
     async fn own(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        ReadUser(caller): ReadUser,
         /// How many at most.
         limit: Param<Limit>,
         /// The `next` of the page before.

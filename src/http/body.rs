@@ -150,6 +150,14 @@ pub fn parse<T: Content>(mut members: Members) -> Result<T, Error> {
     content.ok_or_else(|| Error::malformed("The body is not complete."))
 }
 
+/// The same where a standard wants unknown members ignored, and those without a value.
+pub fn parse_known<T: Content>(mut members: Members) -> Result<T, Error> {
+    members.ignore_empty();
+    let content = T::read(&mut members);
+    members.finish_known()?;
+    content.ok_or_else(|| Error::malformed("The body is not complete."))
+}
+
 /// A JSON body.
 pub struct Body<T>(pub T);
 

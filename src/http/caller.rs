@@ -21,7 +21,11 @@ use super::{
     origin::ClientAddress,
 };
 use crate::{
-    domain::{access_token::Claims, account::Role},
+    domain::{
+        access_token::{Claims, Holder},
+        account::Role,
+        scope::{Scope, Scopes},
+    },
     error::Error,
     gateway::{Credential, Gateway},
 };
@@ -32,7 +36,7 @@ const BEARER: &str = "session";
 /// The name of the cookie's scheme in the document.
 pub const COOKIE: &str = "cookie";
 
-/// A signed-in caller: the claims of a token that was good when the request came.
+/// Whoever has a good token: a person, a program of one's, or a client.
 pub struct Caller(pub Arc<Claims>);
 
 /// A caller who is signed in by cookie. For whoever is not, nothing is said but that.
@@ -185,47 +189,76 @@ impl Browser {
     }
 }
 
-/// A caller who administers everybody.
-pub struct Admin(pub Arc<Claims>);
+/// Declares who may call an operation, by the scope that the token needs; and the scheme's name with that scope behind it,
+/// which the document takes apart again (`document/scopes.rs`).
+macro_rules! callers {
+    ($($(#[doc = $doc:literal])* $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr;)*) => {$(
+        $(#[doc = $doc])*
+        pub struct $name(pub Arc<Claims>);
 
-impl<'a> ApiExtractor<'a> for Admin {
-    const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
-    type ParamType = ();
-    type ParamRawType = ();
+        impl<'a> ApiExtractor<'a> for $name {
+            const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
+            type ParamType = ();
+            type ParamRawType = ();
 
-    fn register(registry: &mut Registry) {
-        Caller::register(registry);
-    }
+            fn register(registry: &mut Registry) {
+                Caller::register(registry);
+            }
 
-    fn security_schemes() -> Vec<&'static str> {
-        Caller::security_schemes()
-    }
+            fn security_schemes() -> Vec<&'static str> {
+                vec![$scheme, COOKIE]
+            }
 
-    /// The claims are those of a live token: another role would have ended it.
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        let Caller(claims) = Caller::from_request(request, body, options).await?;
-        if claims.roles.contains(&Role::Admin) { Ok(Admin(claims)) } else { Err(Error::Forbidden.into()) }
+            async fn from_request(
+                request: &'a Request,
+                body: &mut RequestBody,
+                options: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                let Caller($claims) = Caller::from_request(request, body, options).await?;
+                if !$allowed {
+                    return Err(Error::Forbidden.into());
+                }
+                if !$claims.permits(Scope::$scope) {
+                    return Err(Error::InsufficientScope(Scope::$scope.as_str().into()).into());
+                }
+                Ok($name($claims))
+            }
+        }
+    )*};
+}
+
+callers! {
+    /// A person, or a program of one's, who may read the own account.
+    ReadUser UserRead "session user:read", |claims| is_user(&claims);
+    /// A person, or a program of one's, who may change the own account.
+    WriteUser UserWrite "session user:write", |claims| is_user(&claims);
+    /// A person who has signed in, for what no program is to do.
+    Owner UserWrite "session user:write", |claims| claims.sid.is_some();
+    /// A person, or a program of one's, who may read the own items.
+    ReadItems ItemsRead "session items:read", |claims| is_user(&claims);
+    /// A person, or a program of one's, who may change the own items.
+    WriteItems ItemsWrite "session items:write", |claims| is_user(&claims);
+    /// Somebody who administers everybody. The claims are those of a live token: another role would have ended it.
+    Admin Admin "session admin", |claims| claims.roles.contains(&Role::Admin);
+}
+
+/// A client has no account and no items.
+fn is_user(claims: &Claims) -> bool {
+    match claims.holder() {
+        Holder::User { .. } | Holder::PersonalToken => true,
+        Holder::Client => false,
     }
 }
 
 /// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a bearer token.
 fn bearer_scheme() -> MetaSecurityScheme {
-    let scope = |name, description| MetaOAuthScope { name, description: Some(description) };
+    let scope = |scope: &Scope| MetaOAuthScope { name: scope.as_str(), description: Some(scope.told()) };
     let password = MetaOAuthFlow {
         authorization_url: None,
         token_url: Some("/login"),
         refresh_url: None,
-        scopes: vec![
-            scope("user:read", "Read one's own account"),
-            scope("user:write", "Change one's own account"),
-            scope("items:read", "Read one's own items"),
-            scope("items:write", "Change one's own items"),
-            scope("admin", "Administer everybody"),
-        ],
+        // Of people; a client has the rest.
+        scopes: Scope::ALL.iter().filter(|one| Scopes::OF_ADMINS.contains(**one)).map(scope).collect(),
     };
     MetaSecurityScheme {
         ty: "oauth2",

@@ -8,7 +8,7 @@ use poem_openapi::{OpenApi, payload::Json};
 use super::{
     Tag,
     answers::{Ended, SessionsListed},
-    caller::Caller,
+    caller::{ReadUser, WriteUser},
     cookie::Jar,
     origin::From,
     params::{After, Id, Limit, Param, Path},
@@ -37,7 +37,7 @@ impl DevicesApi {
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        ReadUser(caller): ReadUser,
         /// At most so many.
         limit: Param<Limit>,
         /// `next` of the page before.
@@ -55,7 +55,7 @@ impl DevicesApi {
     async fn end(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        WriteUser(caller): WriteUser,
         From(origin): From,
         jar: Jar,
         /// The session.
@@ -66,7 +66,7 @@ impl DevicesApi {
     ) -> Result<Ended, Problem<EndProblems>> {
         let (Param(Id(sid)), Param(patience)) = (id, prefer);
         gateway.end_device(&caller, sid, patience, &origin).await?;
-        if sid == caller.sid {
+        if Some(sid) == caller.sid {
             jar.clear_if_shown();
         }
         Ok(patience.into())

@@ -1,6 +1,7 @@
 //! The document: generated from the code, mended where the framework errs, checked in under `openapi/`.
 
 mod pages;
+mod scopes;
 
 use std::collections::HashMap;
 
@@ -9,15 +10,35 @@ use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
-    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, devices::DevicesApi, health::HealthApi,
-    items::ItemsApi, problem, rate_limit, tokens::TokensApi, users::UsersApi,
+    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi,
+    health::HealthApi, items::ItemsApi, oauth::OAuthApi, personal_tokens::PersonalTokensApi, problem, rate_limit,
+    tokens::TokensApi, users::UsersApi,
 };
 use crate::error::Code;
 
-/// All operations.
-pub type Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi);
+/// Declares the faces whose operations there are.
+macro_rules! faces {
+    ($($face:ident),* $(,)?) => {
+        /// All operations.
+        pub type Api = ($($face,)*);
 
-const API: Api = (TokensApi, BrowserApi, AccountsApi, DevicesApi, ItemsApi, UsersApi, AuditApi, HealthApi);
+        const API: Api = ($($face,)*);
+    };
+}
+
+faces!(
+    TokensApi,
+    BrowserApi,
+    AccountsApi,
+    PersonalTokensApi,
+    DevicesApi,
+    ItemsApi,
+    OAuthApi,
+    UsersApi,
+    ClientsApi,
+    AuditApi,
+    HealthApi,
+);
 
 /// The operations beside other routes. The framework's own service reads query and cookies of every request once more,
 /// for extractors that nothing here uses.
@@ -49,6 +70,7 @@ pub fn value() -> Value {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
     pages::mend(&mut document);
+    operations(&mut document, scopes::mend);
     operations(&mut document, mend);
     let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
     close(schemas);
@@ -64,7 +86,8 @@ pub fn value() -> Value {
 
 /// The framework sorts groups by name.
 fn in_reading_order(document: &mut Value) {
-    const ORDER: [&str; 7] = ["Signing in", "Account", "Recovery", "Items", "Users", "Gateway", "Health"];
+    const ORDER: [&str; 9] =
+        ["Signing in", "Account", "Recovery", "Items", "OAuth", "Users", "Clients", "Gateway", "Health"];
     let tags = document["tags"].as_array_mut().expect("there are groups");
     tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
 }
@@ -136,13 +159,22 @@ fn headers(response: &mut Value, status: &str) {
 /// Bodies of requests refuse unknown members; answers always have all of theirs, some of them `null`.
 fn close(schemas: &mut Map<String, Value>) {
     for (name, schema) in schemas {
+        if OPEN.contains(&name.as_str()) {
+            continue;
+        }
         if ["Body", "Form", "Patch"].iter().any(|kind| name.ends_with(kind)) {
             schema["additionalProperties"] = json!(false);
-        } else {
+        } else if !SPARSE.contains(&name.as_str()) {
             always_there(schema);
         }
     }
 }
+
+/// Forms of which a standard wants the rest ignored (RFC 6749 section 3.2).
+const OPEN: [&str; 3] = ["TokenForm", "RevocationForm", "IntrospectionForm"];
+
+/// Answers that leave out what they have nothing to say of, because a standard wants it so (RFC 6749, RFC 7662).
+const SPARSE: [&str; 2] = ["IssuedToken", "Introspection"];
 
 fn always_there(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{
     Tag,
     answers::{Done, ItemMade, ItemShown, ItemsListed},
     body::{Body, body},
-    caller::Caller,
+    caller::{ReadItems, WriteItems},
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
     shapes::ItemPageShape,
@@ -58,7 +58,7 @@ impl ItemsApi {
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        WriteItems(caller): WriteItems,
         Body(body): Body<ItemBody>,
     ) -> Result<ItemMade, Problem<CreateProblems>> {
         let item = gateway.create_item(&caller, &body.name, body.description.as_ref()).await?;
@@ -73,7 +73,7 @@ impl ItemsApi {
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        ReadItems(caller): ReadItems,
         /// How many at most.
         limit: Param<Limit>,
         /// The `next` of the page before.
@@ -90,7 +90,7 @@ impl ItemsApi {
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        ReadItems(caller): ReadItems,
         /// The item's id.
         id: Path<Id>,
     ) -> Result<ItemShown, Problem<ShowProblems>> {
@@ -103,7 +103,7 @@ impl ItemsApi {
     async fn replace(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        WriteItems(caller): WriteItems,
         /// The item's id.
         id: Path<Id>,
         /// The `ETag` that was read: if the item has changed since, nothing happens and the answer is 412.
@@ -121,7 +121,7 @@ impl ItemsApi {
     async fn change(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        WriteItems(caller): WriteItems,
         /// The item's id.
         id: Path<Id>,
         /// The `ETag` that was read: if the item has changed since, nothing happens and the answer is 412.
@@ -139,7 +139,7 @@ impl ItemsApi {
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Caller(caller): Caller,
+        WriteItems(caller): WriteItems,
         /// The item's id.
         id: Path<Id>,
         /// The `ETag` that was read: if the item has changed since, nothing happens and the answer is 412.

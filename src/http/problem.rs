@@ -98,22 +98,27 @@ pub fn example(code: Code) -> Option<serde_json::Value> {
     body_of(&error).to_json()
 }
 
-/// The answer for an error. What is a fault of ours or of a store is logged here, once, with its causes.
+/// The answer for an error.
 pub fn respond(error: &Error) -> Response {
-    if let Some(source) = error.source() {
-        tracing::error!(code = error.code().slug(), error = %Chain(source), "request failed");
-    }
+    log(error);
     let status = StatusCode::from_u16(error.code().status()).expect("codes have valid statuses");
     let body = body_of(error).to_json_string();
     let mut response = Response::builder().status(status).content_type(MEDIA_TYPE).body(body);
     let headers = response.headers_mut();
-    if let Some(challenge) = challenge(error.code()) {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    if let Some(challenge) = challenge(error) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds + spread(status)));
     }
     response
+}
+
+/// What is a fault of ours or of a store is told to the log, once, with its causes.
+pub fn log(error: &Error) {
+    if let Some(source) = error.source() {
+        tracing::error!(code = error.code().slug(), error = %Chain(source), "request failed");
+    }
 }
 
 /// Who was refused at the same moment by a sick store does not come back at the same moment.
@@ -124,8 +129,19 @@ fn spread(status: StatusCode) -> u64 {
     }
 }
 
-/// RFC 6750 section 3: no error code when nothing was sent.
-fn challenge(code: Code) -> Option<&'static str> {
+/// RFC 6750 section 3.
+fn challenge(error: &Error) -> Option<HeaderValue> {
+    match error {
+        Error::InsufficientScope(scope) => {
+            let text = format!("Bearer realm=\"latchkey\", error=\"insufficient_scope\", scope=\"{scope}\"");
+            HeaderValue::try_from(text).ok()
+        }
+        other => unauthorized(other.code()).map(HeaderValue::from_static),
+    }
+}
+
+/// No error code when nothing was sent.
+fn unauthorized(code: Code) -> Option<&'static str> {
     match code {
         Code::InvalidToken => Some(
             "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token is not valid\"",
@@ -161,11 +177,17 @@ pub trait Problems: Send + Sync + 'static {
 pub const ALWAYS: &[Code] = &[Code::InvalidRequest, Code::NotAcceptable, Code::Internal, Code::Busy, Code::Unavailable];
 
 /// What operations for signed-in callers may answer.
-pub const CALLER: &[Code] = &[Code::Unauthenticated, Code::InvalidToken, Code::TokenExpired, Code::TokenRevoked];
+pub const TOKEN: &[Code] = &[Code::Unauthenticated, Code::InvalidToken, Code::TokenExpired, Code::TokenRevoked];
 
-/// What operations for administrators may answer.
-pub const ADMIN: &[Code] =
-    &[Code::Unauthenticated, Code::InvalidToken, Code::TokenExpired, Code::TokenRevoked, Code::Forbidden];
+/// What operations for those may answer whose token permits it.
+pub const CALLER: &[Code] = &[
+    Code::Unauthenticated,
+    Code::InvalidToken,
+    Code::TokenExpired,
+    Code::TokenRevoked,
+    Code::Forbidden,
+    Code::InsufficientScope,
+];
 
 /// What operations with a body may answer.
 pub const BODY: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];

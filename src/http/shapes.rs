@@ -1,5 +1,8 @@
 //! What answers look like.
 
+pub mod clients;
+pub mod personal_tokens;
+
 use poem_openapi::{Object, Union, types::Example};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::{Uuid, uuid};
@@ -320,7 +323,7 @@ pub struct SessionShape {
 }
 
 impl SessionShape {
-    fn new(device: Device, current: Uuid) -> Self {
+    fn new(device: Device, current: Option<Uuid>) -> Self {
         SessionShape {
             id: device.sid,
             created_at: device.created_at,
@@ -328,7 +331,7 @@ impl SessionShape {
             ends_at: device.live_until,
             address: device.address,
             agent: device.agent.as_deref().map(agent::in_words),
-            current: device.sid == current,
+            current: Some(device.sid) == current,
         }
     }
 }
@@ -358,8 +361,8 @@ pub struct SessionPageShape {
 }
 
 impl SessionPageShape {
-    /// The page as seen from one of the sessions, or from another.
-    pub fn new(page: DevicePage, current: Uuid) -> Self {
+    /// The page as seen from one of the sessions, or from elsewhere.
+    pub fn new(page: DevicePage, current: Option<Uuid>) -> Self {
         let items = page.devices.into_iter().map(|device| SessionShape::new(device, current)).collect();
         SessionPageShape { items, next: page.next }
     }
@@ -384,8 +387,8 @@ pub struct DashboardShape {
 }
 
 impl DashboardShape {
-    /// The dashboard as seen from one of its sessions.
-    pub fn new(dashboard: Dashboard, current: Uuid) -> Self {
+    /// The dashboard as seen from one of its sessions, or from elsewhere.
+    pub fn new(dashboard: Dashboard, current: Option<Uuid>) -> Self {
         DashboardShape {
             user: dashboard.user.into(),
             sessions: dashboard.sessions.into_iter().map(|device| SessionShape::new(device, current)).collect(),

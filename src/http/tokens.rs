@@ -92,8 +92,8 @@ problems! {
     SignUpProblems: [BODY] SignupClosed WeakPassword UsernameTaken EmailTaken TooManyRequests;
     LoginProblems: [BODY] InvalidCredentials TooManyRequests;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
-    LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
-    VerifyProblems: [CALLER];
+    LogoutProblems: [BODY, TOKEN] InvalidRefreshToken Forbidden;
+    VerifyProblems: [TOKEN];
 }
 
 /// A sign-in, as a form or as JSON.
@@ -214,7 +214,7 @@ impl TokensApi {
         From(origin): From,
         Body(body): Body<RefreshBody>,
     ) -> Result<Signed, Problem<RefreshProblems>> {
-        let pair = gateway.refresh(&body.refresh_token.0, &origin).await?;
+        let pair = gateway.refresh(&body.refresh_token.0, None, &origin).await?;
         Ok(Signed::In(Json(pair.into())))
     }
 
@@ -265,7 +265,7 @@ impl TokensApi {
     /// For proxies and services: 204 with the caller's identity in headers, or 401.
     #[oai(path = "/auth/verify", method = "get", operation_id = "verify", tag = "Tag::Gateway")]
     async fn verify(&self, Caller(claims): Caller) -> Result<Verified, Problem<VerifyProblems>> {
-        Ok(Verified::Passes(claims.sub.to_string(), claims.sid.to_string()))
+        Ok(Verified::Passes(claims.sub.to_string(), claims.sid.map(|sid| sid.to_string()).unwrap_or_default()))
     }
 }
 

@@ -74,11 +74,11 @@ body! {
 }
 
 problems! {
-    ListProblems: [ADMIN];
-    CreateProblems: [ADMIN, BODY] WeakPassword UsernameTaken EmailTaken MailOff;
-    ShowProblems: [ADMIN] NotFound;
-    ChangeProblems: [ADMIN, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
-    DeleteProblems: [ADMIN] NotFound LastAdmin;
+    ListProblems: [CALLER];
+    CreateProblems: [CALLER, BODY] WeakPassword UsernameTaken EmailTaken MailOff;
+    ShowProblems: [CALLER] NotFound;
+    ChangeProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
+    DeleteProblems: [CALLER] NotFound LastAdmin;
 }
 
 /// The operations.

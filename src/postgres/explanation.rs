@@ -18,15 +18,20 @@ const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
 impl Postgres {
     /// What the record knows of an access token.
     pub async fn explain(&self, marks: &Marks) -> Result<Known, Error> {
-        self.explain_token(marks.sub, marks.sid, marks.jti, &marks.kid.to_string()).await
+        let jti = marks.jti();
+        match *marks {
+            Marks::OfSession { kid, sub, sid, .. } => self.explain_token(sub, Some(sid), jti, &kid.to_string()).await,
+            Marks::OfClient { kid, id, .. } => self.explain_token(id, None, jti, &kid.to_string()).await,
+            Marks::Personal { sub, .. } => self.explain_token(sub, None, jti, "").await,
+        }
     }
 
     /// What the record knows of a refresh token of this user and session, which has no id of its own, and no key.
     pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Known, Error> {
-        self.explain_token(sub, sid, Uuid::nil(), "").await
+        self.explain_token(sub, Some(sid), Uuid::nil(), "").await
     }
 
-    async fn explain_token(&self, sub: Uuid, sid: Uuid, jti: Uuid, kid: &str) -> Result<Known, Error> {
+    async fn explain_token(&self, sub: Uuid, sid: Option<Uuid>, jti: Uuid, kid: &str) -> Result<Known, Error> {
         let ends_everything = Reason::ALL.iter().filter(|reason| reason.ends_everything());
         let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
         let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
@@ -43,6 +48,7 @@ fn read(row: &Row) -> Result<Known, Error> {
     Ok(Known {
         account: account.transpose()?,
         session: session_generation.map(|generation| read_session(row, generation)).transpose()?,
+        client: row.try_get("client_gen")?,
         closed_at: row.try_get("closed_at")?,
         everything: ended(row, "everything_at", "everything_reason")?,
         token: ended(row, "token_at", "token_reason")?,

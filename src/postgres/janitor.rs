@@ -11,6 +11,7 @@ const TRY_LOCK: &str = include_str!("../../sql/queries/try_janitor_lock.sql");
 const DELETE_SESSIONS: &str = include_str!("../../sql/queries/delete_old_sessions.sql");
 const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_old_mails.sql");
 const DELETE_REVOCATIONS: &str = include_str!("../../sql/queries/delete_old_revocations.sql");
+const DELETE_PERSONAL_TOKENS: &str = include_str!("../../sql/queries/delete_old_personal_tokens.sql");
 const DELETE_AUDIT: &str = include_str!("../../sql/queries/delete_old_audit.sql");
 const MAKE_MONTHS: &str = include_str!("../../sql/queries/make_audit_months.sql");
 const KEEP_AUDIT_SINCE: &str = include_str!("../../sql/queries/keep_audit_since.sql");
@@ -31,13 +32,16 @@ pub enum Leftover {
     Mails,
     /// Revocations of what is dead by now.
     Revocations,
+    /// Personal access tokens that ended long since.
+    PersonalTokens,
     /// Events outside of the months.
     Audit,
 }
 
 impl Leftover {
     /// All of it.
-    pub const ALL: [Leftover; 4] = [Leftover::Sessions, Leftover::Mails, Leftover::Revocations, Leftover::Audit];
+    pub const ALL: [Leftover; 5] =
+        [Leftover::Sessions, Leftover::Mails, Leftover::Revocations, Leftover::PersonalTokens, Leftover::Audit];
 
     /// Its name, for the metrics.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +49,7 @@ impl Leftover {
             Leftover::Sessions => "sessions",
             Leftover::Mails => "mails",
             Leftover::Revocations => "revocations",
+            Leftover::PersonalTokens => "personal_tokens",
             Leftover::Audit => "audit",
         }
     }
@@ -64,6 +69,7 @@ impl Postgres {
             Leftover::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
             Leftover::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
             Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?,
+            Leftover::PersonalTokens => db.change(DELETE_PERSONAL_TOKENS, &[&BATCH]).await?,
             Leftover::Audit => db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH]).await?,
         };
         db.commit().await?;

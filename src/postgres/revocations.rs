@@ -4,9 +4,12 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, StoredUser, accounts};
+use super::{Connection, Postgres, StoredUser, accounts, audit};
 use crate::{
-    domain::revocation::{ENTRY_SECONDS, Ending, Reason, Revocation, TOKEN_MARGIN_SECONDS},
+    domain::{
+        audit::Event,
+        revocation::{ENTRY_SECONDS, Ending, Reason, Revocation, TOKEN_MARGIN_SECONDS},
+    },
     error::Error,
 };
 
@@ -22,7 +25,7 @@ const PAGE: i64 = 1_000;
 /// A row: one thing that was taken back, and when.
 #[derive(Debug, Clone)]
 pub struct RecordedRevocation {
-    /// Whose it was; a key is nobody's.
+    /// Whose account it was of; a client or a key is nobody's.
     pub sub: Option<Uuid>,
     /// Why.
     pub reason: Reason,
@@ -32,9 +35,9 @@ pub struct RecordedRevocation {
 }
 
 impl RecordedRevocation {
-    /// It as something that ended, of its user.
-    pub fn ending_of(&self, sub: Uuid) -> Ending {
-        Ending { sub, reason: self.reason, entries: vec![self.entry] }
+    /// It as something that ended.
+    pub fn ending(&self) -> Ending {
+        Ending { sub: self.sub, reason: self.reason, entries: vec![self.entry] }
     }
 }
 
@@ -58,10 +61,15 @@ pub(super) async fn record(db: &mut Connection, ending: &Ending) -> Result<(), E
 /// Kind, subject, generation, and the end where the entry itself says it.
 fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
     match entry {
-        Revocation::Session { sid } => ("session", sid.to_string(), None, None),
-        Revocation::User { sub, below } => ("user", sub.to_string(), Some(*below), None),
-        Revocation::Token { jti, exp } => ("token", jti.to_string(), None, Some((exp + TOKEN_MARGIN_SECONDS) as f64)),
-        Revocation::Key { kid } => ("key", kid.to_string(), None, None),
+        Revocation::Session { sid } => (entry.kind(), sid.to_string(), None, None),
+        Revocation::User { sub: id, below } | Revocation::Client { id, below } => {
+            (entry.kind(), id.to_string(), Some(*below), None)
+        }
+        Revocation::Token { jti, exp } => {
+            (entry.kind(), jti.to_string(), None, Some((exp + TOKEN_MARGIN_SECONDS) as f64))
+        }
+        Revocation::PersonalToken { id } => (entry.kind(), id.to_string(), None, None),
+        Revocation::Key { kid } => (entry.kind(), kid.to_string(), None, None),
     }
 }
 
@@ -70,6 +78,16 @@ impl Postgres {
     pub async fn clock(&self) -> Result<OffsetDateTime, Error> {
         let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
         Ok(row.ok_or_else(|| Error::internal("the clock has no time"))?.try_get(0)?)
+    }
+
+    /// Takes a single access token back, and records the event. One that was taken back before is taken back again, so that
+    /// a repeat finishes what could not be published.
+    pub async fn revoke_token(&self, ending: &Ending, event: &Event) -> Result<(), Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        record(&mut db, ending).await?;
+        audit::insert(&mut db, event).await?;
+        db.commit().await
     }
 
     /// A page of what was taken back after a moment, or after a row; an empty one is the last.
@@ -112,6 +130,8 @@ fn read(row: &Row) -> Result<RecordedRevocation, Error> {
     let entry = match kind.as_str() {
         "session" => Revocation::Session { sid: id()? },
         "user" => Revocation::User { sub: id()?, below: row.try_get("below")? },
+        "client" => Revocation::Client { id: id()?, below: row.try_get("below")? },
+        // Also of a personal token: the row says until when it matters.
         "token" => Revocation::Token { jti: id()?, exp },
         "key" => Revocation::Key { kid: subject.parse().map_err(|_| unknown())? },
         _other => return Err(unknown()),

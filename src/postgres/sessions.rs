@@ -23,6 +23,7 @@ const END_OLDEST: &str = include_str!("../../sql/queries/end_oldest_sessions.sql
 const END_ALL: &str = include_str!("../../sql/queries/end_all_sessions.sql");
 const RAISE_GENERATION: &str = include_str!("../../sql/queries/raise_generation.sql");
 const HAS: &str = include_str!("../../sql/queries/has_session.sql");
+const FIND_SCOPE: &str = include_str!("../../sql/queries/find_session_scope.sql");
 const LIST: &str = include_str!("../../sql/queries/list_sessions.sql");
 const HOLD_USER: &str = include_str!("../../sql/queries/hold_user.sql");
 const HOLD_SESSION: &str = include_str!("../../sql/queries/hold_session.sql");
@@ -256,6 +257,12 @@ impl Postgres {
     /// Whether this user has, or had, this session.
     pub async fn has_session(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
         Ok(self.connection().await?.first(HAS, &[&user, &sid]).await?.is_some())
+    }
+
+    /// What the tokens of a session may be used for.
+    pub async fn session_scope(&self, user: Uuid, sid: Uuid) -> Result<Option<String>, Error> {
+        let row = self.connection().await?.first(FIND_SCOPE, &[&user, &sid]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
     /// A page of the live sessions of this user, and one more if there is a next page.

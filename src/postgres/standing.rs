@@ -6,7 +6,10 @@ use deadpool_postgres::Pool;
 use uuid::Uuid;
 
 use super::{Connection, Postgres, gather::Gatherer, pools::gatherer};
-use crate::{domain::revocation::Marks, error::Error};
+use crate::{
+    domain::{access_token::Kid, revocation::Marks},
+    error::Error,
+};
 
 const FIND: &str = include_str!("../../sql/queries/find_standing.sql");
 
@@ -14,25 +17,44 @@ const FIND: &str = include_str!("../../sql/queries/find_standing.sql");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused;
 
-pub(super) fn finder(lanes: &Pool, stories: &Pool) -> Gatherer<Marks, (), Refused> {
+/// A token that a key of ours signed; one without a session is of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked {
+    kid: Kid,
+    sub: Uuid,
+    sid: Option<Uuid>,
+    jti: Uuid,
+    generation: i64,
+}
+
+pub(super) fn finder(lanes: &Pool, stories: &Pool) -> Gatherer<Asked, (), Refused> {
     gatherer(lanes, stories, find)
 }
 
-async fn find(mut db: Connection, asked: BTreeMap<Marks, ()>) -> Result<BTreeMap<Marks, Refused>, Error> {
-    let asked: Vec<Marks> = asked.into_keys().collect();
-    let of = |id: fn(&Marks) -> Uuid| -> Vec<Uuid> { asked.iter().map(id).collect() };
-    let (subs, sids, jtis) = (of(|marks| marks.sub), of(|marks| marks.sid), of(|marks| marks.jti));
-    let generations: Vec<i64> = asked.iter().map(|marks| marks.generation).collect();
-    let kids: Vec<String> = asked.iter().map(|marks| marks.kid.to_string()).collect();
+async fn find(mut db: Connection, asked: BTreeMap<Asked, ()>) -> Result<BTreeMap<Asked, Refused>, Error> {
+    let asked: Vec<Asked> = asked.into_keys().collect();
+    let subs: Vec<Uuid> = asked.iter().map(|token| token.sub).collect();
+    let sids: Vec<Option<Uuid>> = asked.iter().map(|token| token.sid).collect();
+    let jtis: Vec<Uuid> = asked.iter().map(|token| token.jti).collect();
+    let generations: Vec<i64> = asked.iter().map(|token| token.generation).collect();
+    let kids: Vec<String> = asked.iter().map(|token| token.kid.to_string()).collect();
     let rows = db.all(FIND, &[&subs, &sids, &jtis, &generations, &kids]).await?;
     let refused = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<Uuid>, _>>()?;
-    Ok(asked.into_iter().filter(|marks| refused.contains(&marks.jti)).map(|marks| (marks, Refused)).collect())
+    Ok(asked.into_iter().filter(|token| refused.contains(&token.jti)).map(|token| (token, Refused)).collect())
 }
 
 impl Postgres {
     /// Whether the record speaks against a token. Checks that wait at the same moment share a statement; none joins one that
     /// was sent already.
     pub async fn refuses(&self, marks: &Marks) -> Result<bool, Error> {
-        Ok(self.standings.ask(*marks, (), self.deadline()).await?.is_some())
+        let asked = match *marks {
+            Marks::OfSession { kid, sub, sid, jti, generation } => Asked { kid, sub, sid: Some(sid), jti, generation },
+            Marks::OfClient { kid, id, jti, generation } => Asked { kid, sub: id, sid: None, jti, generation },
+            // Its own row says all of it.
+            Marks::Personal { id, .. } => {
+                return Ok(!self.find_personal_token(id).await?.is_some_and(|token| token.stands()));
+            }
+        };
+        Ok(self.standings.ask(asked, (), self.deadline()).await?.is_some())
     }
 }

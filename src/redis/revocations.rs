@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Redis, bytes, script::Script};
 use crate::{
-    domain::revocation::{Entry, Findings, Marks, Subject, lease::Appended},
+    domain::revocation::{Entry, Marks, Subject, lease::Appended},
     error::Error,
 };
 
@@ -35,6 +35,17 @@ pub enum Revoked {
     Evicting,
 }
 
+/// What the denylist says of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing speaks against it.
+    Nothing,
+    /// The entry of this subject does.
+    Refused(Subject),
+    /// The log was lost: that an entry is missing says nothing.
+    Lost,
+}
+
 impl Redis {
     /// Appends entries, all or none.
     pub async fn revoke(&self, entries: &[Entry]) -> Result<Revoked, Error> {
@@ -45,15 +56,20 @@ impl Redis {
         read(self.run(&REVOKE, &keys, &bytes(&args)).await?).ok_or_else(|| REVOKE.unknown_answer())
     }
 
-    /// Everything that can speak against a token, in one round trip; nothing where the log was lost, because then that an
-    /// entry is missing says nothing.
-    pub async fn find_revocations(&self, marks: &Marks) -> Result<Option<Findings>, Error> {
+    /// Everything that can speak against a token, in one round trip.
+    pub async fn find_revocations(&self, marks: &Marks) -> Result<Found, Error> {
+        let subjects: Vec<Subject> = marks.subjects().collect();
         let mut keys = vec![self.state_key()];
-        keys.extend(marks.subjects().iter().map(|subject| self.entry_key(subject)));
+        keys.extend(subjects.iter().map(|subject| self.entry_key(subject)));
         let found: Option<Vec<Option<i64>>> = self.run(&FIND, &keys, &[]).await?;
-        let Some(found) = found else { return Ok(None) };
-        let values = found.try_into().map_err(|_| FIND.unknown_answer())?;
-        Ok(Some(Findings::of(values)))
+        let Some(found) = found else { return Ok(Found::Lost) };
+        if found.len() != subjects.len() {
+            return Err(FIND.unknown_answer());
+        }
+        let values: Vec<_> = subjects.into_iter().zip(found).collect();
+        let value =
+            |wanted: &Subject| values.iter().find(|(subject, _)| subject == wanted).and_then(|(_, value)| *value);
+        Ok(marks.refused_by(value).map_or(Found::Nothing, Found::Refused))
     }
 
     pub(super) fn state_key(&self) -> String {

@@ -119,6 +119,15 @@ pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
 
 /// The schema of an operation's JSON body, if it takes one.
 pub fn json_body(operation: &Value) -> Option<&'static Value> {
-    let name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()?;
+    body(operation, "application/json")
+}
+
+/// The schema of an operation's form, if it takes one.
+pub fn form_body(operation: &Value) -> Option<&'static Value> {
+    body(operation, "application/x-www-form-urlencoded")
+}
+
+fn body(operation: &Value, media_type: &str) -> Option<&'static Value> {
+    let name = operation["requestBody"]["content"][media_type]["schema"]["$ref"].as_str()?;
     Some(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")])
 }

@@ -170,7 +170,9 @@ fn every_operation_says_what_it_is() {
     let bodies =
         schemas.iter().filter(|(name, _)| name.ends_with("Body") || name.ends_with("Form") || name.ends_with("Patch"));
     for (name, schema) in bodies {
-        assert_eq!(schema["additionalProperties"], false, "{name}");
+        // Of the forms of OAuth a standard wants the rest ignored.
+        let is_open = ["TokenForm", "RevocationForm", "IntrospectionForm"].contains(&name.as_str());
+        assert_eq!(schema["additionalProperties"] == false, !is_open, "{name}");
         assert!(schema["example"].is_object(), "{name}");
     }
 }

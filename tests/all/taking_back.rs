@@ -26,8 +26,29 @@ struct Scene {
     other: Session,
     cookie: String,
     code: String,
+    /// A personal access token of John's, its id and its text.
+    personal: (String, String),
+    /// A registered client, its secret and a token of it.
+    client: Client,
     /// Somebody whom nothing of this concerns.
     mary: Session,
+}
+
+struct Client {
+    id: String,
+    secret: String,
+    token: String,
+}
+
+impl Client {
+    async fn new(gateway: &Gateway, admin: &Session) -> Client {
+        let body = json!({"name": "billing", "scope": "items:read"});
+        let made = gateway.with_token(Method::POST, "/clients", &admin.access_token, body).await;
+        let (id, secret) = (made.is(201, "").text("client_id"), made.text("client_secret"));
+        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+        let issued = gateway.form("/oauth/token", &form).await;
+        Client { token: issued.is(200, "").text("access_token"), id, secret }
+    }
 }
 
 impl Scene {
@@ -42,7 +63,14 @@ impl Scene {
         let (other, cookie) = (gateway.sign_in("john").await, signed_in_by_cookie(&gateway).await);
         gateway.post("/password/forgot", json!({"email": EMAIL})).await.is(202, "");
         let (code, mary) = (mails.code_for(EMAIL).await, gateway.sign_up("mary").await);
-        Scene { gateway, replica, mails, admin, own, other, cookie, code, mary }
+        let wanted = json!({"name": "job", "scope": "user:read items:read"});
+        let made = gateway.with_token(Method::POST, "/user/tokens", &own.access_token, wanted).await;
+        let personal = (made.is(201, "").text("id"), made.text("token"));
+        let client = Client::new(&gateway, &admin).await;
+        let scene = Scene { gateway, replica, mails, admin, own, other, cookie, code, personal, client, mary };
+        // The other replica has read it before, so that what it knows is old.
+        assert_eq!(scene.replica.verify(&scene.personal.1).await.0, 204);
+        scene
     }
 
     fn id(&self) -> String {
@@ -58,16 +86,23 @@ impl Scene {
         assert!(answer.status < 300, "{path}: {}", answer.string());
     }
 
+    async fn give_back(&self, token: &str, client: Option<&Client>) {
+        let mut form = vec![("token", token)];
+        form.extend(client.map(|client| ("client_id", client.id.as_str())));
+        form.extend(client.map(|client| ("client_secret", client.secret.as_str())));
+        self.gateway.form("/oauth/revoke", &form).await.is(200, "");
+    }
+
     /// What still works, on the other replica, in the order of [`CREDENTIALS`].
     async fn alive(&self) -> Vec<bool> {
-        let accepts = async |session: &Session| match self.replica.verify(&session.access_token).await {
+        let accepts = async |token: &str| match self.replica.verify(token).await {
             (204, _) => true,
             refused => {
                 assert_eq!(refused, (401, "token_revoked".into()));
                 false
             }
         };
-        let mut alive = vec![accepts(&self.own).await, accepts(&self.other).await];
+        let mut alive = vec![accepts(&self.own.access_token).await, accepts(&self.other.access_token).await];
         for session in [&self.own, &self.other] {
             let answer = self.replica.refresh(&session.refresh_token).await;
             assert!([200, 401].contains(&answer.status), "{}", answer.string());
@@ -75,7 +110,8 @@ impl Scene {
         }
         let shown = self.replica.request(Method::GET, "/session").header(header::COOKIE, &self.cookie);
         alive.push(self.replica.send(shown).await.status == 200);
-        assert!(accepts(&self.mary).await, "nobody else is concerned");
+        alive.extend([accepts(&self.personal.1).await, accepts(&self.client.token).await]);
+        assert!(accepts(&self.mary.access_token).await, "nobody else is concerned");
         // Last, because a good one ends everything.
         let reset = json!({"email": EMAIL, "code": self.code, "new_password": "correct horse 9"});
         let answer = self.replica.post("/password/reset", reset).await;
@@ -93,29 +129,37 @@ async fn signed_in_by_cookie(gateway: &Gateway) -> String {
     cookie.split(';').next().expect("name and value").to_owned()
 }
 
-const CREDENTIALS: [&str; 6] = ["own access", "other access", "own refresh", "other refresh", "cookie", "code"];
+const CREDENTIALS: [&str; 8] =
+    ["own access", "other access", "own refresh", "other refresh", "cookie", "personal", "client's", "code"];
 
 /// What a trigger leaves alive: one letter for each credential, in the order of [`CREDENTIALS`]; `.` has ended. And the
 /// reason that is on record.
 const TRIGGERS: &[(&str, &str, &str)] = &[
-    ("sign-out", ".a.ack", "logout"),
-    ("sign-out of all others", "a.a..k", "logout_others"),
-    ("sign-out everywhere", ".....k", "logout_all"),
-    ("sign-out by cookie", "aaaa.k", "logout"),
-    ("DELETE /sessions/{other}", "a.a.ck", "session_deleted"),
-    ("password change", "a.a...", "password_change"),
-    ("password reset", "......", "password_reset"),
-    ("e-mail change", "a.a...", "email_change"),
-    ("reuse of a refresh token", ".a.ack", "reuse"),
-    ("disabled", "......", "disabled"),
-    ("role change", "......", "role_change"),
-    ("revoked by an administrator", ".....k", "revoked"),
-    ("deleted by an administrator", "......", "account_deleted"),
-    ("deleted by its owner", "......", "account_deleted"),
+    ("sign-out", ".a.acptk", "logout"),
+    ("sign-out of all others", "a.a..ptk", "logout_others"),
+    ("sign-out everywhere", "......tk", "logout_all"),
+    ("sign-out by cookie", "aaaa.ptk", "logout"),
+    ("DELETE /sessions/{other}", "a.a.cptk", "session_deleted"),
+    ("password change", "a.a..pt.", "password_change"),
+    ("password reset", "......t.", "password_reset"),
+    ("e-mail change", "a.a..pt.", "email_change"),
+    ("reuse of a refresh token", ".a.acptk", "reuse"),
+    ("disabled", "......t.", "disabled"),
+    ("role change", "......t.", "role_change"),
+    ("revoked by an administrator", "......tk", "revoked"),
+    ("deleted by an administrator", "......t.", "account_deleted"),
+    ("deleted by its owner", "......t.", "account_deleted"),
+    ("DELETE /user/tokens/{id}", "aaaac.tk", "token_deleted"),
+    ("access token given back", ".aaacptk", "token_revoked"),
+    ("refresh token given back", ".a.acptk", "logout"),
+    ("personal token given back", "aaaac.tk", "token_deleted"),
+    ("client's token given back", "aaaacp.k", "token_revoked"),
+    ("client rotated", "aaaacp.k", "secret_rotated"),
+    ("client deleted", "aaaacp.k", "client_deleted"),
 ];
 
 async fn pull(scene: &Scene, trigger: &str) {
-    let user = format!("/users/{}", scene.id());
+    let (user, client) = (format!("/users/{}", scene.id()), format!("/clients/{}", scene.client.id));
     let (own, admin) = (&scene.own, &scene.admin);
     match trigger {
         "sign-out" => scene.call(own, Method::POST, "/logout", Value::Null).await,
@@ -151,6 +195,15 @@ async fn pull(scene: &Scene, trigger: &str) {
         "revoked by an administrator" => scene.call(admin, Method::POST, &format!("{user}/revoke"), Value::Null).await,
         "deleted by an administrator" => scene.call(admin, Method::DELETE, &user, Value::Null).await,
         "deleted by its owner" => scene.call(own, Method::DELETE, "/user", Value::Null).await,
+        "DELETE /user/tokens/{id}" => {
+            scene.call(own, Method::DELETE, &format!("/user/tokens/{}", scene.personal.0), Value::Null).await
+        }
+        "access token given back" => scene.give_back(&own.access_token, None).await,
+        "refresh token given back" => scene.give_back(&own.refresh_token, None).await,
+        "personal token given back" => scene.give_back(&scene.personal.1, None).await,
+        "client's token given back" => scene.give_back(&scene.client.token, Some(&scene.client)).await,
+        "client rotated" => scene.call(admin, Method::POST, &format!("{client}/rotate"), Value::Null).await,
+        "client deleted" => scene.call(admin, Method::DELETE, &client, Value::Null).await,
         other => panic!("{other} is no trigger"),
     }
 }

@@ -12,8 +12,9 @@ mod refreshing;
 
 use std::ops::RangeInclusive;
 
-use latchkey::domain::revocation::{Entry, Findings, Standing, Subject};
+use latchkey::domain::revocation::{Entry, Marks, Standing, Subject};
 use stateright::{Model, Property};
+use uuid::Uuid;
 
 use super::{
     mutants::{Catcher, Mutant},
@@ -103,6 +104,12 @@ struct Record {
     ended: bool,
     /// Of the user.
     generation: i64,
+}
+
+/// Of a token of this generation.
+fn marks(generation: i64) -> Marks {
+    let (id, kid) = (Uuid::nil(), "AAAAAAAAAAAAAAAA".parse().expect("twelve bytes"));
+    Marks::OfSession { kid, sub: id, sid: id, jti: id, generation }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -255,13 +262,13 @@ impl State {
     /// What a check answers for a token.
     fn allows(&self, at: usize) -> bool {
         let Entries { session, user, token } = self.entries;
-        let findings = Findings {
-            key: false,
-            session: session.is_some() && at < 2,
-            token: token.is_some() && at == 0,
-            user_below: user.map(|(below, _)| below),
+        let value = |subject: &Subject| match subject {
+            Subject::Session(_) if at < 2 => session.map(|(value, _)| value),
+            Subject::Token(_) if at == 0 => token.map(|(value, _)| value),
+            Subject::User(_) => user.map(|(below, _)| below),
+            _other => None,
         };
-        self.tokens[at].is_some_and(|token| token.is_alive() && !findings.refuse(token.generation))
+        self.tokens[at].is_some_and(|token| token.is_alive() && marks(token.generation).refused_by(value).is_none())
     }
 
     /// Whether a token is accepted although the end of its session, or of its generation, was answered before.

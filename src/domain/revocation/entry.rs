@@ -13,6 +13,8 @@ pub enum Subject {
     Session(Uuid),
     /// A user.
     User(Uuid),
+    /// An OAuth client.
+    Client(Uuid),
     /// A single token.
     Token(Uuid),
     /// A signing key.
@@ -27,6 +29,7 @@ impl Subject {
         match self {
             Subject::Session(_) => "sid",
             Subject::User(_) => "user",
+            Subject::Client(_) => "client",
             Subject::Token(_) => "jti",
             Subject::Key(_) => "kid",
             Subject::Canary(_) => "canary",
@@ -36,7 +39,11 @@ impl Subject {
     /// Its id as text.
     pub fn id(&self) -> String {
         match self {
-            Subject::Session(id) | Subject::User(id) | Subject::Token(id) | Subject::Canary(id) => id.to_string(),
+            Subject::Session(id)
+            | Subject::User(id)
+            | Subject::Client(id)
+            | Subject::Token(id)
+            | Subject::Canary(id) => id.to_string(),
             Subject::Key(kid) => kid.to_string(),
         }
     }
@@ -45,6 +52,7 @@ impl Subject {
         match kind {
             "sid" => id.parse().ok().map(Subject::Session),
             "user" => id.parse().ok().map(Subject::User),
+            "client" => id.parse().ok().map(Subject::Client),
             "jti" => id.parse().ok().map(Subject::Token),
             "kid" => id.parse().ok().map(Subject::Key),
             "canary" => id.parse().ok().map(Subject::Canary),
@@ -56,7 +64,7 @@ impl Subject {
 /// What an entry says, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
-    /// Of a user: tokens with a smaller generation are refused. Of a canary: its number. Of anything else:
+    /// Of a user or a client: tokens with a smaller generation are refused. Of a canary: its number. Of anything else:
     /// [`Standing::FLAG`].
     pub value: i64,
     /// Until when it matters, in seconds since the epoch.
@@ -124,6 +132,7 @@ mod tests {
         prop_oneof![
             id.clone().prop_map(Subject::Session),
             id.clone().prop_map(Subject::User),
+            id.clone().prop_map(Subject::Client),
             id.clone().prop_map(Subject::Token),
             id.prop_map(Subject::Canary),
             kid
@@ -157,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_newer_version_is_unknown() {
-        assert_eq!("client 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>(), Err(Unknown));
+        assert_eq!("tenant 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>(), Err(Unknown));
         assert!("user 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>().is_ok());
     }
 }

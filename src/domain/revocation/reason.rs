@@ -32,7 +32,11 @@ macro_rules! reasons {
                     | Reason::PasswordChange
                     | Reason::EmailChange
                     | Reason::Reuse
-                    | Reason::TooManySessions => false,
+                    | Reason::TooManySessions
+                    | Reason::TokenRevoked
+                    | Reason::TokenDeleted
+                    | Reason::SecretRotated
+                    | Reason::ClientDeleted => false,
                 }
             }
 
@@ -71,4 +75,12 @@ reasons! {
     Reuse "reuse" "because a refresh token was used twice";
     /// A newer sign-in took its place.
     TooManySessions "too_many_sessions" "because there were too many newer ones";
+    /// Whoever had the token gave it back (RFC 7009).
+    TokenRevoked "token_revoked" "by whoever had it";
+    /// Its owner deleted the personal access token.
+    TokenDeleted "token_deleted" "by deleting it";
+    /// The client was given another secret.
+    SecretRotated "secret_rotated" "because the client was given another secret";
+    /// The client was deleted.
+    ClientDeleted "client_deleted" "because the client was deleted";
 }

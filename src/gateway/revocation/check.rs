@@ -12,6 +12,7 @@ use crate::{
     },
     error::{Chain, Error},
     gateway::{Gateway, clock},
+    redis::Found,
 };
 
 static BY_MEMORY: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Memory));
@@ -29,10 +30,10 @@ impl Gateway {
     /// # Errors
     /// `busy`, `unavailable`.
     pub(in crate::gateway) async fn is_revoked(&self, marks: &Marks) -> Result<bool, Error> {
-        let known = self.revocations.cell.ask(clock::uptime(), |memory| memory.find(marks));
-        if let Some(findings) = known {
+        let known = self.revocations.cell.ask(clock::uptime(), |memory| memory.refuses(marks));
+        if let Some(refuses) = known {
             BY_MEMORY.increment(1);
-            return Ok(findings.refuse(marks.generation));
+            return Ok(refuses);
         }
         // Rare, and large: no check needs to have room for it.
         Box::pin(self.ask_stores(marks)).await
@@ -41,11 +42,15 @@ impl Gateway {
     async fn ask_stores(&self, marks: &Marks) -> Result<bool, Error> {
         match rung_without_lease(self.revocations.sight()) {
             Rung::Redis => match self.speed.find_revocations(marks).await {
-                Ok(Some(findings)) => {
+                Ok(Found::Nothing) => {
                     BY_REDIS.increment(1);
-                    return Ok(findings.refuse(marks.generation));
+                    return Ok(false);
                 }
-                Ok(None) => self.revocations.saw(Sight::Lost),
+                Ok(Found::Refused(_)) => {
+                    BY_REDIS.increment(1);
+                    return Ok(true);
+                }
+                Ok(Found::Lost) => self.revocations.saw(Sight::Lost),
                 Err(error) => {
                     tracing::debug!(error = %Chain(&error), "a check could not ask Redis");
                     self.revocations.saw(Sight::Silent);

@@ -4,7 +4,7 @@
 use foldhash::fast::RandomState;
 use papaya::HashMap;
 
-use crate::domain::revocation::{Entry, Findings, Marks, Standing, Subject};
+use crate::domain::revocation::{Entry, Marks, Standing, Subject};
 
 /// Entries by their subjects. Readers take no lock.
 #[derive(Default)]
@@ -19,10 +19,10 @@ impl Memory {
         }
     }
 
-    /// What speaks against a token.
-    pub fn find(&self, marks: &Marks) -> Findings {
+    /// Whether something here speaks against a token.
+    pub fn refuses(&self, marks: &Marks) -> bool {
         let known = self.0.pin();
-        Findings::of(marks.subjects().map(|subject| known.get(&subject).map(|standing| standing.value)))
+        marks.refused_by(|subject| known.get(subject).map(|standing| standing.value)).is_some()
     }
 
     /// Whether it says as much as this entry, now.

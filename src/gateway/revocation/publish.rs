@@ -73,12 +73,14 @@ impl Gateway {
 
     /// The scripts of the account: no refresh token of what has ended is exchanged any more.
     pub(super) async fn end_in_account(&self, ending: &Ending) -> Result<(), Error> {
+        // A client or a key is nobody's.
+        let Some(sub) = ending.sub else { return Ok(()) };
         if let Some(below) = ending.below() {
-            self.speed.raise_generation(ending.sub, below, self.idle_seconds()).await?;
+            self.speed.raise_generation(sub, below, self.idle_seconds()).await?;
         }
         let sessions = ending.sessions();
         if !sessions.is_empty() {
-            self.speed.end_sessions(ending.sub, &sessions, ending.reason).await?;
+            self.speed.end_sessions(sub, &sessions, ending.reason).await?;
         }
         Ok(())
     }

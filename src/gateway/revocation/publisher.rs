@@ -136,8 +136,7 @@ impl Gateway {
 
     /// The scripts of the accounts, for many rows.
     pub(super) async fn end_all_in_accounts(&self, rows: &[&RecordedRevocation]) -> Result<(), Error> {
-        // A key is nobody's.
-        let endings: Vec<_> = rows.iter().filter_map(|row| Some(row.ending_of(row.sub?))).collect();
+        let endings: Vec<_> = rows.iter().map(|row| row.ending()).collect();
         let ends: Vec<_> = endings.iter().map(|ending| self.end_in_account(ending)).collect();
         stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await
     }

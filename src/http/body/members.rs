@@ -68,6 +68,16 @@ impl Members {
         self.found.retain(|(name, _)| !names.contains(&name.as_str()));
     }
 
+    /// Takes out what was sent without a value, which counts as not sent (RFC 6749 section 3.2).
+    pub fn ignore_empty(&mut self) {
+        self.found.retain(|(_, value)| value.as_str() != Some(""));
+    }
+
+    /// Whether what is known is right, where a standard wants the rest ignored.
+    pub fn finish_known(self) -> Result<(), Error> {
+        if self.flaws.is_empty() { Ok(()) } else { Err(Error::from_flaws(self.flaws)) }
+    }
+
     /// What is left is unknown.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in &self.found {

@@ -36,7 +36,7 @@ impl Sessions {
     pub async fn make(gateway: &Gateway, database: &str, count: usize) -> Sessions {
         let client = connect(database).await;
         let [users, sessions] = [USERS, SESSIONS].map(|ids| Uuid::from_u128(ids).simple().to_string()[..20].to_owned());
-        let scope = Role::User.scope();
+        let scope = Role::User.scopes().to_string();
         let rows = format!(
             "insert into users (id, username, password_hash)
              select ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 'user' || n, 'none' from generate_series(0, {count} - 1) n;
@@ -75,7 +75,7 @@ impl Sessions {
             sub: Uuid::from_u128(USERS | number as u128),
             generation: 1,
             client_id: FIRST_PARTY_CLIENT.to_owned(),
-            scope: Role::User.scope().to_owned(),
+            scope: Role::User.scopes().to_string(),
             auth_time: now,
             ends_at: now + 30 * 86_400,
         };

@@ -7,7 +7,7 @@ use latchkey::{
         access_token::{Kid, SigningKey},
         revocation::{Entry, Marks, Standing, Subject},
     },
-    redis::{Begun, Joined, Page, Published, Redis, Renewed, Revoked},
+    redis::{Begun, Found, Joined, Page, Published, Redis, Renewed, Revoked},
 };
 use uuid::Uuid;
 
@@ -152,10 +152,11 @@ async fn the_larger_generation_and_the_later_end_win() {
     assert_eq!(number(user(3, soon + 60)).await, 1, "and so is one that ends a little later");
     assert_eq!(number(user(2, LATER)).await, 2, "a later end is told");
     assert_eq!(number(user(4, soon)).await, 3, "a larger one is told");
-    let marks = |generation| Marks { kid: kid(), sub, sid: Uuid::new_v4(), jti: Uuid::new_v4(), generation };
-    let found = redis.find_revocations(&marks(3)).await.expect("it answers").expect("there is a log");
-    assert_eq!(found.user_below, Some(4));
-    assert!(found.refuse(3) && !found.refuse(4));
+    let (sid, jti) = (Uuid::new_v4(), Uuid::new_v4());
+    let marks = |generation| Marks::OfSession { kid: kid(), sub, sid, jti, generation };
+    let found = async |generation| redis.find_revocations(&marks(generation)).await.expect("it answers");
+    assert_eq!(found(3).await, Found::Refused(Subject::User(sub)));
+    assert_eq!(found(4).await, Found::Nothing);
 }
 
 /// What the denylist kept of a log before may not keep its entries out of the next one.

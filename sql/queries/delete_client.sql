@@ -1,0 +1,1 @@
+delete from clients where id = $1 returning gen

@@ -1,0 +1,49 @@
+//! OAuth clients: what is typed of them.
+
+use super::text::{self, Parsed, Reason, Shape};
+
+/// Audiences of a client.
+const MOST: usize = 10;
+
+/// The longest audience, in bytes: tokens hold it.
+const LONGEST: usize = 255;
+
+/// Whom the tokens of a client may be for (RFC 9068 section 3), each a word of its own; mostly addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audiences(Vec<String>);
+
+impl Audiences {
+    /// Them.
+    pub fn into_inner(self) -> Vec<String> {
+        self.0
+    }
+}
+
+impl Parsed for Audiences {
+    const SHAPE: Shape =
+        Shape { format: None, min: 1, max: 2560, pattern: None, example: "https://billing.example.com" };
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        text::length(text, Self::SHAPE)?;
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let printable = |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
+        if words.is_empty() || words.len() > MOST || !words.iter().all(printable) {
+            return Err("must hold one to ten audiences, separated by spaces, each at most 255 plain characters".into());
+        }
+        Ok(Audiences(words.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audiences_are_words() {
+        let read = |text: &str| Audiences::parse(text).map(Audiences::into_inner);
+        assert_eq!(read("https://a.example  b").unwrap(), ["https://a.example", "b"]);
+        for bad in ["", " ", "ä", &"a".repeat(256), &"a ".repeat(11)] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Is this token good? For services that ask instead of verifying (RFC 7662).
+
+use std::sync::Arc;
+
+use super::Gateway;
+use crate::{
+    domain::{access_token::Claims, opaque_token::Purpose},
+    error::Error,
+};
+
+impl Gateway {
+    /// What a good token says, for whomever it is; nothing of any other. A refresh token is not told to be good: whoever asks
+    /// would take it for what lets a request pass.
+    ///
+    /// # Errors
+    /// `busy`, `unavailable`.
+    pub async fn introspect(&self, token: &str) -> Result<Option<Arc<Claims>>, Error> {
+        let opened = match token.starts_with(Purpose::PersonalToken.prefix()) {
+            true => self.open_personal_token(token).await,
+            false => self.open_token_for_others(token),
+        };
+        match opened {
+            Ok((claims, marks)) => Ok((!self.is_revoked(&marks).await?).then_some(claims)),
+            Err(Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Giving a token back (RFC 7009): whoever has it may end it. A refresh token takes its session along, and with it every
+//! access token; an access token or a personal one ends alone.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Credential, Gateway, Origin, revocation::Patience};
+use crate::{
+    domain::{
+        access_token::{Claims, Holder},
+        audit::{Actor, Kind},
+        opaque_token::{OpaqueToken, Purpose},
+        refresh_token,
+        revocation::{Ending, Reason},
+    },
+    error::Error,
+};
+
+/// Why a token was not taken back.
+#[derive(Debug)]
+pub enum NotRevoked {
+    /// It was issued to another client than the one that asks (RFC 7009 section 2.1).
+    OtherClient,
+    /// Something failed.
+    Failed(Error),
+}
+
+impl From<Error> for NotRevoked {
+    fn from(error: Error) -> Self {
+        NotRevoked::Failed(error)
+    }
+}
+
+impl Gateway {
+    /// Ends a token, if it is one of ours. Any other is no good already, and that is fine. `client` has proved who it is;
+    /// without one it is people who ask, or their programs.
+    ///
+    /// # Errors
+    /// Where it is of another client, and `unavailable`.
+    pub async fn revoke_token(
+        self: &Arc<Self>,
+        token: &str,
+        client: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<(), NotRevoked> {
+        if token.starts_with(refresh_token::PREFIX) {
+            return self.revoke_refresh_token(token, client, origin).await;
+        }
+        if token.starts_with(Purpose::PersonalToken.prefix()) {
+            return self.revoke_personal_token(token, client, origin).await;
+        }
+        match self.open_token_for_others(token) {
+            Ok((claims, _)) => self.revoke_access_token(&claims, client, origin).await,
+            Err(Error::InvalidToken | Error::TokenExpired) => Ok(()),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    async fn revoke_refresh_token(
+        self: &Arc<Self>,
+        token: &str,
+        client: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<(), NotRevoked> {
+        if self.refresh_key.open(token).is_none() {
+            return Ok(());
+        }
+        // No registered client has refresh tokens.
+        refuse_others(client)?;
+        let credential = Credential::Refresh(token.to_owned());
+        Ok(self.log_out(&[credential], Patience::UntilEnforced, origin).await?)
+    }
+
+    async fn revoke_personal_token(
+        self: &Arc<Self>,
+        text: &str,
+        client: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<(), NotRevoked> {
+        let Some(token) = OpaqueToken::read(Purpose::PersonalToken, text) else { return Ok(()) };
+        let known = self.record.find_personal_token(token.id).await?;
+        let Some(known) = known.filter(|known| token.is_known_as(&known.secret_hash)) else { return Ok(()) };
+        refuse_others(client)?;
+        let (gateway, sub) = (self.clone(), known.user.account.id);
+        let event = origin.event(Kind::PersonalTokenDeleted, Actor::User(sub), Some(sub));
+        let event = event.because(Reason::TokenRevoked.as_str());
+        let story = async move {
+            let deleted = gateway.record.delete_personal_token(sub, token.id, &event).await?;
+            // Somebody else was faster.
+            let Some(ending) = deleted else { return Ok(()) };
+            gateway.publish(&ending).await
+        };
+        Ok(self.uncancelled(story).await?)
+    }
+
+    async fn revoke_access_token(
+        self: &Arc<Self>,
+        claims: &Claims,
+        client: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<(), NotRevoked> {
+        let owner = match claims.holder() {
+            Holder::Client if client != Some(claims.sub) => return Err(NotRevoked::OtherClient),
+            Holder::Client => None,
+            Holder::User { .. } | Holder::PersonalToken => {
+                refuse_others(client)?;
+                Some(claims.sub)
+            }
+        };
+        let ending = Ending::of_token(owner, claims.jti, claims.exp, Reason::TokenRevoked);
+        let (gateway, event) = (self.clone(), origin.own(Kind::TokenRevoked, claims));
+        let story = async move {
+            gateway.record.revoke_token(&ending, &event).await?;
+            gateway.publish(&ending).await
+        };
+        Ok(self.uncancelled(story).await?)
+    }
+}
+
+/// What people have is not a client's to end.
+fn refuse_others(client: Option<Uuid>) -> Result<(), NotRevoked> {
+    if client.is_none() { Ok(()) } else { Err(NotRevoked::OtherClient) }
+}

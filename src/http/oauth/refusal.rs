@@ -1,0 +1,115 @@
+//! Refusals as RFC 6749 section 5.2 has them: a word of a closed list, and a sentence.
+
+use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+
+use crate::{
+    error::{Code, Error},
+    gateway::{NotGranted, NotRevoked},
+    http::problem,
+};
+
+/// What was wrong (RFC 6749 section 5.2).
+#[derive(Debug, Object)]
+#[oai(rename = "OAuthError", example)]
+pub struct OAuthErrorShape {
+    /// What programs decide by.
+    error: String,
+    /// The same in words.
+    error_description: String,
+}
+
+impl Example for OAuthErrorShape {
+    fn example() -> Self {
+        OAuthErrorShape { error: "invalid_grant".to_owned(), error_description: advice(Code::InvalidRefreshToken) }
+    }
+}
+
+/// A refusal, by its status.
+#[derive(Debug, ApiResponse)]
+pub enum Refusal {
+    /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`, `unsupported_grant_type`,
+    /// `unauthorized_client`
+    #[oai(status = 400)]
+    Refused(Json<OAuthErrorShape>),
+    /// `invalid_client`
+    #[oai(status = 401)]
+    Unknown(Json<OAuthErrorShape>, #[oai(header = "WWW-Authenticate")] String),
+    /// `temporarily_unavailable`: too many tries
+    #[oai(status = 429)]
+    TooMany(Json<OAuthErrorShape>, #[oai(header = "Retry-After")] u64),
+    /// `server_error`
+    #[oai(status = 500)]
+    Fault(Json<OAuthErrorShape>),
+    /// `temporarily_unavailable`
+    #[oai(status = 503)]
+    Unavailable(Json<OAuthErrorShape>, #[oai(header = "Retry-After")] u64),
+}
+
+fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorShape> {
+    // Quotes and other letters have no place there (RFC 6749 appendix A.8).
+    let plain = |c: char| if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') { c } else { '\'' };
+    let error_description = description.into().chars().map(plain).collect();
+    Json(OAuthErrorShape { error: error.to_owned(), error_description })
+}
+
+fn advice(code: Code) -> String {
+    code.advice().to_owned()
+}
+
+impl Refusal {
+    /// The client is not known, its secret is wrong, or it should have said who it is.
+    pub fn client() -> Refusal {
+        let description = "Send the client_id and the client_secret of a registered client.";
+        Refusal::Unknown(told("invalid_client", description), "Basic realm=\"latchkey\"".to_owned())
+    }
+
+    /// It asks for a scope that there is not, or that it may not have.
+    pub fn scope() -> Refusal {
+        Refusal::Refused(told("invalid_scope", "Ask for nothing beyond the scopes that were granted."))
+    }
+
+    /// It asks in a way that there is not.
+    pub fn grant_type() -> Refusal {
+        let description = "The grant types are refresh_token and client_credentials; people sign in at POST /login.";
+        Refusal::Refused(told("unsupported_grant_type", description))
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        problem::log(&error);
+        let (detail, wait) = (error.detail().into_owned(), error.retry_after().unwrap_or(1));
+        match error.code() {
+            Code::InvalidRefreshToken | Code::RefreshTokenReused => Refusal::Refused(told("invalid_grant", detail)),
+            Code::InsufficientScope => Refusal::scope(),
+            Code::TooManyRequests => Refusal::TooMany(told("temporarily_unavailable", detail), wait),
+            Code::Busy | Code::Unavailable => Refusal::Unavailable(told("temporarily_unavailable", detail), wait),
+            Code::Internal => Refusal::Fault(told("server_error", detail)),
+            // Whatever else may be wrong with a request is wrong with its form.
+            _other => Refusal::Refused(told("invalid_request", detail)),
+        }
+    }
+}
+
+impl From<NotGranted> for Refusal {
+    fn from(why: NotGranted) -> Self {
+        match why {
+            NotGranted::Scope => Refusal::scope(),
+            NotGranted::Audience => {
+                Refusal::Refused(told("invalid_target", "Ask for an audience that the client was registered for."))
+            }
+            NotGranted::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotRevoked> for Refusal {
+    fn from(why: NotRevoked) -> Self {
+        match why {
+            NotRevoked::OtherClient => {
+                Refusal::Refused(told("unauthorized_client", "The token was issued to another client."))
+            }
+            NotRevoked::Failed(error) => error.into(),
+        }
+    }
+}
