@@ -5,6 +5,7 @@
 //! line, because that shows in `ps`.
 
 mod arguments;
+pub mod client;
 pub mod explain;
 pub mod revocations;
 mod show;
@@ -61,13 +62,26 @@ impl From<io::Error> for Refusal {
 
 /// Runs one command.
 pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    match Operator(gateway).obey(matches).await {
+    tell(Operator(gateway).obey(matches).await)
+}
+
+/// What a command has to say, and the exit code that goes with it.
+fn tell(outcome: Result<String, Refusal>) -> ExitCode {
+    match outcome {
         Ok(told) => crate::print(&told),
         Err(Refusal(code, told)) => {
             eprintln!("latchkey: {told}");
             ExitCode::from(code)
         }
     }
+}
+
+/// Prepares what every command needs.
+async fn started(gateway: &Gateway) -> Result<(), Refusal> {
+    gateway.try_start().await.map_err(|setback| match setback {
+        Setback::Never(error) => Refusal(WRONG_SETTINGS, format!("{error}.")),
+        Setback::Later(error) => Refusal(REFUSED, format!("A store does not answer: {}.", Chain(error.as_ref()))),
+    })
 }
 
 /// Whoever may run the program with the gateway's settings.
@@ -77,11 +91,8 @@ impl Operator {
     async fn obey(&self, matches: &ArgMatches) -> Result<String, Refusal> {
         let (command, matches) = matches.subcommand().expect("the parser wants one");
         // Before a store is asked: whoever is to be asked again is asked at once.
-        let yes = command != "delete" || confirmed(matches)?;
-        self.0.try_start().await.map_err(|setback| match setback {
-            Setback::Never(error) => Refusal(WRONG_SETTINGS, format!("{error}.")),
-            Setback::Later(error) => Refusal(REFUSED, format!("A store does not answer: {}.", Chain(error.as_ref()))),
-        })?;
+        let yes = command != "delete" || confirmed(matches, &name_of(matches), "with everything in it")?;
+        started(&self.0).await?;
         match command {
             "list" => self.list(matches).await,
             "create" => self.create(matches).await,
@@ -187,8 +198,13 @@ impl Operator {
     }
 }
 
-/// Whether somebody who is asked says yes. Where nobody can be asked, `--yes` must have been said.
-fn confirmed(matches: &ArgMatches) -> Result<bool, Refusal> {
+fn name_of(matches: &ArgMatches) -> String {
+    let name: &SignInName = matches.get_one("name").expect("the parser wants it");
+    name.as_str().to_owned()
+}
+
+/// Whether somebody who is asked to delete this says yes. Where nobody can be asked, `--yes` must have been said.
+fn confirmed(matches: &ArgMatches, what: &str, along: &str) -> Result<bool, Refusal> {
     if matches.get_flag("yes") {
         return Ok(true);
     }
@@ -198,8 +214,7 @@ fn confirmed(matches: &ArgMatches) -> Result<bool, Refusal> {
             "Nobody can be asked here: say --yes to delete without a question.".into(),
         ));
     }
-    let name: &SignInName = matches.get_one("name").expect("the parser wants it");
-    eprint!("Delete {} with everything in it, for good? [y/N] ", name.as_str());
+    eprint!("Delete {what} {along}, for good? [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Some(("config", matches)) => show_settings(&Source::new(matches)),
         Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),
         Some(("user", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::run(gateway, matches)),
+        Some(("client", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::client::run(gateway, matches)),
         Some(("explain", matches)) => with_gateway(matches, Log::Brief, cli::explain::run),
         Some(("revocations", matches)) => with_gateway(matches, Log::Brief, cli::revocations::run),
         #[cfg(feature = "dev")]
@@ -51,6 +52,7 @@ fn command() -> Command {
         .subcommand(with_settings(Command::new("serve").about("Run the gateway (also without a subcommand)")))
         .subcommand(with_settings(Command::new("migrate").about("Apply sql/migrations and exit")))
         .subcommand(with_settings(cli::command()))
+        .subcommand(with_settings(cli::client::command()))
         .subcommand(with_settings(cli::explain::command()))
         .subcommand(with_settings(cli::revocations::command()))
         .subcommand(Command::new("openapi").about("Print the OpenAPI document; needs no server and no setting"))

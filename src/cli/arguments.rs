@@ -68,6 +68,6 @@ fn password(help: &'static str) -> Arg {
     Arg::new("password-stdin").long("password-stdin").help(help).action(ArgAction::SetTrue)
 }
 
-fn parsed<T: Parsed>(text: &str) -> Result<T, String> {
+pub fn parsed<T: Parsed>(text: &str) -> Result<T, String> {
     T::parse(text).map_err(|reason| reason.into_owned())
 }

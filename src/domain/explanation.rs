@@ -149,7 +149,20 @@ pub fn strange_refresh_token() -> Explanation {
     refused("it looks like a refresh token, but was changed, or was not made under this LATCHKEY_SECRET")
 }
 
-/// An access token that was good until its `exp`.
+/// A text with the mark of personal access tokens that was not made here.
+pub fn strange_personal_token() -> Explanation {
+    refused("it looks like a personal access token, but was changed, or was not made by this gateway")
+}
+
+/// A personal access token that the record does not have any more.
+pub fn no_personal_token(deleted: Option<Ended>) -> Explanation {
+    refused(match deleted {
+        Some(deleted) => format!("this token was revoked {}", told(deleted)),
+        None => "the record has no such personal access token: it was deleted long ago, or its user was".to_owned(),
+    })
+}
+
+/// A token that was good until its `exp`.
 pub fn expired(claims: &Claims) -> Explanation {
     refused(format!("it expired at {}", second(claims.exp)))
 }
@@ -160,7 +173,10 @@ pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation
         Holder::User { sid } => by_account(known)
             .or_else(|| by_session(known, sid))
             .or_else(|| by_generation(known, "account", known.account?.generation, claims.generation)),
-        Holder::Client | Holder::PersonalToken => by_client(known, claims.generation),
+        Holder::PersonalToken => {
+            by_account(known).or_else(|| by_generation(known, "account", known.account?.generation, claims.generation))
+        }
+        Holder::Client => by_client(known, claims.generation),
     };
     let by_record = by_holder
         .or_else(|| known.token.map(|ended| format!("this token was revoked {}", told(ended))))

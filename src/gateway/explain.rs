@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use uuid::Uuid;
+
 use super::Gateway;
 use crate::{
     domain::{
-        access_token::{self, Opened, Signed, VerifyingKeys},
+        access_token::{self, Claims, Opened, VerifyingKeys},
         explanation::{self, Denylist, Explanation, Lifetimes, Told},
+        opaque_token::{OpaqueToken, Purpose},
         refresh_token::{self, RefreshToken},
+        revocation::Marks,
     },
     error::{Chain, Error},
     redis::Found,
@@ -42,7 +46,7 @@ impl From<Error> for ExplainError {
 }
 
 impl Gateway {
-    /// Which rule refuses this access token, cookie or refresh token, if one does. It is not used up.
+    /// Which rule refuses this access token, cookie, refresh token or personal access token, if one does. It is not used up.
     ///
     /// # Errors
     /// Where the record cannot be asked, or was made under another secret.
@@ -54,8 +58,11 @@ impl Gateway {
         if token.starts_with(refresh_token::PREFIX) {
             return Ok(explanation::strange_refresh_token());
         }
+        if token.starts_with(Purpose::PersonalToken.prefix()) {
+            return Ok(self.explain_personal_token(token).await?);
+        }
         match access_token::examine(token, &keys, &self.realm, self.clock.now()) {
-            Ok(Opened::Live(signed)) => Ok(self.explain_access_token(&signed).await?),
+            Ok(Opened::Live(signed)) => Ok(self.explain_claims(&signed.claims, &signed.marks()).await?),
             Ok(Opened::Expired(signed)) => Ok(explanation::expired(&signed.claims)),
             Err(flaw) => Ok(explanation::flawed(&flaw, &self.realm)),
         }
@@ -68,11 +75,28 @@ impl Gateway {
         self.unseal(&stored).map(|keys| keys.verifying).ok_or(ExplainError::OtherSecret)
     }
 
-    async fn explain_access_token(&self, signed: &Signed) -> Result<Explanation, Error> {
-        let claims = &signed.claims;
-        let marks = signed.marks();
-        let known = self.record.explain(&marks).await?;
-        let denylist = match self.speed.find_revocations(&marks).await {
+    async fn explain_personal_token(&self, text: &str) -> Result<Explanation, Error> {
+        let Some(token) = OpaqueToken::read(Purpose::PersonalToken, text) else {
+            return Ok(explanation::strange_personal_token());
+        };
+        let Some(known) = self.record.find_personal_token(token.id).await? else {
+            let gone = Marks::Personal { id: token.id, sub: Uuid::nil(), generation: 0 };
+            return Ok(explanation::no_personal_token(self.record.explain(&gone).await?.token));
+        };
+        if !token.is_known_as(&known.secret_hash) {
+            return Ok(explanation::strange_personal_token());
+        }
+        let claims = self.claims_of(token.id, known);
+        if claims.exp <= self.clock.now() {
+            return Ok(explanation::expired(&claims));
+        }
+        let marks = Marks::Personal { id: token.id, sub: claims.sub, generation: claims.generation };
+        self.explain_claims(&claims, &marks).await
+    }
+
+    async fn explain_claims(&self, claims: &Claims, marks: &Marks) -> Result<Explanation, Error> {
+        let known = self.record.explain(marks).await?;
+        let denylist = match self.speed.find_revocations(marks).await {
             Ok(Found::Nothing) => Denylist::Clean,
             Ok(Found::Refused(subject)) => Denylist::Refused(subject),
             Ok(Found::Lost) => Denylist::Lost,

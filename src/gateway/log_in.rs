@@ -8,6 +8,7 @@ use crate::{
         account::{Account, SignInName},
         audit::{Actor, Kind},
         password::{Password, Verdict},
+        scope::Scopes,
         session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     },
     error::Error,
@@ -15,7 +16,8 @@ use crate::{
 };
 
 impl Gateway {
-    /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same hash.
+    /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same hash. The session may be
+    /// used for what is wanted of all that the account may do.
     ///
     /// # Errors
     /// `invalid_credentials`, `too_many_requests`, `busy`, `unavailable`.
@@ -23,9 +25,10 @@ impl Gateway {
         self: &Arc<Self>,
         name: &SignInName,
         password: Password,
+        wanted: Option<Scopes>,
         origin: &Origin,
     ) -> Result<Pair, Error> {
-        let (session, account) = self.sign_in(FIRST_PARTY_CLIENT, name, password, origin).await?;
+        let (session, account) = self.sign_in(FIRST_PARTY_CLIENT, name, password, wanted, origin).await?;
         self.first_pair(&session, &account).await
     }
 
@@ -39,7 +42,7 @@ impl Gateway {
         password: Password,
         origin: &Origin,
     ) -> Result<(Cookie, Account), Error> {
-        let (session, account) = self.sign_in(BROWSER_CLIENT, name, password, origin).await?;
+        let (session, account) = self.sign_in(BROWSER_CLIENT, name, password, None, origin).await?;
         Ok((self.first_cookie(&session, &account)?, account))
     }
 
@@ -48,10 +51,11 @@ impl Gateway {
         client: &str,
         name: &SignInName,
         password: Password,
+        wanted: Option<Scopes>,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
         let attempt = self.sign_in_attempt(name.as_str(), origin);
-        let story = self.try_log_in(client, name, password, origin);
+        let story = self.try_log_in(client, name, password, wanted, origin);
         let outcome = match self.hasher.admit() {
             Ok(()) => self.counted(attempt, &origin.allowance, story).await,
             // In a storm nobody asks the stores in vain.
@@ -72,6 +76,7 @@ impl Gateway {
         client: &str,
         name: &SignInName,
         password: Password,
+        wanted: Option<Scopes>,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
         self.keys()?;
@@ -87,7 +92,9 @@ impl Gateway {
             (_, known) => return Err(self.refuse_sign_in(known.map(|known| known.user).as_ref(), origin)),
         };
         let user = &known.user;
-        let session = self.new_session(client, user.account.id, user.generation, user.account.identity.role.scopes());
+        let may = user.account.identity.role.scopes();
+        let scopes = wanted.map_or(may, |wanted| wanted.and(may));
+        let session = self.new_session(client, user.account.id, user.generation, scopes);
         let address = origin.address.to_string();
         let event = origin.event(Kind::SignIn, Actor::User(session.sub), Some(session.sub)).of_session(session.sid);
         // Between the look at the row and now the password may have been changed; the statement decides.

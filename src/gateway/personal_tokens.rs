@@ -117,7 +117,7 @@ impl Gateway {
         Ok(claims)
     }
 
-    fn claims_of(&self, id: Uuid, known: KnownPersonalToken) -> Claims {
+    pub(super) fn claims_of(&self, id: Uuid, known: KnownPersonalToken) -> Claims {
         let seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
         let account = known.user.account;
         let token = access_token::PersonalToken {

@@ -47,7 +47,7 @@ impl BrowserApi {
         From(origin): From,
         Body(body): Body<LoginBody>,
     ) -> Result<BrowserState, Problem<OpenProblems>> {
-        let Login { name, password } = Login::new(body.username, body.email, body.password)?;
+        let Login { name, password, scopes: _ } = Login::new(body.username, body.email, body.password)?;
         let (cookie, user) = gateway.log_in_browser(&name, password, &origin).await?;
         jar.put(&cookie);
         Ok(BrowserState::SignedIn(Json(BrowserShape::new(user, cookie.claims.exp))))

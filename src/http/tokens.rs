@@ -25,6 +25,7 @@ use crate::{
     domain::{
         account::{DisplayName, Email, SignInName, Username},
         password::Password,
+        scope::Scopes,
         text::{Parsed, Reason, Shape},
     },
     error::Error,
@@ -62,6 +63,8 @@ body! {
         email: Optional<SignInName>,
         /// The password.
         password: Required<Password>,
+        /// What the tokens are to be used for; all that the account may do, where it does not say.
+        scope: Optional<Scopes>,
     }
 
     /// The refresh token of a pair.
@@ -102,6 +105,8 @@ pub struct Login {
     pub name: SignInName,
     /// The password.
     pub password: Password,
+    /// What the tokens are to be used for.
+    pub scopes: Option<Scopes>,
 }
 
 impl<'a> ApiExtractor<'a> for Login {
@@ -143,7 +148,7 @@ impl Login {
     /// A sign-in by one name.
     pub fn new(username: Option<SignInName>, email: Option<SignInName>, password: Password) -> Result<Login, Error> {
         match (username, email) {
-            (Some(name), None) | (None, Some(name)) => Ok(Login { name, password }),
+            (Some(name), None) | (None, Some(name)) => Ok(Login { name, password, scopes: None }),
             (None, None) => Err(Error::flaw("username", "or `email` must be given")),
             (Some(_), Some(_)) => Err(Error::flaw("email", "must not be given beside `username`")),
         }
@@ -151,9 +156,11 @@ impl Login {
 
     fn from_form(bytes: &[u8]) -> Result<Login, Error> {
         let mut members = Members::from_form(bytes)?;
-        members.ignore(&["grant_type", "scope", "client_id", "client_secret"]);
-        let LoginForm { username, email, password } = body::parse(members)?;
-        Login::new(username, email, password)
+        members.ignore(&["grant_type", "client_id", "client_secret"]);
+        let LoginForm { username, email, password, scope } = body::parse(members)?;
+        // Swagger UI sends an empty one where nothing is ticked.
+        let scopes = scope.filter(|scopes| !scopes.is_empty());
+        Ok(Login { scopes, ..Login::new(username, email, password)? })
     }
 }
 
@@ -189,8 +196,8 @@ impl TokensApi {
 
     /// Sign in
     ///
-    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send. Unknown, wrong and
-    /// disabled look alike.
+    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send, which may ask for
+    /// narrower scopes than the account has. Unknown, wrong and disabled look alike.
     #[oai(path = "/login", method = "post", operation_id = "logIn", tag = "Tag::SigningIn")]
     async fn log_in(
         &self,
@@ -198,7 +205,7 @@ impl TokensApi {
         From(origin): From,
         login: Login,
     ) -> Result<Signed, Problem<LoginProblems>> {
-        let pair = gateway.log_in(&login.name, login.password, &origin).await?;
+        let pair = gateway.log_in(&login.name, login.password, login.scopes, &origin).await?;
         Ok(Signed::In(Json(pair.into())))
     }
 

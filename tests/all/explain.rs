@@ -258,3 +258,34 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
         assert!(errors.contains(part) && !errors.contains(&token), "{errors}");
     }
 }
+
+#[tokio::test]
+async fn personal_and_client_tokens_are_explained() {
+    let gateway = Gateway::start().await;
+    let (john, admin) = (gateway.sign_up("john").await, gateway.admin("root").await);
+    let wanted = json!({"name": "job", "scope": "items:read"});
+    let personal = gateway.with_token(Method::POST, "/user/tokens", &john.access_token, wanted).await;
+    let (id, text) = (personal.is(201, "").text("id"), personal.text("token"));
+    says(gateway.settings(), &text, "it is a personal access token, good until 20").await;
+    let changed = format!("{}{}", &text[..text.len() - 1], if text.ends_with('A') { 'B' } else { 'A' });
+    says(gateway.settings(), &changed, "was changed, or was not made by this gateway").await;
+    gateway
+        .with_token(Method::DELETE, &format!("/user/tokens/{id}"), &john.access_token, Value::Null)
+        .await
+        .is(204, "");
+    says(gateway.settings(), &text, "by deleting it").await;
+    execute(&gateway, "delete from revocations where kind = 'token'").await;
+    says(gateway.settings(), &text, "no such personal access token").await;
+
+    let wanted = json!({"name": "billing", "scope": "items:read"});
+    let client = gateway.with_token(Method::POST, "/clients", &admin.access_token, wanted).await;
+    let (id, secret) = (client.is(201, "").text("client_id"), client.text("client_secret"));
+    let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+    let token = gateway.form("/oauth/token", &form).await.is(200, "").text("access_token");
+    says(gateway.settings(), &token, "it is an access token of an OAuth client").await;
+    let rotate = format!("/clients/{id}/rotate");
+    gateway.with_token(Method::POST, &rotate, &admin.access_token, Value::Null).await.is(200, "");
+    says(gateway.settings(), &token, "everything of its client was ended").await;
+    gateway.with_token(Method::DELETE, &format!("/clients/{id}"), &admin.access_token, Value::Null).await.is(204, "");
+    says(gateway.settings(), &token, "its client was deleted").await;
+}

@@ -285,3 +285,39 @@ async fn what_could_not_be_published_says_so() {
     crate::gateway::until("a gateway has published it", || async { gateway.verify(&john.access_token).await.0 == 401 })
         .await;
 }
+
+#[tokio::test]
+async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
+    let gateway = Gateway::start().await;
+    let told = async |arguments: &[&str]| command(&gateway, &[&["client"], arguments].concat()).await;
+    assert_eq!(told(&["list"]).await.well(), "There is no client.\n");
+    let made = told(&["create", "billing", "--scope", "items:read revocations:read"]).await.well();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+        line.trim().to_owned()
+    };
+    let (id, secret) = (field(&made, "client_id:"), field(&made, "client_secret, shown this once:"));
+    let token = async |secret: &str| {
+        let form = [("grant_type", "client_credentials"), ("client_id", id.as_str()), ("client_secret", secret)];
+        gateway.form("/oauth/token", &form).await
+    };
+    let first = token(&secret).await.is(200, "").text("access_token");
+    assert_eq!(gateway.verify(&first).await.0, 204);
+    assert!(told(&["list"]).await.well().contains(&format!("{id}  billing  scope: items:read revocations:read")));
+    let rotated = told(&["rotate", &id]).await.well();
+    assert_eq!(gateway.verify(&first).await, (401, "token_revoked".into()), "at once");
+    token(&secret).await.is(401, "");
+    let secret = field(&rotated, "client_secret, shown this once:");
+    let second = token(&secret).await.is(200, "").text("access_token");
+    told(&["delete", &id]).await.refused(2, "--yes");
+    told(&["delete", &id, "--yes"]).await.well();
+    assert_eq!(gateway.verify(&second).await, (401, "token_revoked".into()), "at once");
+    token(&secret).await.is(401, "");
+    told(&["rotate", &id]).await.refused(1, "There is no such client");
+    told(&["create", "x", "--scope", "items:delete"]).await.refused(2, "the scopes are");
+    let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit where event like 'client%'";
+    assert_eq!(
+        ask(&gateway, events).await,
+        "client_created operator, client_rotated operator, client_deleted operator"
+    );
+}
