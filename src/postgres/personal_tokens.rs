@@ -141,14 +141,19 @@ impl Postgres {
         db.begin().await?;
         let ending = Ending::of_personal_token(user, id, Reason::TokenDeleted);
         if db.change(DELETE, &[&user, &id]).await? == 0 {
-            let deleted_before = db.first(WAS, &[&user, &id]).await?.is_some();
             db.roll_back().await?;
-            return Ok(deleted_before.then_some(ending));
+            return Ok(self.deleted_personal_token(id).await?.filter(|before| before.sub == Some(user)));
         }
         revocations::record(&mut db, &ending).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(ending))
+    }
+
+    /// What ended with a token that was deleted a while ago.
+    pub async fn deleted_personal_token(&self, id: Uuid) -> Result<Option<Ending>, Error> {
+        let row = self.connection().await?.first(WAS, &[&id.to_string()]).await?;
+        row.map(|row| Ok(Ending::of_personal_token(row.try_get(0)?, id, Reason::TokenDeleted))).transpose()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 pub enum Operation {
     /// `GET /auth/verify`.
     Check,
-    /// `POST /logout`.
+    /// `POST /logout`, or `POST /oauth/revoke` of what is of no session.
     LogOut,
 }
 

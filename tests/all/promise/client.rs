@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::checker::Operation;
+use super::{checker::Operation, sessions::Held};
 use crate::wire;
 
 /// Longer than anything stands still here: whoever waits behind a stopped replica is to be answered by it.
@@ -36,13 +36,11 @@ impl Target {
     }
 
     /// The status of the answer, 0 where none came.
-    pub async fn ask(&self, operation: Operation, token: &str) -> u16 {
-        let line = match operation {
-            Operation::Check => "GET /auth/verify",
-            Operation::LogOut => "POST /logout",
+    pub async fn ask(&self, operation: Operation, held: &Held) -> u16 {
+        let request = match operation {
+            Operation::Check => held.check(),
+            Operation::LogOut => held.end(),
         };
-        let request =
-            format!("{line} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n");
         match tokio::time::timeout(PATIENCE, self.exchange(request.as_bytes())).await {
             Ok(Ok(status)) => status,
             Ok(Err(_)) | Err(_) => 0,

@@ -1,4 +1,5 @@
-//! What people do meanwhile: sessions are checked on all replicas and signed out on one of them, and every request is
+//! What people do meanwhile: sessions, personal tokens and tokens of clients are checked on all replicas and ended on one
+//! of them, and every request is
 //! written down.
 
 use std::{
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     checker::{Event, Operation, Verdict, judge},
     client::Target,
-    sessions::{SURVIVORS, Sessions},
+    sessions::{Held, SURVIVORS, Sessions},
 };
 
 /// When a session that has ended is checked again, on every replica: at once, when leases of that moment have run out,
@@ -92,30 +93,30 @@ impl Load {
         while !self.stopped.load(Ordering::Relaxed) {
             let next = tokio::time::Instant::now() + pace;
             let Some(session) = self.sessions.next() else { return };
-            let token = self.sessions.token(session);
-            self.check_everywhere(session, &token).await;
-            self.revoke(session, &token).await;
+            let held = self.sessions.held(session);
+            self.check_everywhere(session, &held).await;
+            self.revoke(session, &held).await;
             sleep_until(next).await;
         }
     }
 
     async fn watch(self: Arc<Self>, replica: usize) {
-        let tokens: Vec<_> = (0..SURVIVORS).map(|session| self.sessions.token(session)).collect();
+        let all: Vec<_> = (0..SURVIVORS).map(|session| self.sessions.held(session)).collect();
         for turn in (0..SURVIVORS).cycle() {
             if self.stopped.load(Ordering::Relaxed) {
                 return;
             }
-            self.ask(Operation::Check, turn, &tokens[turn], replica).await;
+            self.ask(Operation::Check, turn, &all[turn], replica).await;
             sleep(WATCH).await;
         }
     }
 
     /// Signs it out, on one replica after the other until one says that it is done; then asks for it everywhere.
-    async fn revoke(self: &Arc<Self>, session: usize, token: &str) {
+    async fn revoke(self: &Arc<Self>, session: usize, held: &Held) {
         let deadline = Instant::now() + LIMIT;
         for attempt in session.. {
-            match self.ask(Operation::LogOut, session, token, attempt % self.targets.len()).await {
-                204 => break,
+            match self.ask(Operation::LogOut, session, held, attempt % self.targets.len()).await {
+                200 | 204 => break,
                 0 | 503 if Instant::now() < deadline => sleep(PAUSE).await,
                 // It stays unfinished in the log.
                 _ => return,
@@ -123,10 +124,10 @@ impl Load {
         }
         self.revoked.fetch_add(1, Ordering::Relaxed);
         for later in AGAIN {
-            let (load, token) = (self.clone(), token.to_owned());
+            let (load, held) = (self.clone(), held.clone());
             self.tasks.spawn(async move {
                 sleep(later).await;
-                load.check_everywhere(session, &token).await;
+                load.check_everywhere(session, &held).await;
             });
         }
     }
@@ -135,20 +136,20 @@ impl Load {
     pub async fn flood(self: &Arc<Self>, count: usize) {
         let sessions: Vec<_> = (0..count).map_while(|_| self.sessions.next()).collect();
         let all = sessions.into_iter().map(async |session| {
-            let token = self.sessions.token(session);
-            self.revoke(session, &token).await;
+            let held = self.sessions.held(session);
+            self.revoke(session, &held).await;
         });
         join_all(all).await;
     }
 
-    async fn check_everywhere(&self, session: usize, token: &str) -> Vec<u16> {
+    async fn check_everywhere(&self, session: usize, held: &Held) -> Vec<u16> {
         let replicas = 0..self.targets.len();
-        join_all(replicas.map(|replica| self.ask(Operation::Check, session, token, replica))).await
+        join_all(replicas.map(|replica| self.ask(Operation::Check, session, held, replica))).await
     }
 
-    async fn ask(&self, operation: Operation, session: usize, token: &str, replica: usize) -> u16 {
+    async fn ask(&self, operation: Operation, session: usize, held: &Held, replica: usize) -> u16 {
         let start = Instant::now();
-        let status = self.targets[replica].ask(operation, token).await;
+        let status = self.targets[replica].ask(operation, held).await;
         let event = Event { operation, session, replica, start, end: Instant::now(), status };
         self.events.lock().expect("nobody panics while it is held").push(event);
         status
@@ -167,7 +168,7 @@ impl Load {
     pub async fn recovers(self: &Arc<Self>) -> Recovery {
         let began = Instant::now();
         let checks = async {
-            let survivor = self.sessions.token(0);
+            let survivor = self.sessions.held(0);
             while !self.check_everywhere(0, &survivor).await.iter().all(|status| *status == 204) {
                 assert!(began.elapsed() < LIMIT, "not every replica accepts what is alive: {}", self.verdict());
                 sleep(LOOK).await;
@@ -190,9 +191,9 @@ impl Load {
     }
 
     async fn is_refused(&self, session: usize) -> bool {
-        let (token, deadline) = (self.sessions.token(session), Instant::now() + LIMIT);
+        let (held, deadline) = (self.sessions.held(session), Instant::now() + LIMIT);
         loop {
-            let answers = self.check_everywhere(session, &token).await;
+            let answers = self.check_everywhere(session, &held).await;
             let unclear = answers.iter().any(|status| matches!(status, 0 | 503));
             if !unclear || Instant::now() > deadline {
                 return answers.iter().all(|status| *status == 401);

@@ -1,15 +1,19 @@
-//! Sessions without sign-ins: rows by the thousand, and tokens that are signed here, with the gateway's own key.
+//! Sessions without sign-ins, personal tokens, and tokens of a client: rows by the thousand, and tokens that are signed here,
+//! with the gateway's own key.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use latchkey::domain::{
-    access_token::{self, Realm, SigningKey},
+    access_token::{self, Claims, Grant, Realm, SigningKey},
     account::{Identity, Role},
     master_secret::MasterSecret,
+    opaque_token::{OpaqueToken, Purpose, SECRET_BYTES},
+    scope::{Scope, Scopes},
     session::{FIRST_PARTY_CLIENT, Session},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::{gateway::Gateway, stack::connect};
 
@@ -23,12 +27,61 @@ pub const SURVIVORS: usize = 8;
 const USERS: u128 = 0x0000_0000_0000_7000_8000_0000_0000_0000;
 const SESSIONS: u128 = 0x0000_0000_0000_7000_a000_0000_0000_0000;
 
-/// All sessions of a run.
+/// The personal token and the token of a client.
+const PERSONAL: u128 = 0x0000_0000_0000_7000_b000_0000_0000_0000;
+const OF_CLIENT: u128 = 0x0000_0000_0000_7000_9000_0000_0000_0000;
+
+/// Something that is checked, and ended once.
+#[derive(Clone)]
+pub struct Held {
+    token: String,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    /// It is signed out.
+    Session,
+    /// Whoever has it gives it back.
+    Personal,
+    /// Its client gives it back.
+    OfClient { id: Uuid, secret: String },
+}
+
+impl Held {
+    /// The request of a check.
+    pub fn check(&self) -> String {
+        format!("GET /auth/verify HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", self.token)
+    }
+
+    /// The request that ends it.
+    pub fn end(&self) -> String {
+        let Held { token, kind } = self;
+        let form = match kind {
+            Kind::Session => {
+                return format!(
+                    "POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
+                );
+            }
+            Kind::Personal => format!("token={token}"),
+            Kind::OfClient { id, secret } => format!("token={token}&client_id={id}&client_secret={secret}"),
+        };
+        let length = form.len();
+        format!(
+            "POST /oauth/revoke HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{form}"
+        )
+    }
+}
+
+/// Everything that a run ends: of four, two are sessions, one is a personal token and one a client's.
 pub struct Sessions {
     key: SigningKey,
     realm: Realm,
     count: usize,
     next: AtomicUsize,
+    /// Of this run alone.
+    random: [u8; SECRET_BYTES],
+    client: Uuid,
 }
 
 impl Sessions {
@@ -48,7 +101,31 @@ impl Sessions {
         client.batch_execute(&rows).await.expect("the statements are right");
         let issuer = gateway.setting("LATCHKEY_ISSUER").to_owned();
         let realm = Realm { audience: issuer.clone(), issuer, clock_skew: 0 };
-        Sessions { key: signing_key(gateway, &client).await, realm, count, next: AtomicUsize::new(SURVIVORS) }
+        let mut random = [0; SECRET_BYTES];
+        aws_lc_rs::rand::fill(&mut random).expect("there is randomness");
+        let key = signing_key(gateway, &client).await;
+        let next = AtomicUsize::new(SURVIVORS);
+        let made = Sessions { key, realm, count, next, random, client: Uuid::now_v7() };
+        made.insert_opaque(&client).await;
+        made
+    }
+
+    /// The client, and the personal tokens.
+    async fn insert_opaque(&self, client: &tokio_postgres::Client) {
+        let register =
+            "insert into clients (id, name, secret_hash, scope, audiences) values ($1, 'run', $2, 'items:read', $3)";
+        let (hash, audience) = (self.secret().hash(), vec![self.realm.audience.clone()]);
+        client.execute(register, &[&self.client, &hash, &audience]).await.expect("the statement is right");
+        let numbers = (0..self.count).filter(|number| number % 4 == 2);
+        let tokens: Vec<_> = numbers.clone().map(|number| self.personal(number)).collect();
+        let ids: Vec<Uuid> = tokens.iter().map(|token| token.id).collect();
+        let hashes: Vec<Vec<u8>> = tokens.iter().map(OpaqueToken::hash).collect();
+        let users: Vec<Uuid> = numbers.map(|number| Uuid::from_u128(USERS | number as u128)).collect();
+        let insert = "insert into personal_tokens (id, user_id, gen, name, secret_hash, scope, expires_at)
+             select id, user_id, 1, 'run', hash, 'items:read', now() + interval '1 day'
+             from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as token (id, user_id, hash)";
+        client.execute(insert, &[&ids, &users, &hashes]).await.expect("the statement is right");
+        client.batch_execute("analyze personal_tokens").await.expect("the statement is right");
     }
 
     /// How many there are.
@@ -67,17 +144,48 @@ impl Sessions {
         (number < self.count).then_some(number)
     }
 
-    /// A token of this one.
-    pub fn token(&self, number: usize) -> String {
-        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).expect("after 1970");
+    /// What this one is known by: of a session, another token each time.
+    pub fn held(&self, number: usize) -> Held {
+        match number % 4 {
+            2 => Held { token: self.personal(number).text().to_string(), kind: Kind::Personal },
+            3 => {
+                let kind = Kind::OfClient { id: self.client, secret: self.secret().text().to_string() };
+                Held { token: self.signed(&self.claims_of_client(number)), kind }
+            }
+            _session => Held { token: self.signed(&self.claims(number)), kind: Kind::Session },
+        }
+    }
+
+    fn signed(&self, claims: &Claims) -> String {
+        self.key.sign(claims).expect("there is randomness")
+    }
+
+    fn secret(&self) -> OpaqueToken {
+        OpaqueToken::new(Purpose::ClientSecret, self.client, Zeroizing::new(self.random))
+    }
+
+    fn personal(&self, number: usize) -> OpaqueToken {
+        let mut secret = self.random;
+        secret[..8].copy_from_slice(&number.to_be_bytes());
+        OpaqueToken::new(Purpose::PersonalToken, Uuid::from_u128(PERSONAL | number as u128), Zeroizing::new(secret))
+    }
+
+    fn claims_of_client(&self, number: usize) -> Claims {
+        let scopes = Scopes::of(&[Scope::ItemsRead]);
+        let grant = Grant { client: self.client, generation: 1, audience: self.realm.audience.clone(), scopes };
+        let jti = Uuid::from_u128(OF_CLIENT | number as u128);
+        access_token::client_claims(&self.realm, &grant, jti, now(), LIFETIME)
+    }
+
+    fn claims(&self, number: usize) -> Claims {
         let session = Session {
             sid: Uuid::from_u128(SESSIONS | number as u128),
             sub: Uuid::from_u128(USERS | number as u128),
             generation: 1,
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             scope: Role::User.scopes().to_string(),
-            auth_time: now,
-            ends_at: now + 30 * 86_400,
+            auth_time: now(),
+            ends_at: now() + 30 * 86_400,
         };
         let identity = Identity {
             version: 1,
@@ -87,9 +195,12 @@ impl Sessions {
             email_verified: false,
             name: None,
         };
-        let claims = access_token::claims(&self.realm, &session, &identity, Uuid::new_v4(), now, LIFETIME);
-        self.key.sign(&claims).expect("there is randomness")
+        access_token::claims(&self.realm, &session, &identity, Uuid::new_v4(), now(), LIFETIME)
     }
+}
+
+fn now() -> u64 {
+    u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).expect("after 1970")
 }
 
 /// Secret and record together give the gateway's key away.
