@@ -50,6 +50,7 @@ mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
 mod listener; // broken and slow clients, SIGTERM
 mod log; // which request it was, never a credential
+mod matrix; // every operation × everybody who may ask
 mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
