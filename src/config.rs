@@ -192,6 +192,7 @@ impl Draft {
             count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
             count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, u128::MAX),
             count("LATCHKEY_VERIFIED_TOKENS", self.verified_tokens, 0, 10_000_000),
+            count("LATCHKEY_FEEDS", self.feeds, 0, 10_000),
             // Eight are for what many ask at the same moment; of the others, one story may hold one while another writes.
             count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 10, u128::MAX),
         ]
@@ -351,6 +352,7 @@ settings! {
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
     lease: Duration, "LATCHKEY_LEASE" = "250ms", "how long a replica answers checks from memory before it must hear from Redis, 20ms to 3s; comes into force for all replicas by `latchkey revocations rebuild`; 0s: this replica asks Redis for each check";
     verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000", "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every signature anew";
+    feeds: usize, "LATCHKEY_FEEDS" = "64", "most streams of `GET /revocations` of a replica; beyond them it is 503";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536", "largest body of a request, in bytes";
     audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d", "how long security events are kept: a year, and time to look back at it; whole months are dropped";
     janitor_interval: Duration, "LATCHKEY_JANITOR_INTERVAL" = "10m", "how often what is over is removed from PostgreSQL, by one replica at a time";

@@ -51,7 +51,7 @@ pub enum Error {
     NotFound,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
-    /// 406: the client accepts no JSON.
+    /// 406: the client does not accept what there is.
     NotAcceptable,
     /// 409: the user name belongs to somebody.
     UsernameTaken,
@@ -138,7 +138,7 @@ codes! {
     SignupClosed 403 "signup_closed" "Sign-up is closed" "Ask an administrator of this gateway for an account.";
     NotFound 404 "not_found" "Not found" "Check the address; what belongs to somebody else is not found either.";
     MethodNotAllowed 405 "method_not_allowed" "The method is not allowed here" "Use one of the methods that the `Allow` header names.";
-    NotAcceptable 406 "not_acceptable" "No acceptable media type" "Answers are `application/json`: accept it, or send no `Accept`.";
+    NotAcceptable 406 "not_acceptable" "No acceptable media type" "Answers are `application/json`, and the stream of `GET /revocations` is `text/event-stream`: accept that, or send no `Accept`.";
     UsernameTaken 409 "username_taken" "The user name is taken" "Choose another user name, or sign in if it is yours.";
     EmailTaken 409 "email_taken" "The e-mail address is taken" "Use another address, or sign in if it is yours.";
     PreconditionFailed 412 "precondition_failed" "It has changed meanwhile" "Read it again, apply your change to what is there now, and send the new `ETag` in `If-Match`.";

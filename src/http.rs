@@ -14,6 +14,7 @@ mod csrf;
 mod devices;
 pub mod document;
 mod edge;
+mod feed;
 mod health;
 mod items;
 #[cfg(feature = "dev")]

@@ -2,6 +2,7 @@
 //! revocation has taken effect everywhere.
 
 mod entry;
+pub mod feed;
 pub mod lease;
 mod reason;
 

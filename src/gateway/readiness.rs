@@ -131,9 +131,10 @@ impl Gateway {
         Readiness { status, postgres: record.state(), redis: speed.state(), checks, degraded }
     }
 
-    /// From now on this replica wants no new requests.
+    /// From now on this replica wants no new requests, and ends those that would not end by themselves.
     pub fn drain(&self) {
         self.phase.step.fetch_max(DRAINING, Ordering::Relaxed);
+        self.revocations.end_feed();
     }
 
     pub(super) fn started(&self) {

@@ -7,7 +7,8 @@
 //! check that begins after the answer finds the entry, or no lease; without one, the stores are asked (`check`).
 //!
 //! Where Redis has lost the log, one replica builds it anew from the record (`reconciler`). What stands in the record and
-//! could not be published is found and published by all (`publisher`). How fast that is, canaries tell (`canary`).
+//! could not be published is found and published by all (`publisher`). How fast that is, canaries tell (`canary`). Services
+//! that check tokens themselves are told of it all (`feed`).
 //!
 //! The decisions are those of [`crate::domain::revocation::lease`].
 
@@ -16,6 +17,7 @@ mod canary;
 mod cell;
 mod check;
 mod effect;
+mod feed;
 mod keeper;
 mod memory;
 mod publish;
@@ -36,11 +38,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
 pub use effect::Patience;
+pub use feed::{Event, Following};
 pub use reconciler::Rebuilt;
 
-use crate::domain::revocation::lease::{Reports, Sight};
+use crate::domain::revocation::lease::{Position, Reports, Sight};
 use appender::Appender;
 use cell::Cell;
+use feed::Feed;
 use memory::Memory;
 
 /// What the cell is made of; its proof gives it others, under the same names.
@@ -65,6 +69,8 @@ pub struct Revocations {
     /// Revocations that wait for the members.
     waiting: AtomicUsize,
     appender: Appender,
+    /// What others are told.
+    feed: Feed,
     /// Rung when there is a reason to renew at once.
     renewal_bell: Notify,
     /// Rung when something could not be published, so that the publisher need not wait for its next look.
@@ -95,6 +101,7 @@ impl Default for Revocations {
             reports: watch::Sender::new(Reports::default()),
             waiting: AtomicUsize::new(0),
             appender: Appender::default(),
+            feed: Feed::default(),
             renewal_bell: Notify::new(),
             publisher_bell: Notify::new(),
             beginnings: AtomicU64::new(0),
@@ -129,10 +136,16 @@ impl Revocations {
         self.cell.set().len()
     }
 
-    /// Memory begins to follow a log, under whose epoch leases are this long.
-    fn begins(&self, lease: Duration) {
+    /// Memory begins to follow a log, under whose epoch leases are this long, from before its first entry.
+    fn begins(&self, lease: Duration, before: &Position<String>) {
         self.seen.lock().expect("nothing panics while it is held").lease = Some(lease);
         self.beginnings.fetch_add(1, Ordering::Relaxed);
+        self.feed.begin(before.clone());
+    }
+
+    /// Nobody is told anything any more: this replica is about to end.
+    pub(in crate::gateway) fn end_feed(&self) {
+        self.feed.close();
     }
 
     /// The length of leases under the epoch, if one was seen.

@@ -1,10 +1,10 @@
-//! Which methods a path has, for the `Allow` of a 405; and which paths answer with JSON, for the 406.
+//! Which methods a path has, for the `Allow` of a 405; and with what it answers, for the 406.
 
 use std::collections::HashMap;
 
 use poem::http::HeaderValue;
 
-use super::document;
+use super::{body, document, feed, problem};
 
 /// Paths beside the document, all of them pages.
 const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/forgot", "/problems", "/problems/{code}", "/dev/mailbox"];
@@ -12,6 +12,9 @@ const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/forgot", "/problems", 
 /// Operations whose callers care about the status alone, and accept whatever they happen to accept: proxies hand the
 /// `Accept` of an image or a font on to the check.
 const ANY_ACCEPT: &[&str] = &["/auth/verify", "/health/live", "/health/ready"];
+
+/// What operations answer with.
+const JSON: &[&str] = &[body::JSON, problem::MEDIA_TYPE];
 
 /// What is known of every path.
 pub struct Allow {
@@ -24,17 +27,18 @@ pub struct Allow {
 /// How a path answers.
 struct Answers {
     methods: HeaderValue,
-    json: bool,
+    /// Nothing where it does not matter.
+    offered: &'static [&'static str],
 }
 
 impl Allow {
     /// Reads the document.
     pub fn new() -> Allow {
         let operations = document::methods().into_iter().map(|(path, methods)| {
-            let answers = Answers::new(&methods, !ANY_ACCEPT.contains(&path.as_str()));
+            let answers = Answers::new(&methods, offered(&path));
             (path, answers)
         });
-        let pages = PAGES.iter().map(|path| ((*path).to_owned(), Answers::new(&["GET".to_owned()], false)));
+        let pages = PAGES.iter().map(|path| ((*path).to_owned(), Answers::new(&["GET".to_owned()], &[])));
         let (templates, fixed): (Vec<_>, Vec<_>) = operations.chain(pages).partition(|(path, _)| path.contains('{'));
         let segments = |path: String| path.split('/').map(str::to_owned).collect();
         let templates = templates.into_iter().map(|(path, answers)| (segments(path), answers)).collect();
@@ -46,9 +50,9 @@ impl Allow {
         self.find(path).map(|path| path.methods.clone())
     }
 
-    /// Whether the path's answers are JSON.
-    pub fn answers_json(&self, path: &str) -> bool {
-        self.find(path).is_some_and(|path| path.json)
+    /// The media types of which a client must accept one; nothing where it need not.
+    pub fn offered(&self, path: &str) -> &'static [&'static str] {
+        self.find(path).map_or(&[], |path| path.offered)
     }
 
     /// Whether the path takes no parameter whatsoever, and tells balancers something that no parameter may spoil.
@@ -63,10 +67,18 @@ impl Allow {
 }
 
 impl Answers {
-    fn new(methods: &[String], json: bool) -> Answers {
+    fn new(methods: &[String], offered: &'static [&'static str]) -> Answers {
         let head = methods.iter().any(|method| method == "GET").then_some("HEAD");
         let methods: Vec<&str> = methods.iter().map(String::as_str).chain(head).collect();
-        Answers { methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"), json }
+        Answers { methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"), offered }
+    }
+}
+
+fn offered(path: &str) -> &'static [&'static str] {
+    match path {
+        "/revocations" => &[feed::MEDIA_TYPE],
+        path if ANY_ACCEPT.contains(&path) => &[],
+        _operation => JSON,
     }
 }
 
@@ -87,6 +99,7 @@ mod tests {
         assert_eq!(allow.methods("/items/abc").unwrap(), "GET, PUT, PATCH, DELETE, HEAD");
         assert_eq!(allow.methods("/docs").unwrap(), "GET, HEAD");
         assert!(allow.methods("/items/a/b").is_none());
-        assert!(allow.answers_json("/login") && !allow.answers_json("/auth/verify") && !allow.answers_json("/"));
+        let offered = ["/login", "/revocations", "/auth/verify", "/"].map(|path| allow.offered(path));
+        assert_eq!(offered, [JSON, &["text/event-stream"], &[], &[]]);
     }
 }

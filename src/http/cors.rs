@@ -7,8 +7,9 @@ use poem::{
 };
 
 /// What such programs may send beside the simple headers.
-const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, if-match, prefer, x-latchkey-request, x-request-id");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, if-match, last-event-id, prefer, x-latchkey-request, x-request-id",
+);
 
 /// What such programs may read beside the simple headers.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(

@@ -10,7 +10,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
-    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi,
+    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi, feed::FeedApi,
     health::HealthApi, items::ItemsApi, oauth::OAuthApi, personal_tokens::PersonalTokensApi, problem, rate_limit,
     tokens::TokensApi, users::UsersApi,
 };
@@ -37,6 +37,7 @@ faces!(
     UsersApi,
     ClientsApi,
     AuditApi,
+    FeedApi,
     HealthApi,
 );
 

@@ -55,7 +55,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         {
             return problem::respond(&error);
         }
-        if self.allow.answers_json(&path) && !params::accepts(&request, &[body::JSON, problem::MEDIA_TYPE]) {
+        let offered = self.allow.offered(&path);
+        if !offered.is_empty() && !params::accepts(&request, offered) {
             return problem::respond(&Error::NotAcceptable);
         }
         request.set_data(self.gateway.clone());

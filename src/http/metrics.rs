@@ -43,6 +43,7 @@ fn describe() {
         "Revocations that memory lacked, published from the record"
     );
     describe_revocation();
+    describe_feed();
     metrics::describe_gauge!("latchkey_refreshes_to_record", "Sessions whose refresh waits to be recorded");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
     metrics::describe_counter!(
@@ -62,6 +63,15 @@ fn describe() {
     metrics::describe_gauge!("latchkey_hash_queue", "Passwords that wait for a hash thread");
     metrics::describe_gauge!("latchkey_store_up", "1 where the store answered when last seen");
     metrics::describe_gauge!("latchkey_postgres_connections", "Connections to PostgreSQL by state");
+}
+
+fn describe_feed() {
+    metrics::describe_gauge!("latchkey_feed_streams", "Open streams of what is taken back");
+    metrics::describe_counter!("latchkey_feed_events_total", "What readers of such streams were told, by event");
+    metrics::describe_counter!(
+        "latchkey_feed_ended_total",
+        "Streams that ended, by why; behind means that the reader took too little"
+    );
 }
 
 fn describe_revocation() {

@@ -36,6 +36,18 @@ impl Subject {
         }
     }
 
+    /// What its kind is called where others follow what is taken back; nothing for a canary, of which nobody is told.
+    pub const fn told_as(&self) -> Option<&'static str> {
+        match self {
+            Subject::Session(_) => Some("session"),
+            Subject::User(_) => Some("user"),
+            Subject::Client(_) => Some("client"),
+            Subject::Token(_) => Some("token"),
+            Subject::Key(_) => Some("key"),
+            Subject::Canary(_) => None,
+        }
+    }
+
     /// Its id as text.
     pub fn id(&self) -> String {
         match self {
@@ -89,6 +101,16 @@ pub struct Entry {
     pub subject: Subject,
     /// What.
     pub standing: Standing,
+}
+
+impl Entry {
+    /// The generation below which tokens are refused; nothing where all are.
+    pub fn below(&self) -> Option<i64> {
+        match self.subject {
+            Subject::User(_) | Subject::Client(_) => Some(self.standing.value),
+            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Canary(_) => None,
+        }
+    }
 }
 
 /// An entry of a kind that this version does not know: it cannot say that it knows everything that was taken back.

@@ -143,8 +143,9 @@ impl Keeper {
     async fn join(&mut self) -> Result<Option<Sight>, Error> {
         match self.gateway.speed.join(self.member()).await? {
             Joined::Joined { epoch, before, lease } => {
-                self.gateway.revocations.begins(lease);
-                self.position = Some(Position { epoch, applied: before });
+                let position = Position { epoch, applied: before };
+                self.gateway.revocations.begins(lease, &position);
+                self.position = Some(position);
                 self.seen.clear();
                 Ok(None)
             }
@@ -165,6 +166,8 @@ impl Keeper {
         let Ok(entries) = read else { return Sight::Unknown };
         let revocations = &self.gateway.revocations;
         revocations.cell.set().apply(&entries);
+        // After memory, because who is told everything looks at the position first; before the lease, which speaks for it.
+        revocations.feed.extend(page.entries.iter().map(|(number, _)| *number).zip(entries));
         position.applied = page.entries.last().map_or(position.applied, |(number, _)| *number);
         if renewal == Renewal::Complete {
             if self.member().is_some() {

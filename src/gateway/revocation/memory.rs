@@ -2,7 +2,7 @@
 //! another order, leaves the same.
 
 use foldhash::fast::RandomState;
-use papaya::HashMap;
+use papaya::{Guard, HashMap};
 
 use crate::domain::revocation::{Entry, Marks, Standing, Subject};
 
@@ -29,6 +29,16 @@ impl Memory {
     pub fn covers(&self, entry: &Entry, now: u64) -> bool {
         let known = self.0.pin().get(&entry.subject).copied();
         known.is_some_and(|known| known.value >= entry.standing.value && known.ends_at > now)
+    }
+
+    /// Holds what is there for [`Memory::all`], also while somebody waits. Meanwhile nothing that goes is freed.
+    pub fn hold(&self) -> impl Guard + Send + Sync + '_ {
+        self.0.owned_guard()
+    }
+
+    /// All that was there when this was called, and perhaps what came since.
+    pub fn all<'a, G: Guard + Sync>(&'a self, hold: &'a G) -> impl Iterator<Item = Entry> + Send + 'a {
+        self.0.iter(hold).map(|(subject, standing)| Entry { subject: *subject, standing: *standing })
     }
 
     /// Forgets what was over before this moment (s since the epoch).

@@ -1,0 +1,154 @@
+//! What is taken back, as a stream of server-sent events (the HTML standard, section "Server-sent events").
+
+mod events;
+
+use std::sync::Arc;
+
+use futures_util::stream;
+use poem::{Body, IntoResponse, Request, RequestBody, Response, web::Data};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi,
+    registry::{MetaMediaType, MetaParamIn, MetaResponse, MetaResponses, MetaSchema, Registry},
+    types::Type,
+};
+
+use super::{
+    Tag,
+    caller::{Caller, Shown, Token},
+    params::{Param, Parameter},
+    problem::{Problem, problems},
+};
+use crate::{
+    domain::{account::Role, revocation::lease::Position},
+    error::Error,
+    gateway::{Gateway, revocation::Following},
+};
+use events::{EventShape, position, write};
+
+/// The media type of such streams.
+pub const MEDIA_TYPE: &str = "text/event-stream";
+
+/// What the token of an OAuth client must be good for.
+const SCOPE: &str = "revocations:read";
+
+/// Readers that were cut off come back after so long, in milliseconds: before they must take themselves for blind.
+const RETRY_MS: u32 = 1000;
+
+problems! {
+    FollowProblems: [ADMIN];
+}
+
+/// Who may follow what is taken back: administrators, and clients with the scope for it. The token is looked at again as
+/// long as they do.
+pub struct Feeder(String);
+
+impl<'a> ApiExtractor<'a> for Feeder {
+    const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let Caller(claims) = Caller::from_request(request, body, options.clone()).await?;
+        let may = claims.roles.contains(&Role::Admin) || claims.scope.split(' ').any(|word| word == SCOPE);
+        let Shown(token) = Shown::from_request(request, body, options).await?;
+        match token {
+            Some(Token::Bearer(token) | Token::Cookie(token)) if may => Ok(Feeder(token)),
+            _other => Err(Error::Forbidden.into()),
+        }
+    }
+}
+
+/// Where a reader was when it was cut off. What is no position says that it knows nothing.
+pub struct LastEventId(Option<Position<String>>);
+
+impl Parameter for LastEventId {
+    const IN: MetaParamIn = MetaParamIn::Header;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        let example = position().to_string();
+        MetaSchema { example: Some(example.into()), max_length: Some(200), ..MetaSchema::new("string") }
+    }
+
+    fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
+        Ok(LastEventId(text.and_then(|text| text.parse().ok())))
+    }
+}
+
+/// 200 with events, for as long as there is somebody to read them.
+struct Stream(Following);
+
+impl IntoResponse for Stream {
+    fn into_response(self) -> Response {
+        let batches =
+            stream::unfold((self.0, format!("retry: {RETRY_MS}\n\n")), |(mut following, mut text)| async move {
+                following.next().await?.iter().for_each(|event| write(&mut text, event));
+                Some((Ok::<_, std::io::Error>(text), (following, String::new())))
+            });
+        Response::builder()
+            .content_type(MEDIA_TYPE)
+            // nginx would collect it in its buffers.
+            .header("x-accel-buffering", "no")
+            .body(Body::from_bytes_stream(batches))
+    }
+}
+
+impl ApiResponse for Stream {
+    /// A document cannot say that it is a stream: the schema is that of the data of one event.
+    fn meta() -> MetaResponses {
+        let response = MetaResponse {
+            description: "Events, until the reader goes away or its token is not good any more. The schema is that of the data of one event.",
+            status: Some(200),
+            status_range: None,
+            content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: EventShape::schema_ref() }],
+            headers: Vec::new(),
+        };
+        MetaResponses { responses: vec![response] }
+    }
+
+    fn register(registry: &mut Registry) {
+        EventShape::register(registry);
+    }
+}
+
+/// The operation.
+pub struct FeedApi;
+
+#[OpenApi]
+impl FeedApi {
+    /// Follow what is taken back
+    ///
+    /// For services that check tokens themselves, and holders of connections that outlive a token: server-sent events.
+    /// First `snapshot`, everything that still matters as `revoked`, and `current`; then each `revoked` as it happens. Once
+    /// a second comes `beat`: all that was taken back until a quarter of a second ago was told. Only a `beat` says that
+    /// nothing is missing, and for three seconds. After `snapshot` or `blind`, three seconds of silence, or the end of the
+    /// stream, until the next `beat`, a reader may miss something: it asks `GET /auth/verify`, or refuses. It forgets
+    /// nothing before its `until`, also where another `snapshot` comes.
+    ///
+    /// The stream ends when the token expires or is revoked, when the reader takes nothing for ten seconds, and when the
+    /// replica stops. With `Last-Event-ID` the next one goes on from there, where that is possible, without a `snapshot`.
+    #[oai(path = "/revocations", method = "get", operation_id = "followRevocations", tag = "Tag::Gateway")]
+    async fn follow(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Feeder(token): Feeder,
+        /// The id of the last event that was read.
+        #[oai(name = "Last-Event-ID")]
+        last: Param<LastEventId>,
+    ) -> Result<Stream, Problem<FollowProblems>> {
+        let Param(LastEventId(known)) = last;
+        Ok(Stream(gateway.follow(token, known)?))
+    }
+}
