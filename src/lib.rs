@@ -53,7 +53,8 @@
 //! `revocations`, and hands it on as a [`domain::revocation::Ending`]; `gateway::revocation::publish` appends it to a log
 //! in Redis, which every replica reads into memory, and waits until all have it. What could not be told is found by
 //! `publisher`, of any replica, which compares the record with memory. (Reuse of a refresh token alone is told before it
-//! is recorded, so that a PostgreSQL that is down does not help the thief.)
+//! is recorded, so that a PostgreSQL that is down does not help the thief.) Services that check tokens themselves follow the
+//! same log by `GET /revocations`: what memory has taken in, `gateway::revocation::feed` tells them.
 //!
 //! What happens is told in one way: the transaction of a change also records its [`domain::audit::Event`], and the log is
 //! told when that is committed (`postgres::audit`); what is refused changes nothing, and is counted (`gateway::audit`).

@@ -44,6 +44,13 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     }
 }
 
+/// Compares the data of an event of a stream with the document.
+pub fn check_event(method: &Method, path: &str, data: &Value) {
+    let operation = operation(method, path).expect("an operation");
+    let schema = &operation["responses"]["200"]["content"]["text/event-stream"]["schema"];
+    matches(schema, data, &format!("an event of {method} {path}: {data}"));
+}
+
 /// The operation of a method and a path, if there is one.
 pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("there are paths");

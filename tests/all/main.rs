@@ -45,6 +45,7 @@ mod crash; // kill -9 loses nothing that was answered
 mod edge; // request ids, headers, CORS, methods, media types
 mod encodings; // chunks, charsets, forms, parameters
 mod explain; // why was this token refused?
+mod feed; // what was taken back, for those who check tokens themselves
 mod forgery; // forged tokens at every protected operation
 mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes

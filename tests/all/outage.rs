@@ -112,6 +112,7 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::POST, "/users/018f0000-0000-7000-8000-000000000000/revoke", Value::Null),
         (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/sessions", Value::Null),
         (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/audit", Value::Null),
+        (Method::GET, "/revocations", Value::Null),
     ]
 }
 

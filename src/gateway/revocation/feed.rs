@@ -231,18 +231,20 @@ impl Gateway {
         }
         let (reader, following) = mpsc::channel(1);
         let gateway = self.clone();
-        let teller = Teller { gateway, token, reader, news, known, has_told: false, leased: None, is_due: false };
+        let mut teller = Teller { gateway, token, reader, news, known, has_told: false, leased: None, is_due: false };
         tokio::spawn(async move {
             let ended = teller.tell().await;
             metrics::counter!("latchkey_feed_ended_total", "why" => ended.as_str()).increment(1);
             drop(place);
+            // Now the reader learns that it is over: when it comes back there is room.
+            drop(teller);
         });
         Ok(Following(following))
     }
 }
 
 impl Teller {
-    async fn tell(mut self) -> Ended {
+    async fn tell(&mut self) -> Ended {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
