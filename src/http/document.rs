@@ -10,9 +10,9 @@ use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
-    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi, feed::FeedApi,
-    health::HealthApi, items::ItemsApi, oauth::OAuthApi, personal_tokens::PersonalTokensApi, problem, rate_limit,
-    tokens::TokensApi, users::UsersApi,
+    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi,
+    feed::FeedApi, health::HealthApi, items::ItemsApi, oauth::OAuthApi, personal_tokens::PersonalTokensApi, problem,
+    rate_limit, tokens::TokensApi, users::UsersApi,
 };
 use crate::error::Code;
 

@@ -14,12 +14,12 @@ use poem_openapi::{
 
 use super::{
     Tag,
-    caller::{Caller, Shown, Token},
+    caller::{COOKIE, Caller, Shown, Token},
     params::{Param, Parameter},
     problem::{Problem, problems},
 };
 use crate::{
-    domain::{account::Role, revocation::lease::Position},
+    domain::{access_token::Holder, account::Role, revocation::lease::Position, scope::Scope},
     error::Error,
     gateway::{Gateway, revocation::Following},
 };
@@ -28,14 +28,11 @@ use events::{EventShape, position, write};
 /// The media type of such streams.
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// What the token of an OAuth client must be good for.
-const SCOPE: &str = "revocations:read";
-
 /// Readers that were cut off come back after so long, in milliseconds: before they must take themselves for blind.
 const RETRY_MS: u32 = 1000;
 
 problems! {
-    FollowProblems: [ADMIN];
+    FollowProblems: [CALLER];
 }
 
 /// Who may follow what is taken back: administrators, and clients with the scope for it. The token is looked at again as
@@ -52,7 +49,7 @@ impl<'a> ApiExtractor<'a> for Feeder {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        Caller::security_schemes()
+        vec!["session revocations:read", "session admin", COOKIE]
     }
 
     async fn from_request(
@@ -61,11 +58,17 @@ impl<'a> ApiExtractor<'a> for Feeder {
         options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let Caller(claims) = Caller::from_request(request, body, options.clone()).await?;
-        let may = claims.roles.contains(&Role::Admin) || claims.scope.split(' ').any(|word| word == SCOPE);
-        let Shown(token) = Shown::from_request(request, body, options).await?;
-        match token {
-            Some(Token::Bearer(token) | Token::Cookie(token)) if may => Ok(Feeder(token)),
-            _other => Err(Error::Forbidden.into()),
+        let wanted = match claims.holder() {
+            Holder::Client => Scope::RevocationsRead,
+            _person if claims.roles.contains(&Role::Admin) => Scope::Admin,
+            _person => return Err(Error::Forbidden.into()),
+        };
+        if !claims.permits(wanted) {
+            return Err(Error::InsufficientScope(wanted.as_str().into()).into());
+        }
+        match Shown::from_request(request, body, options).await? {
+            Shown(Some(Token::Bearer(token) | Token::Cookie(token))) => Ok(Feeder(token)),
+            Shown(None) => Err(Error::Unauthenticated.into()),
         }
     }
 }

@@ -181,15 +181,52 @@ async fn only_those_may_follow_who_are_meant_to() {
     scene.gateway.send(json.bearer_auth(&scene.admin.access_token)).await.is(406, "not_acceptable");
     scene.gateway.post("/revocations", json!({})).await.is(405, "method_not_allowed");
     assert_eq!(streams(&scene.gateway).await, 0.0, "nobody follows");
-    // A token that is good for just that, of somebody who administers nobody.
+    // Of a person's token the role counts, and the scope as well.
     let forge = Forge::of(&scene.gateway).await;
-    let token = |scope: &str| forge.sign(&with(&user.claims(), "scope", json!(scope)));
-    let session = |scope| Session { access_token: token(scope), ..user.clone() };
-    for scope in ["", "revocations", "revocations:reader", "xrevocations:read", "items:read admin"] {
-        scene.gateway.send(request(&scene.gateway, &session(scope))).await.is(403, "forbidden");
+    let session = |of: &Session, scope: &str| Session {
+        access_token: forge.sign(&with(&of.claims(), "scope", json!(scope))),
+        ..of.clone()
+    };
+    for scope in ["", "admin", "revocations:read"] {
+        scene.gateway.send(request(&scene.gateway, &session(&user, scope))).await.is(403, "forbidden");
     }
-    let mut reader = Reader::of(&scene.gateway, &session("items:read revocations:read")).await;
-    assert_eq!(reader.first("snapshot").await.name, "snapshot");
+    for scope in ["", "user:read", "revocations:read"] {
+        let answer = scene.gateway.send(request(&scene.gateway, &session(&scene.admin, scope))).await;
+        answer.is(403, "insufficient_scope");
+    }
+    assert_eq!(streams(&scene.gateway).await, 0.0, "nobody follows");
+}
+
+/// The token of a new client with these scopes.
+async fn client(scene: &Scene, scopes: &str) -> (String, Session) {
+    let body = json!({"name": "a service", "scope": scopes});
+    let made = scene.gateway.with_token(Method::POST, "/clients", &scene.admin.access_token, body).await;
+    let (id, secret) = (made.is(201, "").text("client_id"), made.text("client_secret"));
+    let form = [("grant_type", "client_credentials")];
+    let granted = scene.gateway.request(Method::POST, "/oauth/token").basic_auth(&id, Some(secret)).form(&form);
+    let granted = scene.gateway.send(granted).await;
+    let access_token = granted.is(200, "").text("access_token");
+    (id, Session { access_token, refresh_token: String::new() })
+}
+
+#[tokio::test]
+async fn a_client_with_the_scope_follows_until_it_is_deleted() {
+    let scene = Scene::new().await;
+    let (_, other) = client(&scene, "user:read").await;
+    let refused = scene.gateway.send(request(&scene.gateway, &other)).await;
+    assert!(refused.is(403, "insufficient_scope").header("www-authenticate").contains("revocations:read"));
+    let (id, session) = client(&scene, "revocations:read").await;
+    let (mut reader, mut admin) = (Reader::of(&scene.gateway, &session).await, scene.reader(&scene.gateway).await);
+    reader.until("beat").await;
+    let ended = scene.logout(&scene.replica).await;
+    for reader in [&mut reader, &mut admin] {
+        assert!(reader.first("revoked").await.is_of("session", &ended));
+    }
+    let path = format!("/clients/{id}");
+    scene.replica.with_token(Method::DELETE, &path, &scene.admin.access_token, Value::Null).await.is(204, "");
+    reader.rest().await;
+    let told = admin.first("revoked").await;
+    assert!(told.is_of("client", &id) && told.data["below"].as_i64() > session.claims()["gen"].as_i64(), "{told:?}");
 }
 
 #[tokio::test]

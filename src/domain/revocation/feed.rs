@@ -80,19 +80,30 @@ impl Recent {
         Recent { most, reached: None, floor: 0, last: 0, kept: VecDeque::new() }
     }
 
-    /// A log is followed from its beginning, the position before its first entry. What was kept is of no use any more: the
-    /// same numbers may mean something else.
+    /// A log is followed from its beginning, the position before its first entry. Under an epoch a number never means
+    /// something else, so whatever is kept of the same log stays.
     pub fn begin(&mut self, before: Position<String>) {
-        (self.floor, self.last) = (before.applied, before.applied);
-        self.kept.clear();
-        self.reached = Some(before);
+        let is_known = |reached: &Position<String>| reached.epoch == before.epoch && reached.applied >= before.applied;
+        if !self.reached.as_ref().is_some_and(is_known) {
+            (self.floor, self.last) = (before.applied, before.applied);
+            self.kept.clear();
+            self.reached = Some(before);
+        }
     }
 
-    /// The next entries of that log; whether there was one that is told.
+    /// The log is not what it should be: nothing that is kept is of any use.
+    pub fn forget(&mut self) {
+        self.reached = None;
+    }
+
+    /// Entries of that log, each the next one or known already; whether there was a new one that is told.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = (u64, Entry)>) -> bool {
         let Some(reached) = &mut self.reached else { return false };
         let before = self.last;
         for (number, entry) in entries {
+            if number <= reached.applied {
+                continue;
+            }
             reached.applied = number;
             if entry.subject.told_as().is_none() {
                 continue;
@@ -227,12 +238,29 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_begins_anew_forgets_the_one_before() {
+    fn a_log_that_is_read_again_is_not_told_again() {
         let mut recent = Recent::new(9);
         assert_eq!((recent.after(None, 9), recent.extend([entry(1, true)])), (News::None, false));
         recent.begin(at("a", 0));
         assert!(recent.extend([entry(1, true)]) && !recent.extend([entry(2, false)]));
         recent.begin(at("a", 0));
-        assert_eq!(recent.after(Some(&at("a", 1)), 9), News::Anew(at("a", 0)), "the same epoch, read again");
+        assert!(!recent.extend([entry(1, true), entry(2, false)]) && recent.extend([entry(3, true)]));
+        let News::Since { told, position } = recent.after(Some(&at("a", 0)), 9) else { panic!("all is kept") };
+        assert_eq!(told.iter().map(|told| (told.number, told.previous)).collect::<Vec<_>>(), [(1, 0), (3, 1)]);
+        assert_eq!(position, at("a", 3));
+    }
+
+    #[test]
+    fn another_log_and_one_that_lacks_something_are_told_anew() {
+        let mut recent = followed(9, 0, &[true, true]);
+        recent.begin(at("b", 0));
+        assert_eq!(recent.after(Some(&at("a", 2)), 9), News::Anew(at("b", 0)));
+        recent.extend([entry(1, true)]);
+        recent.begin(at("b", 5));
+        assert_eq!(recent.after(Some(&at("b", 1)), 9), News::Anew(at("b", 5)), "what lies between is gone");
+        recent.forget();
+        assert_eq!(recent.after(Some(&at("b", 5)), 9), News::None);
+        recent.begin(at("b", 0));
+        assert_eq!(recent.after(Some(&at("b", 5)), 9), News::Anew(at("b", 0)), "nothing of it is believed");
     }
 }

@@ -108,7 +108,7 @@ enum Ended {
     Left,
     /// Its token is not good any more.
     Refused,
-    /// It takes too little, or the log was read again: it is told everything when it comes back.
+    /// It takes too little: it is told everything when it comes back.
     Behind,
     /// This replica is about to end.
     Draining,
@@ -149,6 +149,11 @@ impl Feed {
     /// A log is followed, from before its first entry.
     pub fn begin(&self, before: Position<String>) {
         self.end.send_modify(|end| end.recent.begin(before));
+    }
+
+    /// The log is not what it should be: it is to be read again.
+    pub fn forget(&self) {
+        self.end.send_modify(|end| end.recent.forget());
     }
 
     /// Its next entries, which are in memory already. Nobody is woken for those that are not told.

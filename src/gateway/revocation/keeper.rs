@@ -160,6 +160,7 @@ impl Keeper {
         let renewal = accept_renewal(&position, &position.epoch, numbers, page.last);
         if renewal == Renewal::Worthless {
             self.position = None;
+            self.gateway.revocations.feed.forget();
             return Sight::Whole;
         }
         let read: Result<Vec<Entry>, _> = page.entries.iter().map(|(_, text)| text.parse()).collect();

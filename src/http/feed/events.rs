@@ -30,12 +30,12 @@ pub struct SnapshotShape {
 #[derive(Object)]
 #[oai(rename = "FeedRevoked", example)]
 pub struct RevokedShape {
-    /// `session`, `user`, `token` or `key`: tokens with this `sid`, `sub`, `jti` or (in the header) `kid`. There may be
-    /// more kinds tomorrow; who meets one that it does not know is blind.
+    /// `session`, `user`, `client`, `token` or `key`: tokens with this `sid`, `sub`, `sub`, `jti` or (in the header) `kid`.
+    /// There may be more kinds tomorrow; who meets one that it does not know may miss something, as after `blind`.
     kind: String,
     /// Which.
     id: String,
-    /// Of a user: tokens with a smaller `gen` are refused, and no others.
+    /// Of a user or a client: tokens with a smaller `gen` are refused, and no others.
     below: Option<i64>,
     /// When all of these tokens have expired, and it may be forgotten.
     until: OffsetDateTime,

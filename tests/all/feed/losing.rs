@@ -134,7 +134,7 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     let told = reader.until("beat").await;
     assert_eq!(told.iter().filter(|event| event.data["kind"] == "token").count(), 50_000);
     let behind = || async { value(&scene.gateway, "latchkey_feed_ended_total{why=\"behind\"}").await == 20.0 };
-    until("they are dropped", behind).await;
+    until("they are dropped, and nobody else", behind).await;
     let grown = memory(scene.gateway.pid()).saturating_sub(before);
     assert!(grown < 60_000_000, "{grown} bytes more");
     let ended = scene.logout(&scene.gateway).await;

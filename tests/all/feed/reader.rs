@@ -114,7 +114,8 @@ impl Reader {
     pub async fn until(&mut self, name: &str) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
-            let event = self.next().await.unwrap_or_else(|| panic!("it ended before {name}: {events:?}"));
+            let event =
+                self.next().await.unwrap_or_else(|| panic!("it ended before {name}, after {} events", events.len()));
             events.push(event);
             if events.last().is_some_and(|event| event.name == name) {
                 return events;
