@@ -107,7 +107,7 @@ fn memory(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
-/// Fifty thousand entries are 8 MB on the wire, for each of twenty who ask for them and take nothing.
+/// Fifty thousand entries are 8 MB on the wire, for each of eight who ask for them and take nothing.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_reads_nothing_is_dropped_and_costs_nothing() {
@@ -119,7 +119,7 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     until("all are known", known).await;
     let before = memory(scene.gateway.pid());
     let mut silent = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..8 {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small one");
         let mut stream = socket.connect(scene.gateway.address).await.expect("it listens");
@@ -128,15 +128,15 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
         stream.write_all(request.as_bytes()).await.expect("it reads");
         silent.push(stream);
     }
-    until("all are let in", || async { streams(&scene.gateway).await == 20.0 }).await;
+    until("all are let in", || async { streams(&scene.gateway).await == 8.0 }).await;
     // Whoever reads is told everything meanwhile.
     let mut reader = Reader::of(&scene.gateway, &scene.admin).await;
-    let told = reader.until("beat").await;
-    assert_eq!(told.iter().filter(|event| event.data["kind"] == "token").count(), 50_000);
-    let behind = || async { value(&scene.gateway, "latchkey_feed_ended_total{why=\"behind\"}").await == 20.0 };
+    assert_eq!(reader.count("\"kind\":\"token\"", "event: beat").await, 50_000);
+    let behind = || async { value(&scene.gateway, "latchkey_feed_ended_total{why=\"behind\"}").await == 8.0 };
     until("they are dropped, and nobody else", behind).await;
     let grown = memory(scene.gateway.pid()).saturating_sub(before);
-    assert!(grown < 60_000_000, "{grown} bytes more");
+    println!("{grown} bytes more");
+    assert!(grown < 30_000_000, "{grown} bytes more");
     let ended = scene.logout(&scene.gateway).await;
     assert!(reader.first("revoked").await.is_of("session", &ended));
     assert_eq!(streams(&scene.gateway).await, 1.0);

@@ -128,6 +128,22 @@ impl Reader {
         self.until(name).await.pop().expect("it has it")
     }
 
+    /// How often this is said before that: only looked at, because there is much of it.
+    pub async fn count(&mut self, what: &str, before: &str) -> usize {
+        let mut count = 0;
+        while !self.text.contains(before) {
+            let (whole, rest) = self.text.rsplit_once("\n\n").unwrap_or(("", &self.text));
+            count += whole.matches(what).count();
+            self.text = rest.to_owned();
+            let chunk = self.response.chunk().await.expect("it is not cut").expect("it goes on");
+            self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
+        let (told, rest) = self.text.split_once(before).expect("it is there");
+        count += told.matches(what).count();
+        self.text = format!("{before}{rest}");
+        count
+    }
+
     /// All events until it ends.
     pub async fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
