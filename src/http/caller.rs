@@ -253,17 +253,16 @@ fn is_user(claims: &Claims) -> bool {
 /// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a bearer token.
 fn bearer_scheme() -> MetaSecurityScheme {
     let scope = |scope: &Scope| MetaOAuthScope { name: scope.as_str(), description: Some(scope.told()) };
-    let password = MetaOAuthFlow {
+    let flow = |token_url, refresh_url, scopes: Scopes| MetaOAuthFlow {
         authorization_url: None,
-        token_url: Some("/login"),
-        refresh_url: None,
-        // Of people; a client has the rest.
-        scopes: Scope::ALL.iter().filter(|one| Scopes::OF_ADMINS.contains(**one)).map(scope).collect(),
+        token_url: Some(token_url),
+        refresh_url,
+        scopes: Scope::ALL.iter().filter(|one| scopes.contains(**one)).map(scope).collect(),
     };
     MetaSecurityScheme {
         ty: "oauth2",
         description: Some(
-            "Sign in with user name (or address) and password; the access token is sent as `Authorization: Bearer …`.",
+            "Sign in with user name (or address) and password, or as a registered client; the access token, or a personal one, is sent as `Authorization: Bearer …`.",
         ),
         name: None,
         key_in: None,
@@ -271,8 +270,8 @@ fn bearer_scheme() -> MetaSecurityScheme {
         bearer_format: None,
         flows: Some(MetaOAuthFlows {
             implicit: None,
-            password: Some(password),
-            client_credentials: None,
+            password: Some(flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS)),
+            client_credentials: Some(flow("/oauth/token", None, Scopes::of(Scope::ALL))),
             authorization_code: None,
         }),
         openid_connect_url: None,

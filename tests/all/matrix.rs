@@ -78,9 +78,13 @@ impl Wants {
         if ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty())) {
             return Wants::Nothing;
         }
-        match ways.iter().find_map(|way| way["session"].as_array()) {
-            None => Wants::Cookie,
-            Some(scopes) => Wants::Token(scopes.first().and_then(Value::as_str)),
+        let scopes: Vec<_> =
+            ways.iter().filter_map(|way| way["session"].as_array()).map(|scopes| scopes.first()).collect();
+        match scopes.as_slice() {
+            [] => Wants::Cookie,
+            // Where clients have a scope of their own.
+            [_, Some(scope)] | [Some(scope)] => Wants::Token(scope.as_str()),
+            _none => Wants::Token(None),
         }
     }
 
@@ -96,6 +100,7 @@ impl Wants {
             ("nobody", _) => Verdict::Unknown,
             ("revoked", _) => Verdict::Revoked,
             (_, None) => Verdict::Passes,
+            ("client", Some(_)) if id == "followRevocations" => Verdict::Passes,
             ("client", Some(_)) => Verdict::Forbidden,
             ("without scope", Some(_)) => Verdict::Scope,
             ("other user" | "owner", Some(_)) if for_admins => Verdict::Forbidden,

@@ -31,21 +31,27 @@ fn readme_with(tables: &[(&str, String)]) -> String {
     })
 }
 
+/// Who may call it, and with which scope.
+fn who(operation: &Value) -> String {
+    let ways: Vec<&Value> = operation["security"].as_array().into_iter().flatten().collect();
+    if ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty())) || ways.is_empty() {
+        return "anybody".to_owned();
+    }
+    let scopes = ways.iter().filter_map(|way| way["session"].as_array()).flatten();
+    let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
+    match scopes.as_slice() {
+        [] => "signed in".to_owned(),
+        ["admin"] => "administrators, `admin`".to_owned(),
+        [scope] => format!("signed in, `{scope}`"),
+        _several => format!("administrators and clients, `{}`", scopes.join("`, `")),
+    }
+}
+
 fn operations() -> String {
     let mut rows = String::from("| operation | what it does | who |\n|---|---|---|\n");
     for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
-            let refusals = operation["responses"]["403"]["description"].as_str().unwrap_or_default();
-            let who = if refusals.contains("`forbidden`") {
-                "administrators"
-            } else if operation["security"]
-                .as_array()
-                .is_some_and(|schemes| schemes.iter().all(|scheme| scheme != &Value::Object(Default::default())))
-            {
-                "signed in"
-            } else {
-                "anybody"
-            };
+            let who = who(operation);
             rows += &format!(
                 "| `{} {path}` | {} | {who} |\n",
                 method.to_uppercase(),
