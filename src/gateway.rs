@@ -53,7 +53,7 @@ pub use crate::mail::{MailFolder, StoredMail};
 pub use crate::postgres::{Device, PersonalToken, RecordedEvent, StoredClient, StoredItem};
 pub use account::Rename;
 pub use audit::AuditPage;
-pub use clients::{ClientPage, Registration};
+pub use clients::{ClientPage, ProvedClient, Registration};
 pub use dashboard::Dashboard;
 pub use devices::DevicePage;
 pub use explain::ExplainError;

@@ -44,3 +44,8 @@ alter table revocations add constraint revocations_kind
 alter table revocations drop constraint revocations_below;
 alter table revocations add constraint revocations_below
     check ((below is not null) = (kind in ('user', 'client')));
+
+-- Clients do things for themselves.
+alter table audit drop constraint audit_actor;
+alter table audit add constraint audit_actor
+    check (actor in ('user', 'admin', 'client', 'operator', 'gateway', 'stranger'));

@@ -54,6 +54,7 @@ kinds! {
     TokenRevoked "token_revoked" Success "an access token was given back";
     PersonalTokenCreated "personal_token_created" Success "a personal access token was made";
     PersonalTokenDeleted "personal_token_deleted" Success "a personal access token was deleted";
+    ClientRefused "client_refused" Failure "a client did not prove that it is itself";
     ClientCreated "client_created" Success "an OAuth client was registered";
     ClientRotated "client_rotated" Success "an OAuth client was given another secret";
     ClientDeleted "client_deleted" Success "an OAuth client was deleted";
@@ -86,6 +87,8 @@ pub enum Actor {
     User(Uuid),
     /// An administrator.
     Admin(Uuid),
+    /// An OAuth client, for itself.
+    Client(Uuid),
     /// Whoever has the command line.
     Operator,
     /// The gateway by itself.
@@ -100,6 +103,7 @@ impl Actor {
         match self {
             Actor::User(_) => "user",
             Actor::Admin(_) => "admin",
+            Actor::Client(_) => "client",
             Actor::Operator => "operator",
             Actor::Gateway => "gateway",
             Actor::Stranger => "stranger",
@@ -115,7 +119,7 @@ impl Actor {
     /// The account of whoever did it.
     pub const fn id(self) -> Option<Uuid> {
         match self {
-            Actor::User(id) | Actor::Admin(id) => Some(id),
+            Actor::User(id) | Actor::Admin(id) | Actor::Client(id) => Some(id),
             Actor::Operator | Actor::Gateway | Actor::Stranger => None,
         }
     }

@@ -86,6 +86,8 @@ pub struct Remembered {
     pub generations: (i64, i64),
     /// The word of its tombstone.
     pub ended: Option<String>,
+    /// What its tokens may be used for.
+    pub scope: Option<String>,
 }
 
 /// What the denylist in Redis says of a token.

@@ -131,7 +131,7 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
 fn remembered(counter: u64, ended: Option<&str>) -> Told<Option<Remembered>> {
     let rotated_at = (NOW - 5) * 1000;
     let ended = ended.map(str::to_owned);
-    Told::Known(Some(Remembered { at_home: true, counter, rotated_at, generations: (2, 2), ended }))
+    Told::Known(Some(Remembered { at_home: true, counter, rotated_at, generations: (2, 2), ended, scope: None }))
 }
 
 fn stale(told: Told<Option<Remembered>>) -> Told<Option<Remembered>> {
@@ -206,6 +206,7 @@ fn a_generation_that_only_redis_has_raised_is_told() {
         rotated_at: NOW * 1000,
         generations: (2, 3),
         ended: None,
+        scope: None,
     }));
     let token = RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter: 7 };
     let explanation = refresh(&token, &known(), &redis, LIFETIMES, NOW * 1000);

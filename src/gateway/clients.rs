@@ -5,10 +5,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Administrator, Gateway};
+use super::{Administrator, Gateway, Origin};
 use crate::{
     domain::{
-        audit::Kind,
+        audit::{Actor, Kind},
         client::Audiences,
         opaque_token::{Label, OpaqueToken, Purpose},
         page::Page,
@@ -18,12 +18,23 @@ use crate::{
     postgres::{NewClient, StoredClient},
 };
 
+/// What whoever rotated a secret reads where the new one could not be answered.
+const SECRET_LOST: &str = "The secret before is refused, and its tokens will be as soon as a store answers; the new secret is lost: repeat the rotation to get another one.";
+
 /// A page of clients.
 pub struct ClientPage {
     /// The clients, by id ascending.
     pub clients: Vec<StoredClient>,
     /// Where the next page goes on, if there is one.
     pub next: Option<String>,
+}
+
+/// A client that has proved that it is itself.
+pub struct ProvedClient {
+    /// The client.
+    pub client: StoredClient,
+    /// In seconds since the epoch, before that was known.
+    pub(super) at: u64,
 }
 
 /// A client that is to be registered.
@@ -90,7 +101,7 @@ impl Gateway {
         let (gateway, event, hash) = (self.clone(), by.event(Kind::ClientRotated, id), secret.hash());
         let client = self.uncancelled(async move {
             let (client, ending) = gateway.record.rotate_client(id, &hash, &event).await?.ok_or(Error::NotFound)?;
-            gateway.publish(&ending).await?;
+            gateway.publish(&ending).await.map_err(|error| error.after_commit(SECRET_LOST))?;
             Ok(client)
         });
         Ok((client.await?, secret.text()))
@@ -114,13 +125,20 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn prove_client(&self, id: &str, secret: &str) -> Result<Option<StoredClient>, Error> {
-        let Some(secret) = OpaqueToken::read(Purpose::ClientSecret, secret) else { return Ok(None) };
+    pub async fn prove_client(&self, id: &str, secret: &str, origin: &Origin) -> Result<Option<ProvedClient>, Error> {
+        // What permits a token is read after this.
+        let at = self.clock.now();
         // One spelling of an id, not every one that a uuid has.
-        if secret.id.to_string() != id {
-            return Ok(None);
+        let secret = OpaqueToken::read(Purpose::ClientSecret, secret).filter(|secret| secret.id.to_string() == id);
+        let known = match &secret {
+            Some(secret) => self.record.find_client(secret.id).await?,
+            None => None,
+        };
+        let is_right = |client: &StoredClient| secret.is_some_and(|secret| secret.is_known_as(&client.secret_hash));
+        let (of, proved) = (known.as_ref().map(|client| client.id), known.filter(is_right));
+        if proved.is_none() {
+            self.refuse(origin.event(Kind::ClientRefused, Actor::Stranger, of), origin);
         }
-        let known = self.record.find_client(secret.id).await?;
-        Ok(known.filter(|client| secret.is_known_as(&client.secret_hash)))
+        Ok(proved.map(|client| ProvedClient { client, at }))
     }
 }

@@ -2,14 +2,13 @@
 
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, ProvedClient};
 use crate::{
     domain::{
         access_token::{self, Grant},
         scope::Scopes,
     },
     error::Error,
-    postgres::StoredClient,
 };
 
 /// An access token of a client. It has no `Debug`, because it is a credential. There is no refresh token: the secret does as
@@ -26,7 +25,7 @@ pub struct Granted {
 /// Why a client gets no token.
 #[derive(Debug)]
 pub enum NotGranted {
-    /// It may not have one of these scopes.
+    /// It may not have one of these scopes, or asks for none.
     Scope,
     /// It may not have tokens for this audience.
     Audience,
@@ -48,12 +47,13 @@ impl Gateway {
     /// What it may not have, and `unavailable`.
     pub fn grant_to_client(
         &self,
-        client: &StoredClient,
+        proved: &ProvedClient,
         scopes: Option<Scopes>,
         audience: Option<&str>,
     ) -> Result<Granted, NotGranted> {
+        let ProvedClient { client, at } = proved;
         let scopes = scopes.unwrap_or(client.scopes);
-        if !scopes.is_within(client.scopes) {
+        if scopes.is_empty() || !scopes.is_within(client.scopes) {
             return Err(NotGranted::Scope);
         }
         let audience = match audience {
@@ -62,8 +62,8 @@ impl Gateway {
         };
         let audience = audience.ok_or(NotGranted::Audience)?.clone();
         let grant = Grant { client: client.id, generation: client.generation, audience, scopes };
-        let (now, lifetime) = (self.clock.now(), self.config.access_ttl.as_secs());
-        let claims = access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), now, lifetime);
+        let lifetime = self.config.access_ttl.as_secs();
+        let claims = access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), *at, lifetime);
         let access_token = self.keys()?.signing.sign(&claims).map_err(Error::internal)?;
         metrics::counter!("latchkey_client_tokens_total").increment(1);
         Ok(Granted { access_token, expires_in: lifetime, scopes })

@@ -9,17 +9,19 @@ use crate::{
 };
 
 impl Gateway {
-    /// What a good token says, for whomever it is; nothing of any other. A refresh token is not told to be good: whoever asks
+    /// What a good token says that is for one of these audiences; nothing of any other. A refresh token is not told to be good: whoever asks
     /// would take it for what lets a request pass.
     ///
     /// # Errors
     /// `busy`, `unavailable`.
-    pub async fn introspect(&self, token: &str) -> Result<Option<Arc<Claims>>, Error> {
+    pub async fn introspect(&self, token: &str, audiences: &[String]) -> Result<Option<Arc<Claims>>, Error> {
         let opened = match token.starts_with(Purpose::PersonalToken.prefix()) {
             true => self.open_personal_token(token).await,
             false => self.open_token_for_others(token),
         };
         match opened {
+            // Whom it is not for is not told what it says (RFC 7662 section 4).
+            Ok((claims, _)) if !audiences.contains(&claims.aud) => Ok(None),
             Ok((claims, marks)) => Ok((!self.is_revoked(&marks).await?).then_some(claims)),
             Err(Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked) => Ok(None),
             Err(other) => Err(other),

@@ -1,5 +1,6 @@
 //! Giving a token back (RFC 7009): whoever has it may end it. A refresh token takes its session along, and with it every
-//! access token; an access token or a personal one ends alone.
+//! access token; so does a browser's cookie, which may have been signed anew. Any other access token, and a personal one, ends
+//! alone.
 
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use super::{Credential, Gateway, Origin, revocation::Patience};
 use crate::{
     domain::{
         access_token::{Claims, Holder},
-        audit::{Actor, Kind},
+        audit::{Actor, Event, Kind},
+        cookie,
         opaque_token::{OpaqueToken, Purpose},
         refresh_token,
-        revocation::{Ending, Reason},
+        revocation::{Ending, Reason, TOKEN_MARGIN_SECONDS},
     },
     error::Error,
 };
@@ -22,6 +24,8 @@ use crate::{
 pub enum NotRevoked {
     /// It was issued to another client than the one that asks (RFC 7009 section 2.1).
     OtherClient,
+    /// It was issued to a client, and whoever asks has not proved to be it.
+    Unproved,
     /// Something failed.
     Failed(Error),
 }
@@ -50,9 +54,11 @@ impl Gateway {
         if token.starts_with(Purpose::PersonalToken.prefix()) {
             return self.revoke_personal_token(token, client, origin).await;
         }
-        match self.open_token_for_others(token) {
-            Ok((claims, _)) => self.revoke_access_token(&claims, client, origin).await,
-            Err(Error::InvalidToken | Error::TokenExpired) => Ok(()),
+        match self.open_to_end(token) {
+            // Clocks differ: what is over here may be good elsewhere for a moment.
+            Ok(claims) if claims.exp + TOKEN_MARGIN_SECONDS <= self.clock.now() => Ok(()),
+            Ok(claims) => self.revoke_access_token(&claims, client, origin).await,
+            Err(Error::InvalidToken) => Ok(()),
             Err(other) => Err(other.into()),
         }
     }
@@ -108,18 +114,29 @@ impl Gateway {
         client: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), NotRevoked> {
-        let owner = match claims.holder() {
-            Holder::Client if client != Some(claims.sub) => return Err(NotRevoked::OtherClient),
-            Holder::Client => None,
+        let (sub, jti) = (claims.sub, claims.jti);
+        let (owner, event) = match claims.holder() {
+            Holder::Client if client == Some(sub) => {
+                (None, origin.event(Kind::TokenRevoked, Actor::Client(sub), Some(sub)))
+            }
+            Holder::Client if client.is_none() => return Err(NotRevoked::Unproved),
+            Holder::Client => return Err(NotRevoked::OtherClient),
             Holder::User { .. } | Holder::PersonalToken => {
                 refuse_others(client)?;
-                Some(claims.sub)
+                (Some(sub), origin.own(Kind::TokenRevoked, claims))
             }
         };
-        let ending = Ending::of_token(owner, claims.jti, claims.exp, Reason::TokenRevoked);
-        let (gateway, event) = (self.clone(), origin.own(Kind::TokenRevoked, claims));
+        let gateway = self.clone();
+        if let (Holder::User { sid }, true) = (claims.holder(), cookie::is_cookie(claims)) {
+            // It may have been signed anew already, and would go on.
+            let event = Event { kind: Kind::LogOut, ..event };
+            let patience = Patience::UntilEnforced;
+            let story = async move { gateway.end_session(sub, sid, Reason::Logout, patience, &event).await };
+            return Ok(self.uncancelled(story).await?);
+        }
+        let ending = Ending::of_token(owner, jti, claims.exp, Reason::TokenRevoked);
         let story = async move {
-            gateway.record.revoke_token(&ending, &event).await?;
+            gateway.record.revoke_token(jti, &ending, &event).await?;
             gateway.publish(&ending).await
         };
         Ok(self.uncancelled(story).await?)

@@ -114,12 +114,18 @@ impl OAuthApi {
         let Asking { form, asker } = asking;
         let scopes = form.scope.map(|scope| scope.0.parse::<Scopes>()).transpose();
         let scopes = scopes.map_err(|_| Refusal::scope())?;
+        if scopes.is_some_and(Scopes::is_empty) {
+            return Err(Refusal::scope());
+        }
         match form.grant_type.0.as_str() {
             "refresh_token" => {
                 let token = form.refresh_token.ok_or_else(|| Error::flaw("refresh_token", "is missing"))?;
                 if let Asker::Client(_) = asker {
                     // No registered client has refresh tokens.
                     return Err(Error::InvalidRefreshToken.into());
+                }
+                if form.resource.is_some_and(|resource| *resource != *gateway.config().audience()) {
+                    return Err(Refusal::audience());
                 }
                 let pair = gateway.refresh(&token.0, scopes, &origin).await?;
                 Ok(Issued::of(IssuedShape::refreshed(pair)))
@@ -152,7 +158,7 @@ impl OAuthApi {
 
     /// Look at a token
     ///
-    /// For registered clients. What is not good, for whatever reason, is `{"active": false}` and nothing else; so is a refresh
+    /// For registered clients, of tokens for their audiences. What is not good, for whatever reason, is `{"active": false}` and nothing else; so is a refresh
     /// token, which lets no request pass.
     #[oai(path = "/oauth/introspect", method = "post", operation_id = "introspectToken", tag = "Tag::OAuth")]
     async fn introspect(
@@ -161,8 +167,8 @@ impl OAuthApi {
         asking: Asking<IntrospectionForm>,
     ) -> Result<Introspected, Refusal> {
         let Asking { form, asker } = asking;
-        asker.client()?;
-        let claims = gateway.introspect(&form.token.0).await?;
+        let asker = asker.client()?;
+        let claims = gateway.introspect(&form.token.0, &asker.client.audiences).await?;
         Ok(Introspected::Told(Json(IntrospectionShape::new(claims.as_deref()))))
     }
 

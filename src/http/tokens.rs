@@ -25,7 +25,7 @@ use crate::{
     domain::{
         account::{DisplayName, Email, SignInName, Username},
         password::Password,
-        scope::Scopes,
+        scope::{Scope, Scopes},
         text::{Parsed, Reason, Shape},
     },
     error::Error,
@@ -95,7 +95,7 @@ problems! {
     SignUpProblems: [BODY] SignupClosed WeakPassword UsernameTaken EmailTaken TooManyRequests;
     LoginProblems: [BODY] InvalidCredentials TooManyRequests;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
-    LogoutProblems: [BODY, TOKEN] InvalidRefreshToken Forbidden;
+    LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
     VerifyProblems: [TOKEN];
 }
 
@@ -229,7 +229,7 @@ impl TokensApi {
     ///
     /// Ends the session that the access token, even an expired one, or the refresh token belongs to. When the answer
     /// comes, no replica accepts that session any more. Repeating it is 204 again. `others` and `all` want a live access
-    /// token. A browser's cookie does as well as an access token, and is cleared.
+    /// token with the scope `user:write`. A browser's cookie does as well as an access token, and is cleared.
     #[oai(path = "/logout", method = "post", operation_id = "logOut", tag = "Tag::SigningIn")]
     #[allow(clippy::too_many_arguments)] // Each is a part of the request, by which the document knows it.
     async fn log_out(
@@ -248,6 +248,9 @@ impl TokensApi {
         let (Param(scope), Param(patience)) = (scope, prefer);
         if scope != LogoutScope::Session {
             let caller = token.ok_or(Error::Unauthenticated)?.verify(&gateway).await?;
+            if !caller.permits(Scope::UserWrite) {
+                return Err(Error::InsufficientScope(Scope::UserWrite.as_str().into()).into());
+            }
             match scope {
                 LogoutScope::Others => gateway.log_out_others(&caller, patience, &origin).await?,
                 LogoutScope::Session | LogoutScope::All => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
+use uuid::Uuid;
 
 use super::{
     Tag,
@@ -17,12 +18,14 @@ use super::{
 };
 use crate::{
     domain::{
+        access_token::Claims,
         account::{DisplayName, Email, NamePrefix, Role, Username},
         administration::AccountChange,
         page::Page,
         password::Password,
     },
-    gateway::{Administrator, Gateway, NewAccount, revocation::Patience},
+    error::Error,
+    gateway::{Administrator, Gateway, NewAccount, Origin, revocation::Patience},
 };
 
 body! {
@@ -79,6 +82,16 @@ problems! {
     ShowProblems: [CALLER] NotFound;
     ChangeProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
     DeleteProblems: [CALLER] NotFound LastAdmin;
+}
+
+/// Whoever administers an account, which is not that of the program that does: what is for people alone at `/user`, such as
+/// another password, no personal token is to do here.
+fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<Administrator, Error> {
+    if admin.sub == id && admin.sid.is_none() {
+        Err(Error::Forbidden)
+    } else {
+        Ok(Administrator::User(admin.sub, origin))
+    }
 }
 
 /// The operations.
@@ -159,7 +172,7 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled),
         };
-        let user = gateway.change_user(Administrator::User(admin.sub, origin), id, change, password).await?;
+        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password).await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
@@ -179,7 +192,7 @@ impl UsersApi {
         let Param(Id(id)) = id;
         let ManagedUserPatch { username, email, name, role, disabled, password } = body;
         let change = AccountChange { username, email, name, role, disabled };
-        let user = gateway.change_user(Administrator::User(admin.sub, origin), id, change, password).await?;
+        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password).await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
@@ -196,7 +209,7 @@ impl UsersApi {
         id: Path<Id>,
     ) -> Result<Done, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
-        gateway.delete_user(Administrator::User(admin.sub, origin), id).await?;
+        gateway.delete_user(of_another(&admin, id, origin)?, id).await?;
         Ok(Done::Done)
     }
 

@@ -12,16 +12,19 @@ use crate::{
     domain::{
         audit::Event,
         page::Page,
-        revocation::{Ending, Reason},
+        revocation::{Ending, Reason, Revocation},
         scope::Scopes,
     },
     error::Error,
 };
 
+const HOLD: &str = include_str!("../../sql/queries/hold_user_to_make_token.sql");
+const DELETE_DEAD: &str = include_str!("../../sql/queries/delete_dead_personal_tokens.sql");
 const INSERT: &str = include_str!("../../sql/queries/insert_personal_token.sql");
 const FIND: &str = include_str!("../../sql/queries/find_personal_tokens.sql");
 const LIST: &str = include_str!("../../sql/queries/list_personal_tokens.sql");
 const DELETE: &str = include_str!("../../sql/queries/delete_personal_token.sql");
+const DELETE_OF_USER: &str = include_str!("../../sql/queries/delete_tokens_of_user.sql");
 const WAS: &str = include_str!("../../sql/queries/was_personal_token.sql");
 const TOUCH: &str = include_str!("../../sql/queries/touch_personal_token.sql");
 
@@ -98,6 +101,11 @@ impl Postgres {
     ) -> Result<Option<OffsetDateTime>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
+        if db.first(HOLD, &[&token.user, &token.generation]).await?.is_none() {
+            db.roll_back().await?;
+            return Ok(None);
+        }
+        db.change(DELETE_DEAD, &[&token.user, &token.generation]).await?;
         let scope = token.scopes.to_string();
         let params: super::Params = &[
             &token.id,
@@ -155,6 +163,14 @@ impl Postgres {
         let row = self.connection().await?.first(WAS, &[&id.to_string()]).await?;
         row.map(|row| Ok(Ending::of_personal_token(row.try_get(0)?, id, Reason::TokenDeleted))).transpose()
     }
+}
+
+/// Deletes all tokens of a user who is deleted; the ending of everything with theirs.
+pub(super) async fn delete_all(db: &mut Connection, user: Uuid, mut ending: Ending) -> Result<Ending, Error> {
+    let rows = db.all(DELETE_OF_USER, &[&user]).await?;
+    let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<Uuid>, _>>()?;
+    ending.entries.extend(ids.into_iter().map(|id| Revocation::PersonalToken { id }));
+    Ok(ending)
 }
 
 fn read(row: &Row) -> Result<PersonalToken, Error> {

@@ -14,6 +14,7 @@ use crate::{
 };
 
 const INSERT: &str = include_str!("../../sql/queries/insert_revocations.sql");
+const IS_REVOKED: &str = include_str!("../../sql/queries/is_token_revoked.sql");
 const LIST: &str = include_str!("../../sql/queries/list_revocations.sql");
 const FIND_DELETION: &str = include_str!("../../sql/queries/find_deletion.sql");
 const LIST_CHANGED: &str = include_str!("../../sql/queries/list_changed_identities.sql");
@@ -80,13 +81,14 @@ impl Postgres {
         Ok(row.ok_or_else(|| Error::internal("the clock has no time"))?.try_get(0)?)
     }
 
-    /// Takes a single access token back, and records the event. One that was taken back before is taken back again, so that
-    /// a repeat finishes what could not be published.
-    pub async fn revoke_token(&self, ending: &Ending, event: &Event) -> Result<(), Error> {
+    /// Takes a single access token back, and records the event. One that was taken back before is no event.
+    pub async fn revoke_token(&self, jti: Uuid, ending: &Ending, event: &Event) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        record(&mut db, ending).await?;
-        audit::insert(&mut db, event).await?;
+        if db.first(IS_REVOKED, &[&jti.to_string()]).await?.is_none() {
+            record(&mut db, ending).await?;
+            audit::insert(&mut db, event).await?;
+        }
         db.commit().await
     }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{
     Connection, NewUser, Postgres, StoredUser, Template,
     accounts::{self, insert, read},
-    audit, outbox, revocations, sessions, twice,
+    audit, outbox, personal_tokens, revocations, sessions, twice,
 };
 use crate::{
     domain::{
@@ -144,9 +144,10 @@ impl Postgres {
             db.roll_back().await?;
             return Err(Error::LastAdmin);
         }
+        let ending = Ending::of_user(id, user.generation + 1, Reason::AccountDeleted);
+        let ending = personal_tokens::delete_all(&mut db, id, ending).await?;
         db.change(DELETE, &[&id]).await?;
         db.change(DELETE_MAILS, &[&id]).await?;
-        let ending = Ending::of_user(id, user.generation + 1, Reason::AccountDeleted);
         revocations::record(&mut db, &ending).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;

@@ -162,8 +162,8 @@ impl Redis {
 
     /// What is known of a session, for whoever asks why its token is refused.
     pub async fn look_at_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<Remembered>, Error> {
-        type Told = (Option<u64>, Option<u64>, Option<i64>, Option<i64>, Option<String>, Option<u8>);
-        let (counter, rotated_at, generation, account, ended, at_home): Told =
+        type Told = (Option<u64>, Option<u64>, Option<i64>, Option<i64>, Option<String>, Option<u8>, Option<String>);
+        let (counter, rotated_at, generation, account, ended, at_home, scope): Told =
             self.run(&LOOK, &self.keys_of(sub, sid), &[]).await?;
         if counter.is_none() && ended.is_none() {
             return Ok(None);
@@ -171,7 +171,7 @@ impl Redis {
         // A tombstone may stand where the session was never known: then nothing else of it matters.
         let generations = (generation.unwrap_or(0), account.unwrap_or(0));
         let (counter, rotated_at) = (counter.unwrap_or(0), rotated_at.unwrap_or(0));
-        Ok(Some(Remembered { at_home: at_home.is_some(), counter, rotated_at, generations, ended }))
+        Ok(Some(Remembered { at_home: at_home.is_some(), counter, rotated_at, generations, ended, scope }))
     }
 
     fn keys_of(&self, sub: Uuid, sid: Uuid) -> [String; 2] {

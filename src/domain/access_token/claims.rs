@@ -98,8 +98,10 @@ impl Claims {
     /// The same, saying of the user what this says.
     #[must_use]
     pub fn of(self, identity: &Identity) -> Claims {
+        // A token that may not be used to administer is not to be taken for an administrator's.
+        let role = if self.permits(Scope::Admin) { identity.role } else { Role::User };
         Claims {
-            roles: vec![identity.role],
+            roles: vec![role],
             username: identity.username.clone(),
             email: identity.email.clone(),
             email_verified: identity.email_verified,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use poem::{Request, RequestBody, http::header};
+use poem::{FromRequest, Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaRequest, Registry},
@@ -16,8 +16,11 @@ use super::refusal::Refusal;
 use crate::{
     domain::session::FIRST_PARTY_CLIENT,
     error::Error,
-    gateway::{Gateway, StoredClient},
-    http::body::{self, Content, Members},
+    gateway::{Gateway, Origin, ProvedClient},
+    http::{
+        body::{self, Content, Members},
+        origin::From,
+    },
 };
 
 /// Whoever asks.
@@ -25,12 +28,12 @@ pub enum Asker {
     /// A person, or what a person uses.
     Person,
     /// A registered client, which has proved that it is itself.
-    Client(Box<StoredClient>),
+    Client(Box<ProvedClient>),
 }
 
 impl Asker {
     /// The client, where only one may ask.
-    pub fn client(self) -> Result<Box<StoredClient>, Refusal> {
+    pub fn client(self) -> Result<Box<ProvedClient>, Refusal> {
         match self {
             Asker::Client(client) => Ok(client),
             Asker::Person => Err(Refusal::client()),
@@ -40,7 +43,7 @@ impl Asker {
     /// The client's id.
     pub fn id(&self) -> Option<Uuid> {
         match self {
-            Asker::Client(client) => Some(client.id),
+            Asker::Client(proved) => Some(proved.client.id),
             Asker::Person => None,
         }
     }
@@ -90,7 +93,8 @@ impl<'a, T: Content + Signed + 'static> ApiExtractor<'a> for Asking<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let form: T = read(request, body).await.map_err(Refusal::from)?;
-        let asker = prove(request, form.client()).await?;
+        let From(origin) = <From as FromRequest>::from_request(request, body).await?;
+        let asker = prove(request, form.client(), &origin).await?;
         Ok(Asking { form, asker })
     }
 }
@@ -103,7 +107,11 @@ async fn read<T: Content>(request: &Request, body: &mut RequestBody) -> Result<T
     }
 }
 
-async fn prove(request: &Request, (id, secret): (Option<&str>, Option<&str>)) -> Result<Asker, Refusal> {
+async fn prove(
+    request: &Request,
+    (id, secret): (Option<&str>, Option<&str>),
+    origin: &Origin,
+) -> Result<Asker, Refusal> {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
     let basic = basic(request)?;
     let (id, secret) = match &basic {
@@ -118,7 +126,7 @@ async fn prove(request: &Request, (id, secret): (Option<&str>, Option<&str>)) ->
     };
     match (id, secret) {
         (None | Some(FIRST_PARTY_CLIENT), None) => Ok(Asker::Person),
-        (Some(id), Some(secret)) => match gateway.prove_client(id, secret).await? {
+        (Some(id), Some(secret)) => match gateway.prove_client(id, secret, origin).await? {
             Some(client) => Ok(Asker::Client(Box::new(client))),
             None => Err(Refusal::client()),
         },

@@ -68,6 +68,11 @@ impl Refusal {
         Refusal::Refused(told("invalid_scope", "Ask for nothing beyond the scopes that were granted."))
     }
 
+    /// It asks for an audience that it may have no token for (RFC 8707).
+    pub fn audience() -> Refusal {
+        Refusal::Refused(told("invalid_target", "Ask for an audience that tokens of this grant may be for."))
+    }
+
     /// It asks in a way that there is not.
     pub fn grant_type() -> Refusal {
         let description = "The grant types are refresh_token and client_credentials; people sign in at POST /login.";
@@ -95,9 +100,7 @@ impl From<NotGranted> for Refusal {
     fn from(why: NotGranted) -> Self {
         match why {
             NotGranted::Scope => Refusal::scope(),
-            NotGranted::Audience => {
-                Refusal::Refused(told("invalid_target", "Ask for an audience that the client was registered for."))
-            }
+            NotGranted::Audience => Refusal::audience(),
             NotGranted::Failed(error) => error.into(),
         }
     }
@@ -109,6 +112,7 @@ impl From<NotRevoked> for Refusal {
             NotRevoked::OtherClient => {
                 Refusal::Refused(told("unauthorized_client", "The token was issued to another client."))
             }
+            NotRevoked::Unproved => Refusal::client(),
             NotRevoked::Failed(error) => error.into(),
         }
     }
