@@ -7,6 +7,7 @@
 mod arguments;
 pub mod client;
 pub mod explain;
+pub mod keys;
 pub mod revocations;
 mod show;
 
@@ -91,7 +92,8 @@ impl Operator {
     async fn obey(&self, matches: &ArgMatches) -> Result<String, Refusal> {
         let (command, matches) = matches.subcommand().expect("the parser wants one");
         // Before a store is asked: whoever is to be asked again is asked at once.
-        let yes = command != "delete" || confirmed(matches, &name_of(matches), "with everything in it")?;
+        let what = |name: &str| format!("Delete {name} with everything in it, for good?");
+        let yes = command != "delete" || confirmed(matches, command, &what(&name_of(matches)))?;
         started(&self.0).await?;
         match command {
             "list" => self.list(matches).await,
@@ -203,18 +205,16 @@ fn name_of(matches: &ArgMatches) -> String {
     name.as_str().to_owned()
 }
 
-/// Whether somebody who is asked to delete this says yes. Where nobody can be asked, `--yes` must have been said.
-fn confirmed(matches: &ArgMatches, what: &str, along: &str) -> Result<bool, Refusal> {
+/// Whether somebody who is asked says yes. Where nobody can be asked, `--yes` must have been said.
+fn confirmed(matches: &ArgMatches, command: &str, question: &str) -> Result<bool, Refusal> {
     if matches.get_flag("yes") {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        return Err(Refusal(
-            WRONG_SETTINGS,
-            "Nobody can be asked here: say --yes to delete without a question.".into(),
-        ));
+        let told = format!("Nobody can be asked here: say --yes to {command} without a question.");
+        return Err(Refusal(WRONG_SETTINGS, told));
     }
-    eprint!("Delete {what} {along}, for good? [y/N] ");
+    eprint!("{question} [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

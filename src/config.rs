@@ -16,7 +16,7 @@ use range::Range;
 pub use value::{Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch};
 use value::{Hidden, LONGEST_IN_TOKENS, NOT_SET, Value};
 
-use crate::domain::{master_secret::MasterSecret, password::SHORTEST_MINIMUM, throttle::Limit};
+use crate::domain::{master_secret::MasterSecrets, password::SHORTEST_MINIMUM, throttle::Limit};
 
 /// What is known about one setting beside its value.
 #[derive(Debug, Clone, Copy)]
@@ -183,6 +183,8 @@ impl Draft {
             time("LATCHKEY_REFRESH_GRACE", self.refresh_grace, Duration::ZERO, second * 60),
             // 0 is off. A shorter one could not be renewed in time, and a logout waits for a longer one.
             time("LATCHKEY_LEASE", self.lease.filter(|lease| !lease.is_zero()), Duration::from_millis(20), 3 * second),
+            time("LATCHKEY_KEY_ROTATION", self.key_rotation.filter(|time| !time.is_zero()), hour, forever),
+            time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, second, hour),
             time("LATCHKEY_COOKIE_IDLE_TTL", self.cookie_idle_ttl, second, hour),
             time("LATCHKEY_CODE_TTL", self.code_ttl, second, second * 600),
             time("LATCHKEY_AUDIT_RETENTION", self.audit_retention, hour * 24, forever),
@@ -316,7 +318,7 @@ settings! {
     metrics_listen: SocketAddr, "LATCHKEY_METRICS_LISTEN" = "127.0.0.1:9464", "address and port of `/metrics`, away from the public";
     database_url: Secret, "DATABASE_URL" secret, "PostgreSQL, such as `postgres://user:password@host/database`; several hosts are allowed";
     redis_url: Secret, "REDIS_URL" secret, "Redis 7.0 or Valkey 7.2 and later, such as `redis://host` or `rediss://host`";
-    secret: Hidden<MasterSecret>, "LATCHKEY_SECRET" secret, "master secret, at least 32 random bytes in base64 or hexadecimal; the same for all replicas";
+    secret: Hidden<MasterSecrets>, "LATCHKEY_SECRET" secret, "master secret, at least 32 random bytes in base64 or hexadecimal; the same for all replicas; two with a comma between them while it is exchanged: the first makes, both are accepted";
     issuer: Issuer, "LATCHKEY_ISSUER", "public base address: `iss` of tokens and links in mails; the same for all replicas";
     audience: Option<String>, "LATCHKEY_AUDIENCE", "`aud` of access tokens; the issuer when not set";
     insecure_http: Switch, "LATCHKEY_INSECURE_HTTP" = "no", "`yes` allows an http issuer on an address that is not loopback";
@@ -350,6 +352,8 @@ settings! {
     database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16", "most connections to PostgreSQL of a replica; eight of them are for single users and items, and open when they are needed";
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores", "threads that hash passwords, 19 MiB each; never more than cores";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s", "a sign-in that would wait longer for a hash thread is answered 503";
+    key_rotation: Duration, "LATCHKEY_KEY_ROTATION" = "30d", "how long a signing key signs before the next one takes over, at least 1h; 0s: until `latchkey keys rotate`";
+    jwks_max_age: Duration, "LATCHKEY_JWKS_MAX_AGE" = "5m", "how long others may keep `/.well-known/jwks.json`, at most 1h; a key is published for twice as long before it signs";
     lease: Duration, "LATCHKEY_LEASE" = "250ms", "how long a replica answers checks from memory before it must hear from Redis, 20ms to 3s; comes into force for all replicas by `latchkey revocations rebuild`; 0s: this replica asks Redis for each check";
     verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000", "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every signature anew";
     feeds: usize, "LATCHKEY_FEEDS" = "64", "most streams of `GET /revocations` of a replica; beyond them it is 503";

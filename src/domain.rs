@@ -9,6 +9,7 @@ pub mod client;
 pub mod cookie;
 pub mod explanation;
 pub mod item;
+pub mod key_life;
 pub mod master_secret;
 pub mod one_time_code;
 pub mod opaque_token;

@@ -21,6 +21,7 @@ mod introspect;
 mod issue_tokens;
 mod items;
 mod janitor;
+mod keys;
 mod log_in;
 mod log_out;
 mod operator;
@@ -39,10 +40,7 @@ mod token_cache;
 mod users;
 mod verify;
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -60,6 +58,7 @@ pub use explain::ExplainError;
 pub use grant_client::{Granted, NotGranted};
 pub use issue_tokens::{Cookie, Pair};
 pub use items::{ItemPage, ItemPatch};
+pub use keys::{KeyChange, KnownKey, PublicKey};
 pub use log_out::Credential;
 pub use personal_tokens::{NewToken, PersonalTokenPage};
 pub use readiness::{Readiness, Status, StoreState};
@@ -72,12 +71,7 @@ pub use users::{Administrator, ManagedUser, NewAccount, UserPage};
 
 use crate::{
     config::{Config, Mistake},
-    domain::{
-        access_token::{Realm, SigningKey, VerifyingKeys},
-        one_time_code::CodeKeys,
-        refresh_token::RefreshKey,
-        throttle::ThrottleKey,
-    },
+    domain::{access_token::Realm, one_time_code::CodeKeys, refresh_token::RefreshKey, throttle::ThrottleKey},
     error::{Chain, Error},
     mail::{MailSettingError, Mailer},
     postgres::{Idle, Postgres},
@@ -86,6 +80,7 @@ use crate::{
 use audit::Refusals;
 use clock::Clock;
 use hashing::Hasher;
+use keys::KeyRing;
 use readiness::Phase;
 use recorder::Recorder;
 use revocation::Revocations;
@@ -107,7 +102,7 @@ pub struct Gateway {
     throttle_key: ThrottleKey,
     /// What is counted here while Redis does not answer.
     memory: Memory,
-    keys: OnceLock<Keys>,
+    keys: KeyRing,
     /// Tokens whose signature is right.
     tokens: TokenCache,
     /// Personal access tokens that were read lately.
@@ -125,12 +120,6 @@ pub struct Gateway {
     refusals: Refusals,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
     mail_bell: Notify,
-}
-
-/// The signing keys, once they are read from the record.
-struct Keys {
-    signing: SigningKey,
-    verifying: VerifyingKeys,
 }
 
 /// Where a request came from.
@@ -185,7 +174,7 @@ impl Gateway {
             code_keys: CodeKeys::new(&config.secret),
             throttle_key: ThrottleKey::new(&config.secret),
             memory: Memory::default(),
-            keys: OnceLock::new(),
+            keys: KeyRing::default(),
             tokens: TokenCache::new(config.verified_tokens),
             personal_tokens: personal_tokens::Remembered::default(),
             revocations: Revocations::default(),
@@ -211,10 +200,6 @@ impl Gateway {
     #[cfg(feature = "dev")]
     pub fn mailbox(&self) -> Option<&MailFolder> {
         self.mailer.folder()
-    }
-
-    fn keys(&self) -> Result<&Keys, Error> {
-        self.keys.get().ok_or_else(|| Error::unavailable("the signing keys are not loaded yet"))
     }
 
     /// Runs a story to its end, whether or not its caller still waits for it. What it logs still belongs to the request.

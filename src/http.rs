@@ -33,6 +33,7 @@ mod server;
 mod shapes;
 mod tokens;
 mod users;
+mod well_known;
 
 use std::{io, sync::Arc, time::Duration};
 

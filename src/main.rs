@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Some(("user", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::run(gateway, matches)),
         Some(("client", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::client::run(gateway, matches)),
         Some(("explain", matches)) => with_gateway(matches, Log::Brief, cli::explain::run),
+        Some(("keys", matches)) => with_gateway(matches, Log::Brief, |gateway| cli::keys::run(gateway, matches)),
         Some(("revocations", matches)) => with_gateway(matches, Log::Brief, cli::revocations::run),
         #[cfg(feature = "dev")]
         Some(("dev", matches)) => latchkey::dev::main(matches),
@@ -54,6 +55,7 @@ fn command() -> Command {
         .subcommand(with_settings(cli::command()))
         .subcommand(with_settings(cli::client::command()))
         .subcommand(with_settings(cli::explain::command()))
+        .subcommand(with_settings(cli::keys::command()))
         .subcommand(with_settings(cli::revocations::command()))
         .subcommand(Command::new("openapi").about("Print the OpenAPI document; needs no server and no setting"))
         .subcommand(with_settings(
@@ -185,6 +187,7 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
     workers.spawn(gateway.clone().listen_for_revocations());
     workers.spawn(gateway.clone().send_canaries());
     workers.spawn(gateway.clone().publish_missing());
+    workers.spawn(gateway.clone().watch_keys());
     workers.spawn(gateway.clone().record_sessions());
     workers.spawn(gateway.clone().record_refusals());
     workers.spawn(gateway.clone().tidy_up());

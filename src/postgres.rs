@@ -45,7 +45,7 @@ pub use outbox::{CodeState, DueMail, Template};
 pub use personal_tokens::{KnownPersonalToken, NewPersonalToken, PersonalToken};
 pub use revocations::RecordedRevocation;
 pub use sessions::{Device, Held, Idle, NewSession, Opened, Seen};
-pub use signing_keys::SealedKey;
+pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
 pub use users::Changed;
 
 use crate::{domain::audit::Event, error::Error};

@@ -18,7 +18,7 @@ use deadpool_redis::{Manager, Pool, Runtime, Timeouts, redis};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
-pub use codes::Reservation;
+pub use codes::{Registered, Reservation};
 pub use log::{Begun, Joined, Member, Page, Renewed, Wake};
 pub use revocations::{Found, Published, Revoked};
 use script::Script;

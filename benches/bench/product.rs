@@ -11,7 +11,7 @@ use latchkey::{
     domain::{
         access_token::{self, Claims, Realm, SigningKey},
         account::{Identity, Role},
-        master_secret::MasterSecret,
+        master_secret::MasterSecrets,
         password::{self, GENERATED_CHARACTERS, Memory, Password, SALT_BYTES, Verdict},
         refresh_token::{RefreshKey, RefreshToken},
         session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
@@ -69,13 +69,13 @@ impl Keys {
     /// Those of a gateway that has started.
     pub fn read(database: &Database, secret: &str) -> Outcome<Keys> {
         let row = database.row("select kid, encode(sealed_private_key, 'hex') from signing_keys")?;
-        let secret = MasterSecret::parse(secret)?;
+        let secrets = MasterSecrets::parse(secret)?;
         let hexadecimal = |at: usize| u8::from_str_radix(&row[1][at..at + 2], 16);
         let sealed = (0..row[1].len()).step_by(2).map(hexadecimal).collect::<Result<Vec<u8>, _>>()?;
-        let document = secret.sealing_key().unseal(&sealed, &row[0]).ok_or("the signing key is another's")?;
+        let document = secrets.first().sealing_key().unseal(&sealed, &row[0]).ok_or("the signing key is another's")?;
         let signing = SigningKey::from_pkcs8(&document).ok_or("the signing key cannot be read")?;
         let realm = Realm { issuer: ISSUER.to_owned(), audience: ISSUER.to_owned(), clock_skew: 5 };
-        Ok(Keys { signing, refresh: RefreshKey::new(&secret), realm })
+        Ok(Keys { signing, refresh: RefreshKey::new(&secrets), realm })
     }
 
     /// The access token of a seeded user, as login gives it.

@@ -70,7 +70,8 @@ pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
 async fn obey(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, Refusal> {
     let (command, matches) = matches.subcommand().expect("the parser wants one");
     // Before a store is asked: whoever is to be asked again is asked at once.
-    let yes = command != "delete" || confirmed(matches, &id(matches).to_string(), "and what it has")?;
+    let question = |id| format!("Delete {id} and what it has, for good?");
+    let yes = command != "delete" || confirmed(matches, command, &question(id(matches)))?;
     started(gateway).await?;
     match command {
         "list" => list(gateway).await,

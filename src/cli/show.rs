@@ -2,7 +2,7 @@
 
 use latchkey::{
     domain::account::Role,
-    gateway::{Device, ManagedUser},
+    gateway::{Device, KnownKey, ManagedUser},
 };
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
@@ -79,6 +79,15 @@ pub fn sessions(sessions: &[Device]) -> String {
     format!("\n{}", table(&head, sessions.iter().map(line).collect()))
 }
 
+/// Signing keys, one a line.
+pub fn keys(keys: &[KnownKey]) -> String {
+    let line = |key: &KnownKey| {
+        let until = key.until.map(moment);
+        vec![key.kid.to_string(), key.state.as_str().to_owned(), moment(key.since), shown(until.as_deref())]
+    };
+    table(&["KID", "STATE", "SINCE", "UNTIL"], keys.iter().map(line).collect())
+}
+
 fn status(user: &ManagedUser) -> &'static str {
     if user.disabled { "disabled" } else { "enabled" }
 }
@@ -87,7 +96,8 @@ fn shown(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-fn moment(moment: OffsetDateTime) -> String {
+/// A time, to the second.
+pub fn moment(moment: OffsetDateTime) -> String {
     moment.to_offset(time::UtcOffset::UTC).format(TIME).unwrap_or_default()
 }
 

@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::domain::{master_secret::MasterSecret, throttle::Limit};
+use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
 
 /// Why there is no value, where a setting has nothing better to say.
 pub const NOT_SET: &str = "is not set";
@@ -153,9 +153,9 @@ impl Value for Secret {
     }
 }
 
-impl Value for Hidden<MasterSecret> {
+impl Value for Hidden<MasterSecrets> {
     fn read(text: &str) -> Result<Self, String> {
-        MasterSecret::parse(text).map(Hidden).map_err(str::to_owned)
+        MasterSecrets::parse(text).map(Hidden).map_err(str::to_owned)
     }
 
     fn missing() -> Result<Self, String> {

@@ -170,8 +170,8 @@ pub struct Refused;
 pub enum Flaw {
     /// It is no JWT of our profile.
     Form,
-    /// It names a key that is not among ours.
-    Key,
+    /// It names a key that is not among ours: which, where that could be a key's id.
+    Key(Option<Kid>),
     /// The key did not sign it.
     Signature,
     /// It was signed with our key, but is no access token.
@@ -206,8 +206,8 @@ pub fn authenticate(token: &str, keys: &VerifyingKeys) -> Result<Signed, Flaw> {
     if header.alg != "EdDSA" || header.typ != TYPE {
         return Err(Flaw::Form);
     }
-    let kid = header.kid.parse().map_err(|_| Flaw::Key)?;
-    let key = keys.0.get(&kid).ok_or(Flaw::Key)?;
+    let kid = header.kid.parse().map_err(|_| Flaw::Key(None))?;
+    let key = keys.0.get(&kid).ok_or(Flaw::Key(Some(kid)))?;
     if !crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA).unwrap_or(false) {
         return Err(Flaw::Signature);
     }
@@ -240,7 +240,7 @@ impl Signed {
         let claims = &self.claims;
         let begins = claims.iat.max(claims.nbf);
         match () {
-            () if !keys.0.contains_key(&self.kid) => Err(Flaw::Key),
+            () if !keys.0.contains_key(&self.kid) => Err(Flaw::Key(Some(self.kid))),
             () if claims.iss != realm.issuer => Err(Flaw::Issuer(claims.iss.clone())),
             () if begins > now + realm.clock_skew => Err(Flaw::Early(begins)),
             () if claims.exp <= now => Ok(Opened::Expired(self.clone())),

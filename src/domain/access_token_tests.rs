@@ -96,7 +96,7 @@ fn a_signature_that_is_known_saves_no_other_check() {
     assert_eq!(signed.judge(&keys, &realm(), NOW), Ok(Opened::Live(told(&key))));
     assert_eq!(signed.judge(&keys, &realm(), NOW + 900), Ok(Opened::Expired(told(&key))));
     assert_eq!(signed.judge(&keys, &realm(), NOW - 6), Err(Flaw::Early(NOW)));
-    assert_eq!(signed.judge(&trusting(&other), &realm(), NOW), Err(Flaw::Key));
+    assert_eq!(signed.judge(&trusting(&other), &realm(), NOW), Err(Flaw::Key(Some(key.kid()))));
     let elsewhere = Realm { issuer: "https://other.example".into(), ..realm() };
     assert_eq!(signed.judge(&keys, &elsewhere, NOW), Err(Flaw::Issuer(realm().issuer)));
     let elsewhere = Realm { audience: "https://other.example".into(), ..realm() };

@@ -2,9 +2,11 @@
 //!
 //! An event never holds a credential, nor a name that somebody typed: people type passwords into the wrong field.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
-use super::text;
+use super::{access_token::Kid, text};
 
 /// Declares [`Kind`]: variant, the word that is stored, how it went, and the words of the log.
 macro_rules! kinds {
@@ -58,6 +60,8 @@ kinds! {
     ClientCreated "client_created" Success "an OAuth client was registered";
     ClientRotated "client_rotated" Success "an OAuth client was given another secret";
     ClientDeleted "client_deleted" Success "an OAuth client was deleted";
+    KeyRotated "key_rotated" Success "a signing key was made";
+    KeyRevoked "key_revoked" Success "a signing key was taken back";
     Throttled "throttled" Failure "too many tries were turned away";
 }
 
@@ -140,8 +144,8 @@ pub struct Event {
     pub address: Option<String>,
     /// What it came from, in its own words.
     pub agent: Option<String>,
-    /// Why, in a word of ours.
-    pub reason: Option<&'static str>,
+    /// Why, in a word of ours; of a key, its id.
+    pub reason: Option<Cow<'static, str>>,
 }
 
 impl Event {
@@ -157,7 +161,12 @@ impl Event {
 
     /// With the reason.
     pub fn because(self, reason: &'static str) -> Event {
-        Event { reason: Some(reason), ..self }
+        Event { reason: Some(reason.into()), ..self }
+    }
+
+    /// With the key that it is about.
+    pub fn of_key(self, kid: Kid) -> Event {
+        Event { reason: Some(kid.to_string().into()), ..self }
     }
 
     /// With where it came from, and from what; neither can forge a line.
@@ -172,7 +181,11 @@ impl Event {
         let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         digest.update(user.as_bytes());
         digest.update(session.as_bytes());
-        for word in [self.kind.as_str(), self.reason.unwrap_or_default(), self.address.as_deref().unwrap_or_default()] {
+        for word in [
+            self.kind.as_str(),
+            self.reason.as_deref().unwrap_or_default(),
+            self.address.as_deref().unwrap_or_default(),
+        ] {
             digest.update(word.as_bytes());
             // No word holds a zero.
             digest.update(&[0]);

@@ -107,7 +107,7 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
         Realm { issuer: "https://auth.example.com".into(), audience: "https://api.example.com".into(), clock_skew: 5 };
     let cases = [
         (Flaw::Form, "neither an access token nor a refresh token"),
-        (Flaw::Key, "not, or no longer, among the keys"),
+        (Flaw::Key(None), "not, or no longer, among the keys"),
         (Flaw::Signature, "changed or forged"),
         (Flaw::Claims, "not those of an access token"),
         (

@@ -28,9 +28,22 @@ const RUN: usize = 6;
 /// The secret that the operator gives to every replica. It has neither `Debug` nor `Display`.
 pub struct MasterSecret(Zeroizing<Vec<u8>>);
 
+/// The master secret; while it is exchanged for another one, both. The first makes, both verify and unseal: so replicas
+/// that have them in either order accept what the others made. It has neither `Debug` nor `Display`.
+pub struct MasterSecrets {
+    first: MasterSecret,
+    second: Option<MasterSecret>,
+}
+
 /// Keys for messages that only gateways with the same secret can have made.
 #[derive(Clone)]
 pub struct MacKey(hmac::Key);
+
+/// The same for messages that gateways with either secret can have made.
+pub struct MacKeys {
+    first: MacKey,
+    second: Option<MacKey>,
+}
 
 /// The key under which private signing keys rest in the record.
 pub struct SealingKey(RandomizedNonceKey);
@@ -81,6 +94,50 @@ impl MasterSecret {
             .and_then(|okm| okm.fill(key.as_mut_slice()))
             .expect("HKDF-SHA-256 gives up to 8,160 bytes");
         key
+    }
+}
+
+impl MasterSecrets {
+    /// Reads one secret, or two with a comma between them.
+    pub fn parse(text: &str) -> Result<MasterSecrets, &'static str> {
+        let (first, second) = text.split_once(',').map_or((text, None), |(first, second)| (first, Some(second)));
+        let second = second.map(MasterSecret::parse).transpose()?;
+        let secrets = MasterSecrets { first: MasterSecret::parse(first)?, second };
+        let is_repeated = secrets.second.as_ref().is_some_and(|second| *second.0 == *secrets.first.0);
+        if is_repeated { Err("holds the same secret twice") } else { Ok(secrets) }
+    }
+
+    /// The one that makes.
+    pub fn first(&self) -> &MasterSecret {
+        &self.first
+    }
+
+    /// The one beside it.
+    pub fn second(&self) -> Option<&MasterSecret> {
+        self.second.as_ref()
+    }
+
+    /// The keys for messages of one purpose.
+    pub fn mac_keys(&self, label: &'static str) -> MacKeys {
+        MacKeys { first: self.first.mac_key(label), second: self.second().map(|second| second.mac_key(label)) }
+    }
+
+    /// What was sealed under either secret in this context, and whether it was the first.
+    pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<(Zeroizing<Vec<u8>>, bool)> {
+        let by_first = self.first.sealing_key().unseal(sealed, context).map(|found| (found, true));
+        by_first.or_else(|| Some((self.second()?.sealing_key().unseal(sealed, context)?, false)))
+    }
+}
+
+impl MacKeys {
+    /// HMAC-SHA-256 under the first; see [`MacKey::sign`].
+    pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.first.sign(parts)
+    }
+
+    /// Whether either made it; compares in constant time.
+    pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+        self.first.verify(message, tag) || self.second.as_ref().is_some_and(|second| second.verify(message, tag))
     }
 }
 
@@ -178,6 +235,38 @@ mod tests {
         assert!(ours.unseal(&sealed, "kid-2").is_none());
         assert!(ours.unseal(&sealed[..8], "kid-1").is_none());
         assert!(MasterSecret::parse(&random()).ok().unwrap().sealing_key().unseal(&sealed, "kid-1").is_none());
+    }
+
+    #[test]
+    fn two_secrets_are_read_and_anything_else_is_refused() {
+        let (one, other) = (random(), random());
+        for good in [one.clone(), format!("{one},{other}"), format!(" {one} , {other} ")] {
+            assert!(MasterSecrets::parse(&good).is_ok());
+        }
+        for bad in ["", ",", &format!("{one},"), &format!(",{one}"), &format!("{one},{one}"), &format!("{one},secret")]
+        {
+            assert!(MasterSecrets::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(MasterSecrets::parse(&format!("{one},{other},{}", random())).is_err());
+    }
+
+    #[test]
+    fn the_first_makes_and_both_accept() {
+        let (old, new) = (random(), random());
+        let read = |text: &str| MasterSecrets::parse(text).ok().unwrap();
+        let (before, after) = (read(&format!("{old},{new}")), read(&format!("{new},{old}")));
+        let label = "a";
+        for (maker, only) in [(&before, &old), (&after, &new)] {
+            let (tag, sealed) = (maker.mac_keys(label).sign(&[b"x"]), maker.first().sealing_key().seal(b"x", "kid"));
+            for secrets in [&before, &after, &read(only)] {
+                assert!(secrets.mac_keys(label).verify(b"x", &tag));
+                let (found, by_first) = secrets.unseal(&sealed, "kid").unwrap();
+                let its_first_made_it = secrets.mac_keys(label).sign(&[b"x"]) == tag;
+                assert_eq!((found.as_slice(), by_first), (b"x".as_slice(), its_first_made_it));
+            }
+            let other = read(if *only == old { &new } else { &old });
+            assert!(!other.mac_keys(label).verify(b"x", &tag) && other.unseal(&sealed, "kid").is_none());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use super::{
-    master_secret::{MacKey, MasterSecret},
+    master_secret::{MacKey, MasterSecret, MasterSecrets},
     text::{Parsed, Reason, Shape},
 };
 
@@ -40,34 +40,77 @@ impl Purpose {
     }
 }
 
-/// The keys of all codes: one derives them, the other hashes them for storage.
+/// The keys of all codes. While the secret is exchanged a code of either is good, whichever replica has mailed it.
 pub struct CodeKeys {
-    derivation: MacKey,
-    storage: MacKey,
+    first: Pair,
+    second: Option<Pair>,
     nobody: MacKey,
 }
 
-impl CodeKeys {
-    /// The keys under this secret.
-    pub fn new(secret: &MasterSecret) -> CodeKeys {
-        CodeKeys {
+/// The keys under one secret: one derives codes, the other hashes them for storage.
+struct Pair {
+    derivation: MacKey,
+    storage: MacKey,
+}
+
+impl Pair {
+    fn new(secret: &MasterSecret) -> Pair {
+        Pair {
             derivation: secret.mac_key("latchkey one-time codes"),
             storage: secret.mac_key("latchkey one-time code hashes"),
-            nobody: secret.mac_key("latchkey unknown accounts"),
         }
     }
 
-    /// The code that the mail of this row carries.
-    pub fn derive(&self, purpose: Purpose, row: Uuid) -> OneTimeCode {
+    fn derive(&self, purpose: Purpose, row: Uuid) -> OneTimeCode {
         let mac = self.derivation.sign(&[row.as_bytes(), purpose.as_str().as_bytes()]);
         let mut code = [0; CHARACTERS];
         code.iter_mut().zip(mac).for_each(|(character, byte)| *character = ALPHABET[usize::from(byte & 31)]);
         OneTimeCode(code)
     }
 
-    /// What is stored of a code: good for one account and one purpose only.
-    pub fn hash(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> [u8; 32] {
+    fn hash(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> Hash {
         self.storage.sign(&[sub.as_bytes(), &code.0, purpose.as_str().as_bytes()])
+    }
+}
+
+/// What is stored of a code: good for one account and one purpose only.
+pub type Hash = [u8; 32];
+
+/// The code of a mail, and what is stored of it.
+pub struct Derived {
+    /// The code.
+    pub code: OneTimeCode,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl CodeKeys {
+    /// The keys under these secrets.
+    pub fn new(secrets: &MasterSecrets) -> CodeKeys {
+        CodeKeys {
+            first: Pair::new(secrets.first()),
+            second: secrets.second().map(Pair::new),
+            // Under the first alone: an address is another nobody once, when the first secret is another, and the tries
+            // for it are counted anew, as they are for networks.
+            nobody: secrets.first().mac_key("latchkey unknown accounts"),
+        }
+    }
+
+    /// The code that the mail of this row carries to this account.
+    pub fn derive(&self, purpose: Purpose, row: Uuid, sub: Uuid) -> Derived {
+        derived(&self.first, purpose, row, sub)
+    }
+
+    /// The code that a replica which has the secrets in the other order has made, or would make, of the same row. A mail is
+    /// sent again with the code that it was sent with: one of the two is stored.
+    pub fn derive_otherwise(&self, purpose: Purpose, row: Uuid, sub: Uuid) -> Option<Derived> {
+        self.second.as_ref().map(|second| derived(second, purpose, row, sub))
+    }
+
+    /// What may be stored of a code that was typed: under the first secret and under the second. Without a second it is the
+    /// same twice, so that nobody need ask how many there are.
+    pub fn hashes(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> [Hash; 2] {
+        [&self.first, self.second.as_ref().unwrap_or(&self.first)].map(|pair| pair.hash(purpose, sub, code))
     }
 
     /// An account that does not exist, but always the same for the same address: so that a try for an unknown address
@@ -76,6 +119,11 @@ impl CodeKeys {
         let mac = self.nobody.sign(&[email.to_ascii_lowercase().as_bytes()]);
         Uuid::from_slice(&mac[..16]).expect("16 bytes are a uuid")
     }
+}
+
+fn derived(pair: &Pair, purpose: Purpose, row: Uuid, sub: Uuid) -> Derived {
+    let code = pair.derive(purpose, row);
+    Derived { hash: pair.hash(purpose, sub, &code), code }
 }
 
 impl OneTimeCode {
@@ -115,16 +163,24 @@ mod tests {
 
     use super::*;
 
-    fn keys() -> CodeKeys {
+    fn random() -> String {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).unwrap();
-        CodeKeys::new(&MasterSecret::parse(&STANDARD.encode(bytes)).ok().unwrap())
+        STANDARD.encode(bytes)
+    }
+
+    fn keys_of(secrets: &str) -> CodeKeys {
+        CodeKeys::new(&MasterSecrets::parse(secrets).ok().unwrap())
+    }
+
+    fn keys() -> CodeKeys {
+        keys_of(&random())
     }
 
     proptest! {
         #[test]
         fn what_the_mail_shows_can_be_typed_back(row: u128, lower: bool) {
-            let code = keys().derive(Purpose::PasswordReset, Uuid::from_u128(row));
+            let code = keys().derive(Purpose::PasswordReset, Uuid::from_u128(row), Uuid::nil()).code;
             let shown = code.for_mail();
             let typed = if lower { shown.to_lowercase().replace('-', " ") } else { shown };
             prop_assert!(OneTimeCode::parse(&typed).is_ok_and(|read| read == code));
@@ -147,10 +203,26 @@ mod tests {
     fn codes_differ_by_row_and_hashes_by_account() {
         let keys = keys();
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let code = keys.derive(Purpose::PasswordReset, one);
-        assert!(code == keys.derive(Purpose::PasswordReset, one));
-        assert!(code != keys.derive(Purpose::PasswordReset, two));
-        assert_ne!(keys.hash(Purpose::PasswordReset, one, &code), keys.hash(Purpose::PasswordReset, two, &code));
+        let derive = |row, sub| keys.derive(Purpose::PasswordReset, row, sub);
+        let of_one = derive(one, one);
+        assert!(of_one.code == derive(one, two).code && of_one.code != derive(two, one).code);
+        assert_ne!(of_one.hash, derive(one, two).hash);
+        assert_eq!(keys.hashes(Purpose::PasswordReset, one, &of_one.code), [of_one.hash; 2]);
+    }
+
+    #[test]
+    fn codes_of_either_secret_are_known_under_both() {
+        let (old, new, row) = (random(), random(), Uuid::from_u128(1));
+        let (before, after) = (keys_of(&format!("{old},{new}")), keys_of(&format!("{new},{old}")));
+        let purpose = Purpose::EmailConfirmation;
+        let mailed = keys_of(&old).derive(purpose, row, row);
+        for keys in [&before, &after, &keys_of(&old)] {
+            assert!(keys.hashes(purpose, row, &mailed.code).contains(&mailed.hash));
+        }
+        assert!(!keys_of(&new).hashes(purpose, row, &mailed.code).contains(&mailed.hash));
+        assert!(before.derive(purpose, row, row).hash == mailed.hash);
+        assert!(after.derive_otherwise(purpose, row, row).unwrap().hash == mailed.hash);
+        assert!(keys_of(&new).derive_otherwise(purpose, row, row).is_none());
     }
 
     #[test]

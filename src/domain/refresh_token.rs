@@ -6,7 +6,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use super::master_secret::{MacKey, MasterSecret};
+use super::master_secret::{MacKeys, MasterSecrets};
 
 /// In front of every token, so that secret scanners can know one.
 pub const PREFIX: &str = "lkr_";
@@ -28,13 +28,15 @@ pub struct RefreshToken {
     pub counter: u64,
 }
 
-/// The key of all refresh tokens.
-pub struct RefreshKey(MacKey);
+/// The key of all refresh tokens. While the secret is exchanged, a token of either is good: nobody is signed out, and who
+/// refreshes gets one of the first. What a session's token says does not depend on the secret that it was made under, so a
+/// replica that makes them under the other one gives, within the grace window, the same child in other words.
+pub struct RefreshKey(MacKeys);
 
 impl RefreshKey {
-    /// The key under this secret.
-    pub fn new(secret: &MasterSecret) -> RefreshKey {
-        RefreshKey(secret.mac_key("latchkey refresh tokens"))
+    /// The key under these secrets.
+    pub fn new(secrets: &MasterSecrets) -> RefreshKey {
+        RefreshKey(secrets.mac_keys("latchkey refresh tokens"))
     }
 
     /// The token as the client gets it.
@@ -81,7 +83,7 @@ mod tests {
     fn key() -> RefreshKey {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).unwrap();
-        RefreshKey::new(&MasterSecret::parse(&STANDARD.encode(bytes)).ok().unwrap())
+        RefreshKey::new(&MasterSecrets::parse(&STANDARD.encode(bytes)).ok().unwrap())
     }
 
     proptest! {

@@ -143,6 +143,11 @@ impl Ending {
         Ending { sub, reason, entries: vec![Revocation::Token { jti, exp }] }
     }
 
+    /// The end of everything that a key signed.
+    pub fn of_key(kid: Kid, reason: Reason) -> Ending {
+        Ending { sub: None, reason, entries: vec![Revocation::Key { kid }] }
+    }
+
     /// The sessions among it.
     pub fn sessions(&self) -> Vec<Uuid> {
         let session = |entry: &Revocation| if let Revocation::Session { sid } = entry { Some(*sid) } else { None };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::master_secret::{MacKey, MasterSecret};
+use super::master_secret::{MacKey, MasterSecrets};
 
 /// The longest that somebody waits who is not to be refused: an owner bears it, and it is far below the timeouts of clients
 /// and proxies.
@@ -131,9 +131,10 @@ pub struct Reserved {
 pub struct ThrottleKey(MacKey);
 
 impl ThrottleKey {
-    /// The key under this secret.
-    pub fn new(secret: &MasterSecret) -> ThrottleKey {
-        ThrottleKey(secret.mac_key("latchkey throttles"))
+    /// The key under the first secret. The second is of no use: where replicas have them in another order, or the first is
+    /// another than yesterday, buckets begin anew, and a guesser has at most twice the tries for once.
+    pub fn new(secrets: &MasterSecrets) -> ThrottleKey {
+        ThrottleKey(secrets.first().mac_key("latchkey throttles"))
     }
 
     /// The id of a network, or of what was typed as a name or an address: the same for all ways to write it.

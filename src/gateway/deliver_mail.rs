@@ -11,6 +11,7 @@ use crate::{
     error::{Chain, Error},
     mail::{Letter, MailError, Mailer},
     postgres::{DueMail, Template},
+    redis::Registered,
 };
 
 /// How often the worker looks when nobody rings: another replica's promise, or a retry, may be due.
@@ -128,12 +129,17 @@ impl Gateway {
         purpose: Purpose,
         life: Duration,
     ) -> Result<Option<Letter>, MailError> {
-        let code = self.code_keys.derive(purpose, mail.id);
-        let hash = self.code_keys.hash(purpose, mail.user, &code);
+        let this = self.code_keys.derive(purpose, mail.id, mail.user);
+        // It may have been sent before, by a replica that has the secrets in another order: then with its code again.
+        let other = self.code_keys.derive_otherwise(purpose, mail.id, mail.user);
+        let other_hash = other.as_ref().map_or(&this.hash, |other| &other.hash);
         let milliseconds = u64::try_from(life.as_millis())?;
-        if !self.speed.register_code(purpose, mail.user, mail.id, &hash, milliseconds).await? {
-            return Ok(None);
-        }
-        Letter::with_code(purpose, &self.realm.issuer, &code, life).map(Some)
+        let registered = self.speed.register_code(purpose, mail.user, mail.id, &this.hash, other_hash, milliseconds);
+        let current = match registered.await? {
+            Registered::This => this,
+            Registered::Other => other.unwrap_or(this),
+            Registered::Newer => return Ok(None),
+        };
+        Letter::with_code(purpose, &self.realm.issuer, &current.code, life).map(Some)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, keys::can_sign};
 use crate::{
     domain::{
         access_token::{self, Claims, Opened, VerifyingKeys},
@@ -30,7 +30,7 @@ impl fmt::Display for ExplainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExplainError::OtherSecret => {
-                f.write_str("LATCHKEY_SECRET differs from the one that this database was made with")
+                f.write_str("LATCHKEY_SECRET differs from the one that a signing key of this database is sealed under")
             }
             ExplainError::Unanswered(error) => write!(f, "PostgreSQL could not be asked: {}", Chain(error)),
         }
@@ -51,7 +51,7 @@ impl Gateway {
     /// # Errors
     /// Where the record cannot be asked, or was made under another secret.
     pub async fn explain(&self, token: &str) -> Result<Explanation, ExplainError> {
-        let keys = self.public_keys().await?;
+        let keys = self.all_public_keys().await?;
         if let Some(token) = self.refresh_key.open(token) {
             return Ok(self.explain_refresh_token(&token).await?);
         }
@@ -68,11 +68,19 @@ impl Gateway {
         }
     }
 
-    /// The keys that the replicas accept. That the newest can be unsealed shows that the secret is theirs.
-    async fn public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
-        let none = || Err(Error::unavailable("no replica has made a signing key yet"));
-        let stored = self.record.signing_keys(none).await?;
-        self.unseal(&stored).map(|keys| keys.verifying).ok_or(ExplainError::OtherSecret)
+    /// All keys of the replicas, also one that was taken back: of its tokens the record says so. That those which sign can
+    /// be unsealed shows that the secret is theirs.
+    async fn all_public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
+        let stored = self.record.signing_keys().await?;
+        if stored.is_empty() {
+            return Err(Error::unavailable("no replica has made a signing key yet").into());
+        }
+        if !can_sign(&self.config.secret, &stored, self.clock.now_ms()) {
+            return Err(ExplainError::OtherSecret);
+        }
+        let mut keys = VerifyingKeys::default();
+        stored.iter().for_each(|stored| keys.add(&stored.key.public));
+        Ok(keys)
     }
 
     async fn explain_personal_token(&self, text: &str) -> Result<Explanation, Error> {

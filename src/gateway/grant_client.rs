@@ -45,7 +45,7 @@ impl Gateway {
     ///
     /// # Errors
     /// What it may not have, and `unavailable`.
-    pub fn grant_to_client(
+    pub async fn grant_to_client(
         &self,
         proved: &ProvedClient,
         scopes: Option<Scopes>,
@@ -64,7 +64,7 @@ impl Gateway {
         let grant = Grant { client: client.id, generation: client.generation, audience, scopes };
         let lifetime = self.config.access_ttl.as_secs();
         let claims = access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), *at, lifetime);
-        let access_token = self.keys()?.signing.sign(&claims).map_err(Error::internal)?;
+        let access_token = self.sign(&claims).await?;
         metrics::counter!("latchkey_client_tokens_total").increment(1);
         Ok(Granted { access_token, expires_in: lifetime, scopes })
     }

@@ -17,7 +17,7 @@ impl Gateway {
     pub async fn introspect(&self, token: &str, audiences: &[String]) -> Result<Option<Arc<Claims>>, Error> {
         let opened = match token.starts_with(Purpose::PersonalToken.prefix()) {
             true => self.open_personal_token(token).await,
-            false => self.open_token_for_others(token),
+            false => self.open_token_for_others(token).await,
         };
         match opened {
             // Whom it is not for is not told what it says (RFC 7662 section 4).

@@ -68,18 +68,18 @@ impl Gateway {
             Ok(true) => {}
             Err(error) => tracing::debug!(error = %Chain(&error), "Redis could not be told of a session"),
         }
-        self.pair(session, &account.identity, 0, session.auth_time)
+        self.pair(session, &account.identity, 0, session.auth_time).await
     }
 
     /// The cookie of a session that the record holds. It has no refresh token, so that Redis need not know of it.
-    pub(super) fn first_cookie(&self, session: &Session, account: &Account) -> Result<Cookie, Error> {
+    pub(super) async fn first_cookie(&self, session: &Session, account: &Account) -> Result<Cookie, Error> {
         let (now, lifetime) = (session.auth_time, self.cookie_seconds());
-        self.cookie(access_token::claims(&self.realm, session, &account.identity, Uuid::new_v4(), now, lifetime))
+        self.cookie(access_token::claims(&self.realm, session, &account.identity, Uuid::new_v4(), now, lifetime)).await
     }
 
     /// The cookie with these claims.
-    pub(super) fn cookie(&self, claims: Claims) -> Result<Cookie, Error> {
-        let token = self.keys()?.signing.sign(&claims).map_err(Error::internal)?;
+    pub(super) async fn cookie(&self, claims: Claims) -> Result<Cookie, Error> {
+        let token = self.sign(&claims).await?;
         Ok(Cookie { token, claims: Arc::new(claims) })
     }
 
@@ -94,12 +94,18 @@ impl Gateway {
     }
 
     /// A pair as of `now`, which was read before the statement or script that permits it was sent.
-    pub(super) fn pair(&self, session: &Session, identity: &Identity, counter: u64, now: u64) -> Result<Pair, Error> {
+    pub(super) async fn pair(
+        &self,
+        session: &Session,
+        identity: &Identity,
+        counter: u64,
+        now: u64,
+    ) -> Result<Pair, Error> {
         let lifetime = self.config.access_ttl.as_secs();
         let claims = access_token::claims(&self.realm, session, identity, Uuid::new_v4(), now, lifetime);
         let refresh_token = RefreshToken { sub: session.sub, sid: session.sid, counter };
         Ok(Pair {
-            access_token: self.keys()?.signing.sign(&claims).map_err(Error::internal)?,
+            access_token: self.sign(&claims).await?,
             expires_in: claims.exp.saturating_sub(now),
             refresh_token: self.refresh_key.seal(&refresh_token),
             refresh_expires_in: self.idle_seconds().min(session.ends_at.saturating_sub(now)),

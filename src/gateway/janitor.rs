@@ -39,6 +39,7 @@ impl Gateway {
 
     /// All that is over. One thing that fails keeps no other from being done.
     async fn tidy_up_once(&self) -> Result<(), Error> {
+        self.reseal_keys().await;
         let mut outcome = self.record.make_audit_months().await;
         for of in Leftover::ALL {
             outcome = outcome.and(self.delete_all(of).await);

@@ -43,7 +43,7 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(Cookie, Account), Error> {
         let (session, account) = self.sign_in(BROWSER_CLIENT, name, password, None, origin).await?;
-        Ok((self.first_cookie(&session, &account)?, account))
+        Ok((self.first_cookie(&session, &account).await?, account))
     }
 
     async fn sign_in(
@@ -79,7 +79,7 @@ impl Gateway {
         wanted: Option<Scopes>,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
-        self.keys()?;
+        self.wants_keys()?;
         let password = Arc::new(password);
         let known = self.record.find_user_to_sign_in(name.as_str()).await?;
         let stored = known.as_ref().map(|known| known.password_hash.as_str());

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Gateway, Origin, revocation::Patience};
 use crate::{
     domain::{
-        access_token::{self, Claims, Opened},
+        access_token::{Claims, Opened},
         audit::{Actor, Event, Kind},
         revocation::Reason,
     },
@@ -26,14 +26,17 @@ impl Gateway {
     /// Ends the sessions of all credentials shown. Repeating it is fine, and finishes what could not be published.
     ///
     /// # Errors
-    /// `invalid_token`, `invalid_refresh_token`, `unavailable`.
+    /// `invalid_token`, `token_revoked` where its key was, `invalid_refresh_token`, `busy`, `unavailable`.
     pub async fn log_out(
         self: &Arc<Self>,
         credentials: &[Credential],
         patience: Patience,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let shown = credentials.iter().map(|credential| self.read(credential)).collect::<Result<Vec<_>, _>>()?;
+        let mut shown = Vec::with_capacity(credentials.len());
+        for credential in credentials {
+            shown.push(self.read(credential).await?);
+        }
         let (gateway, origin) = (self.clone(), origin.clone());
         self.uncancelled(async move {
             let mut outcome = Ok(());
@@ -101,11 +104,10 @@ impl Gateway {
     }
 
     /// Whose session a credential belongs to, and which.
-    fn read(&self, credential: &Credential) -> Result<(Uuid, Uuid), Error> {
+    async fn read(&self, credential: &Credential) -> Result<(Uuid, Uuid), Error> {
         match credential {
             Credential::Access(token) => {
-                let opened = access_token::open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
-                let (Opened::Live(signed) | Opened::Expired(signed)) = opened.map_err(|_| Error::InvalidToken)?;
+                let (Opened::Live(signed) | Opened::Expired(signed)) = self.open(token).await?;
                 // One that a client has for itself is of no session.
                 Ok((signed.claims.sub, signed.claims.sid.ok_or(Error::InvalidToken)?))
             }

@@ -7,6 +7,7 @@ use crate::{
     domain::{account::SignInName, audit::Kind, one_time_code::Purpose},
     error::Error,
     postgres::Template,
+    redis::Registered,
 };
 
 impl Gateway {
@@ -29,13 +30,12 @@ impl Gateway {
         if !self.record.promise_code_by_hand(row, Template::PasswordReset, user, &event).await? {
             return Err(Error::NotFound);
         }
-        let code = self.code_keys.derive(purpose, row);
-        let hash = self.code_keys.hash(purpose, user, &code);
+        let derived = self.code_keys.derive(purpose, row, user);
         let life = u64::try_from(self.config.code_ttl.as_millis()).unwrap_or(u64::MAX);
-        if !self.speed.register_code(purpose, user, row, &hash, life).await? {
+        match self.speed.register_code(purpose, user, row, &derived.hash, &derived.hash, life).await? {
+            Registered::This | Registered::Other => Ok(derived.code.for_mail()),
             // Somebody asked for one at this very moment.
-            return Err(Error::Busy);
+            Registered::Newer => Err(Error::Busy),
         }
-        Ok(code.for_mail())
     }
 }

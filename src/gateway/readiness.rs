@@ -160,6 +160,7 @@ impl Gateway {
         metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
         metrics::gauge!("latchkey_refreshes_to_record").set(self.recorder.waiting() as f64);
         self.measure_revocation();
+        self.measure_keys();
         metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);
     }
 }

@@ -45,7 +45,7 @@ impl Gateway {
         wanted: Option<Scopes>,
         origin: &Origin,
     ) -> Result<Pair, Error> {
-        self.keys()?;
+        self.wants_keys()?;
         let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;
         if self.recorder.is_full() {
             return Err(Error::unavailable("too many refreshes wait to be recorded"));
@@ -62,7 +62,7 @@ impl Gateway {
         if let Some(wanted) = wanted {
             session.scope = wanted.and(Scopes::granted(&session.scope)).to_string();
         }
-        self.pair(&session, &rotated.identity, rotated.counter, now)
+        self.pair(&session, &rotated.identity, rotated.counter, now).await
     }
 
     async fn check_scopes(&self, token: &RefreshToken, wanted: Scopes) -> Result<(), Error> {

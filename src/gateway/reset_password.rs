@@ -92,8 +92,8 @@ impl Gateway {
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Reservation, Error> {
-        let digest = self.code_keys.hash(purpose, sub, code);
-        self.speed.reserve_code(purpose, sub, &digest, self.network_id(origin), self.config.limit_code).await
+        let hashes = self.code_keys.hashes(purpose, sub, code);
+        self.speed.reserve_code(purpose, sub, &hashes, self.network_id(origin), self.config.limit_code).await
     }
 
     /// Records that a code was wrong, or that there were too many of them.

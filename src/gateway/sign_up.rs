@@ -49,7 +49,7 @@ impl Gateway {
     /// As [`Gateway::sign_up`].
     pub async fn sign_up_browser(&self, request: SignUp, origin: &Origin) -> Result<(Cookie, Account), Error> {
         let (session, account) = self.create_account(BROWSER_CLIENT, request, origin).await?;
-        Ok((self.first_cookie(&session, &account)?, account))
+        Ok((self.first_cookie(&session, &account).await?, account))
     }
 
     async fn create_account(
@@ -69,7 +69,7 @@ impl Gateway {
             return Err(Error::flaw("username", "or `email` must be given"));
         }
         request.password.check(self.config.password_min).map_err(Error::WeakPassword)?;
-        self.keys()?;
+        self.wants_keys()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),

@@ -44,7 +44,7 @@ impl Gateway {
     async fn sign_anew(&self, claims: &Claims, sid: Uuid, now: u64, address: IpAddr) -> Result<Arc<Cookie>, Error> {
         let identity = self.identity_by_now(claims).await?;
         let next = cookie::next(claims, identity.as_ref(), Uuid::new_v4(), now, self.cookie_seconds());
-        let cookie = self.cookie(next)?;
+        let cookie = self.cookie(next).await?;
         // With PostgreSQL down for long, the list of devices is what gives way.
         if !self.recorder.is_full() {
             let (at, address) = (moment(now * 1000), address.to_string());

@@ -3,11 +3,10 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Gateway, Keys};
+use super::Gateway;
 use crate::{
-    domain::access_token::{SigningKey, VerifyingKeys},
     error::{Chain, Error},
-    postgres::{MigrationError, SealedKey},
+    postgres::MigrationError,
 };
 
 /// Between two attempts.
@@ -21,7 +20,7 @@ pub enum StartError {
         /// Theirs.
         theirs: String,
     },
-    /// A signing key in the record was sealed under another secret.
+    /// A signing key in the record that signs, or will, was sealed under another secret.
     OtherSecret,
     /// The database is not one that this version can use.
     Migration(MigrationError),
@@ -34,7 +33,7 @@ impl fmt::Display for StartError {
                 write!(f, "LATCHKEY_ISSUER differs from that of the other replicas ({theirs}); all must agree")
             }
             StartError::OtherSecret => f.write_str(
-                "LATCHKEY_SECRET differs from the one that this database was made with; all replicas must share it",
+                "LATCHKEY_SECRET differs from the one that a signing key of this database is sealed under; all replicas must share it, and while it is exchanged for another one they have both",
             ),
             StartError::Migration(error) => error.fmt(f),
         }
@@ -80,6 +79,7 @@ impl Gateway {
                 Ok(()) => {
                     // So that the first request finds a log; with Redis down it is built later.
                     let _ = self.rebuild_log().await;
+                    self.reseal_keys().await;
                     self.started();
                     return Ok(());
                 }
@@ -123,26 +123,9 @@ impl Gateway {
         if theirs != self.realm.issuer {
             return Err(Setback::Never(StartError::OtherIssuer { theirs }));
         }
-        let stored = self.record.signing_keys(|| self.new_key()).await?;
-        let keys = self.unseal(&stored).ok_or(Setback::Never(StartError::OtherSecret))?;
-        // A second attempt after a success cannot happen; if it did, the keys would be the same.
-        let _ = self.keys.set(keys);
-        Ok(())
-    }
-
-    fn new_key(&self) -> Result<SealedKey, Error> {
-        let private = SigningKey::generate().map_err(Error::internal)?;
-        let key = SigningKey::from_pkcs8(&private).ok_or_else(|| Error::internal("a fresh key cannot be read"))?;
-        let sealed = self.config.secret.sealing_key().seal(&private, &key.kid().to_string());
-        Ok(SealedKey { kid: key.kid().to_string(), public: key.public().to_vec(), sealed })
-    }
-
-    /// The newest key signs, all verify.
-    pub(super) fn unseal(&self, stored: &[SealedKey]) -> Option<Keys> {
-        let newest = stored.first()?;
-        let private = self.config.secret.sealing_key().unseal(&newest.sealed, &newest.kid)?;
-        let mut verifying = VerifyingKeys::default();
-        stored.iter().for_each(|key| verifying.add(&key.public));
-        Some(Keys { signing: SigningKey::from_pkcs8(&private)?, verifying })
+        match self.first_keys().await? {
+            true => Ok(()),
+            false => Err(Setback::Never(StartError::OtherSecret)),
+        }
     }
 }

@@ -106,7 +106,11 @@ mod tests {
         assert_eq!(cache.0.len(), 1);
         assert_eq!(cache.open(&token, &keys, &realm(), NOW + 900), Ok(Opened::Expired(signed(&key, 1))));
         assert_eq!(cache.open(&token, &keys, &realm(), NOW - 6), Err(Flaw::Early(NOW)));
-        assert_eq!(cache.open(&token, &others, &realm(), NOW), Err(Flaw::Key), "its key is no longer ours");
+        assert_eq!(
+            cache.open(&token, &others, &realm(), NOW),
+            Err(Flaw::Key(Some(key.kid()))),
+            "its key is no longer ours"
+        );
         let elsewhere = Realm { audience: "https://other.example".into(), ..realm() };
         assert_eq!(cache.open(&token, &keys, &elsewhere, NOW), Err(Flaw::Audience(realm().audience)));
     }

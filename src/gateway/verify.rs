@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Gateway;
 use crate::{
     domain::{
-        access_token::{self, Claims, Opened},
+        access_token::{Claims, Opened},
         cookie,
         opaque_token::Purpose,
         revocation::Marks,
@@ -26,7 +26,7 @@ impl Gateway {
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Error> {
         let (claims, marks) = match token.starts_with(Purpose::PersonalToken.prefix()) {
             true => self.open_personal_token(token).await?,
-            false => self.open_access_token(token)?,
+            false => live(self.open(token).await?)?,
         };
         if self.is_revoked(&marks).await? { Err(Error::TokenRevoked) } else { Ok(claims) }
     }
@@ -41,27 +41,20 @@ impl Gateway {
     }
 
     /// The same of an access token for whomever it is, which need not be us; revocation is not asked.
-    pub(super) fn open_token_for_others(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
-        let keys = &self.keys()?.verifying;
-        let signed = access_token::authenticate(token, keys);
-        let opened = signed.and_then(|signed| signed.judge_for_others(keys, &self.realm, self.clock.now()));
-        match opened.map_err(|_| Error::InvalidToken)? {
-            Opened::Live(signed) => Ok((signed.claims.clone(), signed.marks())),
-            Opened::Expired(_) => Err(Error::TokenExpired),
-        }
+    pub(super) async fn open_token_for_others(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
+        live(self.open_for_others(token).await?)
     }
 
     /// What a token of ours says, whether or not it is good at this moment: its signature is enough to end it.
-    pub(super) fn open_to_end(&self, token: &str) -> Result<Arc<Claims>, Error> {
-        let signed = access_token::authenticate(token, &self.keys()?.verifying).map_err(|_| Error::InvalidToken)?;
-        if signed.claims.iss == self.realm.issuer { Ok(signed.claims) } else { Err(Error::InvalidToken) }
+    pub(super) async fn open_to_end(&self, token: &str) -> Result<Arc<Claims>, Error> {
+        let (Opened::Live(signed) | Opened::Expired(signed)) = self.open_signed(token).await?;
+        Ok(signed.claims)
     }
+}
 
-    fn open_access_token(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
-        let opened = self.tokens.open(token, &self.keys()?.verifying, &self.realm, self.clock.now());
-        match opened.map_err(|_| Error::InvalidToken)? {
-            Opened::Live(signed) => Ok((signed.claims.clone(), signed.marks())),
-            Opened::Expired(_) => Err(Error::TokenExpired),
-        }
+fn live(opened: Opened) -> Result<(Arc<Claims>, Marks), Error> {
+    match opened {
+        Opened::Live(signed) => Ok((signed.claims.clone(), signed.marks())),
+        Opened::Expired(_) => Err(Error::TokenExpired),
     }
 }

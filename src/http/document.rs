@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi,
     feed::FeedApi, health::HealthApi, items::ItemsApi, oauth::OAuthApi, personal_tokens::PersonalTokensApi, problem,
-    rate_limit, tokens::TokensApi, users::UsersApi,
+    rate_limit, tokens::TokensApi, users::UsersApi, well_known::WellKnownApi,
 };
 use crate::error::Code;
 
@@ -38,6 +38,7 @@ faces!(
     ClientsApi,
     AuditApi,
     FeedApi,
+    WellKnownApi,
     HealthApi,
 );
 

@@ -44,6 +44,7 @@ fn describe() {
     );
     describe_revocation();
     describe_feed();
+    describe_keys();
     metrics::describe_gauge!("latchkey_refreshes_to_record", "Sessions whose refresh waits to be recorded");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
     metrics::describe_counter!(
@@ -72,6 +73,12 @@ fn describe_feed() {
         "latchkey_feed_ended_total",
         "Streams that ended, by why; behind means that the reader took too little"
     );
+}
+
+fn describe_keys() {
+    metrics::describe_gauge!("latchkey_signing_keys", "Signing keys by where they are in their life");
+    metrics::describe_gauge!("latchkey_signing_key_age_seconds", "For how long the key that signs has signed");
+    metrics::describe_counter!("latchkey_signing_key_looks_total", "Readings of the signing keys from the record");
 }
 
 fn describe_revocation() {

@@ -133,7 +133,7 @@ impl OAuthApi {
             "client_credentials" => {
                 let client = asker.client()?;
                 let audience = form.resource.as_ref().map(|resource| resource.0.as_str());
-                let granted = gateway.grant_to_client(&client, scopes, audience)?;
+                let granted = gateway.grant_to_client(&client, scopes, audience).await?;
                 Ok(Issued::of(IssuedShape::granted(granted)))
             }
             _other => Err(Refusal::grant_type()),

@@ -108,7 +108,7 @@ pub fn tell(event: &Event) {
                 sid = shown(*session),
                 address,
                 agent,
-                reason,
+                reason = reason.as_deref(),
                 "{}",
                 kind.told()
             )
@@ -137,7 +137,7 @@ impl Postgres {
             &column(counted, |row| row.event.actor.as_str()),
             &column(counted, |row| row.event.session),
             &column(counted, |row| row.event.address.as_deref()),
-            &column(counted, |row| row.event.reason),
+            &column(counted, |row| row.event.reason.as_deref()),
             &column(counted, |row| row.count),
         ];
         self.connection().await?.change(COUNT, params).await.map(drop)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{Connection, Postgres};
+use super::{Connection, Postgres, signing_keys};
 use crate::error::Error;
 
 const TRY_LOCK: &str = include_str!("../../sql/queries/try_janitor_lock.sql");
@@ -36,12 +36,14 @@ pub enum Leftover {
     PersonalTokens,
     /// Events outside of the months.
     Audit,
+    /// Signing keys whose last token is dead.
+    Keys,
 }
 
 impl Leftover {
     /// All of it.
-    pub const ALL: [Leftover; 5] =
-        [Leftover::Sessions, Leftover::Mails, Leftover::Revocations, Leftover::PersonalTokens, Leftover::Audit];
+    pub const ALL: [Leftover; 6] =
+        [Self::Sessions, Self::Mails, Self::Revocations, Self::PersonalTokens, Self::Audit, Self::Keys];
 
     /// Its name, for the metrics.
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +53,7 @@ impl Leftover {
             Leftover::Revocations => "revocations",
             Leftover::PersonalTokens => "personal_tokens",
             Leftover::Audit => "audit",
+            Leftover::Keys => "signing_keys",
         }
     }
 }
@@ -71,6 +74,7 @@ impl Postgres {
             Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?,
             Leftover::PersonalTokens => db.change(DELETE_PERSONAL_TOKENS, &[&BATCH]).await?,
             Leftover::Audit => db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH]).await?,
+            Leftover::Keys => signing_keys::delete_gone(&mut db).await?,
         };
         db.commit().await?;
         Ok(Some(deleted))

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_first", include_str!("../../sql/migrations/0001_first.sql")),
     ("0002_sessions_users_audit", include_str!("../../sql/migrations/0002_sessions_users_audit.sql")),
     ("0003_leases", include_str!("../../sql/migrations/0003_leases.sql")),
+    ("0004_keys", include_str!("../../sql/migrations/0004_keys.sql")),
     ("0005_clients_tokens", include_str!("../../sql/migrations/0005_clients_tokens.sql")),
 ];
 

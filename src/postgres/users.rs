@@ -119,7 +119,11 @@ impl Postgres {
             None => None,
         };
         for (kind, reason) in before.events(&after, new_hash.is_some()) {
-            audit::insert(&mut db, &Event { kind, reason: reason.map(Reason::as_str), ..event.clone() }).await?;
+            audit::insert(
+                &mut db,
+                &Event { kind, reason: reason.map(|reason| reason.as_str().into()), ..event.clone() },
+            )
+            .await?;
         }
         db.commit().await?;
         Ok(Some(Changed { user, ending }))

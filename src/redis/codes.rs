@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::{Redis, script::Script};
 use crate::{
-    domain::{one_time_code::Purpose, throttle::Limit},
+    domain::{
+        one_time_code::{Hash, Purpose},
+        throttle::Limit,
+    },
     error::Error,
 };
 
@@ -30,39 +33,53 @@ pub enum Reservation {
     Exhausted(u64),
 }
 
+/// Which code of a row is the current one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// The one that was to be.
+    This,
+    /// The one that another replica made of the same row, under the other secret, and sent already.
+    Other,
+    /// Neither: a newer row has taken its place.
+    Newer,
+}
+
 impl Redis {
-    /// Makes a code the current one for the rest of its life, in milliseconds, unless there is a newer one; whether it did.
+    /// Makes a code the current one for the rest of its life, in milliseconds, unless there is a newer one, or `other` of
+    /// the same row.
     pub async fn register_code(
         &self,
         purpose: Purpose,
         sub: Uuid,
         row: Uuid,
-        hash: &[u8; 32],
+        hash: &Hash,
+        other: &Hash,
         life: u64,
-    ) -> Result<bool, Error> {
+    ) -> Result<Registered, Error> {
         let (row, life) = (row.to_string(), life.to_string());
-        let args = [row.as_bytes(), hash, life.as_bytes()];
+        let args = [row.as_bytes(), hash, other, life.as_bytes()];
         match self.run_apart::<String>(&REGISTER, &[self.code_key(purpose, sub)], &args).await?.as_str() {
-            "registered" => Ok(true),
-            "replaced" => Ok(false),
+            "registered" => Ok(Registered::This),
+            "kept" => Ok(Registered::Other),
+            "replaced" => Ok(Registered::Newer),
             _other => Err(REGISTER.unknown_answer()),
         }
     }
 
-    /// Compares and reserves, or counts a wrong try of this account from this network: of so many in a period, the next
-    /// is not looked at.
+    /// Compares with what may be stored of the code, and reserves, or counts a wrong try of this account from this network:
+    /// of so many in a period, the next is not looked at.
     pub async fn reserve_code(
         &self,
         purpose: Purpose,
         sub: Uuid,
-        hash: &[u8; 32],
+        [hash, other]: &[Hash; 2],
         network: Uuid,
         tries: Limit,
     ) -> Result<Reservation, Error> {
         let code = self.code_key(purpose, sub);
         let keys = [code.clone(), format!("{code}:tries:{network}")];
         let limits = [tries.burst().to_string(), tries.period().as_millis().to_string()];
-        let args = [hash, RESERVATION_MS.as_bytes(), limits[0].as_bytes(), limits[1].as_bytes()];
+        let args = [hash, other, RESERVATION_MS.as_bytes(), limits[0].as_bytes(), limits[1].as_bytes()];
         let (answer, rest) = self.run_apart::<(String, Option<String>)>(&RESERVE, &keys, &args).await?;
         let row = || rest.as_deref().and_then(|row| row.parse().ok()).ok_or_else(|| RESERVE.unknown_answer());
         match answer.as_str() {

@@ -156,7 +156,10 @@ fn no_secret_can_be_printed() {
     let secrets = [
         "Password",
         "MasterSecret",
+        "MasterSecrets",
         "MacKey",
+        "MacKeys",
+        "Derived",
         "SealingKey",
         "RefreshKey",
         "OneTimeCode",

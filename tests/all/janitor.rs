@@ -76,6 +76,24 @@ async fn what_is_over_goes_and_what_is_not_stays() {
 }
 
 #[tokio::test]
+async fn keys_go_when_the_last_of_their_tokens_is_dead() {
+    let gateway = Gateway::with(&[OFTEN]).await;
+    // Each but the last was followed so long ago, and one was taken back before it signed.
+    let rows = "update signing_keys set signs_from = now() - interval '64 minutes';
+        insert into signing_keys (kid, public_key, sealed_private_key, signs_from, revoked_at)
+        select 'AAAAAAAAAAAAAAA' || number, public_key, sealed_private_key, now() + at::interval, now() + revoked::interval
+        from signing_keys, (values
+            (1, '-3 days', null), (2, '-66 minutes', null),
+            (3, '-2 minutes', '-1 minute'), (4, '-70 minutes', '-66 minutes'), (5, '10 minutes', '-66 minutes')
+        ) keys (number, at, revoked)";
+    let left = "select string_agg(right(kid, 1), ',' order by kid) from signing_keys where kid like 'AAAAAAAAAAAAAAA%'";
+    execute(&gateway, rows).await;
+    until("they are gone", || async { ask(&gateway, left).await == "2,3" }).await;
+    let series = "latchkey_janitor_removed_total{kind=\"signing_keys\"}";
+    until("they are counted", || async { metrics::value(&gateway, series).await == 3.0 }).await;
+}
+
+#[tokio::test]
 async fn many_rows_go_once_with_two_replicas_at_it() {
     let gateway = Gateway::with(&[OFTEN]).await;
     gateway.sign_up("john").await;

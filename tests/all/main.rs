@@ -49,6 +49,7 @@ mod feed; // what was taken back, for those who check tokens themselves
 mod forgery; // forged tokens at every protected operation
 mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
+mod keys; // the life of signing keys, and of the secret that seals them
 mod listener; // broken and slow clients, SIGTERM
 mod log; // which request it was, never a credential
 mod matrix; // every operation × everybody who may ask

@@ -37,7 +37,7 @@ impl Told {
 
     /// One sentence, on standard error.
     #[track_caller]
-    fn refused(self, code: i32, part: &str) {
+    pub fn refused(self, code: i32, part: &str) {
         assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "{}", self.err);
         assert!(self.err.contains(part), "{}", self.err);
     }

@@ -87,6 +87,7 @@ impl Gateway {
             }
         };
         self.revocations.cell.set().apply(&entries);
+        self.take_back_keys(&entries);
         let pending = Pending { published, answered };
         // Who hung up has no use for it.
         batch.into_iter().for_each(|one| drop(one.caller.send(pending.clone())));

@@ -167,6 +167,7 @@ impl Keeper {
         let Ok(entries) = read else { return Sight::Unknown };
         let revocations = &self.gateway.revocations;
         revocations.cell.set().apply(&entries);
+        self.gateway.take_back_keys(&entries);
         // After memory, because who is told everything looks at the position first; before the lease, which speaks for it.
         revocations.feed.extend(page.entries.iter().map(|(number, _)| *number).zip(entries));
         position.applied = page.entries.last().map_or(position.applied, |(number, _)| *number);

@@ -36,6 +36,8 @@ async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
     stack.postgres.kill();
     until_ready_says(&gateway, 503, "down down down").await;
     assert_eq!(gateway.get("/health/live").await.status, 200);
+    let keys = gateway.get("/.well-known/jwks.json").await;
+    assert_eq!(keys.is(200, "").body["keys"].as_array().expect("keys").len(), 1);
     slowest_refusal(&gateway, &john, &protected()).await;
     stack.redis.start_again().expect("it can be started");
     until_ready_says(&gateway, 200, "ready down up").await;
@@ -54,6 +56,7 @@ async fn started_without_postgres_it_waits_for_it() {
     assert_eq!(gateway.get("/health/live").await.status, 200);
     let nobody = Session { access_token: "a.b.c".into(), refresh_token: String::new() };
     slowest_refusal(&gateway, &nobody, &protected()).await;
+    gateway.get("/.well-known/jwks.json").await.is(503, "unavailable");
     stack.postgres.start_again().expect("it can be started");
     until_ready_says(&gateway, 200, "ready up up").await;
     let john = signed_in(&gateway).await;
