@@ -334,7 +334,8 @@ settings! {
     mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>", "sender of mails";
     signup: Signup, "LATCHKEY_SIGNUP" = "open", "who may create accounts: `open` for anybody, `admin` for administrators and the operator only";
     password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8", "minimum length of a password (15 is advised where there is no second factor)";
-    trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none", "networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1/128`";
+    trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none", "networks whose `X-Forwarded-*` is believed, such as `10.0.0.0/8,::1/128`";
+    assertions: Switch, "LATCHKEY_ASSERTIONS" = "no", "`yes` has forward-auth say who it is in a signed header as well, `X-Auth-Assertion`, for the host that a trusted proxy names";
     throttle: Switch, "LATCHKEY_THROTTLE" = "on", "`off` lets everybody try as often as they like, for load tests";
     limit_sign_in: Limit, "LATCHKEY_LIMIT_SIGN_IN" = "10/15m", "wrong passwords for one account from one network";
     limit_sign_in_address: Limit, "LATCHKEY_LIMIT_SIGN_IN_ADDRESS" = "100/10m", "wrong passwords and codes from one network, for whatever accounts";

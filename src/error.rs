@@ -132,7 +132,7 @@ codes! {
     RefreshTokenReused 401 "refresh_token_reused" "The refresh token was used before" "The session was ended because a token of it was used twice, which a thief would do: sign in again.";
     Forbidden 403 "forbidden" "Not allowed" "The operation is for others: for administrators, or for people who have signed in, and not for their programs or for clients.";
     InsufficientScope 403 "insufficient_scope" "The token may not be used for this" "Use a token with the scope that `WWW-Authenticate` names.";
-    Csrf 403 "csrf" "The request may come from another site" "With a cookie, send `X-Latchkey-Request: 1` with what changes something, from a page of this gateway's origin or of one that it allows.";
+    Csrf 403 "csrf" "The request may come from another site" "With a cookie, send `X-Latchkey-Request: 1` with what changes something, from a page of this gateway's origin or of one that it allows; behind a proxy, from a page of the same origin.";
     ReauthenticationRequired 403 "reauthentication_required" "A fresh sign-in is required" "Sign in again and repeat the request within five minutes.";
     LastAdmin 403 "last_admin" "The last administrator stays" "Make somebody else an administrator first.";
     SignupClosed 403 "signup_closed" "Sign-up is closed" "Ask an administrator of this gateway for an account.";

@@ -5,6 +5,7 @@
 
 mod account;
 mod adopt;
+mod assert_identity;
 mod audit;
 mod change_email;
 mod change_password;
@@ -77,6 +78,7 @@ use crate::{
     postgres::{Idle, Postgres},
     redis::Redis,
 };
+use assert_identity::Assertions;
 use audit::Refusals;
 use clock::Clock;
 use hashing::Hasher;
@@ -116,6 +118,8 @@ pub struct Gateway {
     recorder: Recorder,
     /// Cookies that were signed anew.
     slides: Slides,
+    /// Identities that were signed for upstreams.
+    assertions: Assertions,
     /// What was refused and is to be counted.
     refusals: Refusals,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
@@ -182,6 +186,7 @@ impl Gateway {
             stories: TaskTracker::new(),
             recorder: Recorder::default(),
             slides: Slides::default(),
+            assertions: Assertions::default(),
             refusals: Refusals::default(),
             mail_bell: Notify::new(),
             config,

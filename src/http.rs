@@ -15,6 +15,7 @@ mod devices;
 pub mod document;
 mod edge;
 mod feed;
+mod forward_auth;
 mod health;
 mod items;
 #[cfg(feature = "dev")]

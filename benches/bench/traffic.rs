@@ -124,7 +124,7 @@ impl Composer {
         let each = |users: std::ops::RangeInclusive<u64>, request: &dyn Fn(u64) -> String| users.map(request).collect();
         match traffic {
             Traffic::Verify(whose) => each(who(whose), &|user| self.verify(user)),
-            Traffic::VerifyCookie => each(1..=seed::USERS, &|user| self.get_by_cookie("/auth/verify", user)),
+            Traffic::VerifyCookie => each(1..=seed::USERS, &|user| self.verify_cookie(user)),
             Traffic::User(whose) => each(who(whose), &|user| self.user(user)),
             Traffic::Item => each(1..=seed::USERS, &|user| self.item(user)),
             Traffic::Page => each(1..=seed::WITH_PAGES, &|user| self.get("/items", user)),
@@ -171,8 +171,11 @@ impl Composer {
         request("GET", path, &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]), "")
     }
 
-    fn get_by_cookie(&self, path: &str, user: u64) -> String {
-        request("GET", path, &format!("Cookie: __Host-latchkey={}\r\n", self.cookies[index(user)]), "")
+    /// As a proxy asks, which says what the original method was.
+    fn verify_cookie(&self, user: u64) -> String {
+        let cookie = &self.cookies[index(user)];
+        let fields = format!("Cookie: __Host-latchkey={cookie}\r\nX-Forwarded-Method: GET\r\n");
+        request("GET", "/auth/verify", &fields, "")
     }
 
     /// Somebody looks at their first item.

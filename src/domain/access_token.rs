@@ -10,7 +10,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use claims::{Claims, Grant, Holder, PersonalToken, claims, client_claims, personal_claims};
@@ -93,9 +93,7 @@ impl SigningKey {
     pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
         let pair = Ed25519KeyPair::from_pkcs8(document).ok()?;
         let kid = Kid::of(pair.public_key().as_ref());
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(kid.to_string()), ..Header::new(Algorithm::EdDSA) };
-        let header = format!("{}.", URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).ok()?));
-        Some(SigningKey { kid, pair, header })
+        Some(SigningKey { kid, pair, header: header(TYPE, kid).ok()? })
     }
 
     /// The key's id, which tokens name in their header.
@@ -110,16 +108,32 @@ impl SigningKey {
 
     /// Signs the claims: the compact serialization of RFC 7515 section 3.1.
     pub fn sign(&self, claims: &Claims) -> Result<String, Unspecified> {
+        self.compact(&self.header, claims)
+    }
+
+    /// Signs what is no access token, under the type that says so.
+    pub(super) fn sign_as(&self, kind: &str, claims: &impl Serialize) -> Result<String, Unspecified> {
+        self.compact(&header(kind, self.kid)?, claims)
+    }
+
+    fn compact(&self, header: &str, claims: &impl Serialize) -> Result<String, Unspecified> {
         let payload = serde_json::to_vec(claims).map_err(|_| Unspecified)?;
         // Four characters for three bytes, and a signature of 64 bytes with its dot.
-        let mut token = String::with_capacity(self.header.len() + payload.len().div_ceil(3) * 4 + 87);
-        token.push_str(&self.header);
+        let mut token = String::with_capacity(header.len() + payload.len().div_ceil(3) * 4 + 87);
+        token.push_str(header);
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
         let signature = self.pair.try_sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
+}
+
+/// The header of what a key signs, encoded, with the dot behind it.
+fn header(kind: &str, kid: Kid) -> Result<String, Unspecified> {
+    let header = Header { typ: Some(kind.to_owned()), kid: Some(kid.to_string()), ..Header::new(Algorithm::EdDSA) };
+    let json = serde_json::to_vec(&header).map_err(|_| Unspecified)?;
+    Ok(format!("{}.", URL_SAFE_NO_PAD.encode(json)))
 }
 
 /// The public keys whose tokens are accepted, by their exact ids. A key fixes its algorithm; a header never chooses one.

@@ -93,7 +93,7 @@ mod tests {
         let kept = next(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
         assert_eq!((kept.username.as_deref(), kept.iat, kept.exp), (Some("john"), NOW + 200, NOW + 800));
         let renamed = next(&claims, Some(&Identity { role: Role::Admin, ..identity("jane") }), Uuid::nil(), NOW, 600);
-        assert_eq!((renamed.username.as_deref(), renamed.roles), (Some("jane"), vec![Role::Admin]));
+        assert_eq!((renamed.username.as_deref(), renamed.roles), (Some("jane"), vec![Role::User]), "no scope for more");
         assert_eq!((renamed.sid, renamed.generation, renamed.auth_time), (claims.sid, 1, Some(NOW)));
     }
 

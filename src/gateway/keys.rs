@@ -151,13 +151,20 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub(super) async fn sign(&self, claims: &Claims) -> Result<String, Error> {
+        self.signing_key().await?.sign(claims).map_err(Error::internal)
+    }
+
+    /// The key whose time it is.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(super) async fn signing_key(&self) -> Result<Arc<SigningKey>, Error> {
         let known = self.keys.known.load().signer(self.clock.now_ms());
-        let signer = match known {
-            Some(signer) => signer,
+        match known {
+            Some(signer) => Ok(signer),
             // Rare, and large: no signature needs to have room for it.
-            None => Box::pin(self.signer_after_look()).await?,
-        };
-        signer.sign(claims).map_err(Error::internal)
+            None => Box::pin(self.signer_after_look()).await,
+        }
     }
 
     /// What a token says that one of our keys has signed, whether or not it has expired. Whether it was taken back is not

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use poem::http::HeaderValue;
 
-use super::{body, document, feed, problem};
+use super::{body, document, feed, forward_auth, problem};
 
 /// Paths beside the document, all of them pages.
 const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/forgot", "/problems", "/problems/{code}", "/dev/mailbox"];
 
 /// Operations whose callers care about the status alone, and accept whatever they happen to accept: proxies hand the
 /// `Accept` of an image or a font on to the check.
-const ANY_ACCEPT: &[&str] = &["/auth/verify", "/health/live", "/health/ready"];
+const ANY_ACCEPT: &[&str] = &[forward_auth::PATH, "/health/live", "/health/ready"];
 
 /// What operations answer with.
 const JSON: &[&str] = &[body::JSON, problem::MEDIA_TYPE];

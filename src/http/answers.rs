@@ -140,11 +140,3 @@ pub enum UsersListed {
     #[oai(status = 200)]
     Page(Json<UserPageShape>),
 }
-
-/// 204 with the caller's identity.
-#[derive(ApiResponse)]
-pub enum Verified {
-    /// The request may pass; the headers say whose it is.
-    #[oai(status = 204)]
-    Passes(#[oai(header = "X-Auth-User")] String, #[oai(header = "X-Auth-Session")] String),
-}

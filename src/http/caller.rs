@@ -16,7 +16,7 @@ use poem_openapi::{
 
 use super::{
     cookie::{self, Jar},
-    csrf,
+    csrf, forward_auth,
     notes::Notes,
     origin::ClientAddress,
 };
@@ -39,6 +39,14 @@ pub const COOKIE: &str = "cookie";
 /// Whoever has a good token: a person, a program of one's, or a client.
 pub struct Caller(pub Arc<Claims>);
 
+/// Whom a proxy asks about. Nothing is signed anew here: not before it is known that the request passes.
+pub struct Asked {
+    /// What the token says, which is good at this moment.
+    pub claims: Arc<Claims>,
+    /// Whether it came as the browser's cookie.
+    pub by_cookie: bool,
+}
+
 /// A caller who is signed in by cookie. For whoever is not, nothing is said but that.
 pub struct Browser(pub Arc<Claims>);
 
@@ -59,12 +67,20 @@ pub enum Token<T> {
 impl<'a> Token<&'a str> {
     /// The token of the request. What would change something by cookie is refused if another site may have caused it.
     fn of(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
+        Token::guarded(request, csrf::check_unless_safe)
+    }
+
+    /// The same, where something else says what another site may have caused.
+    fn guarded(
+        request: &'a Request,
+        guard: fn(&Request) -> Result<(), Error>,
+    ) -> Result<Option<Token<&'a str>>, Error> {
         vary(request);
         if let Some(token) = bearer(request)? {
             return Ok(Some(Token::Bearer(token)));
         }
         let Some(cookie) = cookie::sent(request)? else { return Ok(None) };
-        csrf::check_unless_safe(request)?;
+        guard(request)?;
         Ok(Some(Token::Cookie(cookie)))
     }
 
@@ -162,6 +178,12 @@ macro_rules! security {
 security!(Caller, vec![BEARER, COOKIE], fallback false, |request| {
     let token = Token::of(request)?.ok_or(Error::Unauthenticated)?;
     Caller(token.call(request).await?)
+});
+
+security!(Asked, vec![BEARER, COOKIE], fallback false, |request| {
+    let token = Token::guarded(request, forward_auth::check)?.ok_or(Error::Unauthenticated)?;
+    let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
+    Asked { claims: token.verify(gateway).await?, by_cookie: matches!(token, Token::Cookie(_)) }
 });
 
 security!(Browser, vec![COOKIE], fallback false, |request| {

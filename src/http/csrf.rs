@@ -62,7 +62,7 @@ fn check(request: &Request) -> Result<(), Error> {
 }
 
 /// The text of a field. What comes twice or is no text fits nothing.
-fn single(request: &Request, name: HeaderName) -> Result<Option<&str>, Error> {
+pub fn single(request: &Request, name: HeaderName) -> Result<Option<&str>, Error> {
     let mut fields = request.headers().get_all(name).iter();
     match (fields.next(), fields.next()) {
         (None, _) => Ok(None),

@@ -5,14 +5,26 @@ mod scopes;
 
 use std::collections::HashMap;
 
-use poem::{Route, RouteMethod};
+use poem::{Route, RouteMethod, http::Method};
 use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
-    accounts::AccountsApi, audit::AuditApi, browser::BrowserApi, clients::ClientsApi, devices::DevicesApi,
-    feed::FeedApi, health::HealthApi, items::ItemsApi, oauth::OAuthApi, personal_tokens::PersonalTokensApi, problem,
-    rate_limit, tokens::TokensApi, users::UsersApi, well_known::WellKnownApi,
+    accounts::AccountsApi,
+    audit::AuditApi,
+    browser::BrowserApi,
+    clients::ClientsApi,
+    devices::DevicesApi,
+    feed::FeedApi,
+    forward_auth::{self, ForwardAuthApi},
+    health::HealthApi,
+    items::ItemsApi,
+    oauth::OAuthApi,
+    personal_tokens::PersonalTokensApi,
+    problem, rate_limit,
+    tokens::TokensApi,
+    users::UsersApi,
+    well_known::WellKnownApi,
 };
 use crate::error::Code;
 
@@ -39,6 +51,7 @@ faces!(
     AuditApi,
     FeedApi,
     WellKnownApi,
+    ForwardAuthApi,
     HealthApi,
 );
 
@@ -47,6 +60,9 @@ faces!(
 pub fn add_operations(routes: Route) -> Route {
     let mut operations = HashMap::new();
     API.add_routes(&mut operations);
+    // The framework knows nine methods, and a proxy may ask with any.
+    let check = operations.remove(forward_auth::PATH).and_then(|mut methods| methods.remove(&Method::GET));
+    let routes = routes.at(forward_auth::PATH, check.expect("it is an operation"));
     operations.into_iter().fold(routes, |routes, (path, methods)| {
         let by_method = |known: RouteMethod, (method, operation)| known.method(method, operation);
         routes.at(path, methods.into_iter().fold(RouteMethod::new(), by_method))
@@ -113,6 +129,7 @@ fn mend(operation: &mut Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
         without_charset(content);
     }
+    let is_check = operation["operationId"] == "verify";
     let responses = operation["responses"].as_object_mut().expect("there are responses");
     let is_throttled = responses.contains_key("429");
     for (status, response) in responses {
@@ -124,6 +141,9 @@ fn mend(operation: &mut Value) {
         headers(response, status);
         if is_throttled {
             rate_limit::document(response);
+        }
+        if is_check {
+            forward_auth::document(response);
         }
     }
 }

@@ -19,7 +19,9 @@ use poem_openapi::OperationId;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{allow::Allow, body, cors, metrics, notes::Notes, old_names, origin::ClientAddress, params, problem};
+use super::{
+    allow::Allow, body, cors, forward_auth, metrics, notes::Notes, old_names, origin::ClientAddress, params, problem,
+};
 use crate::{error::Error, gateway::Gateway};
 
 /// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults add up to less.
@@ -116,13 +118,20 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let notes = Notes::default();
         request.set_data(notes.clone());
         let span = span(&request, &id, client);
+        let is_asked = forward_auth::is_asked(request.uri().path());
         rename(request.uri_mut());
-        let origin = cors::allowed(&request, &self.gateway.config().cors_origins.0);
+        // What a proxy asks is about a page elsewhere: a permission of ours would be an answer to another question, and
+        // a good one, too.
+        let origins: &[String] = if is_asked { &[] } else { &self.gateway.config().cors_origins.0 };
+        let origin = cors::allowed(&request, origins);
         let mut response = match origin.is_some() && cors::is_preflight(&request) {
             true => cors::preflight(),
             false => pin!(self.pass(request)).instrument(span.clone()).await,
         };
         notes.apply(response.headers_mut());
+        if is_asked && !response.status().is_success() {
+            forward_auth::complete(response.headers_mut());
+        }
         self.finish(&mut response, id);
         if let Some(origin) = origin {
             cors::let_read(response.headers_mut(), origin, self.gateway.config().cookie_domain.is_some());
@@ -177,6 +186,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 /// Gives the path its name of today.
 fn rename(uri: &mut Uri) {
+    if forward_auth::is_asked(uri.path()) {
+        return forward_auth::forget_original(uri);
+    }
     let path = old_names::canonical(uri.path());
     if path == uri.path() {
         return;

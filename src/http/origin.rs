@@ -30,22 +30,33 @@ pub struct ClientAddress(pub IpAddr);
 impl ClientAddress {
     /// Who sent the request: the peer, or whom a trusted proxy names.
     pub fn of(request: &Request, trusted: &[IpNet]) -> ClientAddress {
-        let peer = match &request.remote_addr().0 {
-            Addr::SocketAddr(address) => address.ip(),
-            Addr::Unix(_) | Addr::Custom(..) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        };
         // Whatever a client wrote in front, readable or not, what the proxy appended is read.
         let fields = request.headers().get_all("x-forwarded-for").iter();
         let forwarded = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
-        ClientAddress(client(peer, &forwarded.collect::<Vec<_>>().join(","), trusted))
+        ClientAddress(client(peer(request), &forwarded.collect::<Vec<_>>().join(","), trusted))
     }
 }
 
+/// Whether whoever sent the request may say of it what only a proxy knows.
+pub fn is_from_trusted_proxy(request: &Request, trusted: &[IpNet]) -> bool {
+    is_among(trusted, peer(request))
+}
+
+fn peer(request: &Request) -> IpAddr {
+    match &request.remote_addr().0 {
+        Addr::SocketAddr(address) => address.ip(),
+        Addr::Unix(_) | Addr::Custom(..) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    }
+}
+
+fn is_among(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address.to_canonical()))
+}
+
 fn client(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
     let mut address = peer;
     for hop in forwarded.rsplit(',').map(str::trim) {
-        if !is_trusted(address) {
+        if !is_among(trusted, address) {
             break;
         }
         match parse(hop) {

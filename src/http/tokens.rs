@@ -1,4 +1,4 @@
-//! Signing up, in and out; refreshing; the check for proxies.
+//! Signing up, in and out; refreshing.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use poem_openapi::{
 
 use super::{
     Tag,
-    answers::{Ended, Signed, SignedUp, Verified},
+    answers::{Ended, Signed, SignedUp},
     body::{self, Body, Members, OptionalBody, body},
-    caller::{Caller, Shown, Token},
+    caller::{Shown, Token},
     cookie::Jar,
     csrf::AsPage,
     origin::From,
@@ -96,7 +96,6 @@ problems! {
     LoginProblems: [BODY] InvalidCredentials TooManyRequests;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
     LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
-    VerifyProblems: [TOKEN];
 }
 
 /// A sign-in, as a form or as JSON.
@@ -268,14 +267,6 @@ impl TokensApi {
         gateway.log_out(&credentials, patience, &origin).await?;
         jar.clear_if_shown();
         Ok(patience.into())
-    }
-
-    /// May this request pass?
-    ///
-    /// For proxies and services: 204 with the caller's identity in headers, or 401.
-    #[oai(path = "/auth/verify", method = "get", operation_id = "verify", tag = "Tag::Gateway")]
-    async fn verify(&self, Caller(claims): Caller) -> Result<Verified, Problem<VerifyProblems>> {
-        Ok(Verified::Passes(claims.sub.to_string(), claims.sid.map(|sid| sid.to_string()).unwrap_or_default()))
     }
 }
 

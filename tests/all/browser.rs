@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The name of the cookie, unless its domain is set.
-const NAME: &str = "__Host-latchkey";
+pub const NAME: &str = "__Host-latchkey";
 
 /// The cookie that an answer sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,12 @@ fn claims(cookie: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON")
 }
 
-/// A request with this cookie and nothing else that a page would send.
+/// A request with this cookie and nothing else that a page would send; a proxy that asks about it would say the method.
 fn bare(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> RequestBuilder {
-    gateway.request(method, path).header(header::COOKIE, format!("{NAME}={cookie}"))
+    gateway
+        .request(method.clone(), path)
+        .header(header::COOKIE, format!("{NAME}={cookie}"))
+        .header("x-forwarded-method", method.as_str())
 }
 
 /// What a page of the gateway's own origin sends.
@@ -86,7 +89,7 @@ fn opening(gateway: &Gateway, username: &str, password: &str) -> RequestBuilder 
 }
 
 /// Signs in; the value of the cookie.
-async fn open(gateway: &Gateway, username: &str) -> String {
+pub async fn open(gateway: &Gateway, username: &str) -> String {
     let answer = gateway.send(opening(gateway, username, PASSWORD)).await;
     SetCookie::of(answer.is(200, "")).expect("a cookie").value
 }
@@ -104,7 +107,7 @@ async fn john_with(settings: &[(&str, &str)]) -> (Gateway, String) {
 }
 
 /// The same cookie as it would be, had it been signed so many seconds ago.
-async fn aged(gateway: &Gateway, cookie: &str, seconds: u64) -> String {
+pub async fn aged(gateway: &Gateway, cookie: &str, seconds: u64) -> String {
     let mut claims = claims(cookie);
     for time in ["iat", "nbf", "exp"] {
         claims[time] = json!(claims[time].as_u64().expect("seconds") - seconds);

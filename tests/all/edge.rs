@@ -269,7 +269,7 @@ async fn seen_from(gateway: &Gateway, forwarded: &[&str]) -> String {
 
 #[tokio::test]
 async fn the_clients_address_is_believed_only_from_a_trusted_proxy() {
-    let alone = Gateway::start().await;
+    let alone = Gateway::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
     alone.sign_up("john").await;
     assert_eq!(seen_from(&alone, &["203.0.113.9"]).await, "127.0.0.1");
     let behind = alone.replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")]).await;

@@ -55,7 +55,8 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_SMTP_URL", "off"),
         ("LATCHKEY_DRAIN_DELAY", "0s"),
-        // All tests come from one address.
+        // All tests come from one address, as if from a proxy.
+        ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1/32"),
         ("LATCHKEY_THROTTLE", "off"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "12"),
         // Many gateways run at once here: a busy machine is no broken store.
@@ -269,7 +270,12 @@ impl Gateway {
 
     /// What the check says of this access token: a status, and a code where it is refused.
     pub async fn verify(&self, access_token: &str) -> (u16, String) {
-        let answer = self.with_token(Method::GET, "/auth/verify", access_token, Value::Null).await;
+        self.verify_at("/auth/verify", access_token).await
+    }
+
+    /// The same where something is demanded, as it is of clients.
+    pub async fn verify_at(&self, path: &str, access_token: &str) -> (u16, String) {
+        let answer = self.with_token(Method::GET, path, access_token, Value::Null).await;
         (answer.status, answer.code())
     }
 }

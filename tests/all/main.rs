@@ -47,6 +47,7 @@ mod encodings; // chunks, charsets, forms, parameters
 mod explain; // why was this token refused?
 mod feed; // what was taken back, for those who check tokens themselves
 mod forgery; // forged tokens at every protected operation
+mod forward_auth; // what proxies ask, and real proxies in front of an application
 mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
 mod keys; // the life of signing keys, and of the secret that seals them

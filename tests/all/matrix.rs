@@ -95,13 +95,17 @@ impl Wants {
             Wants::Cookie => return Verdict::Unknown,
             Wants::Token(scope) => *scope,
         };
-        let for_admins = scope == Some("admin");
+        let for_admins = scope == Some("admin") || id == "followRevocations";
         match (caller, scope) {
             ("nobody", _) => Verdict::Unknown,
             ("revoked", _) => Verdict::Revoked,
+            // A proxy has to say what for.
+            ("client", None) => Verdict::Forbidden,
             (_, None) => Verdict::Passes,
             ("client", Some(_)) if id == "followRevocations" => Verdict::Passes,
             ("client", Some(_)) => Verdict::Forbidden,
+            // Whose token may not be used to administer is no administrator.
+            ("without scope", Some(_)) if for_admins => Verdict::Forbidden,
             ("without scope", Some(_)) => Verdict::Scope,
             ("other user" | "owner", Some(_)) if for_admins => Verdict::Forbidden,
             ("admin" | "personal token", Some(_)) if for_admins => Verdict::Passes,

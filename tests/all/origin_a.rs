@@ -71,6 +71,7 @@ async fn everything_but_signing_in_needs_a_token() {
         "issueToken",
         "revokeToken",
         "getServerMetadata",
+        "getJwks",
         "live",
         "ready",
     ];

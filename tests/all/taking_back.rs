@@ -95,13 +95,14 @@ impl Scene {
 
     /// What still works, on the other replica, in the order of [`CREDENTIALS`].
     async fn alive(&self) -> Vec<bool> {
-        let accepts = async |token: &str| match self.replica.verify(token).await {
+        let accepts_at = async |path: &str, token: &str| match self.replica.verify_at(path, token).await {
             (204, _) => true,
             refused => {
                 assert_eq!(refused, (401, "token_revoked".into()));
                 false
             }
         };
+        let accepts = async |token: &str| accepts_at("/auth/verify", token).await;
         let mut alive = vec![accepts(&self.own.access_token).await, accepts(&self.other.access_token).await];
         for session in [&self.own, &self.other] {
             let answer = self.replica.refresh(&session.refresh_token).await;
@@ -110,7 +111,10 @@ impl Scene {
         }
         let shown = self.replica.request(Method::GET, "/session").header(header::COOKIE, &self.cookie);
         alive.push(self.replica.send(shown).await.status == 200);
-        alive.extend([accepts(&self.personal.1).await, accepts(&self.client.token).await]);
+        alive.extend([
+            accepts(&self.personal.1).await,
+            accepts_at("/auth/verify?scope=items:read", &self.client.token).await,
+        ]);
         assert!(accepts(&self.mary.access_token).await, "nobody else is concerned");
         // Last, because a good one ends everything.
         let reset = json!({"email": EMAIL, "code": self.code, "new_password": "correct horse 9"});

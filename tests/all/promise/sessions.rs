@@ -51,7 +51,9 @@ enum Kind {
 impl Held {
     /// The request of a check.
     pub fn check(&self) -> String {
-        format!("GET /auth/verify HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", self.token)
+        // What a client is to be good for must be said.
+        let path = "/auth/verify?scope=items:read";
+        format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", self.token)
     }
 
     /// The request that ends it.
