@@ -8,7 +8,7 @@
 //! | module | what it is | what it may know |
 //! |---|---|---|
 //! | `main` | parses the command line, binds, runs, exit code | everything |
-//! | `cli` | `latchkey user …`, `explain` and `revocations`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
+//! | `cli` | `latchkey user …`, `keys`, `explain` and `revocations`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
 //! | `log` | how the log is written; a part of the binary | `config` |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
@@ -68,6 +68,10 @@
 //! looked up while a lease lasts ([`gateway::revocation`]); the decisions about leases are pure functions
 //! ([`domain::revocation::lease`]), which the models in `tests/proof` call as well.
 //!
+//! Signing keys are read from the record again and again ([`gateway`]'s `keys`). Where one is in its life follows from the time
+//! ([`domain::key_life`]), so a replica that cannot read goes from one key to the next by itself; a token of a key that it does
+//! not know makes it look, once a second at most. An entry of the log that takes a key back counts at once, and for good.
+//!
 //! # Where to change what
 //!
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
@@ -78,6 +82,8 @@
 //! - A new mail: a line among the templates of `postgres::outbox`, and its letter in [`mail`].
 //! - A new security event: a line in [`domain::audit`], and `audit::insert` in the transaction that makes it happen.
 //! - A new limit: a setting, and the attempt that counts in it, in `gateway::throttle`.
+//! - Something new that the master secret makes: a label of its own in [`domain::master_secret`], and an answer to what
+//!   becomes of it while the secret is exchanged.
 //! - A new refusal: a variant in [`error`], and the operations that list it.
 
 #![deny(unsafe_code)]
