@@ -73,7 +73,7 @@ impl Bench {
         build.migrate(&stores)?;
         let (database, password) = (Database::connect(&stores.postgres)?, product::password()?);
         say(&format!("seeding 10,000 users and {} revocations", grouped(revocations as f64)));
-        seed::fill(&database, &product::hash(&password)?, revocations)?;
+        seed::fill(&database, &build.secret, &product::hash(&password)?, revocations)?;
         say("starting the gateway");
         let gateway = build.start(&stores, "gateway")?;
         gateway.until_it_knows(revocations)?;

@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use latchkey::{
     domain::{
         access_token::{self, Claims, Realm, SigningKey},
         account::{Identity, Role},
         master_secret::MasterSecrets,
+        opaque_token::{OpaqueToken, Purpose},
         password::{self, GENERATED_CHARACTERS, Memory, Password, SALT_BYTES, Verdict},
         refresh_token::{RefreshKey, RefreshToken},
         session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
@@ -20,6 +22,7 @@ use latchkey::{
     redis::{Redis, RefreshRules, Rotation},
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::{Outcome, database::Database, seed};
 
@@ -63,6 +66,8 @@ pub struct Keys {
     signing: SigningKey,
     refresh: RefreshKey,
     realm: Realm,
+    /// The secret of the run, as it is set.
+    secret: String,
 }
 
 impl Keys {
@@ -75,7 +80,7 @@ impl Keys {
         let document = secrets.first().sealing_key().unseal(&sealed, &row[0]).ok_or("the signing key is another's")?;
         let signing = SigningKey::from_pkcs8(&document).ok_or("the signing key cannot be read")?;
         let realm = Realm { issuer: ISSUER.to_owned(), audience: ISSUER.to_owned(), clock_skew: 5 };
-        Ok(Keys { signing, refresh: RefreshKey::new(&secrets), realm })
+        Ok(Keys { signing, refresh: RefreshKey::new(&secrets), realm, secret: secret.to_owned() })
     }
 
     /// The access token of a seeded user, as login gives it.
@@ -86,6 +91,13 @@ impl Keys {
     /// The cookie of a seeded user.
     pub fn cookie(&self, user: u64, now: u64) -> Outcome<String> {
         Ok(self.signing.sign(&self.claims(user, BROWSER_CLIENT, now))?)
+    }
+
+    /// The personal access token of a seeded user.
+    pub fn personal(&self, user: u64) -> String {
+        let digest = digest::digest(&digest::SHA256, seed::of_personal_token(&self.secret, user).as_bytes());
+        let secret = Zeroizing::new(digest.as_ref().try_into().expect("32 bytes"));
+        OpaqueToken::new(Purpose::PersonalToken, seed::personal_token(user), secret).text().to_string()
     }
 
     /// The refresh token of a seeded user's session at this counter.

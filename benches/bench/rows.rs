@@ -78,6 +78,7 @@ pub const ALL: &[Row] = &[
     row("verify", Traffic::Verify(Whose::Many), MANY, &[Floor::Handler]).aiming(0.90),
     row("verify hot", Traffic::Verify(Whose::One), MANY, &[Floor::Handler]),
     row("verify cookie", Traffic::VerifyCookie, MANY, &[Floor::Handler]),
+    row("verify personal", Traffic::VerifyPersonal, MANY, &[Floor::Handler]),
     row("user", Traffic::User(Whose::Many), MANY, USER).aiming(0.65),
     row("user hot", Traffic::User(Whose::One), MANY, &[Floor::Handler]),
     row("user at 4 callers", Traffic::User(Whose::Many), FEW, USER),

@@ -50,6 +50,16 @@ pub fn browser_session(user: u64) -> Uuid {
     id("b000", user)
 }
 
+/// The personal access token of a user.
+pub fn personal_token(user: u64) -> Uuid {
+    id("c000", user)
+}
+
+/// What a user's personal access token is made of, in a run of this secret.
+pub fn of_personal_token(secret: &str, user: u64) -> String {
+    format!("{secret}{}", DIGITS + user)
+}
+
 /// The first item of a user.
 pub fn item(user: u64) -> Uuid {
     id("9000", user * 100 + 1)
@@ -65,8 +75,9 @@ pub fn email(user: u64) -> String {
     format!("{}@example.com", username(user))
 }
 
-/// Fills an empty database; all users have the password of this hash, and so many sessions of others are revoked.
-pub fn fill(database: &Database, hash: &str, revocations: u64) -> Outcome<()> {
+/// Fills an empty database for a run of this secret; all users have the password of this hash, and so many sessions of others
+/// are revoked.
+pub fn fill(database: &Database, secret: &str, hash: &str, revocations: u64) -> Outcome<()> {
     let statements = include_str!("seed.sql");
     let numbers = [
         ("$FIRST", DIGITS + 1),
@@ -76,7 +87,7 @@ pub fn fill(database: &Database, hash: &str, revocations: u64) -> Outcome<()> {
         ("$ITEMS", ITEMS),
         ("$DAYS", SESSION_DAYS),
     ];
-    database.run(&filled(&statements.replace("$HASH", hash), &numbers))?;
+    database.run(&filled(&statements.replace("$HASH", hash).replace("$SECRET", secret), &numbers))?;
     revoke(database, 0, revocations)
 }
 

@@ -26,6 +26,8 @@ pub enum Traffic {
     Verify(Whose),
     /// `GET /auth/verify` with a cookie.
     VerifyCookie,
+    /// `GET /auth/verify` with a personal access token.
+    VerifyPersonal,
     /// `GET /user`.
     User(Whose),
     /// `GET /items/{id}`.
@@ -55,7 +57,7 @@ impl Traffic {
     /// The status of a good answer; nothing where there are several.
     pub fn status(self) -> Option<u16> {
         match self {
-            Traffic::Verify(_) | Traffic::VerifyCookie => Some(204),
+            Traffic::Verify(_) | Traffic::VerifyCookie | Traffic::VerifyPersonal => Some(204),
             Traffic::User(_) | Traffic::Item | Traffic::Page | Traffic::Refresh | Traffic::Login => Some(200),
             Traffic::Create => Some(201),
             Traffic::Mixed => None,
@@ -125,6 +127,7 @@ impl Composer {
         match traffic {
             Traffic::Verify(whose) => each(who(whose), &|user| self.verify(user)),
             Traffic::VerifyCookie => each(1..=seed::USERS, &|user| self.verify_cookie(user)),
+            Traffic::VerifyPersonal => each(1..=seed::USERS, &|user| self.verify_with(&self.keys.personal(user))),
             Traffic::User(whose) => each(who(whose), &|user| self.user(user)),
             Traffic::Item => each(1..=seed::USERS, &|user| self.item(user)),
             Traffic::Page => each(1..=seed::WITH_PAGES, &|user| self.get("/items", user)),
