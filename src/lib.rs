@@ -8,7 +8,7 @@
 //! | module | what it is | what it may know |
 //! |---|---|---|
 //! | `main` | parses the command line, binds, runs, exit code | everything |
-//! | `cli` | `latchkey user …`, `keys`, `explain` and `revocations`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
+//! | `cli` | `latchkey user …`, `client`, `keys`, `explain` and `revocations`, the operator's side door; a part of the binary | `gateway`, `domain`, `error` |
 //! | `log` | how the log is written; a part of the binary | `config` |
 //! | [`config`] | settings: the only reader of the environment | `domain` |
 //! | [`http`] | faces: routes, callers, problems, pages; they only translate | `gateway`, `domain`, `error` |
@@ -68,6 +68,11 @@
 //! looked up while a lease lasts ([`gateway::revocation`]); the decisions about leases are pure functions
 //! ([`domain::revocation::lease`]), which the models in `tests/proof` call as well.
 //!
+//! Tokens are of three kinds, and alike for whoever asks: all of them become [`domain::access_token::Claims`]. An access token of
+//! a session and one of an OAuth client are signed; a personal access token is read from the record, and believed for ten
+//! minutes. What can be taken back of each is its [`domain::revocation::Marks`]. Who may call an operation is the type of its
+//! caller (`http::caller`), which names the scope that the document tells.
+//!
 //! Signing keys are read from the record again and again ([`gateway`]'s `keys`). Where one is in its life follows from the time
 //! ([`domain::key_life`]), so a replica that cannot read goes from one key to the next by itself; a token of a key that it does
 //! not know makes it look, once a second at most. An entry of the log that takes a key back counts at once, and for good.
@@ -75,6 +80,7 @@
 //! # Where to change what
 //!
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
+//! - A new scope: a line in [`domain::scope`], a caller in `http::caller`; the matrix of `tests/all/matrix.rs` follows by itself.
 //! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.
 //! - Something new that ends sessions: a line among the reasons of [`domain::revocation`], a transaction that gives an
