@@ -143,7 +143,7 @@ fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refus
         return Err(Error::flaw("Authorization", "is there twice").into());
     }
     let Some(field) = first else { return Ok(None) };
-    let pair = field.to_str().ok().and_then(|field| read_basic(field)).ok_or_else(Refusal::client)?;
+    let pair = field.to_str().ok().and_then(read_basic).ok_or_else(Refusal::client)?;
     Ok(Some(pair).filter(|(id, secret)| !id.is_empty() || !secret.is_empty()))
 }
 
