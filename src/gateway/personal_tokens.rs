@@ -4,12 +4,15 @@
 //! A token is opaque, and the record decides. What was read of it is believed for ten minutes, so that a check costs no
 //! more than that of an access token; within them, memory knows at once when it was taken back.
 
+mod remembered;
+
 use std::{sync::Arc, time::Duration};
 
-use quick_cache::sync::Cache;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
+
+pub use remembered::Remembered;
 
 use super::{
     Gateway, Origin,
@@ -21,15 +24,12 @@ use crate::{
         audit::Kind,
         opaque_token::{Expiry, Label, OpaqueToken, Purpose, SECRET_BYTES},
         page::Page,
-        revocation::{Marks, PERSONAL_TOKEN_SECONDS, lease::Moment},
+        revocation::Marks,
         scope::Scopes,
     },
     error::{Chain, Error},
     postgres::{KnownPersonalToken, NewPersonalToken, PersonalToken},
 };
-
-/// Tokens that are remembered, about 2 kB each. One that is forgotten is read again.
-const REMEMBERED: usize = 10_000;
 
 /// Live tokens of a user.
 const MOST: i64 = 50;
@@ -39,22 +39,6 @@ const USUAL_LIFE: Duration = Duration::from_secs(90 * 86_400);
 
 /// The longest life: what nobody looked at for a year is forgotten.
 const LONGEST_LIFE: Duration = Duration::from_secs(366 * 86_400);
-
-/// What was read of personal access tokens, by their whole text.
-pub struct Remembered(Cache<Box<str>, Read>);
-
-impl Default for Remembered {
-    fn default() -> Self {
-        Remembered(Cache::new(REMEMBERED))
-    }
-}
-
-#[derive(Clone)]
-struct Read {
-    claims: Arc<Claims>,
-    /// Since then it is not believed any more.
-    until: Moment,
-}
 
 /// A page of one's own tokens.
 pub struct PersonalTokenPage {
@@ -79,10 +63,9 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
-    pub(super) async fn open_personal_token(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
-        let known = self.personal_tokens.0.get(token).filter(|known| clock::uptime() < known.until);
-        let claims = match known {
-            Some(known) => known.claims,
+    pub(super) async fn open_personal_token(self: &Arc<Self>, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
+        let claims = match self.personal_tokens.get(token, clock::uptime()) {
+            Some(claims) => claims,
             // Rare, and large: no check needs to have room for it.
             None => Box::pin(self.read_personal_token(token)).await?,
         };
@@ -93,10 +76,10 @@ impl Gateway {
         Ok((claims, marks))
     }
 
-    async fn read_personal_token(&self, text: &str) -> Result<Arc<Claims>, Error> {
+    async fn read_personal_token(self: &Arc<Self>, text: &str) -> Result<Arc<Claims>, Error> {
         let token = OpaqueToken::read(Purpose::PersonalToken, text).ok_or(Error::InvalidToken)?;
         // Before the statement is sent: what is taken back after it is in memory for longer than this is believed.
-        let until = clock::uptime() + PERSONAL_TOKEN_SECONDS * 1_000_000_000;
+        let asked = clock::uptime();
         let Some(known) = self.record.find_personal_token(token.id).await? else {
             // Deleted, or never there.
             let gone = Marks::Personal { id: token.id, sub: Uuid::nil(), generation: i64::MAX };
@@ -109,12 +92,21 @@ impl Gateway {
             return Err(Error::TokenRevoked);
         }
         let claims = Arc::new(self.claims_of(token.id, known));
-        self.personal_tokens.0.insert(text.into(), Read { claims: claims.clone(), until });
-        // For the eyes of its owner: no reason to refuse anybody.
-        if let Err(error) = self.record.touch_personal_token(token.id).await {
-            tracing::debug!(error = %Chain(&error), "the use of a personal token could not be recorded");
+        // Of a crowd that comes with the same token one tells: each would take a connection.
+        if self.personal_tokens.put(text, claims.clone(), asked) {
+            self.tell_use(token.id);
         }
         Ok(claims)
+    }
+
+    /// For the eyes of its owner: no reason to refuse anybody, nor to have the check wait.
+    fn tell_use(self: &Arc<Self>, id: Uuid) {
+        let gateway = self.clone();
+        drop(self.stories.spawn(async move {
+            if let Err(error) = gateway.record.touch_personal_token(id).await {
+                tracing::debug!(error = %Chain(&error), "the use of a personal token could not be recorded");
+            }
+        }));
     }
 
     pub(super) fn claims_of(&self, id: Uuid, known: KnownPersonalToken) -> Claims {

@@ -23,7 +23,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
-    pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, Error> {
+    pub async fn verify(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
         let (claims, marks) = match token.starts_with(Purpose::PersonalToken.prefix()) {
             true => self.open_personal_token(token).await?,
             false => live(self.open(token).await?)?,
@@ -35,7 +35,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::verify`].
-    pub async fn verify_cookie(&self, token: &str) -> Result<Arc<Claims>, Error> {
+    pub async fn verify_cookie(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
         let claims = self.verify(token).await?;
         if cookie::is_cookie(&claims) { Ok(claims) } else { Err(Error::InvalidToken) }
     }

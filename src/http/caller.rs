@@ -109,7 +109,7 @@ impl<'a> Token<&'a str> {
 
 impl<T: AsRef<str>> Token<T> {
     /// The claims, if it is good at this moment.
-    pub async fn verify(&self, gateway: &Gateway) -> Result<Arc<Claims>, Error> {
+    pub async fn verify(&self, gateway: &Arc<Gateway>) -> Result<Arc<Claims>, Error> {
         match self {
             Token::Bearer(token) => gateway.verify(token.as_ref()).await,
             Token::Cookie(token) => gateway.verify_cookie(token.as_ref()).await,

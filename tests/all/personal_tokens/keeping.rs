@@ -1,0 +1,142 @@
+//! What is on record of a token, and what is known of it while the record cannot be asked.
+
+use futures_util::future::join_all;
+use latchkey::{
+    dev::Stack,
+    domain::opaque_token::{OpaqueToken, Purpose},
+};
+use serde_json::Value;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{delete, get, make};
+use crate::{
+    gateway::{Gateway, until},
+    leaks,
+    stack::{Held, ask, execute},
+};
+
+/// Right in form, and nobody's.
+fn unknown() -> String {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
+    OpaqueToken::new(Purpose::PersonalToken, Uuid::now_v7(), Zeroizing::new(secret)).text().to_string()
+}
+
+#[tokio::test]
+async fn no_byte_of_it_is_kept() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let (id, token) = make(&gateway, &john, "user:read").await;
+    get(&gateway, &token, "/user").await.is(200, "");
+    get(&gateway, &token, "/users").await.is(403, "forbidden");
+    assert_eq!(gateway.verify(&format!("{token}A")).await.0, 401);
+    gateway.form("/oauth/revoke", &[("token", &format!("{token}A"))]).await.is(200, "");
+    leaks::only_its_hash_is_kept(&gateway, &token).await;
+    delete(&gateway, &john.access_token, &id).await.is(204, "");
+    assert_eq!(ask(&gateway, "select count(*) from personal_tokens").await, "0");
+}
+
+/// Once in ten minutes for each replica is often enough, and no check waits for more.
+#[tokio::test]
+async fn its_use_is_told_when_it_is_read() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let (_, token) = make(&gateway, &john, "user:read").await;
+    let used =
+        async || get(&gateway, &john.access_token, "/user/tokens").await.body["items"][0]["last_used_at"].clone();
+    assert_eq!(used().await, Value::Null);
+    assert_eq!(join_all((0..20).map(|_| gateway.verify(&token))).await, vec![(204, String::new()); 20]);
+    until("it is told", || async { used().await.is_string() }).await;
+    let first = used().await;
+    assert_eq!(gateway.verify(&token).await.0, 204);
+    assert_eq!(used().await, first);
+    execute(&gateway, "update personal_tokens set last_used_at = now() - interval '10 minutes'").await;
+    assert_eq!(gateway.replica().await.verify(&token).await.0, 204);
+    until("it is told again", || async { used().await.as_str() > first.as_str() }).await;
+}
+
+/// Whoever holds the row holds up the news of its use, and nobody who checks it.
+#[tokio::test]
+async fn a_check_waits_for_no_row() {
+    let gateway = Gateway::with(&[("LATCHKEY_DATABASE_TIMEOUT", "30s")]).await;
+    let john = gateway.sign_up("john").await;
+    let (_, token) = make(&gateway, &john, "user:read").await;
+    let held = Held::rows(&gateway, "select from personal_tokens").await;
+    assert_eq!(gateway.verify(&token).await.0, 204);
+    held.until_somebody_waits().await;
+    held.release().await;
+}
+
+#[tokio::test]
+async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
+    let mut stack = Stack::temporary().expect("it can be started");
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
+    let gateway = Gateway::with(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str())]).await;
+    let john = gateway.sign_up("john").await;
+    let (_, known) = make(&gateway, &john, "user:read").await;
+    let (id, deleted) = make(&gateway, &john, "user:read").await;
+    let (_, unread) = make(&gateway, &john, "user:read").await;
+    for token in [&known, &deleted] {
+        assert_eq!(gateway.verify(token).await.0, 204);
+    }
+    delete(&gateway, &john.access_token, &id).await.is(204, "");
+    stack.postgres.kill();
+    for _ in 0..3 {
+        assert_eq!(gateway.verify(&known).await.0, 204);
+        assert_eq!(gateway.verify(&deleted).await, (401, "token_revoked".into()));
+        for token in [&unread, &unknown()] {
+            assert_eq!(gateway.verify(token).await, (503, "unavailable".into()));
+        }
+        assert_eq!(gateway.verify("lkp_garbage").await, (401, "invalid_token".into()));
+    }
+    stack.postgres.start_again().expect("it can be started");
+    until("it is read", || async { gateway.verify(&unread).await.0 == 204 }).await;
+}
+
+#[tokio::test]
+async fn without_redis_the_record_is_asked() {
+    let mut stack = Stack::temporary().expect("it can be started");
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
+    let gateway = Gateway::with(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str())]).await;
+    let john = gateway.sign_up("john").await;
+    let (id, token) = make(&gateway, &john, "user:read").await;
+    let (_, stays) = make(&gateway, &john, "user:read").await;
+    assert_eq!((gateway.verify(&token).await.0, gateway.verify(&stays).await.0), (204, 204));
+    stack.redis.kill();
+    let by_record = || async { gateway.get("/health/ready").await.text("checks") == "postgres" };
+    until("the lease is over", by_record).await;
+    assert_eq!(gateway.verify(&token).await.0, 204);
+    delete(&gateway, &john.access_token, &id).await.is(503, "unavailable");
+    // On record it is gone, and that is who answers.
+    assert_eq!(gateway.verify(&token).await, (401, "token_revoked".into()));
+    assert_eq!(gateway.verify(&stays).await.0, 204);
+    stack.redis.start_again().expect("it can be started");
+    until("it is deleted", || async { delete(&gateway, &john.access_token, &id).await.status == 204 }).await;
+    assert_eq!(gateway.verify(&token).await, (401, "token_revoked".into()));
+}
+
+/// Each costs a look at the record, which they share; nothing of them is remembered, so that no good one is forgotten.
+#[tokio::test]
+async fn a_flood_of_unknown_ones_pushes_no_good_one_out() {
+    let mut stack = Stack::temporary().expect("it can be started");
+    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let gateway = Gateway::with(&[("DATABASE_URL", stack.postgres.url("latchkey").as_str())]).await;
+    let john = gateway.sign_up("john").await;
+    let (_, token) = make(&gateway, &john, "user:read").await;
+    assert_eq!(gateway.verify(&token).await.0, 204);
+    for _ in 0..10 {
+        let flood: Vec<_> = (0..200).map(|_| unknown()).collect();
+        let (verdicts, good) =
+            tokio::join!(join_all(flood.iter().map(|token| gateway.verify(token))), gateway.verify(&token));
+        assert_eq!(good.0, 204);
+        for verdict in verdicts {
+            assert_eq!(verdict, (401, "invalid_token".into()));
+        }
+    }
+    // Nobody can be asked any more, and it is known.
+    stack.postgres.kill();
+    assert_eq!(gateway.verify(&token).await.0, 204);
+}
