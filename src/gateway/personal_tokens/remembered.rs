@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 /// Tokens that are remembered, about 2 kB each. One that is forgotten is read again.
-const ROOM: usize = 10_000;
+const ROOM: usize = 20_000;
 
 /// For how long they are believed, in nanoseconds.
 const BELIEVED: Moment = PERSONAL_TOKEN_SECONDS * 1_000_000_000;

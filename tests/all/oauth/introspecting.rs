@@ -58,8 +58,10 @@ async fn bad(scene: &Scene) -> Vec<(&'static str, String)> {
     gateway.with_token(Method::DELETE, &path, &scene.john.access_token, Value::Null).await.is(204, "");
     let (id, over) = scene.personal("items:read").await;
     execute(gateway, &format!("update personal_tokens set expires_at = now() where id = '{id}'")).await;
-    let (rotated, gone) =
-        (Client::register(gateway, &scene.admin, "items:read").await, Client::register(gateway, &scene.admin, "items:read").await);
+    let (rotated, gone) = (
+        Client::register(gateway, &scene.admin, "items:read").await,
+        Client::register(gateway, &scene.admin, "items:read").await,
+    );
     let (of_rotated, of_gone) = (rotated.token(gateway).await, gone.token(gateway).await);
     let path = format!("/clients/{}/rotate", rotated.id);
     gateway.with_token(Method::POST, &path, admin, Value::Null).await.is(200, "");
