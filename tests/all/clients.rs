@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Gateway, Session},
     leaks,
-    oauth::{Client, Scene, is_refusal},
+    oauth::{Client, Scene, check, is_refusal},
     stack::ask,
 };
 
@@ -83,7 +83,7 @@ async fn wrong_clients_are_not_registered() {
 
 /// Asserts that nothing of it is good any more, on this replica.
 async fn is_over(replica: &Gateway, client: &Client, token: &str) {
-    assert_eq!(replica.verify(token).await, (401, "token_revoked".into()));
+    assert_eq!(check(replica, token).await, (401, "token_revoked".into()));
     let asked = client.ask(replica, &[]).await;
     is_refusal(&asked, 401, "invalid_client", "another token");
     let looked = replica.form("/oauth/introspect", &client.form(&[("token", token)])).await;
@@ -98,7 +98,7 @@ async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
     let replica = scene.gateway.replica().await;
     let token = scene.client.token(&replica).await;
     for gateway in [&scene.gateway, &replica] {
-        assert_eq!(gateway.verify(&token).await.0, 204);
+        assert_eq!(check(gateway, &token).await.0, 204);
     }
     let path = format!("/clients/{}/rotate", scene.client.id);
     let made = scene.gateway.with_token(Method::POST, &path, &scene.admin.access_token, Value::Null).await;
@@ -106,7 +106,7 @@ async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
     assert_eq!(next.id, scene.client.id);
     for gateway in [&scene.gateway, &replica] {
         is_over(gateway, &scene.client, &token).await;
-        assert_eq!(gateway.verify(&next.token(gateway).await).await.0, 204);
+        assert_eq!(check(gateway, &next.token(gateway).await).await.0, 204);
         assert_eq!(next.introspect(gateway, &token).await, json!({"active": false}));
     }
 }
@@ -116,7 +116,7 @@ async fn a_deleted_client_is_gone_on_every_replica() {
     let scene = Scene::new().await;
     let replica = scene.gateway.replica().await;
     let token = scene.client.token(&scene.gateway).await;
-    assert_eq!(replica.verify(&token).await.0, 204);
+    assert_eq!(check(&replica, &token).await.0, 204);
     let path = format!("/clients/{}", scene.client.id);
     let delete = async || scene.gateway.with_token(Method::DELETE, &path, &scene.admin.access_token, Value::Null).await;
     // Repeating it is fine.
@@ -141,8 +141,10 @@ async fn a_clients_token_passes_and_is_nobodys() {
     let all = "user:read user:write items:read items:write admin revocations:read";
     let client = Client::register(&scene.gateway, &scene.admin, all).await;
     let token = client.token(&scene.gateway).await;
-    let verified = scene.gateway.with_token(Method::GET, "/auth/verify", &token, Value::Null).await;
+    let verified = scene.gateway.with_token(Method::GET, "/auth/verify?scope=items:read", &token, Value::Null).await;
     assert_eq!(verified.is(204, "").header("x-auth-user"), client.id);
+    // Where nothing is demanded, people are meant.
+    assert_eq!(scene.gateway.verify(&token).await, (403, "forbidden".into()));
     assert_eq!((verified.header("x-auth-session"), verified.header("x-auth-username")), ("", ""));
     let claims = Session { access_token: token.clone(), refresh_token: String::new() }.claims();
     for of_people in ["sid", "auth_time", "session_exp", "username", "email"] {
@@ -155,7 +157,7 @@ async fn a_clients_token_passes_and_is_nobodys() {
     // It is no session's, and no browser's.
     scene.gateway.log_out(&token).await.is(401, "invalid_token");
     let cookie = format!("__Host-latchkey={token}");
-    let browser = scene.gateway.request(Method::GET, "/auth/verify").header("cookie", cookie);
+    let browser = scene.gateway.request(Method::GET, "/user").header("cookie", cookie);
     scene.gateway.send(browser).await.is(401, "invalid_token");
 }
 

@@ -94,6 +94,11 @@ impl Scene {
     }
 }
 
+/// What the check says of a token, where `items:read` is demanded: without a demand no client passes.
+pub async fn check(gateway: &Gateway, token: &str) -> (u16, String) {
+    gateway.verify_at("/auth/verify?scope=items:read", token).await
+}
+
 /// Asserts a refusal as RFC 6749 section 5.2 has it.
 #[track_caller]
 pub fn is_refusal(answer: &Answer, status: u16, error: &str, what: &str) {

@@ -96,7 +96,7 @@ async fn it_is_no_cookie_and_no_refresh_token() {
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read user:write items:read").await;
     for (path, status, code) in
-        [("/auth/verify", 401, "invalid_token"), ("/items", 401, "invalid_token"), ("/session", 401, "unauthenticated")]
+        [("/user", 401, "invalid_token"), ("/items", 401, "invalid_token"), ("/session", 401, "unauthenticated")]
     {
         let request = gateway.request(Method::GET, path).header("cookie", format!("__Host-latchkey={token}"));
         let answer = gateway.send(request).await;

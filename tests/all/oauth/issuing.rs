@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Client, FORM, Scene, is_refusal};
+use super::{Client, FORM, Scene, check, is_refusal};
 use crate::{
     gateway::{Answer, Session},
     stack::ask,
@@ -177,7 +177,7 @@ async fn other_media_types_are_refused() {
         is_refusal(&bare, 400, "invalid_request", "no type");
         assert_eq!(scene.gateway.get(path).await.is(405, "method_not_allowed").header("allow"), "POST");
     }
-    assert_eq!(scene.gateway.verify(&scene.john.access_token).await.0, 204);
+    assert_eq!(check(&scene.gateway, &scene.john.access_token).await.0, 204);
     scene.gateway.refresh(&scene.john.refresh_token).await.is(200, "");
 }
 
@@ -201,7 +201,7 @@ async fn what_a_standard_allows_is_understood() {
         assert_eq!((answer.is(200, "").header("cache-control"), answer.header("pragma")), ("no-store", "no-cache"));
         assert_eq!((answer.text("token_type"), answer.text("scope")), ("Bearer".into(), "user:read items:read".into()));
         assert_eq!((&answer.body["refresh_token"], &answer.body["expires_in"]), (&Value::Null, &json!(900)));
-        assert_eq!(scene.gateway.verify(&answer.text("access_token")).await.0, 204);
+        assert_eq!(check(&scene.gateway, &answer.text("access_token")).await.0, 204);
     }
     let form = format!("grant_type=refresh_token&refresh_token={}&client_id=latchkey", scene.john.refresh_token);
     let charset = scene.gateway.request(Method::POST, "/oauth/token").body(form);
@@ -246,7 +246,7 @@ async fn reuse_ends_the_session_here_as_well() {
     is_refusal(&refresh(&scene, &scene.john.refresh_token, "items:read").await, 400, "invalid_grant", "reuse");
     is_refusal(&refresh(&scene, &third.refresh_token, "").await, 400, "invalid_grant", "the thief's");
     scene.gateway.refresh(&third.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(scene.gateway.verify(&third.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(check(&scene.gateway, &third.access_token).await, (401, "token_revoked".into()));
     assert_eq!(ask(&scene.gateway, "select reason from revocations").await, "reuse");
 }
 
@@ -265,7 +265,7 @@ async fn a_client_has_tokens_for_its_audiences_only() {
             (&json!(aud), &json!(client.id), &json!(client.id))
         );
         // What is for somebody else opens nothing here, and nobody else is told what it says (RFC 7662 section 4).
-        assert_eq!(scene.gateway.verify(&token).await.0, verdict);
+        assert_eq!(check(&scene.gateway, &token).await.0, verdict);
         let told = client.introspect(&scene.gateway, &token).await;
         assert_eq!((&told["active"], &told["aud"]), (&json!(true), &json!(aud)));
         assert_eq!(scene.is_active(&token).await, aud == second);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Client, Scene, is_refusal};
+use super::{Client, Scene, check, is_refusal};
 use crate::{
     forge::{Forge, with},
     gateway::Session,
@@ -26,25 +26,25 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
         let personal = scene.personal("items:read").await.1;
         let of_client = scene.client.token(&scene.gateway).await;
         for token in [&mary.access_token, &personal, &of_client] {
-            assert_eq!(replica.verify(token).await.0, 204);
+            assert_eq!(check(&replica, token).await.0, 204);
             let with_hint = [("token", token.as_str()), ("token_type_hint", hint)];
             let form = if *token == of_client { scene.client.form(&with_hint) } else { with_hint.to_vec() };
             for _ in 0..2 {
                 give_back(&scene, &form).await;
-                assert_eq!(replica.verify(token).await, (401, "token_revoked".into()), "{hint}");
+                assert_eq!(check(&replica, token).await, (401, "token_revoked".into()), "{hint}");
             }
         }
         // Its session goes on, until the refresh token is given back.
         let next = Session::of(replica.refresh(&mary.refresh_token).await.is(200, ""));
-        assert_eq!(scene.gateway.verify(&next.access_token).await.0, 204);
+        assert_eq!(check(&scene.gateway, &next.access_token).await.0, 204);
         for _ in 0..2 {
             give_back(&scene, &[("token", &next.refresh_token), ("token_type_hint", hint), ("client_id", "latchkey")])
                 .await;
         }
-        assert_eq!(replica.verify(&next.access_token).await, (401, "token_revoked".into()), "{hint}");
+        assert_eq!(check(&replica, &next.access_token).await, (401, "token_revoked".into()), "{hint}");
         replica.refresh(&next.refresh_token).await.is(401, "invalid_refresh_token");
     }
-    assert_eq!(scene.gateway.verify(&scene.john.access_token).await.0, 204, "nothing else is concerned");
+    assert_eq!(check(&scene.gateway, &scene.john.access_token).await.0, 204, "nothing else is concerned");
     assert!(scene.is_active(&scene.client.token(&scene.gateway).await).await, "nor the client's next one");
 }
 
@@ -63,7 +63,7 @@ async fn what_is_none_is_fine_and_leaves_nothing_behind() {
         }
     }
     assert_eq!(ask(&scene.gateway, "select count(*) from revocations").await, "0");
-    assert_eq!(scene.gateway.verify(&scene.john.access_token).await.0, 204);
+    assert_eq!(check(&scene.gateway, &scene.john.access_token).await.0, 204);
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn what_is_of_others_stays() {
         is_refusal(&scene.gateway.form("/oauth/revoke", &form).await, 401, "invalid_client", "a client's by people");
     }
     for token in [access, &personal, &of_client] {
-        assert_eq!(scene.gateway.verify(token).await.0, 204);
+        assert_eq!(check(&scene.gateway, token).await.0, 204);
     }
     scene.gateway.refresh(refresh).await.is(200, "");
     assert_eq!(ask(&scene.gateway, "select count(*) from revocations").await, "0");
@@ -112,5 +112,5 @@ async fn wrong_forms_end_nothing() {
     }
     let json = scene.gateway.post("/oauth/revoke", json!({"token": scene.john.access_token})).await;
     is_refusal(&json, 400, "invalid_request", "JSON");
-    assert_eq!(scene.gateway.verify(&scene.john.access_token).await.0, 204);
+    assert_eq!(check(&scene.gateway, &scene.john.access_token).await.0, 204);
 }

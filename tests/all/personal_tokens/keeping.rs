@@ -52,7 +52,8 @@ async fn its_use_is_told_when_it_is_read() {
     assert_eq!(gateway.verify(&token).await.0, 204);
     assert_eq!(used().await, first);
     execute(&gateway, "update personal_tokens set last_used_at = now() - interval '10 minutes'").await;
-    assert_eq!(gateway.replica().await.verify(&token).await.0, 204);
+    let replica = gateway.replica().await;
+    assert_eq!(replica.verify(&token).await.0, 204);
     until("it is told again", || async { used().await.as_str() > first.as_str() }).await;
 }
 
