@@ -135,7 +135,7 @@ async fn the_next_cookie_says_who_the_user_is_by_now() {
     let said = [&next["username"], &next["name"], &next["roles"], &next["email"], &next["email_verified"]];
     assert_eq!(
         said,
-        [&json!("johnny"), &json!("Johnny Döe"), &json!(["admin"]), &json!("j@example.com"), &json!(true)]
+        [&json!("johnny"), &json!("Johnny Döe"), &json!(["user"]), &json!("j@example.com"), &json!(true)]
     );
 }
 
