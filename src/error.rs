@@ -124,9 +124,9 @@ codes! {
     WeakPassword 400 "weak_password" "The password is too weak" "Choose a longer or a less common password; any characters are welcome.";
     InvalidCode 400 "invalid_code" "The code is not valid" "Codes work once and for a few minutes, and a newer one replaces an older: ask for a new code.";
     Unauthenticated 401 "unauthenticated" "Not signed in" "Sign in, and send the access token as `Authorization: Bearer …`, or the cookie of `POST /session`.";
-    InvalidToken 401 "invalid_token" "The access token is not valid" "Sign in again; the token was not issued by this gateway for this audience.";
-    TokenExpired 401 "token_expired" "The access token has expired" "Exchange the refresh token at `POST /refresh`.";
-    TokenRevoked 401 "token_revoked" "The access token has been revoked" "Its session was ended: sign in again.";
+    InvalidToken 401 "invalid_token" "The access token is not valid" "Sign in again, or get another token: it was not issued by this gateway for this audience.";
+    TokenExpired 401 "token_expired" "The access token has expired" "Exchange the refresh token at `POST /refresh`; what has none is to be got anew.";
+    TokenRevoked 401 "token_revoked" "The access token has been revoked" "It was ended, or all that belongs to its session, account, client or key: sign in again, or get another token.";
     InvalidCredentials 401 "invalid_credentials" "Wrong user name or password" "Check both; the answer is the same whichever of them is wrong.";
     InvalidRefreshToken 401 "invalid_refresh_token" "The refresh token is not valid" "Its session is unknown, over or too old: sign in again.";
     RefreshTokenReused 401 "refresh_token_reused" "The refresh token was used before" "The session was ended because a token of it was used twice, which a thief would do: sign in again.";

@@ -80,7 +80,7 @@
 //! # Where to change what
 //!
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
-//! - A new scope: a line in [`domain::scope`], a caller in `http::caller`; the matrix of `tests/all/matrix.rs` follows by itself.
+//! - A new scope: a line in [`domain::scope`], a caller in `http::caller`; the callers of `tests/all/matrix.rs` have all scopes.
 //! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.
 //! - Something new that ends sessions: a line among the reasons of [`domain::revocation`], a transaction that gives an

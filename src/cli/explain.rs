@@ -27,7 +27,7 @@ const HEADERS: [&str; 5] = ["Authorization:", "Bearer ", "Cookie:", "__Host-latc
 /// The command, without the settings, which are those of `serve`.
 pub fn command() -> Command {
     Command::new("explain").about("Say why the token on standard input is refused").long_about(
-        "Reads one access token, cookie or refresh token from standard input, and says in one sentence which rule \
+        "Reads one access token, cookie, refresh token or personal token from standard input, and says in one sentence which rule \
          refuses it, or that nothing does. It wants the settings of the replicas. The token is not used up, and is \
          never shown.\n\n\
          Exit codes: 0 nothing refuses it, 1 something does, 2 wrong settings or no token, 3 PostgreSQL does not answer.",

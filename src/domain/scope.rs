@@ -1,5 +1,5 @@
-//! Scopes: what a token may be used for (RFC 6749 section 3.3). The vocabulary is small and closed; every operation wants
-//! one word of it, and no token ever grows: a refresh gives what the sign-in gave, or less.
+//! Scopes: what a token may be used for (RFC 6749 section 3.3). The vocabulary is small and closed; every operation on an account, on
+//! items or on everybody wants one word of it, and no token ever grows: a refresh gives what the sign-in gave, or less.
 
 use std::{fmt, str::FromStr};
 

@@ -11,7 +11,11 @@ use uuid::Uuid;
 
 use super::{Cookie, Gateway, StoreState, clock::moment};
 use crate::{
-    domain::{access_token::Claims, account::Identity, cookie},
+    domain::{
+        access_token::{Claims, Kid},
+        account::Identity,
+        cookie,
+    },
     error::{Chain, Error},
     postgres::Seen,
 };
@@ -19,9 +23,9 @@ use crate::{
 /// Cookies that are remembered, about a kilobyte each. One that is forgotten is signed again.
 const REMEMBERED: usize = 8192;
 
-/// Cookies that were signed anew, by the token before and the quarter of its life: so that a browser which lost the answer
+/// Cookies that were signed anew, by the key that signs, the token before and the quarter of its life: so that a browser which lost the answer
 /// of the first quarter gets one in the second that lasts as long as it should.
-pub struct Slides(Cache<(Uuid, u64), Arc<Cookie>>);
+pub struct Slides(Cache<(Kid, Uuid, u64), Arc<Cookie>>);
 
 impl Default for Slides {
     fn default() -> Self {
@@ -35,7 +39,7 @@ impl Gateway {
     pub async fn slide(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
         let (now, sid) = (self.clock.now(), claims.sid?);
         let quarter = cookie::due(claims, now, self.cookie_seconds())?;
-        let key = (claims.jti, quarter);
+        let key = (self.signing_key().await.ok()?.kid(), claims.jti, quarter);
         // Rare, and large: no request needs to have room for it.
         let signed = Box::pin(self.slides.0.get_or_insert_async(&key, self.sign_anew(claims, sid, now, address))).await;
         signed.inspect_err(|error| tracing::debug!(error = %Chain(error), "a cookie stays as it is")).ok()

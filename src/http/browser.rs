@@ -85,8 +85,8 @@ impl BrowserApi {
         let Param(patience) = prefer;
         for token in cookies {
             match gateway.log_out(&[Credential::Access(token)], patience, &origin).await {
-                // Not ours: it is the session of nobody.
-                Ok(()) | Err(Error::InvalidToken) => {}
+                // Not ours, or under a key that was taken back: it shows no session.
+                Ok(()) | Err(Error::InvalidToken | Error::TokenRevoked) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -128,7 +128,7 @@ impl ForwardAuthApi {
         let ClientAddress(address) = *request.data().expect("the edge sets it");
         let slid = if by_cookie { gateway.slide(&claims, address).await } else { None };
         let claims = slid.as_ref().map_or(claims, |cookie| cookie.claims.clone());
-        let upstream = if gateway.config().assertions.0 { original::upstream(request) } else { None };
+        let upstream = if gateway.config().assertions.0 { original::asserted_upstream(request) } else { None };
         let assertion = match upstream {
             // Rare, and large: no check needs to have room for it.
             Some(upstream) => Some(Box::pin(gateway.assert_identity(&claims, upstream)).await?),

@@ -26,6 +26,7 @@ pub fn install() -> Result<Handle, BuildError> {
 
 fn describe() {
     metrics::describe_histogram!("latchkey_http_request_seconds", "Time to answer, by operation and status");
+    metrics::describe_counter!("latchkey_client_tokens_total", "Access tokens that OAuth clients had for themselves");
     metrics::describe_gauge!("latchkey_http_connections", "Open connections by listener");
     metrics::describe_counter!(
         "latchkey_token_cache_total",

@@ -144,8 +144,8 @@ impl OAuthApi {
 
     /// Give a token back
     ///
-    /// When the answer comes, no replica accepts it any more. A refresh token takes its session along, with every access
-    /// token of it; an access token or a personal one ends alone. A token that is none is fine, too.
+    /// When the answer comes, no replica accepts it any more. A refresh token, or a browser's cookie, takes its session
+    /// along, with every access token of it; any other access token, and a personal one, ends alone. A token that is none is fine, too.
     #[oai(path = "/oauth/revoke", method = "post", operation_id = "revokeToken", tag = "Tag::OAuth")]
     async fn revoke(
         &self,
@@ -174,9 +174,9 @@ impl OAuthApi {
         Ok(Introspected::Told(Json(IntrospectionShape::new(claims.as_deref()))))
     }
 
-    /// What there is
+    /// Metadata of this server
     ///
-    /// The metadata of this authorization server (RFC 8414).
+    /// What there is, for libraries that find out by themselves (RFC 8414).
     #[oai(
         path = "/.well-known/oauth-authorization-server",
         method = "get",

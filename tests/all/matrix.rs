@@ -46,7 +46,14 @@ impl Verdict {
             (403, "forbidden") => Verdict::Forbidden,
             (403, "insufficient_scope") => Verdict::Scope,
             (404, _) => Verdict::Hidden,
-            _other => Verdict::Passes,
+            (status, code) => {
+                // Mail is off here.
+                assert!(
+                    (status < 500 || code == "mail_off") && status != 429,
+                    "it says nothing of the caller: {status}"
+                );
+                Verdict::Passes
+            }
         }
     }
 

@@ -133,7 +133,8 @@ async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
     }
     // A program may give up its own.
     delete(&gateway, &stays, &kept).await.is(204, "");
-    assert_eq!(replica.verify(&stays).await, (401, "token_revoked".into()));
+    // Which has never read it.
+    assert_eq!(replica.verify(&stays).await, (401, "invalid_token".into()));
     assert_eq!(ask(&gateway, "select count(*) from personal_tokens").await, "0");
     assert_eq!(ask(&gateway, "select count(*) from audit where event = 'personal_token_deleted'").await, "2");
 }

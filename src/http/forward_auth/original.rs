@@ -38,6 +38,12 @@ pub fn upstream(request: &Request) -> Option<WebOrigin> {
     WebOrigin::new(scheme?, host?)
 }
 
+/// The same for whom an assertion is to be: only where a proxy asks, which says what the original method was. A balancer in
+/// front of us hands on what anybody asks with any `Host`.
+pub fn asserted_upstream(request: &Request) -> Option<WebOrigin> {
+    method(request).and_then(|_| upstream(request))
+}
+
 /// Whether it is known to change nothing. Its own method counts as well: some proxies ask with that of the original.
 fn is_safe(request: &Request) -> bool {
     let is_safe = |method: &str| SAFE.contains(&method);

@@ -133,10 +133,7 @@ async fn the_next_cookie_says_who_the_user_is_by_now() {
     execute(&gateway, "update users set role = 'admin', email = 'j@example.com', email_verified = true").await;
     let next = claims(&slid(&gateway, &aged(&gateway, &cookie, 200).await).await.expect("it slides"));
     let said = [&next["username"], &next["name"], &next["roles"], &next["email"], &next["email_verified"]];
-    assert_eq!(
-        said,
-        [&json!("johnny"), &json!("Johnny Döe"), &json!(["user"]), &json!("j@example.com"), &json!(true)]
-    );
+    assert_eq!(said, [&json!("johnny"), &json!("Johnny Döe"), &json!(["user"]), &json!("j@example.com"), &json!(true)]);
 }
 
 /// What took them back is in the record and on its way: until it has come the cookie passes, and lives no longer.

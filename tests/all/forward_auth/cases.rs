@@ -126,7 +126,16 @@ fn cookies() -> Vec<Case> {
             .field("Connection: close, X-Forwarded-Host"),
         socket("a WebSocket by cookie, another Origin", EVIL, NeverReaches),
         web_socket(),
+        http2(),
     ]
+}
+
+/// Another protocol would be a line to the application which nobody checks.
+pub fn http2() -> Case {
+    Case::new("an upgrade to HTTP/2", Bearer, Reaches)
+        .field("Connection: Upgrade, HTTP2-Settings")
+        .field("Upgrade: h2c")
+        .field("HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
 }
 
 /// One that may be opened.

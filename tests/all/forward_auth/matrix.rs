@@ -210,6 +210,7 @@ async fn the_slid_cookie_and_the_challenge_reach_the_client() {
         let ours = format!("set-cookie: {}=ey", NAME.to_lowercase());
         assert!(slid.status == 200 && slid.answer.contains(&ours), "{:?}: {}", site.kind, slid.answer);
         assert!(slid.answer.contains("set-cookie: own=1"), "the application's own: {}", slid.answer);
+        assert!(slid.answer.contains("cache-control: private, no-store"), "{:?}: {}", site.kind, slid.answer);
         let plain = site.send(&cases::simple(Credential::Cookie)).await;
         assert_eq!(plain.answer.matches("set-cookie").count(), 1, "{:?}: {}", site.kind, plain.answer);
         let refused = site.send(&cases::simple(Credential::Revoked)).await;
@@ -229,6 +230,18 @@ async fn a_web_socket_is_passed_on_as_one() {
         let arrived = result.arrived.first().expect(&what);
         let connection = arrived.all("connection").join(",").to_lowercase();
         assert_eq!((connection.as_str(), arrived.all("upgrade").concat().as_str()), ("upgrade", "websocket"), "{what}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_other_protocol_is_opened() {
+    everywhere(async |site| {
+        let result = site.send(&cases::http2()).await;
+        let what = format!("{:?}: {} {:?}", site.kind, result.answer, result.arrived);
+        let arrived = result.arrived.first().expect(&what);
+        assert!(arrived.all("upgrade").is_empty(), "{what}");
+        assert!(!arrived.all("connection").join(",").to_lowercase().contains("upgrade"), "{what}");
     })
     .await;
 }
