@@ -6,8 +6,10 @@ mod outage; // a store that is down never makes a token good
 mod revoking; // each kind, by whoever has it, and by nobody else
 mod standard; // Authlib and oauth4webapi
 
+use latchkey::domain::opaque_token::{OpaqueToken, Purpose};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::gateway::{Answer, Gateway, Session};
 
@@ -92,6 +94,14 @@ impl Scene {
         let made = self.gateway.with_token(Method::POST, "/user/tokens", &self.john.access_token, wanted).await;
         (made.is(201, "").text("id"), made.text("token"))
     }
+}
+
+/// A token with this id that is right in form, and that nobody was given.
+pub fn forged(purpose: Purpose, id: &str) -> String {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
+    let id = id.parse().expect("an id");
+    OpaqueToken::new(purpose, id, Zeroizing::new(secret)).text().to_string()
 }
 
 /// What the check says of a token, where `items:read` is demanded: without a demand no client passes.

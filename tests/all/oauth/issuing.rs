@@ -1,9 +1,10 @@
 //! `POST /oauth/token`: every refusal of RFC 6749 section 5.2, and what is granted.
 
+use latchkey::domain::opaque_token::Purpose;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Client, FORM, Scene, check, is_refusal};
+use super::{Client, FORM, Scene, check, forged, is_refusal};
 use crate::{
     gateway::{Answer, Session},
     stack::ask,
@@ -40,6 +41,7 @@ const FORMS: &[(&str, u16, &str)] = &[
     ("grant_type=client_credentials&client_id={id}&client_secret=", 401, "invalid_client"),
     ("grant_type=client_credentials&client_id={id}&client_secret=wrong", 401, "invalid_client"),
     ("grant_type=client_credentials&client_id={id}&client_secret={other secret}", 401, "invalid_client"),
+    ("grant_type=client_credentials&client_id={id}&client_secret={forged}", 401, "invalid_client"),
     ("grant_type=client_credentials&client_id={other id}&client_secret={secret}", 401, "invalid_client"),
     ("grant_type=client_credentials&client_id={id}&client_secret={secret}A", 401, "invalid_client"),
     ("grant_type=client_credentials&client_id={id}&client_secret=%20{secret}", 401, "invalid_client"),
@@ -102,6 +104,7 @@ impl Words {
             ("{refresh}", john.refresh_token.clone()),
             ("{access}", john.access_token.clone()),
             ("{personal}", scene.personal("items:read").await.1),
+            ("{forged}", forged(Purpose::ClientSecret, id)),
             ("{aud}", "https://auth.example.com".to_owned()),
         ])
     }

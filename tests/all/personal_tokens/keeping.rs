@@ -1,26 +1,36 @@
 //! What is on record of a token, and what is known of it while the record cannot be asked.
 
 use futures_util::future::join_all;
-use latchkey::{
-    dev::Stack,
-    domain::opaque_token::{OpaqueToken, Purpose},
-};
+use latchkey::{dev::Stack, domain::opaque_token::Purpose};
 use serde_json::Value;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::{delete, get, make};
 use crate::{
     gateway::{Gateway, until},
     leaks,
+    oauth::forged,
     stack::{Held, ask, execute},
 };
 
 /// Right in form, and nobody's.
 fn unknown() -> String {
-    let mut secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
-    OpaqueToken::new(Purpose::PersonalToken, Uuid::now_v7(), Zeroizing::new(secret)).text().to_string()
+    forged(Purpose::PersonalToken, &Uuid::now_v7().to_string())
+}
+
+/// Of a token that there is, whoever knows its id alone can do nothing, and learns nothing.
+#[tokio::test]
+async fn its_id_opens_and_ends_nothing() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let (id, token) = make(&gateway, &john, "user:read").await;
+    assert_eq!(gateway.verify(&token).await.0, 204);
+    for id in [&id, &Uuid::now_v7().to_string()] {
+        let forged = forged(Purpose::PersonalToken, id);
+        assert_eq!(gateway.verify(&forged).await, (401, "invalid_token".into()));
+        gateway.form("/oauth/revoke", &[("token", &forged)]).await.is(200, "");
+    }
+    assert_eq!(gateway.verify(&token).await.0, 204);
 }
 
 #[tokio::test]
