@@ -1,5 +1,6 @@
 //! The document: generated from the code, mended where the framework errs, checked in under `openapi/`.
 
+mod clients;
 mod pages;
 mod scopes;
 
@@ -89,6 +90,8 @@ pub fn value() -> Value {
     document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
     pages::mend(&mut document);
     operations(&mut document, scopes::mend);
+    operations(&mut document, clients::mend);
+    clients::add_scheme(&mut document);
     operations(&mut document, mend);
     let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
     close(schemas);

@@ -41,17 +41,14 @@ enum Verdict {
 impl Verdict {
     fn of(status: u16, code: &str) -> Verdict {
         match (status, code) {
-            (401, "unauthenticated") => Verdict::Unknown,
+            (401, "unauthenticated" | "invalid_client") => Verdict::Unknown,
             (401, "token_revoked") => Verdict::Revoked,
             (403, "forbidden") => Verdict::Forbidden,
             (403, "insufficient_scope") => Verdict::Scope,
             (404, _) => Verdict::Hidden,
             (status, code) => {
                 // Mail is off here.
-                assert!(
-                    (status < 500 || code == "mail_off") && status != 429,
-                    "it says nothing of the caller: {status}"
-                );
+                assert!(status < 500 || code == "mail_off", "it says nothing of the caller: {status}");
                 Verdict::Passes
             }
         }
@@ -73,8 +70,8 @@ impl Verdict {
 enum Wants {
     /// Anybody, or somebody who proves it otherwise.
     Nothing,
-    /// A cookie, which nobody here has.
-    Cookie,
+    /// A cookie, or the proof of a client beside the form, which nobody here has: no token does for it.
+    Another,
     /// A good token, with this scope if there is one.
     Token(Option<&'static str>),
 }
@@ -82,13 +79,16 @@ enum Wants {
 impl Wants {
     fn of(operation: &'static Value) -> Wants {
         let ways = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if ways.iter().any(|way| way.get("client").is_some()) {
+            return Wants::Another;
+        }
         if ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty())) {
             return Wants::Nothing;
         }
         let scopes: Vec<_> =
             ways.iter().filter_map(|way| way["session"].as_array()).map(|scopes| scopes.first()).collect();
         match scopes.as_slice() {
-            [] => Wants::Cookie,
+            [] => Wants::Another,
             // Where clients have a scope of their own.
             [_, Some(scope)] | [Some(scope)] => Wants::Token(scope.as_str()),
             _none => Wants::Token(None),
@@ -99,7 +99,7 @@ impl Wants {
     fn verdict(&self, caller: &str, id: &str, is_of_one: bool) -> Verdict {
         let scope = match self {
             Wants::Nothing => return Verdict::Passes,
-            Wants::Cookie => return Verdict::Unknown,
+            Wants::Another => return Verdict::Unknown,
             Wants::Token(scope) => *scope,
         };
         let for_admins = scope == Some("admin") || id == "followRevocations";
@@ -188,7 +188,7 @@ impl<'a> Scene<'a> {
         let status = response.status().as_u16();
         // A stream of events has no end.
         let body: Value = if status < 400 { Value::Null } else { response.json().await.unwrap_or_default() };
-        Verdict::of(status, body["code"].as_str().unwrap_or_default())
+        Verdict::of(status, body["code"].as_str().or(body["error"].as_str()).unwrap_or_default())
     }
 }
 

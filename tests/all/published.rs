@@ -37,6 +37,9 @@ fn who(operation: &Value) -> String {
     if ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty())) || ways.is_empty() {
         return "anybody".to_owned();
     }
+    if ways.iter().any(|way| way.get("client").is_some()) {
+        return "registered clients".to_owned();
+    }
     let scopes = ways.iter().filter_map(|way| way["session"].as_array()).flatten();
     let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
     match scopes.as_slice() {

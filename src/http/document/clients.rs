@@ -1,0 +1,32 @@
+//! How OAuth clients prove who they are. The framework knows extractors of tokens and cookies; a client's proof is part of what
+//! its form is read with (`oauth/asker.rs`).
+
+use serde_json::{Value, json};
+
+/// The scheme's name in the document.
+const CLIENT: &str = "client";
+
+/// Operations for registered clients alone.
+const FOR_CLIENTS: [&str; 1] = ["introspectToken"];
+
+/// Operations where a client may prove who it is.
+const FOR_ALL: [&str; 2] = ["issueToken", "revokeToken"];
+
+/// Adds the scheme.
+pub fn add_scheme(document: &mut Value) {
+    document["components"]["securitySchemes"][CLIENT] = json!({
+        "type": "http",
+        "scheme": "basic",
+        "description": "`client_id` and `client_secret` of a registered client (RFC 6749 section 2.3.1); the form takes them as well.",
+    });
+}
+
+/// Says it of the operations.
+pub fn mend(operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    if FOR_CLIENTS.contains(&id) {
+        operation["security"] = json!([{ CLIENT: [] }]);
+    } else if FOR_ALL.contains(&id) {
+        operation["security"] = json!([{ CLIENT: [] }, {}]);
+    }
+}
