@@ -1,6 +1,6 @@
 //! `latchkey client …`: OAuth clients, from the machine itself. The same stories as `/clients`.
 
-use std::{fmt::Write, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use latchkey::{
@@ -15,7 +15,7 @@ use latchkey::{
 };
 use uuid::Uuid;
 
-use super::{REFUSED, Refusal, arguments::parsed, confirmed, started, tell};
+use super::{REFUSED, Refusal, arguments::parsed, confirmed, show, started, tell};
 
 /// The command, without the settings, which are those of `serve`.
 pub fn command() -> Command {
@@ -113,20 +113,11 @@ fn unknown(error: Error) -> Refusal {
 }
 
 async fn list(gateway: &Gateway) -> Result<String, Refusal> {
-    let (mut told, mut after) = (String::new(), Some(Uuid::nil()));
+    let (mut clients, mut after) = (Vec::new(), Some(Uuid::nil()));
     while let Some(last) = after {
         let page = gateway.list_clients(Page { limit: MAX_LIMIT, after: last }).await?;
-        page.clients.iter().for_each(|client| told.push_str(&line(client)));
+        clients.extend(page.clients);
         after = page.next.as_deref().and_then(page::position);
     }
-    Ok(if told.is_empty() { "There is no client.\n".to_owned() } else { told })
-}
-
-fn line(client: &StoredClient) -> String {
-    let mut line = String::new();
-    let StoredClient { id, name, scopes, audiences, rotated_at, .. } = client;
-    let audiences = audiences.join(" ");
-    writeln!(line, "{id}  {name}  scope: {scopes}  audience: {audiences}  secret of {}", rotated_at.date())
-        .expect("a text takes everything");
-    line
+    Ok(show::clients(&clients))
 }

@@ -3,12 +3,9 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Command;
-use latchkey::{
-    error::Chain,
-    gateway::{Gateway, Setback, revocation::Rebuilt},
-};
+use latchkey::gateway::{Gateway, revocation::Rebuilt};
 
-use crate::{WRONG_SETTINGS, fail, print};
+use super::{REFUSED, Refusal, started, tell};
 
 /// The command, without the settings, which are those of `serve`.
 pub fn command() -> Command {
@@ -26,29 +23,21 @@ pub fn command() -> Command {
 
 /// Builds it.
 pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
-    match gateway.try_start().await {
-        Ok(()) => {}
-        Err(Setback::Never(error)) => {
-            fail("the log was not built anew", &error);
-            return ExitCode::from(WRONG_SETTINGS);
-        }
-        Err(Setback::Later(error)) => return refuse(&format!("a store does not answer: {}", Chain(error.as_ref()))),
-    }
-    match gateway.replace_log().await {
-        Ok(Rebuilt::Built { entries, lease }) => {
-            print(&format!("Built anew with {entries} entries; leases of {lease:?} are in force.\n"))
-        }
-        Ok(Rebuilt::Whole | Rebuilt::Elsewhere) => {
-            refuse("a replica is building it at this moment; try again when it is done")
-        }
-        Ok(Rebuilt::Evicting) => {
-            refuse("Redis forgets keys when its memory is full; set its `maxmemory-policy` to `noeviction` first")
-        }
-        Err(error) => refuse(&format!("the log was not built anew: {}", Chain(&error))),
-    }
+    tell(rebuild(&gateway).await)
 }
 
-fn refuse(why: &str) -> ExitCode {
-    eprintln!("latchkey: {why}.");
-    ExitCode::FAILURE
+async fn rebuild(gateway: &Gateway) -> Result<String, Refusal> {
+    started(gateway).await?;
+    let refused = |why: &str| Err(Refusal(REFUSED, why.to_owned()));
+    match gateway.replace_log().await? {
+        Rebuilt::Built { entries, lease } => {
+            Ok(format!("Built anew with {entries} entries; leases of {lease:?} are in force.\n"))
+        }
+        Rebuilt::Whole | Rebuilt::Elsewhere => {
+            refused("A replica is building it at this moment; try again when it is done.")
+        }
+        Rebuilt::Evicting => {
+            refused("Redis forgets keys when its memory is full; set its `maxmemory-policy` to `noeviction` first.")
+        }
+    }
 }

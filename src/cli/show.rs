@@ -2,7 +2,7 @@
 
 use latchkey::{
     domain::account::Role,
-    gateway::{Device, KnownKey, ManagedUser},
+    gateway::{Device, KnownKey, ManagedUser, StoredClient},
 };
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
@@ -77,6 +77,15 @@ pub fn sessions(sessions: &[Device]) -> String {
     };
     let head = ["SESSION", "CREATED", "LAST SEEN", "ENDS", "ADDRESS", "AGENT"];
     format!("\n{}", table(&head, sessions.iter().map(line).collect()))
+}
+
+/// OAuth clients, one a line.
+pub fn clients(clients: &[StoredClient]) -> String {
+    let line = |client: &StoredClient| {
+        let StoredClient { id, name, scopes, audiences, rotated_at, .. } = client;
+        vec![id.to_string(), scopes.to_string(), audiences.join(" "), moment(*rotated_at), name.clone()]
+    };
+    table(&["CLIENT ID", "SCOPE", "AUDIENCE", "SECRET OF", "NAME"], clients.iter().map(line).collect())
 }
 
 /// Signing keys, one a line.
