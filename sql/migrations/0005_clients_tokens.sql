@@ -29,7 +29,7 @@ create table personal_tokens (
     scope text not null,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
-    -- Ten minutes late at most.
+    -- Eleven minutes late at most.
     last_used_at timestamptz,
     constraint personal_tokens_pkey primary key (id)
 );

@@ -198,12 +198,7 @@ pub enum Flaw {
     Early(u64),
 }
 
-/// Checks signature and claims. Revocation is not asked here.
-pub fn open(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Refused> {
-    examine(token, keys, realm, now).map_err(|_| Refused)
-}
-
-/// Like [`open`], saying what is wrong.
+/// Checks signature and claims, and says what is wrong. Revocation is not asked here.
 pub fn examine(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
     authenticate(token, keys)?.judge(keys, realm, now)
 }

@@ -41,6 +41,11 @@ fn good() -> Claims {
     claims(&realm(), &session, &identity, Uuid::from_u128(3), NOW, 900)
 }
 
+/// Whatever is wrong.
+fn open(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Refused> {
+    examine(token, keys, realm, now).map_err(|_| Refused)
+}
+
 fn told(key: &SigningKey) -> Signed {
     Signed { kid: key.kid(), claims: good().into() }
 }

@@ -133,7 +133,9 @@ fn good(what: impl Into<String>) -> Explanation {
 pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
     let Realm { issuer, audience, clock_skew } = realm;
     match flaw {
-        Flaw::Form => refused("it is no token of this gateway, neither an access token nor a refresh token"),
+        Flaw::Form => {
+            refused("it is no token of this gateway, neither an access token nor a refresh token nor a personal one")
+        }
         Flaw::Key(_) => refused("it is signed with a key that is not, or no longer, among the keys of this gateway"),
         Flaw::Signature => refused("its signature is wrong, so it was changed or forged"),
         Flaw::Claims => refused("it is signed by this gateway, but its claims are not those of an access token"),

@@ -41,6 +41,11 @@ impl Purpose {
             Purpose::ClientSecret => "lks_",
         }
     }
+
+    /// Whether a text says that it is one of these.
+    pub fn marks(self, text: &str) -> bool {
+        text.starts_with(self.prefix())
+    }
 }
 
 /// A token as its holder knows it. It has neither `Debug` nor `Display`.

@@ -58,7 +58,7 @@ impl Gateway {
         if token.starts_with(refresh_token::PREFIX) {
             return Ok(explanation::strange_refresh_token());
         }
-        if token.starts_with(Purpose::PersonalToken.prefix()) {
+        if Purpose::PersonalToken.marks(token) {
             return Ok(self.explain_personal_token(token).await?);
         }
         match access_token::examine(token, &keys, &self.realm, self.clock.now()) {

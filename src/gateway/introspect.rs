@@ -15,7 +15,7 @@ impl Gateway {
     /// # Errors
     /// `busy`, `unavailable`.
     pub async fn introspect(self: &Arc<Self>, token: &str, audiences: &[String]) -> Result<Option<Arc<Claims>>, Error> {
-        let opened = match token.starts_with(Purpose::PersonalToken.prefix()) {
+        let opened = match Purpose::PersonalToken.marks(token) {
             true => self.open_personal_token(token).await,
             false => self.open_token_for_others(token).await,
         };

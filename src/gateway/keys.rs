@@ -27,7 +27,7 @@ pub(super) use sealing::can_sign;
 use super::Gateway;
 use crate::{
     domain::{
-        access_token::{self, Claims, Flaw, Kid, Opened, SigningKey, VerifyingKeys},
+        access_token::{self, Claims, Flaw, Kid, Opened, Signed, SigningKey, VerifyingKeys},
         key_life::{self, KeyLife, Pace, State},
         revocation::{Entry, Subject},
     },
@@ -191,15 +191,15 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::open`].
-    pub(super) async fn open_signed(&self, token: &str) -> Result<Opened, Error> {
+    pub(super) async fn open_signed(&self, token: &str) -> Result<Signed, Error> {
         let open = |keys: &VerifyingKeys| match access_token::authenticate(token, keys)? {
             signed if signed.claims.iss != self.realm.issuer => Err(Flaw::Issuer(signed.claims.iss.clone())),
-            signed => Ok(Opened::Live(signed)),
+            signed => Ok(signed),
         };
         self.open_by(open).await
     }
 
-    async fn open_by(&self, open: impl Fn(&VerifyingKeys) -> Result<Opened, Flaw>) -> Result<Opened, Error> {
+    async fn open_by<T>(&self, open: impl Fn(&VerifyingKeys) -> Result<T, Flaw>) -> Result<T, Error> {
         let opened = open(&self.keys.known.load().verifying);
         match opened {
             Ok(opened) => Ok(opened),

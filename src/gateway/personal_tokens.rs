@@ -24,7 +24,7 @@ use crate::{
         audit::Kind,
         opaque_token::{Expiry, Label, OpaqueToken, Purpose, SECRET_BYTES},
         page::Page,
-        revocation::Marks,
+        revocation::{Marks, Reason},
         scope::Scopes,
     },
     error::{Chain, Error},
@@ -196,10 +196,10 @@ impl Gateway {
         id: Uuid,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (gateway, sub) = (self.clone(), caller.sub);
-        let event = origin.own(Kind::PersonalTokenDeleted, caller);
+        let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::TokenDeleted);
+        let event = origin.own(Kind::PersonalTokenDeleted, caller).because(reason.as_str());
         self.uncancelled(async move {
-            let ending = gateway.record.delete_personal_token(sub, id, &event).await?.ok_or(Error::NotFound)?;
+            let ending = gateway.record.delete_personal_token(sub, id, reason, &event).await?.ok_or(Error::NotFound)?;
             gateway.publish(&ending).await
         })
         .await

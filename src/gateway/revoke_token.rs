@@ -51,7 +51,7 @@ impl Gateway {
         if token.starts_with(refresh_token::PREFIX) {
             return self.revoke_refresh_token(token, client, origin).await;
         }
-        if token.starts_with(Purpose::PersonalToken.prefix()) {
+        if Purpose::PersonalToken.marks(token) {
             return self.revoke_personal_token(token, client, origin).await;
         }
         match self.open_to_end(token).await {
@@ -97,11 +97,10 @@ impl Gateway {
             return Ok(());
         }
         refuse_others(client)?;
-        let (gateway, sub) = (self.clone(), known.user.account.id);
-        let event = origin.event(Kind::PersonalTokenDeleted, Actor::User(sub), Some(sub));
-        let event = event.because(Reason::TokenRevoked.as_str());
+        let (gateway, sub, reason) = (self.clone(), known.user.account.id, Reason::TokenRevoked);
+        let event = origin.event(Kind::PersonalTokenDeleted, Actor::User(sub), Some(sub)).because(reason.as_str());
         let story = async move {
-            let deleted = gateway.record.delete_personal_token(sub, token.id, &event).await?;
+            let deleted = gateway.record.delete_personal_token(sub, token.id, reason, &event).await?;
             // Somebody else was faster.
             let Some(ending) = deleted else { return Ok(()) };
             gateway.publish(&ending).await

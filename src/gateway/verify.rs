@@ -24,7 +24,7 @@ impl Gateway {
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
     pub async fn verify(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
-        let (claims, marks) = match token.starts_with(Purpose::PersonalToken.prefix()) {
+        let (claims, marks) = match Purpose::PersonalToken.marks(token) {
             true => self.open_personal_token(token).await?,
             false => live(self.open(token).await?)?,
         };
@@ -47,14 +47,16 @@ impl Gateway {
 
     /// What a token of ours says, whether or not it is good at this moment: its signature is enough to end it.
     pub(super) async fn open_to_end(&self, token: &str) -> Result<Arc<Claims>, Error> {
-        let (Opened::Live(signed) | Opened::Expired(signed)) = self.open_signed(token).await?;
-        Ok(signed.claims)
+        Ok(self.open_signed(token).await?.claims)
     }
 }
 
 fn live(opened: Opened) -> Result<(Arc<Claims>, Marks), Error> {
     match opened {
-        Opened::Live(signed) => Ok((signed.claims.clone(), signed.marks())),
+        Opened::Live(signed) => {
+            let marks = signed.marks();
+            Ok((signed.claims, marks))
+        }
         Opened::Expired(_) => Err(Error::TokenExpired),
     }
 }

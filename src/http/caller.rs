@@ -240,9 +240,7 @@ macro_rules! callers {
                 if !$allowed {
                     return Err(Error::Forbidden.into());
                 }
-                if !$claims.permits(Scope::$scope) {
-                    return Err(Error::InsufficientScope(Scope::$scope.as_str().into()).into());
-                }
+                demand(&$claims, Scope::$scope)?;
                 Ok($name($claims))
             }
         }
@@ -262,6 +260,11 @@ callers! {
     WriteItems ItemsWrite "session items:write", |claims| is_user(&claims);
     /// Somebody who administers everybody. The claims are those of a live token: another role would have ended it.
     Admin Admin "session admin", |claims| claims.roles.contains(&Role::Admin);
+}
+
+/// Refuses a token that may not be used for this (RFC 6750 section 3.1).
+pub fn demand(claims: &Claims, scope: Scope) -> Result<(), Error> {
+    if claims.permits(scope) { Ok(()) } else { Err(Error::InsufficientScope(scope.as_str().into())) }
 }
 
 /// A client has no account and no items.

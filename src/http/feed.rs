@@ -14,7 +14,7 @@ use poem_openapi::{
 
 use super::{
     Tag,
-    caller::{COOKIE, Caller, Shown, Token},
+    caller::{COOKIE, Caller, Shown, Token, demand},
     params::{Param, Parameter},
     problem::{Problem, problems},
 };
@@ -63,9 +63,7 @@ impl<'a> ApiExtractor<'a> for Feeder {
             _person if claims.roles.contains(&Role::Admin) => Scope::Admin,
             _person => return Err(Error::Forbidden.into()),
         };
-        if !claims.permits(wanted) {
-            return Err(Error::InsufficientScope(wanted.as_str().into()).into());
-        }
+        demand(&claims, wanted)?;
         match Shown::from_request(request, body, options).await? {
             Shown(Some(Token::Bearer(token) | Token::Cookie(token))) => Ok(Feeder(token)),
             Shown(None) => Err(Error::Unauthenticated.into()),

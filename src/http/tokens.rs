@@ -13,7 +13,7 @@ use super::{
     Tag,
     answers::{Ended, Signed, SignedUp},
     body::{self, Body, Members, OptionalBody, body},
-    caller::{Shown, Token},
+    caller::{Shown, Token, demand},
     cookie::Jar,
     csrf::AsPage,
     origin::From,
@@ -247,9 +247,7 @@ impl TokensApi {
         let (Param(scope), Param(patience)) = (scope, prefer);
         if scope != LogoutScope::Session {
             let caller = token.ok_or(Error::Unauthenticated)?.verify(&gateway).await?;
-            if !caller.permits(Scope::UserWrite) {
-                return Err(Error::InsufficientScope(Scope::UserWrite.as_str().into()).into());
-            }
+            demand(&caller, Scope::UserWrite)?;
             match scope {
                 LogoutScope::Others => gateway.log_out_others(&caller, patience, &origin).await?,
                 LogoutScope::Session | LogoutScope::All => {

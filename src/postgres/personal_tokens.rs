@@ -63,7 +63,7 @@ pub struct PersonalToken {
     pub created_at: OffsetDateTime,
     /// When it ends.
     pub expires_at: OffsetDateTime,
-    /// When it was last used, ten minutes late at most.
+    /// When it was last used, eleven minutes late at most.
     pub last_used_at: Option<OffsetDateTime>,
 }
 
@@ -144,10 +144,16 @@ impl Postgres {
     }
 
     /// Deletes a token of this user, for good; nothing if there is none, and none was deleted a while ago.
-    pub async fn delete_personal_token(&self, user: Uuid, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
+    pub async fn delete_personal_token(
+        &self,
+        user: Uuid,
+        id: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Option<Ending>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ending = Ending::of_personal_token(user, id, Reason::TokenDeleted);
+        let ending = Ending::of_personal_token(user, id, reason);
         if db.change(DELETE, &[&user, &id]).await? == 0 {
             db.roll_back().await?;
             return Ok(self.deleted_personal_token(id).await?.filter(|before| before.sub == Some(user)));

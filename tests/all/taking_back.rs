@@ -141,7 +141,7 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
     ("DELETE /user/tokens/{id}", "aaaac.tk", "token_deleted"),
     ("access token given back", ".aaacptk", "token_revoked"),
     ("refresh token given back", ".a.acptk", "logout"),
-    ("personal token given back", "aaaac.tk", "token_deleted"),
+    ("personal token given back", "aaaac.tk", "token_revoked"),
     ("client's token given back", "aaaacp.k", "token_revoked"),
     ("client rotated", "aaaacp.k", "secret_rotated"),
     ("client deleted", "aaaacp.k", "client_deleted"),

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::sealing::unseal;
 use crate::{
     domain::{
-        access_token::{Flaw, Kid, Opened, SigningKey, VerifyingKeys},
+        access_token::{Flaw, Kid, SigningKey, VerifyingKeys},
         key_life::State,
     },
     error::Error,
@@ -89,11 +89,11 @@ impl Gateway {
     }
 
     /// A key that is not known may be one that another replica has just made.
-    pub(super) async fn open_after_look(
+    pub(super) async fn open_after_look<T>(
         &self,
         kid: Kid,
-        open: impl Fn(&VerifyingKeys) -> Result<Opened, Flaw>,
-    ) -> Result<Opened, Error> {
+        open: impl Fn(&VerifyingKeys) -> Result<T, Flaw>,
+    ) -> Result<T, Error> {
         self.wants_keys()?;
         if self.keys.known.load().is_revoked(kid) {
             return Err(Error::TokenRevoked);

@@ -20,7 +20,7 @@ pub struct PersonalTokenShape {
     created_at: OffsetDateTime,
     /// When it ends.
     expires_at: OffsetDateTime,
-    /// When it was last used, ten minutes late at most.
+    /// When it was last used, eleven minutes late at most.
     last_used_at: Option<OffsetDateTime>,
 }
 
