@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use latchkey::domain::scope::Scope;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -197,8 +198,8 @@ fn claim(session: &Session, name: &str) -> String {
 }
 
 fn all_but(scope: Option<&str>) -> String {
-    let all = ["user:read", "user:write", "items:read", "items:write", "admin", "revocations:read"];
-    all.into_iter().filter(|word| Some(*word) != scope).collect::<Vec<_>>().join(" ")
+    let all = Scope::ALL.iter().map(|scope| scope.as_str());
+    all.filter(|word| Some(*word) != scope).collect::<Vec<_>>().join(" ")
 }
 
 async fn call(gateway: &Gateway, token: &str, path: &str, body: Value) -> crate::gateway::Answer {

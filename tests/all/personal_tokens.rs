@@ -149,6 +149,15 @@ async fn it_administers_while_its_owner_may() {
     get(&gateway, &token, "/users").await.is(200, "");
     get(&gateway, &weak, "/users").await.is(403, "forbidden");
     let path = format!("/users/{}", root.claims()["sub"].as_str().expect("an id"));
+    // What only its owner may do, it does not do as an administrator either.
+    for (method, body) in [
+        (Method::PATCH, json!({"password": "correct horse 9"})),
+        (Method::PUT, json!({"username": "root", "email": null, "name": null, "role": "admin", "disabled": false})),
+        (Method::DELETE, Value::Null),
+    ] {
+        gateway.with_token(method, &path, &token, body).await.is(403, "forbidden");
+    }
+    gateway.sign_in("root").await;
     let demoted = gateway.with_token(Method::PATCH, &path, &second.access_token, json!({"role": "user"})).await;
     demoted.is(200, "");
     for token in [token, weak] {

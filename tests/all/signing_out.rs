@@ -4,7 +4,7 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, Session, until},
+    gateway::{Answer, Gateway, PASSWORD, Session, until},
     stack::ask,
 };
 
@@ -131,6 +131,20 @@ async fn the_scope_may_be_named() {
     let answer = gateway.with_token(Method::POST, "/logout?scope=session", &session.access_token, Value::Null).await;
     answer.is(204, "");
     is_over([&replica, &gateway], &session).await;
+}
+
+#[tokio::test]
+async fn a_token_that_may_only_read_ends_its_own_session_alone() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let form = [("username", "john"), ("password", PASSWORD), ("scope", "items:read")];
+    let narrow = Session::of(gateway.form("/login", &form).await.is(200, ""));
+    for path in ["/logout?scope=others", "/logout?scope=all"] {
+        let refused = gateway.with_token(Method::POST, path, &narrow.access_token, Value::Null).await;
+        assert!(refused.is(403, "insufficient_scope").header("www-authenticate").contains("scope=\"user:write\""));
+    }
+    gateway.log_out(&narrow.access_token).await.is(204, "");
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204, "the other one goes on");
 }
 
 /// Neither the tokens from before live, nor the pair that the refresh may have brought.

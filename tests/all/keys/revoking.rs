@@ -1,10 +1,10 @@
-use reqwest::Method;
-use serde_json::Value;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
 
 use super::{key_that_is, keys, kid, listed, logged, published};
 use crate::{
     explain::says,
-    gateway::{Gateway, until},
+    gateway::{Gateway, PASSWORD, until},
     keys::fleet::Fleet,
     stack::ask,
 };
@@ -72,6 +72,23 @@ async fn the_next_key_signs_at_once_where_the_current_one_is_taken_back() {
     assert!(told.contains(&format!("{next} signs now")), "{told}");
     assert_eq!(kid(&gateway.sign_in("john").await.access_token), next);
     assert_eq!(listed(&gateway).await.len(), 2, "no further one was made");
+}
+
+/// What such a key has signed shows no session. What else is shown does, and a browser has nothing more to lose.
+#[tokio::test]
+async fn whoever_signs_out_after_that_is_signed_out() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let by_page = |request: RequestBuilder| request.header("x-latchkey-request", "1");
+    let sign_in = by_page(gateway.request(Method::POST, "/session"));
+    let answer = gateway.send(sign_in.json(&json!({"username": "john", "password": PASSWORD}))).await;
+    let cookie = answer.is(200, "").header("set-cookie").split(';').next().expect("name and value").to_owned();
+    keys(&gateway, &["revoke", &key_that_is(&gateway, "current").await, "--yes"]).await.well();
+    let out = by_page(gateway.request(Method::DELETE, "/session")).header("cookie", cookie);
+    assert!(gateway.send(out).await.is(204, "").header("set-cookie").contains("Max-Age=0"));
+    let both = json!({"refresh_token": john.refresh_token});
+    gateway.with_token(Method::POST, "/logout", &john.access_token, both).await.is(204, "");
+    gateway.refresh(&john.refresh_token).await.is(401, "invalid_refresh_token");
 }
 
 #[tokio::test]

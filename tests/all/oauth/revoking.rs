@@ -44,6 +44,9 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
         assert_eq!(check(&replica, &next.access_token).await, (401, "token_revoked".into()), "{hint}");
         replica.refresh(&next.refresh_token).await.is(401, "invalid_refresh_token");
     }
+    // Whoever posts one again and again fills no table: an access token of John's and one of the client's for each hint.
+    let events = "select count(*) from audit where event = 'token_revoked'";
+    assert_eq!(ask(&scene.gateway, events).await, (HINTS.len() * 2).to_string());
     assert_eq!(check(&scene.gateway, &scene.john.access_token).await.0, 204, "nothing else is concerned");
     assert!(scene.is_active(&scene.client.token(&scene.gateway).await).await, "nor the client's next one");
 }
