@@ -14,6 +14,7 @@ mod leaks; // where a secret could have been left
 mod mail; // a real SMTP server
 mod proxy; // a socket that can be cut
 mod stack; // the stores, and a fresh database for each test
+mod tools; // programs from PyPI and npm
 mod wire; // bytes that no client would send
 
 // What people do.

