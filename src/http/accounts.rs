@@ -89,6 +89,8 @@ pub struct AccountsApi;
 #[OpenApi]
 impl AccountsApi {
     /// My account
+    ///
+    /// As it is now, whatever the token says: tokens carry the name and the address of the moment in which they were signed.
     #[oai(path = "/user", method = "get", operation_id = "getUser", tag = "Tag::Account")]
     async fn show(
         &self,

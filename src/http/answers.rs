@@ -2,10 +2,13 @@
 
 use poem_openapi::{ApiResponse, payload::Json};
 
-use super::params::RESPOND_ASYNC;
-use super::shapes::{
-    BrowserShape, DashboardShape, ItemPageShape, ItemShape, ManagedUserShape, PairShape, SessionPageShape,
-    SignUpAnswer, UserPageShape, UserShape,
+use super::{
+    params::RESPOND_ASYNC,
+    shapes::{
+        BrowserShape, DashboardShape, ManagedUserShape, PairShape, SessionPageShape, SignedUpShape, UserPageShape,
+        UserShape,
+        items::{ItemPageShape, ItemShape},
+    },
 };
 use crate::gateway::revocation::Patience;
 
@@ -22,7 +25,7 @@ pub enum Signed {
 pub enum SignedUp {
     /// The account was made, and is signed in.
     #[oai(status = 201)]
-    Created(Json<SignUpAnswer>, #[oai(header = "Location")] String),
+    Created(Json<SignedUpShape>, #[oai(header = "Location")] String),
 }
 
 /// 200 with a browser's state.

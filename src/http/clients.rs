@@ -111,6 +111,8 @@ impl ClientsApi {
     }
 
     /// Read an OAuth client
+    ///
+    /// Without its secret, which was shown once and is not kept; another one is given by `POST /clients/{id}/rotate`.
     #[oai(path = "/clients/:id", method = "get", operation_id = "getClient", tag = "Tag::Clients")]
     async fn show(
         &self,

@@ -1,13 +1,16 @@
 //! The document: generated from the code, mended where the framework errs, checked in under `openapi/`.
 
 mod clients;
+mod events;
 mod pages;
-mod scopes;
+mod responses;
+mod schemas;
+mod security;
 
 use std::collections::HashMap;
 
 use poem::{Route, RouteMethod, http::Method};
-use poem_openapi::{OpenApi, OpenApiService};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -22,12 +25,10 @@ use super::{
     items::ItemsApi,
     oauth::OAuthApi,
     personal_tokens::PersonalTokensApi,
-    problem, rate_limit,
     tokens::TokensApi,
     users::UsersApi,
     well_known::WellKnownApi,
 };
-use crate::error::Code;
 
 /// Declares the faces whose operations there are.
 macro_rules! faces {
@@ -72,9 +73,9 @@ pub fn add_operations(routes: Route) -> Route {
 
 /// The operations as the framework documents them.
 pub fn service() -> OpenApiService<Api, ()> {
-    OpenApiService::new(API, "Latchkey", crate::VERSION)
-        .description(include_str!("pages/document.md"))
-        .license("MIT OR Apache-2.0")
+    // Whoever wants the other one of the two finds both beside the source.
+    let license = LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html");
+    OpenApiService::new(API, "Latchkey", crate::VERSION).description(include_str!("pages/document.md")).license(license)
 }
 
 /// The document as it is served and checked in.
@@ -89,18 +90,13 @@ pub fn value() -> Value {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
     pages::mend(&mut document);
-    operations(&mut document, scopes::mend);
+    operations(&mut document, security::mend);
     operations(&mut document, clients::mend);
     clients::add_scheme(&mut document);
-    operations(&mut document, mend);
-    let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
-    close(schemas);
-    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
-    schemas["Problem"]["properties"]["code"]["enum"] = json!(codes);
-    // One name, not two.
-    for login in ["LoginBody", "LoginForm"] {
-        schemas[login]["example"] = json!({ "username": "john", "password": "secret123" });
-    }
+    operations(&mut document, responses::mend);
+    operations(&mut document, parameters);
+    events::mend(&mut document);
+    schemas::mend(document["components"]["schemas"].as_object_mut().expect("there are schemas"));
     in_reading_order(&mut document);
     document
 }
@@ -128,88 +124,9 @@ fn operations(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
 }
 
-fn mend(operation: &mut Value) {
-    if let Some(content) = operation.pointer_mut("/requestBody/content") {
-        without_charset(content);
+/// The framework tells of each that it is not deprecated.
+fn parameters(operation: &mut Value) {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        parameter.as_object_mut().expect("a parameter is a map").shift_remove("deprecated");
     }
-    let is_check = operation["operationId"] == "verify";
-    let responses = operation["responses"].as_object_mut().expect("there are responses");
-    let is_throttled = responses.contains_key("429");
-    for (status, response) in responses {
-        let codes = codes(response);
-        if let Some(content) = response.get_mut("content") {
-            without_charset(content);
-            examples(content, codes);
-        }
-        headers(response, status);
-        if is_throttled {
-            rate_limit::document(response);
-        }
-        if is_check {
-            forward_auth::document(response);
-        }
-    }
-}
-
-/// `application/json; charset=utf-8` is no media type of its own: generators look for `application/json`.
-fn without_charset(content: &mut Value) {
-    let old = std::mem::take(content.as_object_mut().expect("content is a map"));
-    let bare = |name: String| name.split(';').next().unwrap_or_default().to_owned();
-    *content = Value::Object(old.into_iter().map(|(name, media)| (bare(name), media)).collect());
-}
-
-/// The codes that a response's description lists.
-fn codes(response: &Value) -> Vec<Code> {
-    let description = response["description"].as_str().unwrap_or_default();
-    Code::ALL.iter().copied().filter(|code| description.contains(&format!("`{}`", code.slug()))).collect()
-}
-
-fn examples(content: &mut Value, codes: Vec<Code>) {
-    if let Some(media) = content.get_mut(problem::MEDIA_TYPE) {
-        let example = |code: Code| (code.slug().to_owned(), json!({ "value": problem::example(code) }));
-        media["examples"] = Value::Object(codes.into_iter().map(example).collect());
-    }
-}
-
-/// What the edge adds by status.
-fn headers(response: &mut Value, status: &str) {
-    let (name, description) = match status {
-        "401" => ("WWW-Authenticate", "The challenge (RFC 6750 section 3)."),
-        "429" | "503" => ("Retry-After", "Seconds to wait."),
-        _other => return,
-    };
-    response["headers"][name] = json!({ "description": description, "schema": { "type": "string" } });
-}
-
-/// Bodies of requests refuse unknown members; answers always have all of theirs, some of them `null`.
-fn close(schemas: &mut Map<String, Value>) {
-    for (name, schema) in schemas {
-        if OPEN.contains(&name.as_str()) {
-            continue;
-        }
-        if ["Body", "Form", "Patch"].iter().any(|kind| name.ends_with(kind)) {
-            schema["additionalProperties"] = json!(false);
-        } else if !SPARSE.contains(&name.as_str()) {
-            always_there(schema);
-        }
-    }
-}
-
-/// Forms of which a standard wants the rest ignored (RFC 6749 section 3.2).
-const OPEN: [&str; 3] = ["TokenForm", "RevocationForm", "IntrospectionForm"];
-
-/// Answers that leave out what they have nothing to say of, because a standard wants it so (RFC 6749, RFC 7662).
-const SPARSE: [&str; 2] = ["IssuedToken", "Introspection"];
-
-fn always_there(schema: &mut Value) {
-    let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    for (name, property) in properties.iter_mut() {
-        // The one member that is left out where there is nothing to say.
-        if !required.contains(&json!(name)) && name != "errors" {
-            property["nullable"] = json!(true);
-        }
-    }
-    let names: Vec<_> = properties.keys().filter(|name| *name != "errors").map(|name| json!(name)).collect();
-    schema["required"] = Value::Array(names);
 }

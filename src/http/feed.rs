@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     gateway::{Gateway, revocation::Following},
 };
+pub use events::example;
 use events::{EventShape, position, write};
 
 /// The media type of such streams.
@@ -107,10 +108,10 @@ impl IntoResponse for Stream {
 }
 
 impl ApiResponse for Stream {
-    /// A document cannot say that it is a stream: the schema is that of the data of one event.
+    /// The data of one event: the document tells them apart (`document/events.rs`).
     fn meta() -> MetaResponses {
         let response = MetaResponse {
-            description: "Events, until the reader goes away or its token is not good any more. The schema is that of the data of one event.",
+            description: "Events, until the reader goes away or its token is not good any more.",
             status: Some(200),
             status_range: None,
             content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: EventShape::schema_ref() }],

@@ -60,6 +60,8 @@ pub struct HealthApi;
 #[OpenApi]
 impl HealthApi {
     /// Does the process run?
+    ///
+    /// For an orchestrator, which restarts what does not answer. It says nothing of the stores: a restart mends none.
     #[oai(path = "/health/live", method = "get", operation_id = "live", tag = "Tag::Health")]
     async fn live(&self) -> Live {
         Live::Yes

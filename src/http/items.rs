@@ -12,7 +12,7 @@ use super::{
     caller::{ReadItems, WriteItems},
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
-    shapes::ItemPageShape,
+    shapes::items::ItemPageShape,
 };
 use crate::{
     domain::{
@@ -54,6 +54,8 @@ pub struct ItemsApi;
 #[OpenApi]
 impl ItemsApi {
     /// Create an item
+    ///
+    /// The answer says where it is (`Location`) and which version it is (`ETag`). Nobody else sees it, administrators included.
     #[oai(path = "/items", method = "post", operation_id = "createItem", tag = "Tag::Items")]
     async fn create(
         &self,
@@ -86,6 +88,8 @@ impl ItemsApi {
     }
 
     /// Read an item
+    ///
+    /// With its `ETag`, which a later change sends in `If-Match`. An item of somebody else's is a 404, like one that never was.
     #[oai(path = "/items/:id", method = "get", operation_id = "getItem", tag = "Tag::Items")]
     async fn show(
         &self,
@@ -99,6 +103,9 @@ impl ItemsApi {
     }
 
     /// Replace an item
+    ///
+    /// With all of its members: a description that is left out is gone. With `If-Match` only the version that was read is
+    /// replaced, so that two who change it at once do not overwrite each other (RFC 9110 section 13.1.1).
     #[oai(path = "/items/:id", method = "put", operation_id = "replaceItem", tag = "Tag::Items")]
     async fn replace(
         &self,
@@ -117,6 +124,9 @@ impl ItemsApi {
     }
 
     /// Change an item
+    ///
+    /// Members that are left out stay as they are; `null` clears the description. With `If-Match` only the version that was
+    /// read is changed, so that two who change it at once do not overwrite each other (RFC 9110 section 13.1.1).
     #[oai(path = "/items/:id", method = "patch", operation_id = "updateItem", tag = "Tag::Items")]
     async fn change(
         &self,
@@ -135,6 +145,8 @@ impl ItemsApi {
     }
 
     /// Delete an item
+    ///
+    /// For good. With `If-Match` only the version that was read is deleted. What is gone already is a 404.
     #[oai(path = "/items/:id", method = "delete", operation_id = "deleteItem", tag = "Tag::Items")]
     async fn delete(
         &self,

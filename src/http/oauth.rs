@@ -10,7 +10,12 @@ use std::sync::Arc;
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
-use super::{Tag, body::body, origin::From};
+use super::{
+    Tag,
+    body::body,
+    origin::From,
+    problem::{Problem, problems},
+};
 use crate::{
     domain::{
         scope::Scopes,
@@ -100,6 +105,10 @@ fn wanted_scopes(text: &str) -> Result<Scopes, Refusal> {
 
 asker::asking!(TokenForm, RevocationForm, IntrospectionForm);
 
+problems! {
+    MetadataProblems: [];
+}
+
 /// The operations.
 pub struct OAuthApi;
 
@@ -183,8 +192,8 @@ impl OAuthApi {
         operation_id = "getServerMetadata",
         tag = "Tag::OAuth"
     )]
-    async fn metadata(&self, gateway: Data<&Arc<Gateway>>) -> MetadataShown {
+    async fn metadata(&self, gateway: Data<&Arc<Gateway>>) -> Result<MetadataShown, Problem<MetadataProblems>> {
         let issuer = gateway.config().issuer.as_str();
-        MetadataShown::Shown(Json(MetadataShape::of(issuer)), metadata::CACHED.to_owned())
+        Ok(MetadataShown::Shown(Json(MetadataShape::of(issuer)), metadata::CACHED.to_owned()))
     }
 }

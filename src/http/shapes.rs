@@ -1,15 +1,19 @@
 //! What answers look like.
 
 pub mod clients;
+pub mod items;
 pub mod personal_tokens;
 
-use poem_openapi::{Object, Union, types::Example};
+use poem_openapi::{Enum, Object, types::Example};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::{Uuid, uuid};
 
 use crate::{
-    domain::{account::Account, agent},
-    gateway::{Dashboard, Device, DevicePage, ManagedUser, Pair, StoredItem, UserPage},
+    domain::{
+        account::{Account, Role},
+        agent,
+    },
+    gateway::{Dashboard, Device, DevicePage, ManagedUser, Pair, UserPage},
 };
 
 const SOMEBODY: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
@@ -55,6 +59,25 @@ impl Example for PairShape {
     }
 }
 
+/// What an account may do.
+#[derive(Enum)]
+#[oai(rename = "Role", rename_all = "snake_case")]
+enum RoleShape {
+    /// Its own data.
+    User,
+    /// Everybody's.
+    Admin,
+}
+
+impl From<Role> for RoleShape {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::User => RoleShape::User,
+            Role::Admin => RoleShape::Admin,
+        }
+    }
+}
+
 /// An account.
 #[derive(Object)]
 #[oai(rename = "User", example)]
@@ -69,8 +92,8 @@ pub struct UserShape {
     email_verified: bool,
     /// What the person wants to be called.
     name: Option<String>,
-    /// `user` or `admin`.
-    role: String,
+    /// What it may do.
+    role: RoleShape,
     /// When the account was made.
     created_at: OffsetDateTime,
 }
@@ -83,7 +106,7 @@ impl From<Account> for UserShape {
             email: user.identity.email,
             email_verified: user.identity.email_verified,
             name: user.identity.name,
-            role: user.identity.role.as_str().to_owned(),
+            role: user.identity.role.into(),
             created_at: user.created_at,
         }
     }
@@ -97,7 +120,7 @@ impl Example for UserShape {
             email: Some("john@example.com".to_owned()),
             email_verified: false,
             name: Some("John Doe".to_owned()),
-            role: "user".to_owned(),
+            role: RoleShape::User,
             created_at: SOME_TIME,
         }
     }
@@ -117,8 +140,8 @@ pub struct ManagedUserShape {
     email_verified: bool,
     /// What the person wants to be called.
     name: Option<String>,
-    /// `user` or `admin`.
-    role: String,
+    /// What it may do.
+    role: RoleShape,
     /// Whether signing in is refused.
     disabled: bool,
     /// When the account was made.
@@ -161,33 +184,51 @@ impl Example for UserPageShape {
     }
 }
 
-/// A new account, signed in.
+/// A new account, signed in. A program gets a pair of tokens beside it; a page that sent `X-Latchkey-Request: 1` gets a cookie
+/// instead, and the account alone.
 #[derive(Object)]
 #[oai(rename = "SignedUp", example)]
 pub struct SignedUpShape {
-    /// The access token: a JWT, sent as `Authorization: Bearer …`.
-    access_token: String,
-    /// Always `bearer`.
-    token_type: String,
-    /// Lifetime of the access token in seconds.
-    expires_in: u64,
-    /// The refresh token: opaque, good for one exchange.
-    refresh_token: String,
-    /// How long the refresh token may lie unused, in seconds.
-    refresh_expires_in: u64,
+    /// The access token: a JWT, sent as `Authorization: Bearer …`. Not for pages.
+    #[oai(skip_serializing_if_is_none)]
+    access_token: Option<String>,
+    /// Always `bearer`. Not for pages.
+    #[oai(skip_serializing_if_is_none)]
+    token_type: Option<String>,
+    /// Lifetime of the access token in seconds. Not for pages.
+    #[oai(skip_serializing_if_is_none)]
+    expires_in: Option<u64>,
+    /// The refresh token: opaque, good for one exchange. Not for pages.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_token: Option<String>,
+    /// How long the refresh token may lie unused, in seconds. Not for pages.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_expires_in: Option<u64>,
     /// The account.
     user: UserShape,
 }
 
 impl SignedUpShape {
-    /// The pair and the account in one object.
-    pub fn new(pair: PairShape, user: UserShape) -> Self {
+    /// For a program.
+    pub fn with_pair(user: UserShape, pair: PairShape) -> Self {
         SignedUpShape {
-            access_token: pair.access_token,
-            token_type: pair.token_type,
-            expires_in: pair.expires_in,
-            refresh_token: pair.refresh_token,
-            refresh_expires_in: pair.refresh_expires_in,
+            access_token: Some(pair.access_token),
+            token_type: Some(pair.token_type),
+            expires_in: Some(pair.expires_in),
+            refresh_token: Some(pair.refresh_token),
+            refresh_expires_in: Some(pair.refresh_expires_in),
+            user,
+        }
+    }
+
+    /// For a page.
+    pub fn by_cookie(user: UserShape) -> Self {
+        SignedUpShape {
+            access_token: None,
+            token_type: None,
+            expires_in: None,
+            refresh_token: None,
+            refresh_expires_in: None,
             user,
         }
     }
@@ -195,31 +236,8 @@ impl SignedUpShape {
 
 impl Example for SignedUpShape {
     fn example() -> Self {
-        SignedUpShape::new(PairShape::example(), UserShape::example())
+        SignedUpShape::with_pair(UserShape::example(), PairShape::example())
     }
-}
-
-/// A new account, signed in by cookie.
-#[derive(Object)]
-#[oai(rename = "SignedUpPage", example)]
-pub struct SignedUpPageShape {
-    /// The account.
-    pub user: UserShape,
-}
-
-impl Example for SignedUpPageShape {
-    fn example() -> Self {
-        SignedUpPageShape { user: UserShape::example() }
-    }
-}
-
-/// A new account: with a pair for programs, and without one for pages, which get a cookie.
-#[derive(Union)]
-pub enum SignUpAnswer {
-    /// For programs.
-    Program(SignedUpShape),
-    /// For pages.
-    Page(SignedUpPageShape),
 }
 
 /// A browser that is signed in.
@@ -243,62 +261,6 @@ impl BrowserShape {
 impl Example for BrowserShape {
     fn example() -> Self {
         BrowserShape { user: UserShape::example(), expires_at: datetime!(2026-11-20 08:10:00 UTC) }
-    }
-}
-
-/// An item.
-#[derive(Object)]
-#[oai(rename = "Item", example)]
-pub struct ItemShape {
-    /// The id.
-    id: Uuid,
-    /// The name.
-    name: String,
-    /// The description.
-    description: Option<String>,
-    /// When it was made.
-    created_at: OffsetDateTime,
-    /// When it was last changed.
-    updated_at: OffsetDateTime,
-}
-
-impl From<StoredItem> for ItemShape {
-    fn from(item: StoredItem) -> Self {
-        ItemShape {
-            id: item.id,
-            name: item.name,
-            description: item.description,
-            created_at: item.created_at,
-            updated_at: item.updated_at,
-        }
-    }
-}
-
-impl Example for ItemShape {
-    fn example() -> Self {
-        ItemShape {
-            id: SOMEBODY,
-            name: "Book".to_owned(),
-            description: Some("A nice book".to_owned()),
-            created_at: SOME_TIME,
-            updated_at: SOME_TIME,
-        }
-    }
-}
-
-/// A page of items.
-#[derive(Object)]
-#[oai(rename = "ItemPage", example)]
-pub struct ItemPageShape {
-    /// The items, by id ascending.
-    pub items: Vec<ItemShape>,
-    /// Send this as `after` to get the next page; `null` on the last.
-    pub next: Option<String>,
-}
-
-impl Example for ItemPageShape {
-    fn example() -> Self {
-        ItemPageShape { items: vec![ItemShape::example()], next: None }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     origin::From,
     params::{LogoutScope, Param},
     problem::{Problem, problems},
-    shapes::{SignUpAnswer, SignedUpPageShape, SignedUpShape},
+    shapes::SignedUpShape,
 };
 use crate::{
     domain::{
@@ -185,10 +185,10 @@ impl TokensApi {
         let answer = if page {
             let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
             jar.put(&cookie);
-            SignUpAnswer::Page(SignedUpPageShape { user: user.into() })
+            SignedUpShape::by_cookie(user.into())
         } else {
             let (pair, user) = gateway.sign_up(request, &origin).await?;
-            SignUpAnswer::Program(SignedUpShape::new(pair.into(), user.into()))
+            SignedUpShape::with_pair(user.into(), pair.into())
         };
         Ok(SignedUp::Created(Json(answer), "/user".to_owned()))
     }

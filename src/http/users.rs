@@ -138,6 +138,8 @@ impl UsersApi {
     }
 
     /// Read a user
+    ///
+    /// Whoever it is, disabled or not. Items are their owner's alone, and are not shown here.
     #[oai(path = "/users/:id", method = "get", operation_id = "getUserById", tag = "Tag::Users")]
     async fn show(
         &self,

@@ -55,6 +55,7 @@ mod forgery; // forged tokens at every protected operation
 mod forward_auth; // what proxies ask, and real proxies in front of an application
 mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
+mod judges; // the document, as tools see it
 mod keys; // the life of signing keys, and of the secret that seals them
 mod listener; // broken and slow clients, SIGTERM
 mod log; // which request it was, never a credential

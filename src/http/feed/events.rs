@@ -15,7 +15,7 @@ use crate::{
 
 /// The data of `snapshot`: everything that still matters comes next, as `revoked` without numbers, and then `current`.
 #[derive(Object)]
-#[oai(rename = "FeedSnapshot")]
+#[oai(rename = "FeedSnapshot", example)]
 pub struct SnapshotShape {
     /// The log that it is of. Numbers of two epochs have nothing to do with each other.
     epoch: String,
@@ -47,7 +47,7 @@ pub struct RevokedShape {
 
 /// The data of `beat`: this replica knows everything that was taken back until a quarter of a second ago, and has told it.
 #[derive(Object)]
-#[oai(rename = "FeedBeat")]
+#[oai(rename = "FeedBeat", example)]
 pub struct BeatShape {
     /// The log.
     epoch: String,
@@ -61,7 +61,7 @@ pub struct BeatShape {
 
 /// The data of `current`: everything up to there was told.
 #[derive(Object)]
-#[oai(rename = "FeedCurrent")]
+#[oai(rename = "FeedCurrent", example)]
 pub struct CurrentShape {
     /// The log.
     epoch: String,
@@ -71,7 +71,7 @@ pub struct CurrentShape {
 
 /// The data of `blind`: this replica may not know everything.
 #[derive(Object)]
-#[oai(rename = "FeedBlind")]
+#[oai(rename = "FeedBlind", example)]
 pub struct BlindShape {
     /// Who answers its checks instead: `redis`, `postgres`, or `none`.
     checks: String,
@@ -123,6 +123,44 @@ impl Example for RevokedShape {
             previous: Some(4709),
         }
     }
+}
+
+impl Example for SnapshotShape {
+    fn example() -> Self {
+        let Position { epoch, applied: number } = position();
+        SnapshotShape { epoch, number, entries: 1 }
+    }
+}
+
+impl Example for CurrentShape {
+    fn example() -> Self {
+        let Position { epoch, applied: number } = position();
+        CurrentShape { epoch, number }
+    }
+}
+
+impl Example for BeatShape {
+    fn example() -> Self {
+        let Position { epoch, applied: number } = position();
+        BeatShape { epoch, number, previous: number, at: datetime!(2026-11-20 08:00:00 UTC) }
+    }
+}
+
+impl Example for BlindShape {
+    fn example() -> Self {
+        BlindShape { checks: "postgres".to_owned() }
+    }
+}
+
+/// An example of a stream.
+pub fn example() -> String {
+    let events = [
+        ("snapshot", SnapshotShape::example().to_json_string()),
+        ("current", CurrentShape::example().to_json_string()),
+        ("revoked", RevokedShape::example().to_json_string()),
+        ("beat", BeatShape::example().to_json_string()),
+    ];
+    events.iter().map(|(event, data)| format!("event: {event}\ndata: {data}\n\n")).collect()
 }
 
 /// An example of a position.

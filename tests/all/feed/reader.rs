@@ -96,7 +96,7 @@ impl Reader {
                 let (event, rest) = (Event::read(block), rest.to_owned());
                 self.text = rest;
                 let Some(event) = event else { continue };
-                contract::check_event(&Method::GET, "/revocations", &event.data);
+                contract::check_event(&Method::GET, "/revocations", &event.name, &event.data);
                 return Some(event);
             }
             let chunk = tokio::time::timeout(LIMIT, self.response.chunk()).await.expect("it goes on or ends");

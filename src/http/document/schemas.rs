@@ -1,0 +1,89 @@
+//! Schemas: what bodies look like, as strict as we are, in words that generators of clients know.
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Code;
+
+/// Forms of which a standard wants the rest ignored (RFC 6749 section 3.2).
+const OPEN: [&str; 3] = ["TokenForm", "RevocationForm", "IntrospectionForm"];
+
+/// Answers that leave out what they have nothing to say of: because a standard wants it so (RFC 6749, RFC 7662), and to
+/// pages, which get no tokens.
+const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignedUp"];
+
+/// Mends all of them.
+pub fn mend(schemas: &mut Map<String, Value>) {
+    for (name, schema) in schemas.iter_mut() {
+        close(name, schema);
+        for (_, member) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+            refer(member);
+            count(member);
+        }
+    }
+    if let Some(problem) = schemas.get_mut("Problem") {
+        let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
+        problem["properties"]["code"]["enum"] = json!(codes);
+    }
+    for (name, example) in examples() {
+        if let Some(schema) = schemas.get_mut(name) {
+            schema["example"] = example;
+        }
+    }
+}
+
+/// Where not all members go together.
+fn examples() -> [(&'static str, Value); 5] {
+    let sign_in = json!({ "username": "john", "password": "secret123" });
+    [
+        ("LoginBody", sign_in.clone()),
+        ("LoginForm", sign_in),
+        ("TokenForm", json!({ "grant_type": "refresh_token", "refresh_token": "lkr_…", "client_id": "latchkey" })),
+        ("RevocationForm", json!({ "token": "lkr_…", "client_id": "latchkey" })),
+        ("IntrospectionForm", json!({ "token": "eyJ…" })),
+    ]
+}
+
+/// Bodies of requests refuse unknown members; answers always have all of theirs, some of them `null`.
+fn close(name: &str, schema: &mut Value) {
+    if OPEN.contains(&name) || SPARSE.contains(&name) {
+        return;
+    }
+    if ["Body", "Form", "Patch"].iter().any(|kind| name.ends_with(kind)) {
+        schema["additionalProperties"] = json!(false);
+    } else {
+        always_there(schema);
+    }
+}
+
+fn always_there(schema: &mut Value) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (name, property) in properties.iter_mut() {
+        // The one member that is left out where there is nothing to say.
+        if !required.contains(&json!(name)) && name != "errors" {
+            property["nullable"] = json!(true);
+        }
+    }
+    let names: Vec<_> = properties.keys().filter(|name| *name != "errors").map(|name| json!(name)).collect();
+    schema["required"] = Value::Array(names);
+}
+
+/// A member that is another schema is that and nothing else: wrapped together with a description, generators take it for a
+/// schema of its own.
+fn refer(member: &mut Value) {
+    let reference = member["allOf"][0]["$ref"].as_str().map(str::to_owned);
+    if let Some(reference) = reference {
+        *member = json!({ "$ref": reference });
+    }
+}
+
+/// Formats of whole numbers that OpenAPI has: of those that it has not, some generators make 32 bits.
+fn count(member: &mut Value) {
+    let format = match member["format"].as_str() {
+        Some("uint64") => "int64",
+        Some("uint16") => "int32",
+        _other => return,
+    };
+    member["format"] = json!(format);
+    member["minimum"] = json!(0);
+}
