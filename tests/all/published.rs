@@ -1,6 +1,8 @@
 //! What is checked in and generated must be what the code says: the document, `.env.example`, the tables of the README.
 //! `LATCHKEY_BLESS=1` rewrites them.
 
+mod promises; // what clients rely on, and that it stays
+
 use std::{fs, path::PathBuf};
 
 use latchkey::{config, error::Code};
@@ -12,9 +14,14 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
+/// Whether what is generated is to be written anew.
+fn is_blessed() -> bool {
+    std::env::var_os("LATCHKEY_BLESS").is_some()
+}
+
 /// Compares a file with what it should be, byte for byte, or rewrites it where that is wanted.
 fn same(name: &str, expected: &str) {
-    if std::env::var_os("LATCHKEY_BLESS").is_some() {
+    if is_blessed() {
         fs::write(path(name), expected).expect("it can be written");
     }
     let found = fs::read_to_string(path(name)).unwrap_or_default();
