@@ -237,3 +237,20 @@ fn compose_and_nginx_name_the_settings_that_there_are() {
         assert!(config::SETTINGS.iter().any(|setting| setting.variable == name), "{name} is no setting");
     }
 }
+
+#[test]
+fn what_the_pages_tell_to_set_and_to_watch_is_there() {
+    let metrics = fs::read_to_string(path("src/http/metrics.rs")).expect("it is there");
+    for page in ["README.md", "deploy/README.md", "deploy/SCALING.md"] {
+        let text = fs::read_to_string(path(page)).expect("it is there");
+        for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+            // A histogram has no value of its own, but that of how often.
+            let metric = word.strip_suffix("_count").unwrap_or(word);
+            let is_metric = metrics.contains(&format!("\"{metric}\""));
+            assert!(!word.starts_with("latchkey_") || is_metric, "{page}: {word} is no metric");
+            let is_setting = config::SETTINGS.iter().any(|setting| setting.variable == word);
+            let is_mark = word == "LATCHKEY_BLESS";
+            assert!(!word.starts_with("LATCHKEY_") || is_setting || is_mark, "{page}: {word} is no setting");
+        }
+    }
+}
