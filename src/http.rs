@@ -87,16 +87,13 @@ fn routes() -> poem::Route {
 /// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a while, so that balancers
 /// notice, and finishes what runs.
 pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let drained = {
-        let gateway = gateway.clone();
-        async move {
-            stop.await;
-            gateway.drain();
-            tracing::info!("draining");
-            tokio::time::sleep(gateway.config().drain_delay).await;
-        }
+    let (endpoint, delay) = (endpoint(gateway.clone()), gateway.config().drain_delay);
+    let stopped = async {
+        stop.await;
+        gateway.drain();
+        tracing::info!("draining");
     };
-    server::serve("public", listener, Arc::new(endpoint(gateway.clone())), drained).await?;
+    server::serve("public", listener, endpoint, stopped, delay).await?;
     // Also those whose callers have hung up.
     if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories()).await.is_err() {
         tracing::warn!("stories that still ran were cut");
@@ -108,5 +105,6 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
 /// Serves `/metrics` until the process ends.
 pub async fn run_metrics(listener: TcpListener, handle: metrics::Handle) -> io::Result<()> {
     tokio::spawn(metrics::keep_up(handle.clone()));
-    server::serve("metrics", listener, Arc::new(metrics::endpoint(handle)), std::future::pending()).await
+    let (endpoint, never) = (metrics::endpoint(handle), std::future::pending());
+    server::serve("metrics", listener, endpoint, never, Duration::ZERO).await
 }

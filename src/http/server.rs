@@ -2,6 +2,12 @@
 //! connections, spins when accepting fails, and may wait for ever when it is to stop.
 //!
 //! HTTP/1.1 only: that is what proxies speak to what is behind them.
+//!
+//! A replica that ends loses no request. A connection that a proxy keeps may carry the next one at any moment, and one that we
+//! close in that moment takes it along: a proxy may send no `POST` again. So connections end with an answer that says so;
+//! those that nobody uses are closed when everybody has been silent for a while, and thus knows that nobody listens here.
+
+mod closing;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,8 +28,10 @@ use poem::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
+
+use closing::Closing;
 
 /// What the framework's answers become on the wire.
 type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;
@@ -48,36 +56,90 @@ const UNREAD_TIMEOUT_MS: u32 = 30_000;
 /// What still runs so long after the last accept is cut.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` resolves (`name` is the listener's in the metrics), then lets what runs finish.
+/// Serves until `stop` resolves (`name` is the listener's in the metrics). Then it still accepts for `delay`, so that balancers
+/// notice, and lets what runs finish.
 pub async fn serve<E>(
     name: &'static str,
     listener: TcpListener,
-    endpoint: Arc<E>,
+    endpoint: E,
     stop: impl Future<Output = ()>,
+    delay: Duration,
 ) -> io::Result<()>
 where
     E: Endpoint<Output = Response> + 'static,
 {
-    let local = listener.local_addr()?;
-    let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS)));
-    tokio::pin!(stop);
-    loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await.expect("never closed");
-            listener.accept().await.map(|(stream, remote)| (place, stream, remote))
-        };
-        let (place, stream, remote) = tokio::select! {
-            () = &mut stop => break,
-            accepted = next => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let connection = graceful.watch(connection(stream, local, remote, endpoint.clone()));
+    let server = Server {
+        name,
+        local: listener.local_addr()?,
+        answering: Arc::new(Answering { endpoint, closing: Closing::new() }),
+        connections: GracefulShutdown::new(),
+        places: Arc::new(Semaphore::new(CONNECTIONS)),
+    };
+    server.accept_until(stop, &listener).await;
+    server.answering.closing.begin();
+    server.accept_until(tokio::time::sleep(delay), &listener).await;
+    server.accept_rest(listener)?;
+    let Server { answering, connections, .. } = server;
+    let finished = async {
+        answering.closing.until_silent(delay).await;
+        connections.shutdown().await;
+    };
+    if tokio::time::timeout(LONGEST_DRAIN, finished).await.is_err() {
+        tracing::warn!("requests that still ran were cut");
+    }
+    Ok(())
+}
+
+/// A listener's connections.
+struct Server<E> {
+    name: &'static str,
+    local: SocketAddr,
+    answering: Arc<Answering<E>>,
+    connections: GracefulShutdown,
+    places: Arc<Semaphore>,
+}
+
+/// What all of them share.
+struct Answering<E> {
+    endpoint: E,
+    closing: Closing,
+}
+
+impl<E: Endpoint<Output = Response> + 'static> Server<E> {
+    async fn accept_until(&self, stop: impl Future<Output = ()>, listener: &TcpListener) {
+        tokio::pin!(stop);
+        loop {
+            let next = async {
+                let place = self.places.clone().acquire_owned().await.expect("never closed");
+                listener.accept().await.map(|(stream, remote)| (place, stream, remote))
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                accepted = next => match accepted {
+                    Ok((place, stream, remote)) => self.serve(Some(place), stream, remote),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Those who were let in by the kernel meanwhile may have sent a request, which would be lost with the listener.
+    fn accept_rest(&self, listener: TcpListener) -> io::Result<()> {
+        // The kernel is asked itself: the runtime may not have looked yet.
+        let listener = listener.into_std()?;
+        while let Ok((stream, remote)) = listener.accept() {
+            stream.set_nonblocking(true)?;
+            self.serve(None, TcpStream::from_std(stream)?, remote);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, place: Option<OwnedSemaphorePermit>, stream: TcpStream, remote: SocketAddr) {
+        let name = self.name;
+        let connection = self.connections.watch(self.connection(stream, remote));
         tokio::spawn(async move {
             metrics::gauge!("latchkey_http_connections", "listener" => name).increment(1.0);
             // An error here is a client that broke off; there is nobody to tell.
@@ -86,41 +148,36 @@ where
             drop(place);
         });
     }
-    drop(listener);
-    if tokio::time::timeout(LONGEST_DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests that still ran were cut");
-    }
-    Ok(())
-}
 
-fn connection<E>(
-    stream: TcpStream,
-    local: SocketAddr,
-    remote: SocketAddr,
-    endpoint: Arc<E>,
-) -> http1::Connection<
-    TokioIo<TcpStream>,
-    impl Service<hyper::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send>,
->
-where
-    E: Endpoint<Output = Response> + 'static,
-{
-    // Without this small answers may wait 40 ms for the acknowledgement of the ones before.
-    let _ = stream.set_nodelay(true);
-    // The kernel counts how long sent bytes stay unacknowledged or the client's window stays shut (RFC 5482).
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let endpoint = endpoint.clone();
-        async move {
-            let addresses = (LocalAddr(local.into()), RemoteAddr(remote.into()));
-            let request = Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
-            Ok::<_, Infallible>(Answer::from(endpoint.get_response(request).await))
-        }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+    fn connection(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> http1::Connection<
+        TokioIo<TcpStream>,
+        impl Service<hyper::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send> + use<E>,
+    > {
+        // Without this small answers may wait 40 ms for the acknowledgement of the ones before.
+        let _ = stream.set_nodelay(true);
+        // The kernel counts how long sent bytes stay unacknowledged or the client's window stays shut (RFC 5482).
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
+        let (answering, local) = (self.answering.clone(), self.local);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let answering = answering.clone();
+            async move {
+                answering.closing.note();
+                let addresses = (LocalAddr(local.into()), RemoteAddr(remote.into()));
+                let request = Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
+                let mut answer = Answer::from(answering.endpoint.get_response(request).await);
+                answering.closing.tell(&mut answer);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(LARGEST_HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+    }
 }

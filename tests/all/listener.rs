@@ -122,11 +122,46 @@ async fn before_it_stops_balancers_are_told_and_others_still_served() {
     assert!(TcpStream::connect(gateway.address).await.is_err());
 }
 
+/// A connection of a proxy, which is kept.
+async fn kept(gateway: &Gateway) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+    stream.write_all(LIVE).await.expect("it reads");
+    let mut head = vec![0; 1024];
+    let count = stream.read(&mut head).await.expect("it answers");
+    let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && !head.contains("connection: close"), "{head}");
+    stream
+}
+
+const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// The next answer is the last one, and says so.
+async fn ends_with_an_answer(mut stream: TcpStream) {
+    stream.write_all(LIVE).await.expect("it is not closed");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it ends");
+    let answer = answer.to_lowercase();
+    assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+}
+
+/// Whatever a proxy sends in that moment is answered: also on connections that it kept, and after nobody new is let in.
+#[tokio::test]
+async fn while_it_stops_connections_end_with_an_answer_and_never_before() {
+    let mut gateway = Gateway::with(&[("LATCHKEY_DRAIN_DELAY", "2s")]).await;
+    let (first, second) = (kept(&gateway).await, kept(&gateway).await);
+    gateway.terminate();
+    until("it is not ready", || async { gateway.get("/health/ready").await.status == 503 }).await;
+    ends_with_an_answer(first).await;
+    until("nobody new is let in", || async { TcpStream::connect(gateway.address).await.is_err() }).await;
+    ends_with_an_answer(second).await;
+    assert_eq!(gateway.wait(), Some(0));
+}
+
 #[tokio::test]
 async fn an_idle_connection_does_not_keep_it_from_stopping() {
     let mut gateway = Gateway::start().await;
     let mut idle = TcpStream::connect(gateway.address).await.expect("it listens");
-    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("it reads");
+    idle.write_all(LIVE).await.expect("it reads");
     let mut some = [0; 12];
     idle.read_exact(&mut some).await.expect("it answers");
     assert_eq!(&some, b"HTTP/1.1 200");
