@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The name of the bearer token's scheme in the document.
-const BEARER: &str = "session";
+pub const BEARER: &str = "session";
 
 /// The name of the cookie's scheme in the document.
 pub const COOKIE: &str = "cookie";
@@ -287,7 +287,7 @@ fn bearer_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "oauth2",
         description: Some(
-            "Sign in with user name (or address) and password, or as a registered client; the access token, or a personal one, is sent as `Authorization: Bearer …`.",
+            "People sign in with user name (or address) and password, and leave the rest empty; registered clients with `client_id` and `client_secret`. The access token, or a personal one, is sent as `Authorization: Bearer …`.",
         ),
         name: None,
         key_in: None,
@@ -308,7 +308,7 @@ fn cookie_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
-            "For browsers: set by `POST /session` and by `POST /signup` with `X-Latchkey-Request: 1`, signed anew while it is used. Requests that change something need `X-Latchkey-Request: 1` and an origin that may ask for it. Where the hosts of a domain share it, it is named `__Secure-latchkey`.",
+            "For browsers, and nothing to fill in: set by `POST /session` and by `POST /signup` with `X-Latchkey-Request: 1`, signed anew while it is used. Requests that change something need `X-Latchkey-Request: 1` and an origin that may ask for it. Where the hosts of a domain share it, it is named `__Secure-latchkey`.",
         ),
         name: Some(cookie::OWN_HOST),
         key_in: Some("cookie"),

@@ -17,6 +17,7 @@ use super::{
     accounts::AccountsApi,
     audit::AuditApi,
     browser::BrowserApi,
+    caller,
     clients::ClientsApi,
     devices::DevicesApi,
     feed::FeedApi,
@@ -101,12 +102,16 @@ pub fn value() -> Value {
     document
 }
 
-/// The framework sorts groups by name.
+/// The framework sorts groups by name. Swagger UI's *Authorize* has the cursor in the last scheme that asks for a name: the one
+/// of people.
 fn in_reading_order(document: &mut Value) {
     const ORDER: [&str; 9] =
         ["Signing in", "Account", "Recovery", "Items", "OAuth", "Users", "Clients", "Gateway", "Health"];
     let tags = document["tags"].as_array_mut().expect("there are groups");
     tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
+    let schemes = document["components"]["securitySchemes"].as_object_mut().expect("there are schemes");
+    let people = schemes.shift_remove(caller::BEARER).expect("it is there");
+    schemes.insert(caller::BEARER.to_owned(), people);
 }
 
 /// Every path with its methods, for `Allow`.
@@ -124,9 +129,13 @@ fn operations(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
 }
 
-/// The framework tells of each that it is not deprecated.
+/// The framework tells of each that it is not deprecated. And Swagger UI sends whatever stands as an example, wanted or not: so
+/// what may be left out has none.
 fn parameters(operation: &mut Value) {
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         parameter.as_object_mut().expect("a parameter is a map").shift_remove("deprecated");
+        if parameter["required"] != true {
+            parameter["schema"].as_object_mut().expect("a schema is a map").shift_remove("example");
+        }
     }
 }

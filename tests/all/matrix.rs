@@ -102,6 +102,8 @@ impl Wants {
     /// What this caller must be answered.
     fn verdict(&self, caller: &str, id: &str, is_of_one: bool) -> Verdict {
         let scope = match self {
+            // Whoever sends neither token has no session that could end.
+            Wants::Nothing if (caller, id) == ("nobody", "logOut") => return Verdict::Unknown,
             Wants::Nothing => return Verdict::Passes,
             Wants::AnotherIfAny if caller == "nobody" => return Verdict::Passes,
             Wants::Another | Wants::AnotherIfAny => return Verdict::Unknown,

@@ -31,12 +31,16 @@ pub fn mend(schemas: &mut Map<String, Value>) {
     }
 }
 
-/// Where not all members go together.
-fn examples() -> [(&'static str, Value); 5] {
+/// Where not all members go together, or some are for few. Swagger UI and Postman send an example as it is: it must work.
+fn examples() -> [(&'static str, Value); 7] {
     let sign_in = json!({ "username": "john", "password": "secret123" });
     [
         ("LoginBody", sign_in.clone()),
         ("LoginForm", sign_in),
+        // Who signs out has sent an access token already.
+        ("LogoutBody", json!({})),
+        // A date would be over one day.
+        ("PersonalTokenBody", json!({ "name": "backup job", "scope": "items:read" })),
         ("TokenForm", json!({ "grant_type": "refresh_token", "refresh_token": "lkr_…", "client_id": "latchkey" })),
         ("RevocationForm", json!({ "token": "lkr_…", "client_id": "latchkey" })),
         ("IntrospectionForm", json!({ "token": "eyJ…" })),
