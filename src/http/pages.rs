@@ -22,9 +22,14 @@ use crate::{
     gateway::Gateway,
 };
 
-/// Style of our own pages; nothing else is loaded.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Of everything that is shown here: nothing is loaded, framed or sent, unless a page's own policy says so.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// What a page with scripts may do beside: ask the gateway that it came from.
+const ASKS: &str = "; connect-src 'self'";
+
+/// Swagger UI draws its icons from its style.
+const ICONS: &str = "; img-src data:";
 
 /// All pages.
 pub fn routes() -> Route {
@@ -91,7 +96,7 @@ pub fn html(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Response::builder()
             .content_type("text/html; charset=utf-8")
-            .header(header::CONTENT_SECURITY_POLICY, POLICY)
+            .header(header::CONTENT_SECURITY_POLICY, &*PLAIN)
             .body(text),
         Err(error) => problem::respond(&Error::internal(error)),
     }
@@ -111,32 +116,34 @@ static DOCUMENT: LazyLock<Asset> =
 static SWAGGER: LazyLock<Asset> = LazyLock::new(swagger);
 static FORGOT: LazyLock<Asset> = LazyLock::new(|| {
     let page = Forgot.render().expect("it has nothing to fill in");
-    let policy = policy_of(&page);
+    let policy = policy_of(&page) + ASKS;
     Asset::new("text/html; charset=utf-8", page, policy)
 });
+
+/// The policy of our own pages without scripts, which share one style.
+static PLAIN: LazyLock<String> = LazyLock::new(|| policy_of(&ProblemList { codes: &[] }.to_string()));
 
 impl Asset {
     fn new(content_type: &'static str, plain: String, policy: String) -> Asset {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(plain.as_bytes()).expect("writing to memory works");
         let compressed = encoder.finish().expect("writing to memory works");
-        let etag = format!("\"{}\"", &digest(plain.as_bytes())[..16]);
+        // Weak: it names the bytes before they are compressed (RFC 9110 section 8.8.3).
+        let etag = format!("W/\"{}\"", &digest(plain.as_bytes())[..16]);
         Asset { content_type, policy, plain: plain.into(), compressed: compressed.into(), etag }
     }
 
     fn answer(&self, request: &Request) -> Response {
-        let says = |name, word: &str| {
-            request.headers().get(name).and_then(|field| field.to_str().ok()).is_some_and(|field| field.contains(word))
-        };
+        let field = |name| request.headers().get(name).and_then(|field| field.to_str().ok()).unwrap_or_default();
         let answer = Response::builder()
             .content_type(self.content_type)
             .header(header::ETAG, &self.etag)
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::VARY, "Accept-Encoding")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy);
-        if says(header::IF_NONE_MATCH, &self.etag) {
+        if field(header::IF_NONE_MATCH).contains(&self.etag) {
             answer.status(StatusCode::NOT_MODIFIED).finish()
-        } else if says(header::ACCEPT_ENCODING, "gzip") {
+        } else if takes_gzip(field(header::ACCEPT_ENCODING)) {
             answer.header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip")).body(self.compressed.clone())
         } else {
             answer.body(self.plain.clone())
@@ -144,15 +151,28 @@ impl Asset {
     }
 }
 
-/// What a page with scripts may do. They stand in the page, so the policy names their hashes; styles are set by script,
-/// which only `unsafe-inline` allows.
-fn policy_of(page: &str) -> String {
-    let scripts: Vec<String> = scripts(page).map(|script| format!("'sha256-{}'", digest(script.as_bytes()))).collect();
-    format!(
-        "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        scripts.join(" ")
-    )
+/// Whether `Accept-Encoding` lists it, and not to refuse it (RFC 9110 section 12.5.3).
+fn takes_gzip(field: &str) -> bool {
+    field.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
 }
+
+/// What a page may do: use the style and run the scripts that stand in it, which the policy names by their hashes.
+fn policy_of(page: &str) -> String {
+    let hash = |text: &str| format!(" 'sha256-{}'", digest(text.as_bytes()));
+    let styles: String = elements(page, "style").take(1).map(hash).collect();
+    let scripts: String = elements(page, "script").map(hash).collect();
+    let scripts = if scripts.is_empty() { scripts } else { format!("; script-src{scripts}") };
+    format!("{POLICY}; style-src{styles}{scripts}")
+}
+
+/// What stands in the head of Swagger UI beside its style: fit for small screens, and an empty icon, which is not asked for.
+const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>Latchkey</title>
+    <link rel="icon" href="data:,">"#;
 
 /// Swagger UI with the mended document.
 fn swagger() -> Asset {
@@ -160,20 +180,21 @@ fn swagger() -> Asset {
     let page = service.swagger_ui_html().replace(&service.spec(), &document::json());
     let page = page
         .replacen("<html charset=\"UTF-8\">", "<!doctype html>\n<html lang=\"en\">", 1)
-        .replace("<title>Swagger UI</title>", "<title>Latchkey</title>");
-    let policy = policy_of(&page);
+        .replace("<title>Swagger UI</title>", HEAD);
+    let policy = policy_of(&page) + ASKS + ICONS;
     Asset::new("text/html; charset=utf-8", page, policy)
 }
 
-/// The texts of the page's scripts, which may speak of scripts themselves.
-fn scripts(page: &str) -> impl Iterator<Item = &str> {
+/// The texts of a page's elements of this name. Scripts may speak of elements themselves; the one style stands before them.
+fn elements<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (opening, closing) = (format!("<{name}"), format!("</{name}>"));
     let mut rest = page;
     std::iter::from_fn(move || {
-        let (_, tag) = rest.split_once("<script")?;
+        let (_, tag) = rest.split_once(&opening)?;
         let (_, text) = tag.split_once('>')?;
-        let (script, after) = text.split_once("</script>")?;
+        let (element, after) = text.split_once(&closing)?;
         rest = after;
-        Some(script)
+        Some(element)
     })
 }
 
