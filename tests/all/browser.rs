@@ -6,6 +6,7 @@ mod real; // what a real browser makes of it
 mod signing_in; // the cookie itself, and what counts as one
 mod signing_out; // what ends it, and that nothing else does
 mod sliding; // signed anew while it is used
+mod swagger; // Swagger UI, used as a person uses it
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Method, RequestBuilder, header};
