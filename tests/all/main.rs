@@ -64,7 +64,7 @@ mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
 mod promise; // logout means logout, whatever breaks
-mod published; // the document, README, .env.example: checked in and true
+mod published; // the document, the collection for Postman, README, .env.example: checked in and true
 mod revocation; // leases, the log, and who answers checks
 mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand sign-ins at once

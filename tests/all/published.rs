@@ -1,6 +1,7 @@
-//! What is checked in and generated must be what the code says: the document, `.env.example`, the tables of the README.
-//! `LATCHKEY_BLESS=1` rewrites them.
+//! What is checked in and generated must be what the code says: the document, the collection for Postman, `.env.example`, the
+//! tables of the README. `LATCHKEY_BLESS=1` rewrites them.
 
+mod postman; // the collection, and a whole life by it
 mod promises; // what clients rely on, and that it stays
 
 use std::{fs, path::PathBuf};
