@@ -1,7 +1,7 @@
 //! What is taken back, told to those who check tokens themselves: nothing is missing, or they know that something may be.
 
 mod losing; // stores that break, readers that are slow, replicas that stop
-mod reader; // a stream, event by event
+pub mod reader; // a stream, event by event
 mod sample; // the README's reader, as printed
 
 use futures_util::{StreamExt, stream};

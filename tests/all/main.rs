@@ -8,6 +8,7 @@
 
 // What the tests stand on.
 mod contract; // every answer is documented
+mod deployed; // proxies as `deploy/` configures them
 mod forge; // tokens that the gateway never issued
 mod gateway; // a running gateway, one verb per method
 mod leaks; // where a secret could have been left
@@ -44,6 +45,7 @@ mod origin_e;
 mod adoption; // Redis loses sessions, and nobody is signed out
 mod audit; // every security event is recorded, with its change, and shown to nobody else
 mod bad_input; // every bad body is a 4xx that names the member, never the value
+mod balancer; // three replicas behind the real nginx and the real HAProxy
 mod caller_check; // every protected operation × every bad token
 mod coalescing; // many callers, one statement, and each its own answer
 mod crash; // kill -9 loses nothing that was answered

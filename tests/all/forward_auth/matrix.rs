@@ -16,11 +16,12 @@ use super::{
     cases::{self, Case, Credential, Outcome},
     identity,
     line::{End, Line},
-    proxies::{Kind, Proxy},
+    proxies::Kind,
     verify,
 };
 use crate::{
     browser::{NAME, aged, open},
+    deployed::Proxy,
     forge::{Forge, with},
     gateway::{Gateway, Session, until},
     stack::execute,
@@ -56,7 +57,7 @@ impl Site {
     pub async fn new(kind: Kind) -> Site {
         let gateway = Gateway::start().await;
         let (line, application) = tokio::join!(Line::to(gateway.address), Application::start());
-        let proxy = Proxy::start(kind, line.address, application.address).await;
+        let proxy = kind.start(line.address, application.address).await;
         gateway.sign_up_with_email("john", "john@example.com").await;
         execute(&gateway, "update users set name = 'Jöhn {env.HOME} $host %[src]', email_verified = true").await;
         let (good, gone, cookie) =
