@@ -195,13 +195,13 @@ fn every_operation_says_what_it_is() {
 }
 
 #[test]
-fn compose_brings_up_two_replicas_behind_a_balancer() {
+fn compose_brings_up_three_replicas_behind_a_balancer() {
     let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
     let mut compose: serde_yaml::Value = serde_yaml::from_str(&compose).expect("it is YAML");
     compose.apply_merge().expect("its anchors fit");
     let services = compose["services"].as_mapping().expect("there are services");
     let nginx = fs::read_to_string(path("deploy/nginx.conf")).expect("it is there");
-    for replica in ["gateway-1", "gateway-2"] {
+    for replica in ["gateway-1", "gateway-2", "gateway-3"] {
         assert_eq!(services[replica]["build"], ".", "{replica}");
         let secret = services[replica]["environment"]["LATCHKEY_SECRET"].as_str().expect("a secret");
         assert!(secret.starts_with("${LATCHKEY_SECRET:?"), "{replica}: a secret must come from outside");
