@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Notify;
+
 use super::Gateway;
 use crate::{
     domain::revocation::lease::Rung,
@@ -17,15 +19,21 @@ use crate::{
 /// How often the stores are asked.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// So long do those wait who come while this replica starts. With stores that answer it takes a fraction of it.
+const LONGEST_START: Duration = Duration::from_secs(2);
+
 /// Where the process is in its life, and how the stores were when last seen.
 #[derive(Default)]
 pub struct Phase {
     /// Starting, serving, draining: it only grows.
     step: AtomicU8,
+    /// Told when it serves.
+    begun: Notify,
     record: Seen,
     speed: Seen,
 }
 
+const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
 
@@ -139,6 +147,22 @@ impl Gateway {
 
     pub(super) fn started(&self) {
         self.phase.step.fetch_max(SERVING, Ordering::Relaxed);
+        self.phase.begun.notify_waiters();
+    }
+
+    /// Whether this replica has not begun to serve.
+    pub fn is_starting(&self) -> bool {
+        self.phase.step.load(Ordering::Relaxed) == STARTING
+    }
+
+    /// Until it serves, or a moment: a proxy that asks nobody who is ready sends requests as soon as somebody listens.
+    pub async fn wait_for_start(&self) {
+        let mut begun = std::pin::pin!(self.phase.begun.notified());
+        begun.as_mut().enable();
+        if self.is_starting() {
+            // Later than that the stores do not answer, as the answer will say.
+            let _ = tokio::time::timeout(LONGEST_START, begun).await;
+        }
     }
 
     /// Watches the stores until the process ends.

@@ -60,6 +60,12 @@ impl Allow {
         path.starts_with("/health/")
     }
 
+    /// Whether what is there comes from more than the binary.
+    pub fn needs_gateway(&self, path: &str) -> bool {
+        let is_page = PAGES.contains(&path) || path.starts_with("/problems/");
+        !is_page && !self.is_for_machines(path)
+    }
+
     fn find(&self, path: &str) -> Option<&Answers> {
         let of_template = || self.templates.iter().find(|(segments, _)| matches(segments, path));
         self.fixed.get(path).or_else(|| of_template().map(|(_, answers)| answers))

@@ -61,6 +61,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if !offered.is_empty() && !params::accepts(&request, offered) {
             return problem::respond(&Error::NotAcceptable);
         }
+        if self.gateway.is_starting() && self.allow.needs_gateway(&path) {
+            self.gateway.wait_for_start().await;
+        }
         request.set_data(self.gateway.clone());
         // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
         let story = pin!(AssertUnwindSafe(self.inner.get_response(request)).catch_unwind());

@@ -122,6 +122,23 @@ async fn before_it_stops_balancers_are_told_and_others_still_served() {
     assert!(TcpStream::connect(gateway.address).await.is_err());
 }
 
+/// A proxy that looks at no health takes a replica for well as soon as it listens. The start is held up where it waits for
+/// others that migrate.
+#[tokio::test]
+async fn whoever_comes_while_it_starts_waits_a_moment() {
+    let before = Gateway::start().await;
+    let session = before.sign_up("john").await;
+    let held = Held::rows(&before, "select from settings").await;
+    let settings = before.settings();
+    let replica = tokio::task::spawn_blocking(|| Gateway::launch(settings)).await.expect("it listens");
+    held.until_somebody_waits().await;
+    assert_eq!(replica.get("/health/ready").await.status, 503, "health is told at once");
+    let body = json!({"name": "Book"});
+    let create = replica.with_token(Method::POST, "/items", &session.access_token, body);
+    let (created, ()) = tokio::join!(create, held.release());
+    created.is(201, "");
+}
+
 /// A connection of a proxy, which is kept.
 async fn kept(gateway: &Gateway) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");

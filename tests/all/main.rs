@@ -45,6 +45,8 @@ mod origin_e;
 mod adoption; // Redis loses sessions, and nobody is signed out
 mod audit; // every security event is recorded, with its change, and shown to nobody else
 mod bad_input; // every bad body is a 4xx that names the member, never the value
+// Replicas have loopback addresses of their own, which other systems do not have.
+#[cfg(target_os = "linux")]
 mod balancer; // three replicas behind the real nginx and the real HAProxy
 mod caller_check; // every protected operation × every bad token
 mod coalescing; // many callers, one statement, and each its own answer
