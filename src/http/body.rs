@@ -161,7 +161,7 @@ pub fn parse_known<T: Content>(mut members: Members) -> Result<T, Error> {
 /// A JSON body.
 pub struct Body<T>(pub T);
 
-/// A JSON body, or none at all.
+/// A JSON body, or none at all; `null` is none, because some generated clients send it where there is nothing to send.
 pub struct OptionalBody<T>(pub Option<T>);
 
 macro_rules! extract {
@@ -192,7 +192,15 @@ macro_rules! extract {
 }
 
 extract!(Body, required true, |request, bytes| Body(json(request, &bytes)?));
-extract!(OptionalBody, required false, |request, bytes| OptionalBody(if bytes.is_empty() { None } else { Some(json(request, &bytes)?) }));
+extract!(OptionalBody, required false, |request, bytes| OptionalBody(if is_none(request, &bytes) {
+    None
+} else {
+    Some(json(request, &bytes)?)
+}));
+
+fn is_none(request: &Request, bytes: &[u8]) -> bool {
+    bytes.is_empty() || (bytes.trim_ascii() == b"null" && media_type(request) == JSON)
+}
 
 fn json<T: Content>(request: &Request, bytes: &[u8]) -> Result<T, Error> {
     match media_type(request).as_str() {

@@ -50,6 +50,26 @@ async fn a_refresh_token_signs_out_as_well() {
     assert_eq!(ask(&gateway, "select ended_by from sessions").await, "logout");
 }
 
+/// Some generated clients send it where there is nothing to send.
+#[tokio::test]
+async fn a_body_of_null_is_none() {
+    let gateway = Gateway::start().await;
+    let (replica, session) = (gateway.replica().await, gateway.sign_up("john").await);
+    let request = |path: &str| gateway.request(Method::POST, path).bearer_auth(&session.access_token);
+    gateway
+        .send(request("/logout").body("null").header(header::CONTENT_TYPE, "text/plain"))
+        .await
+        .is(415, "unsupported_media_type");
+    gateway
+        .send(request("/logout").body("nil").header(header::CONTENT_TYPE, "application/json"))
+        .await
+        .is(400, "invalid_request");
+    gateway.send(request("/items").json(&Value::Null)).await.is(400, "invalid_request");
+    assert_eq!(gateway.verify(&session.access_token).await.0, 204, "nothing has ended");
+    gateway.send(request("/logout").json(&Value::Null)).await.is(204, "");
+    is_over([&replica, &gateway], &session).await;
+}
+
 #[tokio::test]
 async fn a_refresh_token_that_was_used_before_signs_out_too() {
     let gateway = Gateway::start().await;
