@@ -33,6 +33,9 @@ use crate::{
 /// The name of the bearer token's scheme in the document.
 pub const BEARER: &str = "session";
 
+/// The name of the scheme of what registered clients send, where they have a scope of their own.
+const SERVICE: &str = "service";
+
 /// The name of the cookie's scheme in the document.
 pub const COOKIE: &str = "cookie";
 
@@ -152,6 +155,7 @@ macro_rules! security {
 
             fn register(registry: &mut Registry) {
                 registry.create_security_scheme(BEARER, bearer_scheme());
+                registry.create_security_scheme(SERVICE, service_scheme());
                 registry.create_security_scheme(COOKIE, cookie_scheme());
             }
 
@@ -277,28 +281,45 @@ fn is_user(claims: &Claims) -> bool {
 
 /// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a bearer token.
 fn bearer_scheme() -> MetaSecurityScheme {
+    let flow = flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS);
+    let flows =
+        MetaOAuthFlows { implicit: None, password: Some(flow), client_credentials: None, authorization_code: None };
+    oauth_scheme(
+        "People sign in with user name (or address) and password, and leave the rest empty. The access token, a personal one, or that of a registered client where clients may call, is sent as `Authorization: Bearer …`.",
+        flows,
+    )
+}
+
+/// A scheme of its own: where one has two flows, some generated clients send the token twice, and that is refused.
+fn service_scheme() -> MetaSecurityScheme {
+    let flow = flow("/oauth/token", None, Scopes::of(Scope::ALL));
+    let flows =
+        MetaOAuthFlows { implicit: None, password: None, client_credentials: Some(flow), authorization_code: None };
+    oauth_scheme(
+        "Registered clients, with `client_id` and `client_secret`; the access token is sent as `Authorization: Bearer …`.",
+        flows,
+    )
+}
+
+fn flow(token_url: &'static str, refresh_url: Option<&'static str>, scopes: Scopes) -> MetaOAuthFlow {
     let scope = |scope: &Scope| MetaOAuthScope { name: scope.as_str(), description: Some(scope.told()) };
-    let flow = |token_url, refresh_url, scopes: Scopes| MetaOAuthFlow {
+    MetaOAuthFlow {
         authorization_url: None,
         token_url: Some(token_url),
         refresh_url,
         scopes: Scope::ALL.iter().filter(|one| scopes.contains(**one)).map(scope).collect(),
-    };
+    }
+}
+
+fn oauth_scheme(description: &'static str, flows: MetaOAuthFlows) -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "oauth2",
-        description: Some(
-            "People sign in with user name (or address) and password, and leave the rest empty; registered clients with `client_id` and `client_secret`. The access token, or a personal one, is sent as `Authorization: Bearer …`.",
-        ),
+        description: Some(description),
         name: None,
         key_in: None,
         scheme: None,
         bearer_format: None,
-        flows: Some(MetaOAuthFlows {
-            implicit: None,
-            password: Some(flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS)),
-            client_credentials: Some(flow("/oauth/token", None, Scopes::of(Scope::ALL))),
-            authorization_code: None,
-        }),
+        flows: Some(flows),
         openid_connect_url: None,
     }
 }

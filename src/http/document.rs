@@ -2,6 +2,7 @@
 
 mod clients;
 mod events;
+mod forms;
 mod pages;
 mod responses;
 mod schemas;
@@ -98,6 +99,7 @@ pub fn value() -> Value {
     operations(&mut document, parameters);
     events::mend(&mut document);
     schemas::mend(document["components"]["schemas"].as_object_mut().expect("there are schemas"));
+    forms::mend(&mut document);
     in_reading_order(&mut document);
     document
 }

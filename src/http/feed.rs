@@ -50,7 +50,7 @@ impl<'a> ApiExtractor<'a> for Feeder {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["session revocations:read", "session admin", COOKIE]
+        vec!["service revocations:read", "session admin", COOKIE]
     }
 
     async fn from_request(

@@ -21,7 +21,7 @@ const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
 
 /// An access token, and the refresh token that renews it.
 #[derive(Object)]
-#[oai(rename = "Pair", example)]
+#[oai(rename = "TokenPair", example)]
 pub struct PairShape {
     /// The access token: a JWT, sent as `Authorization: Bearer …`.
     access_token: String,

@@ -195,8 +195,8 @@ impl TokensApi {
 
     /// Sign in
     ///
-    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send, which may ask for
-    /// narrower scopes than the account has. Unknown, wrong and disabled look alike.
+    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send (`x-form` of this
+    /// document), which may ask for narrower scopes than the account has. Unknown, wrong and disabled look alike.
     #[oai(path = "/login", method = "post", operation_id = "logIn", tag = "Tag::SigningIn")]
     async fn log_in(
         &self,

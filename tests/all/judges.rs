@@ -82,12 +82,13 @@ fn there_is_no_union_without_a_discriminator() {
 /// What says nothing of who may call it may have been forgotten; and scopes are those that there are.
 #[test]
 fn every_operation_says_who_may_call_it() {
-    let flows = &DOCUMENT["components"]["securitySchemes"]["session"]["flows"];
+    let flows = &DOCUMENT["components"]["securitySchemes"]["service"]["flows"];
     let scopes = flows["clientCredentials"]["scopes"].as_object().expect("scopes");
     for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
             let ways = operation["security"].as_array().unwrap_or_else(|| panic!("{method} {path}"));
-            let wanted = ways.iter().filter_map(|way| way["session"].as_array()).flatten();
+            let wanted =
+                ways.iter().filter_map(|way| way["session"].as_array().or(way["service"].as_array())).flatten();
             for scope in wanted {
                 assert!(scopes.contains_key(scope.as_str().expect("text")), "{method} {path}: {scope}");
             }

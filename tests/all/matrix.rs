@@ -93,8 +93,7 @@ impl Wants {
             ways.iter().filter_map(|way| way["session"].as_array()).map(|scopes| scopes.first()).collect();
         match scopes.as_slice() {
             [] => Wants::Another,
-            // Where clients have a scope of their own.
-            [_, Some(scope)] | [Some(scope)] => Wants::Token(scope.as_str()),
+            [Some(scope)] => Wants::Token(scope.as_str()),
             _none => Wants::Token(None),
         }
     }

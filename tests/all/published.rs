@@ -48,7 +48,7 @@ fn who(operation: &Value) -> String {
     if ways.iter().any(|way| way.get("client").is_some()) {
         return "registered clients".to_owned();
     }
-    let scopes = ways.iter().filter_map(|way| way["session"].as_array()).flatten();
+    let scopes = ways.iter().filter_map(|way| way["session"].as_array().or(way["service"].as_array())).flatten();
     let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
     match scopes.as_slice() {
         [] => "signed in".to_owned(),

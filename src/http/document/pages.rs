@@ -49,12 +49,19 @@ fn takes_cookie(operation: &Value) -> bool {
 }
 
 fn add_header(operation: &mut Value, required: bool) {
+    // Whoever shows a token is no page, and may say what it likes here. And no list of one: generators would make a type of it,
+    // for each operation.
+    let schema = if required || operation["operationId"] == FOR_BOTH {
+        json!({ "type": "string", "pattern": "^1$", "example": "1" })
+    } else {
+        json!({ "type": "string", "example": "1" })
+    };
     let header = json!({
         "name": "X-Latchkey-Request",
         "in": "header",
         "description": "Pages send `1`; no form can, and no page of another origin without permission.",
         "required": required,
-        "schema": { "type": "string", "enum": ["1"] },
+        "schema": schema,
     });
     let parameters = operation.as_object_mut().expect("an operation is a map").entry("parameters");
     parameters.or_insert(json!([])).as_array_mut().expect("parameters are a list").push(header);

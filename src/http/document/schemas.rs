@@ -20,15 +20,23 @@ pub fn mend(schemas: &mut Map<String, Value>) {
             count(member);
         }
     }
-    if let Some(problem) = schemas.get_mut("Problem") {
-        let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
-        problem["properties"]["code"]["enum"] = json!(codes);
-    }
+    name_codes(schemas);
     for (name, example) in examples() {
         if let Some(schema) = schemas.get_mut(name) {
             schema["example"] = example;
         }
     }
+}
+
+/// The closed list of codes is a schema of its own: so generators make a type of it, with a name.
+fn name_codes(schemas: &mut Map<String, Value>) {
+    let Some(problem) = schemas.get_mut("Problem") else { return };
+    let member =
+        std::mem::replace(&mut problem["properties"]["code"], json!({ "$ref": "#/components/schemas/ProblemCode" }));
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
+    let schema =
+        json!({ "type": "string", "title": "ProblemCode", "description": member["description"], "enum": codes });
+    schemas.insert("ProblemCode".to_owned(), schema);
 }
 
 /// Where not all members go together, or some are for few. Swagger UI and Postman send an example as it is: it must work.

@@ -8,7 +8,7 @@ use crate::gateway::{ClientPage, StoredClient};
 
 /// An OAuth client, without its secret.
 #[derive(Object)]
-#[oai(rename = "Client", example)]
+#[oai(rename = "OAuthClient", example)]
 pub struct ClientShape {
     /// `client_id`, which is also `sub` in its tokens.
     id: Uuid,

@@ -46,7 +46,7 @@ impl Example for PersonalTokenShape {
 
 /// A personal access token that was just made.
 #[derive(Object)]
-#[oai(rename = "NewPersonalToken", example)]
+#[oai(rename = "IssuedPersonalToken", example)]
 pub struct NewPersonalTokenShape {
     /// The token, shown this once: sent as `Authorization: Bearer …`.
     token: String,

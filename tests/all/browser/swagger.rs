@@ -95,9 +95,10 @@ impl Operation<'_> {
         self.driver.enter(&format!("{}//textarea", self.block), &body.to_string()).await;
     }
 
-    async fn choose(&self, parameter: &str, value: &str) {
-        let row = format!("{}//tr[@data-param-name='{parameter}']", self.block);
-        self.driver.click(&format!("{row}//option[@value='{value}']")).await;
+    /// Types what a parameter is to be.
+    async fn say(&self, parameter: &str, value: &str) {
+        let xpath = format!("{}//tr[@data-param-name='{parameter}']//input", self.block);
+        self.driver.enter(&xpath, value).await;
     }
 }
 
@@ -153,7 +154,7 @@ async fn a_page_signs_in_there_by_cookie() {
     let (status, problem) = create.execute().await;
     assert_eq!((status.as_str(), &problem["code"]), ("403", &json!("csrf")), "{problem}");
     assert_eq!(ask(&page.gateway, "select count(*) from items").await, "0");
-    create.choose("X-Latchkey-Request", "1").await;
+    create.say("X-Latchkey-Request", "1").await;
     assert_eq!(create.execute_again().await.0, "201");
 
     assert_eq!(page.try_out("Signing_in-closeSession").await.execute().await.0, "204");

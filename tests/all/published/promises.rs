@@ -64,6 +64,12 @@ impl Promises {
         for (media, body) in members(&operation["requestBody"]["content"]) {
             self.say(format!("{id} accepts {media} {}", kind(&body["schema"])));
         }
+        // A form that stands beside, for the sake of generators of clients.
+        let form = &operation["requestBody"]["x-form"];
+        if let Some(name) = form["title"].as_str() {
+            self.say(format!("{id} accepts application/x-www-form-urlencoded {name}"));
+            self.taken(name, form);
+        }
         if operation["requestBody"]["required"] == true {
             self.say(format!("{id} must have a body"));
         }
