@@ -24,6 +24,7 @@ mod addresses; // verifying and changing the e-mail address
 mod browser; // the cookie: in, out, sliding, other sites, and a real browser
 mod clients; // OAuth clients, for administrators
 mod devices; // my sessions, and ending one
+mod generated; // clients that public generators make of the document
 mod items; // create, read, update, delete, pages, lost updates
 mod oauth; // tokens issued, looked at and given back, by us and by clients that nobody here wrote
 mod operator; // `latchkey user …`
