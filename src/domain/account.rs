@@ -75,7 +75,7 @@ fn is_domain(domain: &str) -> bool {
 pub struct DisplayName(String);
 
 impl Parsed for DisplayName {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 200, pattern: None, example: "John Doe" };
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 200, pattern: text::LINE, example: "John Doe" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -90,7 +90,7 @@ impl Parsed for DisplayName {
 pub struct SignInName(String);
 
 impl Parsed for SignInName {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 254, pattern: None, example: "john" };
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 254, pattern: text::LINE, example: "john" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -114,7 +114,7 @@ as_text!(Username, Email, DisplayName, SignInName, NamePrefix);
 pub struct NamePrefix(String);
 
 impl Parsed for NamePrefix {
-    const SHAPE: Shape = Shape { format: None, min: 0, max: 254, pattern: None, example: "john" };
+    const SHAPE: Shape = Shape { format: None, min: 0, max: 254, pattern: text::LINE, example: "john" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;

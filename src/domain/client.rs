@@ -8,6 +8,9 @@ const MOST: usize = 10;
 /// The longest audience, in bytes: tokens hold it.
 const LONGEST: usize = 255;
 
+/// The same rules for a schema.
+const PATTERN: &str = r"^[\t\n\f\r ]*([!-~]{1,255}[\t\n\f\r ]+){0,9}[!-~]{1,255}[\t\n\f\r ]*$";
+
 /// Whom the tokens of a client may be for (RFC 9068 section 3), each a word of its own; mostly addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audiences(Vec<String>);
@@ -21,7 +24,7 @@ impl Audiences {
 
 impl Parsed for Audiences {
     const SHAPE: Shape =
-        Shape { format: None, min: 1, max: 2560, pattern: None, example: "https://billing.example.com" };
+        Shape { format: None, min: 1, max: 2560, pattern: Some(PATTERN), example: "https://billing.example.com" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -36,7 +39,17 @@ impl Parsed for Audiences {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_fits_the_pattern_is_accepted(text in text::that_fit(PATTERN)) {
+            prop_assume!(text.len() <= Audiences::SHAPE.max);
+            prop_assert!(Audiences::parse(&text).is_ok());
+        }
+    }
 
     #[test]
     fn audiences_are_words() {

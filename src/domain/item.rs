@@ -7,7 +7,7 @@ use super::text::{self, Parsed, Reason, Shape};
 pub struct ItemName(String);
 
 impl Parsed for ItemName {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 200, pattern: None, example: "Book" };
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 200, pattern: text::LINE, example: "Book" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -21,7 +21,7 @@ impl Parsed for ItemName {
 pub struct Description(String);
 
 impl Parsed for Description {
-    const SHAPE: Shape = Shape { format: None, min: 0, max: 10_000, pattern: None, example: "A nice book" };
+    const SHAPE: Shape = Shape { format: None, min: 0, max: 10_000, pattern: text::LINES, example: "A nice book" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;

@@ -16,6 +16,9 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// 10 characters of 5 bits each (OWASP ASVS 5.0, 6.5.4 wants at least 20 bits; counted tries make 50 unguessable).
 const CHARACTERS: usize = 10;
 
+/// What people may type, for a schema: ten characters, with hyphens and spaces wherever they like.
+const PATTERN: &str = "^[- ]*([0-9A-TV-Za-tv-z][- ]*){10}$";
+
 /// A code. It has neither `Debug` nor `Display`; [`OneTimeCode::for_mail`] is the only way to read it.
 #[derive(Clone)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
@@ -135,7 +138,7 @@ impl OneTimeCode {
 }
 
 impl Parsed for OneTimeCode {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 40, pattern: None, example: "7H3KM-X9QTA" };
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 40, pattern: Some(PATTERN), example: "7H3KM-X9QTA" };
 
     /// Reads what people type: in any case, with or without hyphens and spaces, with the letters that look like digits.
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -178,6 +181,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_fits_the_pattern_is_read(text in crate::domain::text::that_fit(PATTERN)) {
+            prop_assert_eq!(OneTimeCode::parse(&text).is_ok(), text.len() <= OneTimeCode::SHAPE.max);
+        }
+
         #[test]
         fn what_the_mail_shows_can_be_typed_back(row: u128, lower: bool) {
             let code = keys().derive(Purpose::PasswordReset, Uuid::from_u128(row), Uuid::nil()).code;

@@ -116,7 +116,7 @@ impl Label {
 }
 
 impl Parsed for Label {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 100, pattern: None, example: "backup job" };
+    const SHAPE: Shape = Shape { format: None, min: 1, max: 100, pattern: text::LINE, example: "backup job" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;

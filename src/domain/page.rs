@@ -18,6 +18,9 @@ pub const MAX_LIMIT: u8 = 100;
 /// The items of a page when nobody says otherwise.
 pub const DEFAULT_LIMIT: u8 = 20;
 
+/// What cursors look like, as a schema's `pattern`: 16 bytes in base64url.
+pub const CURSOR: &str = "^[A-Za-z0-9_-]{21}[AQgw]$";
+
 /// The opaque cursor that continues after `last`.
 pub fn cursor(last: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(last.as_bytes())
@@ -45,6 +48,11 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn what_looks_like_a_cursor_is_one(text in crate::domain::text::that_fit(CURSOR)) {
+            prop_assert!(position(&text).is_some());
+        }
+
         #[test]
         fn cursors_come_back(id in any::<u128>()) {
             let id = Uuid::from_u128(id);

@@ -59,6 +59,18 @@ impl Parsed for Password {
     }
 }
 
+/// A password that somebody chooses. Whether it may be chosen says [`Password::check`], with a code of its own; the document
+/// tells what every setting demands.
+pub struct NewPassword(pub Password);
+
+impl Parsed for NewPassword {
+    const SHAPE: Shape = Shape { min: SHORTEST_MINIMUM, ..Password::SHAPE };
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        Password::parse(text).map(NewPassword)
+    }
+}
+
 impl Password {
     /// Whether the password may be chosen; if not, why.
     pub fn check(&self, minimum: usize) -> Result<(), Reason> {

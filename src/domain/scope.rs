@@ -116,8 +116,11 @@ impl FromStr for Scopes {
     }
 }
 
+/// Words of the vocabulary with spaces between and around them, or nothing at all.
+const PATTERN: &str = "^( |(user:read|user:write|items:read|items:write|admin|revocations:read) )*(user:read|user:write|items:read|items:write|admin|revocations:read)?$";
+
 impl Parsed for Scopes {
-    const SHAPE: Shape = Shape { format: None, min: 0, max: 255, pattern: None, example: "items:read" };
+    const SHAPE: Shape = Shape { format: None, min: 0, max: 255, pattern: Some(PATTERN), example: "items:read" };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text.parse().map_err(|UnknownScope| format!("holds an unknown word; the scopes are {}", Scopes(u8::MAX)).into())
@@ -138,6 +141,11 @@ mod tests {
         }
 
         #[test]
+        fn what_fits_the_pattern_is_accepted(text in crate::domain::text::that_fit(PATTERN)) {
+            prop_assert!(Scopes::parse(&text).is_ok());
+        }
+
+        #[test]
         fn what_both_hold_is_within_each(one in 0u8..64, other in 0u8..64) {
             let both = Scopes(one).and(Scopes(other));
             prop_assert!(both.is_within(Scopes(one)) && both.is_within(Scopes(other)));
@@ -149,6 +157,12 @@ mod tests {
                 prop_assert!(text.split(' ').any(|word| word == scope.as_str()));
             }
         }
+    }
+
+    #[test]
+    fn the_pattern_knows_every_word() {
+        let words: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+        assert_eq!(PATTERN.matches(&format!("({})", words.join("|"))).count(), 2);
     }
 
     #[test]

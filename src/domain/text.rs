@@ -29,6 +29,13 @@ pub struct Shape {
     pub example: &'static str,
 }
 
+/// What [`printable`] lets pass on one line, as a schema's `pattern`.
+pub const LINE: Option<&str> = Some(r"^[^\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$");
+
+/// The same where lines are wanted.
+pub const LINES: Option<&str> =
+    Some(r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$");
+
 /// Checks a length in characters (Unicode scalar values), as JSON schema counts it.
 pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
     match text.chars().count() {
@@ -60,9 +67,43 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !turns
 }
 
+/// Texts that fit a `pattern`: a parser must accept them, as far as it looks at nothing else.
+#[cfg(test)]
+pub fn that_fit(pattern: &str) -> impl proptest::strategy::Strategy<Value = String> {
+    let whole = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).expect("it is about whole texts");
+    proptest::string::string_regex(whole).expect("it is read by everybody")
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_fits_the_pattern_is_printable(line in that_fit(LINE.unwrap()), lines in that_fit(LINES.unwrap())) {
+            prop_assert!(printable(&line, false).is_ok());
+            prop_assert!(printable(&lines, true).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_not_printable_is_named_in_the_pattern() {
+        let named = |pattern: &str, c: char| {
+            let ranges = pattern.trim_start_matches("^[^").trim_end_matches("]*$").split("\\u").skip(1);
+            let points: Vec<u32> = ranges.map(|hex| u32::from_str_radix(&hex[..4], 16).unwrap()).collect();
+            let dashes: Vec<bool> = pattern.split("\\u").skip(1).map(|part| part.ends_with('-')).collect();
+            (0..points.len()).any(|at| {
+                let end = if dashes[at] { points[at + 1] } else { points[at] };
+                (points[at]..=end).contains(&u32::from(c))
+            })
+        };
+        for c in ('\0'..='\u{3000}').filter(|c| printable(&c.to_string(), false).is_err()) {
+            assert!(named(LINE.unwrap(), c), "{c:?}");
+            assert_eq!(named(LINES.unwrap(), c), printable(&c.to_string(), true).is_err(), "{c:?}");
+        }
+    }
 
     const SHAPE: Shape = Shape { format: None, min: 2, max: 3, pattern: None, example: "ab" };
 

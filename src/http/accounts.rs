@@ -19,7 +19,7 @@ use crate::{
     domain::{
         account::{DisplayName, Email, Username},
         one_time_code::OneTimeCode,
-        password::Password,
+        password::{NewPassword, Password},
     },
     gateway::{Gateway, PasswordReset, Rename},
 };
@@ -38,7 +38,7 @@ body! {
         /// The password until now.
         current_password: Required<Password>,
         /// The password from now on.
-        new_password: Required<Password>,
+        new_password: Required<NewPassword>,
     }
 
     /// An address that is to be one's own, and the password.
@@ -68,7 +68,7 @@ body! {
         /// The code of the mail.
         code: Required<OneTimeCode>,
         /// The password from now on.
-        new_password: Required<Password>,
+        new_password: Required<NewPassword>,
     }
 }
 
@@ -142,7 +142,7 @@ impl AccountsApi {
         Owner(caller): Owner,
         Body(body): Body<PasswordBody>,
     ) -> Result<Done, Problem<PasswordProblems>> {
-        gateway.change_password(&caller, body.current_password, body.new_password, &origin).await?;
+        gateway.change_password(&caller, body.current_password, body.new_password.0, &origin).await?;
         Ok(Done::Done)
     }
 
@@ -201,7 +201,7 @@ impl AccountsApi {
         From(origin): From,
         Body(body): Body<ResetBody>,
     ) -> Result<Done, Problem<ResetProblems>> {
-        let request = PasswordReset { email: body.email, code: body.code, new_password: body.new_password };
+        let request = PasswordReset { email: body.email, code: body.code, new_password: body.new_password.0 };
         gateway.reset_password(request, &origin).await?;
         Ok(Done::Done)
     }

@@ -81,7 +81,7 @@ impl Parameter for LastEventId {
 
     fn schema() -> MetaSchema {
         let example = position().to_string();
-        MetaSchema { example: Some(example.into()), max_length: Some(200), ..MetaSchema::new("string") }
+        MetaSchema { example: Some(example.into()), ..MetaSchema::new("string") }
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {

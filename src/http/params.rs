@@ -133,7 +133,7 @@ impl Parameter for After {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { max_length: Some(64), ..MetaSchema::new("string") }
+        MetaSchema { pattern: Some(page::CURSOR.to_owned()), ..MetaSchema::new("string") }
     }
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
@@ -153,6 +153,7 @@ impl Parameter for NamePrefix {
         MetaSchema {
             example: Some(NamePrefix::SHAPE.example.into()),
             max_length: Some(NamePrefix::SHAPE.max),
+            pattern: NamePrefix::SHAPE.pattern.map(str::to_owned),
             ..MetaSchema::new("string")
         }
     }
@@ -201,7 +202,7 @@ impl Parameter for IfMatch {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { example: Some("\"1\"".into()), max_length: Some(1024), ..MetaSchema::new("string") }
+        MetaSchema { example: Some("\"1\"".into()), ..MetaSchema::new("string") }
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
@@ -215,7 +216,7 @@ impl Parameter for Patience {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { example: Some(RESPOND_ASYNC.into()), max_length: Some(1024), ..MetaSchema::new("string") }
+        MetaSchema { example: Some(RESPOND_ASYNC.into()), ..MetaSchema::new("string") }
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     domain::{
         account::{DisplayName, Email, SignInName, Username},
-        password::Password,
+        password::{NewPassword, Password},
         scope::{Scope, Scopes},
         text::{Parsed, Reason, Shape},
     },
@@ -40,7 +40,7 @@ body! {
         /// The e-mail address.
         email: Optional<Email>,
         /// The password: at least 8 characters of any kind, and none of the 10,000 most common.
-        password: Required<Password>,
+        password: Required<NewPassword>,
         /// What the person wants to be called.
         name: Optional<DisplayName>,
     }
@@ -181,7 +181,7 @@ impl TokensApi {
         From(origin): From,
         Body(body): Body<SignUpBody>,
     ) -> Result<SignedUp, Problem<SignUpProblems>> {
-        let request = SignUp { username: body.username, email: body.email, password: body.password, name: body.name };
+        let request = SignUp { username: body.username, email: body.email, password: body.password.0, name: body.name };
         let answer = if page {
             let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
             jar.put(&cookie);

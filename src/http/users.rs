@@ -22,7 +22,7 @@ use crate::{
         account::{DisplayName, Email, NamePrefix, Role, Username},
         administration::AccountChange,
         page::Page,
-        password::Password,
+        password::NewPassword,
     },
     error::Error,
     gateway::{Administrator, Gateway, NewAccount, Origin, revocation::Patience},
@@ -40,7 +40,7 @@ body! {
         /// `user` (when nobody says otherwise) or `admin`.
         role: Optional<Role>,
         /// The password; without one the owner chooses it by a mailed code.
-        password: Optional<Password>,
+        password: Optional<NewPassword>,
     }
 
     /// A whole account.
@@ -56,7 +56,7 @@ body! {
         /// Whether signing in is refused. Disabling ends all sessions.
         disabled: Required<bool>,
         /// A new password, which ends all sessions and is told to the owner by mail; absent, the old one stays.
-        password: Kept<Password>,
+        password: Kept<NewPassword>,
     }
 
     /// What changes about an account; absent members stay, `null` clears one.
@@ -72,7 +72,7 @@ body! {
         /// Whether signing in is refused. Disabling ends all sessions.
         disabled: Kept<bool>,
         /// A new password, which ends all sessions and is told to the owner by mail.
-        password: Kept<Password>,
+        password: Kept<NewPassword>,
     }
 }
 
@@ -131,7 +131,8 @@ impl UsersApi {
         Body(body): Body<NewUserBody>,
     ) -> Result<UserMade, Problem<CreateProblems>> {
         let NewUserBody { username, email, name, role, password } = body;
-        let request = NewAccount { username, email, name, role: role.unwrap_or(Role::User), password };
+        let request =
+            NewAccount { username, email, name, role: role.unwrap_or(Role::User), password: password.map(|new| new.0) };
         let user: ManagedUserShape = gateway.create_user(Administrator::User(admin.sub, origin), request).await?.into();
         let location = format!("/users/{}", user.id);
         Ok(UserMade::Created(Json(user), location))
@@ -174,7 +175,7 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled),
         };
-        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password).await?;
+        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password.map(|new| new.0)).await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
@@ -194,7 +195,7 @@ impl UsersApi {
         let Param(Id(id)) = id;
         let ManagedUserPatch { username, email, name, role, disabled, password } = body;
         let change = AccountChange { username, email, name, role, disabled };
-        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password).await?;
+        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password.map(|new| new.0)).await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 

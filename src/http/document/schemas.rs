@@ -11,16 +11,34 @@ const OPEN: [&str; 3] = ["TokenForm", "RevocationForm", "IntrospectionForm"];
 /// pages, which get no tokens.
 const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignedUp"];
 
+/// Bodies of which something must be there, though no member must: the fewest members. That it is a user name or an address
+/// would be a union, which generators of clients do not know.
+const FEWEST: [(&str, u8); 4] = [("SignUpBody", 2), ("LoginBody", 2), ("LoginForm", 2), ("NewUserBody", 1)];
+
 /// Mends all of them.
 pub fn mend(schemas: &mut Map<String, Value>) {
     for (name, schema) in schemas.iter_mut() {
         close(name, schema);
+        if name.ends_with("Form") {
+            without_null(schema);
+        }
+        if OPEN.contains(&name.as_str()) {
+            without_value(schema);
+        }
         for (_, member) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
             refer(member);
             count(member);
         }
     }
     name_codes(schemas);
+    for (name, fewest) in FEWEST {
+        if let Some(schema) = schemas.get_mut(name) {
+            schema["minProperties"] = json!(fewest);
+        }
+    }
+    if let Some(form) = schemas.get_mut("TokenForm") {
+        form["properties"]["grant_type"]["enum"] = json!(["refresh_token", "client_credentials"]);
+    }
     for (name, example) in examples() {
         if let Some(schema) = schemas.get_mut(name) {
             schema["example"] = example;
@@ -64,6 +82,24 @@ fn close(name: &str, schema: &mut Value) {
         schema["additionalProperties"] = json!(false);
     } else {
         always_there(schema);
+    }
+}
+
+/// A form has no `null`: a client that reads of one would send the word.
+fn without_null(form: &mut Value) {
+    for (_, member) in form["properties"].as_object_mut().into_iter().flatten() {
+        member.as_object_mut().and_then(|member| member.shift_remove("nullable"));
+    }
+}
+
+/// What is sent without a value counts as not sent (RFC 6749 section 3.2).
+fn without_value(form: &mut Value) {
+    let required = form["required"].clone();
+    let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|known| known == name));
+    for (name, member) in form["properties"].as_object_mut().into_iter().flatten() {
+        if !is_required(name) {
+            member.as_object_mut().and_then(|member| member.shift_remove("minLength"));
+        }
     }
 }
 

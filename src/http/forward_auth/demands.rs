@@ -70,6 +70,7 @@ impl Parameter for DemandedScope {
         MetaSchema {
             example: Some("items:read items:write".into()),
             max_length: Some(256),
+            pattern: Scopes::SHAPE.pattern.map(str::to_owned),
             ..MetaSchema::new("string")
         }
     }
