@@ -58,6 +58,7 @@ mod explain; // why was this token refused?
 mod feed; // what was taken back, for those who check tokens themselves
 mod forgery; // forged tokens at every protected operation
 mod forward_auth; // what proxies ask, and real proxies in front of an application
+mod fuzz; // what nobody thought of, against the document
 mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
 mod judges; // the document, as tools see it
