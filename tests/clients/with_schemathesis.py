@@ -33,7 +33,8 @@ def with_scheme(name):
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
     """Of OAuth's schemes the tool does not know where the token goes, and so could not leave it out (`ignored_auth`)."""
-    raw_schema["components"]["securitySchemes"]["session"] = {"type": "http", "scheme": "bearer"}
+    for name in ["session", "service"]:
+        raw_schema["components"]["securitySchemes"][name] = {"type": "http", "scheme": "bearer"}
 
 
 # The run signs its own session out, deletes its own account, disables all others. After a 401 the tool asks for another token
