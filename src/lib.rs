@@ -80,6 +80,10 @@
 //! # Where to change what
 //!
 //! - A new operation: a handler in `http`, its story in `gateway`; then the document and its golden file tell what else.
+//! - What the document says: a comment beside the code that it is made of; what the framework gets wrong is mended in
+//!   `http::document`. Three judges and five generators of clients read it in the tests, and `openapi/promises.txt` says
+//!   which change breaks clients.
+//! - A new version of a judge or a generator: its pin in `tests/tools`, whose heads say how the locks are made.
 //! - A new scope: a line in [`domain::scope`], a caller in `http::caller`; the callers of `tests/all/matrix.rs` have all scopes.
 //! - A new setting: one line in the declaration at the end of `config.rs`; README and `.env.example` follow by test.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in `sql/migrations/`.

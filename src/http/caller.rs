@@ -216,7 +216,7 @@ impl Browser {
 }
 
 /// Declares who may call an operation, by the scope that the token needs; and the scheme's name with that scope behind it,
-/// which the document takes apart again (`document/scopes.rs`).
+/// which the document takes apart again (`document/security.rs`).
 macro_rules! callers {
     ($($(#[doc = $doc:literal])* $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr;)*) => {$(
         $(#[doc = $doc])*

@@ -95,7 +95,8 @@ pub fn value() -> Value {
     operations(&mut document, security::mend);
     operations(&mut document, clients::mend);
     clients::add_scheme(&mut document);
-    operations(&mut document, responses::mend);
+    let bodies = document["components"]["schemas"].clone();
+    operations(&mut document, |operation| responses::mend(operation, &bodies));
     operations(&mut document, parameters);
     events::mend(&mut document);
     schemas::mend(document["components"]["schemas"].as_object_mut().expect("there are schemas"));

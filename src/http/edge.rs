@@ -61,12 +61,15 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if !offered.is_empty() && !params::accepts(&request, offered) {
             return problem::respond(&Error::NotAcceptable);
         }
-        if self.gateway.is_starting() && self.allow.needs_gateway(&path) {
-            self.gateway.wait_for_start().await;
-        }
         request.set_data(self.gateway.clone());
+        let story = async {
+            if self.gateway.is_starting() && self.allow.needs_gateway(&path) {
+                self.gateway.wait_for_start().await;
+            }
+            self.inner.get_response(request).await
+        };
         // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
-        let story = pin!(AssertUnwindSafe(self.inner.get_response(request)).catch_unwind());
+        let story = pin!(AssertUnwindSafe(story).catch_unwind());
         match tokio::time::timeout(LONGEST, story).await {
             Ok(Ok(response)) => self.as_problem(response, &path),
             Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),

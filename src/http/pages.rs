@@ -177,7 +177,9 @@ const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial
 /// Swagger UI with the mended document.
 fn swagger() -> Asset {
     let service = document::service();
-    let page = service.swagger_ui_html().replace(&service.spec(), &document::json());
+    // Within a script no text may end it.
+    let document = document::json().replace('<', "\\u003c");
+    let page = service.swagger_ui_html().replace(&service.spec(), &document);
     let page = page
         .replacen("<html charset=\"UTF-8\">", "<!doctype html>\n<html lang=\"en\">", 1)
         .replace("<title>Swagger UI</title>", HEAD);

@@ -105,6 +105,11 @@ impl Parameter for Id {
 /// How many of a list.
 pub struct Limit(pub u8);
 
+impl Limit {
+    /// What it must be.
+    pub const RULE: &str = "must be a whole number from 1 to 100";
+}
+
 impl Parameter for Limit {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
@@ -121,7 +126,7 @@ impl Parameter for Limit {
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         let Some(text) = text else { return Ok(Limit(DEFAULT_LIMIT)) };
         let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        limit.map(Limit).ok_or_else(|| Error::flaw(name, "must be a whole number from 1 to 100"))
+        limit.map(Limit).ok_or_else(|| Error::flaw(name, Limit::RULE))
     }
 }
 

@@ -95,7 +95,12 @@ pub fn example(code: Code) -> Option<serde_json::Value> {
             return body.to_json();
         }
     };
-    body_of(&error).to_json()
+    value(&error)
+}
+
+/// The problem that an error is told as.
+pub fn value(error: &Error) -> Option<serde_json::Value> {
+    body_of(error).to_json()
 }
 
 /// The answer for an error.

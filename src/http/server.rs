@@ -8,12 +8,13 @@
 //! those that nobody uses are closed when everybody has been silent for a while, and thus knows that nobody listens here.
 
 mod closing;
+mod rest;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::combinators::BoxBody;
 use hyper::{
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Incoming},
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -22,7 +23,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use poem::{
-    Endpoint, Request, Response,
+    Endpoint, Request, RequestParts, Response,
     http::uri::Scheme,
     web::{LocalAddr, RemoteAddr},
 };
@@ -32,6 +33,7 @@ use tokio::{
 };
 
 use closing::Closing;
+use rest::Whole;
 
 /// What the framework's answers become on the wire.
 type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;
@@ -53,7 +55,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 
-/// What still runs so long after the last accept is cut.
+/// What still runs so long after connections were to end is cut.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` resolves (`name` is the listener's in the metrics). Then it still accepts for `delay`, so that balancers
@@ -80,11 +82,8 @@ where
     server.accept_until(tokio::time::sleep(delay), &listener).await;
     server.accept_rest(listener)?;
     let Server { answering, connections, .. } = server;
-    let finished = async {
-        answering.closing.until_silent(delay).await;
-        connections.shutdown().await;
-    };
-    if tokio::time::timeout(LONGEST_DRAIN, finished).await.is_err() {
+    answering.closing.until_silent(delay).await;
+    if tokio::time::timeout(LONGEST_DRAIN, connections.shutdown()).await.is_err() {
         tracing::warn!("requests that still ran were cut");
     }
     Ok(())
@@ -130,11 +129,17 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
     fn accept_rest(&self, listener: TcpListener) -> io::Result<()> {
         // The kernel is asked itself: the runtime may not have looked yet.
         let listener = listener.into_std()?;
-        while let Ok((stream, remote)) = listener.accept() {
-            stream.set_nonblocking(true)?;
-            self.serve(None, TcpStream::from_std(stream)?, remote);
+        loop {
+            let stream = match listener.accept() {
+                Ok((stream, remote)) => {
+                    stream.set_nonblocking(true).and_then(|()| Ok((TcpStream::from_std(stream)?, remote)))
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(_nobody) => return Ok(()),
+            };
+            // One that broke meanwhile waits for nothing.
+            stream.into_iter().for_each(|(stream, remote)| self.serve(None, stream, remote));
         }
-        Ok(())
     }
 
     fn serve(&self, place: Option<OwnedSemaphorePermit>, stream: TcpStream, remote: SocketAddr) {
@@ -167,8 +172,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             let answering = answering.clone();
             async move {
                 answering.closing.note();
-                let addresses = (LocalAddr(local.into()), RemoteAddr(remote.into()));
-                let request = Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
+                let request = framed(request, local, remote);
                 let mut answer = Answer::from(answering.endpoint.get_response(request).await);
                 answering.closing.tell(&mut answer);
                 Ok::<_, Infallible>(answer)
@@ -180,4 +184,15 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             .max_buf_size(LARGEST_HEAD)
             .serve_connection(TokioIo::new(stream), service)
     }
+}
+
+/// A request as the framework takes it.
+fn framed(request: hyper::Request<Incoming>, local: SocketAddr, remote: SocketAddr) -> Request {
+    let addresses = (LocalAddr(local.into()), RemoteAddr(remote.into()));
+    if request.is_end_stream() {
+        return Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
+    }
+    let (head, incoming) = request.into_parts();
+    let parts = RequestParts::from((head, addresses.0, addresses.1, Scheme::HTTP));
+    Request::from_parts(parts, Whole::boxed(incoming).into())
 }

@@ -106,6 +106,35 @@ async fn a_stream_comes_through_as_it_is_written() {
     }
 }
 
+/// What is refused before its body was read is no fault of the replica that refused it: nobody else may notice.
+#[tokio::test]
+async fn whoever_is_refused_takes_no_replica_out_of_the_pool() {
+    let pool = Pool::with(&[]).await;
+    for kind in KINDS {
+        let balancer = pool.behind(kind).await;
+        let url = |path: &str| format!("http://{}{path}", balancer.address);
+        let client = reqwest::Client::new();
+        let refused = async |number: usize| {
+            let request =
+                if number.is_multiple_of(2) { client.put(url("/items/x")) } else { client.post(url("/items")) };
+            let answer = request.header("content-type", "application/json").body(vec![b' '; 64_000]).send().await;
+            answer.map(|answer| answer.status().as_u16()).unwrap_or_default()
+        };
+        let attack = futures_util::future::join_all((0..60).map(refused));
+        let others = async {
+            let mut statuses = Vec::new();
+            for _ in 0..60 {
+                let answer = reqwest::get(url("/auth/verify")).await.expect("it answers");
+                statuses.push(answer.status().as_u16());
+            }
+            statuses
+        };
+        let (attack, others) = tokio::join!(attack, others);
+        assert!(attack.iter().all(|status| *status == 401), "{kind:?}: {attack:?}");
+        assert!(others.iter().all(|status| *status == 401), "{kind:?}: {others:?}");
+    }
+}
+
 /// How often a balancer has asked this replica.
 async fn looks(replica: &Gateway) -> f64 {
     metrics::value(replica, "latchkey_http_request_seconds_count{operation=\"ready\",status=\"200\"}").await

@@ -69,6 +69,33 @@ async fn slow_clients_hold_up_nobody_else() {
     assert_eq!(wire::status(&answer), 401, "one that was slow, but came");
 }
 
+/// Closed in the middle, a proxy would take the gateway for broken, and read no answer.
+#[tokio::test]
+async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
+    let gateway = Gateway::start().await;
+    let session = gateway.sign_up("john").await;
+    let authorization = format!("authorization: Bearer {}\r\n", session.access_token);
+    for (line, fields, length, status) in [
+        ("PUT /items/x", "", 60_000, 401),
+        ("PUT /items/x", "", 5_000_000, 401),
+        ("POST /items", authorization.as_str(), 5_000_000, 413),
+        ("POST /user", authorization.as_str(), 5_000_000, 405),
+    ] {
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        stream.write_all(&vec![b' '; length]).await.expect("it reads all of it");
+        // The next one on the same connection is nobody else's.
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("it reads");
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.expect("it answers");
+        assert_eq!(wire::status(&answers), status, "{line}, {length}: {answers}");
+        assert!(answers.contains("HTTP/1.1 200 OK"), "{line}, {length}: {answers}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let gateway = Gateway::start().await;

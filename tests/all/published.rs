@@ -211,6 +211,9 @@ fn compose_brings_up_three_replicas_behind_a_balancer() {
     for service in ["postgres", "redis", "mail", "balancer"] {
         assert!(services[service]["image"].is_string(), "{service}");
     }
+    let balancer = services["balancer"]["networks"]["front"]["ipv4_address"].as_str().expect("a fixed address");
+    let believed = services["gateway-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"].as_str().expect("whom it believes");
+    assert_eq!(believed, format!("{balancer}/32"), "and nobody else");
     let mounted = services["balancer"]["volumes"][0].as_str().expect("its configuration");
     assert!(mounted.starts_with("./deploy/nginx.conf:"), "{mounted}");
 }

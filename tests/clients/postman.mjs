@@ -29,7 +29,7 @@ const KEPT = {
 const IDS = { items: 'itemId', sessions: 'sessionId', users: 'userId', clients: 'clientId', user: 'personalTokenId' }
 
 // Values of parameters. Where the document has none, the converter would make one up, each time another.
-const VALUES = { 'If-Match': '{{etag}}' }
+const VALUES = { 'If-Match': '{{etag}}', 'X-Latchkey-Request': '1' }
 
 // What is sent in the place of examples, by operation. Everybody who signs up is somebody new.
 const PERSON = { username: '{{username}}', password: '{{password}}' }
@@ -41,6 +41,9 @@ const SENT = {
   updateUser: { name: 'John Doe' },
   changePassword: { current_password: '{{password}}', new_password: '{{password}}' },
   requestEmail: { email: '{{username}}@example.com', password: '{{password}}' },
+  forgotPassword: { email: '{{username}}@example.com' },
+  resetPassword: { email: '{{username}}@example.com', code: '7H3KM-X9QTA', new_password: '{{password}}' },
+  createUser: { username: 'jane-{{$guid}}', password: '{{password}}' },
   issueToken: { grant_type: 'refresh_token', refresh_token: '{{refreshToken}}', client_id: 'latchkey' },
   revokeToken: { token: '{{refreshToken}}', client_id: 'latchkey' },
   introspectToken: { token: '{{accessToken}}' },
@@ -103,6 +106,9 @@ const LIFE = [
   ['The access token is refused', 'listItems', 401, { code: 'token_revoked' }],
   ['The refresh token is refused', 'refresh', 401, { code: 'invalid_refresh_token' }],
   ['Sign in again', 'logIn', 200],
+  ['A page signs in', 'openSession', 200],
+  ['Its cookie is good', 'getSession', 200],
+  ['The page signs out', 'closeSession', 204],
   ['Delete my account', 'deleteUser', 204],
   ['Nobody signs in any more', 'logIn', 401, { code: 'invalid_credentials' }],
 ]
@@ -160,7 +166,7 @@ function wire({ name, request: { method, url, header = [], body, description } }
 // Who asks: whoever is signed in, as for all of the collection; a registered client; anybody.
 function auth(security) {
   if (security.some((way) => 'session' in way)) return undefined
-  if (!security.every((way) => 'client' in way)) return { type: 'noauth' }
+  if (!security.length || !security.every((way) => 'client' in way)) return { type: 'noauth' }
   const basic = { username: '{{clientId}}', password: '{{clientSecret}}' }
   return { type: 'basic', basic: Object.entries(basic).map(([key, value]) => ({ key, value, type: 'string' })) }
 }
@@ -200,8 +206,10 @@ const life = {
   description: 'From sign-up to the end of the account, in this order; each request says what must come of it. Run the folder.',
   item: LIFE.map(live),
 }
+const description = `Set the variable \`baseUrl\` to the address of a gateway, and run the folder *${life.name}*. Or sign up (or in) first, and send
+any other request: tokens and ids are kept. *Users* and *Clients* are for administrators.`
 const collection = {
-  info: { _postman_id: ID, name: info.name, schema: info.schema, description: info.description.content },
+  info: { _postman_id: ID, name: info.name, schema: info.schema, description },
   auth: bearer('accessToken'),
   variable: Object.entries(VARIABLES).map(([key, value]) => ({ key, value })),
   item: [life, ...folders.map((folder) => ({ ...folder, item: folder.item.map(({ item }) => item) }))],

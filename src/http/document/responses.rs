@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::Code,
-    http::{forward_auth, problem, rate_limit},
+    error::{Code, Error},
+    http::{forward_auth, params::Limit, problem, rate_limit},
 };
 
 /// What a header says. The framework writes all names in capitals, and explains none.
@@ -19,10 +19,11 @@ const HEADERS: [(&str, &str); 7] = [
 ];
 
 /// Mends all answers of an operation, and the media types of its body.
-pub fn mend(operation: &mut Value) {
+pub fn mend(operation: &mut Value, schemas: &Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
         without_charset(content);
     }
+    let (member, reason) = flaw(operation, schemas);
     let is_check = operation["operationId"] == "verify";
     let responses = operation["responses"].as_object_mut().expect("there are responses");
     let is_throttled = responses.contains_key("429");
@@ -30,7 +31,7 @@ pub fn mend(operation: &mut Value) {
         if let Some(content) = response.get_mut("content") {
             without_charset(content);
         }
-        explain(response);
+        explain(response, &Error::flaw(member.as_str(), reason));
         headers(response, status);
         if is_throttled {
             rate_limit::document(response);
@@ -48,14 +49,32 @@ fn without_charset(content: &mut Value) {
     *content = Value::Object(old.into_iter().map(|(name, media)| (bare(name), media)).collect());
 }
 
+/// Something that may be wrong with a request of this operation: what is missing, a limit, or what any request may have twice.
+fn flaw(operation: &Value, schemas: &Value) -> (String, &'static str) {
+    let bodies = operation["requestBody"]["content"].as_object().into_iter().flat_map(Map::values);
+    let names = bodies.filter_map(|media| media["schema"]["$ref"].as_str()?.rsplit('/').next());
+    let wanted = names.flat_map(|name| schemas[name]["required"].as_array().into_iter().flatten());
+    if let Some(member) = wanted.filter_map(Value::as_str).next() {
+        return (member.to_owned(), "is missing");
+    }
+    let parameters = operation["parameters"].as_array();
+    if parameters.is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "limit")) {
+        return ("limit".to_owned(), Limit::RULE);
+    }
+    let is_open = operation["security"].as_array().is_none_or(Vec::is_empty);
+    (if is_open { "q" } else { "Authorization" }.to_owned(), "is there twice")
+}
+
 /// Says what each code means, where so far only codes were listed, and gives an example of each.
-fn explain(response: &mut Value) {
+fn explain(response: &mut Value, flaw: &Error) {
     let codes = codes(response);
     let Some(media) = response.pointer_mut(&format!("/content/{}", problem::MEDIA_TYPE.replace('/', "~1"))) else {
         return;
     };
-    let example =
-        |code: &Code| (code.slug().to_owned(), json!({ "summary": code.title(), "value": problem::example(*code) }));
+    let example = |code: &Code| {
+        let value = if *code == Code::InvalidRequest { problem::value(flaw) } else { problem::example(*code) };
+        (code.slug().to_owned(), json!({ "summary": code.title(), "value": value }))
+    };
     media["examples"] = Value::Object(codes.iter().map(example).collect());
     let meaning = |code: &Code| format!("- `{}`: {}", code.slug(), code.title());
     response["description"] = json!(codes.iter().map(meaning).collect::<Vec<_>>().join("\n"));

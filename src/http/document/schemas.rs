@@ -58,13 +58,23 @@ fn name_codes(schemas: &mut Map<String, Value>) {
 }
 
 /// Where not all members go together, or some are for few. Swagger UI and Postman send an example as it is: it must work.
-fn examples() -> [(&'static str, Value); 7] {
+fn examples() -> [(&'static str, Value); 13] {
     let sign_in = json!({ "username": "john", "password": "secret123" });
     [
         ("LoginBody", sign_in.clone()),
         ("LoginForm", sign_in),
         // Who signs out has sent an access token already.
         ("LogoutBody", json!({})),
+        ("PasswordBody", json!({ "current_password": "secret123", "new_password": "a better secret" })),
+        ("ItemPatchBody", json!({ "name": "A better book" })),
+        ("ClientBody", json!({ "name": "billing", "scope": "items:read", "audience": "https://billing.example.com" })),
+        // Somebody else than who signs up.
+        ("NewUserBody", json!({ "username": "jane", "email": "jane@example.com", "name": "Jane Doe", "role": "user" })),
+        (
+            "ManagedUserBody",
+            json!({ "username": "jane", "email": null, "name": null, "role": "user", "disabled": false }),
+        ),
+        ("ManagedUserPatch", json!({ "name": "Jane Doe" })),
         // A date would be over one day.
         ("PersonalTokenBody", json!({ "name": "backup job", "scope": "items:read" })),
         ("TokenForm", json!({ "grant_type": "refresh_token", "refresh_token": "lkr_…", "client_id": "latchkey" })),

@@ -13,9 +13,12 @@ use tokio::time::Instant;
 
 use super::Answer;
 
-/// After such a silence nobody knows a connection that still works: a proxy that was refused a new one has turned away. Under
-/// load that takes it milliseconds.
+/// After such a silence hardly anybody sends on a connection that was kept: a proxy that is refused new ones turns away, or has
+/// used those up.
 const SILENCE: Duration = Duration::from_millis(500);
+
+/// Where there is never such a silence, because few requests come and many connections were kept, so long.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// What connections know of it.
 pub struct Closing {
@@ -55,7 +58,7 @@ impl Closing {
         let began = Instant::now();
         loop {
             let last = *self.last_request.lock().expect("nothing panics while it is held");
-            let end = last.max(began) + silence;
+            let end = (last.max(began) + silence).min(began + LONGEST);
             if Instant::now() >= end {
                 return;
             }

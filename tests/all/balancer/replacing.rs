@@ -6,12 +6,12 @@ use super::{
     load::{Failure, Load, Tally},
     pool::{Kind, Pool},
 };
-use crate::{deployed::Proxy, gateway::until, stack::ask};
+use crate::{gateway::until, stack::ask};
 
 /// At once. More than replicas, so that each has several connections.
 const PEOPLE: usize = 8;
 
-/// The way of a rolling restart, and of what it lost.
+/// What was lost meanwhile, for whoever reads along.
 fn summary(what: &str, kind: Kind, tally: &Tally) {
     let (sent, failed, took) = (tally.sent, tally.failures.len(), tally.took.as_secs_f64());
     println!("{what} behind {kind:?}: {sent} requests sent, {failed} failed, {took:.1} s");
@@ -60,7 +60,7 @@ fn is_the_price(failure: &Failure) -> bool {
     }
 }
 
-async fn killed(kind: Kind) -> (Pool, Proxy) {
+async fn killed(kind: Kind) {
     let mut pool = Pool::with(&[]).await;
     let balancer = pool.behind(kind).await;
     let load = Load::begin(&pool.replicas[0], balancer.address, PEOPLE).await;
@@ -74,7 +74,6 @@ async fn killed(kind: Kind) -> (Pool, Proxy) {
     let lost = |path: &str| tally.failures.iter().filter(|failure| failure.path == path).count();
     let there: usize = ask(&pool.replicas[0], "select count(*) from items").await.parse().expect("a number");
     assert!((tally.kept..=tally.kept + lost("/items")).contains(&there), "{there} for {}: none made twice", tally.kept);
-    (pool, balancer)
 }
 
 #[tokio::test(flavor = "multi_thread")]

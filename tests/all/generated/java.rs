@@ -13,7 +13,7 @@ pub fn recipe(address: &str) -> Recipe {
     let generators = line::package("openapi_generator_cli").join("openapi-generator.jar");
     let classes = format!("{DEBIAN}:{}:classes", generators.display());
     let mut compile = Command::new("sh");
-    compile.args(["-c", r#"javac -nowarn -d classes -cp "$0" "$1" $(find latchkey-client/src/main -name '*.java')"#]);
+    compile.args(["-c", r#"javac -nowarn -d classes -cp "$0" "$1" $(find latchkey-java/src/main -name '*.java')"#]);
     compile.arg(&classes).arg(example("java/Example.java")).current_dir(&folder);
     let mut run = Command::new("java");
     run.args(["-cp", &classes, "Example", address]).current_dir(&folder);

@@ -15,7 +15,7 @@ const KNOWN_WARNINGS: [&str; 5] = [
 
 pub fn recipe(address: &str) -> Recipe {
     let folder = workshop("rust");
-    empty(folder.join("latchkey-client"));
+    empty(folder.join("latchkey-rust"));
     let program = empty(folder.join("example"));
     fs::create_dir(program.join("src")).expect("a folder can be made");
     for name in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {

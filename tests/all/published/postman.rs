@@ -5,7 +5,11 @@ use std::fs;
 use serde_json::Value;
 
 use super::{path, same};
-use crate::{contract::operations, gateway::Gateway, tools};
+use crate::{
+    contract::{operation, operations},
+    gateway::Gateway,
+    tools,
+};
 
 const COLLECTION: &str = "openapi/latchkey.postman_collection.json";
 
@@ -45,13 +49,34 @@ fn the_collection_has_every_operation() {
     assert_eq!(found, known);
 }
 
+/// Nobody sends the secret of a client to whom it is not for.
+#[test]
+fn each_request_proves_what_the_document_wants() {
+    let folders = folders();
+    for item in folders.iter().filter(|folder| folder["name"] != LIFE).flat_map(requests) {
+        let request = &item["request"];
+        let path: Vec<_> =
+            request["url"]["path"].as_array().expect("a path").iter().filter_map(Value::as_str).collect();
+        let path = format!("/{}", path.join("/")).replace(":id", "{id}");
+        let method = request["method"].as_str().expect("a method").parse().expect("a method");
+        let ways = operation(&method, &path).expect("an operation")["security"].as_array().expect("ways");
+        let has = |scheme: &str| ways.iter().any(|way| way.get(scheme).is_some());
+        let wanted = match (has("session"), has("client") && ways.len() == 1) {
+            (true, _) => None,
+            (_, true) => Some("basic"),
+            _anybody => Some("noauth"),
+        };
+        assert_eq!(request["auth"]["type"].as_str(), wanted, "{method} {path}");
+    }
+}
+
 #[test]
 fn the_collection_has_no_secret() {
     let text = fs::read_to_string(path(COLLECTION)).expect("it is there");
     let collection: Value = serde_json::from_str(&text).expect("JSON");
     let variables = collection["variable"].as_array().expect("variables");
     assert!(variables.iter().all(|variable| variable["value"] == "" || variable["key"] == "baseUrl"), "{variables:?}");
-    assert!(["eyJ", "lkp_", "lkr_"].iter().all(|token| !text.contains(token)), "what begins as tokens do");
+    assert!(["eyJ", "lkp_", "lkr_", "lks_"].iter().all(|token| !text.contains(token)), "what begins as tokens do");
 }
 
 /// What newman says of it, as `--nocapture` shows it.

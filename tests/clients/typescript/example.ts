@@ -2,7 +2,7 @@
 // each step that was completed is told on standard output. How the client is made: README.md, "Generate a client".
 
 import createClient, { type Middleware } from 'openapi-fetch'
-import type { components, paths } from './latchkey'
+import type { components, paths } from './latchkey.d.ts'
 
 type Item = components['schemas']['Item']
 type Problem = components['schemas']['Problem']
@@ -57,7 +57,7 @@ for (const name of names) {
 const items: Item[] = []
 let after: string | undefined
 do {
-  const page = good(await client.GET('/items', { params: { query: { limit: 2, after } } }))
+  const page = good(await client.GET('/items', { params: { query: after ? { limit: 2, after } : { limit: 2 } } }))
   items.push(...page.items)
   after = page.next ?? undefined
 } while (after)
