@@ -22,6 +22,7 @@ fn without(document: &mut Value, way: &str, member: &str) {
     at(document, way).as_object_mut().expect("an object").shift_remove(member).expect("it was there");
 }
 
+const EVENTS: &str = "/paths/~1revocations/get/responses/200/x-events";
 const CREATE: &str = "/paths/~1items/post";
 const BODY: &str = "/components/schemas/ItemBody";
 const ITEM: &str = "/components/schemas/Item";
@@ -79,6 +80,35 @@ fn what_breaks_clients_is_found() {
             at(document, &format!("{ITEM}/properties/name"))["nullable"] = json!(true)
         }),
         ("new: Item.name may be left out", |document| *at(document, &format!("{ITEM}/required")) = json!(["id"])),
+        ("gone: signUp answers 409 username_taken", |document| {
+            without(document, "/paths/~1signup/post/responses", "409")
+        }),
+        ("gone: signUp answers 429 Retry-After", |document| {
+            without(document, "/paths/~1signup/post/responses/429/headers", "Retry-After")
+        }),
+        ("gone: createItem answers 400 application/problem+json Problem", |document| {
+            let content = at(document, &format!("{CREATE}/responses/400/content"));
+            *content = json!({ "application/json": content["application/problem+json"] });
+        }),
+        ("gone: followRevocations answers 200 event blind", |document| without(document, EVENTS, "blind")),
+        ("gone: followRevocations.revoked.kind is string", |document| {
+            without(document, &format!("{EVENTS}/revoked/properties"), "kind")
+        }),
+        ("gone: createItem is for cookie", |document| {
+            *at(document, &format!("{CREATE}/security/1")) = json!({ "cookie": [], "client": [] })
+        }),
+        ("gone: scheme:cookie is apiKey cookie __Host-latchkey", |document| {
+            *at(document, "/components/securitySchemes/cookie/name") = json!("other")
+        }),
+        ("gone: scheme:service is had by clientCredentials at /oauth/token", |document| {
+            *at(document, "/components/securitySchemes/service/flows/clientCredentials/tokenUrl") = json!("/token")
+        }),
+        ("new: SignUpBody must keep minProperties 3", |document| {
+            at(document, "/components/schemas/SignUpBody")["minProperties"] = json!(3)
+        }),
+        ("new: TokenForm must have no other members", |document| {
+            at(document, "/components/schemas/TokenForm")["additionalProperties"] = json!(false)
+        }),
         ("new: Role may be owner", |document| {
             at(document, "/components/schemas/Role")["enum"] = json!(["user", "admin", "owner"])
         }),
@@ -114,6 +144,13 @@ fn what_harms_nobody_passes() {
             at(document, &format!("{CREATE}/security")).as_array_mut().expect("a list").push(json!({}))
         }),
         ("other words", |document| *at(document, &format!("{CREATE}/description")) = json!("Makes one.")),
+        ("another refusal", |document| {
+            let refusal = at(document, &format!("{CREATE}/responses/401")).clone();
+            at(document, &format!("{CREATE}/responses"))["402"] = refusal;
+        }),
+        ("fewer members that must be sent", |document| {
+            at(document, "/components/schemas/LoginBody")["minProperties"] = json!(1)
+        }),
         ("no more null", |document| without(document, &format!("{ITEM}/properties/description"), "nullable")),
     ];
     for (name, change) in changes {
