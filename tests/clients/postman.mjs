@@ -150,9 +150,19 @@ function scripts(id, test) {
   return test.length ? [...before, script('test', [ANSWER, ...test])] : before
 }
 
+// A name here that is no operation's would be left out without a word.
+for (const id of [...Object.keys(KEPT), ...Object.keys(SENT), ...LIFE.map(([, id]) => id)]) {
+  if (!Object.values(operations).some((operation) => operation.operationId === id)) {
+    throw new Error(`${id} is no operation of the document; mend the tables of postman.mjs`)
+  }
+}
+
 function wire({ name, request: { method, url, header = [], body, description } }) {
   const { operationId: id, security, parameters = [] } = operations[`${method} ${url.path.join('/')}`]
-  for (const variable of url.variable) variable.value = `{{${IDS[url.path[0]]}}}`
+  for (const variable of url.variable) {
+    if (!IDS[url.path[0]]) throw new Error(`${url.path.join('/')}: say in IDS of postman.mjs whose id that is`)
+    variable.value = `{{${IDS[url.path[0]]}}}`
+  }
   for (const { name, schema } of parameters) {
     const field = [...url.query, ...header].find(({ key }) => key === name)
     if (field) field.value = VALUES[name] ?? String(schema.default ?? schema.enum?.[0] ?? '')

@@ -18,9 +18,10 @@ const EVENTS: [(&str, &str); 5] = [
 pub fn mend(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
     schemas.shift_remove("FeedEvent");
-    let mut take = |(event, schema): (&str, &str)| (event.to_owned(), schemas.shift_remove(schema).unwrap_or_default());
+    let mut take =
+        |(event, schema): (&str, &str)| (event.to_owned(), schemas.shift_remove(schema).expect("it is registered"));
     let mut events = Map::from_iter(EVENTS.map(&mut take));
-    super::schemas::mend(&mut events);
+    super::schemas::mend_each(&mut events);
     let stream = &mut document["paths"]["/revocations"]["get"]["responses"]["200"];
     stream["content"][feed::MEDIA_TYPE] = json!({ "schema": { "type": "string" }, "example": feed::example() });
     stream["x-events"] = Value::Object(events);

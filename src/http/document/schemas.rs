@@ -15,9 +15,22 @@ const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignedUp"];
 /// would be a union, which generators of clients do not know.
 const FEWEST: [(&str, u8); 4] = [("SignUpBody", 2), ("LoginBody", 2), ("LoginForm", 2), ("NewUserBody", 1)];
 
-/// Mends all of them.
+/// Mends all of them: what is so of each, and what is so of one by its name.
 pub fn mend(schemas: &mut Map<String, Value>) {
-    for (name, schema) in schemas.iter_mut() {
+    mend_each(schemas);
+    name_codes(schemas);
+    for (name, fewest) in FEWEST {
+        named(schemas, name)["minProperties"] = json!(fewest);
+    }
+    named(schemas, "TokenForm")["properties"]["grant_type"]["enum"] = json!(["refresh_token", "client_credentials"]);
+    for (name, example) in examples() {
+        named(schemas, name)["example"] = example;
+    }
+}
+
+/// What is so of each.
+pub fn mend_each(schemas: &mut Map<String, Value>) {
+    for (name, schema) in schemas {
         close(name, schema);
         if name.ends_with("Form") {
             without_null(schema);
@@ -30,27 +43,16 @@ pub fn mend(schemas: &mut Map<String, Value>) {
             count(member);
         }
     }
-    name_codes(schemas);
-    for (name, fewest) in FEWEST {
-        if let Some(schema) = schemas.get_mut(name) {
-            schema["minProperties"] = json!(fewest);
-        }
-    }
-    if let Some(form) = schemas.get_mut("TokenForm") {
-        form["properties"]["grant_type"]["enum"] = json!(["refresh_token", "client_credentials"]);
-    }
-    for (name, example) in examples() {
-        if let Some(schema) = schemas.get_mut(name) {
-            schema["example"] = example;
-        }
-    }
+}
+
+fn named<'a>(schemas: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
+    schemas.get_mut(name).unwrap_or_else(|| panic!("{name} is no schema any more; mend the tables of schemas.rs"))
 }
 
 /// The closed list of codes is a schema of its own: so generators make a type of it, with a name.
 fn name_codes(schemas: &mut Map<String, Value>) {
-    let Some(problem) = schemas.get_mut("Problem") else { return };
-    let member =
-        std::mem::replace(&mut problem["properties"]["code"], json!({ "$ref": "#/components/schemas/ProblemCode" }));
+    let code = &mut named(schemas, "Problem")["properties"]["code"];
+    let member = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ProblemCode" }));
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
     let schema =
         json!({ "type": "string", "title": "ProblemCode", "description": member["description"], "enum": codes });
