@@ -94,7 +94,9 @@
 //! - A new limit: a setting, and the attempt that counts in it, in `gateway::throttle`.
 //! - Something new that the master secret makes: a label of its own in [`domain::master_secret`], and an answer to what
 //!   becomes of it while the secret is exchanged.
-//! - A new refusal: a variant in [`error`], and the operations that list it.
+//! - A new refusal: a variant in [`error`], and the operations that list it. A new code is another version: clients know them all.
+//! - A new member of a body: a line of its `body!`; the document, the promises and the collection follow by blessing, and
+//!   `tests/clients/postman.mjs` and `with_schemathesis.py` have tables of what no schema tells.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
