@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{contract::DOCUMENT, tools};
+use crate::{
+    contract::{DOCUMENT, operations},
+    tools,
+};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -103,8 +106,7 @@ fn nothing_is_open_but_what_is_meant_to_be() {
         let ways = operation["security"].as_array().expect("it says who may call it");
         ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty()))
     };
-    let paths = DOCUMENT["paths"].as_object().expect("paths").values();
-    let operations = paths.flat_map(|path| path.as_object().expect("operations").values());
+    let operations = operations("").into_iter().map(|(_, _, operation)| operation);
     let open: Vec<_> = operations.filter(is_open).filter_map(|operation| operation["operationId"].as_str()).collect();
     assert_eq!(open, OPEN);
 }
@@ -114,14 +116,11 @@ fn nothing_is_open_but_what_is_meant_to_be() {
 fn every_operation_says_who_may_call_it() {
     let flows = &DOCUMENT["components"]["securitySchemes"]["service"]["flows"];
     let scopes = flows["clientCredentials"]["scopes"].as_object().expect("scopes");
-    for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
-        for (method, operation) in operations.as_object().expect("operations") {
-            let ways = operation["security"].as_array().unwrap_or_else(|| panic!("{method} {path}"));
-            let wanted =
-                ways.iter().filter_map(|way| way["session"].as_array().or(way["service"].as_array())).flatten();
-            for scope in wanted {
-                assert!(scopes.contains_key(scope.as_str().expect("text")), "{method} {path}: {scope}");
-            }
+    for (method, path, operation) in operations("") {
+        let ways = operation["security"].as_array().unwrap_or_else(|| panic!("{method} {path}"));
+        let wanted = ways.iter().filter_map(|way| way["session"].as_array().or(way["service"].as_array())).flatten();
+        for scope in wanted {
+            assert!(scopes.contains_key(scope.as_str().expect("text")), "{method} {path}: {scope}");
         }
     }
 }
@@ -130,12 +129,10 @@ fn every_operation_says_who_may_call_it() {
 #[test]
 fn everything_is_described() {
     let is_said = |value: &Value| value["description"].as_str().is_some_and(|text| !text.trim().is_empty());
-    for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
-        for (method, operation) in operations.as_object().expect("operations") {
-            assert!(is_said(operation), "{method} {path}");
-            let parameters = operation["parameters"].as_array().into_iter().flatten();
-            parameters.for_each(|one| assert!(is_said(one), "{method} {path}: {}", one["name"]));
-        }
+    for (method, path, operation) in operations("") {
+        assert!(is_said(operation), "{method} {path}");
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        parameters.for_each(|one| assert!(is_said(one), "{method} {path}: {}", one["name"]));
     }
     for (name, schema) in DOCUMENT["components"]["schemas"].as_object().expect("schemas") {
         let members = schema["properties"].as_object().into_iter().flatten();
@@ -154,12 +151,7 @@ fn groups_are_in_reading_order() {
     let groups = names(&DOCUMENT["tags"]);
     assert_eq!(&groups[..4], ["Signing in", "Account", "Recovery", "Items"]);
     assert_eq!(groups.last().map(String::as_str), Some("Health"));
-    let operations = DOCUMENT["paths"]
-        .as_object()
-        .expect("paths")
-        .values()
-        .flat_map(|path| path.as_object().expect("operations").values());
-    for operation in operations {
+    for (_, _, operation) in operations("") {
         let group = operation["tags"][0].as_str().expect("a group");
         assert!(groups.iter().any(|known| known == group), "{group} is no group");
     }
