@@ -5,7 +5,7 @@
 //!
 //! A replica that ends loses no request. A connection that a proxy keeps may carry the next one at any moment, and one that we
 //! close in that moment takes it along: a proxy may send no `POST` again. So connections end with an answer that says so;
-//! those that nobody uses are closed when everybody has been silent for a while, and thus knows that nobody listens here.
+//! those that nobody uses are closed after a silence, when hardly anybody is about to use one.
 
 mod closing;
 mod rest;

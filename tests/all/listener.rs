@@ -97,6 +97,15 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
 }
 
 #[tokio::test]
+async fn whoever_is_refused_and_sends_no_more_is_cut_off() {
+    // It reads until the gateway closes.
+    let gateway = Gateway::start().await;
+    let part = b"PUT /items/x HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{";
+    let answer = exchange(gateway.address, part).await;
+    assert!(wire::status(&answer) == 401 && answer.contains("\"unauthenticated\""), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let gateway = Gateway::start().await;
     let part =

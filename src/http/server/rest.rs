@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// A body that takes longer is cut off. Whoever sends one that large, and need not, gets no answer for it.
+/// A body that takes longer is cut off: whoever sends one that large may not get to read the answer.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// A body whose rest is read when it is let go.
