@@ -113,6 +113,12 @@ pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
     paths.flat_map(of_path).collect()
 }
 
+/// Whether the document says that anybody may call it, whoever sends nothing included.
+pub fn is_open(operation: &Value) -> bool {
+    let ways = operation["security"].as_array().expect("it says who may call it");
+    ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty()))
+}
+
 /// The schema of an operation's JSON body, if it takes one.
 pub fn json_body(operation: &Value) -> Option<&'static Value> {
     body(operation, "application/json")

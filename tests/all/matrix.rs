@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
-    contract::{form_body, json_body, operations},
+    contract::{form_body, is_open, json_body, operations},
     gateway::{Gateway, PASSWORD, Session},
 };
 
@@ -82,8 +82,7 @@ enum Wants {
 impl Wants {
     fn of(operation: &'static Value) -> Wants {
         let ways = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_open = ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty()));
-        match (ways.iter().any(|way| way.get("client").is_some()), is_open) {
+        match (ways.iter().any(|way| way.get("client").is_some()), is_open(operation)) {
             (true, true) => return Wants::AnotherIfAny,
             (true, false) => return Wants::Another,
             (false, true) => return Wants::Nothing,

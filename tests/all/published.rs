@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf};
 use latchkey::{config, error::Code};
 use serde_json::Value;
 
-use crate::contract::DOCUMENT;
+use crate::contract::{DOCUMENT, is_open};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -42,7 +42,7 @@ fn readme_with(tables: &[(&str, String)]) -> String {
 /// Who may call it, and with which scope.
 fn who(operation: &Value) -> String {
     let ways: Vec<&Value> = operation["security"].as_array().into_iter().flatten().collect();
-    if ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty())) || ways.is_empty() {
+    if is_open(operation) {
         return "anybody".to_owned();
     }
     if ways.iter().any(|way| way.get("client").is_some()) {
