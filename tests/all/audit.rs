@@ -282,8 +282,7 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     // What is counted waits until it can be written.
     gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
-    let kept = || async { gateway.log().iter().any(|line| line.contains("refusals cannot be recorded")) };
-    until("it cannot be written", kept).await;
+    gateway.until_logged(&["refusals cannot be recorded"]).await;
     execute(gateway, "alter table audit drop constraint broken").await;
     let count = "select coalesce(sum(count), 0) from audit where event = 'sign_in_refused'";
     until("it is written", || async { ask(gateway, count).await == "1" }).await;

@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader},
+    fs::File,
     net::SocketAddr,
+    os::unix::fs::FileExt,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -32,7 +32,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     pub metrics: SocketAddr,
     settings: Vec<(String, String)>,
-    log: Arc<Mutex<Vec<String>>>,
+    /// No pipe: what it has written is there at once for whoever looks.
+    log: File,
     client: reqwest::Client,
 }
 
@@ -100,19 +101,17 @@ impl Gateway {
 
     /// Runs, ready or not.
     pub fn launch(settings: Vec<(String, String)>) -> Gateway {
-        let mut child = Command::new(binary())
+        let log = tempfile::tempfile().expect("a file can be written");
+        let child = Command::new(binary())
             .arg("serve")
             .env_clear()
             .envs(settings.clone())
             .current_dir(std::env::temp_dir())
-            .stdout(Stdio::piped())
+            .stdout(log.try_clone().expect("it is open"))
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the binary runs");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let addresses = read_log(child.stdout.take().expect("piped"), log.clone());
-        let address = addresses.recv_timeout(LIMIT).expect("it listens");
-        let metrics = addresses.recv_timeout(LIMIT).expect("it listens for metrics");
+        let [address, metrics] = until_it_listens(&log);
         let client = reqwest::Client::builder().timeout(LIMIT).build().expect("a client");
         Gateway { child, address, metrics, settings, log, client }
     }
@@ -128,7 +127,17 @@ impl Gateway {
 
     /// What it logged so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().expect("no test panics while it reads").clone()
+        lines(&self.log)
+    }
+
+    /// Whether one line of the log has all of these in it.
+    pub fn has_logged(&self, parts: &[&str]) -> bool {
+        self.log().iter().any(|line| parts.iter().all(|part| line.contains(part)))
+    }
+
+    /// Until it is so, where nothing else that a test sees comes after the line.
+    pub async fn until_logged(&self, parts: &[&str]) {
+        until(&format!("the log says {parts:?}"), || async { self.has_logged(parts) }).await;
     }
 
     /// The value of one of its settings.
@@ -293,20 +302,29 @@ fn change(mut settings: Vec<(String, String)>, changes: &[(&str, &str)]) -> Vec<
     settings
 }
 
-/// Keeps the log, and sends on the addresses that it tells.
-fn read_log(stdout: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> mpsc::Receiver<SocketAddr> {
-    let (found, addresses) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "listening" {
-                let _ =
-                    found.send(event["address"].as_str().and_then(|address| address.parse().ok()).expect("an address"));
-            }
-            log.lock().expect("no test panics while it reads").push(line);
+/// The whole lines of a log.
+fn lines(log: &File) -> Vec<String> {
+    let mut bytes = vec![0; log.metadata().expect("it is open").len() as usize];
+    // Not `read`: the gateway writes at the position that they share.
+    log.read_exact_at(&mut bytes, 0).expect("nobody cuts it");
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    str::from_utf8(&bytes[..whole]).expect("the log is text").lines().map(str::to_owned).collect()
+}
+
+/// The addresses that the log tells first: of the gateway, and of its metrics.
+fn until_it_listens(log: &File) -> [SocketAddr; 2] {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let events = lines(log).into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let told = events.filter(|event| event["message"] == "listening");
+        let addresses = told.map(|event| event["address"].as_str().and_then(|address| address.parse().ok()));
+        let addresses: Vec<_> = addresses.map(|address| address.expect("an address")).collect();
+        if let Ok(both) = addresses.try_into() {
+            return both;
         }
-    });
-    addresses
+        assert!(Instant::now() < deadline, "it does not listen: {:?}", lines(log));
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// An answer, read to its end.

@@ -131,8 +131,7 @@ async fn a_database_that_was_away_is_tidied_up_later() {
     let gateway = direct.replica_with(&[("DATABASE_URL", &url), OFTEN]).await;
     assert_eq!(direct.stop(), Some(0));
     line.set(Line::Cut);
-    let told = || async { gateway.log().iter().any(|line| line.contains("the janitor could not tidy up")) };
-    until("it is told", told).await;
+    gateway.until_logged(&["the janitor could not tidy up"]).await;
     execute(&direct, &sessions("31 days", "1 day", 1)).await;
     line.set(Line::Open);
     let left = "select count(*) from sessions where client_id = 'old'";

@@ -50,8 +50,3 @@ async fn key_that_is(gateway: &Gateway, state: &str) -> String {
     assert!(found.next().is_none(), "only one is {state}: {all:?}");
     kid
 }
-
-/// Whether the log tells this of a key.
-fn logged(gateway: &Gateway, what: &str, kid: &str) -> bool {
-    gateway.log().iter().any(|line| line.contains(what) && line.contains(kid))
-}

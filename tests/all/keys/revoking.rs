@@ -1,7 +1,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{key_that_is, keys, kid, listed, logged, published};
+use super::{key_that_is, keys, kid, listed, published};
 use crate::{
     explain::says,
     gateway::{Gateway, PASSWORD, until},
@@ -43,7 +43,7 @@ async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_ret
     for (replica, session) in fleet.all().iter().zip(&sessions) {
         replica.refresh(&session.refresh_token).await.is(200, "");
         until("it is not published", || async { !published(replica).await.contains(&leaked) }).await;
-        assert!(logged(replica, "a signing key was taken back", &leaked));
+        replica.until_logged(&["a signing key was taken back", &leaked]).await;
     }
     says(fleet.any().settings(), &sessions[0].access_token, "Refused: the key that signed it was revoked at 20").await;
     let events = "select string_agg(concat_ws(' ', event, outcome, actor, reason), ',' order by event) from audit

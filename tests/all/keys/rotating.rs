@@ -1,6 +1,6 @@
 use reqwest::header;
 
-use super::{fleet::Fleet, key_that_is, keys, kid, listed, logged, published};
+use super::{fleet::Fleet, key_that_is, keys, kid, listed, published};
 use crate::{
     gateway::{Gateway, until},
     metrics::value,
@@ -31,7 +31,7 @@ async fn keys_follow_each_other_under_load_and_nobody_notices() {
                 for replica in fleet.all() {
                     let signs = || async { kid(&replica.sign_in("john").await.access_token) == next };
                     until("it signs", signs).await;
-                    until("it is told", || async { logged(&replica, "a signing key begins to sign", &next) }).await;
+                    replica.until_logged(&["a signing key begins to sign", &next]).await;
                 }
                 assert_eq!(key_that_is(&fleet.any(), "current").await, next);
             }

@@ -70,10 +70,9 @@ async fn started_without_redis_it_waits_for_it_and_says_why() {
     let gateway = Gateway::launch(with_defaults(&fresh_database().await, &own.redis.url()));
     until_ready_says(&gateway, 503, "starting up down").await;
     // Prepared, and still not ready: only Redis is missing.
-    let logged = |part: &str| gateway.log().iter().any(|line| line.contains(part));
-    until("it is prepared", || async { logged(r#""message":"started""#) }).await;
+    gateway.until_logged(&[r#""message":"started""#]).await;
     until_ready_says(&gateway, 503, "starting up down").await;
-    assert!(logged(r#""message":"the store does not answer","store":"Redis""#), "{:?}", gateway.log());
+    gateway.until_logged(&[r#""message":"the store does not answer","store":"Redis""#]).await;
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
     let early = Session::of(gateway.post("/signup", body).await.is(201, ""));
     gateway.refresh(&early.refresh_token).await.is(503, "unavailable");

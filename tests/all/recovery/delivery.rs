@@ -14,8 +14,7 @@ use crate::{
 };
 
 async fn a_mail_failed(gateway: &Gateway) {
-    let failed = || async { gateway.log().iter().any(|line| line.contains("a mail could not be sent")) };
-    until("the mail server is missed", failed).await;
+    gateway.until_logged(&["a mail could not be sent"]).await;
 }
 
 /// What a statement counts in the gateway's database.

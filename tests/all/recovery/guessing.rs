@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{EMAIL, NEW, code_key, code_of, forgot, john, john_with, newest_code, redis, reset, steady_headers};
-use crate::gateway::{Answer, Gateway, PASSWORD, until};
+use crate::gateway::{Answer, Gateway, PASSWORD};
 
 /// Well formed, and right with a chance of one in 2^50.
 const WRONG: &str = "00000-00000";
@@ -48,8 +48,7 @@ async fn a_code_that_still_waits_dies_with_the_reset() {
     let code = code_of(&gateway, &mails, EMAIL).await;
     mails.stop();
     forgot(&gateway, EMAIL).await.is(202, "");
-    let failed = || async { gateway.log().iter().any(|line| line.contains("a mail could not be sent")) };
-    until("the second mail fails", failed).await;
+    gateway.until_logged(&["a mail could not be sent"]).await;
     // The second code is registered before it is sent, and so the first is dead already.
     reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
     mails.start_again();

@@ -52,7 +52,7 @@ async fn without_throttles_nobody_is_stopped_and_the_operator_is_warned() {
         let answer = off.log_in("john", WRONG).await;
         assert!(!answer.is(401, "invalid_credentials").headers.contains_key("ratelimit-policy"));
     }
-    let warned = |gateway: &Gateway| gateway.log().iter().any(|line| line.contains("LATCHKEY_THROTTLE is off"));
+    let warned = |gateway: &Gateway| gateway.has_logged(&["LATCHKEY_THROTTLE is off"]);
     assert_eq!((warned(&off), warned(&on)), (true, false));
 }
 
