@@ -54,15 +54,44 @@ impl Closing {
 
     /// Until no request has come for a while, which is no longer than this.
     pub async fn until_silent(&self, longest: Duration) {
-        let silence = SILENCE.min(longest);
         let began = Instant::now();
         loop {
             let last = *self.last_request.lock().expect("nothing panics while it is held");
-            let end = (last.max(began) + silence).min(began + LONGEST);
+            let end = end_of_silence(began, last, longest);
             if Instant::now() >= end {
                 return;
             }
             tokio::time::sleep_until(end).await;
+        }
+    }
+}
+
+/// When a silence is over that began with the last request, or with the drain, if none came; and at the latest.
+fn end_of_silence(began: Instant, last: Instant, longest: Duration) -> Instant {
+    (last.max(began) + SILENCE.min(longest)).min(began + LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_over_after_a_while_and_without_a_delay_at_once() {
+        let began = Instant::now();
+        let before = began - SILENCE;
+        for longest in [Duration::ZERO, SILENCE / 2, SILENCE] {
+            assert_eq!(end_of_silence(began, before, longest), began + longest);
+        }
+        assert_eq!(end_of_silence(began, before, SILENCE * 9), began + SILENCE);
+    }
+
+    #[test]
+    fn whoever_comes_makes_it_begin_anew_but_not_for_ever() {
+        let began = Instant::now();
+        let late = began + SILENCE / 2;
+        assert_eq!(end_of_silence(began, late, SILENCE), late + SILENCE);
+        for last in [LONGEST, LONGEST * 2] {
+            assert_eq!(end_of_silence(began, began + last, SILENCE), began + LONGEST);
         }
     }
 }
