@@ -40,6 +40,8 @@ const BATCH: usize = 1_000;
 pub struct Refusals {
     state: Mutex<State>,
     bell: Notify,
+    /// Held while a batch is neither waiting nor written.
+    writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -181,8 +183,9 @@ impl Gateway {
         }
     }
 
-    /// Writes all that waits.
+    /// Writes all that waits, also what a write under way could not.
     pub(super) async fn write_refusals(&self) -> Result<(), Error> {
+        let _alone = self.refusals.writing.lock().await;
         loop {
             let batch = self.refusals.take();
             if batch.is_empty() {

@@ -35,6 +35,8 @@ const BATCH: usize = 1_000;
 pub struct Recorder {
     waiting: Mutex<HashMap<Uuid, Seen>>,
     bell: Notify,
+    /// Held while a batch is neither waiting nor written.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Recorder {
@@ -96,8 +98,9 @@ impl Gateway {
         }
     }
 
-    /// Writes all that waits.
+    /// Writes all that waits, also what a write under way could not.
     pub(super) async fn write_waiting(&self) -> Result<(), Error> {
+        let _alone = self.recorder.writing.lock().await;
         loop {
             let batch = self.recorder.take();
             if batch.is_empty() {

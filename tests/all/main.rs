@@ -63,6 +63,7 @@ mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
 mod judges; // the document, as tools see it
 mod keys; // the life of signing keys, and of the secret that seals them
+mod last_words; // what a replica that stops has still to write
 mod listener; // broken and slow clients, SIGTERM
 mod log; // which request it was, never a credential
 mod matrix; // every operation × everybody who may ask

@@ -60,8 +60,17 @@ pub struct Held(tokio_postgres::Client);
 impl Held {
     /// Holds the rows of a query, such as `select from users`.
     pub async fn rows(gateway: &Gateway, query: &str) -> Held {
+        Held::by(gateway, &format!("{query} for update")).await
+    }
+
+    /// Holds all rows of a table, also those that are not there yet.
+    pub async fn table(gateway: &Gateway, name: &str) -> Held {
+        Held::by(gateway, &format!("lock table {name} in exclusive mode")).await
+    }
+
+    async fn by(gateway: &Gateway, statement: &str) -> Held {
         let client = connect(gateway.setting("DATABASE_URL")).await;
-        client.batch_execute(&format!("begin; {query} for update")).await.expect("the rows are free");
+        client.batch_execute(&format!("begin; {statement}")).await.expect("nobody else holds them");
         Held(client)
     }
 
@@ -75,6 +84,12 @@ impl Held {
 
     pub async fn until_somebody_waits(&self) {
         until("somebody waits for the rows", || async { self.waiting().await > 0 }).await;
+    }
+
+    /// Breaks the connections of those who wait.
+    pub async fn cut_who_waits(&self) {
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        self.0.query(cut, &[]).await.expect("it is allowed");
     }
 
     /// Changes them, and lets them go.
