@@ -9,6 +9,7 @@ pub mod audit;
 pub mod client;
 pub mod cookie;
 pub mod explanation;
+pub mod host;
 pub mod item;
 pub mod key_life;
 pub mod master_secret;

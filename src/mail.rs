@@ -16,7 +16,7 @@ pub use letters::Letter;
 #[cfg(feature = "dev")]
 pub use mailbox::{MailFolder, StoredMail};
 
-use crate::config::MailTransport;
+use crate::{config::MailTransport, domain::host};
 
 /// For connecting, and for each answer of the mail server.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,13 +97,6 @@ impl Mailer {
     }
 }
 
-/// A server on loopback, without a password that somebody could read on the way.
-fn is_this_machine(url: &str) -> bool {
-    let server = url.trim_start_matches("smtp://");
-    let host = server.split(['/', '?']).next().unwrap_or_default();
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| host == *name || host.starts_with(&format!("{name}:")))
-}
-
 /// Which mail setting is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailSettingError {
@@ -114,12 +107,58 @@ pub enum MailSettingError {
 }
 
 fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-    // Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes and the server's
-    // password. Who wants less says so: `?tls=opportunistic`.
-    let url = if url.starts_with("smtp://") && !url.contains("tls=") && !is_this_machine(url) {
-        format!("{url}{}tls=required", if url.contains('?') { '&' } else { '?' })
-    } else {
-        url.to_owned()
-    };
-    Ok(AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)?.timeout(Some(TIMEOUT)).build())
+    Ok(AsyncSmtpTransport::<Tokio1Executor>::from_url(&insisting(url))?.timeout(Some(TIMEOUT)).build())
+}
+
+/// Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes and the server's password.
+/// Who wants less says so: `?tls=opportunistic`.
+fn insisting(url: &str) -> String {
+    let (address, options) = url.split_once('?').unwrap_or((url, ""));
+    let is_told = options.split('&').any(|option| option.starts_with("tls="));
+    let server = address.strip_prefix("smtp://").unwrap_or_default();
+    if is_told || address.starts_with("smtps:") || is_open_and_here(server) {
+        return url.to_owned();
+    }
+    format!("{address}?{options}{}tls=required", if options.is_empty() { "" } else { "&" })
+}
+
+/// A server of this machine that wants no password.
+fn is_open_and_here(server: &str) -> bool {
+    let authority = server.split('/').next().unwrap_or_default();
+    let in_brackets = authority.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let name = in_brackets.unwrap_or_else(|| authority.split(':').next().unwrap_or_default());
+    !authority.contains('@') && host::is_this_machine(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_insisted_on_unless_the_server_is_here_or_the_address_says_otherwise() {
+        for here in [
+            "smtp://localhost",
+            "smtp://127.0.0.1:25",
+            "smtp://127.2.0.9:2525/",
+            "smtp://[::1]:25",
+            "smtps://mail.example.com",
+        ] {
+            assert_eq!(insisting(here), here);
+        }
+        for told in ["smtp://mail.example.com?tls=opportunistic", "smtp://u:p@mail.example.com?a=b&tls=required"] {
+            assert_eq!(insisting(told), told);
+        }
+        for elsewhere in [
+            "smtp://mail.example.com",
+            "smtp://localhost.example.com:25",
+            // Names and passwords that look like something else.
+            "smtp://localhost:25@mail.example.com",
+            "smtp://127.0.0.1:tls=none@mail.example.com",
+            "smtp://john:secret@localhost",
+            "smtp://[::1]:25@mail.example.com",
+        ] {
+            assert_eq!(insisting(elsewhere), format!("{elsewhere}?tls=required"));
+        }
+        assert_eq!(insisting("smtp://mail.example.com?a=b"), "smtp://mail.example.com?a=b&tls=required");
+    }
 }

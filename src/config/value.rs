@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
+use crate::domain::{host, master_secret::MasterSecrets, throttle::Limit};
 
 /// Why there is no value, where a setting has nothing better to say.
 pub const NOT_SET: &str = "is not set";
@@ -101,8 +101,7 @@ impl Issuer {
     }
 
     fn is_loopback(&self) -> bool {
-        let name = self.host();
-        name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        host::is_this_machine(self.host())
     }
 }
 

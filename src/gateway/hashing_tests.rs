@@ -66,15 +66,15 @@ async fn nobody_is_hashed_for_who_has_hung_up_and_the_others_keep_their_order() 
 
 #[tokio::test]
 async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobodys_place() {
-    let hasher = Hasher::start(1, Duration::from_secs(2));
+    let hasher = Hasher::start(1, LONG);
     let held = hold(&hasher).await;
-    hasher.queue.typical.store(micros(Duration::from_secs(1)), Ordering::Relaxed);
+    hasher.queue.typical.store(micros(LONG / 2), Ordering::Relaxed);
     let mut callers: Vec<_> = (0..4).map(|_| Box::pin(hasher.run(|_| ()))).collect();
     let refused = callers.pop().unwrap();
     for caller in &mut callers {
         assert!(poll_immediate(caller).await.is_none());
     }
-    assert!(matches!(refused.await, Err(Error::Busy)), "three wait, for a second each");
+    assert!(matches!(refused.await, Err(Error::Busy)), "three wait, for half of it each");
     assert_eq!(hasher.waiting(), 3);
     assert!(matches!(hasher.admit(), Err(Error::Busy)), "before any store is asked");
     callers.pop();

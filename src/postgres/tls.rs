@@ -1,10 +1,10 @@
 //! TLS to PostgreSQL: always verified, and required unless the server is on this machine or the address says otherwise.
 
-use std::net::IpAddr;
-
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::domain::host;
 
 /// Opens TLS connections.
 pub type Connector = MakeRustlsConnect;
@@ -45,7 +45,7 @@ pub fn connector(settings: &mut tokio_postgres::Config) -> Result<Connector, Str
 
 fn is_this_machine(host: &Host) -> bool {
     match host {
-        Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        Host::Tcp(name) => host::is_this_machine(name),
         #[cfg(unix)]
         Host::Unix(_) => true,
     }
