@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::gateway::until;
+use crate::{address::own_address, gateway::until};
 
 /// Where a proxy is to run: a folder of its own, and an address.
 pub struct Place {
@@ -28,7 +28,7 @@ pub struct Proxy {
 
 impl Place {
     pub fn new() -> Place {
-        Place { folder: tempfile::tempdir().expect("a folder"), address: free_address() }
+        Place { folder: tempfile::tempdir().expect("a folder"), address: own_address() }
     }
 
     pub fn folder(&self) -> &Path {
@@ -105,11 +105,6 @@ impl Drop for Proxy {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
-}
-
-/// One that is free now. Nobody else is likely to take it within a moment: the system hands them out in turn.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 /// Debian keeps some programs where only root looks.

@@ -1,7 +1,7 @@
 //! A real SMTP server (aiosmtpd, from Debian's `python3-aiosmtpd`), which keeps what it gets in a folder.
 
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::gateway::until;
+use crate::{address::own_address, gateway::until};
 
 /// A mail server of one test. It ends with this value.
 pub struct MailServer {
@@ -20,7 +20,7 @@ pub struct MailServer {
 
 impl MailServer {
     pub fn start() -> MailServer {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let address = own_address();
         let folder = tempfile::tempdir().expect("a folder");
         let child = run(address, &folder);
         MailServer { child, address, folder }

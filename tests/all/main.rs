@@ -7,6 +7,7 @@
 #![cfg(feature = "dev")]
 
 // What the tests stand on.
+mod address; // where programs listen that are started later
 mod contract; // every answer is documented
 mod deployed; // proxies as `deploy/` configures them
 mod forge; // tokens that the gateway never issued

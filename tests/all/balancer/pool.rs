@@ -1,9 +1,8 @@
 //! Three replicas, each at an address of its own that stays when the process is replaced, and the real balancers in
 //! front of them, as `deploy/` configures them.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use crate::{
+    address::own_address,
     deployed::{Place, Proxy},
     gateway::Gateway,
 };
@@ -26,10 +25,10 @@ pub struct Pool {
 
 impl Pool {
     pub async fn with(changes: &[(&str, &str)]) -> Pool {
-        let address = own_address();
+        let address = own_address().to_string();
         let mut replicas = vec![Gateway::with(&[changes, &[("LATCHKEY_LISTEN", &address)]].concat()).await];
         for _ in 0..2 {
-            let replica = replicas[0].replica_with(&[("LATCHKEY_LISTEN", &own_address())]).await;
+            let replica = replicas[0].replica_with(&[("LATCHKEY_LISTEN", &own_address().to_string())]).await;
             replicas.push(replica);
         }
         Pool { replicas }
@@ -50,6 +49,9 @@ impl Pool {
             }
             Kind::HaProxy => {
                 changes.push(("bind :8080", format!("bind {listen}")));
+                // A busy machine takes its time to answer; that a replica is gone shows at once all the same.
+                let patience = "timeout connect 1s\n    timeout check 10s";
+                changes.push(("timeout connect 1s", patience.to_owned()));
                 place.haproxy(&place.adapted("haproxy-balancer.cfg", &changes))
             }
         };
@@ -63,10 +65,4 @@ impl Pool {
         let address = replica.address.to_string();
         *replica = replica.replica_with(&[("LATCHKEY_LISTEN", &address)]).await;
     }
-}
-
-/// A loopback address that nobody else has, so that a port on it stays free while its replica is replaced.
-fn own_address() -> String {
-    static TAKEN: AtomicU8 = AtomicU8::new(1);
-    format!("127.0.2.{}:0", TAKEN.fetch_add(1, Ordering::Relaxed))
 }

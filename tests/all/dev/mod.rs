@@ -17,6 +17,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::address::own_host;
+
 const SOON: Duration = Duration::from_secs(60);
 
 /// A temporary folder that takes with it what root's stacks keep elsewhere.
@@ -145,7 +147,13 @@ fn latchkey(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
     command.arg("dev").args(arguments).current_dir(folder);
     command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
-    command.env("LATCHKEY_LISTEN", "127.0.0.1:0").env("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0");
+    // The ports are chosen long before somebody listens there.
+    let listen = format!("{}:0", own_host());
+    command.env("LATCHKEY_LISTEN", &listen).env("LATCHKEY_METRICS_LISTEN", &listen);
+    // As for all gateways of the tests: a busy machine is no broken store.
+    let patience =
+        [("LATCHKEY_REDIS_TIMEOUT", "10s"), ("LATCHKEY_DATABASE_TIMEOUT", "10s"), ("LATCHKEY_HASH_WAIT", "30s")];
+    command.envs(patience);
     // Otherwise it follows the port, which is another one at each start, and the record keeps the first.
     command.env("LATCHKEY_ISSUER", "http://127.0.0.1:8000");
     command

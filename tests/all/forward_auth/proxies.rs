@@ -41,7 +41,8 @@ fn nginx(place: &Place, [gateway, application]: Neighbours) -> Command {
 fn caddy(place: &Place, [gateway, application]: Neighbours) -> Command {
     let listen = ("app.example.com {", format!("http://app.example.com:{} {{", place.address.port()));
     let site = place.adapted("Caddyfile", &[gateway, application, listen]);
-    let main = format!("{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}}\nimport {}\n", site.display());
+    let host = place.address.ip();
+    let main = format!("{{\n\tadmin off\n\tdefault_bind {host}\n}}\nimport {}\n", site.display());
     let main = place.write("Main", &main);
     let mut command = Command::new(program("caddy"));
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(main);

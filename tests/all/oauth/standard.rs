@@ -2,16 +2,14 @@
 //! refuses any deviation. The issuer is where the gateway listens, so that
 //! everything else is discovered.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    process::Command,
-};
+use std::process::Command;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Client, Scene};
 use crate::{
+    address::own_address,
     gateway::{Gateway, PASSWORD, until},
     tools,
 };
@@ -20,17 +18,10 @@ use crate::{
 const STEPS: [&str; 8] =
     ["metadata", "refresh", "no growth", "client credentials", "wrong secret", "introspection", "keys", "revocation"];
 
-/// A gateway whose issuer is its address. Somebody may take the port in between: then another is tried.
+/// A gateway whose issuer is its address.
 async fn at_home() -> Gateway {
-    loop {
-        let address: SocketAddr =
-            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let issuer = format!("http://{address}");
-        let gateway = Gateway::with(&[("LATCHKEY_LISTEN", &address.to_string()), ("LATCHKEY_ISSUER", &issuer)]).await;
-        if gateway.address == address {
-            return gateway;
-        }
-    }
+    let address = own_address().to_string();
+    Gateway::with(&[("LATCHKEY_LISTEN", &address), ("LATCHKEY_ISSUER", &format!("http://{address}"))]).await
 }
 
 /// What a client is given, as JSON.
