@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Answer, Gateway, PASSWORD, Session, until},
     mail::{MailServer, code},
-    stack::connect,
+    stack::{connect, execute},
 };
 
 /// At most; the gateway dies long before the last of them.
@@ -109,6 +109,8 @@ async fn what_was_answered_survives_kill_9() {
     println!("promised before the kills: {accounts} accounts, {items} items, {letters} mails");
     everything_is_there(&last, &promised).await;
     mails.start_again();
+    // Of a mail that was claimed when the gateway died nobody knows whether it was sent: it is due again in a minute or two.
+    execute(&last, "update outbox set next_attempt_at = now() where sent_at is null").await;
     for email in &promised.mails {
         let mail = mails.wait_for(email, 1).await;
         assert!(mail.iter().any(|mail| code(mail).is_some()), "{mail:?}");

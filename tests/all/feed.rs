@@ -12,6 +12,7 @@ use crate::{
     forge::{Forge, with},
     gateway::{Gateway, PASSWORD, Session, until},
     metrics::value,
+    revocation::LONG,
     stack::{ask, execute},
 };
 use reader::{Event, Reader, request};
@@ -26,7 +27,8 @@ struct Scene {
 
 impl Scene {
     async fn with(changes: &[(&str, &str)]) -> Scene {
-        let gateway = Gateway::with(changes).await;
+        // A lease that was over for a moment would be told as such.
+        let gateway = Gateway::with(&[&[LONG], changes].concat()).await;
         let replica = gateway.replica().await;
         let (admin, out) = (gateway.admin("root").await, gateway.sign_up("john").await);
         gateway.log_out(&out.access_token).await.is(204, "");
@@ -288,7 +290,7 @@ async fn a_stream_ends_with_its_token() {
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires() {
-    let scene = Scene::with(&[("LATCHKEY_ACCESS_TTL", "3s")]).await;
+    let scene = Scene::with(&[("LATCHKEY_ACCESS_TTL", "10s")]).await;
     let admin = scene.gateway.sign_in("root").await;
     let mut reader = Reader::of(&scene.gateway, &admin).await;
     reader.until("beat").await;

@@ -61,7 +61,7 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_THROTTLE", "off"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "12"),
         // Many gateways run at once here: a busy machine is no broken store.
-        ("LATCHKEY_REDIS_TIMEOUT", "2s"),
+        ("LATCHKEY_REDIS_TIMEOUT", "10s"),
         ("LATCHKEY_DATABASE_TIMEOUT", "10s"),
         ("LATCHKEY_HASH_WAIT", "30s"),
     ]

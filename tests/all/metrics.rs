@@ -95,9 +95,10 @@ async fn stores_and_connections_are_measured() {
     let (postgres, redis) = ("latchkey_store_up{store=\"postgres\"}", "latchkey_store_up{store=\"redis\"}");
     until("both are up", || async { value(&gateway, postgres).await == 1.0 && value(&gateway, redis).await == 1.0 })
         .await;
+    // They are measured one after the other; this is the last.
+    until("all are measured", || async { page(&gateway).await.contains("\nlatchkey_hash_queue 0") }).await;
     assert!(value(&gateway, "latchkey_postgres_connections{state=\"open\"}").await >= 1.0);
-    let page = page(&gateway).await;
-    assert!(page.contains("latchkey_postgres_connections{state=\"used\"}") && page.contains("\nlatchkey_hash_queue 0"));
+    assert!(page(&gateway).await.contains("latchkey_postgres_connections{state=\"used\"}"));
     line.set(Line::Cut);
     until("one is down", || async { value(&gateway, redis).await == 0.0 }).await;
     assert_eq!(value(&gateway, postgres).await, 1.0);

@@ -90,7 +90,7 @@ async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
 
 #[tokio::test]
 async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "3s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "8s")]).await;
     let (idle, busy) = (gateway.sign_up("john").await, Mutex::new(gateway.sign_in("john").await));
     let began = idle.claims()["iat"].as_u64().expect("seconds");
     until("the idle one is over", || async {
@@ -98,7 +98,7 @@ async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
         let next = refreshed(&gateway, &current).await;
         let now = next.claims()["iat"].as_u64().expect("seconds");
         *busy.lock().expect("one task") = next;
-        now > began + 4
+        now > began + 9
     })
     .await;
     gateway.refresh(&idle.refresh_token).await.is(401, "invalid_refresh_token");
@@ -176,7 +176,7 @@ async fn the_grandparent_ends_the_session_inside_the_window_too() {
 
 #[tokio::test]
 async fn the_parent_ends_the_session_after_the_window() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "1s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "5s")]).await;
     let first = gateway.sign_up("john").await;
     let second = refreshed(&gateway, &first).await;
     refreshed(&gateway, &first).await;

@@ -13,6 +13,9 @@ use crate::{
     metrics::value,
 };
 
+/// On a busy machine no lease is over before anybody looks.
+pub const LONG: (&str, &str) = ("LATCHKEY_LEASE", "3s");
+
 /// Who answered this replica's checks so far: memory, Redis, PostgreSQL, nobody.
 async fn answered_by(gateway: &Gateway) -> [f64; 4] {
     let mut counts = [0.0; 4];

@@ -33,7 +33,7 @@ async fn is_refused(gateway: &Gateway, session: &Session, code: &str) {
 
 #[tokio::test]
 async fn a_known_token_expires() {
-    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "4s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "10s")]).await;
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
     until("it has expired", || async { gateway.verify(&session.access_token).await.0 == 401 }).await;

@@ -62,7 +62,7 @@ impl Tab {
 
 #[tokio::test]
 async fn it_signs_in_stays_while_active_and_is_signed_out_by_silence() {
-    let tab = Tab::open("8s").await;
+    let tab = Tab::open("16s").await;
     assert!(!tab.is_signed_in().await);
     tab.sign_in().await;
     let cookie = tab.driver.cookie(NAME).await.expect("the browser took it");

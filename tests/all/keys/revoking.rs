@@ -6,6 +6,7 @@ use crate::{
     explain::says,
     gateway::{Gateway, PASSWORD, until},
     keys::fleet::Fleet,
+    revocation::LONG,
     stack::ask,
 };
 
@@ -13,7 +14,7 @@ const REVOKED: (u16, &str) = (401, "token_revoked");
 
 #[tokio::test]
 async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_returns() {
-    let fleet = Fleet::start(&[]).await;
+    let fleet = Fleet::start(&[LONG]).await;
     let mut sessions = Vec::new();
     for (number, replica) in fleet.all().iter().enumerate() {
         sessions.push(replica.sign_up(&format!("john{number}")).await);
@@ -64,7 +65,7 @@ async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_ret
 
 #[tokio::test]
 async fn the_next_key_signs_at_once_where_the_current_one_is_taken_back() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(&[LONG]).await;
     gateway.sign_up("john").await;
     keys(&gateway, &["rotate"]).await.well();
     let (current, next) = (key_that_is(&gateway, "current").await, key_that_is(&gateway, "next").await);

@@ -108,7 +108,7 @@ async fn a_redis_that_forgets_keys_is_not_relied_on() {
     assert_eq!(epoch().await, None, "what it forgot meanwhile is not known");
     scene.own.tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     scene.until_memory_answers().await;
-    assert_eq!(scene.degraded().await, "[]");
+    until("nothing is degraded", || async { scene.degraded().await == "[]" }).await;
 }
 
 /// As a primary that was deposed, and has no replica any more (`min-replicas-to-write`): it reads what was, and its misses
@@ -141,11 +141,11 @@ async fn a_postgres_that_may_not_write_answers_no_check() {
     until_checks_are_by(&gateway, "postgres").await;
     assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
     let name = ask(&gateway, "select current_database()").await;
-    let deposed = format!(
-        "alter database {name} set default_transaction_read_only = on; \
-         select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()"
-    );
-    execute(&gateway, &deposed).await;
+    execute(&gateway, &format!("alter database {name} set default_transaction_read_only = on")).await;
+    // Only then: whoever connects again finds it deposed.
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
+        where datname = current_database() and pid <> pg_backend_pid()";
+    execute(&gateway, cut).await;
     assert_eq!(gateway.verify(&john.access_token).await, (503, "unavailable".into()));
     let again = format!("begin read write; alter database {name} reset default_transaction_read_only; commit");
     execute(&gateway, &again).await;
@@ -220,7 +220,8 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
         }
     }
     scene.until_degraded_says("entries of a newer version").await;
-    assert_eq!(behind.members().await, Vec::<String>::new(), "nobody waits for who cannot know");
+    // They look again and again whether they know it by now, and are members meanwhile.
+    until("nobody waits for who cannot know", || async { behind.members().await.is_empty() }).await;
 }
 
 #[tokio::test]
@@ -269,7 +270,7 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
     gateway.log_out(&out.access_token).await.is(204, "");
     let degraded = async |replica: &Gateway| replica.get("/health/ready").await.body["degraded"].to_string();
     assert!(degraded(&replica).await.contains("LATCHKEY_LEASE is 300ms, but leases of 100ms are in force"));
-    assert_eq!(degraded(&gateway).await, "[]");
+    until("nothing is degraded", || async { degraded(&gateway).await == "[]" }).await;
     let told = operator::command(&replica, &["revocations", "rebuild"]).await.well();
     assert!(
         told.starts_with("Built anew with ") && told.ends_with(" entries; leases of 300ms are in force.\n"),
@@ -287,7 +288,10 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
 #[tokio::test]
 async fn a_revocation_that_was_never_published_is_not_forgotten() {
     let own = OwnRedis::start();
-    let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("LATCHKEY_JANITOR_INTERVAL", "1s")]).await;
+    let url = own.redis.url();
+    let gateway =
+        Gateway::with(&[("REDIS_URL", &url), ("LATCHKEY_REDIS_TIMEOUT", "2s"), ("LATCHKEY_JANITOR_INTERVAL", "1s")])
+            .await;
     let john = gateway.sign_up("john").await;
     until_checks_are_by(&gateway, "memory").await;
     own.redis.pause();
