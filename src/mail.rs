@@ -10,6 +10,7 @@ use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{Mailbox, MultiPart},
 };
+use url::Url;
 use uuid::Uuid;
 
 pub use letters::Letter;
@@ -106,28 +107,22 @@ pub enum MailSettingError {
     Server,
 }
 
-fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-    Ok(AsyncSmtpTransport::<Tokio1Executor>::from_url(&insisting(url))?.timeout(Some(TIMEOUT)).build())
+fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
+    let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(insisting(url)?.as_str())?;
+    Ok(server.timeout(Some(TIMEOUT)).build())
 }
 
-/// Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes and the server's password.
-/// Who wants less says so: `?tls=opportunistic`.
-fn insisting(url: &str) -> String {
-    let (address, options) = url.split_once('?').unwrap_or((url, ""));
-    let is_told = options.split('&').any(|option| option.starts_with("tls="));
-    let server = address.strip_prefix("smtp://").unwrap_or_default();
-    if is_told || address.starts_with("smtps:") || is_open_and_here(server) {
-        return url.to_owned();
+/// Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes; and wherever the server wants
+/// a password. Who wants less says so: `?tls=opportunistic`.
+fn insisting(url: &str) -> Result<Url, url::ParseError> {
+    let mut url = Url::parse(url)?;
+    let is_here = url.host_str().is_some_and(|host| host::is_this_machine(host.trim_matches(['[', ']'])));
+    let is_open = url.username().is_empty() && url.password().is_none();
+    let is_told = url.query_pairs().any(|(name, _)| name == "tls");
+    if url.scheme() == "smtp" && !is_told && !(is_here && is_open) {
+        url.query_pairs_mut().append_pair("tls", "required");
     }
-    format!("{address}?{options}{}tls=required", if options.is_empty() { "" } else { "&" })
-}
-
-/// A server of this machine that wants no password.
-fn is_open_and_here(server: &str) -> bool {
-    let authority = server.split('/').next().unwrap_or_default();
-    let in_brackets = authority.strip_prefix('[').and_then(|rest| rest.split(']').next());
-    let name = in_brackets.unwrap_or_else(|| authority.split(':').next().unwrap_or_default());
-    !authority.contains('@') && host::is_this_machine(name)
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -136,29 +131,26 @@ mod tests {
 
     #[test]
     fn tls_is_insisted_on_unless_the_server_is_here_or_the_address_says_otherwise() {
-        for here in [
-            "smtp://localhost",
-            "smtp://127.0.0.1:25",
-            "smtp://127.2.0.9:2525/",
-            "smtp://[::1]:25",
-            "smtps://mail.example.com",
+        let insisted = |url: &str| insisting(url).unwrap().to_string();
+        for here in ["smtp://localhost", "smtp://127.0.0.1:25", "smtp://127.2.0.9:2525/", "smtp://[::1]:25"] {
+            assert_eq!(insisted(here), here);
+        }
+        for told in
+            ["smtps://u:p@a.example", "smtp://a.example?tls=opportunistic", "smtp://u:p@a.example?b=c&tls=required"]
+        {
+            assert_eq!(insisted(told), told);
+        }
+        for (elsewhere, options) in [
+            ("smtp://a.example", "?tls=required"),
+            ("smtp://localhost.a.example:25", "?tls=required"),
+            ("smtp://john:secret@localhost", "?tls=required"),
+            ("smtp://a.example?b=c", "&tls=required"),
+            // What only looks like something else.
+            ("smtp://localhost:25@a.example", "?tls=required"),
+            ("smtp://127.0.0.1:tls=none@a.example", "?tls=required"),
         ] {
-            assert_eq!(insisting(here), here);
+            assert_eq!(insisting(elsewhere).unwrap(), Url::parse(&format!("{elsewhere}{options}")).unwrap());
         }
-        for told in ["smtp://mail.example.com?tls=opportunistic", "smtp://u:p@mail.example.com?a=b&tls=required"] {
-            assert_eq!(insisting(told), told);
-        }
-        for elsewhere in [
-            "smtp://mail.example.com",
-            "smtp://localhost.example.com:25",
-            // Names and passwords that look like something else.
-            "smtp://localhost:25@mail.example.com",
-            "smtp://127.0.0.1:tls=none@mail.example.com",
-            "smtp://john:secret@localhost",
-            "smtp://[::1]:25@mail.example.com",
-        ] {
-            assert_eq!(insisting(elsewhere), format!("{elsewhere}?tls=required"));
-        }
-        assert_eq!(insisting("smtp://mail.example.com?a=b"), "smtp://mail.example.com?a=b&tls=required");
+        assert_eq!(insisted("SMTP://a.example#tls=none"), "smtp://a.example?tls=required#tls=none");
     }
 }
