@@ -330,7 +330,7 @@ settings! {
     cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN", "domain whose hosts share the browser's cookie; when not set, it is of the gateway's own host";
     clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s", "allowed for `iat` and `nbf`; `exp` has no leeway";
     code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m", "lifetime of a mailed one-time code, at most 10m";
-    smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret, "`smtp://` or `smtps://` with user and password as needed (`?tls=required` for STARTTLS), or `off`";
+    smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret, "`smtp://` (with STARTTLS) or `smtps://`, with user and password as needed, or `off`";
     mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>", "sender of mails";
     signup: Signup, "LATCHKEY_SIGNUP" = "open", "who may create accounts: `open` for anybody, `admin` for administrators and the operator only";
     password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8", "minimum length of a password (15 is advised where there is no second factor)";

@@ -220,10 +220,12 @@ impl Gateway {
     pub async fn finish_stories(&self) {
         self.stories.close();
         self.stories.wait().await;
-        if let Err(error) = self.write_waiting().await {
+        // Neither costs the other its time.
+        let (refreshes, refusals) = tokio::join!(self.write_waiting(), self.write_refusals());
+        if let Err(error) = refreshes {
             tracing::warn!(error = %Chain(&error), "the last refreshes could not be recorded");
         }
-        if let Err(error) = self.write_refusals().await {
+        if let Err(error) = refusals {
             tracing::warn!(error = %Chain(&error), "the last refusals could not be recorded");
         }
     }

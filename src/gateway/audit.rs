@@ -94,6 +94,7 @@ impl Refusals {
         ids.iter().filter_map(|id| waiting.remove(id)).collect()
     }
 
+    /// If the write was made after all, and only its answer came too late, these are counted twice.
     fn put_back(&self, batch: Vec<CountedEvent>) {
         let mut state = self.state();
         batch.into_iter().for_each(|counted| state.add(counted));

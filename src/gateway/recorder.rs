@@ -100,14 +100,17 @@ impl Gateway {
 
     /// Writes all that waits, also what a write under way could not.
     pub(super) async fn write_waiting(&self) -> Result<(), Error> {
-        let _alone = self.recorder.writing.lock().await;
         loop {
+            let alone = self.recorder.writing.lock().await;
             let batch = self.recorder.take();
             if batch.is_empty() {
                 return Ok(());
             }
             match self.record.record_refreshes(&batch).await {
-                Ok(live) => self.publish_dead(&batch, &live).await,
+                Ok(live) => {
+                    drop(alone);
+                    self.publish_dead(&batch, &live).await;
+                }
                 Err(error) => {
                     self.recorder.put_back(batch);
                     return Err(error);
