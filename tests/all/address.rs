@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// A loopback address that nobody else has, so that a free port on it stays free. Only Linux has more than one.
+/// A loopback address that no other test of this run has, so that a free port on it stays free. Only Linux has more than one.
 pub fn own_host() -> IpAddr {
     static TAKEN: AtomicU16 = AtomicU16::new(1);
     if cfg!(not(target_os = "linux")) {

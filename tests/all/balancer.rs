@@ -143,7 +143,7 @@ async fn looks(replica: &Gateway) -> f64 {
 #[tokio::test]
 async fn redis_that_is_down_takes_no_replica_out_of_the_pool() {
     let mut own = OwnRedis::start();
-    let pool = Pool::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let pool = Pool::with(&[("REDIS_URL", &own.redis.url()), ("LATCHKEY_REDIS_TIMEOUT", "1s")]).await;
     let balancer = pool.behind(Kind::HaProxy).await;
     let john = pool.replicas[0].sign_up("john").await;
     own.redis.kill();

@@ -102,7 +102,7 @@ impl Gateway {
     /// Runs, ready or not.
     pub fn launch(settings: Vec<(String, String)>) -> Gateway {
         let log = tempfile::tempfile().expect("a file can be written");
-        let child = Command::new(binary())
+        let mut child = Command::new(binary())
             .arg("serve")
             .env_clear()
             .envs(settings.clone())
@@ -111,7 +111,7 @@ impl Gateway {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the binary runs");
-        let [address, metrics] = until_it_listens(&log);
+        let [address, metrics] = until_it_listens(&log, &mut child);
         let client = reqwest::Client::builder().timeout(LIMIT).build().expect("a client");
         Gateway { child, address, metrics, settings, log, client }
     }
@@ -312,17 +312,18 @@ fn lines(log: &File) -> Vec<String> {
 }
 
 /// The addresses that the log tells first: of the gateway, and of its metrics.
-fn until_it_listens(log: &File) -> [SocketAddr; 2] {
+fn until_it_listens(log: &File, child: &mut Child) -> [SocketAddr; 2] {
     let deadline = Instant::now() + LIMIT;
     loop {
         let events = lines(log).into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        let told = events.filter(|event| event["message"] == "listening");
+        let told = events.filter(|event| event["message"] == "listening").take(2);
         let addresses = told.map(|event| event["address"].as_str().and_then(|address| address.parse().ok()));
         let addresses: Vec<_> = addresses.map(|address| address.expect("an address")).collect();
         if let Ok(both) = addresses.try_into() {
             return both;
         }
-        assert!(Instant::now() < deadline, "it does not listen: {:?}", lines(log));
+        let ended = child.try_wait().expect("it is ours");
+        assert!(ended.is_none() && Instant::now() < deadline, "it does not listen, {ended:?}: {:?}", lines(log));
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -6,6 +6,8 @@ mod losing; // a Redis that cannot be relied on
 mod scripts; // what each script does alone, and refuses
 mod taking_effect; // what a revocation waits for
 
+use std::{collections::HashMap, time::Duration};
+
 use deadpool_redis::redis::{Client, FromRedisValue, aio::MultiplexedConnection, cmd};
 
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
 
 /// On a busy machine no lease is over before anybody looks.
 pub const LONG: (&str, &str) = ("LATCHKEY_LEASE", "3s");
+const LONG_LEASE: Duration = Duration::from_secs(3);
 
 /// Who answered this replica's checks so far: memory, Redis, PostgreSQL, nobody.
 async fn answered_by(gateway: &Gateway) -> [f64; 4] {
@@ -66,6 +69,12 @@ impl Behind {
     async fn members(&self) -> Vec<String> {
         let fields: Vec<String> = self.tell(&["HKEYS", "{}:state"]).await;
         fields.into_iter().filter(|field| field.starts_with("m:")).collect()
+    }
+
+    /// What stands there of each of them, which changes whenever it renews its lease.
+    async fn states(&self) -> Vec<String> {
+        let fields: HashMap<String, String> = self.tell(&["HGETALL", "{}:state"]).await;
+        fields.into_iter().filter(|(field, _)| field.starts_with("m:")).map(|(field, state)| field + &state).collect()
     }
 
     async fn epoch(&self) -> Option<String> {

@@ -49,9 +49,6 @@ impl Pool {
             }
             Kind::HaProxy => {
                 changes.push(("bind :8080", format!("bind {listen}")));
-                // A busy machine takes its time to answer; that a replica is gone shows at once all the same.
-                let patience = "timeout connect 1s\n    timeout check 10s";
-                changes.push(("timeout connect 1s", patience.to_owned()));
                 place.haproxy(&place.adapted("haproxy-balancer.cfg", &changes))
             }
         };

@@ -1,10 +1,12 @@
 //! What a revocation waits for: every replica, or the longest lease; and who need not wait.
 
+use std::time::Instant;
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Behind, LONG, effects, until_checks_are_by};
+use super::{Behind, LONG, LONG_LEASE, effects, until_checks_are_by};
 use crate::gateway::{Gateway, until};
 
 const REFUSED: (u16, &str) = (401, "token_revoked");
@@ -40,9 +42,13 @@ async fn a_replica_that_died_is_waited_for_until_its_lease_is_over_and_then_forg
         until_checks_are_by(replica, "memory").await;
     }
     let (john, behind) = (gateway.sign_up("john").await, Behind::of(&gateway).await);
+    let (began, before) = (Instant::now(), behind.states().await);
+    let have_renewed = || async { behind.states().await.iter().all(|state| !before.contains(state)) };
+    until("both have renewed", have_renewed).await;
     replica.kill();
     assert_eq!(behind.members().await.len(), 2);
     gateway.log_out(&john.access_token).await.is(204, "");
+    assert!(began.elapsed() >= LONG_LEASE, "until then it might have let John in: {:?}", began.elapsed());
     // Or, if its last renewal was long ago by then, until it was forgotten.
     let (waited, acknowledged) = (effects(&gateway, "waited").await, effects(&gateway, "acknowledged").await);
     let forgotten = behind.members().await.len() == 1;
