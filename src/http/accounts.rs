@@ -13,7 +13,7 @@ use super::{
     cookie::Jar,
     origin::From,
     problem::{Problem, problems},
-    shapes::DashboardShape,
+    shapes::sessions::DashboardShape,
 };
 use crate::{
     domain::{

@@ -5,9 +5,9 @@ use poem_openapi::{ApiResponse, payload::Json};
 use super::{
     params::RESPOND_ASYNC,
     shapes::{
-        BrowserShape, DashboardShape, ManagedUserShape, PairShape, SessionPageShape, SignedUpShape, UserPageShape,
-        UserShape,
+        BrowserShape, ManagedUserShape, PairShape, SignedUpShape, UserPageShape, UserShape,
         items::{ItemPageShape, ItemShape},
+        sessions::{DashboardShape, SessionPageShape},
     },
 };
 use crate::gateway::revocation::Patience;

@@ -13,7 +13,7 @@ use super::{
     origin::From,
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
-    shapes::SessionPageShape,
+    shapes::sessions::SessionPageShape,
 };
 use crate::{
     domain::page::Page,

@@ -46,6 +46,10 @@ fn describe() {
     describe_revocation();
     describe_feed();
     describe_keys();
+    describe_housekeeping();
+}
+
+fn describe_housekeeping() {
     metrics::describe_gauge!("latchkey_refreshes_to_record", "Sessions whose refresh waits to be recorded");
     metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
     metrics::describe_counter!(

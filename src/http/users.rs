@@ -14,7 +14,7 @@ use super::{
     origin::From,
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
-    shapes::{ManagedUserShape, SessionPageShape},
+    shapes::{ManagedUserShape, sessions::SessionPageShape},
 };
 use crate::{
     domain::{

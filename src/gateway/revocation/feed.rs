@@ -7,6 +7,8 @@
 //! Once a second a reader is told whether this replica has a lease. If so, what it was told before is all that was appended
 //! until a lease ago. The lease is looked at first, and what came since second, as in checks.
 
+mod event;
+
 use std::{
     sync::{
         Arc,
@@ -15,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use time::OffsetDateTime;
+pub use event::Event;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -24,8 +26,8 @@ use tokio::{
 use crate::{
     domain::revocation::{
         Entry,
-        feed::{News, Recent, Told},
-        lease::{Position, Rung, rung_without_lease},
+        feed::{News, Recent},
+        lease::{Position, rung_without_lease},
     },
     error::Error,
     gateway::{
@@ -50,56 +52,6 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// Everything is told within this time, because what goes meanwhile is not freed: a million entries at half a megabyte a
 /// second.
 const ALL_WITHIN: Duration = Duration::from_secs(300);
-
-/// What a reader is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// Everything that still matters comes next.
-    Snapshot {
-        /// What comes holds all up to there.
-        position: Position<String>,
-        /// About so many.
-        entries: usize,
-    },
-    /// A part of everything.
-    Known(Entry),
-    /// That was everything.
-    Current(Position<String>),
-    /// Something was taken back.
-    Revoked {
-        /// What, and where in the log.
-        told: Told,
-        /// Under this epoch.
-        epoch: Arc<str>,
-    },
-    /// All that was taken back until a lease ago was told.
-    Beat {
-        /// It was all up to there.
-        position: Position<String>,
-        /// The number of the last that was told.
-        previous: u64,
-        /// When this was so.
-        at: OffsetDateTime,
-    },
-    /// This replica does not know whether it was all.
-    Blind {
-        /// Who answers its checks meanwhile.
-        checks: Rung,
-    },
-}
-
-impl Event {
-    /// What it is called.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Event::Snapshot { .. } => "snapshot",
-            Event::Known(_) | Event::Revoked { .. } => "revoked",
-            Event::Current(_) => "current",
-            Event::Beat { .. } => "beat",
-            Event::Blind { .. } => "blind",
-        }
-    }
-}
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy)]

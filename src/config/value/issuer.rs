@@ -1,0 +1,95 @@
+//! The issuer, and the domain of the cookie.
+
+use std::net::IpAddr;
+
+use super::{LONGEST_IN_TOKENS, Value};
+use crate::domain::host;
+
+/// The public base address, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer(String);
+
+impl Issuer {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it may be used without further permission: https, or this machine.
+    pub fn is_safe(&self) -> bool {
+        self.0.starts_with("https://") || self.is_loopback()
+    }
+
+    /// Its origin, as browsers write it (RFC 6454 section 6.1): in lower case, without a port that goes without saying.
+    pub fn origin(&self) -> String {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+        let usual = if scheme == "https" { ":443" } else { ":80" };
+        format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(&authority))
+    }
+
+    /// The name or the IP address in it.
+    fn host(&self) -> &str {
+        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
+        authority
+            .strip_prefix('[')
+            .and_then(|v6| v6.split(']').next())
+            .unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
+    }
+
+    /// Whether a cookie of this domain reaches it (RFC 6265 section 5.1.3).
+    pub fn is_within(&self, domain: &CookieDomain) -> bool {
+        let host = self.host().to_ascii_lowercase();
+        host.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    fn is_loopback(&self) -> bool {
+        host::is_this_machine(self.host())
+    }
+}
+
+/// The domain whose hosts share the browser's cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieDomain(String);
+
+impl CookieDomain {
+    /// The domain in lower case, without a dot before it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for Issuer {
+    fn read(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let bare = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>']));
+        let issuer = Issuer(text.trim_end_matches('/').to_owned());
+        if text.len() > LONGEST_IN_TOKENS {
+            Err(format!("must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies hold it"))
+        } else if bare {
+            Ok(issuer)
+        } else {
+            Err("must be an address such as `https://auth.example.com`".into())
+        }
+    }
+
+    fn missing() -> Result<Self, String> {
+        Err("is not set; it is the public address, such as `https://auth.example.com`".into())
+    }
+}
+
+impl Value for CookieDomain {
+    fn read(text: &str) -> Result<Self, String> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        // Browsers take neither an address nor a whole top-level domain.
+        let is_domain =
+            text.len() <= 253 && text.contains('.') && text.split('.').all(label) && text.parse::<IpAddr>().is_err();
+        let domain = CookieDomain(text.to_ascii_lowercase());
+        if is_domain { Ok(domain) } else { Err("must be a domain such as `example.com`".into()) }
+    }
+}

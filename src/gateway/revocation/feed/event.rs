@@ -1,0 +1,61 @@
+//! What a reader is told.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::domain::revocation::{
+    Entry,
+    feed::Told,
+    lease::{Position, Rung},
+};
+
+/// What a reader is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Everything that still matters comes next.
+    Snapshot {
+        /// What comes holds all up to there.
+        position: Position<String>,
+        /// About so many.
+        entries: usize,
+    },
+    /// A part of everything.
+    Known(Entry),
+    /// That was everything.
+    Current(Position<String>),
+    /// Something was taken back.
+    Revoked {
+        /// What, and where in the log.
+        told: Told,
+        /// Under this epoch.
+        epoch: Arc<str>,
+    },
+    /// All that was taken back until a lease ago was told.
+    Beat {
+        /// It was all up to there.
+        position: Position<String>,
+        /// The number of the last that was told.
+        previous: u64,
+        /// When this was so.
+        at: OffsetDateTime,
+    },
+    /// This replica does not know whether it was all.
+    Blind {
+        /// Who answers its checks meanwhile.
+        checks: Rung,
+    },
+}
+
+impl Event {
+    /// What it is called.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Event::Snapshot { .. } => "snapshot",
+            Event::Known(_) | Event::Revoked { .. } => "revoked",
+            Event::Current(_) => "current",
+            Event::Beat { .. } => "beat",
+            Event::Blind { .. } => "blind",
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Ending sessions.
+
+use uuid::Uuid;
+
+use super::{Idle, ids};
+use crate::{
+    domain::{
+        audit::{Actor, Event, Kind},
+        revocation::{ENTRY_SECONDS, Ending, Reason},
+        session::BROWSER_CLIENT,
+    },
+    error::Error,
+    postgres::{Connection, Params, Postgres, audit, revocations, twice},
+};
+
+const END: &str = include_str!("../../../sql/queries/end_session.sql");
+const END_OTHERS: &str = include_str!("../../../sql/queries/end_other_sessions.sql");
+const LIST_ENDED: &str = include_str!("../../../sql/queries/list_ended_sessions.sql");
+const END_OLDEST: &str = include_str!("../../../sql/queries/end_oldest_sessions.sql");
+const END_ALL: &str = include_str!("../../../sql/queries/end_all_sessions.sql");
+const RAISE_GENERATION: &str = include_str!("../../../sql/queries/raise_generation.sql");
+
+/// Ends all sessions of the user but one. Those that have ended before a while ago are among the ending: somebody may be
+/// about to publish them, or have failed to.
+pub(in crate::postgres) async fn end_others(
+    db: &mut Connection,
+    user: Uuid,
+    keep: Uuid,
+    reason: Reason,
+) -> Result<Ending, Error> {
+    let ended = ids(db.all(END_OTHERS, &[&user, &keep, &reason.as_str()]).await?)?;
+    recorded(db, Ending::of_sessions(user, &ended, reason)).await?;
+    Ok(Ending::of_sessions(user, &ended_lately(db, user).await?, reason))
+}
+
+async fn ended_lately(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Error> {
+    ids(db.all(LIST_ENDED, &[&user, &(ENTRY_SECONDS as f64)]).await?)
+}
+
+/// Ends everything of the user below this generation, which its row has already.
+pub(in crate::postgres) async fn end_all(
+    db: &mut Connection,
+    user: Uuid,
+    below: i64,
+    reason: Reason,
+) -> Result<Ending, Error> {
+    db.change(END_ALL, &[&user, &reason.as_str()]).await?;
+    recorded(db, Ending::of_user(user, below, reason)).await
+}
+
+async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> {
+    revocations::record(db, &ending).await?;
+    Ok(ending)
+}
+
+impl Postgres {
+    /// Ends the session of this user. One that has ended keeps its time and reason, and is no event.
+    pub async fn end_session(&self, user: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+        twice!(self.try_end_session(user, sid, reason, event).await)
+    }
+
+    async fn try_end_session(&self, user: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let ending = Ending::of_sessions(user, &[sid], reason);
+        if db.first(END, &[&user, &sid, &reason.as_str()]).await?.is_some() {
+            revocations::record(&mut db, &ending).await?;
+            audit::insert(&mut db, event).await?;
+        }
+        db.commit().await?;
+        Ok(ending)
+    }
+
+    /// What ended of this user a while ago, for whoever repeats what could not be published.
+    pub async fn sessions_ended_lately(&self, user: Uuid, reason: Reason) -> Result<Ending, Error> {
+        Ok(Ending::of_sessions(user, &ended_lately(&mut self.connection().await?, user).await?, reason))
+    }
+
+    /// Ends all sessions of this user but one.
+    pub async fn end_other_sessions(
+        &self,
+        user: Uuid,
+        keep: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Ending, Error> {
+        twice!(self.try_end_others(user, keep, reason, event).await)
+    }
+
+    async fn try_end_others(&self, user: Uuid, keep: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let ending = end_others(&mut db, user, keep, reason).await?;
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        Ok(ending)
+    }
+
+    /// Ends everything of this user; nothing if there is no such user.
+    pub async fn end_all_sessions(&self, user: Uuid, reason: Reason, event: &Event) -> Result<Option<Ending>, Error> {
+        twice!(self.try_end_all(user, reason, event).await)
+    }
+
+    async fn try_end_all(&self, user: Uuid, reason: Reason, event: &Event) -> Result<Option<Ending>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let Some(row) = db.first(RAISE_GENERATION, &[&user]).await? else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        let ending = end_all(&mut db, user, row.try_get(0)?, reason).await?;
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        Ok(Some(ending))
+    }
+
+    /// Ends the oldest live sessions of this user, so that no more than `most` are left.
+    pub async fn end_oldest_sessions(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
+        twice!(self.try_end_oldest(user, most, idle).await)
+    }
+
+    async fn try_end_oldest(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
+        let reason = Reason::TooManySessions;
+        let (tokens, browser) = (idle.tokens as f64, idle.browser as f64);
+        let params: Params = &[&user, &most, &reason.as_str(), &tokens, &browser, &BROWSER_CLIENT];
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let ended = ids(db.all(END_OLDEST, params).await?)?;
+        let ending = recorded(&mut db, Ending::of_sessions(user, &ended, reason)).await?;
+        for sid in ended {
+            let event = Event::new(Kind::SessionEnded, Actor::Gateway, Some(user)).of_session(sid);
+            audit::insert(&mut db, &event.because(reason.as_str())).await?;
+        }
+        db.commit().await?;
+        Ok(ending)
+    }
+}
