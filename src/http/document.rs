@@ -4,6 +4,7 @@ mod clients;
 mod events;
 mod forms;
 mod pages;
+mod paragraphs;
 mod responses;
 mod schemas;
 mod security;
@@ -102,6 +103,7 @@ pub fn value() -> Value {
     schemas::mend(document["components"]["schemas"].as_object_mut().expect("there are schemas"));
     forms::mend(&mut document);
     in_reading_order(&mut document);
+    paragraphs::join(&mut document);
     document
 }
 
