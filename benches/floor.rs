@@ -1,8 +1,9 @@
-//! The floor: the answers of the gateway from bare poem-openapi handlers. No middleware, no store, no check of anything;
-//! what is left is the cost of HTTP itself, and no gateway of this framework can be faster.
+//! The floor: the answers of the gateway from bare poem-openapi handlers. No middleware, no store,
+//! no check of anything; what is left is the cost of HTTP itself, and no gateway of this framework
+//! can be faster.
 //!
-//! `floor BYTES` listens on a free port of the loopback, prints its address, and serves until it is ended. BYTES is the
-//! length of an access token, so that a pair is as long as the gateway's.
+//! `floor BYTES` listens on a free port of the loopback, prints its address, and serves until it is
+//! ended. BYTES is the length of an access token, so that a pair is as long as the gateway's.
 
 use std::{convert::Infallible, io, sync::Arc};
 
@@ -82,7 +83,10 @@ struct Pair {
 #[derive(ApiResponse)]
 enum Verified {
     #[oai(status = 204)]
-    Passes(#[oai(header = "X-Auth-User")] String, #[oai(header = "X-Auth-Session")] String),
+    Passes(
+        #[oai(header = "X-Auth-User")] String,
+        #[oai(header = "X-Auth-Session")] String,
+    ),
 }
 
 #[derive(ApiResponse)]
@@ -100,7 +104,11 @@ enum ItemShown {
 #[derive(ApiResponse)]
 enum ItemMade {
     #[oai(status = 201)]
-    Created(Json<Item>, #[oai(header = "Location")] String, #[oai(header = "ETag")] String),
+    Created(
+        Json<Item>,
+        #[oai(header = "Location")] String,
+        #[oai(header = "ETag")] String,
+    ),
 }
 
 struct Floor {
@@ -129,13 +137,21 @@ impl Floor {
 
     #[oai(path = "/items/:id", method = "get")]
     async fn show(&self, id: Path<Uuid>) -> ItemShown {
-        ItemShown::Shown(Json(item(id.0, "Book", Some("A nice book"))), "\"1\"".to_owned())
+        ItemShown::Shown(
+            Json(item(id.0, "Book", Some("A nice book"))),
+            "\"1\"".to_owned(),
+        )
     }
 
     #[oai(path = "/items", method = "get")]
     async fn list(&self) -> Shown<ItemPage> {
-        let items = (0..PAGE).map(|_| item(SOMEBODY, "Book", Some("A nice book"))).collect();
-        Shown::Plain(Json(ItemPage { items, next: Some("AAAAAAAAcACQABAAAAABIQ".to_owned()) }))
+        let items = (0..PAGE)
+            .map(|_| item(SOMEBODY, "Book", Some("A nice book")))
+            .collect();
+        Shown::Plain(Json(ItemPage {
+            items,
+            next: Some("AAAAAAAAcACQABAAAAABIQ".to_owned()),
+        }))
     }
 
     #[oai(path = "/items", method = "post")]
@@ -159,18 +175,30 @@ impl Floor {
 
 fn item(id: Uuid, name: &str, description: Option<&str>) -> Item {
     let description = description.map(str::to_owned);
-    Item { id, name: name.to_owned(), description, created_at: SOME_TIME, updated_at: SOME_TIME }
+    Item {
+        id,
+        name: name.to_owned(),
+        description,
+        created_at: SOME_TIME,
+        updated_at: SOME_TIME,
+    }
 }
 
 fn main() -> io::Result<()> {
-    let Some(bytes) = std::env::args().nth(1).and_then(|argument| argument.parse().ok()) else {
+    let Some(bytes) = std::env::args()
+        .nth(1)
+        .and_then(|argument| argument.parse().ok())
+    else {
         eprintln!("`./dev bench` runs this.");
         return Ok(());
     };
     let access_token = "x".repeat(bytes);
     let service = OpenApiService::new(Floor { access_token }, "floor", "0");
     let endpoint = Arc::new(Route::new().nest("/", service).map_to_response());
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(endpoint))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(endpoint))
 }
 
 /// Without the framework's own server, which costs more than hyper below it.
@@ -181,7 +209,12 @@ async fn serve<E: Endpoint<Output = Response> + 'static>(endpoint: Arc<E>) -> io
     loop {
         let (stream, remote) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(converse(stream, LocalAddr(local.into()), RemoteAddr(remote.into()), endpoint.clone()));
+        tokio::spawn(converse(
+            stream,
+            LocalAddr(local.into()),
+            RemoteAddr(remote.into()),
+            endpoint.clone(),
+        ));
     }
 }
 
@@ -200,5 +233,7 @@ async fn converse<E: Endpoint<Output = Response> + 'static>(
         }
     });
     // An error is a client that broke off.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }

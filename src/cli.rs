@@ -1,8 +1,9 @@
-//! `latchkey user …`, the operator's side door: the first administrator comes from here, and whoever is locked out is
-//! helped from here. It tells the same stories as `/users`, as a process of its own beside the gateways.
+//! `latchkey user …`, the operator's side door: the first administrator comes from here, and
+//! whoever is locked out is helped from here. It tells the same stories as `/users`, as a process
+//! of its own beside the gateways.
 //!
-//! What is asked for goes to standard output, everything else to standard error. No secret is taken from the command
-//! line, because that shows in `ps`.
+//! What is asked for goes to standard output, everything else to standard error. No secret is taken
+//! from the command line, because that shows in `ps`.
 
 mod arguments;
 pub mod client;
@@ -45,7 +46,11 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let told = match &error {
             Error::NotFound => "There is no such user.".to_owned(),
-            Error::Internal(source) | Error::Unavailable { committed: None, source } => {
+            Error::Internal(source)
+            | Error::Unavailable {
+                committed: None,
+                source,
+            } => {
                 format!("{}: {}.", error.code().title(), Chain(source.as_ref()))
             }
             Error::InvalidRequest { .. } | Error::Unavailable { .. } => error.to_string(),
@@ -81,7 +86,10 @@ fn tell(outcome: Result<String, Refusal>) -> ExitCode {
 async fn started(gateway: &Gateway) -> Result<(), Refusal> {
     gateway.try_start().await.map_err(|setback| match setback {
         Setback::Never(error) => Refusal(WRONG_SETTINGS, format!("{error}.")),
-        Setback::Later(error) => Refusal(REFUSED, format!("A store does not answer: {}.", Chain(error.as_ref()))),
+        Setback::Later(error) => Refusal(
+            REFUSED,
+            format!("A store does not answer: {}.", Chain(error.as_ref())),
+        ),
     })
 }
 
@@ -103,12 +111,20 @@ impl Operator {
             "delete" if !yes => Ok("Nothing was deleted.\n".to_owned()),
             "delete" => {
                 let user = self.find(matches).await?;
-                self.0.delete_user(Administrator::Operator, user.account.id).await?;
+                self.0
+                    .delete_user(Administrator::Operator, user.account.id)
+                    .await?;
                 Ok(format!("Deleted {}.\n", show::name(&user)))
             }
             "revoke" => {
                 let user = self.find(matches).await?;
-                self.0.revoke_user(Administrator::Operator, user.account.id, Patience::UntilEnforced).await?;
+                self.0
+                    .revoke_user(
+                        Administrator::Operator,
+                        user.account.id,
+                        Patience::UntilEnforced,
+                    )
+                    .await?;
                 Ok(format!("{} is signed out everywhere.\n", show::name(&user)))
             }
             _change => self.change(command, matches).await,
@@ -125,8 +141,19 @@ impl Operator {
         let limit: u32 = *matches.get_one("limit").expect("it has a default");
         let (mut users, mut after, mut more) = (Vec::new(), Some(Uuid::nil()), false);
         while let Some(last) = after.filter(|_| users.len() < limit as usize) {
-            let left = u8::try_from(limit as usize - users.len()).unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
-            let page = self.0.list_users(prefix, Page { limit: left, after: last }).await?;
+            let left = u8::try_from(limit as usize - users.len())
+                .unwrap_or(MAX_LIMIT)
+                .min(MAX_LIMIT);
+            let page = self
+                .0
+                .list_users(
+                    prefix,
+                    Page {
+                        limit: left,
+                        after: last,
+                    },
+                )
+                .await?;
             users.extend(page.users);
             more = page.next.is_some();
             after = page.next.as_deref().and_then(page::position);
@@ -139,14 +166,25 @@ impl Operator {
 
     async fn show(&self, matches: &ArgMatches) -> Result<String, Refusal> {
         let user = self.find(matches).await?;
-        let all = Page { limit: MAX_LIMIT, after: Uuid::nil() };
-        let sessions = self.0.list_devices_of_user(user.account.id, all).await?.devices;
+        let all = Page {
+            limit: MAX_LIMIT,
+            after: Uuid::nil(),
+        };
+        let sessions = self
+            .0
+            .list_devices_of_user(user.account.id, all)
+            .await?
+            .devices;
         Ok(show::user(&user) + &show::sessions(&sessions))
     }
 
     async fn create(&self, matches: &ArgMatches) -> Result<String, Refusal> {
         let given = matches.get_flag("password-stdin");
-        let text = if given { password_from(io::stdin().lock())? } else { self.0.suggest_password()? };
+        let text = if given {
+            password_from(io::stdin().lock())?
+        } else {
+            self.0.suggest_password()?
+        };
         let request = NewAccount {
             username: matches.get_one("username").cloned(),
             email: matches.get_one("email").cloned(),
@@ -155,8 +193,16 @@ impl Operator {
             password: Some(password(&text)?),
         };
         let user = self.0.create_user(Administrator::Operator, request).await?;
-        let shown = if given { String::new() } else { format!("Password, shown this once: {}\n", text.as_str()) };
-        Ok(format!("Created {}, {}.\n{shown}", show::name(&user), show::article(user.account.identity.role)))
+        let shown = if given {
+            String::new()
+        } else {
+            format!("Password, shown this once: {}\n", text.as_str())
+        };
+        Ok(format!(
+            "Created {}, {}.\n{shown}",
+            show::name(&user),
+            show::article(user.account.identity.role)
+        ))
     }
 
     async fn change(&self, command: &str, matches: &ArgMatches) -> Result<String, Refusal> {
@@ -167,7 +213,10 @@ impl Operator {
             _role => change.role = matches.get_one("role").copied(),
         }
         let user = self.find(matches).await?;
-        let user = self.0.change_user(Administrator::Operator, user.account.id, change, None).await?;
+        let user = self
+            .0
+            .change_user(Administrator::Operator, user.account.id, change, None)
+            .await?;
         let told = match command {
             "disable" => "is disabled, and signed out everywhere".to_owned(),
             "enable" => "may sign in again".to_owned(),
@@ -181,21 +230,39 @@ impl Operator {
         let (id, name) = (user.account.id, show::name(&user));
         if matches.get_flag("password-stdin") {
             let text = password_from(io::stdin().lock())?;
-            self.0.change_user(Administrator::Operator, id, AccountChange::default(), Some(password(&text)?)).await?;
-            return Ok(format!("{name} has the new password, and is signed out everywhere.\n"));
+            self.0
+                .change_user(
+                    Administrator::Operator,
+                    id,
+                    AccountChange::default(),
+                    Some(password(&text)?),
+                )
+                .await?;
+            return Ok(format!(
+                "{name} has the new password, and is signed out everywhere.\n"
+            ));
         }
         if user.disabled {
-            return Err(Refusal(REFUSED, format!("{name} is disabled; `latchkey user enable` comes first.")));
+            return Err(Refusal(
+                REFUSED,
+                format!("{name} is disabled; `latchkey user enable` comes first."),
+            ));
         }
         if user.account.identity.email.is_none() {
-            let told =
-                format!("{name} has no e-mail address, which codes go with; set a password with --password-stdin.");
+            let told = format!(
+                "{name} has no e-mail address, which codes go with; set a password with \
+                 --password-stdin."
+            );
             return Err(Refusal(REFUSED, told));
         }
         let code = self.0.make_reset_code(id).await?;
-        let (minutes, issuer) = (self.0.config().code_ttl.as_secs().div_ceil(60), self.0.config().issuer.as_str());
+        let (minutes, issuer) = (
+            self.0.config().code_ttl.as_secs().div_ceil(60),
+            self.0.config().issuer.as_str(),
+        );
         Ok(format!(
-            "Code for a new password: {code}\nIt works once, for {minutes} min, with {name}'s address, at {issuer}/forgot or POST /password/reset.\n"
+            "Code for a new password: {code}\nIt works once, for {minutes} min, with {name}'s \
+             address, at {issuer}/forgot or POST /password/reset.\n"
         ))
     }
 }
@@ -225,7 +292,9 @@ fn confirmed(matches: &ArgMatches, command: &str, question: &str) -> Result<bool
 fn password_from(mut input: impl Read) -> Result<Zeroizing<String>, Refusal> {
     let mut text = Zeroizing::new(String::new());
     input.read_to_string(&mut text)?;
-    let typed = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let typed = text.strip_suffix('\n').map_or(text.as_str(), |line| {
+        line.strip_suffix('\r').unwrap_or(line)
+    });
     Ok(Zeroizing::new(typed.to_owned()))
 }
 

@@ -1,8 +1,8 @@
 //! Settings: the only reader of the environment.
 //!
-//! One declaration, in `declaration.rs`, gives the struct, the flags with their `--help`, the README's table,
-//! `.env.example` and `latchkey config`. A setting that holds a secret has no flag, because flags show in `ps`; it has a
-//! `…_FILE` form instead, as every other setting has not.
+//! One declaration, in `declaration.rs`, gives the struct, the flags with their `--help`, the
+//! README's table, `.env.example` and `latchkey config`. A setting that holds a secret has no flag,
+//! because flags show in `ps`; it has a `…_FILE` form instead, as every other setting has not.
 
 mod declaration;
 mod description;
@@ -19,9 +19,15 @@ pub use description::{arguments, effective, env_example, readme_table, secrets_h
 use range::Range;
 pub use source::Source;
 use value::LONGEST_IN_TOKENS;
-pub use value::{Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch};
+pub use value::{
+    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch,
+};
 
 use crate::domain::password::SHORTEST_MINIMUM;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const FOREVER: Duration = Duration::MAX;
 
 /// What is known about one setting beside its value.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +60,12 @@ impl fmt::Display for Mistake {
 impl Config {
     /// Reads all settings; every mistake is reported, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
-        let mut mistakes: Vec<Mistake> = source.broken.iter().cloned().chain(source.unknown()).collect();
+        let mut mistakes: Vec<Mistake> = source
+            .broken
+            .iter()
+            .cloned()
+            .chain(source.unknown())
+            .collect();
         let draft = Draft::read(source, &mut mistakes);
         mistakes.extend(draft.contradictions());
         match draft.complete() {
@@ -73,11 +84,19 @@ impl Draft {
     /// What can be read but must not be, alone or beside another setting.
     fn contradictions(&self) -> Vec<Mistake> {
         let mistake = |variable, reason: String| Mistake { variable, reason };
-        let ranges = self.time_ranges().into_iter().chain(self.count_ranges());
+        let ranges = [self.time_ranges(), self.store_ranges(), self.count_ranges()];
+        let ranges = ranges.into_iter().flatten();
         let ranges = ranges.filter_map(|range| Some(mistake(range.variable, range.reason()?)));
         let unsafe_issuer = self.issuer.as_ref().is_some_and(|issuer| !issuer.is_safe());
-        let long_audience = self.audience.iter().flatten().any(|audience| audience.len() > LONGEST_IN_TOKENS);
-        let foreign_domain = self.issuer.as_ref().zip(self.cookie_domain.as_ref().and_then(Option::as_ref));
+        let long_audience = self
+            .audience
+            .iter()
+            .flatten()
+            .any(|audience| audience.len() > LONGEST_IN_TOKENS);
+        let foreign_domain = self
+            .issuer
+            .as_ref()
+            .zip(self.cookie_domain.as_ref().and_then(Option::as_ref));
         let rules = [
             (
                 long_audience,
@@ -87,52 +106,126 @@ impl Draft {
             (
                 foreign_domain.is_some_and(|(issuer, domain)| !issuer.is_within(domain)),
                 "LATCHKEY_COOKIE_DOMAIN",
-                "must be the host of LATCHKEY_ISSUER or a domain above it, or browsers refuse the cookie",
+                "must be the host of LATCHKEY_ISSUER or a domain above it, or browsers refuse the \
+                 cookie",
             ),
             (
                 unsafe_issuer && self.insecure_http.is_some_and(|allowed| !allowed.0),
                 "LATCHKEY_ISSUER",
-                "must be an https address (TLS ends at the proxy); set LATCHKEY_INSECURE_HTTP=yes to run without TLS all the same",
+                "must be an https address (TLS ends at the proxy); set LATCHKEY_INSECURE_HTTP=yes \
+                 to run without TLS all the same",
             ),
             (
-                self.refresh_idle_ttl.zip(self.session_ttl).is_some_and(|(idle, whole)| idle > whole),
+                self.refresh_idle_ttl
+                    .zip(self.session_ttl)
+                    .is_some_and(|(idle, whole)| idle > whole),
                 "LATCHKEY_REFRESH_IDLE_TTL",
                 "must not be longer than LATCHKEY_SESSION_TTL",
             ),
         ];
         let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
-        ranges.chain(broken.map(|(_, variable, reason)| mistake(variable, reason.to_owned()))).collect()
+        ranges
+            .chain(broken.map(|(_, variable, reason)| mistake(variable, reason.to_owned())))
+            .collect()
     }
 
     fn time_ranges(&self) -> Vec<Range> {
         let time = Range::of_time;
-        let (second, hour, forever) = (Duration::from_secs(1), Duration::from_secs(3600), Duration::MAX);
         vec![
-            time("LATCHKEY_ACCESS_TTL", self.access_ttl, second, hour),
-            time("LATCHKEY_REFRESH_IDLE_TTL", self.refresh_idle_ttl, second, forever),
-            time("LATCHKEY_REFRESH_GRACE", self.refresh_grace, Duration::ZERO, second * 60),
-            // 0 is off. A shorter one could not be renewed in time, and a logout waits for a longer one.
-            time("LATCHKEY_LEASE", self.lease.filter(|lease| !lease.is_zero()), Duration::from_millis(20), 3 * second),
-            time("LATCHKEY_KEY_ROTATION", self.key_rotation.filter(|time| !time.is_zero()), hour, forever),
-            time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, second, hour),
-            time("LATCHKEY_COOKIE_IDLE_TTL", self.cookie_idle_ttl, second, hour),
-            time("LATCHKEY_CODE_TTL", self.code_ttl, second, second * 600),
-            time("LATCHKEY_AUDIT_RETENTION", self.audit_retention, hour * 24, forever),
-            time("LATCHKEY_JANITOR_INTERVAL", self.janitor_interval, second, hour * 24),
-            time("LATCHKEY_REDIS_TIMEOUT", self.redis_timeout, second / 1000, forever),
-            time("LATCHKEY_DATABASE_TIMEOUT", self.database_timeout, second / 1000, forever),
+            time("LATCHKEY_ACCESS_TTL", self.access_ttl, SECOND, HOUR),
+            time(
+                "LATCHKEY_REFRESH_IDLE_TTL",
+                self.refresh_idle_ttl,
+                SECOND,
+                FOREVER,
+            ),
+            time(
+                "LATCHKEY_REFRESH_GRACE",
+                self.refresh_grace,
+                Duration::ZERO,
+                SECOND * 60,
+            ),
+            // 0 is off. A shorter one could not be renewed in time, and a logout waits for a longer
+            // one.
+            time(
+                "LATCHKEY_LEASE",
+                self.lease.filter(|lease| !lease.is_zero()),
+                Duration::from_millis(20),
+                3 * SECOND,
+            ),
+            time(
+                "LATCHKEY_KEY_ROTATION",
+                self.key_rotation.filter(|time| !time.is_zero()),
+                HOUR,
+                FOREVER,
+            ),
+            time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, SECOND, HOUR),
+            time(
+                "LATCHKEY_COOKIE_IDLE_TTL",
+                self.cookie_idle_ttl,
+                SECOND,
+                HOUR,
+            ),
+            time("LATCHKEY_CODE_TTL", self.code_ttl, SECOND, SECOND * 600),
+        ]
+    }
+
+    /// Times of what is kept in the stores, and of waiting for the stores.
+    fn store_ranges(&self) -> Vec<Range> {
+        let time = Range::of_time;
+        vec![
+            time(
+                "LATCHKEY_AUDIT_RETENTION",
+                self.audit_retention,
+                HOUR * 24,
+                FOREVER,
+            ),
+            time(
+                "LATCHKEY_JANITOR_INTERVAL",
+                self.janitor_interval,
+                SECOND,
+                HOUR * 24,
+            ),
+            time(
+                "LATCHKEY_REDIS_TIMEOUT",
+                self.redis_timeout,
+                SECOND / 1000,
+                FOREVER,
+            ),
+            time(
+                "LATCHKEY_DATABASE_TIMEOUT",
+                self.database_timeout,
+                SECOND / 1000,
+                FOREVER,
+            ),
         ]
     }
 
     fn count_ranges(&self) -> Vec<Range> {
         let count = Range::of_count;
         vec![
-            count("LATCHKEY_PASSWORD_MIN", self.password_min, SHORTEST_MINIMUM as u128, 128),
+            count(
+                "LATCHKEY_PASSWORD_MIN",
+                self.password_min,
+                SHORTEST_MINIMUM as u128,
+                128,
+            ),
             count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, u128::MAX),
-            count("LATCHKEY_VERIFIED_TOKENS", self.verified_tokens, 0, 10_000_000),
+            count(
+                "LATCHKEY_VERIFIED_TOKENS",
+                self.verified_tokens,
+                0,
+                10_000_000,
+            ),
             count("LATCHKEY_FEEDS", self.feeds, 0, 10_000),
-            // Eight are for what many ask at the same moment; of the others, one story may hold one while another writes.
-            count("LATCHKEY_DATABASE_CONNECTIONS", self.database_connections, 10, u128::MAX),
+            // Eight are for what many ask at the same moment; of the others, one story may hold one
+            // while another writes.
+            count(
+                "LATCHKEY_DATABASE_CONNECTIONS",
+                self.database_connections,
+                10,
+                u128::MAX,
+            ),
         ]
     }
 }

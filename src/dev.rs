@@ -1,7 +1,8 @@
 //! The local stack: a PostgreSQL and a Redis that belong to one run and end with it.
 //!
-//! `latchkey dev` and the integration tests use this one supervisor, so what a developer runs is what the tests
-//! prove. Never a server that already runs on the machine: both listen on Unix sockets in a folder of their own.
+//! `latchkey dev` and the integration tests use this one supervisor, so what a developer runs is
+//! what the tests prove. Never a server that already runs on the machine: both listen on Unix
+//! sockets in a folder of their own.
 //!
 //! ```text
 //! cli        its command line
@@ -17,9 +18,10 @@
 //! process    one child and its verbs; keeper starts it, family finds its children
 //! ```
 //!
-//! **No child survives.** On Linux the kernel signals every child when the supervisor dies, however it dies. Other
-//! systems have no such promise: there Ctrl-C, SIGTERM and `Drop` end the children, and after a `kill -9` the stores
-//! stay until the next start on the same folder, which ends them first.
+//! **No child survives.** On Linux the kernel signals every child when the supervisor dies, however
+//! it dies. Other systems have no such promise: there Ctrl-C, SIGTERM and `Drop` end the children,
+//! and after a `kill -9` the stores stay until the next start on the same folder, which ends them
+//! first.
 
 mod account;
 mod banner;
@@ -72,7 +74,8 @@ impl Stack {
 
     /// The stores whose data live in `directory`, which is made when it is not there.
     ///
-    /// Two at a time on one directory would end each other: `latchkey dev` holds a lock around this.
+    /// Two at a time on one directory would end each other: `latchkey dev` holds a lock around
+    /// this.
     pub fn persistent(directory: &Path) -> Result<Self, Error> {
         Self::start(Folders::persistent(directory)?, true)
     }

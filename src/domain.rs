@@ -1,4 +1,5 @@
-//! The rules, as pure functions of their arguments: no I/O, no async, no clock; time is an argument.
+//! The rules, as pure functions of their arguments: no I/O, no async, no clock; time is an
+//! argument.
 
 pub mod access_token;
 pub mod account;

@@ -1,7 +1,9 @@
-//! The use cases: one story per file, told in terms of the rules, the record, the speed and the mail.
+//! The use cases: one story per file, told in terms of the rules, the record, the speed and the
+//! mail.
 //!
-//! Three faces (REST, the browser and OAuth) share them. A story that ends something runs to its end even if
-//! its caller hangs up (`Gateway::uncancelled`): between the commit and its publication nobody may stop it.
+//! Three faces (REST, the browser and OAuth) share them. A story that ends something runs to its
+//! end even if its caller hangs up (`Gateway::uncancelled`): between the commit and its publication
+//! nobody may stop it.
 
 mod account;
 mod adopt;
@@ -72,7 +74,10 @@ pub use users::{Administrator, ManagedUser, NewAccount, UserPage};
 
 use crate::{
     config::{Config, Mistake},
-    domain::{access_token::Realm, one_time_code::CodeKeys, refresh_token::RefreshKey, throttle::ThrottleKey},
+    domain::{
+        access_token::Realm, one_time_code::CodeKeys, refresh_token::RefreshKey,
+        throttle::ThrottleKey,
+    },
     error::{Chain, Error},
     mail::{MailSettingError, Mailer},
     postgres::{Idle, Postgres},
@@ -138,8 +143,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address, because that is what one
-    /// subscriber gets.
+    /// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address,
+    /// because that is what one subscriber gets.
     pub fn network(&self) -> String {
         match self.address.to_canonical() {
             IpAddr::V4(address) => address.to_string(),
@@ -154,14 +159,33 @@ impl Origin {
 impl Gateway {
     /// Builds a gateway; nothing is connected yet. Every wrong setting is reported.
     pub fn new(config: Config) -> Result<Arc<Gateway>, Vec<Mistake>> {
-        let record = Postgres::new(config.database_url.expose(), config.database_connections, config.database_timeout)
-            .map_err(|reason| Mistake { variable: "DATABASE_URL", reason });
-        let speed = Redis::new(config.redis_url.expose(), &config.redis_prefix, config.redis_timeout)
-            .map_err(|reason| Mistake { variable: "REDIS_URL", reason });
+        let record = Postgres::new(
+            config.database_url.expose(),
+            config.database_connections,
+            config.database_timeout,
+        )
+        .map_err(|reason| Mistake {
+            variable: "DATABASE_URL",
+            reason,
+        });
+        let speed = Redis::new(
+            config.redis_url.expose(),
+            &config.redis_prefix,
+            config.redis_timeout,
+        )
+        .map_err(|reason| Mistake {
+            variable: "REDIS_URL",
+            reason,
+        });
         let mailer = Mailer::new(&config.smtp_url, &config.mail_from).map_err(mail_mistake);
         match (record, speed, mailer) {
-            (Ok(record), Ok(speed), Ok(mailer)) => Ok(Arc::new(Gateway::assemble(config, record, speed, mailer))),
-            (record, speed, mailer) => Err([record.err(), speed.err(), mailer.err()].into_iter().flatten().collect()),
+            (Ok(record), Ok(speed), Ok(mailer)) => {
+                Ok(Arc::new(Gateway::assemble(config, record, speed, mailer)))
+            }
+            (record, speed, mailer) => Err([record.err(), speed.err(), mailer.err()]
+                .into_iter()
+                .flatten()
+                .collect()),
         }
     }
 
@@ -207,13 +231,16 @@ impl Gateway {
         self.mailer.folder()
     }
 
-    /// Runs a story to its end, whether or not its caller still waits for it. What it logs still belongs to the request.
+    /// Runs a story to its end, whether or not its caller still waits for it. What it logs still
+    /// belongs to the request.
     async fn uncancelled<T: Send + 'static>(
         &self,
         story: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let story = self.stories.spawn(story.in_current_span());
-        story.await.unwrap_or_else(|panic| Err(Error::internal(panic)))
+        story
+            .await
+            .unwrap_or_else(|panic| Err(Error::internal(panic)))
     }
 
     /// Resolves when every story that was begun has ended; their callers may be gone long since.
@@ -232,7 +259,10 @@ impl Gateway {
 
     /// How long sessions live without being used, in seconds.
     fn idle(&self) -> Idle {
-        Idle { tokens: self.idle_seconds(), browser: self.cookie_seconds() }
+        Idle {
+            tokens: self.idle_seconds(),
+            browser: self.cookie_seconds(),
+        }
     }
 
     /// How long a session lives in Redis without a refresh, in seconds.
@@ -259,7 +289,12 @@ mod tests {
     use super::*;
 
     fn network(address: &str) -> String {
-        Origin { address: address.parse().unwrap(), agent: None, allowance: Allowance::default() }.network()
+        Origin {
+            address: address.parse().unwrap(),
+            agent: None,
+            allowance: Allowance::default(),
+        }
+        .network()
     }
 
     #[test]

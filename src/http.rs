@@ -1,4 +1,5 @@
-//! The faces: routes, callers, problems, pages. They translate between HTTP and the use cases, and decide nothing.
+//! The faces: routes, callers, problems, pages. They translate between HTTP and the use cases, and
+//! decide nothing.
 
 mod accounts;
 mod allow;
@@ -68,8 +69,8 @@ enum Tag {
     Health,
 }
 
-/// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis get
-/// together by default.
+/// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis
+/// get together by default.
 const LONGEST_STORY: Duration = Duration::from_secs(5);
 
 /// Everything that the public sees.
@@ -84,9 +85,13 @@ fn routes() -> poem::Route {
     routes
 }
 
-/// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a while, so that balancers
-/// notice, and finishes what runs.
-pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future<Output = ()>) -> io::Result<()> {
+/// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a
+/// while, so that balancers notice, and finishes what runs.
+pub async fn run(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let (endpoint, delay) = (endpoint(gateway.clone()), gateway.config().drain_delay);
     let stopped = async {
         stop.await;
@@ -95,7 +100,10 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: impl Future
     };
     server::serve("public", listener, endpoint, stopped, delay).await?;
     // Also those whose callers have hung up.
-    if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories()).await.is_err() {
+    if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories())
+        .await
+        .is_err()
+    {
         tracing::warn!("stories that still ran were cut");
     }
     gateway.stop_answering_from_memory().await;

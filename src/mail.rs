@@ -1,4 +1,5 @@
-//! Mail: renders a letter and hands it over. It knows no store, so retries are somebody else's story.
+//! Mail: renders a letter and hands it over. It knows no store, so retries are somebody else's
+//! story.
 
 mod letters;
 #[cfg(feature = "dev")]
@@ -22,7 +23,8 @@ use crate::{config::MailTransport, domain::host};
 /// For connecting, and for each answer of the mail server.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For the whole of one mail: shorter than the back-off after which another replica would try the same one.
+/// For the whole of one mail: shorter than the back-off after which another replica would try the
+/// same one.
 const LONGEST: Duration = Duration::from_secs(12);
 
 /// Why a mail could not be handed over. The text is for the log.
@@ -47,7 +49,9 @@ impl Mailer {
         let from = from.parse().map_err(|_| MailSettingError::From)?;
         let route = match transport {
             MailTransport::Off => Route::Off,
-            MailTransport::Smtp(url) => Route::Smtp(smtp(url.expose()).map_err(|_| MailSettingError::Server)?),
+            MailTransport::Smtp(url) => {
+                Route::Smtp(smtp(url.expose()).map_err(|_| MailSettingError::Server)?)
+            }
             #[cfg(feature = "dev")]
             MailTransport::Mailbox(folder) => Route::Folder(MailFolder::new(folder.clone())),
         };
@@ -68,13 +72,17 @@ impl Mailer {
         }
     }
 
-    /// Hands one letter to one recipient over. `id` becomes the message's id, so that a mail sent twice can be known.
+    /// Hands one letter to one recipient over. `id` becomes the message's id, so that a mail sent
+    /// twice can be known.
     pub async fn send(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<(), MailError> {
         match &self.route {
             Route::Off => Err("mail is switched off".into()),
             Route::Smtp(server) => {
                 let message = self.message(id, recipient, letter)?;
-                tokio::time::timeout(LONGEST, server.send(message)).await?.map(drop).map_err(MailError::from)
+                tokio::time::timeout(LONGEST, server.send(message))
+                    .await?
+                    .map(drop)
+                    .map_err(MailError::from)
             }
             #[cfg(feature = "dev")]
             Route::Folder(folder) => folder.store(id, recipient, letter).await,
@@ -83,7 +91,9 @@ impl Mailer {
 
     /// Whether the server said that it will never take this mail (an SMTP answer of the class 5yz).
     pub fn is_refused(error: &MailError) -> bool {
-        error.downcast_ref::<lettre::transport::smtp::Error>().is_some_and(lettre::transport::smtp::Error::is_permanent)
+        error
+            .downcast_ref::<lettre::transport::smtp::Error>()
+            .is_some_and(lettre::transport::smtp::Error::is_permanent)
     }
 
     fn message(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<Message, MailError> {
@@ -93,7 +103,10 @@ impl Mailer {
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
             .subject(letter.subject)
-            .multipart(MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone()))?;
+            .multipart(MultiPart::alternative_plain_html(
+                letter.text.clone(),
+                letter.html.clone(),
+            ))?;
         Ok(message)
     }
 }
@@ -112,8 +125,8 @@ fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
     Ok(server.timeout(Some(TIMEOUT)).build())
 }
 
-/// Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes; and wherever the server wants
-/// a password. Who wants less says so: `?tls=opportunistic`.
+/// Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes;
+/// and wherever the server wants a password. Who wants less says so: `?tls=opportunistic`.
 fn insisting(url: &str) -> Result<Url, url::ParseError> {
     let mut url = Url::parse(url)?;
     let is_here = url.host_str().is_some_and(host::is_this_machine);
@@ -132,12 +145,18 @@ mod tests {
     #[test]
     fn tls_is_insisted_on_unless_the_server_is_here_or_the_address_says_otherwise() {
         let insisted = |url: &str| insisting(url).unwrap().to_string();
-        for here in ["smtp://localhost", "smtp://127.0.0.1:25", "smtp://127.2.0.9:2525/"] {
+        for here in [
+            "smtp://localhost",
+            "smtp://127.0.0.1:25",
+            "smtp://127.2.0.9:2525/",
+        ] {
             assert_eq!(insisted(here), here);
         }
-        for told in
-            ["smtps://u:p@a.example", "smtp://a.example?tls=opportunistic", "smtp://u:p@a.example?b=c&tls=required"]
-        {
+        for told in [
+            "smtps://u:p@a.example",
+            "smtp://a.example?tls=opportunistic",
+            "smtp://u:p@a.example?b=c&tls=required",
+        ] {
             assert_eq!(insisted(told), told);
         }
         for (elsewhere, options) in [
@@ -149,9 +168,18 @@ mod tests {
             ("smtp://localhost:25@a.example", "?tls=required"),
             ("smtp://127.0.0.1:tls=none@a.example", "?tls=required"),
         ] {
-            assert_eq!(insisting(elsewhere).unwrap(), Url::parse(&format!("{elsewhere}{options}")).unwrap());
+            assert_eq!(
+                insisting(elsewhere).unwrap(),
+                Url::parse(&format!("{elsewhere}{options}")).unwrap()
+            );
         }
-        assert_eq!(insisted("SMTP://a.example#tls=none"), "smtp://a.example?tls=required#tls=none");
-        assert_eq!(insisted("smtp://a.example?b=c#tls=none"), "smtp://a.example?b=c&tls=required#tls=none");
+        assert_eq!(
+            insisted("SMTP://a.example#tls=none"),
+            "smtp://a.example?tls=required#tls=none"
+        );
+        assert_eq!(
+            insisted("smtp://a.example?b=c#tls=none"),
+            "smtp://a.example?b=c&tls=required#tls=none"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! The record: PostgreSQL holds everything that must not be lost.
 //!
-//! A story takes one `Connection`, which has a deadline and never comes back to the pool in a doubtful state. Each
-//! statement is a file in `sql/queries/`, each file has one function in a module below.
+//! A story takes one `Connection`, which has a deadline and never comes back to the pool in a
+//! doubtful state. Each statement is a file in `sql/queries/`, each file has one function in a
+//! module below.
 
 mod accounts;
 mod audit;
@@ -57,7 +58,8 @@ use standing::{Asked, Refused};
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Networks forget connections on which nothing was said for some minutes, and the last of a pool may be silent for long.
+/// Networks forget connections on which nothing was said for some minutes, and the last of a pool
+/// may be silent for long.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The record: connections for stories, and lanes for what many callers ask at the same moment.
@@ -75,24 +77,51 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Reads the address; nothing is connected yet. Some of the connections are for the lanes. Errors say what is wrong
-    /// with the address, never what it is.
+    /// Reads the address; nothing is connected yet. Some of the connections are for the lanes.
+    /// Errors say what is wrong with the address, never what it is.
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
         let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
-            .map_err(|_| "is no address such as `postgres://user:password@host/database`".to_owned())?;
-        settings.connect_timeout(timeout).application_name("latchkey");
+            .map_err(|_| {
+                "is no address such as `postgres://user:password@host/database`".to_owned()
+            })?;
+        settings
+            .connect_timeout(timeout)
+            .application_name("latchkey");
         // Also what only reads wants the primary: a standby may not know yet what was taken back.
         settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if !url.contains("keepalives_idle") {
             settings.keepalives_idle(KEEPALIVE);
         }
-        let address = Address { tls: tls::connector(&mut settings)?, settings };
+        let address = Address {
+            tls: tls::connector(&mut settings)?,
+            settings,
+        };
         let stories = connections.saturating_sub(LANE_CONNECTIONS).max(1);
         let (pool, lanes) = (address.stories(stories, timeout)?, address.lanes(timeout)?);
-        let (users, items) = (accounts::finder(&lanes, &pool), items::finder(&lanes, &pool));
-        let (new_items, standings) = (items::inserter(&lanes, &pool), standing::finder(&lanes, &pool));
-        let (clients, personal_tokens) = (clients::finder(&lanes, &pool), personal_tokens::finder(&lanes, &pool));
-        Ok(Postgres { pool, lanes, users, items, new_items, standings, clients, personal_tokens, timeout, address })
+        let (users, items) = (
+            accounts::finder(&lanes, &pool),
+            items::finder(&lanes, &pool),
+        );
+        let (new_items, standings) = (
+            items::inserter(&lanes, &pool),
+            standing::finder(&lanes, &pool),
+        );
+        let (clients, personal_tokens) = (
+            clients::finder(&lanes, &pool),
+            personal_tokens::finder(&lanes, &pool),
+        );
+        Ok(Postgres {
+            pool,
+            lanes,
+            users,
+            items,
+            new_items,
+            standings,
+            clients,
+            personal_tokens,
+            timeout,
+            address,
+        })
     }
 
     /// Connections in use and open, for the metrics.
@@ -118,8 +147,9 @@ impl Postgres {
 
 /// A connection for one story, with the story's deadline.
 ///
-/// When a statement is cut short (deadline, hung-up caller, broken server) nobody knows what the connection will say
-/// next, so it is closed instead of going back to the pool; the server then rolls an open transaction back.
+/// When a statement is cut short (deadline, hung-up caller, broken server) nobody knows what the
+/// connection will say next, so it is closed instead of going back to the pool; the server then
+/// rolls an open transaction back.
 struct Connection {
     object: Option<Object>,
     deadline: Instant,
@@ -131,15 +161,30 @@ struct Connection {
 
 impl Connection {
     async fn take(pool: &Pool, deadline: Instant) -> Result<Connection, Error> {
-        let object = timeout_at(deadline.into(), pool.get()).await.map_err(|_| late())?.map_err(Error::unavailable)?;
-        Ok(Connection { object: Some(object), deadline, doubtful: false, in_transaction: false, audited: Vec::new() })
+        let object = timeout_at(deadline.into(), pool.get())
+            .await
+            .map_err(|_| late())?
+            .map_err(Error::unavailable)?;
+        Ok(Connection {
+            object: Some(object),
+            deadline,
+            doubtful: false,
+            in_transaction: false,
+            audited: Vec::new(),
+        })
     }
 
     async fn all(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
         self.doubtful = true;
         let object = self.object.as_ref().expect("held until dropped");
-        let query = async { object.query(&object.prepare_cached(sql).await?, params).await };
-        let answer = timeout_at(self.deadline.into(), query).await.map_err(|_| late())?;
+        let query = async {
+            object
+                .query(&object.prepare_cached(sql).await?, params)
+                .await
+        };
+        let answer = timeout_at(self.deadline.into(), query)
+            .await
+            .map_err(|_| late())?;
         self.settle(answer).await
     }
 
@@ -151,8 +196,14 @@ impl Connection {
     async fn change(&mut self, sql: &'static str, params: Params<'_>) -> Result<u64, Error> {
         self.doubtful = true;
         let object = self.object.as_ref().expect("held until dropped");
-        let query = async { object.execute(&object.prepare_cached(sql).await?, params).await };
-        let answer = timeout_at(self.deadline.into(), query).await.map_err(|_| late())?;
+        let query = async {
+            object
+                .execute(&object.prepare_cached(sql).await?, params)
+                .await
+        };
+        let answer = timeout_at(self.deadline.into(), query)
+            .await
+            .map_err(|_| late())?;
         self.settle(answer).await
     }
 
@@ -188,12 +239,15 @@ impl Connection {
     async fn batch(&mut self, sql: &'static str) -> Result<(), Error> {
         self.doubtful = true;
         let object = self.object.as_ref().expect("held until dropped");
-        let answer = timeout_at(self.deadline.into(), object.batch_execute(sql)).await.map_err(|_| late())?;
+        let answer = timeout_at(self.deadline.into(), object.batch_execute(sql))
+            .await
+            .map_err(|_| late())?;
         self.doubtful = self.in_transaction || answer.as_ref().is_err_and(is_broken);
         answer.map_err(Error::from)
     }
 
-    /// After an answer: a refused statement ends its transaction, a broken server ends the connection.
+    /// After an answer: a refused statement ends its transaction, a broken server ends the
+    /// connection.
     async fn settle<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
         let broken = answer.as_ref().is_err_and(is_broken);
         if answer.is_err() && self.in_transaction && !broken {
@@ -220,7 +274,10 @@ impl From<tokio_postgres::Error> for Error {
             Some("users_email_key") => Error::EmailTaken,
             // The caller's account was deleted after the check.
             Some("items_owner_id_fkey") => Error::TokenRevoked,
-            Some("users_named") => Error::flaw("username", "cannot be cleared where there is no e-mail address"),
+            Some("users_named") => Error::flaw(
+                "username",
+                "cannot be cleared where there is no e-mail address",
+            ),
             // Somebody holds a row for longer than this connection waits for one.
             _other if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Busy,
             _other if is_outage(&error) => Error::unavailable(error),
@@ -229,18 +286,22 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-/// The connection is of no more use, also because it ended up on a server that may not write (after a failover, 25006).
+/// The connection is of no more use, also because it ended up on a server that may not write (after
+/// a failover, 25006).
 fn is_broken(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || error.as_db_error().is_none() || is_outage(error)
 }
 
-/// The server cannot answer now; asking again later may help. Classes 08, 53 and 57 of the SQLSTATE codes, and 25006.
+/// The server cannot answer now; asking again later may help. Classes 08, 53 and 57 of the SQLSTATE
+/// codes, and 25006.
 fn is_outage(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         None => true,
         Some(code) => {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION
-                || ["08", "53", "57"].iter().any(|class| code.code().starts_with(class))
+                || ["08", "53", "57"]
+                    .iter()
+                    .any(|class| code.code().starts_with(class))
         }
     }
 }

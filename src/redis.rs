@@ -1,8 +1,10 @@
-//! The speed: Redis decides what must be decided at once, and loses nothing that the record does not hold.
+//! The speed: Redis decides what must be decided at once, and loses nothing that the record does
+//! not hold.
 //!
-//! Every change is one script; a script is a constant in a `.lua` file, has one function in a module below, and its
-//! answers are an enum. Keys of one account share the hash tag `{sub}`, those of the revocation log share `{rev}`, those
-//! of throttles the tag of their owner, so that the keys of one script always live on one node of a cluster.
+//! Every change is one script; a script is a constant in a `.lua` file, has one function in a
+//! module below, and its answers are an enum. Keys of one account share the hash tag `{sub}`, those
+//! of the revocation log share `{rev}`, those of throttles the tag of their owner, so that the keys
+//! of one script always live on one node of a cluster.
 
 mod codes;
 mod log;
@@ -38,30 +40,50 @@ pub struct Redis {
     leases: Shared,
     /// Makes connections that listen.
     client: Client,
-    /// Connections for one at a time. Each checkout costs two more round trips, so nothing hot is here.
+    /// Connections for one at a time. Each checkout costs two more round trips, so nothing hot is
+    /// here.
     pool: Pool,
     timeout: Duration,
     prefix: String,
 }
 
 impl Redis {
-    /// Reads the address; nothing is connected yet. Errors say what is wrong with the address, never what it is.
+    /// Reads the address; nothing is connected yet. Errors say what is wrong with the address,
+    /// never what it is.
     pub fn new(url: &str, prefix: &str, timeout: Duration) -> Result<Redis, String> {
         let wrong = |_| "is no address such as `redis://user:password@host`".to_owned();
         let info = url.into_connection_info().map_err(wrong)?;
-        // Without this every small command may wait 40 ms for the acknowledgement of the one before.
+        // Without this every small command may wait 40 ms for the acknowledgement of the one
+        // before.
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);
-        // The driver keeps no time: everything below has a timeout of ours around it, and two would be two timers.
-        let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        // The driver keeps no time: everything below has a timeout of ours around it, and two would
+        // be two timers.
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
         let manager = Manager::new_with_config(info.clone(), settings.clone()).map_err(wrong)?;
-        let timeouts = Timeouts { wait: Some(timeout), create: Some(timeout), recycle: Some(timeout) };
-        let pool = Pool::builder(manager).max_size(POOL_SIZE).timeouts(timeouts).runtime(Runtime::Tokio1);
+        let timeouts = Timeouts {
+            wait: Some(timeout),
+            create: Some(timeout),
+            recycle: Some(timeout),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(POOL_SIZE)
+            .timeouts(timeouts)
+            .runtime(Runtime::Tokio1);
         let pool = pool.build().map_err(|_| "cannot be pooled".to_owned())?;
         let client = Client::open(info).map_err(wrong)?;
         let shared = Shared::new(client.clone(), settings.clone(), timeout);
         let leases = Shared::new(client.clone(), settings, timeout);
-        Ok(Redis { shared, leases, client, pool, timeout, prefix: prefix.to_owned() })
+        Ok(Redis {
+            shared,
+            leases,
+            client,
+            pool,
+            timeout,
+            prefix: prefix.to_owned(),
+        })
     }
 
     /// Whether Redis answers.
@@ -69,13 +91,23 @@ impl Redis {
         self.shared.ask(&redis::cmd("PING")).await.map(drop)
     }
 
-    async fn run<T: FromRedisValue>(&self, script: &Script, keys: &[String], args: &[&[u8]]) -> Result<T, Error> {
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<T, Error> {
         let answer = self.shared.run(script, keys, args).await?;
         T::from_redis_value(answer).map_err(|_| script.unknown_answer())
     }
 
     /// Like [`Redis::run`], on a connection of its own.
-    async fn run_apart<T: FromRedisValue>(&self, script: &Script, keys: &[String], args: &[&[u8]]) -> Result<T, Error> {
+    async fn run_apart<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<T, Error> {
         let story = async {
             let mut connection = self.pool.get().await.map_err(Error::unavailable)?;
             let answer = script.call(&mut *connection, keys, args).await;
@@ -84,7 +116,9 @@ impl Redis {
             }
             answer.map_err(failure)
         };
-        let answer = tokio::time::timeout(self.timeout, story).await.map_err(|_| late())??;
+        let answer = tokio::time::timeout(self.timeout, story)
+            .await
+            .map_err(|_| late())??;
         T::from_redis_value(answer).map_err(|_| script.unknown_answer())
     }
 
@@ -97,7 +131,8 @@ impl Redis {
     }
 }
 
-/// Redis answering OOM, LOADING, BUSY, READONLY or MASTERDOWN counts as down; so does everything that is no answer.
+/// Redis answering OOM, LOADING, BUSY, READONLY or MASTERDOWN counts as down; so does everything
+/// that is no answer.
 fn failure(error: redis::RedisError) -> Error {
     Error::unavailable(error)
 }

@@ -1,4 +1,5 @@
-//! What every measurement needs: stores, a gateway that has started, seeded users, the floor, and the generators.
+//! What every measurement needs: stores, a gateway that has started, seeded users, the floor, and
+//! the generators.
 
 use std::{
     path::{Path, PathBuf},
@@ -68,25 +69,58 @@ impl Bench {
     pub fn start(programs: Programs, revocations: u64) -> Outcome<Bench> {
         say("starting PostgreSQL and Redis");
         let stores = Stores::start()?;
-        let build = Build { program: programs.gateway, settings: programs.settings, secret: product::secret()? };
+        let build = Build {
+            program: programs.gateway,
+            settings: programs.settings,
+            secret: product::secret()?,
+        };
         stores.postgres.create_database(database::NAME)?;
         build.migrate(&stores)?;
         let (database, password) = (Database::connect(&stores.postgres)?, product::password()?);
-        say(&format!("seeding 10,000 users and {} revocations", grouped(revocations as f64)));
-        seed::fill(&database, &build.secret, &product::hash(&password)?, revocations)?;
+        say(&format!(
+            "seeding 10,000 users and {} revocations",
+            grouped(revocations as f64)
+        ));
+        seed::fill(
+            &database,
+            &build.secret,
+            &product::hash(&password)?,
+            revocations,
+        )?;
         say("starting the gateway");
         let gateway = build.start(&stores, "gateway")?;
         gateway.until_it_knows(revocations)?;
         let composer = Composer::new(Keys::read(&database, &build.secret)?, password.clone())?;
         let floor = start_floor(&programs.floor, &stores, composer.token_length())?;
         let wrk = Wrk::new(stores.folder())?;
-        let pgbench = Pgbench::new(&stores.postgres_programs()?, stores.folder(), &stores.postgres);
+        let pgbench = Pgbench::new(
+            &stores.postgres_programs()?,
+            stores.folder(),
+            &stores.postgres,
+        );
         let machine = Machine::look(&stores, &database)?;
-        Ok(Bench { gateway, floor, composer, database, wrk, pgbench, build, machine, password, stores })
+        Ok(Bench {
+            gateway,
+            floor,
+            composer,
+            database,
+            wrk,
+            pgbench,
+            build,
+            machine,
+            password,
+            stores,
+        })
     }
 
     /// Sends this traffic to one of the servers, and counts what that costs it and the stores.
-    pub fn drive(&self, server: &Server, traffic: Traffic, callers: u16, seconds: u64) -> Outcome<(Shot, Spent)> {
+    pub fn drive(
+        &self,
+        server: &Server,
+        traffic: Traffic,
+        callers: u16,
+        seconds: u64,
+    ) -> Outcome<(Shot, Spent)> {
         interrupt::check()?;
         let requests = self.requests(traffic, seconds)?;
         let file = traffic::write(&requests, self.stores.folder())?;
@@ -95,7 +129,9 @@ impl Bench {
         usage::forget_peak(server.pid());
         let mut redis = self.stores.redis()?;
         let before = self.used(server, &mut redis)?;
-        let shot = self.wrk.run(server.address, &file, repeat, callers, seconds)?;
+        let shot = self
+            .wrk
+            .run(server.address, &file, repeat, callers, seconds)?;
         if !traffic.repeats() {
             thread::sleep(LATE_WRITES);
         }
@@ -108,7 +144,11 @@ impl Bench {
 
     /// Requests of this traffic that are good at this moment.
     pub fn requests(&self, traffic: Traffic, seconds: u64) -> Outcome<Vec<String>> {
-        let counters = if traffic.repeats() { Vec::new() } else { self.stores.redis()?.counters()? };
+        let counters = if traffic.repeats() {
+            Vec::new()
+        } else {
+            self.stores.redis()?.counters()?
+        };
         Ok(self.composer.requests(traffic, &counters, seconds))
     }
 
@@ -127,7 +167,9 @@ impl Bench {
 fn start_floor(program: &Path, stores: &Stores, token_length: usize) -> Outcome<Server> {
     let mut command = Command::new(program);
     command.arg(token_length.to_string()).env_clear();
-    Server::start(command, &stores.folder().join("floor.log"), |log| log.trim().parse().ok())
+    Server::start(command, &stores.folder().join("floor.log"), |log| {
+        log.trim().parse().ok()
+    })
 }
 
 /// What goes on, for whoever waits.

@@ -28,13 +28,26 @@ pub struct Server {
 
 impl Server {
     /// Starts it; `address` finds it in what it has said so far.
-    pub fn start(mut command: Command, log: &Path, address: impl Fn(&str) -> Option<SocketAddr>) -> Outcome<Server> {
+    pub fn start(
+        mut command: Command,
+        log: &Path,
+        address: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Outcome<Server> {
         let file = fs::File::create(log)?;
-        // A group of its own: Ctrl-C goes to the whole group in front, and the order of the ending is ours.
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
+        // A group of its own: Ctrl-C goes to the whole group in front, and the order of the ending
+        // is ours.
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0);
         let child = spawn(&mut command)?;
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, log: log.to_owned(), address: nowhere };
+        let mut server = Server {
+            child,
+            log: log.to_owned(),
+            address: nowhere,
+        };
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if let Some(found) = address(&fs::read_to_string(log)?) {
@@ -42,7 +55,12 @@ impl Server {
                 return Ok(server);
             }
             if server.child.try_wait()?.is_some() || Instant::now() > deadline {
-                return Err(format!("{:?} did not start:\n{}", command.get_program(), server.last_words()).into());
+                return Err(format!(
+                    "{:?} did not start:\n{}",
+                    command.get_program(),
+                    server.last_words()
+                )
+                .into());
             }
             interrupt::check()?;
             thread::sleep(Duration::from_millis(10));
@@ -76,7 +94,10 @@ pub struct Run(Option<Child>);
 impl Run {
     /// Starts it; what it says is kept.
     pub fn start(command: &mut Command) -> Outcome<Run> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Ok(Run(Some(spawn(command)?)))
     }
 
@@ -89,7 +110,11 @@ impl Run {
             return Ok(output);
         }
         let said = [output.stdout, output.stderr].concat();
-        Err(format!("a load generator failed: {}", String::from_utf8_lossy(&said).trim()).into())
+        Err(format!(
+            "a load generator failed: {}",
+            String::from_utf8_lossy(&said).trim()
+        )
+        .into())
     }
 }
 
@@ -105,10 +130,13 @@ impl Drop for Run {
 fn spawn(command: &mut Command) -> Outcome<Child> {
     end_with_us(command);
     let program = command.get_program().to_owned();
-    command.spawn().map_err(|error| format!("{} cannot be started: {error}", program.to_string_lossy()).into())
+    command
+        .spawn()
+        .map_err(|error| format!("{} cannot be started: {error}", program.to_string_lossy()).into())
 }
 
-/// The kernel ends a child when the thread that started it ends; all are started by the first thread.
+/// The kernel ends a child when the thread that started it ends; all are started by the first
+/// thread.
 #[cfg(target_os = "linux")]
 fn end_with_us(command: &mut Command) {
     use rustix::process::{Signal, set_parent_process_death_signal};

@@ -18,7 +18,9 @@ pub struct Database {
 impl Database {
     /// Connects.
     pub fn connect(postgres: &Postgres) -> Outcome<Database> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let client = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(&postgres.url(NAME), NoTls).await?;
             // Its end is seen by the next statement.
@@ -30,14 +32,18 @@ impl Database {
 
     /// Runs statements.
     pub fn run(&self, statements: &str) -> Outcome<()> {
-        Ok(self.runtime.block_on(self.client.batch_execute(statements))?)
+        Ok(self
+            .runtime
+            .block_on(self.client.batch_execute(statements))?)
     }
 
     /// The one row of a query, as texts.
     pub fn row(&self, query: &str) -> Outcome<Vec<String>> {
         for message in self.runtime.block_on(self.client.simple_query(query))? {
             if let SimpleQueryMessage::Row(row) = message {
-                return Ok((0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect());
+                return Ok((0..row.len())
+                    .map(|at| row.get(at).unwrap_or_default().to_owned())
+                    .collect());
             }
         }
         Err(format!("no row for: {query}").into())

@@ -1,6 +1,7 @@
 //! What a live revocation takes: in the memory of a replica, in Redis, in PostgreSQL.
 //!
-//! Each time a replica is looked at that has just read all of them, and nothing else has been asked of it.
+//! Each time a replica is looked at that has just read all of them, and nothing else has been asked
+//! of it.
 
 use std::{thread, time::Duration};
 
@@ -16,7 +17,8 @@ use crate::{
 /// So many are live, one after the other.
 const STAGES: [u64; 3] = [0, 100_000, 1_000_000];
 
-/// Until the allocator has given back what it needed for reading them, and whatever was compared with the record is compared.
+/// Until the allocator has given back what it needed for reading them, and whatever was compared
+/// with the record is compared.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// What was found with so many.
@@ -63,16 +65,33 @@ fn look(bench: &Bench, entries: u64) -> Outcome<Found> {
     thread::sleep(SETTLE);
     interrupt::check()?;
     let redis = bench.stores.redis()?.info("used_memory")?.parse()?;
-    Ok(Found { entries, resident: usage::resident(replica.pid())?, peak: usage::peak(replica.pid())?, redis })
+    Ok(Found {
+        entries,
+        resident: usage::resident(replica.pid())?,
+        peak: usage::peak(replica.pid())?,
+        redis,
+    })
 }
 
 fn figures_of(one: &Found, none: &Found) -> Vec<Figure> {
     let count = grouped(one.entries as f64);
     let each = |bytes: f64| bytes / one.entries as f64;
     vec![
-        (format!("{count} revocations, resident MB of a replica"), one.resident as f64 / 1e6),
-        (format!("{count} revocations, the most at any time, MB"), one.peak as f64 / 1e6),
-        (format!("{count} revocations, bytes of a replica for each"), each(one.resident as f64 - none.resident as f64)),
-        (format!("{count} revocations, bytes of Redis for each"), each(one.redis - none.redis)),
+        (
+            format!("{count} revocations, resident MB of a replica"),
+            one.resident as f64 / 1e6,
+        ),
+        (
+            format!("{count} revocations, the most at any time, MB"),
+            one.peak as f64 / 1e6,
+        ),
+        (
+            format!("{count} revocations, bytes of a replica for each"),
+            each(one.resident as f64 - none.resident as f64),
+        ),
+        (
+            format!("{count} revocations, bytes of Redis for each"),
+            each(one.redis - none.redis),
+        ),
     ]
 }

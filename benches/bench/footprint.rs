@@ -1,4 +1,5 @@
-//! `--footprint`: what a session, a row and a revocation take, and what a replica costs that nobody uses.
+//! `--footprint`: what a session, a row and a revocation take, and what a replica costs that nobody
+//! uses.
 
 use std::{fs, thread, time::Duration};
 
@@ -31,26 +32,40 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
     rounds::adopt_all(bench)?;
     figures.extend(keys(bench)?);
     figures.extend(entries::measure(bench)?);
-    let lines: Vec<Vec<String>> =
-        figures.iter().map(|(name, value)| vec![name.clone(), format!("{value:.2}")]).collect();
+    let lines: Vec<Vec<String>> = figures
+        .iter()
+        .map(|(name, value)| vec![name.clone(), format!("{value:.2}")])
+        .collect();
     println!("{}\n\n{}", bench.machine.line(), aligned(&lines));
-    let figures: Value = figures.into_iter().map(|(name, value)| (name, json!(value))).collect();
+    let figures: Value = figures
+        .into_iter()
+        .map(|(name, value)| (name, json!(value)))
+        .collect();
     Ok(json!({ "machine": bench.machine.json(), "figures": figures }))
 }
 
 /// Bytes of a row with its share of all indexes, right after the seeding.
 fn rows(bench: &Bench) -> Outcome<Vec<Figure>> {
     let bytes = |table: &str| {
-        let query = format!("select pg_total_relation_size('{table}')::float8 / count(*) from {table}");
-        Ok((format!("PostgreSQL, bytes per row of {table}, indexes included"), bench.database.row(&query)?[0].parse()?))
+        let query =
+            format!("select pg_total_relation_size('{table}')::float8 / count(*) from {table}");
+        Ok((
+            format!("PostgreSQL, bytes per row of {table}, indexes included"),
+            bench.database.row(&query)?[0].parse()?,
+        ))
     };
-    ["users", "sessions", "items"].into_iter().map(bytes).collect()
+    ["users", "sessions", "items"]
+        .into_iter()
+        .map(bytes)
+        .collect()
 }
 
 /// What a replica does that nobody talks to: the statements are those that PostgreSQL writes down.
 fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
     say("watching a replica that nobody uses");
-    bench.database.run("alter system set log_statement = 'all'")?;
+    bench
+        .database
+        .run("alter system set log_statement = 'all'")?;
     bench.database.run("select pg_reload_conf()")?;
     thread::sleep(SETTLE);
     let before = statements(bench)?;
@@ -58,15 +73,33 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
     let statements = (statements(bench)? - before) / IDLE.as_secs_f64();
     bench.database.run("alter system reset log_statement")?;
     bench.database.run("select pg_reload_conf()")?;
-    let connections = "select count(*) - 1 from pg_stat_activity where datname = current_database()";
+    let connections =
+        "select count(*) - 1 from pg_stat_activity where datname = current_database()";
     Ok([
         ("idle replica, CPU ms per second", idle.replicas),
         ("idle replica, CPU ms of Redis per second", idle.redis),
         ("idle replica, statements per second", statements),
-        ("idle replica, commands to Redis per second, those of scripts included", idle.commands),
-        ("idle replica, resident MB", usage::resident(bench.gateway.pid())? as f64 / 1e6),
-        ("idle replica, connections to PostgreSQL", bench.database.row(connections)?[0].parse()?),
-        ("idle replica, connections to Redis", bench.stores.redis()?.info("connected_clients")?.parse::<f64>()? - 1.0),
+        (
+            "idle replica, commands to Redis per second, those of scripts included",
+            idle.commands,
+        ),
+        (
+            "idle replica, resident MB",
+            usage::resident(bench.gateway.pid())? as f64 / 1e6,
+        ),
+        (
+            "idle replica, connections to PostgreSQL",
+            bench.database.row(connections)?[0].parse()?,
+        ),
+        (
+            "idle replica, connections to Redis",
+            bench
+                .stores
+                .redis()?
+                .info("connected_clients")?
+                .parse::<f64>()?
+                - 1.0,
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec())
@@ -74,7 +107,8 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
 
 fn statements(bench: &Bench) -> Outcome<f64> {
     let log = fs::read_to_string(bench.stores.folder().join("postgres.log"))?;
-    let is_statement = |line: &&str| line.contains("LOG:  statement: ") || line.contains("LOG:  execute ");
+    let is_statement =
+        |line: &&str| line.contains("LOG:  statement: ") || line.contains("LOG:  execute ");
     Ok(log.lines().filter(is_statement).count() as f64)
 }
 
@@ -89,7 +123,13 @@ fn keys(bench: &Bench) -> Outcome<Vec<Figure>> {
         account += bytes(&keys[1])?;
     }
     Ok(vec![
-        ("Redis, bytes per session".to_owned(), session / SAMPLE as f64),
-        ("Redis, bytes per account with a session".to_owned(), account / SAMPLE as f64),
+        (
+            "Redis, bytes per session".to_owned(),
+            session / SAMPLE as f64,
+        ),
+        (
+            "Redis, bytes per account with a session".to_owned(),
+            account / SAMPLE as f64,
+        ),
     ])
 }

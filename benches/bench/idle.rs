@@ -1,4 +1,5 @@
-//! What replicas cost that nobody talks to: they renew their leases, look at the stores, and send canaries.
+//! What replicas cost that nobody talks to: they renew their leases, look at the stores, and send
+//! canaries.
 
 use std::{thread, time::Duration};
 
@@ -19,8 +20,15 @@ pub struct Idle {
 pub fn watch(bench: &Bench, replicas: &[&Replica], length: Duration) -> Outcome<Idle> {
     let mut redis = bench.stores.redis()?;
     let mut look = || -> Outcome<_> {
-        let micros: f64 = replicas.iter().map(|replica| usage::exact(replica.pid())).sum();
-        Ok((micros, usage::exact(bench.stores.redis.pid()), redis.commands()?))
+        let micros: f64 = replicas
+            .iter()
+            .map(|replica| usage::exact(replica.pid()))
+            .sum();
+        Ok((
+            micros,
+            usage::exact(bench.stores.redis.pid()),
+            redis.commands()?,
+        ))
     };
     let before = look()?;
     thread::sleep(length);

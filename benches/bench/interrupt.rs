@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: what runs is ended in order, because every child belongs to a value that ends it.
+//! Ctrl-C and SIGTERM: what runs is ended in order, because every child belongs to a value that
+//! ends it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +12,9 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// From here on a signal is a request to end soon, and a second one to end at once.
 pub fn install() {
     std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         if let Ok(runtime) = runtime {
             runtime.block_on(listen());
         }
@@ -19,8 +22,10 @@ pub fn install() {
 }
 
 async fn listen() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return;
     };
     loop {
@@ -37,5 +42,9 @@ async fn listen() {
 
 /// Between two steps, none of which takes long.
 pub fn check() -> Outcome<()> {
-    if ASKED.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
+    if ASKED.load(Ordering::Relaxed) {
+        Err("interrupted".into())
+    } else {
+        Ok(())
+    }
 }

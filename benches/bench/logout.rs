@@ -1,6 +1,7 @@
-//! `--logout`: how long `POST /logout` takes, at ten a second. Its answer comes when no replica accepts the session any
-//! more: as soon as each has said so, or, where one says nothing, when no lease can be left. And what it costs to be
-//! ready for that: replicas that renew their leases, and do nothing else.
+//! `--logout`: how long `POST /logout` takes, at ten a second. Its answer comes when no replica
+//! accepts the session any more: as soon as each has said so, or, where one says nothing, when no
+//! lease can be left. And what it costs to be ready for that: replicas that renew their leases, and
+//! do nothing else.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -44,24 +45,42 @@ struct Run {
 /// Measures, and tells. Each run lasts so many seconds.
 pub fn run(bench: &Bench, seconds: u64) -> Outcome<Value> {
     let count = RATE * usize::try_from(seconds)?;
-    let mut users = Users::for_runs(STAGES.iter().map(|(_, both)| if *both { 2 } else { 1 }).sum(), count)?;
+    let mut users = Users::for_runs(
+        STAGES
+            .iter()
+            .map(|(_, both)| if *both { 2 } else { 1 })
+            .sum(),
+        count,
+    )?;
     let (mut others, mut runs, mut idle) = (Vec::new(), Vec::new(), Vec::new());
     for (number, with_wait) in STAGES {
         while others.len() + 1 < number {
-            let replica = bench.build.start(&bench.stores, &format!("gateway-{}", others.len() + 2))?;
+            let replica = bench
+                .build
+                .start(&bench.stores, &format!("gateway-{}", others.len() + 2))?;
             replica.until_it_knows(seed::REVOCATIONS)?;
             others.push(replica);
         }
         let replicas: Vec<&Replica> = std::iter::once(&bench.gateway).chain(&others).collect();
         say(&format!("replicas: {number} of them, idle"));
         idle.push((number, idle::watch(bench, &replicas, IDLE)?));
-        runs.push(measure(bench, &replicas, "early return", users.take(count))?);
+        runs.push(measure(
+            bench,
+            &replicas,
+            "early return",
+            users.take(count),
+        )?);
         if with_wait {
             let _silent = Silent::join(&bench.stores)?;
             runs.push(measure(bench, &replicas, "plain wait", users.take(count))?);
         }
     }
-    println!("{}\n\n{}\n\n{}", bench.machine.line(), table(&runs), idle_table(&idle));
+    println!(
+        "{}\n\n{}\n\n{}",
+        bench.machine.line(),
+        table(&runs),
+        idle_table(&idle)
+    );
     Ok(json!({
         "machine": bench.machine.json(),
         "per_second": RATE,
@@ -89,12 +108,23 @@ impl Users {
     }
 }
 
-fn measure(bench: &Bench, replicas: &[&Replica], way: &'static str, users: RangeInclusive<u64>) -> Outcome<Run> {
+fn measure(
+    bench: &Bench,
+    replicas: &[&Replica],
+    way: &'static str,
+    users: RangeInclusive<u64>,
+) -> Outcome<Run> {
     say(&format!("{} of them, sign-outs with {way}", replicas.len()));
     let to: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
     let requests: Vec<String> = users.map(|user| bench.composer.logout(user)).collect();
     let sign_out = |requests: &[String]| {
-        let plan = Plan { to: &to, requests, count: requests.len(), connections: CONNECTIONS, rate: Some(RATE as f64) };
+        let plan = Plan {
+            to: &to,
+            requests,
+            count: requests.len(),
+            connections: CONNECTIONS,
+            rate: Some(RATE as f64),
+        };
         pace::run(&plan, 204)
     };
     sign_out(&requests[..WARM_UP])?;
@@ -102,34 +132,57 @@ fn measure(bench: &Bench, replicas: &[&Replica], way: &'static str, users: Range
     let pace = sign_out(&requests[WARM_UP..])?;
     let after = returned(replicas)?;
     let (early, all) = (after.0 - before.0, after.1 - before.1);
-    Ok(Run { replicas: replicas.len(), way, pace, early: early / all })
+    Ok(Run {
+        replicas: replicas.len(),
+        way,
+        pace,
+        early: early / all,
+    })
 }
 
 /// Revocations so far that returned early, and all; canaries among them.
 fn returned(replicas: &[&Replica]) -> Outcome<(f64, f64)> {
     let counted = |by: &str| {
         let name = format!("latchkey_revocation_effect_seconds_count{{by=\"{by}\"}}");
-        replicas.iter().map(|replica| replica.metric(&name)).sum::<Outcome<f64>>()
+        replicas
+            .iter()
+            .map(|replica| replica.metric(&name))
+            .sum::<Outcome<f64>>()
     };
     let (early, waited) = (counted("acknowledged")?, counted("waited")?);
     Ok((early, early + waited))
 }
 
 fn table(runs: &[Run]) -> String {
-    let heads = ["replicas", "the answer comes by", "p50 ms", "p99 ms", "longest ms", "early"];
+    let heads = [
+        "replicas",
+        "the answer comes by",
+        "p50 ms",
+        "p99 ms",
+        "longest ms",
+        "early",
+    ];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(runs.iter().map(|run| {
         let milliseconds = |percent| format!("{:.1}", run.pace.percentile(percent) / 1000.0);
         let figures = [milliseconds(50.0), milliseconds(99.0), milliseconds(100.0)];
         let early = format!("{:.1} %", run.early * 100.0);
-        [run.replicas.to_string(), run.way.to_owned()].into_iter().chain(figures).chain([early]).collect()
+        [run.replicas.to_string(), run.way.to_owned()]
+            .into_iter()
+            .chain(figures)
+            .chain([early])
+            .collect()
     }));
     aligned(&lines)
 }
 
 fn idle_table(idle: &[(usize, Idle)]) -> String {
-    let heads =
-        ["idle replicas", "CPU ms of all per second", "CPU ms of Redis per second", "commands to Redis per second"];
+    let heads = [
+        "idle replicas",
+        "CPU ms of all per second",
+        "CPU ms of Redis per second",
+        "commands to Redis per second",
+    ];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(idle.iter().map(|(number, idle)| {
         vec![

@@ -18,22 +18,49 @@ impl Machine {
             ("memory", format!("{} GB", memory_gb())),
             ("kernel", first_line("uname", &["-sr"])),
             ("data on", file_system(stores.folder())),
-            ("PostgreSQL", database.row("show server_version")?[0].split(' ').take(1).collect()),
+            (
+                "PostgreSQL",
+                database.row("show server_version")?[0]
+                    .split(' ')
+                    .take(1)
+                    .collect(),
+            ),
             ("Redis", stores.redis()?.info("redis_version")?),
-            ("rustc", word_after(&first_line("rustc", &["--version"]), "rustc ")),
-            ("wrk", word_after(&first_line("wrk", &["--version"]), "wrk ")),
-            ("build", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            (
+                "rustc",
+                word_after(&first_line("rustc", &["--version"]), "rustc "),
+            ),
+            (
+                "wrk",
+                word_after(&first_line("wrk", &["--version"]), "wrk "),
+            ),
+            (
+                "build",
+                if cfg!(debug_assertions) {
+                    "debug"
+                } else {
+                    "release"
+                }
+                .to_owned(),
+            ),
         ]))
     }
 
     /// One line.
     pub fn line(&self) -> String {
-        self.0.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+        self.0
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The same for programs.
     pub fn json(&self) -> Value {
-        self.0.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+        self.0
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect()
     }
 }
 
@@ -44,14 +71,24 @@ pub fn cores() -> usize {
 
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.to_owned(),
+    )
 }
 
 fn memory_gb() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
-    kilobytes.and_then(|number| number.parse::<u64>().ok()).unwrap_or_default().div_ceil(1 << 20)
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|number| number.parse::<u64>().ok())
+        .unwrap_or_default()
+        .div_ceil(1 << 20)
 }
 
 /// The kind of file system that holds a folder: on one in memory a commit costs nothing.
@@ -61,17 +98,30 @@ fn file_system(folder: &Path) -> String {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
     };
-    let around = mounts.lines().filter_map(mount).filter(|(point, _)| folder.starts_with(point));
-    around.max_by_key(|(point, _)| point.len()).map_or_else(|| "?".to_owned(), |(_, kind)| kind)
+    let around = mounts
+        .lines()
+        .filter_map(mount)
+        .filter(|(point, _)| folder.starts_with(point));
+    around
+        .max_by_key(|(point, _)| point.len())
+        .map_or_else(|| "?".to_owned(), |(_, kind)| kind)
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+    let text = output
+        .map(|output| [output.stdout, output.stderr].concat())
+        .unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn word_after(text: &str, mark: &str) -> String {
-    let word = text.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
+    let word = text
+        .split_once(mark)
+        .and_then(|(_, rest)| rest.split_whitespace().next());
     word.unwrap_or("?").to_owned()
 }

@@ -1,4 +1,5 @@
-//! `./dev bench`: what the gateway does in a second, and how far that is from what this machine could do at all.
+//! `./dev bench`: what the gateway does in a second, and how far that is from what this machine
+//! could do at all.
 //!
 //! ```text
 //! rows        the rows of the table and their floors
@@ -6,7 +7,8 @@
 //! report      medians, the table, JSON
 //! storm       verify at half of its capacity, alone and under a storm of sign-ins
 //! memory      what is resident after many distinct tokens
-//! footprint   bytes per session, row and revocation (entries), and what a replica costs that nobody uses (idle)
+//! footprint   bytes per session, row and revocation (entries), and what a replica costs that
+//!             nobody uses (idle)
 //! logout      how long a sign-out takes; silent: a member that keeps everybody waiting
 //! outage      a minute without Redis; mixture: under which requests
 //! bench       all that runs; stores, seed, product, replica, database, machine: what it is made of
@@ -57,7 +59,9 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Seconds since the epoch.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 fn main() -> ExitCode {
@@ -73,35 +77,85 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Command {
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .help(help)
+            .action(ArgAction::SetTrue)
+    };
     let value = |name: &'static str, kind: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(kind).help(help)
     };
-    let number =
-        |name, help, default| value(name, "N", help).value_parser(value_parser!(u64).range(1..)).default_value(default);
+    let number = |name, help, default| {
+        value(name, "N", help)
+            .value_parser(value_parser!(u64).range(1..))
+            .default_value(default)
+    };
     Command::new("bench")
         .bin_name("./dev bench")
-        .about("Measures the gateway against what this machine could do at all; benches/README.md says how to read it")
-        .arg(value("only", "ROW", "Only rows whose name begins like this; may be repeated").action(ArgAction::Append))
+        .about(
+            "Measures the gateway against what this machine could do at all; benches/README.md \
+             says how to read it",
+        )
+        .arg(
+            value(
+                "only",
+                "ROW",
+                "Only rows whose name begins like this; may be repeated",
+            )
+            .action(ArgAction::Append),
+        )
         .arg(number("rounds", "Rounds; medians of them are told", "5"))
         .arg(
-            value("seconds", "N", "Seconds of each run [default: 1; of --logout and --outage 60]")
-                .value_parser(value_parser!(u64).range(1..)),
+            value(
+                "seconds",
+                "N",
+                "Seconds of each run [default: 1; of --logout and --outage 60]",
+            )
+            .value_parser(value_parser!(u64).range(1..)),
         )
-        .arg(flag("storm", "Verify at half of its capacity, alone and under a storm of sign-ins, instead of the table"))
-        .arg(flag("memory", "What is resident after many distinct tokens, instead of the table"))
+        .arg(flag(
+            "storm",
+            "Verify at half of its capacity, alone and under a storm of sign-ins, instead of the \
+             table",
+        ))
+        .arg(flag(
+            "memory",
+            "What is resident after many distinct tokens, instead of the table",
+        ))
         .arg(flag(
             "footprint",
-            "Bytes per session, row and revocation, and what an idle replica costs, instead of the table",
+            "Bytes per session, row and revocation, and what an idle replica costs, instead of the \
+             table",
         ))
-        .arg(flag("logout", "How long a sign-out takes, on one, three and ten replicas, instead of the table"))
-        .arg(flag("outage", "What is answered while Redis is away, and after that, instead of the table"))
-        .group(ArgGroup::new("instead").args(["storm", "memory", "footprint", "logout", "outage", "only"]))
-        .arg(value("json", "FILE", "Write the figures there as well").value_parser(value_parser!(PathBuf)))
+        .arg(flag(
+            "logout",
+            "How long a sign-out takes, on one, three and ten replicas, instead of the table",
+        ))
+        .arg(flag(
+            "outage",
+            "What is answered while Redis is away, and after that, instead of the table",
+        ))
+        .group(ArgGroup::new("instead").args([
+            "storm",
+            "memory",
+            "footprint",
+            "logout",
+            "outage",
+            "only",
+        ]))
         .arg(
-            value("set", "NAME=VALUE", "A setting of the gateway; may be repeated")
-                .value_parser(setting)
-                .action(ArgAction::Append),
+            value("json", "FILE", "Write the figures there as well")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            value(
+                "set",
+                "NAME=VALUE",
+                "A setting of the gateway; may be repeated",
+            )
+            .value_parser(setting)
+            .action(ArgAction::Append),
         )
         .arg(
             value("gateway", "FILE", "Another gateway than the one just built")
@@ -109,9 +163,18 @@ fn command() -> Command {
                 .default_value(env!("CARGO_BIN_EXE_latchkey"))
                 .hide_default_value(true),
         )
-        .arg(value("floor", "FILE", "The bare handlers").value_parser(value_parser!(PathBuf)).hide(true))
+        .arg(
+            value("floor", "FILE", "The bare handlers")
+                .value_parser(value_parser!(PathBuf))
+                .hide(true),
+        )
         // From `cargo bench`.
-        .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
+        .arg(
+            Arg::new("bench")
+                .long("bench")
+                .action(ArgAction::SetTrue)
+                .hide(true),
+        )
 }
 
 fn setting(text: &str) -> Result<(String, String), &'static str> {
@@ -125,17 +188,36 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         say("`./dev bench` runs this.");
         return Ok(ExitCode::SUCCESS);
     };
-    let names: Vec<String> = matches.get_many("only").into_iter().flatten().cloned().collect();
+    let names: Vec<String> = matches
+        .get_many("only")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
     let rows = rows::chosen(&names)?;
     let programs = Programs {
         gateway: given("gateway").expect("it has a default"),
         floor,
-        settings: matches.get_many("set").into_iter().flatten().cloned().collect(),
+        settings: matches
+            .get_many("set")
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
     };
     let rounds = usize::try_from(*matches.get_one::<u64>("rounds").expect("it has a default"))?;
-    let seconds = |typical| matches.get_one::<u64>("seconds").copied().unwrap_or(typical);
+    let seconds = |typical| {
+        matches
+            .get_one::<u64>("seconds")
+            .copied()
+            .unwrap_or(typical)
+    };
     // Their footprint is measured against none.
-    let revocations = if matches.get_flag("footprint") { 0 } else { seed::REVOCATIONS };
+    let revocations = if matches.get_flag("footprint") {
+        0
+    } else {
+        seed::REVOCATIONS
+    };
     let mut bench = Bench::start(programs, revocations)?;
     let (figures, good) = match () {
         () if matches.get_flag("storm") => (storm::run(&bench, rounds)?, true),
@@ -146,7 +228,11 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         () => table(&mut bench, &rows, rounds, seconds(1))?,
     };
     write_json(given("json"), &figures)?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The table; whether all of its rows could be measured.

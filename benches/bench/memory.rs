@@ -1,4 +1,5 @@
-//! `--memory`: does what is resident grow with what was seen? 100,000 distinct tokens, more than any cache holds.
+//! `--memory`: does what is resident grow with what was seen? 100,000 distinct tokens, more than
+//! any cache holds.
 
 use std::{thread, time::Duration};
 
@@ -30,33 +31,64 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
     say("signing 100,000 tokens");
     let now = crate::now();
     let users = (0..TOKENS as u64).map(|turn| turn % seed::USERS + 1);
-    let requests = users.map(|user| Ok(bench.composer.verify_with(&bench.composer.keys().bearer(user, now)?)));
+    let requests = users.map(|user| {
+        Ok(bench
+            .composer
+            .verify_with(&bench.composer.keys().bearer(user, now)?))
+    });
     let requests = requests.collect::<Outcome<Vec<_>>>()?;
-    let (pid, to, mut sent, mut found) = (bench.gateway.pid(), &[bench.gateway.address], 0, Vec::new());
+    let (pid, to, mut sent, mut found) =
+        (bench.gateway.pid(), &[bench.gateway.address], 0, Vec::new());
     found.push((0, usage::resident(pid)?));
     for stage in STAGES {
         say(&format!("{} requests", grouped(stage as f64)));
         let count = stage - sent;
-        let plan = Plan { to, requests: &requests, count, connections: CALLERS, rate: None };
+        let plan = Plan {
+            to,
+            requests: &requests,
+            count,
+            connections: CALLERS,
+            rate: None,
+        };
         let rate = pace::run(&plan, 204)?.rate;
         sent = stage;
-        say(&format!("{} a second; waiting until it is quiet", grouped(rate)));
+        say(&format!(
+            "{} a second; waiting until it is quiet",
+            grouped(rate)
+        ));
         thread::sleep(SETTLE);
         interrupt::check()?;
         found.push((stage, usage::resident(pid)?));
     }
     let ratio = found[2].1 as f64 / found[1].1 as f64;
-    println!("{}\n\n{}\n\nratio of the last two: {ratio:.3}", bench.machine.line(), table(&found));
-    println!("the most at any time: {:.1} MB", usage::peak(pid)? as f64 / 1e6);
-    let stages: Vec<Value> =
-        found.iter().map(|(requests, bytes)| json!({ "requests": requests, "bytes": bytes })).collect();
-    Ok(json!({ "machine": bench.machine.json(), "tokens": TOKENS, "resident": stages, "ratio": ratio }))
+    println!(
+        "{}\n\n{}\n\nratio of the last two: {ratio:.3}",
+        bench.machine.line(),
+        table(&found)
+    );
+    println!(
+        "the most at any time: {:.1} MB",
+        usage::peak(pid)? as f64 / 1e6
+    );
+    let stages: Vec<Value> = found
+        .iter()
+        .map(|(requests, bytes)| json!({ "requests": requests, "bytes": bytes }))
+        .collect();
+    Ok(json!({
+        "machine": bench.machine.json(),
+        "tokens": TOKENS,
+        "resident": stages,
+        "ratio": ratio,
+    }))
 }
 
 fn table(found: &[(usize, u64)]) -> String {
     let mut lines = vec![vec!["requests".to_owned(), "resident MB".to_owned()]];
-    lines.extend(
-        found.iter().map(|(requests, bytes)| vec![grouped(*requests as f64), format!("{:.1}", *bytes as f64 / 1e6)]),
-    );
+    lines.extend(found.iter().map(|(requests, bytes)| {
+        vec![
+            grouped(*requests as f64),
+            format!("{:.1}", *bytes as f64 / 1e6),
+        ]
+    }));
     aligned(&lines)
 }

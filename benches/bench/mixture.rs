@@ -33,17 +33,62 @@ const REFRESHING: (u64, u64) = (2_001, 8_000);
 const LEAVING: (u64, u64) = (8_001, seed::USERS - 1);
 
 const KINDS: [Kind; 7] = [
-    Kind { name: "verify", per_second: 200, status: 204, request: |make, user, _| make.verify(user), users: READERS },
-    Kind { name: "user", per_second: 60, status: 200, request: |make, user, _| make.user(user), users: READERS },
-    Kind { name: "item", per_second: 60, status: 200, request: |make, user, _| make.item(user), users: READERS },
-    Kind { name: "create", per_second: 40, status: 201, request: |make, user, _| make.create(user), users: READERS },
-    Kind { name: "login", per_second: 7, status: 200, request: |make, user, _| make.login(user), users: READERS },
-    Kind { name: "refresh", per_second: 25, status: 200, request: refresh, users: REFRESHING },
-    Kind { name: "logout", per_second: 8, status: 204, request: |make, user, _| make.logout(user), users: LEAVING },
+    Kind {
+        name: "verify",
+        per_second: 200,
+        status: 204,
+        request: |make, user, _| make.verify(user),
+        users: READERS,
+    },
+    Kind {
+        name: "user",
+        per_second: 60,
+        status: 200,
+        request: |make, user, _| make.user(user),
+        users: READERS,
+    },
+    Kind {
+        name: "item",
+        per_second: 60,
+        status: 200,
+        request: |make, user, _| make.item(user),
+        users: READERS,
+    },
+    Kind {
+        name: "create",
+        per_second: 40,
+        status: 201,
+        request: |make, user, _| make.create(user),
+        users: READERS,
+    },
+    Kind {
+        name: "login",
+        per_second: 7,
+        status: 200,
+        request: |make, user, _| make.login(user),
+        users: READERS,
+    },
+    Kind {
+        name: "refresh",
+        per_second: 25,
+        status: 200,
+        request: refresh,
+        users: REFRESHING,
+    },
+    Kind {
+        name: "logout",
+        per_second: 8,
+        status: 204,
+        request: |make, user, _| make.logout(user),
+        users: LEAVING,
+    },
 ];
 
 fn refresh(make: &Composer, user: u64, counters: &[u64]) -> String {
-    make.refresh_at(user, counters[usize::try_from(user - 1).expect("users are few")])
+    make.refresh_at(
+        user,
+        counters[usize::try_from(user - 1).expect("users are few")],
+    )
 }
 
 /// Requests a second, of all kinds.
@@ -60,7 +105,11 @@ pub fn fits(runs: u64, length: Duration) -> Outcome<()> {
     if length.as_secs() <= most {
         return Ok(());
     }
-    Err(format!("there are sessions for {most} seconds each time, and {} are wanted", length.as_secs()).into())
+    Err(format!(
+        "there are sessions for {most} seconds each time, and {} are wanted",
+        length.as_secs()
+    )
+    .into())
 }
 
 /// Requests of one run.
@@ -72,8 +121,10 @@ pub struct Mixture {
 impl Mixture {
     /// Those of so long; `turn` counts the runs, which share no session that can be used once only.
     pub fn new(make: &Composer, turn: usize, length: Duration, counters: &[u64]) -> Mixture {
-        let (count, mut next) =
-            (RATE * length.as_secs(), KINDS.map(|kind| kind.per_second * length.as_secs() * turn as u64));
+        let (count, mut next) = (
+            RATE * length.as_secs(),
+            KINDS.map(|kind| kind.per_second * length.as_secs() * turn as u64),
+        );
         let requests = (0..count).map(|request| {
             let at = kind_of(request);
             let (kind, (first, last)) = (&KINDS[at], KINDS[at].users);
@@ -81,15 +132,19 @@ impl Mixture {
             next[at] += 1;
             (kind.request)(make, user, counters)
         });
-        Mixture { requests: requests.collect() }
+        Mixture {
+            requests: requests.collect(),
+        }
     }
 
-    /// Sorts answers by kind and by when they were due: before Redis was gone, until it was back, after that.
+    /// Sorts answers by kind and by when they were due: before Redis was gone, until it was back,
+    /// after that.
     pub fn judge(&self, answers: &[Answer], (gone, back): (Duration, Duration)) -> Vec<Part> {
         let mut parts: Vec<Part> = KINDS.iter().map(Part::new).collect();
         for answer in answers {
             // What was under way when Redis went has met it.
-            let phase = usize::from(answer.due + answer.took >= gone) + usize::from(answer.due >= back);
+            let phase =
+                usize::from(answer.due + answer.took >= gone) + usize::from(answer.due >= back);
             parts[kind_of(answer.request as u64)].add(answer, phase, back);
         }
         parts
@@ -128,7 +183,11 @@ struct Phase {
 
 impl Part {
     fn new(kind: &'static Kind) -> Part {
-        Part { kind, phases: Default::default(), last_refusal: None }
+        Part {
+            kind,
+            phases: Default::default(),
+            last_refusal: None,
+        }
     }
 
     fn add(&mut self, answer: &Answer, phase: usize, back: Duration) {
@@ -147,12 +206,22 @@ impl Part {
 
     /// A line of the table.
     pub fn line(&self) -> Vec<String> {
-        let share = |phase: &Phase| phase.share().map_or("–".to_owned(), |share| format!("{:.2} %", share * 100.0));
-        let slow = |phase: &Phase| phase.p99().map_or("–".to_owned(), |micros| format!("{:.1}", micros / 1000.0));
+        let share = |phase: &Phase| {
+            phase
+                .share()
+                .map_or("–".to_owned(), |share| format!("{:.2} %", share * 100.0))
+        };
+        let slow = |phase: &Phase| {
+            phase
+                .p99()
+                .map_or("–".to_owned(), |micros| format!("{:.1}", micros / 1000.0))
+        };
         let mut cells = vec![self.kind.name.to_owned(), self.kind.per_second.to_string()];
         cells.extend(self.phases.iter().map(share));
         cells.extend(self.phases.iter().map(slow));
-        cells.push(self.last_refusal.map_or("–".to_owned(), |last| format!("{:.2}", last.as_secs_f64())));
+        cells.push(self.last_refusal.map_or("–".to_owned(), |last| {
+            format!("{:.2}", last.as_secs_f64())
+        }));
         cells.push(self.refusals());
         cells
     }
@@ -163,15 +232,26 @@ impl Part {
         for (status, count) in self.phases.iter().flat_map(|phase| &phase.refused) {
             *all.entry(*status).or_default() += count;
         }
-        all.iter().map(|(status, count)| format!("{status} × {count}")).collect::<Vec<_>>().join(", ")
+        all.iter()
+            .map(|(status, count)| format!("{status} × {count}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// For programs.
     pub fn json(&self) -> Value {
         let phase = |phase: &Phase| {
-            let refused: BTreeMap<String, usize> =
-                phase.refused.iter().map(|(status, count)| (status.to_string(), *count)).collect();
-            json!({ "answers": phase.micros.len(), "good": phase.share(), "p99_us": phase.p99(), "refused": refused })
+            let refused: BTreeMap<String, usize> = phase
+                .refused
+                .iter()
+                .map(|(status, count)| (status.to_string(), *count))
+                .collect();
+            json!({
+                "answers": phase.micros.len(),
+                "good": phase.share(),
+                "p99_us": phase.p99(),
+                "refused": refused,
+            })
         };
         let [before, during, after] = &self.phases;
         json!({

@@ -1,5 +1,6 @@
-//! `--outage`: Redis stands still for a minute, and then is killed for a minute, under a mixture of requests at a fixed
-//! rate. Which of them are answered as they should be, and how long does it take, once it is back, until all are?
+//! `--outage`: Redis stands still for a minute, and then is killed for a minute, under a mixture of
+//! requests at a fixed rate. Which of them are answered as they should be, and how long does it
+//! take, once it is back, until all are?
 
 use std::{
     net::SocketAddr,
@@ -27,7 +28,8 @@ const BEFORE: Duration = Duration::from_secs(10);
 /// Long enough for whatever has to be made up for.
 const AFTER: Duration = Duration::from_secs(30);
 
-/// More than can wait at a time: those that ask a Redis without an answer wait for a tenth of a second.
+/// More than can wait at a time: those that ask a Redis without an answer wait for a tenth of a
+/// second.
 const CONNECTIONS: usize = 256;
 
 /// How often it is looked whether all is as before.
@@ -55,7 +57,8 @@ impl Fault {
 struct Found {
     fault: Fault,
     answers: Vec<mixture::Part>,
-    /// Seconds from the return of Redis until checks are answered from memory again, and until sign-outs are 204 again.
+    /// Seconds from the return of Redis until checks are answered from memory again, and until
+    /// sign-outs are 204 again.
     memory: f64,
     logout: f64,
 }
@@ -87,7 +90,11 @@ pub fn run(bench: &mut Bench, seconds: u64) -> Outcome<Value> {
 }
 
 fn measure(bench: &mut Bench, mixture: &Mixture, fault: Fault, away: Duration) -> Outcome<Found> {
-    let (gateway, checks, requests) = (bench.gateway.address, bench.gateway.checks, &mixture.requests);
+    let (gateway, checks, requests) = (
+        bench.gateway.address,
+        bench.gateway.checks,
+        &mixture.requests,
+    );
     // Signed out before: to repeat that is 204 as well, and publishes it again.
     let sign_out = &bench.composer.logout(seed::USERS);
     let plan = Plan {
@@ -107,13 +114,21 @@ fn measure(bench: &mut Bench, mixture: &Mixture, fault: Fault, away: Duration) -
         over.store(true, Ordering::Relaxed);
         let record = record.map_err(|_| "a generator panicked")??;
         let [memory, logout] = [memory, logout].map(|look| look.join().unwrap_or(f64::INFINITY));
-        Ok(Found { fault, answers: mixture.judge(&record.answers, since(&record, (gone, back))), memory, logout })
+        Ok(Found {
+            fault,
+            answers: mixture.judge(&record.answers, since(&record, (gone, back))),
+            memory,
+            logout,
+        })
     })
 }
 
 /// Offsets from the beginning of the load.
 fn since(record: &Record, (gone, back): (Instant, Instant)) -> (Duration, Duration) {
-    (gone.saturating_duration_since(record.began), back.saturating_duration_since(record.began))
+    (
+        gone.saturating_duration_since(record.began),
+        back.saturating_duration_since(record.began),
+    )
 }
 
 /// When Redis went away, and when it was back.
@@ -180,7 +195,8 @@ fn table(found: &Found, seconds: u64) -> String {
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(found.answers.iter().map(mixture::Part::line));
     format!(
-        "{} for {seconds} s\n\n{}\n\nonce it is back: checks from memory after {:.2} s, sign-outs 204 after {:.2} s",
+        "{} for {seconds} s\n\n{}\n\nonce it is back: checks from memory after {:.2} s, sign-outs \
+         204 after {:.2} s",
         found.fault.name(),
         aligned(&lines),
         found.memory,

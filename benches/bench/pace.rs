@@ -1,9 +1,11 @@
-//! Requests at a fixed rate, whatever the answers do. `wrk` sends the next request when the last one was answered, so a
-//! server that stands still for a second hides what would have come in that second. Here the moment at which a request is
-//! due is fixed beforehand, and its time counts from there, even if it had to wait for a connection.
+//! Requests at a fixed rate, whatever the answers do. `wrk` sends the next request when the last
+//! one was answered, so a server that stands still for a second hides what would have come in that
+//! second. Here the moment at which a request is due is fixed beforehand, and its time counts from
+//! there, even if it had to wait for a connection.
 //!
-//! One thread with as many connections as may be needed, and one request at a time on each. It sleeps in `poll`, which
-//! the kernel ends within microseconds of the moment that was asked for; on a busy machine when it gets a core.
+//! One thread with as many connections as may be needed, and one request at a time on each. It
+//! sleeps in `poll`, which the kernel ends within microseconds of the moment that was asked for; on
+//! a busy machine when it gets a core.
 
 use std::{
     collections::VecDeque,
@@ -93,7 +95,12 @@ impl Connection {
     fn open(to: SocketAddr) -> Outcome<Connection> {
         let stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, request: 0, due: Duration::ZERO, answer: Vec::with_capacity(LARGEST_ANSWER) })
+        Ok(Connection {
+            stream,
+            request: 0,
+            due: Duration::ZERO,
+            answer: Vec::with_capacity(LARGEST_ANSWER),
+        })
     }
 
     fn send(&mut self, request: usize, due: Duration, text: &str) -> Outcome<()> {
@@ -111,9 +118,18 @@ impl Connection {
             return Err("a connection was closed before its answer was complete".into());
         }
         let text = String::from_utf8_lossy(&self.answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(None) };
-        let expected = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer has no status")?;
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            return Ok(None);
+        };
+        let expected = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .unwrap_or(0);
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or("an answer has no status")?;
         Ok((body.len() >= expected).then_some(status))
     }
 }
@@ -147,9 +163,15 @@ pub fn record(plan: &Plan<'_>) -> Outcome<Record> {
 fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome<Instant> {
     wake_in_time();
     let open = |at: usize| Connection::open(plan.to[at % plan.to.len()]);
-    let mut connections = (0..plan.connections).map(open).collect::<Outcome<Vec<_>>>()?;
+    let mut connections = (0..plan.connections)
+        .map(open)
+        .collect::<Outcome<Vec<_>>>()?;
     let mut idle: VecDeque<usize> = (0..plan.connections).collect();
-    let due = |request: usize| plan.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(request as f64 / rate));
+    let due = |request: usize| {
+        plan.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(request as f64 / rate)
+        })
+    };
     let (mut answered, mut sent, began) = (0, 0, Instant::now());
     while answered < plan.count {
         while sent < plan.count
@@ -162,7 +184,11 @@ fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome
             sent += 1;
         }
         let until_due = due(sent).saturating_sub(began.elapsed());
-        let longest = if sent < plan.count && !idle.is_empty() { until_due } else { LONGEST_WAIT };
+        let longest = if sent < plan.count && !idle.is_empty() {
+            until_due
+        } else {
+            LONGEST_WAIT
+        };
         let waiting = sent > answered;
         let ready = ready(&connections, longest)?;
         if ready.is_empty() && waiting && longest == LONGEST_WAIT {
@@ -172,7 +198,12 @@ fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome
             let connection = &mut connections[at];
             if let Some(status) = connection.receive()? {
                 let (request, due) = (connection.request, connection.due);
-                take(Answer { request, due, took: began.elapsed().saturating_sub(due), status })?;
+                take(Answer {
+                    request,
+                    due,
+                    took: began.elapsed().saturating_sub(due),
+                    status,
+                })?;
                 answered += 1;
                 idle.push_back(at);
             }
@@ -184,8 +215,10 @@ fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome
 /// The connections that have something to read; none after so long.
 fn ready(connections: &[Connection], longest: Duration) -> Outcome<Vec<usize>> {
     interrupt::check()?;
-    let mut polled: Vec<PollFd<'_>> =
-        connections.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)).collect();
+    let mut polled: Vec<PollFd<'_>> = connections
+        .iter()
+        .map(|connection| PollFd::new(&connection.stream, PollFlags::IN))
+        .collect();
     match poll(&mut polled, Some(&Timespec::try_from(longest)?)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),

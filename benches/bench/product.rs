@@ -1,5 +1,6 @@
-//! All that the bench borrows from the product itself: its keys, its tokens, its hash and its script. So sessions can be
-//! made by the thousand without asking the gateway, and each floor is that of the very code that runs in it.
+//! All that the bench borrows from the product itself: its keys, its tokens, its hash and its
+//! script. So sessions can be made by the thousand without asking the gateway, and each floor is
+//! that of the very code that runs in it.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -32,7 +33,8 @@ pub const ISSUER: &str = "https://auth.example.com";
 /// The prefix of the gateway's keys in Redis.
 pub const PREFIX: &str = "lk";
 
-/// The longest that the settings allow, for bearer tokens and cookies alike: nothing ends or slides during a run.
+/// The longest that the settings allow, for bearer tokens and cookies alike: nothing ends or slides
+/// during a run.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Signatures of which the mean is told.
@@ -54,7 +56,11 @@ pub fn password() -> Outcome<String> {
 
 /// The hash that all seeded users share: it costs as much to compare as any other.
 pub fn hash(password: &str) -> Outcome<String> {
-    Ok(password::hash(&parsed(password)?, &[7; SALT_BYTES], &mut Memory::default())?)
+    Ok(password::hash(
+        &parsed(password)?,
+        &[7; SALT_BYTES],
+        &mut Memory::default(),
+    )?)
 }
 
 fn parsed(text: &str) -> Outcome<Password> {
@@ -73,19 +79,38 @@ pub struct Keys {
 impl Keys {
     /// Those of a gateway that has started.
     pub fn read(database: &Database, secret: &str) -> Outcome<Keys> {
-        let row = database.row("select kid, encode(sealed_private_key, 'hex') from signing_keys")?;
+        let row =
+            database.row("select kid, encode(sealed_private_key, 'hex') from signing_keys")?;
         let secrets = MasterSecrets::parse(secret)?;
         let hexadecimal = |at: usize| u8::from_str_radix(&row[1][at..at + 2], 16);
-        let sealed = (0..row[1].len()).step_by(2).map(hexadecimal).collect::<Result<Vec<u8>, _>>()?;
-        let document = secrets.first().sealing_key().unseal(&sealed, &row[0]).ok_or("the signing key is another's")?;
+        let sealed = (0..row[1].len())
+            .step_by(2)
+            .map(hexadecimal)
+            .collect::<Result<Vec<u8>, _>>()?;
+        let document = secrets
+            .first()
+            .sealing_key()
+            .unseal(&sealed, &row[0])
+            .ok_or("the signing key is another's")?;
         let signing = SigningKey::from_pkcs8(&document).ok_or("the signing key cannot be read")?;
-        let realm = Realm { issuer: ISSUER.to_owned(), audience: ISSUER.to_owned(), clock_skew: 5 };
-        Ok(Keys { signing, refresh: RefreshKey::new(&secrets), realm, secret: secret.to_owned() })
+        let realm = Realm {
+            issuer: ISSUER.to_owned(),
+            audience: ISSUER.to_owned(),
+            clock_skew: 5,
+        };
+        Ok(Keys {
+            signing,
+            refresh: RefreshKey::new(&secrets),
+            realm,
+            secret: secret.to_owned(),
+        })
     }
 
     /// The access token of a seeded user, as login gives it.
     pub fn bearer(&self, user: u64, now: u64) -> Outcome<String> {
-        Ok(self.signing.sign(&self.claims(user, FIRST_PARTY_CLIENT, now))?)
+        Ok(self
+            .signing
+            .sign(&self.claims(user, FIRST_PARTY_CLIENT, now))?)
     }
 
     /// The cookie of a seeded user.
@@ -95,9 +120,14 @@ impl Keys {
 
     /// The personal access token of a seeded user.
     pub fn personal(&self, user: u64) -> String {
-        let digest = digest::digest(&digest::SHA256, seed::of_personal_token(&self.secret, user).as_bytes());
+        let digest = digest::digest(
+            &digest::SHA256,
+            seed::of_personal_token(&self.secret, user).as_bytes(),
+        );
         let secret = Zeroizing::new(digest.as_ref().try_into().expect("32 bytes"));
-        OpaqueToken::new(Purpose::PersonalToken, seed::personal_token(user), secret).text().to_string()
+        OpaqueToken::new(Purpose::PersonalToken, seed::personal_token(user), secret)
+            .text()
+            .to_string()
     }
 
     /// The refresh token of a seeded user's session at this counter.
@@ -106,7 +136,11 @@ impl Keys {
     }
 
     fn claims(&self, user: u64, client: &str, now: u64) -> Claims {
-        let sid = if client == BROWSER_CLIENT { seed::browser_session(user) } else { seed::session(user) };
+        let sid = if client == BROWSER_CLIENT {
+            seed::browser_session(user)
+        } else {
+            seed::session(user)
+        };
         let session = Session {
             sid,
             sub: seed::user(user),
@@ -124,7 +158,14 @@ impl Keys {
             email_verified: true,
             name: Some(seed::NAME.to_owned()),
         };
-        access_token::claims(&self.realm, &session, &identity, Uuid::new_v4(), now, LIFETIME.as_secs())
+        access_token::claims(
+            &self.realm,
+            &session,
+            &identity,
+            Uuid::new_v4(),
+            now,
+            LIFETIME.as_secs(),
+        )
     }
 
     /// Microseconds of one signature, on one core.
@@ -139,13 +180,20 @@ impl Keys {
 }
 
 fn refresh_token(user: u64, counter: u64) -> RefreshToken {
-    RefreshToken { sub: seed::user(user), sid: seed::session(user), counter }
+    RefreshToken {
+        sub: seed::user(user),
+        sid: seed::session(user),
+        counter,
+    }
 }
 
-/// Rotations per second by the gateway's own script, from `callers` that share one connection: what Redis can do when
-/// nothing else is to be done. Every rotation is a real one, of a session at home.
+/// Rotations per second by the gateway's own script, from `callers` that share one connection: what
+/// Redis can do when nothing else is to be done. Every rotation is a real one, of a session at
+/// home.
 pub fn rotations(url: &str, counters: &[u64], callers: usize, duration: Duration) -> Outcome<f64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let redis = Redis::new(url, PREFIX, Duration::from_secs(1))?;
         let (next, done, began) = (AtomicUsize::new(0), AtomicU64::new(0), Instant::now());
@@ -168,7 +216,11 @@ pub fn rotations(url: &str, counters: &[u64], callers: usize, duration: Duration
 
 /// Those of the default settings.
 fn rules() -> RefreshRules {
-    RefreshRules { idle: 7 * 86_400_000, grace: 10_000, patience: 4_200 }
+    RefreshRules {
+        idle: 7 * 86_400_000,
+        grace: 10_000,
+        patience: 4_200,
+    }
 }
 
 /// Hashes per second on all cores, by the gateway's own implementation.
@@ -181,7 +233,10 @@ pub fn hashes(password: &str, duration: Duration) -> Outcome<f64> {
             scope.spawn(|| {
                 let mut memory = Memory::default();
                 while !over.load(Ordering::Relaxed) {
-                    assert_eq!(password::verify(&password, &stored, &mut memory).ok(), Some(Verdict::Right));
+                    assert_eq!(
+                        password::verify(&password, &stored, &mut memory).ok(),
+                        Some(Verdict::Right)
+                    );
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });

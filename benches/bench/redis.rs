@@ -13,7 +13,8 @@ impl Redis {
         Ok(Redis(Client::open(url)?.get_connection()?))
     }
 
-    /// How often the session of each seeded user was refreshed, by user from 1; 0 where Redis does not know it.
+    /// How often the session of each seeded user was refreshed, by user from 1; 0 where Redis does
+    /// not know it.
     pub fn counters(&mut self) -> Outcome<Vec<u64>> {
         let mut pipe = redis::pipe();
         for user in 1..=seed::USERS {
@@ -26,27 +27,44 @@ impl Redis {
     /// One line of `INFO`.
     pub fn info(&mut self, name: &str) -> Outcome<String> {
         let text: String = self.ask(&["INFO", "everything"])?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        Ok(value.ok_or_else(|| format!("Redis does not tell its {name}"))?.trim().to_owned())
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value
+            .ok_or_else(|| format!("Redis does not tell its {name}"))?
+            .trim()
+            .to_owned())
     }
 
     /// Commands that were run so far, those of scripts included; without this look itself.
     pub fn commands(&mut self) -> Outcome<u64> {
         let text: String = self.ask(&["INFO", "commandstats"])?;
-        let calls = |line: &str| line.split_once(":calls=")?.1.split(',').next()?.parse::<u64>().ok();
+        let calls = |line: &str| {
+            line.split_once(":calls=")?
+                .1
+                .split(',')
+                .next()?
+                .parse::<u64>()
+                .ok()
+        };
         Ok(text.lines().filter_map(calls).sum())
     }
 
     /// One command.
     pub fn ask<T: FromRedisValue>(&mut self, command: &[&str]) -> Outcome<T> {
-        Ok(redis::cmd(command[0]).arg(&command[1..]).query(&mut self.0)?)
+        Ok(redis::cmd(command[0])
+            .arg(&command[1..])
+            .query(&mut self.0)?)
     }
 }
 
 /// Where the session of a seeded user's tokens and its account are.
 pub fn keys(user: u64) -> [String; 2] {
     let (sub, sid, prefix) = (seed::user(user), seed::session(user), product::PREFIX);
-    [format!("{prefix}:{{{sub}}}:session:{sid}"), format!("{prefix}:{{{sub}}}:user")]
+    [
+        format!("{prefix}:{{{sub}}}:session:{sid}"),
+        format!("{prefix}:{{{sub}}}:user"),
+    ]
 }
 
 /// Where the state of the revocation log is.

@@ -52,26 +52,46 @@ impl Deref for Replica {
 impl Build {
     /// Makes the tables.
     pub fn migrate(&self, stores: &Stores) -> Outcome<()> {
-        Run::start(&mut self.command("migrate", stores))?.finish().map(drop)
+        Run::start(&mut self.command("migrate", stores))?
+            .finish()
+            .map(drop)
     }
 
     /// Starts one more.
     pub fn start(&self, stores: &Stores, name: &str) -> Outcome<Replica> {
         let log = stores.folder().join(format!("{name}.log"));
-        let both = |log: &str| listening(log, "LATCHKEY_LISTEN").zip(listening(log, "LATCHKEY_METRICS_LISTEN"));
-        let server = Server::start(self.command("serve", stores), &log, |log| both(log).map(|(public, _)| public))?;
+        let both = |log: &str| {
+            listening(log, "LATCHKEY_LISTEN").zip(listening(log, "LATCHKEY_METRICS_LISTEN"))
+        };
+        let server = Server::start(self.command("serve", stores), &log, |log| {
+            both(log).map(|(public, _)| public)
+        })?;
         let (_, metrics) = both(&fs::read_to_string(&log)?).ok_or("a log was cut")?;
-        Ok(Replica { server, metrics, checks: if self.takes_leases() { "memory" } else { "redis" } })
+        Ok(Replica {
+            server,
+            metrics,
+            checks: if self.takes_leases() {
+                "memory"
+            } else {
+                "redis"
+            },
+        })
     }
 
     /// `--set LATCHKEY_LEASE=0s` tells what leases are worth.
     fn takes_leases(&self) -> bool {
-        !self.settings.iter().any(|(name, value)| name == "LATCHKEY_LEASE" && value.starts_with('0'))
+        !self
+            .settings
+            .iter()
+            .any(|(name, value)| name == "LATCHKEY_LEASE" && value.starts_with('0'))
     }
 
     fn command(&self, subcommand: &str, stores: &Stores) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(subcommand).env_clear().current_dir(stores.folder());
+        command
+            .arg(subcommand)
+            .env_clear()
+            .current_dir(stores.folder());
         command.envs([
             ("DATABASE_URL", stores.postgres.url(database::NAME).as_str()),
             ("REDIS_URL", &stores.redis.url()),
@@ -92,7 +112,9 @@ impl Build {
 
 /// Where it listens, in what it has said so far.
 fn listening(log: &str, setting: &str) -> Option<SocketAddr> {
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut found = events.filter(|event| event["setting"] == setting);
     found.find_map(|event| event["address"].as_str()?.parse().ok())
 }
@@ -101,7 +123,9 @@ impl Replica {
     /// Waits until it answers checks from memory, and has so many revocations there.
     pub fn until_it_knows(&self, entries: u64) -> Outcome<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        while !(is_well(self.address, self.checks) && self.metric("latchkey_revocation_entries")? >= entries as f64) {
+        while !(is_well(self.address, self.checks)
+            && self.metric("latchkey_revocation_entries")? >= entries as f64)
+        {
             interrupt::check()?;
             if Instant::now() > deadline {
                 return Err(format!("the gateway is not ready:\n{}", self.last_words()).into());
@@ -111,17 +135,23 @@ impl Replica {
         Ok(())
     }
 
-    /// A figure of its metrics, named as they are, with its labels; nothing was counted yet where there is none.
+    /// A figure of its metrics, named as they are, with its labels; nothing was counted yet where
+    /// there is none.
     pub fn metric(&self, name: &str) -> Outcome<f64> {
         let (_, page) = ask(self.metrics, &get("/metrics"))?;
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         Ok(value.unwrap_or_default())
     }
 }
 
-/// Whether the replica that listens here is ready, and its checks are answered by whom they should be.
+/// Whether the replica that listens here is ready, and its checks are answered by whom they should
+/// be.
 pub fn is_well(address: SocketAddr, checks: &str) -> bool {
-    let body = ask(address, &get("/health/ready")).ok().filter(|(status, _)| *status == 200);
+    let body = ask(address, &get("/health/ready"))
+        .ok()
+        .filter(|(status, _)| *status == 200);
     let body = body.and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
     body.is_some_and(|body| body["checks"] == checks)
 }
@@ -134,10 +164,18 @@ fn get(path: &str) -> String {
 pub fn ask(address: SocketAddr, request: &str) -> Outcome<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(request.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
+    stream.write_all(
+        request
+            .replacen("\r\n", "\r\nConnection: close\r\n", 1)
+            .as_bytes(),
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("no status")?;
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or("no status")?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
 }

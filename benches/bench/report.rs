@@ -23,7 +23,11 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            (values[middle - 1] + values[middle]) / 2.0
+        };
         Some(Spread { median, min, max })
     }
 
@@ -58,30 +62,80 @@ const HEADS: [&str; 13] = [
 type Column = (&'static str, fn(&Sample) -> Option<f64>, fn(f64) -> String);
 
 const COLUMNS: [Column; 8] = [
-    ("p50_us", |sample| sample.p50, |micros| format!("{:.2}", micros / 1000.0)),
-    ("p99_us", |sample| sample.p99, |micros| format!("{:.2}", micros / 1000.0)),
-    ("server_us", |sample| sample.server, |micros| format!("{micros:.1}")),
-    ("redis_us", |sample| sample.redis, |micros| format!("{micros:.1}")),
-    ("redis_commands", |sample| sample.commands, |count| format!("{:.2}", not_below_zero(count))),
-    ("postgres_us", |sample| sample.postgres, |micros| format!("{micros:.1}")),
-    ("memory_bytes", |sample| sample.memory, |bytes| format!("{:.0}", bytes / 1e6)),
-    ("refused", |sample| sample.refused, |share| format!("{:.2} %", share * 100.0)),
+    (
+        "p50_us",
+        |sample| sample.p50,
+        |micros| format!("{:.2}", micros / 1000.0),
+    ),
+    (
+        "p99_us",
+        |sample| sample.p99,
+        |micros| format!("{:.2}", micros / 1000.0),
+    ),
+    (
+        "server_us",
+        |sample| sample.server,
+        |micros| format!("{micros:.1}"),
+    ),
+    (
+        "redis_us",
+        |sample| sample.redis,
+        |micros| format!("{micros:.1}"),
+    ),
+    (
+        "redis_commands",
+        |sample| sample.commands,
+        |count| format!("{:.2}", not_below_zero(count)),
+    ),
+    (
+        "postgres_us",
+        |sample| sample.postgres,
+        |micros| format!("{micros:.1}"),
+    ),
+    (
+        "memory_bytes",
+        |sample| sample.memory,
+        |bytes| format!("{:.0}", bytes / 1e6),
+    ),
+    (
+        "refused",
+        |sample| sample.refused,
+        |share| format!("{:.2} %", share * 100.0),
+    ),
 ];
 
 /// The aligned table.
 pub fn table(measured: &[Measured]) -> String {
     let mut lines = vec![HEADS.map(str::to_owned).to_vec()];
     for one in measured {
-        let name = format!("{}, {} callers", one.row.name.trim_end_matches(" at 4 callers"), one.row.callers);
+        let name = format!(
+            "{}, {} callers",
+            one.row.name.trim_end_matches(" at 4 callers"),
+            one.row.callers
+        );
         let last = if one.failure.is_some() { "FAILED" } else { "" };
         lines.push(line(name, &one.ours, [last.to_owned(), String::new()]));
-        let aims = one.row.aim.into_iter().map(|aim| format!("{aim:.2}")).chain(std::iter::repeat(String::new()));
+        let aims = one
+            .row
+            .aim
+            .into_iter()
+            .map(|aim| format!("{aim:.2}"))
+            .chain(std::iter::repeat(String::new()));
         for ((floor, samples), aim) in one.row.floors.iter().zip(&one.floors).zip(aims) {
-            lines.push(line(format!("  {}", floor.name()), samples, [ratio_text(&one.ours, samples), aim]));
+            lines.push(line(
+                format!("  {}", floor.name()),
+                samples,
+                [ratio_text(&one.ours, samples), aim],
+            ));
         }
     }
-    let failures =
-        measured.iter().filter_map(|one| Some(format!("\n{} failed: {}", one.row.name, one.failure.as_ref()?)));
+    let failures = measured.iter().filter_map(|one| {
+        Some(format!(
+            "\n{} failed: {}",
+            one.row.name,
+            one.failure.as_ref()?
+        ))
+    });
     [aligned(&lines)].into_iter().chain(failures).collect()
 }
 
@@ -89,7 +143,9 @@ fn line(name: String, samples: &[Sample], last: [String; 2]) -> Vec<String> {
     let rate = Spread::of(samples.iter().map(|sample| sample.rate));
     let mut cells = vec![name];
     cells.push(rate.map_or_else(String::new, |rate| grouped(rate.median)));
-    cells.push(rate.map_or_else(String::new, |rate| format!("({}–{})", grouped(rate.min), grouped(rate.max))));
+    cells.push(rate.map_or_else(String::new, |rate| {
+        format!("({}–{})", grouped(rate.min), grouped(rate.max))
+    }));
     for (_, value, text) in COLUMNS {
         let spread = Spread::of(samples.iter().filter_map(value));
         cells.push(spread.map_or_else(|| "–".to_owned(), |spread| text(spread.median)));
@@ -105,7 +161,11 @@ fn not_below_zero(count: f64) -> f64 {
 
 /// Round by round, so that what slowed both counts for neither.
 fn ratio(ours: &[Sample], floor: &[Sample]) -> Option<Spread> {
-    Spread::of(ours.iter().zip(floor).map(|(ours, floor)| ours.rate / floor.rate))
+    Spread::of(
+        ours.iter()
+            .zip(floor)
+            .map(|(ours, floor)| ours.rate / floor.rate),
+    )
 }
 
 fn ratio_text(ours: &[Sample], floor: &[Sample]) -> String {
@@ -115,14 +175,28 @@ fn ratio_text(ours: &[Sample], floor: &[Sample]) -> String {
 /// Columns of the same width; all but the first to the right.
 pub fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or_default()).collect();
+    let width = |at: usize| {
+        lines
+            .iter()
+            .filter_map(|line| line.get(at))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|at| width(at).unwrap_or_default())
+        .collect();
     let padded = |line: &Vec<String>| {
         let cell = |(at, cell): (usize, &String)| match at {
             0 => format!("{cell:<width$}", width = widths[at]),
             _ => format!("{cell:>width$}", width = widths[at]),
         };
-        line.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        line.iter()
+            .enumerate()
+            .map(cell)
+            .collect::<Vec<_>>()
+            .join("  ")
+            .trim_end()
+            .to_owned()
     };
     lines.iter().map(padded).collect::<Vec<_>>().join("\n")
 }
@@ -131,7 +205,10 @@ pub fn aligned(lines: &[Vec<String>]) -> String {
 pub fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let comma = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
-    digits.char_indices().flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit])).collect()
+    digits
+        .char_indices()
+        .flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit]))
+        .collect()
 }
 
 /// Everything, also the single rounds.
@@ -151,12 +228,19 @@ pub fn json(machine: &Machine, measured: &[Measured], seconds: u64) -> Value {
         value["floors"] = one.row.floors.iter().zip(&one.floors).map(floor).collect();
         value
     };
-    json!({ "machine": machine.json(), "seconds": seconds, "rows": measured.iter().map(row).collect::<Vec<_>>() })
+    json!({
+        "machine": machine.json(),
+        "seconds": seconds,
+        "rows": measured.iter().map(row).collect::<Vec<_>>(),
+    })
 }
 
 fn samples_json(samples: &[Sample]) -> Value {
     let rates: Vec<f64> = samples.iter().map(|sample| sample.rate).collect();
-    let mut value = json!({ "per_second": Spread::of(rates.iter().copied()).map(Spread::json), "rounds": rates });
+    let mut value = json!({
+        "per_second": Spread::of(rates.iter().copied()).map(Spread::json),
+        "rounds": rates,
+    });
     for (name, of, _) in COLUMNS {
         value[name] = json!(Spread::of(samples.iter().filter_map(of)).map(Spread::json));
     }

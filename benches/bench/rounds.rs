@@ -1,5 +1,5 @@
-//! Measuring: in every round each row runs right after its floors, so that a clock that drifts moves both; the ratio of a
-//! row is the median of the ratios of its rounds.
+//! Measuring: in every round each row runs right after its floors, so that a clock that drifts
+//! moves both; the ratio of a row is the median of the ratios of its rounds.
 
 use std::time::{Duration, Instant};
 
@@ -67,22 +67,42 @@ struct Progress {
 
 impl Progress {
     fn step(&mut self, round: usize, rounds: usize, row: &str) {
-        let left = self.began.elapsed().checked_div(self.done).map(|typical| typical * (self.all - self.done));
-        let left = left.map(|left| format!(", {} s left", left.as_secs())).unwrap_or_default();
+        let left = self
+            .began
+            .elapsed()
+            .checked_div(self.done)
+            .map(|typical| typical * (self.all - self.done));
+        let left = left
+            .map(|left| format!(", {} s left", left.as_secs()))
+            .unwrap_or_default();
         self.done += 1;
         say(&format!("round {round} of {rounds}: {row}{left}"));
     }
 }
 
 /// Measures rows, in so many rounds of so many seconds for each run.
-pub fn measure(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcome<Vec<Measured>> {
+pub fn measure(
+    bench: &mut Bench,
+    rows: &[Row],
+    rounds: usize,
+    seconds: u64,
+) -> Outcome<Vec<Measured>> {
     warm_up(bench, rows)?;
     say("watching what Redis is asked without any request");
     let idle = idle::watch(bench, &[&bench.gateway], IDLE)?;
-    let empty = |row: &Row| Measured { row: *row, ours: vec![], floors: vec![vec![]; row.floors.len()], failure: None };
+    let empty = |row: &Row| Measured {
+        row: *row,
+        ours: vec![],
+        floors: vec![vec![]; row.floors.len()],
+        failure: None,
+    };
     let mut measured: Vec<Measured> = rows.iter().map(empty).collect();
     let all = u32::try_from(rounds * rows.len())?;
-    let mut progress = Progress { began: Instant::now(), done: 0, all };
+    let mut progress = Progress {
+        began: Instant::now(),
+        done: 0,
+        all,
+    };
     for round in 1..=rounds {
         if bench.composer.renew()? {
             warm_up(bench, rows)?;
@@ -104,11 +124,17 @@ pub fn measure(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> 
 
 fn measure_once(bench: &Bench, measured: &mut Measured, seconds: u64, idle: Idle) -> Outcome<()> {
     let row = measured.row;
-    let floors = row.floors.iter().map(|floor| sample_floor(bench, &row, *floor, seconds));
+    let floors = row
+        .floors
+        .iter()
+        .map(|floor| sample_floor(bench, &row, *floor, seconds));
     let floors = floors.collect::<Outcome<Vec<Sample>>>()?;
     let ours = sample(bench, &row, seconds, idle)?;
     measured.ours.push(ours);
-    floors.into_iter().zip(&mut measured.floors).for_each(|(sample, all)| all.push(sample));
+    floors
+        .into_iter()
+        .zip(&mut measured.floors)
+        .for_each(|(sample, all)| all.push(sample));
     Ok(())
 }
 
@@ -130,16 +156,27 @@ fn sample(bench: &Bench, row: &Row, seconds: u64, idle: Idle) -> Outcome<Sample>
 }
 
 fn sample_floor(bench: &Bench, row: &Row, floor: Floor, seconds: u64) -> Outcome<Sample> {
-    let rate = |rate: f64| Sample { rate, ..Sample::default() };
+    let rate = |rate: f64| Sample {
+        rate,
+        ..Sample::default()
+    };
     Ok(match floor {
         Floor::Handler => {
             let (shot, spent) = bench.drive(&bench.floor, row.traffic, row.callers, seconds)?;
             let server = Some(spent.server / shot.answers);
-            Sample { p50: Some(shot.p50), p99: Some(shot.p99), server, ..rate(shot.rate()) }
+            Sample {
+                p50: Some(shot.p50),
+                p99: Some(shot.p99),
+                server,
+                ..rate(shot.rate())
+            }
         }
         Floor::Statement(statement) => {
             let found = bench.pgbench.run(statement, row.callers, seconds)?;
-            Sample { postgres: Some(found.micros), ..rate(found.rate) }
+            Sample {
+                postgres: Some(found.micros),
+                ..rate(found.rate)
+            }
         }
         Floor::Script => {
             let (url, counters) = (bench.stores.redis.url(), bench.stores.redis()?.counters()?);
@@ -147,10 +184,16 @@ fn sample_floor(bench: &Bench, row: &Row, floor: Floor, seconds: u64) -> Outcome
             let (began, duration) = (Instant::now(), Duration::from_secs(seconds));
             let found = product::rotations(&url, &counters, row.callers.into(), duration)?;
             let used = usage::of_process(bench.stores.redis.pid()).saturating_sub(before);
-            Sample { redis: Some(used as f64 / (found * began.elapsed().as_secs_f64())), ..rate(found) }
+            Sample {
+                redis: Some(used as f64 / (found * began.elapsed().as_secs_f64())),
+                ..rate(found)
+            }
         }
         Floor::Signature => rate(1e6 / bench.composer.keys().signature_micros()?),
-        Floor::Hashes => rate(product::hashes(&bench.password, Duration::from_secs(seconds))?),
+        Floor::Hashes => rate(product::hashes(
+            &bench.password,
+            Duration::from_secs(seconds),
+        )?),
     })
 }
 
@@ -162,22 +205,42 @@ fn warm_up(bench: &Bench, rows: &[Row]) -> Outcome<()> {
     for row in rows {
         say(&format!("warming up: {}", row.name));
         compare(bench, row).map_err(|error| format!("{}: {error}", row.name))?;
-        bench.drive(&bench.gateway, row.traffic, row.callers, 1).map_err(|error| format!("{}: {error}", row.name))?;
+        bench
+            .drive(&bench.gateway, row.traffic, row.callers, 1)
+            .map_err(|error| format!("{}: {error}", row.name))?;
     }
     Ok(())
 }
 
-/// The first refresh of a seeded session takes it in from the record, which is not what the row measures.
+/// The first refresh of a seeded session takes it in from the record, which is not what the row
+/// measures.
 pub fn adopt_all(bench: &Bench) -> Outcome<()> {
-    let requests = bench.composer.first_refreshes(&bench.stores.redis()?.counters()?);
-    say(&format!("warming up: {} sessions come into Redis", requests.len()));
+    let requests = bench
+        .composer
+        .first_refreshes(&bench.stores.redis()?.counters()?);
+    say(&format!(
+        "warming up: {} sessions come into Redis",
+        requests.len()
+    ));
     let (to, count) = (&[bench.gateway.address], requests.len());
-    pace::run(&Plan { to, requests: &requests, count, connections: ADOPTING, rate: None }, 200).map(drop)
+    pace::run(
+        &Plan {
+            to,
+            requests: &requests,
+            count,
+            connections: ADOPTING,
+            rate: None,
+        },
+        200,
+    )
+    .map(drop)
 }
 
 /// A floor with another answer would be no floor.
 fn compare(bench: &Bench, row: &Row) -> Outcome<()> {
-    let Some(status) = row.traffic.status() else { return Ok(()) };
+    let Some(status) = row.traffic.status() else {
+        return Ok(());
+    };
     let request = bench.requests(row.traffic, 1)?.swap_remove(0);
     let (found, body) = ask(bench.gateway.address, &request)?;
     if found != status {
@@ -190,7 +253,10 @@ fn compare(bench: &Bench, row: &Row) -> Outcome<()> {
     let (found, body) = ask(bench.floor.address, &request)?;
     let theirs = body.len();
     if found != status || (ours as f64 - theirs as f64).abs() > TOLERANCE * ours as f64 {
-        return Err(format!("the floor answers {found} with {theirs} bytes, the gateway {status} with {ours}").into());
+        return Err(format!(
+            "the floor answers {found} with {theirs} bytes, the gateway {status} with {ours}"
+        )
+        .into());
     }
     Ok(())
 }

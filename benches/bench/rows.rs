@@ -1,4 +1,5 @@
-//! The rows of the table: what is sent, from how many callers, and what is the most that this machine could do.
+//! The rows of the table: what is sent, from how many callers, and what is the most that this
+//! machine could do.
 
 use crate::{
     pgbench::{self, Statement},
@@ -59,12 +60,21 @@ const SIGN_INS: u16 = 16;
 
 /// A row of the gateway against the bare handler, and a statement if there is one.
 const fn row(name: &'static str, traffic: Traffic, callers: u16, floors: &'static [Floor]) -> Row {
-    Row { name, traffic, callers, floors, aim: None }
+    Row {
+        name,
+        traffic,
+        callers,
+        floors,
+        aim: None,
+    }
 }
 
 impl Row {
     const fn aiming(self, aim: f64) -> Row {
-        Row { aim: Some(aim), ..self }
+        Row {
+            aim: Some(aim),
+            ..self
+        }
     }
 }
 
@@ -75,29 +85,70 @@ const CREATE: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::CREATE)];
 
 /// All of them, in the order of the table.
 pub const ALL: &[Row] = &[
-    row("verify", Traffic::Verify(Whose::Many), MANY, &[Floor::Handler]).aiming(0.90),
-    row("verify hot", Traffic::Verify(Whose::One), MANY, &[Floor::Handler]),
-    row("verify cookie", Traffic::VerifyCookie, MANY, &[Floor::Handler]),
-    row("verify personal", Traffic::VerifyPersonal, MANY, &[Floor::Handler]),
+    row(
+        "verify",
+        Traffic::Verify(Whose::Many),
+        MANY,
+        &[Floor::Handler],
+    )
+    .aiming(0.90),
+    row(
+        "verify hot",
+        Traffic::Verify(Whose::One),
+        MANY,
+        &[Floor::Handler],
+    ),
+    row(
+        "verify cookie",
+        Traffic::VerifyCookie,
+        MANY,
+        &[Floor::Handler],
+    ),
+    row(
+        "verify personal",
+        Traffic::VerifyPersonal,
+        MANY,
+        &[Floor::Handler],
+    ),
     row("user", Traffic::User(Whose::Many), MANY, USER).aiming(0.65),
-    row("user hot", Traffic::User(Whose::One), MANY, &[Floor::Handler]),
+    row(
+        "user hot",
+        Traffic::User(Whose::One),
+        MANY,
+        &[Floor::Handler],
+    ),
     row("user at 4 callers", Traffic::User(Whose::Many), FEW, USER),
     row("item", Traffic::Item, MANY, ITEM).aiming(0.50),
     row("item at 4 callers", Traffic::Item, FEW, ITEM),
     row("page", Traffic::Page, MANY, PAGE),
     row("create", Traffic::Create, MANY, CREATE),
     row("create at 4 callers", Traffic::Create, FEW, CREATE),
-    row("refresh", Traffic::Refresh, MANY, &[Floor::Handler, Floor::Script, Floor::Signature]).aiming(0.33),
+    row(
+        "refresh",
+        Traffic::Refresh,
+        MANY,
+        &[Floor::Handler, Floor::Script, Floor::Signature],
+    )
+    .aiming(0.33),
     row("login", Traffic::Login, SIGN_INS, &[Floor::Hashes]).aiming(0.90),
     row("mixed", Traffic::Mixed, MANY, &[]),
 ];
 
-/// The rows whose names begin like one of these; all where there is none. The name that fits nothing is the error.
+/// The rows whose names begin like one of these; all where there is none. The name that fits
+/// nothing is the error.
 pub fn chosen(names: &[String]) -> Result<Vec<Row>, String> {
-    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|row| row.name.starts_with(name.as_str()))) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !ALL.iter().any(|row| row.name.starts_with(name.as_str())))
+    {
         let known: Vec<&str> = ALL.iter().map(|row| row.name).collect();
-        return Err(format!("no row is named like `{unknown}`; there are: {}", known.join(", ")));
+        return Err(format!(
+            "no row is named like `{unknown}`; there are: {}",
+            known.join(", ")
+        ));
     }
-    let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| row.name.starts_with(name.as_str()));
+    let wanted = |row: &&Row| {
+        names.is_empty() || names.iter().any(|name| row.name.starts_with(name.as_str()))
+    };
     Ok(ALL.iter().filter(wanted).copied().collect())
 }

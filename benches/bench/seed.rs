@@ -1,6 +1,8 @@
-//! Users, sessions, items and revocations, written into the record directly: seconds instead of hours of sign-ups.
+//! Users, sessions, items and revocations, written into the record directly: seconds instead of
+//! hours of sign-ups.
 //!
-//! The last twelve digits of an id are decimal, so that `pgbench`, which knows numbers only, can name one.
+//! The last twelve digits of an id are decimal, so that `pgbench`, which knows numbers only, can
+//! name one.
 
 use uuid::Uuid;
 
@@ -15,7 +17,8 @@ pub const REVOCATIONS: u64 = 100_000;
 /// The first of them have more than a page of items.
 pub const WITH_PAGES: u64 = 1_000;
 
-/// Those after this one get the items that are made during the run: the pages of others stay as they are.
+/// Those after this one get the items that are made during the run: the pages of others stay as
+/// they are.
 pub const READERS: u64 = 5_000;
 
 /// How long sessions last.
@@ -75,8 +78,8 @@ pub fn email(user: u64) -> String {
     format!("{}@example.com", username(user))
 }
 
-/// Fills an empty database for a run of this secret; all users have the password of this hash, and so many sessions of others
-/// are revoked.
+/// Fills an empty database for a run of this secret; all users have the password of this hash, and
+/// so many sessions of others are revoked.
 pub fn fill(database: &Database, secret: &str, hash: &str, revocations: u64) -> Outcome<()> {
     let statements = include_str!("seed.sql");
     let numbers = [
@@ -87,7 +90,10 @@ pub fn fill(database: &Database, secret: &str, hash: &str, revocations: u64) -> 
         ("$ITEMS", ITEMS),
         ("$DAYS", SESSION_DAYS),
     ];
-    database.run(&filled(&statements.replace("$HASH", hash).replace("$SECRET", secret), &numbers))?;
+    database.run(&filled(
+        &statements.replace("$HASH", hash).replace("$SECRET", secret),
+        &numbers,
+    ))?;
     revoke(database, 0, revocations)
 }
 
@@ -101,5 +107,9 @@ pub fn revoke(database: &Database, from: u64, to: u64) -> Outcome<()> {
 }
 
 fn filled(statements: &str, numbers: &[(&str, u64)]) -> String {
-    numbers.iter().fold(statements.to_owned(), |text, (name, number)| text.replace(name, &number.to_string()))
+    numbers
+        .iter()
+        .fold(statements.to_owned(), |text, (name, number)| {
+            text.replace(name, &number.to_string())
+        })
 }

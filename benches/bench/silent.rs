@@ -1,5 +1,6 @@
-//! A member of the revocation log that never says how far it is: whoever takes something back has to wait until no lease
-//! can be left, as with a replica that hangs. So the wait is measured without a knob in the product.
+//! A member of the revocation log that never says how far it is: whoever takes something back has
+//! to wait until no lease can be left, as with a replica that hangs. So the wait is measured
+//! without a knob in the product.
 
 use std::{
     sync::{
@@ -37,7 +38,10 @@ impl Silent {
             }
             let _ = redis.ask::<u64>(&["HDEL", &redis::state_key(), &field]);
         };
-        Ok(Silent { over, thread: Some(thread::spawn(live)) })
+        Ok(Silent {
+            over,
+            thread: Some(thread::spawn(live)),
+        })
     }
 }
 
@@ -52,5 +56,7 @@ impl Drop for Silent {
 /// A number that never comes again, and the position before the first entry.
 fn beat(redis: &mut Redis, field: &str) -> Outcome<()> {
     let number: u64 = redis.ask(&["HINCRBY", &redis::state_key(), "beat", "1"])?;
-    redis.ask::<u64>(&["HSET", &redis::state_key(), field, &format!("0:{number}")]).map(drop)
+    redis
+        .ask::<u64>(&["HSET", &redis::state_key(), field, &format!("0:{number}")])
+        .map(drop)
 }

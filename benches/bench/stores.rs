@@ -1,5 +1,5 @@
-//! PostgreSQL and Redis of one run, as durable as in production: each commit is on the disk before it is answered, and
-//! Redis keeps an append-only file.
+//! PostgreSQL and Redis of one run, as durable as in production: each commit is on the disk before
+//! it is answered, and Redis keeps an append-only file.
 
 use std::{
     fs::{self, File},
@@ -17,8 +17,13 @@ const PREFIX: &str = "latchkey-bench-";
 /// The path of a socket may have 103 bytes.
 const SHORT: &str = "/tmp";
 
-/// Clients of `pgbench` beside those of the gateway. A checkpoint in the middle of a run would be noise.
-const SETTINGS: [(&str, &str); 3] = [("max_connections", "200"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "1h")];
+/// Clients of `pgbench` beside those of the gateway. A checkpoint in the middle of a run would be
+/// noise.
+const SETTINGS: [(&str, &str); 3] = [
+    ("max_connections", "200"),
+    ("max_wal_size", "8GB"),
+    ("checkpoint_timeout", "1h"),
+];
 
 /// Both stores; they end, and their data go, when this is dropped.
 pub struct Stores {
@@ -36,16 +41,35 @@ impl Stores {
     pub fn start() -> Outcome<Stores> {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(SHORT)?;
         let lock = File::create(folder.path().join("lock"))?;
-        lock.try_lock().map_err(|_| "the folder of this run was swept away; try again")?;
+        lock.try_lock()
+            .map_err(|_| "the folder of this run was swept away; try again")?;
         let path = |name: &str| folder.path().join(name);
         // Redis first: the folder becomes that of the user who runs the stores.
         let all = folder.path().to_owned();
-        let redis = RedisOptions { data: all.clone(), sockets: all.clone(), log: path("redis.log"), persist: true };
+        let redis = RedisOptions {
+            data: all.clone(),
+            sockets: all.clone(),
+            log: path("redis.log"),
+            persist: true,
+        };
         let redis = Redis::start(&redis)?;
-        let extra = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let extra = SETTINGS
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         let (data, log) = (path("postgres"), path("postgres.log"));
-        let postgres = Postgres::start(&PostgresOptions { data, sockets: all, log, durable: true, extra })?;
-        Ok(Stores { postgres, redis, folder, _lock: lock })
+        let postgres = Postgres::start(&PostgresOptions {
+            data,
+            sockets: all,
+            log,
+            durable: true,
+            extra,
+        })?;
+        Ok(Stores {
+            postgres,
+            redis,
+            folder,
+            _lock: lock,
+        })
     }
 
     /// A connection to Redis.
@@ -61,6 +85,9 @@ impl Stores {
     /// The folder of PostgreSQL's own programs.
     pub fn postgres_programs(&self) -> Outcome<PathBuf> {
         let program = fs::read_link(format!("/proc/{}/exe", self.postgres.pid()))?;
-        Ok(program.parent().ok_or("a program is in a folder")?.to_owned())
+        Ok(program
+            .parent()
+            .ok_or("a program is in a folder")?
+            .to_owned())
     }
 }

@@ -1,5 +1,5 @@
-//! What is sent: requests in full, in files that `send.lua` reads. So one script drives every row, and what it costs is
-//! the same for the gateway and for the floor.
+//! What is sent: requests in full, in files that `send.lua` reads. So one script drives every row,
+//! and what it costs is the same for the gateway and for the floor.
 
 use std::{
     fs::File,
@@ -16,7 +16,8 @@ const REFRESHES_PER_SECOND: u64 = 120_000;
 /// More requests of the mixture than any gateway can do in a second.
 const MIXED_PER_SECOND: u64 = 60_000;
 
-/// Cookies are signed anew by the gateway when they are older than a quarter of their life: long before that, we do it.
+/// Cookies are signed anew by the gateway when they are older than a quarter of their life: long
+/// before that, we do it.
 const STALE: Duration = Duration::from_secs(600);
 
 /// One kind of requests.
@@ -58,14 +59,18 @@ impl Traffic {
     pub fn status(self) -> Option<u16> {
         match self {
             Traffic::Verify(_) | Traffic::VerifyCookie | Traffic::VerifyPersonal => Some(204),
-            Traffic::User(_) | Traffic::Item | Traffic::Page | Traffic::Refresh | Traffic::Login => Some(200),
+            Traffic::User(_)
+            | Traffic::Item
+            | Traffic::Page
+            | Traffic::Refresh
+            | Traffic::Login => Some(200),
             Traffic::Create => Some(201),
             Traffic::Mixed => None,
         }
     }
 
-    /// The share of answers that may be refusals: where everything else keeps the cores busy, sign-ins are told to come
-    /// back later (503 `busy`), which is what the row is about.
+    /// The share of answers that may be refusals: where everything else keeps the cores busy,
+    /// sign-ins are told to come back later (503 `busy`), which is what the row is about.
     pub fn tolerated(self) -> f64 {
         if self == Traffic::Mixed { 0.005 } else { 0.0 }
     }
@@ -89,7 +94,13 @@ impl Composer {
     /// Signs a token and a cookie for every user.
     pub fn new(keys: Keys, password: String) -> Outcome<Composer> {
         let (bearer, cookies) = (Vec::new(), Vec::new());
-        let mut composer = Composer { keys, password, bearer, cookies, signed: Instant::now() };
+        let mut composer = Composer {
+            keys,
+            password,
+            bearer,
+            cookies,
+            signed: Instant::now(),
+        };
         composer.sign()?;
         Ok(composer)
     }
@@ -97,8 +108,12 @@ impl Composer {
     fn sign(&mut self) -> Outcome<()> {
         let now = crate::now();
         self.signed = Instant::now();
-        self.bearer = (1..=seed::USERS).map(|user| self.keys.bearer(user, now)).collect::<Outcome<_>>()?;
-        self.cookies = (1..=seed::USERS).map(|user| self.keys.cookie(user, now)).collect::<Outcome<_>>()?;
+        self.bearer = (1..=seed::USERS)
+            .map(|user| self.keys.bearer(user, now))
+            .collect::<Outcome<_>>()?;
+        self.cookies = (1..=seed::USERS)
+            .map(|user| self.keys.cookie(user, now))
+            .collect::<Outcome<_>>()?;
         Ok(())
     }
 
@@ -123,24 +138,37 @@ impl Composer {
 
     /// Requests for so many seconds. `counters` are those of the sessions at this moment.
     pub fn requests(&self, traffic: Traffic, counters: &[u64], seconds: u64) -> Vec<String> {
-        let each = |users: std::ops::RangeInclusive<u64>, request: &dyn Fn(u64) -> String| users.map(request).collect();
+        let each = |users: std::ops::RangeInclusive<u64>, request: &dyn Fn(u64) -> String| {
+            users.map(request).collect()
+        };
         match traffic {
             Traffic::Verify(whose) => each(who(whose), &|user| self.verify(user)),
             Traffic::VerifyCookie => each(1..=seed::USERS, &|user| self.verify_cookie(user)),
-            Traffic::VerifyPersonal => each(1..=seed::USERS, &|user| self.verify_with(&self.keys.personal(user))),
+            Traffic::VerifyPersonal => each(1..=seed::USERS, &|user| {
+                self.verify_with(&self.keys.personal(user))
+            }),
             Traffic::User(whose) => each(who(whose), &|user| self.user(user)),
             Traffic::Item => each(1..=seed::USERS, &|user| self.item(user)),
             Traffic::Page => each(1..=seed::WITH_PAGES, &|user| self.get("/items", user)),
             Traffic::Create => each(seed::READERS + 1..=seed::USERS, &|user| self.create(user)),
             Traffic::Login => each(1..=seed::USERS, &|user| self.login(user)),
-            Traffic::Refresh => (0..REFRESHES_PER_SECOND * seconds).map(|turn| self.refresh(turn, counters)).collect(),
-            Traffic::Mixed => (0..MIXED_PER_SECOND * seconds).map(|turn| self.mixed(turn, counters)).collect(),
+            Traffic::Refresh => (0..REFRESHES_PER_SECOND * seconds)
+                .map(|turn| self.refresh(turn, counters))
+                .collect(),
+            Traffic::Mixed => (0..MIXED_PER_SECOND * seconds)
+                .map(|turn| self.mixed(turn, counters))
+                .collect(),
         }
     }
 
     /// Verify with a token of one's own.
     pub fn verify_with(&self, token: &str) -> String {
-        request("GET", "/auth/verify", &format!("Authorization: Bearer {token}\r\n"), "")
+        request(
+            "GET",
+            "/auth/verify",
+            &format!("Authorization: Bearer {token}\r\n"),
+            "",
+        )
     }
 
     /// Verify with the token of a user.
@@ -155,13 +183,23 @@ impl Composer {
 
     /// The session of a user's tokens ends.
     pub fn logout(&self, user: u64) -> String {
-        request("POST", "/logout", &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]), "")
+        request(
+            "POST",
+            "/logout",
+            &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]),
+            "",
+        )
     }
 
     /// One refresh of a session with this counter.
     pub fn refresh_at(&self, user: u64, counter: u64) -> String {
         let token = self.keys.refresh(user, counter);
-        request("POST", "/refresh", "", &format!(r#"{{"refresh_token":"{token}"}}"#))
+        request(
+            "POST",
+            "/refresh",
+            "",
+            &format!(r#"{{"refresh_token":"{token}"}}"#),
+        )
     }
 
     /// The first refresh of each session that Redis does not know yet.
@@ -171,7 +209,12 @@ impl Composer {
     }
 
     fn get(&self, path: &str, user: u64) -> String {
-        request("GET", path, &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]), "")
+        request(
+            "GET",
+            path,
+            &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]),
+            "",
+        )
     }
 
     /// As a proxy asks, which says what the original method was.
@@ -189,19 +232,34 @@ impl Composer {
     /// Somebody makes an item.
     pub fn create(&self, user: u64) -> String {
         let token = format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]);
-        request("POST", "/items", &token, r#"{"name":"Book","description":"A nice book"}"#)
+        request(
+            "POST",
+            "/items",
+            &token,
+            r#"{"name":"Book","description":"A nice book"}"#,
+        )
     }
 
     /// Somebody signs in.
     pub fn login(&self, user: u64) -> String {
-        let body = format!(r#"{{"username":"{}","password":"{}"}}"#, seed::username(user), self.password);
-        // Each from an address of its own: at the end of a run callers hang up, and a sign-in that nobody waits for counts
-        // as a try of its network.
-        let address = format!("X-Forwarded-For: 10.{}.{}.{}\r\n", user >> 16 & 255, user >> 8 & 255, user & 255);
+        let body = format!(
+            r#"{{"username":"{}","password":"{}"}}"#,
+            seed::username(user),
+            self.password
+        );
+        // Each from an address of its own: at the end of a run callers hang up, and a sign-in that
+        // nobody waits for counts as a try of its network.
+        let address = format!(
+            "X-Forwarded-For: 10.{}.{}.{}\r\n",
+            user >> 16 & 255,
+            user >> 8 & 255,
+            user & 255
+        );
         request("POST", "/login", &address, &body)
     }
 
-    /// Sessions take turns, so that the next token of one is sent long after its last one was answered.
+    /// Sessions take turns, so that the next token of one is sent long after its last one was
+    /// answered.
     fn refresh(&self, turn: u64, counters: &[u64]) -> String {
         let (user, lap) = (turn % seed::USERS + 1, turn / seed::USERS);
         self.refresh_at(user, counters[index(user)] + lap)

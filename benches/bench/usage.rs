@@ -4,7 +4,8 @@ use std::{fs, time::Instant};
 
 use crate::Outcome;
 
-/// Microseconds of one tick of `/proc/PID/stat`, which counts hundredths of a second on every Linux.
+/// Microseconds of one tick of `/proc/PID/stat`, which counts hundredths of a second on every
+/// Linux.
 const TICK: u64 = 10_000;
 
 /// CPU time in microseconds, user and system, and commands, up to a moment.
@@ -66,7 +67,11 @@ fn stat(pid: u32) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     let ticks = |first: usize| Some((number(first)? + number(first + 1)?) * TICK);
-    Some(Stat { parent: number(4)?.try_into().ok()?, own: ticks(14)?, ended: ticks(16)? })
+    Some(Stat {
+        parent: number(4)?.try_into().ok()?,
+        own: ticks(14)?,
+        ended: ticks(16)?,
+    })
 }
 
 /// CPU time of one process, in microseconds.
@@ -74,18 +79,29 @@ pub fn of_process(pid: u32) -> u64 {
     stat(pid).map_or(0, |stat| stat.own)
 }
 
-/// CPU time of the threads that live, in microseconds, to the nanosecond: for a process that does next to nothing.
+/// CPU time of the threads that live, in microseconds, to the nanosecond: for a process that does
+/// next to nothing.
 pub fn exact(pid: u32) -> f64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let nanos = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-    nanos.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1000.0
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let nanos =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    nanos
+        .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>()
+        / 1000.0
 }
 
 /// CPU time of a process and its children, in microseconds.
 pub fn of_family(pid: u32) -> u64 {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let stats = entries.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?));
-    let children: u64 = stats.filter(|stat| stat.parent == pid).map(|stat| stat.own).sum();
+    let children: u64 = stats
+        .filter(|stat| stat.parent == pid)
+        .map(|stat| stat.own)
+        .sum();
     children + stat(pid).map_or(0, |stat| stat.own + stat.ended)
 }
 
@@ -107,7 +123,14 @@ pub fn forget_peak(pid: u32) {
 
 fn status(pid: u32, name: &str) -> Outcome<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
-    let kilobytes: u64 = kilobytes.ok_or("/proc does not tell the memory of a process; this needs Linux")?;
+    let kilobytes = text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse()
+            .ok()
+    });
+    let kilobytes: u64 =
+        kilobytes.ok_or("/proc does not tell the memory of a process; this needs Linux")?;
     Ok(kilobytes * 1024)
 }

@@ -56,21 +56,57 @@ impl Wrk {
     }
 
     /// Sends the requests of a file; `repeat`: from the beginning again when they are over.
-    pub fn run(&self, to: SocketAddr, file: &Path, repeat: bool, callers: u16, seconds: u64) -> Outcome<Shot> {
-        Running(Run::start(&mut self.command(to, file, repeat, callers, seconds))?).finish()
+    pub fn run(
+        &self,
+        to: SocketAddr,
+        file: &Path,
+        repeat: bool,
+        callers: u16,
+        seconds: u64,
+    ) -> Outcome<Shot> {
+        Running(Run::start(
+            &mut self.command(to, file, repeat, callers, seconds),
+        )?)
+        .finish()
     }
 
-    /// The same beside something else, again and again, by callers who take a breath before they ask again.
-    pub fn start(&self, to: SocketAddr, file: &Path, callers: u16, breath: Duration, seconds: u64) -> Outcome<Running> {
+    /// The same beside something else, again and again, by callers who take a breath before they
+    /// ask again.
+    pub fn start(
+        &self,
+        to: SocketAddr,
+        file: &Path,
+        callers: u16,
+        breath: Duration,
+        seconds: u64,
+    ) -> Outcome<Running> {
         let mut command = self.command(to, file, true, callers, seconds);
         command.arg(breath.as_millis().to_string());
         Ok(Running(Run::start(&mut command)?))
     }
 
-    fn command(&self, to: SocketAddr, file: &Path, repeat: bool, callers: u16, seconds: u64) -> Command {
+    fn command(
+        &self,
+        to: SocketAddr,
+        file: &Path,
+        repeat: bool,
+        callers: u16,
+        seconds: u64,
+    ) -> Command {
         let mut command = Command::new("wrk");
-        command.args(["-t1", &format!("-c{callers}"), &format!("-d{seconds}s"), "--timeout", "10s", "-s"]);
-        command.arg(&self.script).arg(format!("http://{to}")).arg("--").arg(file);
+        command.args([
+            "-t1",
+            &format!("-c{callers}"),
+            &format!("-d{seconds}s"),
+            "--timeout",
+            "10s",
+            "-s",
+        ]);
+        command
+            .arg(&self.script)
+            .arg(format!("http://{to}"))
+            .arg("--")
+            .arg(file);
         command.arg(if repeat { "again" } else { "once" });
         command
     }
@@ -84,13 +120,20 @@ impl Running {
     pub fn finish(self) -> Outcome<Shot> {
         let output = self.0.finish()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let line = said.lines().find(|line| line.starts_with('{')).ok_or_else(|| format!("wrk said: {said}"))?;
+        let line = said
+            .lines()
+            .find(|line| line.starts_with('{'))
+            .ok_or_else(|| format!("wrk said: {said}"))?;
         let found: Value = serde_json::from_str(line)?;
         let number = |name: &str| found[name].as_f64().unwrap_or_default();
         match (number("broken"), number("exhausted")) {
             (0.0, 0.0) => {}
             (0.0, _) => return Err("there were not enough requests prepared".into()),
-            (broken, _) => return Err(format!("{broken} connections broke or waited for more than 10 s").into()),
+            (broken, _) => {
+                return Err(
+                    format!("{broken} connections broke or waited for more than 10 s").into(),
+                );
+            }
         }
         Ok(Shot {
             answers: number("requests"),

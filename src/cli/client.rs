@@ -20,30 +20,52 @@ use super::{REFUSED, Refusal, arguments::parsed, confirmed, show, started, tell}
 /// The command, without the settings, which are those of `serve`.
 pub fn command() -> Command {
     Command::new("client")
-        .about("Register OAuth clients, from the machine itself; wants the same settings as `serve`")
+        .about(
+            "Register OAuth clients, from the machine itself; wants the same settings as `serve`",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("list").about("Print all clients, the oldest first"))
         .subcommand(create())
         .subcommand(
-            of_one("rotate", "Give a client another secret, which is printed once")
-                .long_about("Gives a client another secret, which is printed once. The one before, and every token that was had with it, are refused on all replicas when the command returns. Where that must not be noticed, register a second client first."),
+            of_one(
+                "rotate",
+                "Give a client another secret, which is printed once",
+            )
+            .long_about(
+                "Gives a client another secret, which is printed once. The one before, and every \
+                 token that was had with it, are refused on all replicas when the command returns. \
+                 Where that must not be noticed, register a second client first.",
+            ),
         )
         .subcommand(
-            of_one("delete", "Delete a client; all its tokens are refused at once")
-                .arg(Arg::new("yes").long("yes").help("Do not ask").action(ArgAction::SetTrue)),
+            of_one(
+                "delete",
+                "Delete a client; all its tokens are refused at once",
+            )
+            .arg(
+                Arg::new("yes")
+                    .long("yes")
+                    .help("Do not ask")
+                    .action(ArgAction::SetTrue),
+            ),
         )
 }
 
 fn of_one(command: &'static str, about: &'static str) -> Command {
-    let id = Arg::new("id").value_name("CLIENT-ID").help("`client_id`, as `list` prints it").required(true);
-    Command::new(command).about(about).arg(id.index(1).value_parser(value_parser!(Uuid)))
+    let id = Arg::new("id")
+        .value_name("CLIENT-ID")
+        .help("`client_id`, as `list` prints it")
+        .required(true);
+    Command::new(command)
+        .about(about)
+        .arg(id.index(1).value_parser(value_parser!(Uuid)))
 }
 
 fn create() -> Command {
     let option = |name, value, help| Arg::new(name).long(name).value_name(value).help(help);
-    let audience =
-        "Whom its tokens may be for, up to ten; the first where a request names none [default: LATCHKEY_AUDIENCE]";
+    let audience = "Whom its tokens may be for, up to ten; the first where a request names none \
+        [default: LATCHKEY_AUDIENCE]";
     Command::new("create")
         .about("Register a client; its secret is printed once")
         .arg(
@@ -55,9 +77,13 @@ fn create() -> Command {
                 .value_parser(parsed::<Label>),
         )
         .arg(
-            option("scope", "SCOPES", "What its tokens may be used for, separated by spaces")
-                .required(true)
-                .value_parser(parsed::<Scopes>),
+            option(
+                "scope",
+                "SCOPES",
+                "What its tokens may be used for, separated by spaces",
+            )
+            .required(true)
+            .value_parser(parsed::<Scopes>),
         )
         .arg(option("audience", "AUDIENCES", audience).value_parser(parsed::<Audiences>))
 }
@@ -77,26 +103,42 @@ async fn obey(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, Re
         "list" => list(gateway).await,
         "create" => {
             let wanted = Registration {
-                name: matches.get_one::<Label>("name").expect("the parser wants it").clone(),
+                name: matches
+                    .get_one::<Label>("name")
+                    .expect("the parser wants it")
+                    .clone(),
                 scopes: *matches.get_one("scope").expect("the parser wants it"),
                 audiences: matches.get_one("audience").cloned(),
             };
-            let (client, secret) = gateway.create_client(Administrator::Operator, wanted).await?;
+            let (client, secret) = gateway
+                .create_client(Administrator::Operator, wanted)
+                .await?;
             let (StoredClient { id, name, .. }, secret) = (client, secret.as_str());
-            Ok(format!("Registered {name}.\nclient_id: {id}\nclient_secret, shown this once: {secret}\n"))
+            Ok(format!(
+                "Registered {name}.\nclient_id: {id}\nclient_secret, shown this once: {secret}\n"
+            ))
         }
         "rotate" => {
-            let (client, secret) =
-                gateway.rotate_client(Administrator::Operator, id(matches)).await.map_err(unknown)?;
+            let (client, secret) = gateway
+                .rotate_client(Administrator::Operator, id(matches))
+                .await
+                .map_err(unknown)?;
             let (name, secret) = (client.name, secret.as_str());
             Ok(format!(
-                "{name} has another secret, and its tokens are refused.\nclient_secret, shown this once: {secret}\n"
+                "{name} has another secret, and its tokens are refused.\nclient_secret, shown this \
+                 once: {secret}\n"
             ))
         }
         _delete if !yes => Ok("Nothing was deleted.\n".to_owned()),
         _delete => {
-            gateway.delete_client(Administrator::Operator, id(matches)).await.map_err(unknown)?;
-            Ok(format!("Deleted {}, and its tokens are refused.\n", id(matches)))
+            gateway
+                .delete_client(Administrator::Operator, id(matches))
+                .await
+                .map_err(unknown)?;
+            Ok(format!(
+                "Deleted {}, and its tokens are refused.\n",
+                id(matches)
+            ))
         }
     }
 }
@@ -107,7 +149,10 @@ fn id(matches: &ArgMatches) -> Uuid {
 
 fn unknown(error: Error) -> Refusal {
     match error {
-        Error::NotFound => Refusal(REFUSED, "There is no such client; `latchkey client list` prints all.".into()),
+        Error::NotFound => Refusal(
+            REFUSED,
+            "There is no such client; `latchkey client list` prints all.".into(),
+        ),
         other => other.into(),
     }
 }
@@ -115,7 +160,12 @@ fn unknown(error: Error) -> Refusal {
 async fn list(gateway: &Gateway) -> Result<String, Refusal> {
     let (mut clients, mut after) = (Vec::new(), Some(Uuid::nil()));
     while let Some(last) = after {
-        let page = gateway.list_clients(Page { limit: MAX_LIMIT, after: last }).await?;
+        let page = gateway
+            .list_clients(Page {
+                limit: MAX_LIMIT,
+                after: last,
+            })
+            .await?;
         clients.extend(page.clients);
         after = page.next.as_deref().and_then(page::position);
     }

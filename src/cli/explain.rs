@@ -22,15 +22,21 @@ const UNANSWERED: u8 = 3;
 const LONGEST: u64 = 65_536;
 
 /// What stands before a token in a header, in the order in which it does.
-const HEADERS: [&str; 5] = ["Authorization:", "Bearer ", "Cookie:", "__Host-latchkey=", "__Secure-latchkey="];
+const HEADERS: [&str; 5] = [
+    "Authorization:",
+    "Bearer ",
+    "Cookie:",
+    "__Host-latchkey=",
+    "__Secure-latchkey=",
+];
 
 /// The command, without the settings, which are those of `serve`.
 pub fn command() -> Command {
     Command::new("explain").about("Say why the token on standard input is refused").long_about(
-        "Reads one access token, cookie, refresh token or personal token from standard input, and says in one sentence which rule \
-         refuses it, or that nothing does. It wants the settings of the replicas. The token is not used up, and is \
-         never shown.\n\n\
-         Exit codes: 0 nothing refuses it, 1 something does, 2 wrong settings or no token, 3 PostgreSQL does not answer.",
+        "Reads one access token, cookie, refresh token or personal token from standard input, and \
+         says in one sentence which rule refuses it, or that nothing does. It wants the settings \
+         of the replicas. The token is not used up, and is never shown.\n\nExit codes: 0 nothing \
+         refuses it, 1 something does, 2 wrong settings or no token, 3 PostgreSQL does not answer.",
     )
 }
 
@@ -46,7 +52,11 @@ pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
     match gateway.explain(&token).await {
         Ok(explanation) => {
             print(&format!("{}\n", explanation.sentence));
-            if explanation.refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
+            if explanation.refused {
+                ExitCode::from(REFUSED)
+            } else {
+                ExitCode::SUCCESS
+            }
         }
         Err(error) => {
             fail("the token cannot be explained", &error);
@@ -67,7 +77,9 @@ fn read() -> Result<Zeroizing<String>, &'static str> {
     let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
     read.map_err(|_| "standard input cannot be read as text")?;
     let token = text.trim();
-    let token = HEADERS.iter().fold(token, |token, header| token.strip_prefix(header).unwrap_or(token).trim());
+    let token = HEADERS.iter().fold(token, |token, header| {
+        token.strip_prefix(header).unwrap_or(token).trim()
+    });
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err("give one token on standard input, and nothing else");
     }

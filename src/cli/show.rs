@@ -7,12 +7,17 @@ use latchkey::{
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 /// To the second, in UTC.
-const TIME: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
 /// What somebody is called: the user name, or else the address.
 pub fn name(user: &ManagedUser) -> String {
     let identity = &user.account.identity;
-    identity.username.clone().or_else(|| identity.email.clone()).unwrap_or_default()
+    identity
+        .username
+        .clone()
+        .or_else(|| identity.email.clone())
+        .unwrap_or_default()
 }
 
 /// The role in words that follow "is".
@@ -37,7 +42,12 @@ pub fn users(users: &[ManagedUser]) -> String {
             shown(identity.name.as_deref()),
         ]
     };
-    table(&["ID", "USERNAME", "EMAIL", "ROLE", "STATUS", "CREATED", "NAME"], users.iter().map(line).collect())
+    table(
+        &[
+            "ID", "USERNAME", "EMAIL", "ROLE", "STATUS", "CREATED", "NAME",
+        ],
+        users.iter().map(line).collect(),
+    )
 }
 
 /// One account.
@@ -57,7 +67,10 @@ pub fn user(user: &ManagedUser) -> String {
         ("status", status(user).to_owned()),
         ("created", moment(user.account.created_at)),
     ];
-    lines.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:<10}{value}\n"))
+        .collect()
 }
 
 /// Sessions, one a line.
@@ -75,26 +88,57 @@ pub fn sessions(sessions: &[Device]) -> String {
             shown(session.agent.as_deref()),
         ]
     };
-    let head = ["SESSION", "CREATED", "LAST SEEN", "ENDS", "ADDRESS", "AGENT"];
+    let head = [
+        "SESSION",
+        "CREATED",
+        "LAST SEEN",
+        "ENDS",
+        "ADDRESS",
+        "AGENT",
+    ];
     format!("\n{}", table(&head, sessions.iter().map(line).collect()))
 }
 
 /// OAuth clients, one a line.
 pub fn clients(clients: &[StoredClient]) -> String {
     let line = |client: &StoredClient| {
-        let StoredClient { id, name, scopes, audiences, rotated_at, .. } = client;
-        vec![id.to_string(), scopes.to_string(), audiences.join(" "), moment(*rotated_at), name.clone()]
+        let StoredClient {
+            id,
+            name,
+            scopes,
+            audiences,
+            rotated_at,
+            ..
+        } = client;
+        vec![
+            id.to_string(),
+            scopes.to_string(),
+            audiences.join(" "),
+            moment(*rotated_at),
+            name.clone(),
+        ]
     };
-    table(&["CLIENT ID", "SCOPE", "AUDIENCE", "SECRET OF", "NAME"], clients.iter().map(line).collect())
+    table(
+        &["CLIENT ID", "SCOPE", "AUDIENCE", "SECRET OF", "NAME"],
+        clients.iter().map(line).collect(),
+    )
 }
 
 /// Signing keys, one a line.
 pub fn keys(keys: &[KnownKey]) -> String {
     let line = |key: &KnownKey| {
         let until = key.until.map(moment);
-        vec![key.kid.to_string(), key.state.as_str().to_owned(), moment(key.since), shown(until.as_deref())]
+        vec![
+            key.kid.to_string(),
+            key.state.as_str().to_owned(),
+            moment(key.since),
+            shown(until.as_deref()),
+        ]
     };
-    table(&["KID", "STATE", "SINCE", "UNTIL"], keys.iter().map(line).collect())
+    table(
+        &["KID", "STATE", "SINCE", "UNTIL"],
+        keys.iter().map(line).collect(),
+    )
 }
 
 fn status(user: &ManagedUser) -> &'static str {
@@ -107,17 +151,29 @@ fn shown(text: Option<&str>) -> String {
 
 /// A time, to the second.
 pub fn moment(moment: OffsetDateTime) -> String {
-    moment.to_offset(time::UtcOffset::UTC).format(TIME).unwrap_or_default()
+    moment
+        .to_offset(time::UtcOffset::UTC)
+        .format(TIME)
+        .unwrap_or_default()
 }
 
 /// Columns as wide as their widest text, but for the last one.
 fn table(head: &[&str], lines: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
     let all: Vec<_> = std::iter::once(head).chain(lines).collect();
-    let width = |column: usize| all.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        all.iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..all[0].len()).map(width).collect();
     let line = |line: &Vec<String>| {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let cells: Vec<String> = line
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| format!("{text:<width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     all.iter().map(line).collect()
@@ -129,7 +185,10 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_text() {
-        let lines = vec![vec!["1".into(), "ü".into()], vec!["22222".into(), String::new()]];
+        let lines = vec![
+            vec!["1".into(), "ü".into()],
+            vec!["22222".into(), String::new()],
+        ];
         assert_eq!(table(&["A", "B"], lines), "A      B\n1      ü\n22222\n");
     }
 }

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     Mistake, Setting, Source,
     value::{
-        Cidrs, CookieDomain, Hidden, Issuer, LogFilter, MailTransport, NOT_SET, Origins, Secret, Signup, Switch, Value,
+        Cidrs, CookieDomain, Hidden, Issuer, LogFilter, MailTransport, NOT_SET, Origins, Secret,
+        Signup, Switch, Value,
     },
 };
 use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
@@ -51,11 +52,19 @@ macro_rules! settings {
 fn read<T: Value>(source: &Source, setting: &Setting, mistakes: &mut Vec<Mistake>) -> Option<T> {
     let read = source.resolve(setting).and_then(|text| {
         let missing = || {
-            T::missing()
-                .map_err(|reason| if reason == NOT_SET { format!("{reason}: {}", setting.help) } else { reason })
+            T::missing().map_err(|reason| {
+                if reason == NOT_SET {
+                    format!("{reason}: {}", setting.help)
+                } else {
+                    reason
+                }
+            })
         };
         let read = text.map_or_else(missing, |text| T::read(text.trim()));
-        read.map_err(|reason| Mistake { variable: setting.variable, reason })
+        read.map_err(|reason| Mistake {
+            variable: setting.variable,
+            reason,
+        })
     });
     read.map_err(|mistake| mistakes.push(mistake)).ok()
 }
@@ -70,7 +79,9 @@ settings! {
     redis_url: Secret, "REDIS_URL" secret,
         "Redis 7.0 or Valkey 7.2 and later, such as `redis://host` or `rediss://host`";
     secret: Hidden<MasterSecrets>, "LATCHKEY_SECRET" secret,
-        "master secret, at least 32 random bytes in base64 or hexadecimal; the same for all replicas; two with a comma between them while it is exchanged: the first makes, both are accepted";
+        "master secret, at least 32 random bytes in base64 or hexadecimal; the same for all \
+         replicas; two with a comma between them while it is exchanged: the first makes, both are \
+         accepted";
     issuer: Issuer, "LATCHKEY_ISSUER",
         "public base address: `iss` of tokens and links in mails; the same for all replicas";
     audience: Option<String>, "LATCHKEY_AUDIENCE",
@@ -84,11 +95,13 @@ settings! {
     session_ttl: Duration, "LATCHKEY_SESSION_TTL" = "30d",
         "absolute end of a session, whatever happens";
     refresh_grace: Duration, "LATCHKEY_REFRESH_GRACE" = "10s",
-        "for so long the parent of an unused refresh token gives the same child again; 0s for never";
+        "for so long the parent of an unused refresh token gives the same child again; 0s for \
+         never";
     cookie_idle_ttl: Duration, "LATCHKEY_COOKIE_IDLE_TTL" = "10m",
         "idle timeout of a browser session, sliding, at most 1h";
     cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",
-        "domain whose hosts share the browser's cookie; when not set, it is of the gateway's own host";
+        "domain whose hosts share the browser's cookie; when not set, it is of the gateway's own \
+         host";
     clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s",
         "allowed for `iat` and `nbf`; `exp` has no leeway";
     code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m",
@@ -98,13 +111,15 @@ settings! {
     mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>",
         "sender of mails";
     signup: Signup, "LATCHKEY_SIGNUP" = "open",
-        "who may create accounts: `open` for anybody, `admin` for administrators and the operator only";
+        "who may create accounts: `open` for anybody, `admin` for administrators and the operator \
+         only";
     password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8",
         "minimum length of a password (15 is advised where there is no second factor)";
     trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none",
         "networks whose `X-Forwarded-*` is believed, such as `10.0.0.0/8,::1/128`";
     assertions: Switch, "LATCHKEY_ASSERTIONS" = "no",
-        "`yes` has forward-auth say who it is in a signed header as well, `X-Auth-Assertion`, for the host that a trusted proxy names";
+        "`yes` has forward-auth say who it is in a signed header as well, `X-Auth-Assertion`, for \
+         the host that a trusted proxy names";
     throttle: Switch, "LATCHKEY_THROTTLE" = "on",
         "`off` lets everybody try as often as they like, for load tests";
     limit_sign_in: Limit, "LATCHKEY_LIMIT_SIGN_IN" = "10/15m",
@@ -112,17 +127,20 @@ settings! {
     limit_sign_in_address: Limit, "LATCHKEY_LIMIT_SIGN_IN_ADDRESS" = "100/10m",
         "wrong passwords and codes from one network, for whatever accounts";
     limit_sign_in_account: Limit, "LATCHKEY_LIMIT_SIGN_IN_ACCOUNT" = "50/1h",
-        "wrong passwords for one account from everywhere; beyond it a try waits 2s, and is never refused";
+        "wrong passwords for one account from everywhere; beyond it a try waits 2s, and is never \
+         refused";
     limit_sign_up: Limit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h",
         "sign-ups from one network";
     limit_forgot: Limit, "LATCHKEY_LIMIT_FORGOT" = "20/1h",
         "requests for a code from one network";
     limit_mail: Limit, "LATCHKEY_LIMIT_MAIL" = "6/1h",
-        "mails of one kind to one recipient that a stranger can cause; beyond it none is sent, and nobody is told";
+        "mails of one kind to one recipient that a stranger can cause; beyond it none is sent, and \
+         nobody is told";
     limit_code: Limit, "LATCHKEY_LIMIT_CODE" = "5/1h",
         "wrong codes for one account from one network";
     limit_code_account: Limit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",
-        "wrong codes for one account from everywhere; beyond it a try waits 2s, and is never refused";
+        "wrong codes for one account from everywhere; beyond it a try waits 2s, and is never \
+         refused";
     limit_refresh_failures: Limit, "LATCHKEY_LIMIT_REFRESH_FAILURES" = "100/10m",
         "refreshes from one network that fail; a good token passes all the same";
     cors_origins: Origins, "LATCHKEY_CORS_ORIGINS" = "none",
@@ -134,25 +152,32 @@ settings! {
     database_timeout: Duration, "LATCHKEY_DATABASE_TIMEOUT" = "2s",
         "for one story in PostgreSQL, connecting included";
     database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16",
-        "most connections to PostgreSQL of a replica; eight of them are for single users and items, and open when they are needed";
+        "most connections to PostgreSQL of a replica; eight of them are for single users and \
+         items, and open when they are needed";
     hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores",
         "threads that hash passwords, 19 MiB each; never more than cores";
     hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s",
         "a sign-in that would wait longer for a hash thread is answered 503";
     key_rotation: Duration, "LATCHKEY_KEY_ROTATION" = "30d",
-        "how long a signing key signs before the next one takes over, at least 1h; 0s: until `latchkey keys rotate`";
+        "how long a signing key signs before the next one takes over, at least 1h; 0s: until \
+         `latchkey keys rotate`";
     jwks_max_age: Duration, "LATCHKEY_JWKS_MAX_AGE" = "5m",
-        "how long others may keep `/.well-known/jwks.json`, at most 1h; a key is published for twice as long before it signs";
+        "how long others may keep `/.well-known/jwks.json`, at most 1h; a key is published for \
+         twice as long before it signs";
     lease: Duration, "LATCHKEY_LEASE" = "250ms",
-        "how long a replica answers checks from memory before it must hear from Redis, 20ms to 3s; comes into force for all replicas by `latchkey revocations rebuild`; 0s: this replica asks Redis for each check";
+        "how long a replica answers checks from memory before it must hear from Redis, 20ms to 3s; \
+         comes into force for all replicas by `latchkey revocations rebuild`; 0s: this replica \
+         asks Redis for each check";
     verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000",
-        "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every signature anew";
+        "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every \
+         signature anew";
     feeds: usize, "LATCHKEY_FEEDS" = "64",
         "most streams of `GET /revocations` of a replica; beyond them it is 503";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536",
         "largest body of a request, in bytes";
     audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d",
-        "how long security events are kept: a year, and time to look back at it; whole months are dropped";
+        "how long security events are kept: a year, and time to look back at it; whole months are \
+         dropped";
     janitor_interval: Duration, "LATCHKEY_JANITOR_INTERVAL" = "10m",
         "how often what is over is removed from PostgreSQL, by one replica at a time";
     drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s",

@@ -6,14 +6,23 @@ use super::{SETTINGS, Setting, Source};
 
 /// The flags: one for each setting that holds no secret.
 pub fn arguments() -> impl Iterator<Item = Arg> {
-    SETTINGS.iter().filter(|setting| !setting.secret).map(|setting| {
-        let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
-        Arg::new(setting.variable)
-            .long(flag(setting))
-            .value_name("VALUE")
-            .help(format!("{} [env: {}]{default}", setting.help, setting.variable))
-            .help_heading("Settings")
-    })
+    SETTINGS
+        .iter()
+        .filter(|setting| !setting.secret)
+        .map(|setting| {
+            let default = setting
+                .default
+                .map(|default| format!(" [default: {default}]"))
+                .unwrap_or_default();
+            Arg::new(setting.variable)
+                .long(flag(setting))
+                .value_name("VALUE")
+                .help(format!(
+                    "{} [env: {}]{default}",
+                    setting.help, setting.variable
+                ))
+                .help_heading("Settings")
+        })
 }
 
 /// The settings without a flag, for the end of `--help`.
@@ -24,7 +33,8 @@ pub fn secrets_help() -> String {
         .map(|setting| format!("  {:<18} {}", setting.variable, setting.help));
     let lines: Vec<_> = lines.collect();
     format!(
-        "Secrets come from the environment only, because flags show in `ps`; each has a …_FILE form that names a file:\n{}",
+        "Secrets come from the environment only, because flags show in `ps`; each has a …_FILE \
+         form that names a file:\n{}",
         lines.join("\n")
     )
 }
@@ -44,8 +54,13 @@ pub fn effective(source: &Source) -> String {
 pub fn readme_table() -> String {
     let row = |setting: &Setting| {
         let mark = if setting.secret { " ●" } else { "" };
-        let default = setting.default.map_or("none".to_owned(), |default| format!("`{default}`"));
-        format!("| `{}`{mark} | {default} | {} |\n", setting.variable, setting.help)
+        let default = setting
+            .default
+            .map_or("none".to_owned(), |default| format!("`{default}`"));
+        format!(
+            "| `{}`{mark} | {default} | {} |\n",
+            setting.variable, setting.help
+        )
     };
     let rows: String = SETTINGS.iter().map(row).collect();
     format!("| variable | default | meaning |\n|---|---|---|\n{rows}")
@@ -57,7 +72,10 @@ pub fn env_example() -> String {
         let mark = if setting.default.is_some() { "# " } else { "" };
         let default = setting.default.unwrap_or_default();
         let quote = if default.contains(' ') { "\"" } else { "" };
-        format!("# {}\n{mark}{}={quote}{default}{quote}\n\n", setting.help, setting.variable)
+        format!(
+            "# {}\n{mark}{}={quote}{default}{quote}\n\n",
+            setting.help, setting.variable
+        )
     };
     let lines: String = SETTINGS.iter().map(line).collect();
     format!(
@@ -67,5 +85,9 @@ pub fn env_example() -> String {
 }
 
 fn flag(setting: &Setting) -> String {
-    setting.variable.trim_start_matches("LATCHKEY_").to_ascii_lowercase().replace('_', "-")
+    setting
+        .variable
+        .trim_start_matches("LATCHKEY_")
+        .to_ascii_lowercase()
+        .replace('_', "-")
 }

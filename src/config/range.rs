@@ -14,21 +14,47 @@ pub struct Range {
 
 impl Range {
     /// Of a duration.
-    pub fn of_time(variable: &'static str, value: Option<Duration>, least: Duration, most: Duration) -> Range {
+    pub fn of_time(
+        variable: &'static str,
+        value: Option<Duration>,
+        least: Duration,
+        most: Duration,
+    ) -> Range {
         let value = value.map(|value| value.as_millis());
-        Range { variable, value, least: least.as_millis(), most: most.as_millis(), is_time: true }
+        Range {
+            variable,
+            value,
+            least: least.as_millis(),
+            most: most.as_millis(),
+            is_time: true,
+        }
     }
 
     /// Of a number.
-    pub fn of_count(variable: &'static str, value: Option<usize>, least: u128, most: u128) -> Range {
-        Range { variable, value: value.map(|value| value as u128), least, most, is_time: false }
+    pub fn of_count(
+        variable: &'static str,
+        value: Option<usize>,
+        least: u128,
+        most: u128,
+    ) -> Range {
+        Range {
+            variable,
+            value: value.map(|value| value as u128),
+            least,
+            most,
+            is_time: false,
+        }
     }
 
     /// What is wrong with the value, if there is one.
     pub fn reason(&self) -> Option<String> {
         match self.value? {
-            value if value < self.least => Some(format!("must be at least {}", self.shown(self.least))),
-            value if value > self.most => Some(format!("must be at most {}", self.shown(self.most))),
+            value if value < self.least => {
+                Some(format!("must be at least {}", self.shown(self.least)))
+            }
+            value if value > self.most => {
+                Some(format!("must be at most {}", self.shown(self.most)))
+            }
             _fits => None,
         }
     }

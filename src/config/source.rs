@@ -19,34 +19,63 @@ impl Source {
     /// The flags of this command line, over the environment, over `.env`.
     pub fn new(matches: &ArgMatches) -> Source {
         let flag = |setting: &Setting| {
-            let text = matches.try_get_one::<String>(setting.variable).ok().flatten()?;
+            let text = matches
+                .try_get_one::<String>(setting.variable)
+                .ok()
+                .flatten()?;
             Some((setting.variable, text.clone()))
         };
         let (file, broken) = env_file(Path::new(".env"));
-        Source { flags: SETTINGS.iter().filter_map(flag).collect(), file, environment: true, broken }
+        Source {
+            flags: SETTINGS.iter().filter_map(flag).collect(),
+            file,
+            environment: true,
+            broken,
+        }
     }
 
     /// Nothing is set.
     pub fn empty() -> Source {
-        Source { flags: HashMap::new(), file: HashMap::new(), environment: false, broken: None }
+        Source {
+            flags: HashMap::new(),
+            file: HashMap::new(),
+            environment: false,
+            broken: None,
+        }
     }
 
     /// The text of a variable that is set and not empty.
     pub fn text(&self, variable: &str) -> Option<String> {
-        let environment = self.environment.then(|| std::env::var(variable).ok()).flatten();
+        let environment = self
+            .environment
+            .then(|| std::env::var(variable).ok())
+            .flatten();
         let set = environment.or_else(|| self.file.get(variable).cloned());
-        self.flags.get(variable).cloned().or(set).filter(|text| !text.is_empty())
+        self.flags
+            .get(variable)
+            .cloned()
+            .or(set)
+            .filter(|text| !text.is_empty())
     }
 
     /// The text of a secret, from the variable or from the file that its `…_FILE` form names.
     pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, Mistake> {
-        SETTINGS.iter().find(|setting| setting.variable == variable).map_or(Ok(None), |setting| self.resolve(setting))
+        SETTINGS
+            .iter()
+            .find(|setting| setting.variable == variable)
+            .map_or(Ok(None), |setting| self.resolve(setting))
     }
 
     /// Names that look like settings and are none: a slip that would leave a default in force.
     pub(super) fn unknown(&self) -> impl Iterator<Item = Mistake> {
-        let environment = self.environment.then(|| std::env::vars_os().map(|(name, _)| name)).into_iter().flatten();
-        let names = environment.filter_map(|name| name.into_string().ok()).chain(self.file.keys().cloned());
+        let environment = self
+            .environment
+            .then(|| std::env::vars_os().map(|(name, _)| name))
+            .into_iter()
+            .flatten();
+        let names = environment
+            .filter_map(|name| name.into_string().ok())
+            .chain(self.file.keys().cloned());
         unknown::among(names.collect())
     }
 
@@ -64,20 +93,29 @@ impl Source {
     }
 
     fn secret_file(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
-        let Some(path) = self.text(&format!("{}_FILE", setting.variable)) else { return Ok(None) };
+        let Some(path) = self.text(&format!("{}_FILE", setting.variable)) else {
+            return Ok(None);
+        };
         let unreadable = |error| Mistake {
             variable: setting.variable,
             reason: format!("is in a file that cannot be read: {error}"),
         };
-        std::fs::read_to_string(path).map(|text| Some(text.trim_end().to_owned())).map_err(unreadable)
+        std::fs::read_to_string(path)
+            .map(|text| Some(text.trim_end().to_owned()))
+            .map_err(unreadable)
     }
 }
 
 /// What `.env` says, and whether all of it could be read. No file says nothing.
 fn env_file(path: &Path) -> (HashMap<String, String>, Option<Mistake>) {
-    let Ok(pairs) = dotenvy::from_path_iter(path) else { return Default::default() };
+    let Ok(pairs) = dotenvy::from_path_iter(path) else {
+        return Default::default();
+    };
     let (read, broken): (Vec<_>, Vec<_>) = pairs.partition(Result::is_ok);
     let reason = "has a line that cannot be read; a value with spaces goes into quotes".to_owned();
-    let mistake = (!broken.is_empty()).then_some(Mistake { variable: ".env", reason });
+    let mistake = (!broken.is_empty()).then_some(Mistake {
+        variable: ".env",
+        reason,
+    });
     (read.into_iter().filter_map(Result::ok).collect(), mistake)
 }

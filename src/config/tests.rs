@@ -7,7 +7,10 @@ use crate::domain::throttle::Limit;
 
 fn source(given: &[(&'static str, &str)]) -> Source {
     Source {
-        flags: given.iter().map(|(variable, text)| (*variable, (*text).to_owned())).collect(),
+        flags: given
+            .iter()
+            .map(|(variable, text)| (*variable, (*text).to_owned()))
+            .collect(),
         file: HashMap::new(),
         environment: true,
         broken: None,
@@ -28,14 +31,21 @@ fn complete() -> Vec<(&'static str, String)> {
 
 fn load(changes: &[(&'static str, &str)]) -> Result<Config, Vec<Mistake>> {
     let base = complete();
-    let mut given: HashMap<&'static str, &str> =
-        base.iter().map(|(variable, text)| (*variable, text.as_str())).collect();
+    let mut given: HashMap<&'static str, &str> = base
+        .iter()
+        .map(|(variable, text)| (*variable, text.as_str()))
+        .collect();
     given.extend(changes.iter().copied());
     Config::load(&source(&given.into_iter().collect::<Vec<_>>()))
 }
 
 fn mistakes(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
-    load(changes).err().unwrap_or_default().iter().map(|mistake| mistake.variable).collect()
+    load(changes)
+        .err()
+        .unwrap_or_default()
+        .iter()
+        .map(|mistake| mistake.variable)
+        .collect()
 }
 
 #[test]
@@ -50,27 +60,62 @@ fn the_defaults_of_the_design_hold() {
 
 #[test]
 fn all_mistakes_are_reported_together() {
-    let wrong =
-        mistakes(&[("LATCHKEY_LISTEN", "nowhere"), ("LATCHKEY_SECRET", "changeme"), ("LATCHKEY_ACCESS_TTL", "soon")]);
-    assert_eq!(wrong, ["LATCHKEY_LISTEN", "LATCHKEY_SECRET", "LATCHKEY_ACCESS_TTL"]);
+    let wrong = mistakes(&[
+        ("LATCHKEY_LISTEN", "nowhere"),
+        ("LATCHKEY_SECRET", "changeme"),
+        ("LATCHKEY_ACCESS_TTL", "soon"),
+    ]);
+    assert_eq!(
+        wrong,
+        ["LATCHKEY_LISTEN", "LATCHKEY_SECRET", "LATCHKEY_ACCESS_TTL"]
+    );
 }
 
 #[test]
 fn an_http_issuer_elsewhere_wants_a_permission() {
-    assert_eq!(mistakes(&[("LATCHKEY_ISSUER", "http://auth.example.com")]), ["LATCHKEY_ISSUER"]);
-    assert_eq!(mistakes(&[("LATCHKEY_ISSUER", "http://localhost.example.com")]), ["LATCHKEY_ISSUER"]);
-    for fine in ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000", "https://x.example"] {
+    assert_eq!(
+        mistakes(&[("LATCHKEY_ISSUER", "http://auth.example.com")]),
+        ["LATCHKEY_ISSUER"]
+    );
+    assert_eq!(
+        mistakes(&[("LATCHKEY_ISSUER", "http://localhost.example.com")]),
+        ["LATCHKEY_ISSUER"]
+    );
+    for fine in [
+        "http://localhost:8000",
+        "http://127.0.0.1:8000",
+        "http://[::1]:8000",
+        "https://x.example",
+    ] {
         assert!(mistakes(&[("LATCHKEY_ISSUER", fine)]).is_empty(), "{fine}");
     }
-    assert!(mistakes(&[("LATCHKEY_ISSUER", "http://a.example"), ("LATCHKEY_INSECURE_HTTP", "yes")]).is_empty());
+    assert!(
+        mistakes(&[
+            ("LATCHKEY_ISSUER", "http://a.example"),
+            ("LATCHKEY_INSECURE_HTTP", "yes")
+        ])
+        .is_empty()
+    );
 }
 
 #[test]
 fn no_lifetime_may_be_unsafe() {
-    assert_eq!(mistakes(&[("LATCHKEY_ACCESS_TTL", "61m")]), ["LATCHKEY_ACCESS_TTL"]);
-    assert_eq!(mistakes(&[("LATCHKEY_CODE_TTL", "11m")]), ["LATCHKEY_CODE_TTL"]);
-    assert_eq!(mistakes(&[("LATCHKEY_REFRESH_IDLE_TTL", "31d")]), ["LATCHKEY_REFRESH_IDLE_TTL"]);
-    assert_eq!(mistakes(&[("LATCHKEY_PASSWORD_MIN", "7")]), ["LATCHKEY_PASSWORD_MIN"]);
+    assert_eq!(
+        mistakes(&[("LATCHKEY_ACCESS_TTL", "61m")]),
+        ["LATCHKEY_ACCESS_TTL"]
+    );
+    assert_eq!(
+        mistakes(&[("LATCHKEY_CODE_TTL", "11m")]),
+        ["LATCHKEY_CODE_TTL"]
+    );
+    assert_eq!(
+        mistakes(&[("LATCHKEY_REFRESH_IDLE_TTL", "31d")]),
+        ["LATCHKEY_REFRESH_IDLE_TTL"]
+    );
+    assert_eq!(
+        mistakes(&[("LATCHKEY_PASSWORD_MIN", "7")]),
+        ["LATCHKEY_PASSWORD_MIN"]
+    );
 }
 
 #[test]
@@ -79,8 +124,16 @@ fn a_cookie_of_the_domain_must_reach_the_issuer() {
     for fine in ["example.com", "auth.example.com", "Example.COM"] {
         assert!(with(fine).is_empty(), "{fine}");
     }
-    let wrong =
-        ["com", ".example.com", "example.com.", "xample.com", "app.example.com", "other.org", "192.0.2.1", "a b.com"];
+    let wrong = [
+        "com",
+        ".example.com",
+        "example.com.",
+        "xample.com",
+        "app.example.com",
+        "other.org",
+        "192.0.2.1",
+        "a b.com",
+    ];
     for wrong in wrong {
         assert_eq!(with(wrong), ["LATCHKEY_COOKIE_DOMAIN"], "{wrong}");
     }
@@ -91,7 +144,10 @@ fn a_cookie_of_the_domain_must_reach_the_issuer() {
 fn origins_are_written_as_browsers_do() {
     for (issuer, origin) in [
         ("https://auth.example.com", "https://auth.example.com"),
-        ("https://Auth.Example.com:443/path", "https://auth.example.com"),
+        (
+            "https://Auth.Example.com:443/path",
+            "https://auth.example.com",
+        ),
         ("http://localhost:8000", "http://localhost:8000"),
         ("http://[::1]:80/", "http://[::1]"),
     ] {
@@ -103,14 +159,20 @@ fn origins_are_written_as_browsers_do() {
 fn what_tokens_hold_is_bounded() {
     let long = format!("https://example.com/{}", "x".repeat(240));
     assert_eq!(mistakes(&[("LATCHKEY_ISSUER", &long)]), ["LATCHKEY_ISSUER"]);
-    assert_eq!(mistakes(&[("LATCHKEY_AUDIENCE", &long)]), ["LATCHKEY_AUDIENCE"]);
+    assert_eq!(
+        mistakes(&[("LATCHKEY_AUDIENCE", &long)]),
+        ["LATCHKEY_AUDIENCE"]
+    );
 }
 
 #[test]
 fn secrets_have_no_flag_and_are_never_shown() {
     assert!(arguments().all(|argument| !argument.get_id().as_str().ends_with("SECRET")));
     let given = complete();
-    let given: Vec<_> = given.iter().map(|(variable, text)| (*variable, text.as_str())).collect();
+    let given: Vec<_> = given
+        .iter()
+        .map(|(variable, text)| (*variable, text.as_str()))
+        .collect();
     let shown = effective(&source(&given));
     assert!(!shown.contains(given[2].1));
     assert!(shown.contains("LATCHKEY_SECRET=(set, not shown)"));
@@ -130,10 +192,31 @@ fn mistakes_never_repeat_a_value() {
 
 #[test]
 fn limits_read_as_people_write_them() {
-    for (text, burst, seconds) in [("5/1m", 5, 60), ("1/1s", 1, 1), (" 100 / 24h ", 100, 86_400)] {
-        assert_eq!(Limit::read(text), Ok(Limit::new(burst, Duration::from_secs(seconds)).unwrap()), "{text}");
+    for (text, burst, seconds) in [
+        ("5/1m", 5, 60),
+        ("1/1s", 1, 1),
+        (" 100 / 24h ", 100, 86_400),
+    ] {
+        assert_eq!(
+            Limit::read(text),
+            Ok(Limit::new(burst, Duration::from_secs(seconds)).unwrap()),
+            "{text}"
+        );
     }
-    for wrong in ["", "5", "/1m", "5/", "0/1m", "-1/1m", "5/0s", "5/2d", "5/1", "5/1m/1m", "1.5/1m", "99999999999/1m"] {
+    for wrong in [
+        "",
+        "5",
+        "/1m",
+        "5/",
+        "0/1m",
+        "-1/1m",
+        "5/0s",
+        "5/2d",
+        "5/1",
+        "5/1m/1m",
+        "1.5/1m",
+        "99999999999/1m",
+    ] {
         assert!(Limit::read(wrong).is_err(), "{wrong}");
     }
 }
@@ -141,18 +224,43 @@ fn limits_read_as_people_write_them() {
 #[test]
 fn throttles_are_on_unless_somebody_turns_them_off() {
     assert!(load(&[]).ok().unwrap().throttle.0);
-    assert!(!load(&[("LATCHKEY_THROTTLE", "off")]).ok().unwrap().throttle.0);
-    assert_eq!(mistakes(&[("LATCHKEY_LIMIT_SIGN_IN", "0/1m")]), ["LATCHKEY_LIMIT_SIGN_IN"]);
+    assert!(
+        !load(&[("LATCHKEY_THROTTLE", "off")])
+            .ok()
+            .unwrap()
+            .throttle
+            .0
+    );
+    assert_eq!(
+        mistakes(&[("LATCHKEY_LIMIT_SIGN_IN", "0/1m")]),
+        ["LATCHKEY_LIMIT_SIGN_IN"]
+    );
 }
 
 #[test]
 fn durations_read_as_people_write_them() {
-    for (text, milliseconds) in
-        [("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("12h", 43_200_000), ("7d", 604_800_000)]
-    {
-        assert_eq!(Duration::read(text), Ok(Duration::from_millis(milliseconds)));
+    for (text, milliseconds) in [
+        ("500ms", 500),
+        ("10s", 10_000),
+        ("15m", 900_000),
+        ("12h", 43_200_000),
+        ("7d", 604_800_000),
+    ] {
+        assert_eq!(
+            Duration::read(text),
+            Ok(Duration::from_millis(milliseconds))
+        );
     }
-    for wrong in ["", "10", "s", "-1s", "1.5s", "1w", "99999999999999999999d", "9999999d"] {
+    for wrong in [
+        "",
+        "10",
+        "s",
+        "-1s",
+        "1.5s",
+        "1w",
+        "99999999999999999999d",
+        "9999999d",
+    ] {
         assert!(Duration::read(wrong).is_err(), "{wrong}");
     }
 }

@@ -6,26 +6,40 @@ use super::{Mistake, SETTINGS};
 
 const PREFIX: &str = "LATCHKEY_";
 
-/// Not settings, but marks of the project's own: of the detached local stack, and of the tests that rewrite what is
-/// checked in.
+/// Not settings, but marks of the project's own: of the detached local stack, and of the tests that
+/// rewrite what is checked in.
 const MARKS: [&str; 2] = ["LATCHKEY_DEV_DETACHED", "LATCHKEY_BLESS"];
 
 /// A mistake for each of these names that is no setting.
 pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = Mistake> {
-    names.into_iter().filter(|name| name.starts_with(PREFIX) && !is_known(name)).map(|name| {
-        let near =
-            SETTINGS.iter().map(|setting| (strsim::damerau_levenshtein(setting.variable, &name), setting.variable));
-        let reason = match near.min().filter(|(distance, _)| *distance <= 3) {
-            Some((_, near)) => format!("is no setting; did you mean {near}?"),
-            None => "is no setting; take it out".to_owned(),
-        };
-        // The program ends after it has told them, or there are none.
-        Mistake { variable: Box::leak(name.into_boxed_str()), reason }
-    })
+    names
+        .into_iter()
+        .filter(|name| name.starts_with(PREFIX) && !is_known(name))
+        .map(|name| {
+            let near = SETTINGS.iter().map(|setting| {
+                (
+                    strsim::damerau_levenshtein(setting.variable, &name),
+                    setting.variable,
+                )
+            });
+            let reason = match near.min().filter(|(distance, _)| *distance <= 3) {
+                Some((_, near)) => format!("is no setting; did you mean {near}?"),
+                None => "is no setting; take it out".to_owned(),
+            };
+            // The program ends after it has told them, or there are none.
+            Mistake {
+                variable: Box::leak(name.into_boxed_str()),
+                reason,
+            }
+        })
 }
 
 fn is_known(name: &str) -> bool {
-    let secret = |name: &str| SETTINGS.iter().any(|setting| setting.secret && setting.variable == name);
+    let secret = |name: &str| {
+        SETTINGS
+            .iter()
+            .any(|setting| setting.secret && setting.variable == name)
+    };
     MARKS.contains(&name)
         || SETTINGS.iter().any(|setting| setting.variable == name)
         || name.strip_suffix("_FILE").is_some_and(secret)
@@ -36,15 +50,29 @@ mod tests {
     use super::*;
 
     fn told(name: &str) -> Vec<String> {
-        among(BTreeSet::from([name.to_owned()])).map(|mistake| mistake.to_string()).collect()
+        among(BTreeSet::from([name.to_owned()]))
+            .map(|mistake| mistake.to_string())
+            .collect()
     }
 
     #[test]
     fn a_slip_is_told_with_what_was_meant() {
-        assert_eq!(told("LATCHKEY_SINGUP"), ["LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?"]);
-        assert_eq!(told("LATCHKEY_FAVOURITE_COLOUR"), ["LATCHKEY_FAVOURITE_COLOUR is no setting; take it out"]);
+        assert_eq!(
+            told("LATCHKEY_SINGUP"),
+            ["LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?"]
+        );
+        assert_eq!(
+            told("LATCHKEY_FAVOURITE_COLOUR"),
+            ["LATCHKEY_FAVOURITE_COLOUR is no setting; take it out"]
+        );
         assert_eq!(told("LATCHKEY_LISTEN_FILE").len(), 1, "no secret");
-        for good in ["LATCHKEY_SIGNUP", "LATCHKEY_SECRET_FILE", "LATCHKEY_SMTP_URL_FILE", "LATCHKEY", "PATH"] {
+        for good in [
+            "LATCHKEY_SIGNUP",
+            "LATCHKEY_SECRET_FILE",
+            "LATCHKEY_SMTP_URL_FILE",
+            "LATCHKEY",
+            "PATH",
+        ] {
             assert!(told(good).is_empty(), "{good}");
         }
     }

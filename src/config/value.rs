@@ -17,7 +17,8 @@ use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
 /// Why there is no value, where a setting has nothing better to say.
 pub const NOT_SET: &str = "is not set";
 
-/// Issuer and audience stand in every token, and a cookie must stay below 4096 bytes whatever its user's names are.
+/// Issuer and audience stand in every token, and a cookie must stay below 4096 bytes whatever its
+/// user's names are.
 pub const LONGEST_IN_TOKENS: usize = 255;
 
 /// A value that is read from the text of a setting. Reasons never repeat the text.
@@ -103,11 +104,16 @@ impl Value for Secret {
 
 impl Value for Hidden<MasterSecrets> {
     fn read(text: &str) -> Result<Self, String> {
-        MasterSecrets::parse(text).map(Hidden).map_err(str::to_owned)
+        MasterSecrets::parse(text)
+            .map(Hidden)
+            .map_err(str::to_owned)
     }
 
     fn missing() -> Result<Self, String> {
-        Err("is not set; make one with `openssl rand -base64 32` and give it to every replica".into())
+        Err(
+            "is not set; make one with `openssl rand -base64 32` and give it to every replica"
+                .into(),
+        )
     }
 }
 
@@ -123,7 +129,11 @@ impl Value for MailTransport {
     }
 
     fn missing() -> Result<Self, String> {
-        Err("is not set; name a mail server, or say `off` (then nobody can recover a password by mail)".into())
+        Err(
+            "is not set; name a mail server, or say `off` (then nobody can recover a password by \
+             mail)"
+                .into(),
+        )
     }
 }
 
@@ -136,7 +146,10 @@ impl Value for LogFilter {
 
 impl Value for Cidrs {
     fn read(text: &str) -> Result<Self, String> {
-        let parsed = list(text).map(|part| part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from)));
+        let parsed = list(text).map(|part| {
+            part.parse::<IpNet>()
+                .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
+        });
         parsed
             .collect::<Result<_, std::net::AddrParseError>>()
             .map(Cidrs)
@@ -148,25 +161,34 @@ impl Value for Origins {
     fn read(text: &str) -> Result<Self, String> {
         let origins: Vec<String> = list(text).map(str::to_owned).collect();
         let exact = |origin: &String| {
-            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"));
             host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
         };
         if origins.iter().all(exact) {
             Ok(Origins(origins))
         } else {
-            Err("must be exact origins such as `https://app.example.com`, separated by commas".into())
+            Err(
+                "must be exact origins such as `https://app.example.com`, separated by commas"
+                    .into(),
+            )
         }
     }
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
     let text = if text == "none" { "" } else { text };
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
 }
 
 impl Value for SocketAddr {
     fn read(text: &str) -> Result<Self, String> {
-        let any = text.strip_prefix(':').map(|port| format!("127.0.0.1:{port}"));
+        let any = text
+            .strip_prefix(':')
+            .map(|port| format!("127.0.0.1:{port}"));
         any.as_deref()
             .unwrap_or(text)
             .parse()
@@ -216,10 +238,16 @@ impl Value for Duration {
 impl Value for Limit {
     fn read(text: &str) -> Result<Self, String> {
         let read = text.split_once('/').and_then(|(count, period)| {
-            let (count, period) = (count.trim().parse().ok()?, Duration::read(period.trim()).ok()?);
+            let (count, period) = (
+                count.trim().parse().ok()?,
+                Duration::read(period.trim()).ok()?,
+            );
             Limit::new(count, period)
         });
-        read.ok_or_else(|| "must be a number and a time from `1s` to `1d`, such as `5/1m` for five in a minute".into())
+        read.ok_or_else(|| {
+            "must be a number and a time from `1s` to `1d`, such as `5/1m` for five in a minute"
+                .into()
+        })
     }
 }
 

@@ -22,23 +22,33 @@ impl Account {
         }
         let path = Path::new("/etc/passwd");
         let users = fs::read_to_string(path).map_err(Error::cannot("read", path))?;
-        ["postgres", "nobody"].iter().find_map(|name| Self::named(name, &users)).map(Some).ok_or_else(|| {
-            Error::new(
-                "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody` to run it \
-                     as; create one, or start as another user.",
-            )
-        })
+        ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| Self::named(name, &users))
+            .map(Some)
+            .ok_or_else(|| {
+                Error::new(
+                    "PostgreSQL does not run as root, and there is neither a user `postgres` nor \
+                     `nobody` to run it as; create one, or start as another user.",
+                )
+            })
     }
 
     fn named(name: &str, users: &str) -> Option<Self> {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
         let mut numbers = line.split(':').skip(2).map(str::parse);
-        Some(Self { uid: numbers.next()?.ok()?, gid: numbers.next()?.ok()? })
+        Some(Self {
+            uid: numbers.next()?.ok()?,
+            gid: numbers.next()?.ok()?,
+        })
     }
 
     /// Gives the file or folder itself to this user.
     pub fn own(self, path: &Path) -> Result<(), Error> {
-        chown(path, Some(self.uid), Some(self.gid)).map_err(Error::cannot("change the owner of", path))
+        chown(path, Some(self.uid), Some(self.gid))
+            .map_err(Error::cannot("change the owner of", path))
     }
 }
 
@@ -55,7 +65,8 @@ mod tests {
 
     #[test]
     fn the_whole_name_decides() {
-        let users = "postgresql:x:1:1::/:/bin/sh\npostgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
+        let users =
+            "postgresql:x:1:1::/:/bin/sh\npostgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
         let account = Account::named("postgres", users).expect("it is there");
         assert_eq!((account.uid, account.gid), (101, 104));
         assert!(Account::named("nobody", users).is_none());

@@ -6,9 +6,13 @@ use std::{
 
 use super::Error;
 
-/// Folders that hold one installed version each, with the beginning of their names: Debian's, then Homebrew's two.
-const VERSIONED: [(&str, &str); 3] =
-    [("/usr/lib/postgresql", ""), ("/opt/homebrew/opt", "postgresql"), ("/usr/local/opt", "postgresql")];
+/// Folders that hold one installed version each, with the beginning of their names: Debian's, then
+/// Homebrew's two.
+const VERSIONED: [(&str, &str); 3] = [
+    ("/usr/lib/postgresql", ""),
+    ("/opt/homebrew/opt", "postgresql"),
+    ("/usr/local/opt", "postgresql"),
+];
 
 /// The first whose scripts may write after they asked for the time or the replication's state.
 const OLDEST_REDIS: u32 = 7;
@@ -17,15 +21,19 @@ const OLDEST_REDIS: u32 = 7;
 ///
 /// Data that are there already decide: another major version could not read them.
 pub(super) fn postgres_folder(data: &Path) -> Result<PathBuf, Error> {
-    let mut found = path_folders().chain(versioned_folders()).filter(|folder| has_server(folder));
+    let mut found = path_folders()
+        .chain(versioned_folders())
+        .filter(|folder| has_server(folder));
     let Ok(version) = fs::read_to_string(data.join("PG_VERSION")) else {
-        return found.next().ok_or_else(|| missing("PostgreSQL", "postgresql"));
+        return found
+            .next()
+            .ok_or_else(|| missing("PostgreSQL", "postgresql"));
     };
     let version = version.trim();
     found.find(|folder| major_version(folder).as_deref() == Some(version)).ok_or_else(|| {
         Error::new(format!(
-            "The data in {} are of PostgreSQL {version}, which is not installed; install it, or remove that folder to \
-             start with empty data.",
+            "The data in {} are of PostgreSQL {version}, which is not installed; install it, or \
+             remove that folder to start with empty data.",
             data.display()
         ))
     })
@@ -36,12 +44,17 @@ pub(super) fn redis_server() -> Result<PathBuf, Error> {
     let homebrew = ["/opt/homebrew/bin", "/usr/local/bin"].map(PathBuf::from);
     let folders: Vec<_> = path_folders().chain(homebrew).collect();
     let names = ["redis-server", "valkey-server"];
-    let places = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let places = names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     let found: Vec<_> = places.filter(|program| program.is_file()).collect();
-    let new_enough = found.iter().find(|program| redis_version(program).is_some_and(|version| version >= OLDEST_REDIS));
+    let new_enough = found
+        .iter()
+        .find(|program| redis_version(program).is_some_and(|version| version >= OLDEST_REDIS));
     new_enough.cloned().ok_or_else(|| match found.first() {
         Some(program) => Error::new(format!(
-            "{} is older than Redis {OLDEST_REDIS}; install that or Valkey, or name another server in REDIS_URL.",
+            "{} is older than Redis {OLDEST_REDIS}; install that or Valkey, or name another server \
+             in REDIS_URL.",
             program.display()
         )),
         None => missing("Redis", "redis-server"),
@@ -49,7 +62,9 @@ pub(super) fn redis_server() -> Result<PathBuf, Error> {
 }
 
 fn missing(name: &str, package: &str) -> Error {
-    Error::new(format!("{name} is not installed; `./dev install` installs it, or install the package `{package}`."))
+    Error::new(format!(
+        "{name} is not installed; `./dev install` installs it, or install the package `{package}`."
+    ))
 }
 
 fn path_folders() -> impl Iterator<Item = PathBuf> {
@@ -60,32 +75,45 @@ fn path_folders() -> impl Iterator<Item = PathBuf> {
 fn versioned_folders() -> impl Iterator<Item = PathBuf> {
     VERSIONED.into_iter().flat_map(|(parent, prefix)| {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
         names.retain(|name| name.starts_with(prefix));
         names.sort_by_key(|name| std::cmp::Reverse(version_in(name)));
-        names.into_iter().map(move |name| Path::new(parent).join(name).join("bin"))
+        names
+            .into_iter()
+            .map(move |name| Path::new(parent).join(name).join("bin"))
     })
 }
 
 /// `15` and `postgresql@15` both hold 15.
 fn version_in(name: &str) -> u32 {
-    name.rsplit('@').next().and_then(|version| version.parse().ok()).unwrap_or_default()
+    name.rsplit('@')
+        .next()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
 }
 
 fn has_server(folder: &Path) -> bool {
-    ["initdb", "postgres", "psql"].iter().all(|program| folder.join(program).is_file())
+    ["initdb", "postgres", "psql"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
 }
 
 /// Of `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
 fn major_version(folder: &Path) -> Option<String> {
     let text = version_text(&folder.join("postgres"))?;
-    let number = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+    let number = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
     Some(major(number).into())
 }
 
 /// Of `Redis server v=7.0.15 sha=00000000:0 …`, the major one.
 fn redis_version(program: &Path) -> Option<u32> {
-    major(version_text(program)?.split_once(" v=")?.1).parse().ok()
+    major(version_text(program)?.split_once(" v=")?.1)
+        .parse()
+        .ok()
 }
 
 fn version_text(program: &Path) -> Option<String> {
@@ -94,5 +122,8 @@ fn version_text(program: &Path) -> Option<String> {
 
 /// `15` of `15.14`, and of `15beta1`.
 fn major(version: &str) -> &str {
-    version.split(|digit: char| !digit.is_ascii_digit()).next().unwrap_or_default()
+    version
+        .split(|digit: char| !digit.is_ascii_digit())
+        .next()
+        .unwrap_or_default()
 }

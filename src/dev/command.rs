@@ -53,7 +53,8 @@ pub struct DevOptions {
     pub signup: bool,
 }
 
-/// Runs until it is told to end. Call it before any other thread starts: it blocks, and it sets signal handlers.
+/// Runs until it is told to end. Call it before any other thread starts: it blocks, and it sets
+/// signal handlers.
 pub fn run(options: &DevOptions) -> Result<(), Error> {
     if options.down {
         return detached::bring_down(&options.directory);
@@ -78,8 +79,17 @@ fn supervise(options: &DevOptions) -> Result<(), Error> {
     lock.tell(&first, false)?;
     let mut stores = Stores::start(options, &directory)?;
     let (database, redis) = (stores.database_url.clone(), stores.redis_url.clone());
-    let settings = Arc::new(Settings::new(&directory, &addresses[0], database, redis, &options.given)?);
-    let given = options.given_values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let settings = Arc::new(Settings::new(
+        &directory,
+        &addresses[0],
+        database,
+        redis,
+        &options.given,
+    )?);
+    let given = options
+        .given_values
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
     let _env_file = EnvFile::write(&directory, settings.iter().chain(given))?;
     let mut replicas = start_replicas(options, &directory, &addresses, &settings)?;
     for replica in &mut replicas {
@@ -116,12 +126,17 @@ impl Stores {
         if options.database_url.is_none() || options.redis_url.is_none() {
             let folders = stores.folders.insert(Folders::persistent(directory)?);
             if options.database_url.is_none() {
-                let postgres = stores.postgres.insert(Postgres::start(&folders.postgres(true))?);
+                let postgres = stores
+                    .postgres
+                    .insert(Postgres::start(&folders.postgres(true))?);
                 postgres.create_database(DATABASE)?;
                 stores.database_url = postgres.url(DATABASE);
             }
             if options.redis_url.is_none() {
-                stores.redis_url = stores.redis.insert(Redis::start(&folders.redis(true))?).url();
+                stores.redis_url = stores
+                    .redis
+                    .insert(Redis::start(&folders.redis(true))?)
+                    .url();
             }
         }
         Ok(stores)
@@ -135,7 +150,9 @@ impl Stores {
     /// Where the data are, for the banner.
     fn place(&self, directory: &Path) -> String {
         match self.folders.as_ref().map(Folders::data) {
-            Some(data) if data != directory => format!("{} and {}", directory.display(), data.display()),
+            Some(data) if data != directory => {
+                format!("{} and {}", directory.display(), data.display())
+            }
             _ => directory.display().to_string(),
         }
     }
@@ -147,9 +164,14 @@ fn start_replicas(
     addresses: &[Addresses],
     settings: &Arc<Settings>,
 ) -> Result<Vec<Replica>, Error> {
-    let log = |number| options.detach.then(|| directory.join(format!("gateway-{number}.log")));
-    let start =
-        |(number, own): (usize, &Addresses)| Replica::start(*own, Arc::clone(settings), log(number + 1).as_deref());
+    let log = |number| {
+        options
+            .detach
+            .then(|| directory.join(format!("gateway-{number}.log")))
+    };
+    let start = |(number, own): (usize, &Addresses)| {
+        Replica::start(*own, Arc::clone(settings), log(number + 1).as_deref())
+    };
     addresses.iter().enumerate().map(start).collect()
 }
 
@@ -168,5 +190,7 @@ fn watch(replicas: &mut [Replica], stores: &mut Stores) -> Result<(), Error> {
 /// To standard output. Nobody may be there any more to read it, which is no reason to fail.
 pub(super) fn say(text: &str) {
     let mut output = io::stdout().lock();
-    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    let _ = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
 }

@@ -10,11 +10,14 @@ use std::{
 
 use rustix::process::{Pid, Signal, setsid};
 
-use super::{Error, command::say, family, folders, interrupt, lock, process::last_lines, wait::until};
+use super::{
+    Error, command::say, family, folders, interrupt, lock, process::last_lines, wait::until,
+};
 
 /// Tells the second process that it is the one to stay.
 const MARK: &str = "LATCHKEY_DEV_DETACHED";
-/// More than the supervisor gives its stores and replicas together, so that its own sentence comes first.
+/// More than the supervisor gives its stores and replicas together, so that its own sentence comes
+/// first.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 /// A replica drains, PostgreSQL writes a checkpoint.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -39,7 +42,8 @@ pub(super) fn bring_up(directory: &Path) -> Result<(), Error> {
     let log = directory.join("dev.log");
     let mut child = start_once_more(&log)?;
     let pid = Pid::from_child(&child);
-    let is_ready = || lock::holder(&directory).is_some_and(|holder| holder.ready && holder.pid == pid);
+    let is_ready =
+        || lock::holder(&directory).is_some_and(|holder| holder.ready && holder.pid == pid);
     let (mut ended, mut ready) = (false, false);
     until(READY_WITHIN, || {
         ended = child.try_wait().is_ok_and(|status| status.is_some());
@@ -54,7 +58,8 @@ pub(super) fn bring_up(directory: &Path) -> Result<(), Error> {
 }
 
 fn start_once_more(log: &Path) -> Result<Child, Error> {
-    let binary = env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
+    let binary =
+        env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
     let file = File::create(log).map_err(Error::cannot("write", log))?;
     let copy = file.try_clone().map_err(Error::cannot("write", log))?;
     let mut command = Command::new(&binary);
@@ -66,7 +71,11 @@ fn start_once_more(log: &Path) -> Result<Child, Error> {
 fn give_up(mut child: Child, log: &Path) -> Error {
     family::signal(Pid::from_child(&child), Signal::TERM);
     let _ = child.wait();
-    Error::new(format!("Latchkey did not start. The end of {}:\n{}", log.display(), last_lines(log)))
+    Error::new(format!(
+        "Latchkey did not start. The end of {}:\n{}",
+        log.display(),
+        last_lines(log)
+    ))
 }
 
 /// Ends the run that holds the folder's lock, and says what it did.
@@ -79,10 +88,17 @@ pub(super) fn bring_down(directory: &Path) -> Result<(), Error> {
     };
     let pid = holder.pid;
     family::signal(pid, Signal::TERM);
-    if until(ENDS_WITHIN, || lock::holder(directory).is_none_or(|holder| holder.pid != pid)) {
-        say(&format!("Stopped Latchkey at {} (process {pid}); its data stay in {place}.\n", holder.address));
+    if until(ENDS_WITHIN, || {
+        lock::holder(directory).is_none_or(|holder| holder.pid != pid)
+    }) {
+        say(&format!(
+            "Stopped Latchkey at {} (process {pid}); its data stay in {place}.\n",
+            holder.address
+        ));
         return Ok(());
     }
     let seconds = ENDS_WITHIN.as_secs();
-    Err(Error::new(format!("Process {pid} did not end within {seconds} seconds; end it with `kill -9 {pid}`.")))
+    Err(Error::new(format!(
+        "Process {pid} did not end within {seconds} seconds; end it with `kill -9 {pid}`."
+    )))
 }

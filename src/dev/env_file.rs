@@ -1,5 +1,5 @@
-//! The settings of a run, where the operator's commands find them: a `.env` in the run's folder, closed to others because
-//! it may hold secrets, and gone when the run ends.
+//! The settings of a run, where the operator's commands find them: a `.env` in the run's folder,
+//! closed to others because it may hold secrets, and gone when the run ends.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,9 +15,14 @@ pub(super) struct EnvFile(PathBuf);
 
 impl EnvFile {
     /// Writes it whole: whoever reads it meanwhile finds the one before, or none.
-    pub fn write<'a>(directory: &Path, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Result<EnvFile, Error> {
+    pub fn write<'a>(
+        directory: &Path,
+        settings: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<EnvFile, Error> {
         let (path, new) = (directory.join(".env"), directory.join(".env.new"));
-        let lines: String = settings.map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+        let lines: String = settings
+            .map(|(name, value)| format!("{name}={}\n", quoted(value)))
+            .collect();
         write_private(&new, &lines).map_err(Error::cannot("write", &new))?;
         fs::rename(&new, &path).map_err(Error::cannot("write", &path))?;
         Ok(EnvFile(path))
@@ -33,7 +38,11 @@ impl Drop for EnvFile {
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     // A file that is there already would keep its mode.
     let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }
 
@@ -61,12 +70,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         fs::write(&path, "old").unwrap();
-        let values =
-            ["plain", "with space", "it's", "a \"b\"", "$HOME", "c:\\d", "a#b", "two\nlines", "smtp://u:p%40@h?x=y"];
-        let written = EnvFile::write(folder.path(), values.iter().map(|value| ("NAME", *value))).unwrap();
-        let read: Vec<String> = dotenvy::from_path_iter(&path).unwrap().map(|line| line.unwrap().1).collect();
+        let values = [
+            "plain",
+            "with space",
+            "it's",
+            "a \"b\"",
+            "$HOME",
+            "c:\\d",
+            "a#b",
+            "two\nlines",
+            "smtp://u:p%40@h?x=y",
+        ];
+        let written =
+            EnvFile::write(folder.path(), values.iter().map(|value| ("NAME", *value))).unwrap();
+        let read: Vec<String> = dotenvy::from_path_iter(&path)
+            .unwrap()
+            .map(|line| line.unwrap().1)
+            .collect();
         assert_eq!(read, values);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         drop(written);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

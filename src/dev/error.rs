@@ -15,7 +15,8 @@ impl Error {
     pub(super) fn cannot(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |reason| {
             Self(format!(
-                "Cannot {verb} {} ({reason}); check that this user may do so and that the disk has room.",
+                "Cannot {verb} {} ({reason}); check that this user may do so and that the disk has \
+                 room.",
                 path.display()
             ))
         }

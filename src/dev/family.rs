@@ -1,18 +1,28 @@
-//! What the system knows about processes that we did not start ourselves: a store's children, a former run's store.
+//! What the system knows about processes that we did not start ourselves: a store's children, a
+//! former run's store.
 
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(super) fn is_running(pid: Pid) -> bool {
-    table().iter().any(|process| process.pid == pid && !process.is_over())
+    table()
+        .iter()
+        .any(|process| process.pid == pid && !process.is_over())
 }
 
 pub(super) fn is_stopped(pid: Pid) -> bool {
-    table().iter().any(|process| process.pid == pid && process.state == 'T')
+    table()
+        .iter()
+        .any(|process| process.pid == pid && process.state == 'T')
 }
 
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
-    let children = |process: &Entry| process.parent == parent.as_raw_nonzero().get() && !process.is_over();
-    table().iter().filter(|process| children(process)).map(|process| process.pid).collect()
+    let children =
+        |process: &Entry| process.parent == parent.as_raw_nonzero().get() && !process.is_over();
+    table()
+        .iter()
+        .filter(|process| children(process))
+        .map(|process| process.pid)
+        .collect()
 }
 
 /// A process that is gone already has what we wanted, hence no result.
@@ -35,8 +45,13 @@ impl Entry {
 
 #[cfg(target_os = "linux")]
 fn table() -> Vec<Entry> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry_of(entry.file_name().to_str()?)).collect()
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry_of(entry.file_name().to_str()?))
+        .collect()
 }
 
 /// `123 (name, which may hold anything) S 1 …`
@@ -45,7 +60,11 @@ fn entry_of(pid: &str) -> Option<Entry> {
     let pid = Pid::from_raw(pid.parse().ok()?)?;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some(Entry { pid, state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
+    Some(Entry {
+        pid,
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+    })
 }
 
 /// Whether the process was started with exactly this argument.
@@ -55,7 +74,8 @@ fn entry_of(pid: &str) -> Option<Entry> {
 pub(super) fn has_argument(pid: Pid, argument: &std::ffi::OsStr) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.split(|byte| *byte == 0).any(|one| one == argument.as_bytes())
+    line.split(|byte| *byte == 0)
+        .any(|one| one == argument.as_bytes())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -63,20 +83,31 @@ fn table() -> Vec<Entry> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();
         let pid = Pid::from_raw(fields.next()?.parse().ok()?)?;
-        Some(Entry { pid, parent: fields.next()?.parse().ok()?, state: fields.next()?.chars().next()? })
+        Some(Entry {
+            pid,
+            parent: fields.next()?.parse().ok()?,
+            state: fields.next()?.chars().next()?,
+        })
     };
-    ps(&["-axo", "pid=,ppid=,state="]).lines().filter_map(entry).collect()
+    ps(&["-axo", "pid=,ppid=,state="])
+        .lines()
+        .filter_map(entry)
+        .collect()
 }
 
 /// Whether the process was started with this argument, as far as `ps` tells.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn has_argument(pid: Pid, argument: &std::ffi::OsStr) -> bool {
     let line = ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]);
-    argument.to_str().is_some_and(|argument| line.contains(argument))
+    argument
+        .to_str()
+        .is_some_and(|argument| line.contains(argument))
 }
 
 #[cfg(not(target_os = "linux"))]
 fn ps(arguments: &[&str]) -> String {
     let output = std::process::Command::new("ps").args(arguments).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
 }

@@ -12,10 +12,12 @@ use std::{
 
 use super::{Error, PostgresOptions, RedisOptions, account::Account, postgres, redis};
 
-/// Short, because the path of a socket may have 103 bytes at most (107 on Linux); `TMPDIR` may be long.
+/// Short, because the path of a socket may have 103 bytes at most (107 on Linux); `TMPDIR` may be
+/// long.
 const SHORT: &str = "/tmp";
 const PREFIX: &str = "latchkey-";
-/// Where data live that belong to another user than the project. Everybody may pass, nobody may list.
+/// Where data live that belong to another user than the project. Everybody may pass, nobody may
+/// list.
 const OUTSIDE: &str = "/var/lib/latchkey-dev";
 /// Tests share one server, and each of them brings connections of its own.
 const CONNECTIONS: &str = "300";
@@ -30,7 +32,11 @@ pub(super) struct Folders {
 impl Folders {
     pub fn temporary() -> Result<Self, Error> {
         let sockets = RunFolder::create(Account::for_stores()?)?;
-        Ok(Self { data: sockets.path.clone(), logs: sockets.path.clone(), sockets })
+        Ok(Self {
+            data: sockets.path.clone(),
+            logs: sockets.path.clone(),
+            sockets,
+        })
     }
 
     pub fn persistent(directory: &Path) -> Result<Self, Error> {
@@ -40,7 +46,11 @@ impl Folders {
             Some(account) => outside(&logs, account)?,
             None => logs.clone(),
         };
-        Ok(Self { data, logs, sockets: RunFolder::create(account)? })
+        Ok(Self {
+            data,
+            logs,
+            sockets: RunFolder::create(account)?,
+        })
     }
 
     pub fn data(&self) -> &Path {
@@ -70,7 +80,10 @@ impl Folders {
 /// Makes the folder if need be, closes it to others, and tells its full path.
 pub(super) fn private(folder: &Path) -> Result<PathBuf, Error> {
     let make = || {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         folder.canonicalize()
     };
@@ -83,9 +96,13 @@ pub(super) fn for_store(folder: &Path, account: Option<Account>) -> Result<(), E
     account.map_or(Ok(()), |account| account.own(folder))
 }
 
-/// A new name beside `folder`, for what will become that folder. Earlier ones, which never did, are removed.
+/// A new name beside `folder`, for what will become that folder. Earlier ones, which never did, are
+/// removed.
 pub(super) fn unfinished(folder: &Path) -> PathBuf {
-    let (parent, name) = (folder.parent().unwrap_or(folder), folder.file_name().unwrap_or_default().to_string_lossy());
+    let (parent, name) = (
+        folder.parent().unwrap_or(folder),
+        folder.file_name().unwrap_or_default().to_string_lossy(),
+    );
     let prefix = format!("{name}.new-");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
@@ -95,10 +112,12 @@ pub(super) fn unfinished(folder: &Path) -> PathBuf {
     parent.join(format!("{prefix}{:06x}", random() & 0xff_ffff))
 }
 
-/// The data of a stack that root starts. Its own folder is closed to others, so the stores' user cannot get there.
+/// The data of a stack that root starts. Its own folder is closed to others, so the stores' user
+/// cannot get there.
 ///
-/// The name has a random part, noted in the stack's folder: whoever removes that folder starts afresh. It also has a
-/// hash of the folder's path: a copied project does not share its original's data.
+/// The name has a random part, noted in the stack's folder: whoever removes that folder starts
+/// afresh. It also has a hash of the folder's path: a copied project does not share its original's
+/// data.
 fn outside(directory: &Path, account: Account) -> Result<PathBuf, Error> {
     let note = directory.join("data-is-in");
     let base = Path::new(OUTSIDE);
@@ -107,16 +126,22 @@ fn outside(directory: &Path, account: Account) -> Result<PathBuf, Error> {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         *path == base.join(name) && name.starts_with(&prefix)
     };
-    let noted = fs::read_to_string(&note).ok().map(|text| PathBuf::from(text.trim_end()));
-    let data = noted.filter(ours).unwrap_or_else(|| base.join(format!("{prefix}{:016x}", random())));
+    let noted = fs::read_to_string(&note)
+        .ok()
+        .map(|text| PathBuf::from(text.trim_end()));
+    let data = noted
+        .filter(ours)
+        .unwrap_or_else(|| base.join(format!("{prefix}{:016x}", random())));
     private(base)?;
-    fs::set_permissions(base, Permissions::from_mode(0o711)).map_err(Error::cannot("open", base))?;
+    fs::set_permissions(base, Permissions::from_mode(0o711))
+        .map_err(Error::cannot("open", base))?;
     for_store(&data, Some(account))?;
     fs::write(&note, format!("{}\n", data.display())).map_err(Error::cannot("write", &note))?;
     Ok(data)
 }
 
-/// Stable over releases of the compiler, unlike the standard library's hasher: it names folders that stay.
+/// Stable over releases of the compiler, unlike the standard library's hasher: it names folders
+/// that stay.
 fn fnv1a(text: &OsStr) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
     text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
@@ -126,7 +151,8 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A folder with a short path that lives as long as its run. The lock in it says whether the run lives.
+/// A folder with a short path that lives as long as its run. The lock in it says whether the run
+/// lives.
 struct RunFolder {
     path: PathBuf,
     _lock: File,
@@ -163,7 +189,8 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
         result => result?,
     };
     let held = file.try_lock().is_ok();
-    let there = fs::metadata(&path).is_ok_and(|metadata| file.metadata().is_ok_and(|own| own.ino() == metadata.ino()));
+    let there = fs::metadata(&path)
+        .is_ok_and(|metadata| file.metadata().is_ok_and(|own| own.ino() == metadata.ino()));
     Ok((held && there).then_some(file))
 }
 
@@ -179,11 +206,14 @@ fn sweep(account: Option<Account>) {
     let us = rustix::process::geteuid().as_raw();
     let owners = [us, account.map_or(us, |account| account.uid)];
     for entry in fs::read_dir(SHORT).into_iter().flatten().flatten() {
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let named = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX));
         // Of the entry itself: a link is no folder.
-        let owned = entry
-            .metadata()
-            .is_ok_and(|own| own.is_dir() && own.mode() & 0o777 == 0o700 && owners.contains(&own.uid()));
+        let owned = entry.metadata().is_ok_and(|own| {
+            own.is_dir() && own.mode() & 0o777 == 0o700 && owners.contains(&own.uid())
+        });
         if named && owned {
             sweep_away(&entry.path());
         }
@@ -191,7 +221,9 @@ fn sweep(account: Option<Account>) {
 }
 
 fn sweep_away(folder: &Path) {
-    let Ok(lock) = File::open(folder.join("lock")) else { return };
+    let Ok(lock) = File::open(folder.join("lock")) else {
+        return;
+    };
     if lock.try_lock().is_err() {
         return;
     }
@@ -206,17 +238,30 @@ mod tests {
 
     #[test]
     fn the_hash_of_a_folder_never_changes() {
-        assert_eq!(fnv1a(OsStr::new("/root/project/.latchkey")), fnv1a(OsStr::new("/root/project/.latchkey")));
+        assert_eq!(
+            fnv1a(OsStr::new("/root/project/.latchkey")),
+            fnv1a(OsStr::new("/root/project/.latchkey"))
+        );
         assert_eq!(fnv1a(OsStr::new("a")), 0xaf63_dc4c_8601_ec8c);
     }
 
     #[test]
     fn a_copied_note_is_not_followed() {
-        let Ok(Some(account)) = Account::for_stores() else { return };
+        let Ok(Some(account)) = Account::for_stores() else {
+            return;
+        };
         let [one, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let data = outside(one.path(), account).unwrap();
-        assert_eq!(data, outside(one.path(), account).unwrap(), "the note is followed");
-        fs::copy(one.path().join("data-is-in"), other.path().join("data-is-in")).unwrap();
+        assert_eq!(
+            data,
+            outside(one.path(), account).unwrap(),
+            "the note is followed"
+        );
+        fs::copy(
+            one.path().join("data-is-in"),
+            other.path().join("data-is-in"),
+        )
+        .unwrap();
         let copy = outside(other.path(), account).unwrap();
         assert_ne!(data, copy);
         fs::remove_dir(data).unwrap();

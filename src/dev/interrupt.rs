@@ -1,7 +1,7 @@
 //! Whether somebody asked the supervisor to end.
 //!
-//! A handler that sets a flag, and loops that look at it: a blocked signal mask would be inherited by every child, a
-//! handler is not.
+//! A handler that sets a flag, and loops that look at it: a blocked signal mask would be inherited
+//! by every child, a handler is not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

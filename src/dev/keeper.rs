@@ -1,7 +1,7 @@
 //! One thread that starts every child and never ends.
 //!
-//! Linux sends the parent-death signal when the parent *thread* ends, not the process. Tests start the stack from
-//! threads that live as long as one test; children of those would die with the test.
+//! Linux sends the parent-death signal when the parent *thread* ends, not the process. Tests start
+//! the stack from threads that live as long as one test; children of those would die with the test.
 
 use std::{
     io,
@@ -25,7 +25,9 @@ pub(super) fn spawn(mut command: Command, farewell: Signal) -> io::Result<Child>
     let (answer, started) = mpsc::channel();
     let keeper = KEEPER.get_or_init(hire);
     // The keeper holds its receiver for ever, and answers every order.
-    keeper.send(Order { command, answer }).map_err(io::Error::other)?;
+    keeper
+        .send(Order { command, answer })
+        .map_err(io::Error::other)?;
     started.recv().map_err(io::Error::other)?
 }
 
@@ -57,7 +59,11 @@ fn end_with_us(command: &mut Command, farewell: Signal) {
     let prepare = move || {
         set_parent_process_death_signal(Some(farewell))?;
         // We may have died between the fork and the line above; then no signal will come any more.
-        if getppid() == Some(us) { Ok(()) } else { Err(Errno::SRCH.into()) }
+        if getppid() == Some(us) {
+            Ok(())
+        } else {
+            Err(Errno::SRCH.into())
+        }
     };
     // SAFETY: two system calls and no allocation, which is what may be done between fork and exec.
     unsafe { command.pre_exec(prepare) };

@@ -1,6 +1,7 @@
 //! `.latchkey/lock`: held by the one `latchkey dev` of a folder, and telling others who that is.
 //!
-//! The kernel holds it and lets go when the process ends, however it ends; the text in it proves nothing.
+//! The kernel holds it and lets go when the process ends, however it ends; the text in it proves
+//! nothing.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -33,7 +34,13 @@ impl Lock {
     pub fn take(directory: &Path) -> Result<Self, Error> {
         let path = path_in(directory);
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path);
         let file = file.map_err(Error::cannot("write", &path))?;
         if !until(MOMENTS, || file.try_lock().is_ok()) {
             return Err(taken(directory));
@@ -58,11 +65,19 @@ impl Lock {
 /// The sentence for a second `latchkey dev` in one folder.
 pub(super) fn taken(directory: &Path) -> Error {
     let holder = holder(directory);
-    let pid = holder.as_ref().map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();
-    let address = holder.map(|holder| holder.address).filter(|address| !address.is_empty());
-    let address = address.map(|address| format!(" at {address}")).unwrap_or_default();
+    let pid = holder
+        .as_ref()
+        .map(|holder| format!(" (process {})", holder.pid))
+        .unwrap_or_default();
+    let address = holder
+        .map(|holder| holder.address)
+        .filter(|address| !address.is_empty());
+    let address = address
+        .map(|address| format!(" at {address}"))
+        .unwrap_or_default();
     Error::new(format!(
-        "Latchkey already runs{address} with the data in {}{pid}; stop it with `./dev down` or `latchkey dev --down`.",
+        "Latchkey already runs{address} with the data in {}{pid}; stop it with `./dev down` or \
+         `latchkey dev --down`.",
         directory.display()
     ))
 }
@@ -94,7 +109,11 @@ fn path_in(directory: &Path) -> PathBuf {
 fn parse(text: &str) -> Option<Holder> {
     let mut lines = text.lines();
     let pid = Pid::from_raw(lines.next()?.parse().ok()?)?;
-    Some(Holder { pid, address: lines.next()?.into(), ready: lines.next()? == "ready" })
+    Some(Holder {
+        pid,
+        address: lines.next()?.into(),
+        ready: lines.next()? == "ready",
+    })
 }
 
 #[cfg(test)]
@@ -108,11 +127,23 @@ mod tests {
         let lock = Lock::take(folder.path()).unwrap();
         lock.tell("http://127.0.0.1:8000", true).unwrap();
         let found = holder(folder.path()).expect("it is held");
-        assert_eq!((found.pid.as_raw_nonzero().get() as u32, found.ready), (process::id(), true));
-        let error = Lock::take(folder.path()).err().expect("one at a time").to_string();
-        assert!(error.contains("http://127.0.0.1:8000") && error.contains("--down"), "{error}");
+        assert_eq!(
+            (found.pid.as_raw_nonzero().get() as u32, found.ready),
+            (process::id(), true)
+        );
+        let error = Lock::take(folder.path())
+            .err()
+            .expect("one at a time")
+            .to_string();
+        assert!(
+            error.contains("http://127.0.0.1:8000") && error.contains("--down"),
+            "{error}"
+        );
         drop(lock);
-        assert!(holder(folder.path()).is_none(), "the text alone proves nothing");
+        assert!(
+            holder(folder.path()).is_none(),
+            "the text alone proves nothing"
+        );
         Lock::take(folder.path()).unwrap();
     }
 }

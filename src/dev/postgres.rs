@@ -36,7 +36,8 @@ pub struct PostgresOptions {
     pub sockets: PathBuf,
     /// The log of the last start.
     pub log: PathBuf,
-    /// `false` turns `fsync` off: what was committed survives `kill`, but not a crash of the machine.
+    /// `false` turns `fsync` off: what was committed survives `kill`, but not a crash of the
+    /// machine.
     pub durable: bool,
     /// Further settings, as in `postgresql.conf`.
     pub extra: Vec<(String, String)>,
@@ -57,24 +58,38 @@ impl Postgres {
         end_leftover(&options.data);
         initialize(&programs, options, account)?;
         let process = Process::start(server(&programs, options, account))?;
-        let mut postgres = Self { process, programs, options: options.clone() };
+        let mut postgres = Self {
+            process,
+            programs,
+            options: options.clone(),
+        };
         postgres.wait_until_ready()?;
         Ok(postgres)
     }
 
     /// In the form that tokio-postgres takes for a socket.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{SUPERUSER}@{}/{database}", escaped(&self.options.sockets))
+        format!(
+            "postgres://{SUPERUSER}@{}/{database}",
+            escaped(&self.options.sockets)
+        )
     }
 
     /// Does nothing when it is there. The name is lower case letters, digits and underscores.
     pub fn create_database(&self, name: &str) -> Result<(), Error> {
-        if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
-            return Err(Error::new(format!("`{name}` is no database name: use lower case letters, digits and `_`.")));
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        {
+            return Err(Error::new(format!(
+                "`{name}` is no database name: use lower case letters, digits and `_`."
+            )));
         }
         // CREATE DATABASE knows no "if not exists".
         self.psql(&format!(
-            "select 'create database {name}' where not exists (select from pg_database where datname = '{name}') \\gexec\n"
+            "select 'create database {name}' \
+             where not exists (select from pg_database where datname = '{name}') \\gexec\n"
         ))
     }
 
@@ -99,16 +114,35 @@ impl Postgres {
         let path = self.programs.join("psql");
         let run = || {
             let mut command = clean(&path);
-            command.env("PGCONNECT_TIMEOUT", "10").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]);
-            command.args(["-p", "5432", "-U", SUPERUSER, "-h"]).arg(&self.options.sockets);
-            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+            command.env("PGCONNECT_TIMEOUT", "10").args([
+                "-X",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                "postgres",
+            ]);
+            command
+                .args(["-p", "5432", "-U", SUPERUSER, "-h"])
+                .arg(&self.options.sockets);
+            let mut child = command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()?;
             // Taken, so that it is closed: psql reads to the end.
-            child.stdin.take().map_or(Ok(()), |mut input| input.write_all(script.as_bytes()))?;
+            child
+                .stdin
+                .take()
+                .map_or(Ok(()), |mut input| input.write_all(script.as_bytes()))?;
             child.wait_with_output()
         };
         let output = run().map_err(Error::cannot("run", &path))?;
         output.status.success().then_some(()).ok_or_else(|| {
-            Error::new(format!("PostgreSQL refused to create a database: {}", String::from_utf8_lossy(&output.stderr)))
+            Error::new(format!(
+                "PostgreSQL refused to create a database: {}",
+                String::from_utf8_lossy(&output.stderr)
+            ))
         })
     }
 }
@@ -155,19 +189,39 @@ fn server(programs: &Path, options: &PostgresOptions, account: Option<Account>) 
 fn arguments(options: &PostgresOptions) -> Vec<OsString> {
     let mut sockets = OsString::from("unix_socket_directories=");
     sockets.push(&options.sockets);
-    let mut settings: Vec<OsString> =
-        ["listen_addresses=", "port=5432", "unix_socket_permissions=0700"].map(Into::into).into();
+    let mut settings: Vec<OsString> = [
+        "listen_addresses=",
+        "port=5432",
+        "unix_socket_permissions=0700",
+    ]
+    .map(Into::into)
+    .into();
     settings.push(sockets);
     if !options.durable {
         settings.extend(["fsync=off", "full_page_writes=off"].map(Into::into));
     }
-    settings.extend(options.extra.iter().map(|(name, value)| format!("{name}={value}").into()));
-    let settings = settings.into_iter().flat_map(|setting| ["-c".into(), setting]);
-    ["-D".into(), options.data.clone().into_os_string()].into_iter().chain(settings).collect()
+    settings.extend(
+        options
+            .extra
+            .iter()
+            .map(|(name, value)| format!("{name}={value}").into()),
+    );
+    let settings = settings
+        .into_iter()
+        .flat_map(|setting| ["-c".into(), setting]);
+    ["-D".into(), options.data.clone().into_os_string()]
+        .into_iter()
+        .chain(settings)
+        .collect()
 }
 
-/// Into a folder beside, renamed when complete: an `initdb` that was killed leaves nothing that looks like data.
-fn initialize(programs: &Path, options: &PostgresOptions, account: Option<Account>) -> Result<(), Error> {
+/// Into a folder beside, renamed when complete: an `initdb` that was killed leaves nothing that
+/// looks like data.
+fn initialize(
+    programs: &Path,
+    options: &PostgresOptions,
+    account: Option<Account>,
+) -> Result<(), Error> {
     let data = &options.data;
     // Never the same twice: a killed one may still be clearing its folder away.
     let unfinished = folders::unfinished(data);
@@ -180,7 +234,12 @@ fn initialize(programs: &Path, options: &PostgresOptions, account: Option<Accoun
     fs::rename(&unfinished, data).map_err(Error::cannot("fill", data))
 }
 
-fn initdb(programs: &Path, options: &PostgresOptions, account: Option<Account>, folder: &Path) -> Result<(), Error> {
+fn initdb(
+    programs: &Path,
+    options: &PostgresOptions,
+    account: Option<Account>,
+    folder: &Path,
+) -> Result<(), Error> {
     let (path, folder, durable) = (programs.join("initdb"), folder.to_owned(), options.durable);
     let mut process = Process::start(Program {
         name: "initdb".into(),
@@ -188,9 +247,17 @@ fn initdb(programs: &Path, options: &PostgresOptions, account: Option<Account>, 
         farewells: &[Signal::TERM],
         command: Box::new(move || {
             let mut command = clean(&path);
-            // Byte order: the same on every machine, and no index breaks when the system's collations change.
-            command.args(["--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject"]);
-            command.args(["--no-instructions", "--username", SUPERUSER, "--pgdata"]).arg(&folder);
+            // Byte order: the same on every machine, and no index breaks when the system's
+            // collations change.
+            command.args([
+                "--encoding=UTF8",
+                "--locale=C",
+                "--auth-local=trust",
+                "--auth-host=reject",
+            ]);
+            command
+                .args(["--no-instructions", "--username", SUPERUSER, "--pgdata"])
+                .arg(&folder);
             command.args((!durable).then_some("--no-sync"));
             account::drop_to(account, &mut command);
             command
@@ -199,17 +266,24 @@ fn initdb(programs: &Path, options: &PostgresOptions, account: Option<Account>, 
     process.wait_for_success(READY_WITHIN)
 }
 
-/// Without our environment: variables such as PGDATA, PGPORT or LC_MESSAGES would change what is started.
+/// Without our environment: variables such as PGDATA, PGPORT or LC_MESSAGES would change what is
+/// started.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     // The current folder may be closed to the stores' user.
-    command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C").current_dir("/");
+    command
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("LC_ALL", "C")
+        .current_dir("/");
     command
 }
 
 fn escaped(path: &Path) -> String {
     let escape = |byte: &u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(*byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+            char::from(*byte).to_string()
+        }
         byte => format!("%{byte:02X}"),
     };
     path.as_os_str().as_bytes().iter().map(escape).collect()
@@ -221,6 +295,9 @@ mod tests {
 
     #[test]
     fn a_socket_folder_becomes_the_host_of_the_url() {
-        assert_eq!(escaped(Path::new("/tmp/latchkey-0a")), "%2Ftmp%2Flatchkey-0a");
+        assert_eq!(
+            escaped(Path::new("/tmp/latchkey-0a")),
+            "%2Ftmp%2Flatchkey-0a"
+        );
     }
 }

@@ -12,7 +12,8 @@ use super::{Error, family, interrupt, keeper, wait::until};
 
 /// How long a polite signal is given before the next, less polite one.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Freezing and killing take effect within a scheduler's turn; more means that the machine is in trouble.
+/// Freezing and killing take effect within a scheduler's turn; more means that the machine is in
+/// trouble.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// Enough lines of a log to show a reason, few enough to be read.
 const LAST_LINES: usize = 12;
@@ -41,7 +42,12 @@ pub struct Process {
 impl Process {
     pub(super) fn start(program: Program) -> Result<Self, Error> {
         let child = launch(&program)?;
-        Ok(Self { program, child, reaped: false, leaving: false })
+        Ok(Self {
+            program,
+            child,
+            reaped: false,
+            leaving: false,
+        })
     }
 
     /// After `kill` or `stop`.
@@ -76,10 +82,17 @@ impl Process {
             Some(log) => format!(" The end of {}:\n{}", log.display(), last_lines(log)),
             None => " The reason is in its output above.".into(),
         };
-        Error::new(format!("{} ended by itself ({status}).{reason}", self.program.name))
+        Error::new(format!(
+            "{} ended by itself ({status}).{reason}",
+            self.program.name
+        ))
     }
 
-    pub(super) fn wait_until_ready(&mut self, limit: Duration, ready: impl Fn() -> bool) -> Result<(), Error> {
+    pub(super) fn wait_until_ready(
+        &mut self,
+        limit: Duration,
+        ready: impl Fn() -> bool,
+    ) -> Result<(), Error> {
         let mut status = None;
         let over = until(limit, || {
             status = self.ended();
@@ -107,7 +120,10 @@ impl Process {
         let log = self.program.log.as_deref();
         let log = log.map(|log| format!(" The end of {}:\n{}", log.display(), last_lines(log)));
         let (name, seconds) = (&self.program.name, limit.as_secs());
-        Error::new(format!("{name} was not ready after {seconds} seconds; try again.{}", log.unwrap_or_default()))
+        Error::new(format!(
+            "{name} was not ready after {seconds} seconds; try again.{}",
+            log.unwrap_or_default()
+        ))
     }
 
     /// It and its children stand still: connections stay open, nothing is answered.
@@ -125,7 +141,8 @@ impl Process {
         }
     }
 
-    /// The power cut: returns when it and its children are gone, and with them what they held. It can be started again.
+    /// The power cut: returns when it and its children are gone, and with them what they held. It
+    /// can be started again.
     pub fn kill(&mut self) {
         let family = self.freeze();
         for pid in &family {
@@ -133,7 +150,9 @@ impl Process {
         }
         let _ = self.child.wait();
         self.reaped = true;
-        until(AT_ONCE, || !family.iter().any(|pid| family::is_running(*pid)));
+        until(AT_ONCE, || {
+            !family.iter().any(|pid| family::is_running(*pid))
+        });
     }
 
     /// Sends the first farewell and does not wait, so that several can end at the same time.
@@ -167,16 +186,24 @@ impl Process {
 
     /// Stops the parent first, so that no child is born after they were counted.
     fn freeze(&self) -> Vec<Pid> {
-        let Some(pid) = self.running() else { return Vec::new() };
+        let Some(pid) = self.running() else {
+            return Vec::new();
+        };
         family::signal(pid, Signal::STOP);
-        until(AT_ONCE, || family::is_stopped(pid) || !family::is_running(pid));
+        until(AT_ONCE, || {
+            family::is_stopped(pid) || !family::is_running(pid)
+        });
         let mut family = family::children_of(pid);
         family.insert(0, pid);
         family
     }
 
     fn running(&self) -> Option<Pid> {
-        if self.reaped { None } else { Some(Pid::from_child(&self.child)) }
+        if self.reaped {
+            None
+        } else {
+            Some(Pid::from_child(&self.child))
+        }
     }
 }
 
@@ -188,7 +215,8 @@ impl Drop for Process {
 
 fn launch(program: &Program) -> Result<Child, Error> {
     let mut command = (program.command)();
-    // A group of its own: Ctrl-C goes to the whole foreground group, and the order of the ending is ours to choose.
+    // A group of its own: Ctrl-C goes to the whole foreground group, and the order of the ending is
+    // ours to choose.
     command.stdin(Stdio::null()).process_group(0);
     if let Some(log) = &program.log {
         let file = File::create(log).map_err(Error::cannot("write", log))?;
@@ -205,5 +233,8 @@ pub(super) fn last_lines(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     let end = &lines[lines.len().saturating_sub(LAST_LINES)..];
-    end.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    end.iter()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -48,7 +48,10 @@ impl Redis {
         end_leftover(&options.data);
         folders::for_store(&options.data, account)?;
         let process = Process::start(server(program, options, account))?;
-        let mut redis = Self { process, socket: socket(options) };
+        let mut redis = Self {
+            process,
+            socket: socket(options),
+        };
         redis.wait_until_ready()?;
         Ok(redis)
     }
@@ -65,7 +68,8 @@ impl Redis {
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
-        self.process.wait_until_ready(READY_WITHIN, || answers(&self.socket))
+        self.process
+            .wait_until_ready(READY_WITHIN, || answers(&self.socket))
     }
 }
 

@@ -28,8 +28,13 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    pub fn start(addresses: Addresses, settings: Arc<Settings>, log: Option<&Path>) -> Result<Self, Error> {
-        let binary = env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
+    pub fn start(
+        addresses: Addresses,
+        settings: Arc<Settings>,
+        log: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let binary =
+            env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
         let process = Process::start(Program {
             name: format!("The gateway on {}", settings::url(addresses.listen)),
             log: log.map(Path::to_owned),
@@ -41,12 +46,16 @@ impl Replica {
                 command
             }),
         })?;
-        Ok(Self { process, address: settings::reachable(addresses.listen) })
+        Ok(Self {
+            process,
+            address: settings::reachable(addresses.listen),
+        })
     }
 
     pub fn wait_until_ready(&mut self) -> Result<(), Error> {
         let address = self.address;
-        self.process.wait_until_ready(READY_WITHIN, || is_ready(address))
+        self.process
+            .wait_until_ready(READY_WITHIN, || is_ready(address))
     }
 
     pub fn ended(&mut self) -> Option<Error> {
@@ -63,9 +72,14 @@ fn is_ready(address: SocketAddr) -> bool {
     let ask = || -> io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&address, ANSWERS_WITHIN)?;
         stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
-        write!(stream, "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        )?;
         let mut answer = [0; 12];
-        stream.read_exact(&mut answer).map(|()| answer == *b"HTTP/1.1 200")
+        stream
+            .read_exact(&mut answer)
+            .map(|()| answer == *b"HTTP/1.1 200")
     };
     ask().unwrap_or(false)
 }

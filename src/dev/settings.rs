@@ -1,4 +1,5 @@
-//! What the replicas find in their environment, and the two things it needs: a secret and free ports.
+//! What the replicas find in their environment, and the two things it needs: a secret and free
+//! ports.
 
 use std::{
     collections::BTreeSet,
@@ -36,9 +37,15 @@ impl Settings {
         let mut settings = vec![
             ("DATABASE_URL", database_url),
             ("REDIS_URL", redis_url),
-            ("LATCHKEY_SECRET_FILE", secret(directory)?.display().to_string()),
+            (
+                "LATCHKEY_SECRET_FILE",
+                secret(directory)?.display().to_string(),
+            ),
             ("LATCHKEY_ISSUER", issuer(directory, first)?),
-            ("LATCHKEY_SMTP_URL", format!("mailbox:{}", mailbox.display())),
+            (
+                "LATCHKEY_SMTP_URL",
+                format!("mailbox:{}", mailbox.display()),
+            ),
         ];
         // What the caller set wins, also the secret itself over the file of one.
         settings.retain(|(name, _)| !given.contains(name.trim_end_matches("_FILE")));
@@ -66,7 +73,11 @@ pub(super) fn url(address: SocketAddr) -> String {
 /// A listener on every address is reached through the loopback.
 pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
-        let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        let loopback = if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        };
         address.set_ip(loopback);
     }
     address
@@ -79,36 +90,58 @@ pub(super) fn addresses(options: &DevOptions) -> Result<Vec<Addresses>, Error> {
         .map(|replica| {
             Ok(Addresses {
                 listen: free(options.listen, replica, "LATCHKEY_LISTEN", &mut held)?,
-                metrics: free(options.metrics_listen, replica, "LATCHKEY_METRICS_LISTEN", &mut held)?,
+                metrics: free(
+                    options.metrics_listen,
+                    replica,
+                    "LATCHKEY_METRICS_LISTEN",
+                    &mut held,
+                )?,
             })
         })
         .collect()
 }
 
-/// Listeners are held until all addresses are known, so that port 0 gives each replica another port.
-fn free(base: SocketAddr, replica: u16, setting: &str, held: &mut Vec<TcpListener>) -> Result<SocketAddr, Error> {
+/// Listeners are held until all addresses are known, so that port 0 gives each replica another
+/// port.
+fn free(
+    base: SocketAddr,
+    replica: u16,
+    setting: &str,
+    held: &mut Vec<TcpListener>,
+) -> Result<SocketAddr, Error> {
     let mut address = base;
     if base.port() != 0 {
         let port = base.port().checked_add(replica);
         address.set_port(port.ok_or_else(|| {
-            Error::new(format!("There is no port after 65535 for replica {}; choose a lower {setting}.", replica + 1))
+            Error::new(format!(
+                "There is no port after 65535 for replica {}; choose a lower {setting}.",
+                replica + 1
+            ))
         })?);
     }
-    let listener = TcpListener::bind(address).map_err(|reason| refused(address, setting, &reason))?;
-    let address = listener.local_addr().map_err(|reason| refused(address, setting, &reason))?;
+    let listener =
+        TcpListener::bind(address).map_err(|reason| refused(address, setting, &reason))?;
+    let address = listener
+        .local_addr()
+        .map_err(|reason| refused(address, setting, &reason))?;
     held.push(listener);
     Ok(address)
 }
 
 fn refused(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
     let problem = match reason.kind() {
-        io::ErrorKind::AddrInUse => format!("Port {} on {} is taken by another program", address.port(), address.ip()),
+        io::ErrorKind::AddrInUse => format!(
+            "Port {} on {} is taken by another program",
+            address.port(),
+            address.ip()
+        ),
         _ => format!("Cannot listen on {address} ({reason})"),
     };
     Error::new(format!("{problem}; choose another address with {setting}."))
 }
 
-/// The address of the first run: the database remembers it, and another port later must not turn it away.
+/// The address of the first run: the database remembers it, and another port later must not turn it
+/// away.
 fn issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
     let path = directory.join("issuer");
     if let Ok(issuer) = fs::read_to_string(&path) {
@@ -133,7 +166,12 @@ fn secret(directory: &Path) -> Result<PathBuf, Error> {
 fn write_secret(path: &Path) -> io::Result<()> {
     let mut random = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     writeln!(file, "{}", BASE64_STANDARD.encode(random))?;
     file.sync_all()
 }
@@ -150,16 +188,33 @@ mod tests {
         let path = secret(folder.path()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(BASE64_STANDARD.decode(text.trim()).unwrap().len(), 32);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_to_string(secret(folder.path()).unwrap()).unwrap(), text);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            fs::read_to_string(secret(folder.path()).unwrap()).unwrap(),
+            text
+        );
     }
 
     #[test]
     fn ports_follow_the_first_and_a_taken_one_is_named() {
         let mut held = Vec::new();
-        let taken = free(SocketAddr::from(([127, 0, 0, 1], 0)), 0, "LATCHKEY_LISTEN", &mut held).unwrap();
-        let error = free(taken, 0, "LATCHKEY_LISTEN", &mut held).unwrap_err().to_string();
-        assert!(error.contains(&taken.port().to_string()) && error.contains("LATCHKEY_LISTEN"), "{error}");
+        let taken = free(
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            0,
+            "LATCHKEY_LISTEN",
+            &mut held,
+        )
+        .unwrap();
+        let error = free(taken, 0, "LATCHKEY_LISTEN", &mut held)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&taken.port().to_string()) && error.contains("LATCHKEY_LISTEN"),
+            "{error}"
+        );
         let last = SocketAddr::from(([127, 0, 0, 1], 65535));
         assert!(free(last, 1, "LATCHKEY_LISTEN", &mut held).is_err());
     }

@@ -68,13 +68,15 @@ impl FromStr for Kid {
     fn from_str(text: &str) -> Result<Kid, Refused> {
         // Into a buffer that is a little longer, which the decoder wants.
         let mut bytes = [0; KID_BYTES + 3];
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| Refused)?;
+        let length = URL_SAFE_NO_PAD
+            .decode_slice(text, &mut bytes)
+            .map_err(|_| Refused)?;
         Ok(Kid(bytes[..length].try_into().map_err(|_| Refused)?))
     }
 }
 
-/// A private key and its id. Both the key and the header of its tokens are prepared once: to read the key again costs
-/// more than a signature.
+/// A private key and its id. Both the key and the header of its tokens are prepared once: to read
+/// the key again costs more than a signature.
 pub struct SigningKey {
     kid: Kid,
     pair: Ed25519KeyPair,
@@ -93,7 +95,11 @@ impl SigningKey {
     pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
         let pair = Ed25519KeyPair::from_pkcs8(document).ok()?;
         let kid = Kid::of(pair.public_key().as_ref());
-        Some(SigningKey { kid, pair, header: header(TYPE, kid).ok()? })
+        Some(SigningKey {
+            kid,
+            pair,
+            header: header(TYPE, kid).ok()?,
+        })
     }
 
     /// The key's id, which tokens name in their header.
@@ -112,7 +118,11 @@ impl SigningKey {
     }
 
     /// Signs what is no access token, under the type that says so.
-    pub(super) fn sign_as(&self, kind: &str, claims: &impl Serialize) -> Result<String, Unspecified> {
+    pub(super) fn sign_as(
+        &self,
+        kind: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, Unspecified> {
         self.compact(&header(kind, self.kid)?, claims)
     }
 
@@ -131,23 +141,30 @@ impl SigningKey {
 
 /// The header of what a key signs, encoded, with the dot behind it.
 fn header(kind: &str, kid: Kid) -> Result<String, Unspecified> {
-    let header = Header { typ: Some(kind.to_owned()), kid: Some(kid.to_string()), ..Header::new(Algorithm::EdDSA) };
+    let header = Header {
+        typ: Some(kind.to_owned()),
+        kid: Some(kid.to_string()),
+        ..Header::new(Algorithm::EdDSA)
+    };
     let json = serde_json::to_vec(&header).map_err(|_| Unspecified)?;
     Ok(format!("{}.", URL_SAFE_NO_PAD.encode(json)))
 }
 
-/// The public keys whose tokens are accepted, by their exact ids. A key fixes its algorithm; a header never chooses one.
+/// The public keys whose tokens are accepted, by their exact ids. A key fixes its algorithm; a
+/// header never chooses one.
 #[derive(Default)]
 pub struct VerifyingKeys(HashMap<Kid, DecodingKey>);
 
 impl VerifyingKeys {
     /// Accepts tokens of this Ed25519 key.
     pub fn add(&mut self, public: &[u8]) {
-        self.0.insert(Kid::of(public), DecodingKey::from_ed_der(public));
+        self.0
+            .insert(Kid::of(public), DecodingKey::from_ed_der(public));
     }
 }
 
-/// The header of our tokens, and of no other: `jku`, `jwk`, `x5u`, `x5c`, `crit` and whatever else is unknown.
+/// The header of our tokens, and of no other: `jku`, `jwk`, `x5u`, `x5c`, `crit` and whatever else
+/// is unknown.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrictHeader<'a> {
@@ -156,8 +173,8 @@ struct StrictHeader<'a> {
     kid: &'a str,
 }
 
-/// A token that one of our keys signed. That never changes, so it may be remembered; whether the token counts is judged
-/// anew each time.
+/// A token that one of our keys signed. That never changes, so it may be remembered; whether the
+/// token counts is judged anew each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
     /// The key.
@@ -222,17 +239,41 @@ pub fn authenticate(token: &str, keys: &VerifyingKeys) -> Result<Signed, Flaw> {
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Flaw::Claims)?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)?;
-    if claims.is_whole() { Ok(Signed { kid, claims: Arc::new(claims) }) } else { Err(Flaw::Claims) }
+    if claims.is_whole() {
+        Ok(Signed {
+            kid,
+            claims: Arc::new(claims),
+        })
+    } else {
+        Err(Flaw::Claims)
+    }
 }
 
 impl Signed {
     /// All of it that can be taken back.
     pub fn marks(&self) -> Marks {
         let kid = self.kid;
-        let &Claims { sub, sid, jti, generation, .. } = self.claims.as_ref();
+        let &Claims {
+            sub,
+            sid,
+            jti,
+            generation,
+            ..
+        } = self.claims.as_ref();
         match sid {
-            Some(sid) => Marks::OfSession { kid, sub, sid, jti, generation },
-            None => Marks::OfClient { kid, id: sub, jti, generation },
+            Some(sid) => Marks::OfSession {
+                kid,
+                sub,
+                sid,
+                jti,
+                generation,
+            },
+            None => Marks::OfClient {
+                kid,
+                id: sub,
+                jti,
+                generation,
+            },
         }
     }
 
@@ -244,8 +285,14 @@ impl Signed {
         }
     }
 
-    /// The same for whoever asks on behalf of another audience: we have issued it, but need not be whom it is for.
-    pub fn judge_for_others(&self, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
+    /// The same for whoever asks on behalf of another audience: we have issued it, but need not be
+    /// whom it is for.
+    pub fn judge_for_others(
+        &self,
+        keys: &VerifyingKeys,
+        realm: &Realm,
+        now: u64,
+    ) -> Result<Opened, Flaw> {
         let claims = &self.claims;
         let begins = claims.iat.max(claims.nbf);
         match () {

@@ -17,7 +17,11 @@ fn key() -> SigningKey {
 }
 
 fn realm() -> Realm {
-    Realm { issuer: "https://auth.example.com".into(), audience: "https://api.example.com".into(), clock_skew: 5 }
+    Realm {
+        issuer: "https://auth.example.com".into(),
+        audience: "https://api.example.com".into(),
+        clock_skew: 5,
+    }
 }
 
 fn good() -> Claims {
@@ -47,7 +51,10 @@ fn open(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Op
 }
 
 fn told(key: &SigningKey) -> Signed {
-    Signed { kid: key.kid(), claims: good().into() }
+    Signed {
+        kid: key.kid(),
+        claims: good().into(),
+    }
 }
 
 fn trusting(key: &SigningKey) -> VerifyingKeys {
@@ -64,7 +71,10 @@ fn forge(key: &SigningKey, header: &Value, claims: &Value) -> String {
 }
 
 fn signed(key: &SigningKey, message: &str) -> String {
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(key.pair.sign(message.as_bytes())))
+    format!(
+        "{message}.{}",
+        URL_SAFE_NO_PAD.encode(key.pair.sign(message.as_bytes()))
+    )
 }
 
 fn header(key: &SigningKey) -> Value {
@@ -75,9 +85,18 @@ fn header(key: &SigningKey) -> Value {
 fn a_good_token_opens_until_its_exp() {
     let key = key();
     let token = key.sign(&good()).unwrap();
-    assert_eq!(open(&token, &trusting(&key), &realm(), NOW + 899), Ok(Opened::Live(told(&key))));
-    assert_eq!(open(&token, &trusting(&key), &realm(), NOW + 900), Ok(Opened::Expired(told(&key))));
-    assert_eq!(open(&token, &VerifyingKeys::default(), &realm(), NOW), Err(Refused));
+    assert_eq!(
+        open(&token, &trusting(&key), &realm(), NOW + 899),
+        Ok(Opened::Live(told(&key)))
+    );
+    assert_eq!(
+        open(&token, &trusting(&key), &realm(), NOW + 900),
+        Ok(Opened::Expired(told(&key)))
+    );
+    assert_eq!(
+        open(&token, &VerifyingKeys::default(), &realm(), NOW),
+        Err(Refused)
+    );
 }
 
 /// Signing is ours, so somebody else must be able to read it.
@@ -88,8 +107,12 @@ fn another_implementation_reads_our_tokens() {
     validation.set_issuer(&[realm().issuer]);
     validation.set_audience(&[realm().audience]);
     let theirs = DecodingKey::from_ed_der(key.public());
-    let read = jsonwebtoken::decode::<Claims>(key.sign(&good()).unwrap(), &theirs, &validation).unwrap();
-    assert_eq!((read.claims, read.header.kid.as_deref()), (good(), Some(key.kid().to_string().as_str())));
+    let read =
+        jsonwebtoken::decode::<Claims>(key.sign(&good()).unwrap(), &theirs, &validation).unwrap();
+    assert_eq!(
+        (read.claims, read.header.kid.as_deref()),
+        (good(), Some(key.kid().to_string().as_str()))
+    );
     assert_eq!(read.header.typ.as_deref(), Some(TYPE));
 }
 
@@ -98,14 +121,38 @@ fn a_signature_that_is_known_saves_no_other_check() {
     let (key, other) = (key(), key());
     let keys = trusting(&key);
     let signed = authenticate(&key.sign(&good()).unwrap(), &keys).unwrap();
-    assert_eq!(signed.judge(&keys, &realm(), NOW), Ok(Opened::Live(told(&key))));
-    assert_eq!(signed.judge(&keys, &realm(), NOW + 900), Ok(Opened::Expired(told(&key))));
-    assert_eq!(signed.judge(&keys, &realm(), NOW - 6), Err(Flaw::Early(NOW)));
-    assert_eq!(signed.judge(&trusting(&other), &realm(), NOW), Err(Flaw::Key(Some(key.kid()))));
-    let elsewhere = Realm { issuer: "https://other.example".into(), ..realm() };
-    assert_eq!(signed.judge(&keys, &elsewhere, NOW), Err(Flaw::Issuer(realm().issuer)));
-    let elsewhere = Realm { audience: "https://other.example".into(), ..realm() };
-    assert_eq!(signed.judge(&keys, &elsewhere, NOW), Err(Flaw::Audience(realm().audience)));
+    assert_eq!(
+        signed.judge(&keys, &realm(), NOW),
+        Ok(Opened::Live(told(&key)))
+    );
+    assert_eq!(
+        signed.judge(&keys, &realm(), NOW + 900),
+        Ok(Opened::Expired(told(&key)))
+    );
+    assert_eq!(
+        signed.judge(&keys, &realm(), NOW - 6),
+        Err(Flaw::Early(NOW))
+    );
+    assert_eq!(
+        signed.judge(&trusting(&other), &realm(), NOW),
+        Err(Flaw::Key(Some(key.kid())))
+    );
+    let elsewhere = Realm {
+        issuer: "https://other.example".into(),
+        ..realm()
+    };
+    assert_eq!(
+        signed.judge(&keys, &elsewhere, NOW),
+        Err(Flaw::Issuer(realm().issuer))
+    );
+    let elsewhere = Realm {
+        audience: "https://other.example".into(),
+        ..realm()
+    };
+    assert_eq!(
+        signed.judge(&keys, &elsewhere, NOW),
+        Err(Flaw::Audience(realm().audience))
+    );
 }
 
 #[test]
@@ -120,9 +167,18 @@ fn exp_never_lies_after_the_end_of_the_session() {
         scope: String::new(),
         auth_time: NOW,
     };
-    let identity =
-        Identity { version: 1, role: Role::User, username: None, email: None, email_verified: false, name: None };
-    assert_eq!(claims(&realm(), &session, &identity, Uuid::nil(), NOW, 900).exp, NOW + 10);
+    let identity = Identity {
+        version: 1,
+        role: Role::User,
+        username: None,
+        email: None,
+        email_verified: false,
+        name: None,
+    };
+    assert_eq!(
+        claims(&realm(), &session, &identity, Uuid::nil(), NOW, 900).exp,
+        NOW + 10
+    );
 }
 
 #[test]
@@ -130,18 +186,31 @@ fn clocks_may_disagree_by_the_skew_and_no_more() {
     let key = key();
     let token = key.sign(&good()).unwrap();
     assert!(open(&token, &trusting(&key), &realm(), NOW - 5).is_ok());
-    assert_eq!(open(&token, &trusting(&key), &realm(), NOW - 6), Err(Refused));
+    assert_eq!(
+        open(&token, &trusting(&key), &realm(), NOW - 6),
+        Err(Refused)
+    );
 }
 
 #[test]
 fn issuer_and_audience_are_exact() {
     let key = key();
     let token = key.sign(&good()).unwrap();
-    for other in ["https://auth.example.com/", "https://AUTH.example.com", "https://api.example.com"] {
-        let realm = Realm { issuer: other.into(), ..realm() };
+    for other in [
+        "https://auth.example.com/",
+        "https://AUTH.example.com",
+        "https://api.example.com",
+    ] {
+        let realm = Realm {
+            issuer: other.into(),
+            ..realm()
+        };
         assert_eq!(open(&token, &trusting(&key), &realm, NOW), Err(Refused));
     }
-    let realm = Realm { audience: "https://auth.example.com".into(), ..realm() };
+    let realm = Realm {
+        audience: "https://auth.example.com".into(),
+        ..realm()
+    };
     assert_eq!(open(&token, &trusting(&key), &realm, NOW), Err(Refused));
 }
 
@@ -150,8 +219,14 @@ fn issuer_and_audience_are_exact() {
 fn no_other_header_is_accepted() {
     let key = key();
     let claims = serde_json::to_value(good()).unwrap();
-    let mut attacks = vec![json!({}), json!({"alg": "EdDSA", "typ": "at+jwt"}), json!([])];
-    for alg in ["none", "None", "HS256", "HS384", "HS512", "RS256", "ES256", "eddsa", "Ed25519"] {
+    let mut attacks = vec![
+        json!({}),
+        json!({"alg": "EdDSA", "typ": "at+jwt"}),
+        json!([]),
+    ];
+    for alg in [
+        "none", "None", "HS256", "HS384", "HS512", "RS256", "ES256", "eddsa", "Ed25519",
+    ] {
         attacks.push(json!({"alg": alg, "typ": "at+jwt", "kid": key.kid().to_string()}));
     }
     for typ in ["JWT", "jwt", "application/at+jwt", "AT+JWT", "rt+jwt", ""] {
@@ -172,9 +247,26 @@ fn no_other_header_is_accepted() {
     }
     attacks.push(json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "../../etc/passwd"}));
     for attack in attacks {
-        assert_eq!(open(&forge(&key, &attack, &claims), &trusting(&key), &realm(), NOW), Err(Refused), "{attack}");
+        assert_eq!(
+            open(
+                &forge(&key, &attack, &claims),
+                &trusting(&key),
+                &realm(),
+                NOW
+            ),
+            Err(Refused),
+            "{attack}"
+        );
     }
-    assert!(open(&forge(&key, &header(&key), &claims), &trusting(&key), &realm(), NOW).is_ok());
+    assert!(
+        open(
+            &forge(&key, &header(&key), &claims),
+            &trusting(&key),
+            &realm(),
+            NOW
+        )
+        .is_ok()
+    );
 }
 
 /// Every required claim: absent, null, and of the wrong type (jsonwebtoken CVE-2026-25537).
@@ -198,32 +290,62 @@ fn claims_are_required_and_typed() {
         "session_exp",
         "email_verified",
     ] {
-        for wrong in [None, Some(Value::Null), Some(json!({"a": 1})), Some(json!(["x"])), Some(json!(-1.5))] {
+        for wrong in [
+            None,
+            Some(Value::Null),
+            Some(json!({"a": 1})),
+            Some(json!(["x"])),
+            Some(json!(-1.5)),
+        ] {
             let mut claims = serde_json::to_value(good()).unwrap();
             match &wrong {
                 None => drop(claims.as_object_mut().unwrap().remove(member)),
                 Some(wrong) => claims[member] = wrong.clone(),
             }
             let token = forge(&key, &header(&key), &claims);
-            assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused), "{member} {wrong:?}");
+            assert_eq!(
+                open(&token, &trusting(&key), &realm(), NOW),
+                Err(Refused),
+                "{member} {wrong:?}"
+            );
         }
     }
-    for exp in ["\"9999999999\"", "1e400", "-1", "99999999999999999999999", "[9999999999]"] {
-        let claims = serde_json::to_string(&good())
-            .unwrap()
-            .replace(&format!("\"exp\":{}", good().exp), &format!("\"exp\":{exp}"));
-        let message =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header(&key).to_string()), URL_SAFE_NO_PAD.encode(claims));
+    for exp in [
+        "\"9999999999\"",
+        "1e400",
+        "-1",
+        "99999999999999999999999",
+        "[9999999999]",
+    ] {
+        let claims = serde_json::to_string(&good()).unwrap().replace(
+            &format!("\"exp\":{}", good().exp),
+            &format!("\"exp\":{exp}"),
+        );
+        let message = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header(&key).to_string()),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
         let token = signed(&key, &message);
-        assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused), "exp {exp}");
+        assert_eq!(
+            open(&token, &trusting(&key), &realm(), NOW),
+            Err(Refused),
+            "exp {exp}"
+        );
     }
 }
 
 #[test]
 fn duplicate_members_are_refused() {
     let key = key();
-    let claims = serde_json::to_string(&good()).unwrap().replacen('{', "{\"gen\":99,", 1);
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header(&key).to_string()), URL_SAFE_NO_PAD.encode(claims));
+    let claims = serde_json::to_string(&good())
+        .unwrap()
+        .replacen('{', "{\"gen\":99,", 1);
+    let message = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header(&key).to_string()),
+        URL_SAFE_NO_PAD.encode(claims)
+    );
     let token = signed(&key, &message);
     assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused));
 }
@@ -232,14 +354,32 @@ fn duplicate_members_are_refused() {
 #[test]
 fn hmac_under_our_public_key_is_refused() {
     let key = key();
-    let der = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], key.public()].concat();
+    let der = [
+        &[
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ],
+        key.public(),
+    ]
+    .concat();
     let base64 = base64::engine::general_purpose::STANDARD.encode(&der);
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(key.public())}).to_string();
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(key.public())})
+        .to_string();
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n");
-    for secret in [key.public().to_vec(), der, base64.into_bytes(), jwk.into_bytes(), pem.into_bytes()] {
+    for secret in [
+        key.public().to_vec(),
+        der,
+        base64.into_bytes(),
+        jwk.into_bytes(),
+        pem.into_bytes(),
+    ] {
         for alg in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
-            let header = Header { typ: Some(TYPE.into()), kid: Some(key.kid().to_string()), ..Header::new(alg) };
-            let token = jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).unwrap();
+            let header = Header {
+                typ: Some(TYPE.into()),
+                kid: Some(key.kid().to_string()),
+                ..Header::new(alg)
+            };
+            let token =
+                jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).unwrap();
             assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused));
         }
     }
@@ -250,7 +390,8 @@ fn other_serializations_are_refused() {
     let key = key();
     let token = key.sign(&good()).unwrap();
     let parts: Vec<_> = token.split('.').collect();
-    let json = json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();
+    let json =
+        json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();
     let others = [
         json,
         format!("{token}."),
@@ -265,7 +406,11 @@ fn other_serializations_are_refused() {
         "x".repeat(5000),
     ];
     for other in others {
-        assert_eq!(open(&other, &trusting(&key), &realm(), NOW), Err(Refused), "{other}");
+        assert_eq!(
+            open(&other, &trusting(&key), &realm(), NOW),
+            Err(Refused),
+            "{other}"
+        );
     }
 }
 

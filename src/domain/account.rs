@@ -1,4 +1,5 @@
-//! Who somebody is: user names, addresses, display names, roles, and the identity that goes into tokens.
+//! Who somebody is: user names, addresses, display names, roles, and the identity that goes into
+//! tokens.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -16,11 +17,20 @@ use super::{
 pub struct Username(String);
 
 impl Parsed for Username {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 64, pattern: Some("^[A-Za-z0-9._-]+$"), example: "john" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 64,
+        pattern: Some("^[A-Za-z0-9._-]+$"),
+        example: "john",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
-        if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        if text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        {
             Ok(Username(text.to_owned()))
         } else {
             Err("may hold only letters, digits, `.`, `_` and `-`".into())
@@ -30,19 +40,27 @@ impl Parsed for Username {
 
 /// An e-mail address: ASCII, one recipient, trimmed, unique without regard to case.
 ///
-/// ASCII alone, because case folding of other letters lets look-alikes through (the Kelvin sign folds to `k`), and
-/// with a narrow set of characters, because commas, quotes and brackets smuggle a second recipient (GitLab
-/// CVE-2023-7028).
+/// ASCII alone, because case folding of other letters lets look-alikes through (the Kelvin sign
+/// folds to `k`), and with a narrow set of characters, because commas, quotes and brackets smuggle
+/// a second recipient (GitLab CVE-2023-7028).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
 
 impl Parsed for Email {
-    const SHAPE: Shape = Shape { format: Some("email"), min: 3, max: 254, pattern: None, example: "john@example.com" };
+    const SHAPE: Shape = Shape {
+        format: Some("email"),
+        min: 3,
+        max: 254,
+        pattern: None,
+        example: "john@example.com",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         let text = text.trim_matches(' ');
         text::length(text, Self::SHAPE)?;
-        let well_formed = text.split_once('@').is_some_and(|(local, domain)| is_local(local) && is_domain(domain));
+        let well_formed = text
+            .split_once('@')
+            .is_some_and(|(local, domain)| is_local(local) && is_domain(domain));
         if well_formed {
             Ok(Email(text.to_owned()))
         } else {
@@ -54,7 +72,10 @@ impl Parsed for Email {
 /// RFC 5321 section 4.1.2, dot-string only: no quoted local parts.
 fn is_local(local: &str) -> bool {
     let atom = |atom: &str| {
-        !atom.is_empty() && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+        !atom.is_empty()
+            && atom
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
     };
     local.len() <= 64 && local.split('.').all(atom)
 }
@@ -65,7 +86,9 @@ fn is_domain(domain: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     domain.contains('.') && domain.split('.').all(label)
 }
@@ -75,7 +98,13 @@ fn is_domain(domain: &str) -> bool {
 pub struct DisplayName(String);
 
 impl Parsed for DisplayName {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 200, pattern: text::LINE, example: "John Doe" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 200,
+        pattern: text::LINE,
+        example: "John Doe",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -84,13 +113,19 @@ impl Parsed for DisplayName {
     }
 }
 
-/// What is typed into a sign-in: a user name or an address. Nothing is refused here but what cannot be either, because
-/// the answer to a wrong one is the same as to an unknown one.
+/// What is typed into a sign-in: a user name or an address. Nothing is refused here but what cannot
+/// be either, because the answer to a wrong one is the same as to an unknown one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInName(String);
 
 impl Parsed for SignInName {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 254, pattern: text::LINE, example: "john" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 254,
+        pattern: text::LINE,
+        example: "john",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -109,12 +144,19 @@ macro_rules! as_text {
 }
 as_text!(Username, Email, DisplayName, SignInName, NamePrefix);
 
-/// The beginning of a user name or an address, to look somebody up. Nothing at all begins everything.
+/// The beginning of a user name or an address, to look somebody up. Nothing at all begins
+/// everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamePrefix(String);
 
 impl Parsed for NamePrefix {
-    const SHAPE: Shape = Shape { format: None, min: 0, max: 254, pattern: text::LINE, example: "john" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 0,
+        max: 254,
+        pattern: text::LINE,
+        example: "john",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -144,7 +186,9 @@ impl Role {
 
     /// The role of that name.
     pub fn from_name(name: &str) -> Option<Role> {
-        [Role::User, Role::Admin].into_iter().find(|role| role.as_str() == name)
+        [Role::User, Role::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == name)
     }
 
     /// The scopes of a session that this account signs in to.
@@ -157,7 +201,13 @@ impl Role {
 }
 
 impl Parsed for Role {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 16, pattern: Some("^(user|admin)$"), example: "user" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 16,
+        pattern: Some("^(user|admin)$"),
+        example: "user",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         Role::from_name(text).ok_or_else(|| "must be `user` or `admin`".into())
@@ -175,7 +225,8 @@ pub struct Account {
     pub created_at: OffsetDateTime,
 }
 
-/// The part of an account that goes into tokens, so that services behind the gateway need not ask for it.
+/// The part of an account that goes into tokens, so that services behind the gateway need not ask
+/// for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Raised with every change; of two stored identities the larger version wins.
@@ -208,7 +259,11 @@ mod tests {
 
     #[test]
     fn addresses_name_one_ascii_recipient() {
-        for good in ["john@example.com", " john+tag@mail.example.co ", "o'brien@example.org"] {
+        for good in [
+            "john@example.com",
+            " john+tag@mail.example.co ",
+            "o'brien@example.org",
+        ] {
             assert!(Email::parse(good).is_ok(), "{good:?}");
         }
         let bad = [
@@ -237,7 +292,12 @@ mod tests {
         fn an_accepted_address_is_one_line_with_one_at(text in "\\PC{0,40}") {
             if let Ok(email) = Email::parse(&text) {
                 prop_assert_eq!(email.as_str().matches('@').count(), 1);
-                prop_assert!(email.as_str().bytes().all(|b| b.is_ascii_graphic() && !b",;<>\"()".contains(&b)));
+                prop_assert!(
+                    email
+                        .as_str()
+                        .bytes()
+                        .all(|b| b.is_ascii_graphic() && !b",;<>\"()".contains(&b))
+                );
             }
         }
 

@@ -1,9 +1,11 @@
-//! What signed in, in words: `User-Agent` fields are written for servers that guess, and people see "Firefox on Linux".
+//! What signed in, in words: `User-Agent` fields are written for servers that guess, and people see
+//! "Firefox on Linux".
 //!
-//! The tables are our own and short on purpose: they name what people have, and everything else keeps its own words.
+//! The tables are our own and short on purpose: they name what people have, and everything else
+//! keeps its own words.
 
-/// A mark in the field, and the program that it stands for. Every browser claims to be its predecessors as well, so the
-/// more particular mark comes first.
+/// A mark in the field, and the program that it stands for. Every browser claims to be its
+/// predecessors as well, so the more particular mark comes first.
 const PROGRAMS: &[(&str, &str)] = &[
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -36,7 +38,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("Java-http-client/", "Java"),
 ];
 
-/// A mark in the field, and the system that it stands for. Phones claim to be desktops, so they come first.
+/// A mark in the field, and the system that it stands for. Phones claim to be desktops, so they
+/// come first.
 const SYSTEMS: &[(&str, &str)] = &[
     ("iPhone", "iOS"),
     ("iPad", "iOS"),
@@ -55,8 +58,12 @@ const SHOWN: usize = 40;
 
 /// The program and its system in words, such as "Firefox on Linux".
 pub fn in_words(agent: &str) -> String {
-    let known =
-        |table: &[(&str, &'static str)]| table.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+    let known = |table: &[(&str, &'static str)]| {
+        table
+            .iter()
+            .find(|(mark, _)| agent.contains(mark))
+            .map(|(_, name)| *name)
+    };
     match (known(PROGRAMS), known(SYSTEMS)) {
         (Some(program), Some(system)) => format!("{program} on {system}"),
         (Some(program), None) => program.to_owned(),
@@ -80,16 +87,31 @@ mod tests {
 
     #[test]
     fn real_agents_are_told_in_words() {
-        let windows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
-        let android = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36";
-        let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)";
-        let mac = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15";
-        let samsung = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/27.0 Chrome/125.0.0.0 Mobile Safari/537.36";
-        let chromebook = "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
+        let windows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
+            (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
+        let android = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 \
+            (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36";
+        let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 \
+            (KHTML, like Gecko)";
+        let mac = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 \
+            (KHTML, like Gecko) Version/17.5 Safari/605.1.15";
+        let samsung = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 \
+            (KHTML, like Gecko) SamsungBrowser/27.0 Chrome/125.0.0.0 Mobile Safari/537.36";
+        let chromebook = "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 \
+            (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
         let cases = [
-            ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox on Linux"),
-            ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0", "Firefox on Windows"),
-            ("Mozilla/5.0 (Android 14; Mobile; rv:132.0) Gecko/132.0 Firefox/132.0", "Firefox on Android"),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+                "Firefox on Linux",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0",
+                "Firefox on Windows",
+            ),
+            (
+                "Mozilla/5.0 (Android 14; Mobile; rv:132.0) Gecko/132.0 Firefox/132.0",
+                "Firefox on Android",
+            ),
             (windows, "Chrome on Windows"),
             (&format!("{windows} Edg/131.0.0.0"), "Edge on Windows"),
             (&format!("{windows} OPR/115.0.0.0"), "Opera on Windows"),
@@ -98,11 +120,26 @@ mod tests {
             (samsung, "Samsung Internet on Android"),
             (chromebook, "Chrome on ChromeOS"),
             (mac, "Safari on macOS"),
-            (&format!("{iphone} Version/17.5 Mobile/15E148 Safari/604.1"), "Safari on iOS"),
-            (&format!("{iphone} CriOS/131.0.6778.73 Mobile/15E148 Safari/604.1"), "Chrome on iOS"),
-            (&format!("{iphone} FxiOS/132.0 Mobile/15E148 Safari/605.1.15"), "Firefox on iOS"),
-            (&format!("{iphone} EdgiOS/131.0.2903.68 Version/17.0 Mobile/15E148 Safari/604.1"), "Edge on iOS"),
-            (&windows.replace("Chrome/", "HeadlessChrome/"), "Chrome on Windows"),
+            (
+                &format!("{iphone} Version/17.5 Mobile/15E148 Safari/604.1"),
+                "Safari on iOS",
+            ),
+            (
+                &format!("{iphone} CriOS/131.0.6778.73 Mobile/15E148 Safari/604.1"),
+                "Chrome on iOS",
+            ),
+            (
+                &format!("{iphone} FxiOS/132.0 Mobile/15E148 Safari/605.1.15"),
+                "Firefox on iOS",
+            ),
+            (
+                &format!("{iphone} EdgiOS/131.0.2903.68 Version/17.0 Mobile/15E148 Safari/604.1"),
+                "Edge on iOS",
+            ),
+            (
+                &windows.replace("Chrome/", "HeadlessChrome/"),
+                "Chrome on Windows",
+            ),
             ("curl/7.88.1", "curl"),
             ("Wget/1.21.3", "Wget"),
             ("HTTPie/3.2.2", "HTTPie"),

@@ -1,8 +1,9 @@
-//! Assertions: who is behind a request, signed for one upstream, so that it need not trust plain headers. They are JWTs
-//! (RFC 7519), and no access tokens: the type in their header says so, and nothing here accepts them.
+//! Assertions: who is behind a request, signed for one upstream, so that it need not trust plain
+//! headers. They are JWTs (RFC 7519), and no access tokens: the type in their header says so, and
+//! nothing here accepts them.
 //!
-//! They have no `jti`: one serves all requests of half a minute, and an upstream that takes an id for "used once" would
-//! refuse all but the first.
+//! They have no `jti`: one serves all requests of half a minute, and an upstream that takes an id
+//! for "used once" would refuse all but the first.
 
 use aws_lc_rs::error::Unspecified;
 use serde::Serialize;
@@ -14,11 +15,12 @@ use super::{
     web_origin::WebOrigin,
 };
 
-/// The type in the header. Access tokens have `at+jwt` there, and whoever accepts one kind refuses the other.
+/// The type in the header. Access tokens have `at+jwt` there, and whoever accepts one kind refuses
+/// the other.
 const TYPE: &str = "JWT";
 
-/// Seconds that an assertion is good for: what was taken back is known by the proxy at once, and by whoever has an
-/// assertion in hand after so long.
+/// Seconds that an assertion is good for: what was taken back is known by the proxy at once, and by
+/// whoever has an assertion in hand after so long.
 pub const LIFETIME: u64 = 60;
 
 /// What an upstream is told.
@@ -43,14 +45,20 @@ struct Assertion<'a> {
     name: Option<&'a str>,
 }
 
-/// Which half of a lifetime it is, counted from the epoch: what was signed in one is used in that one alone, so that an
-/// upstream always gets what is good for half a lifetime more, unless the token ends before. `now` is in seconds.
+/// Which half of a lifetime it is, counted from the epoch: what was signed in one is used in that
+/// one alone, so that an upstream always gets what is good for half a lifetime more, unless the
+/// token ends before. `now` is in seconds.
 pub fn half(now: u64) -> u64 {
     now / (LIFETIME / 2)
 }
 
 /// What a good token says, for this upstream alone. It never outlives the token.
-pub fn sign(key: &SigningKey, claims: &Claims, upstream: &WebOrigin, now: u64) -> Result<String, Unspecified> {
+pub fn sign(
+    key: &SigningKey,
+    claims: &Claims,
+    upstream: &WebOrigin,
+    now: u64,
+) -> Result<String, Unspecified> {
     let assertion = Assertion {
         iss: &claims.iss,
         sub: claims.sub,
@@ -94,7 +102,11 @@ mod tests {
 
     fn claims(lifetime: u64) -> Claims {
         // For the upstream itself, so that nothing but the type tells the two kinds apart.
-        let realm = Realm { issuer: "https://a.example".into(), audience: upstream().as_str().into(), clock_skew: 5 };
+        let realm = Realm {
+            issuer: "https://a.example".into(),
+            audience: upstream().as_str().into(),
+            clock_skew: 5,
+        };
         let session = Session {
             sid: Uuid::from_u128(1),
             sub: Uuid::from_u128(2),
@@ -112,11 +124,23 @@ mod tests {
             email_verified: false,
             name: Some("Jöhn".into()),
         };
-        access_token::claims(&realm, &session, &identity, Uuid::from_u128(3), NOW, lifetime)
+        access_token::claims(
+            &realm,
+            &session,
+            &identity,
+            Uuid::from_u128(3),
+            NOW,
+            lifetime,
+        )
     }
 
     fn header(token: &str) -> Value {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
+        serde_json::from_slice(
+            &URL_SAFE_NO_PAD
+                .decode(token.split('.').next().unwrap())
+                .unwrap(),
+        )
+        .unwrap()
     }
 
     /// An upstream with a library of its own.
@@ -124,7 +148,9 @@ mod tests {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&["https://a.example"]);
         validation.set_audience(&[upstream().as_str()]);
-        jsonwebtoken::decode::<Value>(token, &DecodingKey::from_ed_der(key.public()), &validation).unwrap().claims
+        jsonwebtoken::decode::<Value>(token, &DecodingKey::from_ed_der(key.public()), &validation)
+            .unwrap()
+            .claims
     }
 
     #[test]
@@ -132,11 +158,19 @@ mod tests {
         let key = key();
         let token = sign(&key, &claims(900), &upstream(), NOW).unwrap();
         assert_eq!(
-            (header(&token)["typ"].as_str(), header(&token)["kid"].as_str()),
+            (
+                header(&token)["typ"].as_str(),
+                header(&token)["kid"].as_str()
+            ),
             (Some("JWT"), Some(&*key.kid().to_string()))
         );
         let read = read(&key, &token);
-        let members: Vec<&str> = read.as_object().unwrap().keys().map(String::as_str).collect();
+        let members: Vec<&str> = read
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         let expected = [
             "iss",
             "sub",
@@ -154,14 +188,21 @@ mod tests {
         assert_eq!(members, expected);
         assert_eq!(
             (&read["aud"], &read["exp"], &read["name"]),
-            (&"https://app.example.com".into(), &(NOW + 60).into(), &"Jöhn".into())
+            (
+                &"https://app.example.com".into(),
+                &(NOW + 60).into(),
+                &"Jöhn".into()
+            )
         );
     }
 
     #[test]
     fn it_never_outlives_its_token() {
         let key = key();
-        assert_eq!(read(&key, &sign(&key, &claims(20), &upstream(), NOW).unwrap())["exp"], NOW + 20);
+        assert_eq!(
+            read(&key, &sign(&key, &claims(20), &upstream(), NOW).unwrap())["exp"],
+            NOW + 20
+        );
     }
 
     #[test]
@@ -169,9 +210,15 @@ mod tests {
         let (key, claims) = (key(), claims(900));
         let mut keys = VerifyingKeys::default();
         keys.add(key.public());
-        let (access, assertion) = (key.sign(&claims).unwrap(), sign(&key, &claims, &upstream(), NOW).unwrap());
+        let (access, assertion) = (
+            key.sign(&claims).unwrap(),
+            sign(&key, &claims, &upstream(), NOW).unwrap(),
+        );
         assert!(access_token::authenticate(&access, &keys).is_ok());
-        assert_eq!(access_token::authenticate(&assertion, &keys), Err(Flaw::Form));
+        assert_eq!(
+            access_token::authenticate(&assertion, &keys),
+            Err(Flaw::Form)
+        );
         assert_ne!(header(&access)["typ"], header(&assertion)["typ"]);
     }
 

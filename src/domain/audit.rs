@@ -1,6 +1,8 @@
-//! What is remembered of what happened: a closed list of events, who did it, to whom, from where, and how it went.
+//! What is remembered of what happened: a closed list of events, who did it, to whom, from where,
+//! and how it went.
 //!
-//! An event never holds a credential, nor a name that somebody typed: people type passwords into the wrong field.
+//! An event never holds a credential, nor a name that somebody typed: people type passwords into
+//! the wrong field.
 
 use std::borrow::Cow;
 
@@ -20,13 +22,19 @@ macro_rules! kinds {
             pub const ALL: &[Kind] = &[$(Kind::$variant,)*];
 
             /// The kind as it is stored and shown.
-            pub const fn as_str(self) -> &'static str { match self { $(Kind::$variant => $word,)* } }
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Kind::$variant => $word,)* }
+            }
 
             /// How it went.
-            pub const fn outcome(self) -> Outcome { match self { $(Kind::$variant => Outcome::$outcome,)* } }
+            pub const fn outcome(self) -> Outcome {
+                match self { $(Kind::$variant => Outcome::$outcome,)* }
+            }
 
             /// The kind in words.
-            pub const fn told(self) -> &'static str { match self { $(Kind::$variant => $told,)* } }
+            pub const fn told(self) -> &'static str {
+                match self { $(Kind::$variant => $told,)* }
+            }
         }
     };
 }
@@ -38,7 +46,8 @@ kinds! {
     LogOut "log_out" Success "a session was signed out";
     SessionEnded "session_ended" Success "a session was ended";
     SessionsRevoked "sessions_revoked" Success "several sessions were ended at once";
-    RefreshTokenReused "refresh_token_reused" Failure "a refresh token was used twice; its session has ended";
+    RefreshTokenReused "refresh_token_reused" Failure
+        "a refresh token was used twice; its session has ended";
     PasswordChanged "password_changed" Success "the password was changed";
     PasswordRefused "password_refused" Failure "a wrong current password was given";
     PasswordReset "password_reset" Success "the password was reset";
@@ -114,10 +123,12 @@ impl Actor {
         }
     }
 
-    /// Whether the owner of an account may know who of this kind of actor it was, and from where: what the owner did, or
-    /// what nobody in particular did.
+    /// Whether the owner of an account may know who of this kind of actor it was, and from where:
+    /// what the owner did, or what nobody in particular did.
     pub fn is_told_to_the_owner(word: &str) -> bool {
-        [Actor::User(Uuid::nil()), Actor::Gateway, Actor::Stranger].iter().any(|actor| actor.as_str() == word)
+        [Actor::User(Uuid::nil()), Actor::Gateway, Actor::Stranger]
+            .iter()
+            .any(|actor| actor.as_str() == word)
     }
 
     /// The account of whoever did it.
@@ -151,33 +162,57 @@ pub struct Event {
 impl Event {
     /// Something that somebody did to an account.
     pub fn new(kind: Kind, actor: Actor, user: Option<Uuid>) -> Event {
-        Event { kind, actor, user, session: None, address: None, agent: None, reason: None }
+        Event {
+            kind,
+            actor,
+            user,
+            session: None,
+            address: None,
+            agent: None,
+            reason: None,
+        }
     }
 
     /// With the session.
     pub fn of_session(self, sid: Uuid) -> Event {
-        Event { session: Some(sid), ..self }
+        Event {
+            session: Some(sid),
+            ..self
+        }
     }
 
     /// With the reason.
     pub fn because(self, reason: &'static str) -> Event {
-        Event { reason: Some(reason.into()), ..self }
+        Event {
+            reason: Some(reason.into()),
+            ..self
+        }
     }
 
     /// With the key that it is about.
     pub fn of_key(self, kid: Kid) -> Event {
-        Event { reason: Some(kid.to_string().into()), ..self }
+        Event {
+            reason: Some(kid.to_string().into()),
+            ..self
+        }
     }
 
     /// With where it came from, and from what; neither can forge a line.
     pub fn from(self, address: &str, agent: Option<&str>) -> Event {
-        Event { address: Some(text::escaped(address)), agent: agent.map(text::escaped), ..self }
+        Event {
+            address: Some(text::escaped(address)),
+            agent: agent.map(text::escaped),
+            ..self
+        }
     }
 
-    /// The id of the row that counts all events like this one within a minute (in ms since the epoch), on every replica:
-    /// a uuid v7, so that the row sorts by time like any other.
+    /// The id of the row that counts all events like this one within a minute (in ms since the
+    /// epoch), on every replica: a uuid v7, so that the row sorts by time like any other.
     pub fn id_in_minute(&self, minute: u64) -> Uuid {
-        let (user, session) = (self.user.unwrap_or_default(), self.session.unwrap_or_default());
+        let (user, session) = (
+            self.user.unwrap_or_default(),
+            self.session.unwrap_or_default(),
+        );
         let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         digest.update(user.as_bytes());
         digest.update(session.as_bytes());
@@ -191,7 +226,9 @@ impl Event {
             digest.update(&[0]);
         }
         let digest = digest.finish();
-        let rest = digest.as_ref()[..10].try_into().expect("32 bytes are more than ten");
+        let rest = digest.as_ref()[..10]
+            .try_into()
+            .expect("32 bytes are more than ten");
         uuid::Builder::from_unix_timestamp_millis(minute, rest).into_uuid()
     }
 }
@@ -208,7 +245,12 @@ mod tests {
     use super::*;
 
     fn refused(user: Option<u128>, address: &str) -> Event {
-        Event::new(Kind::SignInRefused, Actor::Stranger, user.map(Uuid::from_u128)).from(address, None)
+        Event::new(
+            Kind::SignInRefused,
+            Actor::Stranger,
+            user.map(Uuid::from_u128),
+        )
+        .from(address, None)
     }
 
     #[test]
@@ -221,8 +263,12 @@ mod tests {
 
     #[test]
     fn no_text_from_outside_can_forge_a_line() {
-        let event = Event::new(Kind::SignIn, Actor::Stranger, None).from("::1", Some("a\r\nb\u{1b}[31m\u{202e}c"));
-        assert_eq!(event.agent.as_deref(), Some("a\\u{d}\\u{a}b\\u{1b}[31m\\u{202e}c"));
+        let event = Event::new(Kind::SignIn, Actor::Stranger, None)
+            .from("::1", Some("a\r\nb\u{1b}[31m\u{202e}c"));
+        assert_eq!(
+            event.agent.as_deref(),
+            Some("a\\u{d}\\u{a}b\\u{1b}[31m\\u{202e}c")
+        );
     }
 
     proptest! {
@@ -241,7 +287,9 @@ mod tests {
         fn the_row_of_a_minute_sorts_by_its_time(minute in 0u64..1 << 46) {
             let id = refused(None, "192.0.2.1").id_in_minute(minute);
             prop_assert_eq!(id.get_version_num(), 7);
-            let milliseconds = id.as_bytes()[..6].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            let milliseconds = id.as_bytes()[..6]
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
             prop_assert_eq!(milliseconds, minute);
         }
     }

@@ -11,7 +11,8 @@ const LONGEST: usize = 255;
 /// The same rules for a schema.
 const PATTERN: &str = r"^[\t\n\f\r ]*([!-~]{1,255}[\t\n\f\r ]+){0,9}[!-~]{1,255}[\t\n\f\r ]*$";
 
-/// Whom the tokens of a client may be for (RFC 9068 section 3), each a word of its own; mostly addresses.
+/// Whom the tokens of a client may be for (RFC 9068 section 3), each a word of its own; mostly
+/// addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audiences(Vec<String>);
 
@@ -23,15 +24,25 @@ impl Audiences {
 }
 
 impl Parsed for Audiences {
-    const SHAPE: Shape =
-        Shape { format: None, min: 1, max: 2560, pattern: Some(PATTERN), example: "https://billing.example.com" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 2560,
+        pattern: Some(PATTERN),
+        example: "https://billing.example.com",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let printable = |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
+        let printable =
+            |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
         if words.is_empty() || words.len() > MOST || !words.iter().all(printable) {
-            return Err("must hold one to ten audiences, separated by spaces, each at most 255 plain characters".into());
+            return Err(
+                "must hold one to ten audiences, separated by spaces, each at most 255 plain \
+                 characters"
+                    .into(),
+            );
         }
         Ok(Audiences(words.into_iter().map(str::to_owned).collect()))
     }
@@ -54,7 +65,10 @@ mod tests {
     #[test]
     fn audiences_are_words() {
         let read = |text: &str| Audiences::parse(text).map(Audiences::into_inner);
-        assert_eq!(read("https://a.example  b").unwrap(), ["https://a.example", "b"]);
+        assert_eq!(
+            read("https://a.example  b").unwrap(),
+            ["https://a.example", "b"]
+        );
         for bad in ["", " ", "ä", &"a".repeat(256), &"a ".repeat(11)] {
             assert!(read(bad).is_err(), "{bad}");
         }

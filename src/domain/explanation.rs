@@ -1,17 +1,19 @@
-//! Why a token is refused, for the operator who asks: one sentence, which names the rule and never repeats the token.
+//! Why a token is refused, for the operator who asks: one sentence, which names the rule and never
+//! repeats the token.
 //!
-//! The rules come in the order in which the gateway asks them, and what the record says comes before what Redis says: the
-//! record decides, and Redis has to agree.
+//! The rules come in the order in which the gateway asks them, and what the record says comes
+//! before what Redis says: the record decides, and Redis has to agree.
 
 mod evidence;
+mod wording;
 
 pub use evidence::{Denylist, Ended, Known, KnownAccount, KnownSession, Remembered, Told};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use wording::{listed, moment, second, told};
 
 use super::{
     access_token::{Claims, Flaw, Holder, Realm},
     refresh_token::RefreshToken,
-    revocation::{Reason, Subject},
+    revocation::Reason,
     session::BROWSER_CLIENT,
 };
 
@@ -34,25 +36,44 @@ pub struct Lifetimes {
 }
 
 fn refused(why: impl Into<String>) -> Explanation {
-    Explanation { refused: true, sentence: format!("Refused: {}.", why.into()) }
+    Explanation {
+        refused: true,
+        sentence: format!("Refused: {}.", why.into()),
+    }
 }
 
 fn good(what: impl Into<String>) -> Explanation {
-    Explanation { refused: false, sentence: format!("Nothing refuses it: {}.", what.into()) }
+    Explanation {
+        refused: false,
+        sentence: format!("Nothing refuses it: {}.", what.into()),
+    }
 }
 
 /// A text that is neither an access token of ours nor a refresh token.
 pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
-    let Realm { issuer, audience, clock_skew } = realm;
+    let Realm {
+        issuer,
+        audience,
+        clock_skew,
+    } = realm;
     match flaw {
-        Flaw::Form => {
-            refused("it is no token of this gateway, neither an access token nor a refresh token nor a personal one")
-        }
-        Flaw::Key(_) => refused("it is signed with a key that is not, or no longer, among the keys of this gateway"),
+        Flaw::Form => refused(
+            "it is no token of this gateway, neither an access token nor a refresh token nor a \
+             personal one",
+        ),
+        Flaw::Key(_) => refused(
+            "it is signed with a key that is not, or no longer, among the keys of this gateway",
+        ),
         Flaw::Signature => refused("its signature is wrong, so it was changed or forged"),
-        Flaw::Claims => refused("it is signed by this gateway, but its claims are not those of an access token"),
-        Flaw::Issuer(theirs) => refused(format!("it was issued by {theirs}, and LATCHKEY_ISSUER is {issuer}")),
-        Flaw::Audience(theirs) => refused(format!("it is for {theirs}, and LATCHKEY_AUDIENCE is {audience}")),
+        Flaw::Claims => {
+            refused("it is signed by this gateway, but its claims are not those of an access token")
+        }
+        Flaw::Issuer(theirs) => refused(format!(
+            "it was issued by {theirs}, and LATCHKEY_ISSUER is {issuer}"
+        )),
+        Flaw::Audience(theirs) => refused(format!(
+            "it is for {theirs}, and LATCHKEY_AUDIENCE is {audience}"
+        )),
         Flaw::Early(begins) => refused(format!(
             "it counts from {}, which is more than the {clock_skew} s of LATCHKEY_CLOCK_SKEW ahead",
             second(*begins)
@@ -62,19 +83,27 @@ pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
 
 /// A text with the mark of refresh tokens that was not made under this secret.
 pub fn strange_refresh_token() -> Explanation {
-    refused("it looks like a refresh token, but was changed, or was not made under this LATCHKEY_SECRET")
+    refused(
+        "it looks like a refresh token, but was changed, or was not made under this \
+         LATCHKEY_SECRET",
+    )
 }
 
 /// A text with the mark of personal access tokens that was not made here.
 pub fn strange_personal_token() -> Explanation {
-    refused("it looks like a personal access token, but was changed, or was not made by this gateway")
+    refused(
+        "it looks like a personal access token, but was changed, or was not made by this gateway",
+    )
 }
 
 /// A personal access token that the record does not have any more.
 pub fn no_personal_token(deleted: Option<Ended>) -> Explanation {
     refused(match deleted {
         Some(deleted) => format!("this token was revoked {}", told(deleted)),
-        None => "the record has no such personal access token: it was deleted long ago, or its user was".to_owned(),
+        None => {
+            "the record has no such personal access token: it was deleted long ago, or its user was"
+                .to_owned()
+        }
     })
 }
 
@@ -88,27 +117,57 @@ pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation
     let by_holder = match claims.holder() {
         Holder::User { sid } => by_account(known)
             .or_else(|| by_session(known, sid))
-            .or_else(|| by_generation(known, "account", known.account?.generation, claims.generation)),
-        Holder::PersonalToken => {
-            by_account(known).or_else(|| by_generation(known, "account", known.account?.generation, claims.generation))
-        }
+            .or_else(|| {
+                by_generation(
+                    known,
+                    "account",
+                    known.account?.generation,
+                    claims.generation,
+                )
+            }),
+        Holder::PersonalToken => by_account(known).or_else(|| {
+            by_generation(
+                known,
+                "account",
+                known.account?.generation,
+                claims.generation,
+            )
+        }),
         Holder::Client => by_client(known, claims.generation),
     };
     let by_record = by_holder
-        .or_else(|| known.token.map(|ended| format!("this token was revoked {}", told(ended))))
-        .or_else(|| known.key.map(|ended| format!("the key that signed it was revoked {}", told(ended))));
+        .or_else(|| {
+            known
+                .token
+                .map(|ended| format!("this token was revoked {}", told(ended)))
+        })
+        .or_else(|| {
+            known
+                .key
+                .map(|ended| format!("the key that signed it was revoked {}", told(ended)))
+        });
     match (by_record, denylist) {
         (Some(why), Denylist::Refused(_)) => refused(why),
-        (Some(why), Denylist::Clean) => refused(format!("{why}; the denylist in Redis does not say so yet")),
+        (Some(why), Denylist::Clean) => {
+            refused(format!("{why}; the denylist in Redis does not say so yet"))
+        }
         (Some(why), Denylist::Lost) => refused(format!("{why}; Redis has lost its denylist")),
         (Some(why), Denylist::Silent) => refused(format!("{why}; Redis does not answer")),
         (None, Denylist::Refused(subject)) => {
             let what = listed(subject);
-            refused(format!("the denylist in Redis holds {what}, of which the record knows nothing"))
+            refused(format!(
+                "the denylist in Redis holds {what}, of which the record knows nothing"
+            ))
         }
         (None, Denylist::Clean) => passes(claims, ""),
-        (None, Denylist::Lost) => passes(claims, "; by the record alone, because Redis has lost its denylist"),
-        (None, Denylist::Silent) => passes(claims, "; by the record alone, because Redis does not answer"),
+        (None, Denylist::Lost) => passes(
+            claims,
+            "; by the record alone, because Redis has lost its denylist",
+        ),
+        (None, Denylist::Silent) => passes(
+            claims,
+            "; by the record alone, because Redis does not answer",
+        ),
     }
 }
 
@@ -119,7 +178,10 @@ fn passes(claims: &Claims, but: &str) -> Explanation {
         Holder::Client => "an access token of an OAuth client",
         Holder::PersonalToken => "a personal access token",
     };
-    good(format!("it is {what}, good until {}{but}", second(claims.exp)))
+    good(format!(
+        "it is {what}, good until {}{but}",
+        second(claims.exp)
+    ))
 }
 
 /// A refresh token that was made under this secret. `now` is in ms since the epoch.
@@ -131,26 +193,44 @@ pub fn refresh(
     now: u64,
 ) -> Explanation {
     let Some(session) = known.session else {
-        return refused(by_account(known).unwrap_or_else(|| format!("the record has no session {}", token.sid)));
+        return refused(
+            by_account(known).unwrap_or_else(|| format!("the record has no session {}", token.sid)),
+        );
     };
     let by_record = by_account(known)
         .or_else(|| by_session(known, token.sid))
-        .or_else(|| by_generation(known, "account", known.account?.generation, session.generation))
+        .or_else(|| {
+            by_generation(
+                known,
+                "account",
+                known.account?.generation,
+                session.generation,
+            )
+        })
         .or_else(|| by_time(&session, lifetimes.idle, now / 1000));
     match (by_record, redis) {
         (Some(why), Told::Known(Some(remembered))) if lets_pass(remembered) => {
             refused(format!("{why}; Redis does not know it yet"))
         }
         (Some(why), _) => refused(why),
-        (None, Told::Silent) => {
-            refused("not by the record, but Redis does not answer, and nobody refreshes until it does")
-        }
-        (None, Told::Known(Some(Remembered { ended: Some(word), .. }))) => refused(format!(
+        (None, Told::Silent) => refused(
+            "not by the record, but Redis does not answer, and nobody refreshes until it does",
+        ),
+        (
+            None,
+            Told::Known(Some(Remembered {
+                ended: Some(word), ..
+            })),
+        ) => refused(format!(
             "Redis says that its session ended {}, and the record does not know it yet",
-            Reason::from_name(word).map_or("for a reason that this version does not know", Reason::told)
+            Reason::from_name(word)
+                .map_or("for a reason that this version does not know", Reason::told)
         )),
         (None, Told::Known(Some(remembered))) if remembered.at_home && !lets_pass(remembered) => {
-            refused("Redis says that everything of its account was ended, and the record does not know it")
+            refused(
+                "Redis says that everything of its account was ended, and the record does not know \
+                 it",
+            )
         }
         (None, Told::Known(remembered)) => {
             let (counter, reached_at) = current(token, &session, remembered.as_ref());
@@ -159,21 +239,33 @@ pub fn refresh(
     }
 }
 
-/// The counter that a presented token is compared with, and when it was reached (ms): that of Redis where it is at home,
-/// else the larger of what is known, as adoption takes it.
-fn current(token: &RefreshToken, session: &KnownSession, remembered: Option<&Remembered>) -> (u64, u64) {
+/// The counter that a presented token is compared with, and when it was reached (ms): that of Redis
+/// where it is at home, else the larger of what is known, as adoption takes it.
+fn current(
+    token: &RefreshToken,
+    session: &KnownSession,
+    remembered: Option<&Remembered>,
+) -> (u64, u64) {
     let recorded = (session.counter, session.refreshed_at * 1000);
     let (counter, at) = match remembered {
-        Some(remembered) if remembered.at_home => return (remembered.counter, remembered.rotated_at),
-        Some(remembered) if remembered.counter > session.counter => (remembered.counter, remembered.rotated_at),
+        Some(remembered) if remembered.at_home => {
+            return (remembered.counter, remembered.rotated_at);
+        }
+        Some(remembered) if remembered.counter > session.counter => {
+            (remembered.counter, remembered.rotated_at)
+        }
         _away => recorded,
     };
-    // Only we can have made the token: where the record is late, its counter was reached all the same.
+    // Only we can have made the token: where the record is late, its counter was reached all the
+    // same.
     (counter.max(token.counter), at)
 }
 
 fn by_account(known: &Known) -> Option<String> {
-    let at = known.closed_at.map(|at| format!(" at {}", moment(at))).unwrap_or_default();
+    let at = known
+        .closed_at
+        .map(|at| format!(" at {}", moment(at)))
+        .unwrap_or_default();
     match known.account {
         None => Some(format!("its account was deleted{at}")),
         Some(account) if account.disabled => Some(format!("its account was disabled{at}")),
@@ -195,9 +287,15 @@ fn by_client(known: &Known, generation: i64) -> Option<String> {
 
 /// `whose` is the account or the client, which is of the current generation.
 fn by_generation(known: &Known, whose: &str, current: i64, generation: i64) -> Option<String> {
-    let by = known.everything.map(|ended| format!(" {}", told(ended))).unwrap_or_default();
+    let by = known
+        .everything
+        .map(|ended| format!(" {}", told(ended)))
+        .unwrap_or_default();
     (generation < current).then(|| {
-        format!("everything of its {whose} was ended{by} (the token is of generation {generation}, the {whose} of {current})")
+        format!(
+            "everything of its {whose} was ended{by} (the token is of generation {generation}, the \
+             {whose} of {current})"
+        )
     })
 }
 
@@ -205,7 +303,10 @@ fn by_generation(known: &Known, whose: &str, current: i64, generation: i64) -> O
 fn by_time(session: &KnownSession, idle: u64, now: u64) -> Option<String> {
     let idle_end = session.refreshed_at + idle;
     match () {
-        () if session.ends_at <= now => Some(format!("its session was over at {}", second(session.ends_at))),
+        () if session.ends_at <= now => Some(format!(
+            "its session was over at {}",
+            second(session.ends_at)
+        )),
         () if idle_end <= now => Some(format!(
             "its session was not refreshed since {}, and LATCHKEY_REFRESH_IDLE_TTL ended it at {}",
             second(session.refreshed_at),
@@ -216,19 +317,27 @@ fn by_time(session: &KnownSession, idle: u64, now: u64) -> Option<String> {
 }
 
 /// `rotated_at` and `now` are in ms, `grace` in seconds.
-fn by_counter(token: &RefreshToken, current: u64, rotated_at: u64, grace: u64, now: u64) -> Explanation {
+fn by_counter(
+    token: &RefreshToken,
+    current: u64,
+    rotated_at: u64,
+    grace: u64,
+    now: u64,
+) -> Explanation {
     let presented = token.counter;
     if presented == current {
         return good("it is the current refresh token of its session");
     }
     if presented + 1 == current && now < rotated_at + grace * 1000 {
         return good(format!(
-            "it is the parent of the current refresh token, and gives the same child again until {}",
+            "it is the parent of the current refresh token, and gives the same child again until \
+             {}",
             second((rotated_at + grace * 1000) / 1000)
         ));
     }
     refused(format!(
-        "it is refresh token number {presented} of its session, whose current one is number {current}: it was used before, and whoever presents it ends the session"
+        "it is refresh token number {presented} of its session, whose current one is number \
+         {current}: it was used before, and whoever presents it ends the session"
     ))
 }
 
@@ -236,33 +345,6 @@ fn by_counter(token: &RefreshToken, current: u64, rotated_at: u64, grace: u64, n
 fn lets_pass(remembered: &Remembered) -> bool {
     let (session, account) = remembered.generations;
     remembered.at_home && remembered.ended.is_none() && session >= account
-}
-
-const fn listed(subject: Subject) -> &'static str {
-    match subject {
-        Subject::Key(_) => "the key that signed it",
-        Subject::Session(_) => "its session",
-        Subject::Token(_) => "the token itself",
-        Subject::User(_) => "a later generation of its account",
-        Subject::Client(_) => "a later generation of its client",
-        Subject::Canary(_) => "a measurement",
-    }
-}
-
-fn told(ended: Ended) -> String {
-    let by = ended.reason.map(|reason| format!(" {}", reason.told())).unwrap_or_default();
-    format!("at {}{by}", moment(ended.at))
-}
-
-fn second(seconds: u64) -> String {
-    let at = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    at.map_or_else(|| "a time that no calendar has".to_owned(), moment)
-}
-
-/// To the second.
-fn moment(at: OffsetDateTime) -> String {
-    let at = at.replace_nanosecond(0).unwrap_or(at);
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

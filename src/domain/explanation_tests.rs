@@ -1,13 +1,16 @@
-use time::macros::datetime;
+use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{account::Role, session::FIRST_PARTY_CLIENT};
+use crate::domain::{account::Role, revocation::Subject, session::FIRST_PARTY_CLIENT};
 
 /// 2026-11-20 08:00:00 UTC.
 const NOW: u64 = 1_795_161_600;
 const THEN: OffsetDateTime = datetime!(2026-11-20 07:00:00.123 UTC);
-const LIFETIMES: Lifetimes = Lifetimes { idle: 3600, grace: 10 };
+const LIFETIMES: Lifetimes = Lifetimes {
+    idle: 3600,
+    grace: 10,
+};
 
 fn claims() -> Claims {
     Claims {
@@ -33,16 +36,32 @@ fn claims() -> Claims {
 }
 
 fn session() -> KnownSession {
-    KnownSession { generation: 2, counter: 7, refreshed_at: NOW - 5, ends_at: NOW + 86_400, ended: None }
+    KnownSession {
+        generation: 2,
+        counter: 7,
+        refreshed_at: NOW - 5,
+        ends_at: NOW + 86_400,
+        ended: None,
+    }
 }
 
 fn known() -> Known {
-    let account = KnownAccount { generation: 2, disabled: false };
-    Known { account: Some(account), session: Some(session()), ..Known::default() }
+    let account = KnownAccount {
+        generation: 2,
+        disabled: false,
+    };
+    Known {
+        account: Some(account),
+        session: Some(session()),
+        ..Known::default()
+    }
 }
 
 fn with(session: KnownSession) -> Known {
-    Known { session: Some(session), ..known() }
+    Known {
+        session: Some(session),
+        ..known()
+    }
 }
 
 fn ended(reason: Option<Reason>) -> Option<Ended> {
@@ -50,16 +69,33 @@ fn ended(reason: Option<Reason>) -> Option<Ended> {
 }
 
 fn deleted() -> Known {
-    Known { closed_at: Some(THEN), ..Known::default() }
+    Known {
+        closed_at: Some(THEN),
+        ..Known::default()
+    }
 }
 
 fn disabled() -> Known {
-    let account = KnownAccount { generation: 3, disabled: true };
-    Known { account: Some(account), closed_at: Some(THEN), ..known() }
+    let account = KnownAccount {
+        generation: 3,
+        disabled: true,
+    };
+    Known {
+        account: Some(account),
+        closed_at: Some(THEN),
+        ..known()
+    }
 }
 
 fn past(everything: Option<Ended>) -> Known {
-    Known { account: Some(KnownAccount { generation: 3, disabled: false }), everything, ..known() }
+    Known {
+        account: Some(KnownAccount {
+            generation: 3,
+            disabled: false,
+        }),
+        everything,
+        ..known()
+    }
 }
 
 const CLEAN: Denylist = Denylist::Clean;
@@ -70,41 +106,152 @@ const TOKEN: Denylist = Denylist::Refused(Subject::Token(Uuid::max()));
 #[test]
 fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
     let max = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-    let change =
-        Known { session: Some(KnownSession { ended: ended(Some(Reason::PasswordChange)), ..session() }), ..known() };
-    let key = Known { key: ended(Some(Reason::Revoked)), ..known() };
-    let revoked = Known { token: ended(Some(Reason::Revoked)), ..known() };
+    let change = Known {
+        session: Some(KnownSession {
+            ended: ended(Some(Reason::PasswordChange)),
+            ..session()
+        }),
+        ..known()
+    };
+    let key = Known {
+        key: ended(Some(Reason::Revoked)),
+        ..known()
+    };
+    let revoked = Known {
+        token: ended(Some(Reason::Revoked)),
+        ..known()
+    };
     let kid = "AAAAAAAAAAAAAAAA".parse().unwrap();
     let good = "Nothing refuses it: it is an access token, good until 2026-11-20T08:14:00Z";
     let cases = [
         (known(), CLEAN, format!("{good}.")),
-        (deleted(), BELOW, "Refused: its account was deleted at 2026-11-20T07:00:00Z.".to_owned()),
-        (Known::default(), BELOW, "Refused: its account was deleted.".to_owned()),
-        (disabled(), BELOW, "Refused: its account was disabled at 2026-11-20T07:00:00Z.".to_owned()),
-        (change.clone(), SESSION, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password.")),
-        (change.clone(), CLEAN, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; the denylist in Redis does not say so yet.")),
-        (change.clone(), Denylist::Lost, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; Redis has lost its denylist.")),
-        (change, Denylist::Silent, format!("Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; Redis does not answer.")),
-        (past(ended(Some(Reason::LogoutAll))), BELOW, "Refused: everything of its account was ended at 2026-11-20T07:00:00Z by signing out everywhere (the token is of generation 2, the account of 3).".to_owned()),
-        (past(ended(None)), BELOW, "Refused: everything of its account was ended at 2026-11-20T07:00:00Z (the token is of generation 2, the account of 3).".to_owned()),
-        (past(None), BELOW, "Refused: everything of its account was ended (the token is of generation 2, the account of 3).".to_owned()),
-        (key, Denylist::Refused(Subject::Key(kid)), "Refused: the key that signed it was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
-        (revoked, TOKEN, "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator.".to_owned()),
-        (known(), SESSION, "Refused: the denylist in Redis holds its session, of which the record knows nothing.".to_owned()),
-        (known(), BELOW, "Refused: the denylist in Redis holds a later generation of its account, of which the record knows nothing.".to_owned()),
-        (known(), Denylist::Lost, format!("{good}; by the record alone, because Redis has lost its denylist.")),
-        (known(), Denylist::Silent, format!("{good}; by the record alone, because Redis does not answer.")),
+        (
+            deleted(),
+            BELOW,
+            "Refused: its account was deleted at 2026-11-20T07:00:00Z.".to_owned(),
+        ),
+        (
+            Known::default(),
+            BELOW,
+            "Refused: its account was deleted.".to_owned(),
+        ),
+        (
+            disabled(),
+            BELOW,
+            "Refused: its account was disabled at 2026-11-20T07:00:00Z.".to_owned(),
+        ),
+        (
+            change.clone(),
+            SESSION,
+            format!(
+                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password."
+            ),
+        ),
+        (
+            change.clone(),
+            CLEAN,
+            format!(
+                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; the \
+                 denylist in Redis does not say so yet."
+            ),
+        ),
+        (
+            change.clone(),
+            Denylist::Lost,
+            format!(
+                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; \
+                 Redis has lost its denylist."
+            ),
+        ),
+        (
+            change,
+            Denylist::Silent,
+            format!(
+                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; \
+                 Redis does not answer."
+            ),
+        ),
+        (
+            past(ended(Some(Reason::LogoutAll))),
+            BELOW,
+            "Refused: everything of its account was ended at 2026-11-20T07:00:00Z by signing out \
+             everywhere (the token is of generation 2, the account of 3)."
+                .to_owned(),
+        ),
+        (
+            past(ended(None)),
+            BELOW,
+            "Refused: everything of its account was ended at 2026-11-20T07:00:00Z (the token is of \
+             generation 2, the account of 3)."
+                .to_owned(),
+        ),
+        (
+            past(None),
+            BELOW,
+            "Refused: everything of its account was ended (the token is of generation 2, the \
+             account of 3)."
+                .to_owned(),
+        ),
+        (
+            key,
+            Denylist::Refused(Subject::Key(kid)),
+            "Refused: the key that signed it was revoked at 2026-11-20T07:00:00Z by an \
+             administrator."
+                .to_owned(),
+        ),
+        (
+            revoked,
+            TOKEN,
+            "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator."
+                .to_owned(),
+        ),
+        (
+            known(),
+            SESSION,
+            "Refused: the denylist in Redis holds its session, of which the record knows nothing."
+                .to_owned(),
+        ),
+        (
+            known(),
+            BELOW,
+            "Refused: the denylist in Redis holds a later generation of its account, of which the \
+             record knows nothing."
+                .to_owned(),
+        ),
+        (
+            known(),
+            Denylist::Lost,
+            format!(
+                "{good}; by the record alone, because Redis has lost its denylist."
+            ),
+        ),
+        (
+            known(),
+            Denylist::Silent,
+            format!(
+                "{good}; by the record alone, because Redis does not answer."
+            ),
+        ),
     ];
     for (known, denylist, sentence) in cases {
         let explanation = access(&claims(), &known, denylist);
-        assert_eq!(explanation, Explanation { refused: !sentence.starts_with("Nothing"), sentence });
+        assert_eq!(
+            explanation,
+            Explanation {
+                refused: !sentence.starts_with("Nothing"),
+                sentence
+            }
+        );
     }
 }
 
 #[test]
 fn what_is_no_token_for_here_is_explained_by_its_flaw() {
-    let realm =
-        Realm { issuer: "https://auth.example.com".into(), audience: "https://api.example.com".into(), clock_skew: 5 };
+    let realm = Realm {
+        issuer: "https://auth.example.com".into(),
+        audience: "https://api.example.com".into(),
+        clock_skew: 5,
+    };
     let cases = [
         (Flaw::Form, "neither an access token nor a refresh token"),
         (Flaw::Key(None), "not, or no longer, among the keys"),
@@ -118,83 +265,205 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
             Flaw::Audience("https://other.example.com".into()),
             "for https://other.example.com, and LATCHKEY_AUDIENCE is https://api.example.com",
         ),
-        (Flaw::Early(NOW), "counts from 2026-11-20T08:00:00Z, which is more than the 5 s of LATCHKEY_CLOCK_SKEW ahead"),
+        (
+            Flaw::Early(NOW),
+            "counts from 2026-11-20T08:00:00Z, which is more than the 5 s of LATCHKEY_CLOCK_SKEW \
+             ahead",
+        ),
     ];
     for (flaw, part) in cases {
         let Explanation { refused, sentence } = flawed(&flaw, &realm);
         assert!(refused && sentence.contains(part), "{sentence}");
     }
-    assert_eq!(expired(&claims()).sentence, "Refused: it expired at 2026-11-20T08:14:00Z.");
+    assert_eq!(
+        expired(&claims()).sentence,
+        "Refused: it expired at 2026-11-20T08:14:00Z."
+    );
     assert!(strange_refresh_token().refused);
 }
 
 fn remembered(counter: u64, ended: Option<&str>) -> Told<Option<Remembered>> {
     let rotated_at = (NOW - 5) * 1000;
     let ended = ended.map(str::to_owned);
-    Told::Known(Some(Remembered { at_home: true, counter, rotated_at, generations: (2, 2), ended, scope: None }))
+    Told::Known(Some(Remembered {
+        at_home: true,
+        counter,
+        rotated_at,
+        generations: (2, 2),
+        ended,
+        scope: None,
+    }))
 }
 
 fn stale(told: Told<Option<Remembered>>) -> Told<Option<Remembered>> {
-    let Told::Known(Some(remembered)) = told else { return told };
-    Told::Known(Some(Remembered { at_home: false, ..remembered }))
+    let Told::Known(Some(remembered)) = told else {
+        return told;
+    };
+    Told::Known(Some(Remembered {
+        at_home: false,
+        ..remembered
+    }))
 }
 
 #[test]
 fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
     let nobody = Told::Known(None);
-    let reuse = with(KnownSession { ended: ended(Some(Reason::Reuse)), ..session() });
-    let idle = with(KnownSession { refreshed_at: NOW - 3600, ..session() });
-    let over = with(KnownSession { ends_at: NOW, ..session() });
-    let gone = Known { session: None, ..known() };
+    let reuse = with(KnownSession {
+        ended: ended(Some(Reason::Reuse)),
+        ..session()
+    });
+    let idle = with(KnownSession {
+        refreshed_at: NOW - 3600,
+        ..session()
+    });
+    let over = with(KnownSession {
+        ends_at: NOW,
+        ..session()
+    });
+    let gone = Known {
+        session: None,
+        ..known()
+    };
     let cases = [
-        (7, known(), remembered(7, None), "Nothing refuses it: it is the current refresh token of its session."),
-        (6, known(), remembered(7, None), "the same child again until 2026-11-20T08:00:05Z."),
-        (5, known(), remembered(7, None), "number 5 of its session, whose current one is number 7"),
-        (8, known(), remembered(7, None), "number 8 of its session, whose current one is number 7"),
+        (
+            7,
+            known(),
+            remembered(7, None),
+            "Nothing refuses it: it is the current refresh token of its session.",
+        ),
+        (
+            6,
+            known(),
+            remembered(7, None),
+            "the same child again until 2026-11-20T08:00:05Z.",
+        ),
+        (
+            5,
+            known(),
+            remembered(7, None),
+            "number 5 of its session, whose current one is number 7",
+        ),
+        (
+            8,
+            known(),
+            remembered(7, None),
+            "number 8 of its session, whose current one is number 7",
+        ),
         // Redis has nothing to rely on: adoption decides.
-        (7, known(), nobody.clone(), "Nothing refuses it: it is the current"),
-        (8, known(), nobody.clone(), "Nothing refuses it: it is the current"),
-        (6, known(), nobody.clone(), "Nothing refuses it: it is the parent"),
+        (
+            7,
+            known(),
+            nobody.clone(),
+            "Nothing refuses it: it is the current",
+        ),
+        (
+            8,
+            known(),
+            nobody.clone(),
+            "Nothing refuses it: it is the current",
+        ),
+        (
+            6,
+            known(),
+            nobody.clone(),
+            "Nothing refuses it: it is the parent",
+        ),
         (5, known(), nobody.clone(), "whose current one is number 7"),
-        (7, known(), stale(remembered(9, None)), "whose current one is number 9"),
-        (7, known(), stale(remembered(3, None)), "Nothing refuses it: it is the current"),
+        (
+            7,
+            known(),
+            stale(remembered(9, None)),
+            "whose current one is number 9",
+        ),
+        (
+            7,
+            known(),
+            stale(remembered(3, None)),
+            "Nothing refuses it: it is the current",
+        ),
         (
             7,
             known(),
             stale(remembered(3, Some("reuse"))),
-            "Redis says that its session ended because a refresh token was used twice, and the record does not know it yet",
+            "Redis says that its session ended because a refresh token was used twice, and the \
+             record does not know it yet",
         ),
-        (7, known(), remembered(7, Some("of another version")), "for a reason that this version does not know"),
-        (7, known(), Told::Silent, "not by the record, but Redis does not answer"),
+        (
+            7,
+            known(),
+            remembered(7, Some("of another version")),
+            "for a reason that this version does not know",
+        ),
+        (
+            7,
+            known(),
+            Told::Silent,
+            "not by the record, but Redis does not answer",
+        ),
         (
             7,
             reuse.clone(),
             remembered(7, Some("reuse")),
             "ended at 2026-11-20T07:00:00Z because a refresh token was used twice.",
         ),
-        (7, reuse, remembered(7, None), "because a refresh token was used twice; Redis does not know it yet."),
+        (
+            7,
+            reuse,
+            remembered(7, None),
+            "because a refresh token was used twice; Redis does not know it yet.",
+        ),
         (
             7,
             idle,
             nobody.clone(),
-            "its session was not refreshed since 2026-11-20T07:00:00Z, and LATCHKEY_REFRESH_IDLE_TTL ended it at 2026-11-20T08:00:00Z.",
+            "its session was not refreshed since 2026-11-20T07:00:00Z, and \
+             LATCHKEY_REFRESH_IDLE_TTL ended it at 2026-11-20T08:00:00Z.",
         ),
-        (7, over, nobody.clone(), "its session was over at 2026-11-20T08:00:00Z."),
+        (
+            7,
+            over,
+            nobody.clone(),
+            "its session was over at 2026-11-20T08:00:00Z.",
+        ),
         (
             7,
             past(ended(Some(Reason::RoleChange))),
             nobody.clone(),
             "everything of its account was ended at 2026-11-20T07:00:00Z by a change of the role",
         ),
-        (7, gone, nobody.clone(), "the record has no session ffffffff-ffff-ffff-ffff-ffffffffffff."),
-        (7, deleted(), nobody.clone(), "its account was deleted at 2026-11-20T07:00:00Z."),
-        (7, disabled(), nobody, "its account was disabled at 2026-11-20T07:00:00Z."),
+        (
+            7,
+            gone,
+            nobody.clone(),
+            "the record has no session ffffffff-ffff-ffff-ffff-ffffffffffff.",
+        ),
+        (
+            7,
+            deleted(),
+            nobody.clone(),
+            "its account was deleted at 2026-11-20T07:00:00Z.",
+        ),
+        (
+            7,
+            disabled(),
+            nobody,
+            "its account was disabled at 2026-11-20T07:00:00Z.",
+        ),
     ];
     for (counter, known, redis, part) in cases {
-        let token = RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter };
-        let Explanation { refused, sentence } = refresh(&token, &known, &redis, LIFETIMES, NOW * 1000);
+        let token = RefreshToken {
+            sub: Uuid::nil(),
+            sid: Uuid::max(),
+            counter,
+        };
+        let Explanation { refused, sentence } =
+            refresh(&token, &known, &redis, LIFETIMES, NOW * 1000);
         assert!(sentence.contains(part), "{sentence} lacks {part}");
-        assert_eq!(refused, !part.starts_with("Nothing") && !part.starts_with("the same child"), "{sentence}");
+        assert_eq!(
+            refused,
+            !part.starts_with("Nothing") && !part.starts_with("the same child"),
+            "{sentence}"
+        );
     }
 }
 
@@ -208,7 +477,11 @@ fn a_generation_that_only_redis_has_raised_is_told() {
         ended: None,
         scope: None,
     }));
-    let token = RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter: 7 };
+    let token = RefreshToken {
+        sub: Uuid::nil(),
+        sid: Uuid::max(),
+        counter: 7,
+    };
     let explanation = refresh(&token, &known(), &redis, LIFETIMES, NOW * 1000);
     assert!(explanation.refused && explanation.sentence.contains("the record does not know it"));
 }

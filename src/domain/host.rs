@@ -16,7 +16,15 @@ mod tests {
         for here in ["localhost", "127.0.0.1", "127.2.0.9", "::1"] {
             assert!(is_this_machine(here), "{here}");
         }
-        for elsewhere in ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "0.0.0.0", "::", "[::1]", ""] {
+        for elsewhere in [
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "10.0.0.1",
+            "0.0.0.0",
+            "::",
+            "[::1]",
+            "",
+        ] {
             assert!(!is_this_machine(elsewhere), "{elsewhere}");
         }
     }

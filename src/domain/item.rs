@@ -7,7 +7,13 @@ use super::text::{self, Parsed, Reason, Shape};
 pub struct ItemName(String);
 
 impl Parsed for ItemName {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 200, pattern: text::LINE, example: "Book" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 200,
+        pattern: text::LINE,
+        example: "Book",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -21,7 +27,13 @@ impl Parsed for ItemName {
 pub struct Description(String);
 
 impl Parsed for Description {
-    const SHAPE: Shape = Shape { format: None, min: 0, max: 10_000, pattern: text::LINES, example: "A nice book" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 0,
+        max: 10_000,
+        pattern: text::LINES,
+        example: "A nice book",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -49,7 +61,8 @@ impl Description {
 pub enum IfMatch {
     /// No header, or `*`: any version of what exists.
     Any,
-    /// One of these; empty when no tag of the header can be one of ours, which then matches nothing.
+    /// One of these; empty when no tag of the header can be one of ours, which then matches
+    /// nothing.
     OneOf(Vec<i64>),
 }
 
@@ -59,7 +72,12 @@ impl IfMatch {
         if header.trim() == "*" {
             return IfMatch::Any;
         }
-        IfMatch::OneOf(header.split(',').filter_map(|tag| version(tag.trim())).collect())
+        IfMatch::OneOf(
+            header
+                .split(',')
+                .filter_map(|tag| version(tag.trim()))
+                .collect(),
+        )
     }
 
     /// The versions as a list for the statement; nothing where every version is right.
@@ -95,7 +113,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_tag_matches_its_own_version(version in 0i64..) {
-            prop_assert_eq!(IfMatch::parse(&format!("\"x\", {}", etag(version))), IfMatch::OneOf(vec![version]));
+            prop_assert_eq!(
+                IfMatch::parse(&format!("\"x\", {}", etag(version))),
+                IfMatch::OneOf(vec![version])
+            );
         }
     }
 }

@@ -1,14 +1,15 @@
-//! The life of a signing key: next (published, not signing yet), current (signs), retiring (verifies what it signed), gone.
-//! One that was taken back signs and verifies nothing.
+//! The life of a signing key: next (published, not signing yet), current (signs), retiring
+//! (verifies what it signed), gone. One that was taken back signs and verifies nothing.
 //!
-//! Nothing is stored about where a key is in its life: it follows from the time at which each key begins, so that replicas
-//! need not tell each other, and one that cannot read the record goes on from one key to the next by itself. Times are
-//! milliseconds since the epoch.
+//! Nothing is stored about where a key is in its life: it follows from the time at which each key
+//! begins, so that replicas need not tell each other, and one that cannot read the record goes on
+//! from one key to the next by itself. Times are milliseconds since the epoch.
 
 use super::{access_token::Kid, revocation::ENTRY_SECONDS};
 
-/// How long a key verifies after it has signed last, and how long one that was taken back is kept in mind: longer than any
-/// access token lives, whatever a setting says today, with room for clocks that disagree.
+/// How long a key verifies after it has signed last, and how long one that was taken back is kept
+/// in mind: longer than any access token lives, whatever a setting says today, with room for clocks
+/// that disagree.
 const AFTERLIFE: u64 = ENTRY_SECONDS * 1000;
 
 /// What a key's life follows from.
@@ -48,7 +49,13 @@ pub struct Pace {
 
 impl State {
     /// Every state, in the order of a life.
-    pub const ALL: [State; 5] = [State::Next, State::Current, State::Retiring, State::Revoked, State::Gone];
+    pub const ALL: [State; 5] = [
+        State::Next,
+        State::Current,
+        State::Retiring,
+        State::Revoked,
+        State::Gone,
+    ];
 
     /// The state as it is shown.
     pub const fn as_str(self) -> &'static str {
@@ -61,8 +68,8 @@ impl State {
         }
     }
 
-    /// Whether tokens of such a key are accepted, and others may know it. A next one's are: who signs with it may only have
-    /// a clock that is ahead of ours.
+    /// Whether tokens of such a key are accepted, and others may know it. A next one's are: who
+    /// signs with it may only have a clock that is ahead of ours.
     pub const fn verifies(self) -> bool {
         match self {
             State::Next | State::Current | State::Retiring => true,
@@ -84,8 +91,9 @@ impl KeyLife {
 }
 
 impl Pace {
-    /// How long before it signs a key is published, in milliseconds: what others have read before is out of date by then,
-    /// with as much again for replicas that look at the record a little later.
+    /// How long before it signs a key is published, in milliseconds: what others have read before
+    /// is out of date by then, with as much again for replicas that look at the record a little
+    /// later.
     pub fn lead(&self) -> u64 {
         self.max_age * 2
     }
@@ -93,15 +101,20 @@ impl Pace {
     /// In how many milliseconds a further key shall sign, if it is time to make one.
     pub fn due(&self, keys: &[KeyLife], now: u64) -> Option<u64> {
         let signs_until = signer(keys, now)?.signs_from + self.rotation;
-        let is_due = self.rotation > 0 && waiting(keys, now).is_none() && signs_until <= now + self.lead();
+        let is_due =
+            self.rotation > 0 && waiting(keys, now).is_none() && signs_until <= now + self.lead();
         is_due.then(|| self.lead().max(signs_until.saturating_sub(now)))
     }
 }
 
-/// The key that signs: the last that has begun. Where that was taken back the next one signs, without waiting for its
-/// time; never one that has been followed by another, because nobody verifies it long enough.
+/// The key that signs: the last that has begun. Where that was taken back the next one signs,
+/// without waiting for its time; never one that has been followed by another, because nobody
+/// verifies it long enough.
 pub fn signer(keys: &[KeyLife], now: u64) -> Option<&KeyLife> {
-    let begun = keys.iter().filter(|key| key.begins() && key.signs_from <= now).max_by_key(|key| key.order());
+    let begun = keys
+        .iter()
+        .filter(|key| key.begins() && key.signs_from <= now)
+        .max_by_key(|key| key.order());
     match begun {
         Some(key) if key.revoked_at.is_none() => Some(key),
         _nothing_good => waiting(keys, now),
@@ -110,13 +123,20 @@ pub fn signer(keys: &[KeyLife], now: u64) -> Option<&KeyLife> {
 
 /// The key that is published and waits for its time, if there is one.
 pub fn waiting(keys: &[KeyLife], now: u64) -> Option<&KeyLife> {
-    keys.iter().filter(|key| key.revoked_at.is_none() && key.signs_from > now).min_by_key(|key| key.order())
+    keys.iter()
+        .filter(|key| key.revoked_at.is_none() && key.signs_from > now)
+        .min_by_key(|key| key.order())
 }
 
 /// Until when a key matters, if that is known: until its last token is dead.
 pub fn ends_at(keys: &[KeyLife], key: &KeyLife) -> Option<u64> {
     let follows = |other: &&KeyLife| other.begins() && other.order() > key.order();
-    let followed_at = || keys.iter().filter(follows).map(|other| other.signs_from).min();
+    let followed_at = || {
+        keys.iter()
+            .filter(follows)
+            .map(|other| other.signs_from)
+            .min()
+    };
     key.revoked_at.or_else(followed_at).map(|at| at + AFTERLIFE)
 }
 

@@ -37,7 +37,13 @@ fn kid(number: u32) -> Kid {
 
 impl Record {
     fn new(pace: Pace) -> Record {
-        let mut record = Record { keys: Vec::new(), made: 0, published: Vec::new(), revoked: Vec::new(), pace };
+        let mut record = Record {
+            keys: Vec::new(),
+            made: 0,
+            published: Vec::new(),
+            revoked: Vec::new(),
+            pace,
+        };
         record.make(START, 0);
         record
     }
@@ -45,7 +51,11 @@ impl Record {
     fn make(&mut self, now: u64, delay: u64) {
         self.made += 1;
         self.published.push((kid(self.made), now));
-        self.keys.push(KeyLife { kid: kid(self.made), signs_from: now + delay, revoked_at: None });
+        self.keys.push(KeyLife {
+            kid: kid(self.made),
+            signs_from: now + delay,
+            revoked_at: None,
+        });
     }
 
     fn happen(&mut self, what: Happens, now: u64) {
@@ -70,7 +80,8 @@ impl Record {
 
     /// Whoever takes the signer back lets the next one sign, or makes one, in the same moment.
     fn revoke(&mut self, which: usize, now: u64) {
-        let signed = signer(&self.keys, now).is_some_and(|signer| signer.kid == self.keys[which].kid);
+        let signed =
+            signer(&self.keys, now).is_some_and(|signer| signer.kid == self.keys[which].kid);
         if self.keys[which].revoked_at.is_some() {
             return;
         }
@@ -85,7 +96,10 @@ impl Record {
     }
 
     fn states(&self, now: u64) -> Vec<State> {
-        self.keys.iter().map(|key| state(&self.keys, key, now)).collect()
+        self.keys
+            .iter()
+            .map(|key| state(&self.keys, key, now))
+            .collect()
     }
 }
 
@@ -99,7 +113,8 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 fn pace() -> impl Strategy<Value = Pace> {
-    (0u64..100_000_000, 1_000u64..3_600_000).prop_map(|(rotation, max_age)| Pace { rotation, max_age })
+    (0u64..100_000_000, 1_000u64..3_600_000)
+        .prop_map(|(rotation, max_age)| Pace { rotation, max_age })
 }
 
 /// Moments that matter: short and long pauses.
@@ -110,7 +125,8 @@ fn pauses() -> impl Strategy<Value = u64> {
 proptest! {
     #[test]
     fn at_each_moment_one_key_signs_and_its_tokens_are_accepted_for_as_long_as_they_live(
-        pace in pace(), story in proptest::collection::vec((happens(), pauses()), 1..40),
+        pace in pace(),
+        story in proptest::collection::vec((happens(), pauses()), 1..40),
     ) {
         let (mut record, mut now) = (Record::new(pace), START);
         // Whatever was signed, by which key and until when it lives.
@@ -119,8 +135,24 @@ proptest! {
             now += pause;
             record.happen(what, now);
             let states = record.states(now);
-            prop_assert_eq!(states.iter().filter(|state| **state == State::Current).count(), 1, "{:?}", record.keys);
-            prop_assert!(states.iter().filter(|state| **state == State::Next).count() <= 1, "{:?}", record.keys);
+            prop_assert_eq!(
+                states
+                    .iter()
+                    .filter(|state| **state == State::Current)
+                    .count(),
+                1,
+                "{:?}",
+                record.keys
+            );
+            prop_assert!(
+                states
+                    .iter()
+                    .filter(|state| **state == State::Next)
+                    .count()
+                    <= 1,
+                "{:?}",
+                record.keys
+            );
             let current = *signer(&record.keys, now).unwrap();
             prop_assert!(current.revoked_at.is_none());
             tokens.push((current.kid, now + LONGEST_TOKEN));
@@ -128,14 +160,19 @@ proptest! {
             for (kid, _) in &tokens {
                 let key = record.keys.iter().find(|key| key.kid == *kid);
                 let good = key.is_some_and(|key| state(&record.keys, key, now).verifies());
-                prop_assert!(good || record.revoked.contains(kid), "{kid} of {:?} at {now}", record.keys);
+                prop_assert!(
+                    good || record.revoked.contains(kid),
+                    "{kid} of {:?} at {now}",
+                    record.keys
+                );
             }
         }
     }
 
     #[test]
     fn a_key_is_published_for_the_age_of_what_others_keep_before_it_signs(
-        pace in pace(), looks in proptest::collection::vec((any::<bool>(), pauses()), 1..60),
+        pace in pace(),
+        looks in proptest::collection::vec((any::<bool>(), pauses()), 1..60),
     ) {
         let (mut record, mut now) = (Record::new(pace), START);
         for (rotate, pause) in looks {
@@ -148,7 +185,10 @@ proptest! {
     }
 
     #[test]
-    fn a_rotation_that_is_looked_after_is_never_late_by_more_than_the_lead(pace in pace(), looks in 1usize..200) {
+    fn a_rotation_that_is_looked_after_is_never_late_by_more_than_the_lead(
+        pace in pace(),
+        looks in 1usize..200,
+    ) {
         let pace = Pace { rotation: pace.rotation.max(1), ..pace };
         let (mut record, mut now) = (Record::new(pace), START);
         for _ in 0..looks {
@@ -161,7 +201,11 @@ proptest! {
 }
 
 fn key(number: u32, signs_from: u64, revoked_at: Option<u64>) -> KeyLife {
-    KeyLife { kid: kid(number), signs_from: START + signs_from, revoked_at: revoked_at.map(|at| START + at) }
+    KeyLife {
+        kid: kid(number),
+        signs_from: START + signs_from,
+        revoked_at: revoked_at.map(|at| START + at),
+    }
 }
 
 #[test]
@@ -170,19 +214,35 @@ fn a_key_goes_through_its_life() {
     let at = |number: usize, moment: u64| state(&keys, &keys[number], START + moment);
     assert_eq!((at(0, 0), at(1, 0)), (State::Current, State::Next));
     assert_eq!((at(0, 999), at(1, 999)), (State::Current, State::Next));
-    assert_eq!((at(0, 1_000), at(1, 1_000)), (State::Retiring, State::Current));
-    assert_eq!((at(0, 1_000 + AFTERLIFE - 1), at(1, 1_000 + AFTERLIFE)), (State::Retiring, State::Current));
+    assert_eq!(
+        (at(0, 1_000), at(1, 1_000)),
+        (State::Retiring, State::Current)
+    );
+    assert_eq!(
+        (at(0, 1_000 + AFTERLIFE - 1), at(1, 1_000 + AFTERLIFE)),
+        (State::Retiring, State::Current)
+    );
     assert_eq!(at(0, 1_000 + AFTERLIFE), State::Gone);
 }
 
 /// A replica hears that the key was taken back before it has read what follows it.
 #[test]
 fn where_the_signer_was_taken_back_the_next_one_signs_before_its_time_and_never_an_older_one() {
-    let (old, revoked, next) = (key(1, 0, None), key(2, 1_000, Some(2_000)), key(3, 9_000, None));
+    let (old, revoked, next) = (
+        key(1, 0, None),
+        key(2, 1_000, Some(2_000)),
+        key(3, 9_000, None),
+    );
     assert_eq!(signer(&[old, revoked], START + 3_000), None);
     assert_eq!(signer(&[old, revoked, next], START + 3_000), Some(&next));
-    assert_eq!(state(&[old, revoked, next], &revoked, START + 3_000), State::Revoked);
-    assert_eq!(state(&[old, revoked, next], &revoked, START + 2_000 + AFTERLIFE), State::Gone);
+    assert_eq!(
+        state(&[old, revoked, next], &revoked, START + 3_000),
+        State::Revoked
+    );
+    assert_eq!(
+        state(&[old, revoked, next], &revoked, START + 2_000 + AFTERLIFE),
+        State::Gone
+    );
 }
 
 #[test]
@@ -201,6 +261,12 @@ fn a_replica_whose_clock_is_behind_signs_with_the_first_key() {
 
 #[test]
 fn without_a_rotation_nobody_makes_a_key() {
-    let pace = Pace { rotation: 0, max_age: 1_000 };
-    assert_eq!(pace.due(&[key(1, 0, None)], START + 1_000_000_000_000), None);
+    let pace = Pace {
+        rotation: 0,
+        max_age: 1_000,
+    };
+    assert_eq!(
+        pace.due(&[key(1, 0, None)], START + 1_000_000_000_000),
+        None
+    );
 }

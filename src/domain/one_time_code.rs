@@ -1,7 +1,7 @@
 //! One-time codes that are sent by mail: 10 characters of Crockford's base32, which are 50 bits.
 //!
-//! A code is *derived* from the row of the outbox that sends it, so that sending again sends the same one and no table
-//! holds it. Redis holds a keyed hash of the current one.
+//! A code is *derived* from the row of the outbox that sends it, so that sending again sends the
+//! same one and no table holds it. Redis holds a keyed hash of the current one.
 
 use uuid::Uuid;
 
@@ -13,13 +13,15 @@ use super::{
 /// Without I, L, O and U, which people misread or mistype.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// 10 characters of 5 bits each (OWASP ASVS 5.0, 6.5.4 wants at least 20 bits; counted tries make 50 unguessable).
+/// 10 characters of 5 bits each (OWASP ASVS 5.0, 6.5.4 wants at least 20 bits; counted tries make
+/// 50 unguessable).
 const CHARACTERS: usize = 10;
 
 /// What people may type, for a schema: ten characters, with hyphens and spaces wherever they like.
 const PATTERN: &str = "^[- ]*([0-9A-TV-Za-tv-z][- ]*){10}$";
 
-/// A code. It has neither `Debug` nor `Display`; [`OneTimeCode::for_mail`] is the only way to read it.
+/// A code. It has neither `Debug` nor `Display`; [`OneTimeCode::for_mail`] is the only way to read
+/// it.
 #[derive(Clone)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub struct OneTimeCode([u8; CHARACTERS]);
@@ -43,7 +45,8 @@ impl Purpose {
     }
 }
 
-/// The keys of all codes. While the secret is exchanged a code of either is good, whichever replica has mailed it.
+/// The keys of all codes. While the secret is exchanged a code of either is good, whichever replica
+/// has mailed it.
 pub struct CodeKeys {
     first: Pair,
     second: Option<Pair>,
@@ -65,14 +68,19 @@ impl Pair {
     }
 
     fn derive(&self, purpose: Purpose, row: Uuid) -> OneTimeCode {
-        let mac = self.derivation.sign(&[row.as_bytes(), purpose.as_str().as_bytes()]);
+        let mac = self
+            .derivation
+            .sign(&[row.as_bytes(), purpose.as_str().as_bytes()]);
         let mut code = [0; CHARACTERS];
-        code.iter_mut().zip(mac).for_each(|(character, byte)| *character = ALPHABET[usize::from(byte & 31)]);
+        code.iter_mut()
+            .zip(mac)
+            .for_each(|(character, byte)| *character = ALPHABET[usize::from(byte & 31)]);
         OneTimeCode(code)
     }
 
     fn hash(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> Hash {
-        self.storage.sign(&[sub.as_bytes(), &code.0, purpose.as_str().as_bytes()])
+        self.storage
+            .sign(&[sub.as_bytes(), &code.0, purpose.as_str().as_bytes()])
     }
 }
 
@@ -93,8 +101,8 @@ impl CodeKeys {
         CodeKeys {
             first: Pair::new(secrets.first()),
             second: secrets.second().map(Pair::new),
-            // Under the first alone: an address is another nobody once, when the first secret is another, and the tries
-            // for it are counted anew, as they are for networks.
+            // Under the first alone: an address is another nobody once, when the first secret is
+            // another, and the tries for it are counted anew, as they are for networks.
             nobody: secrets.first().mac_key("latchkey unknown accounts"),
         }
     }
@@ -104,20 +112,25 @@ impl CodeKeys {
         derived(&self.first, purpose, row, sub)
     }
 
-    /// The code that a replica which has the secrets in the other order has made, or would make, of the same row. A mail is
-    /// sent again with the code that it was sent with: one of the two is stored.
+    /// The code that a replica which has the secrets in the other order has made, or would make, of
+    /// the same row. A mail is sent again with the code that it was sent with: one of the two is
+    /// stored.
     pub fn derive_otherwise(&self, purpose: Purpose, row: Uuid, sub: Uuid) -> Option<Derived> {
-        self.second.as_ref().map(|second| derived(second, purpose, row, sub))
+        self.second
+            .as_ref()
+            .map(|second| derived(second, purpose, row, sub))
     }
 
-    /// What may be stored of a code that was typed: under the first secret and under the second. Without a second it is the
-    /// same twice, so that nobody need ask how many there are.
+    /// What may be stored of a code that was typed: under the first secret and under the second.
+    /// Without a second it is the same twice, so that nobody need ask how many there are.
     pub fn hashes(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> [Hash; 2] {
-        [&self.first, self.second.as_ref().unwrap_or(&self.first)].map(|pair| pair.hash(purpose, sub, code))
+        [&self.first, self.second.as_ref().unwrap_or(&self.first)]
+            .map(|pair| pair.hash(purpose, sub, code))
     }
 
-    /// An account that does not exist, but always the same for the same address: so that a try for an unknown address
-    /// does the same work and is counted the same way as one for a known address.
+    /// An account that does not exist, but always the same for the same address: so that a try for
+    /// an unknown address does the same work and is counted the same way as one for a known
+    /// address.
     pub fn nobody(&self, email: &str) -> Uuid {
         let mac = self.nobody.sign(&[email.to_ascii_lowercase().as_bytes()]);
         Uuid::from_slice(&mac[..16]).expect("16 bytes are a uuid")
@@ -126,7 +139,10 @@ impl CodeKeys {
 
 fn derived(pair: &Pair, purpose: Purpose, row: Uuid, sub: Uuid) -> Derived {
     let code = pair.derive(purpose, row);
-    Derived { hash: pair.hash(purpose, sub, &code), code }
+    Derived {
+        hash: pair.hash(purpose, sub, &code),
+        code,
+    }
 }
 
 impl OneTimeCode {
@@ -138,15 +154,23 @@ impl OneTimeCode {
 }
 
 impl Parsed for OneTimeCode {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 40, pattern: Some(PATTERN), example: "7H3KM-X9QTA" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 40,
+        pattern: Some(PATTERN),
+        example: "7H3KM-X9QTA",
+    };
 
-    /// Reads what people type: in any case, with or without hyphens and spaces, with the letters that look like digits.
+    /// Reads what people type: in any case, with or without hyphens and spaces, with the letters
+    /// that look like digits.
     fn parse(text: &str) -> Result<Self, Reason> {
         super::text::length(text, Self::SHAPE)?;
         let typed = text.bytes().filter(|b| !matches!(b, b'-' | b' '));
         let read: Option<Vec<u8>> = typed.map(canonical).collect();
         let code = read.and_then(|read| read.try_into().ok());
-        code.map(OneTimeCode).ok_or_else(|| "must be the ten characters of the mail, such as `XXXXX-XXXXX`".into())
+        code.map(OneTimeCode)
+            .ok_or_else(|| "must be the ten characters of the mail, such as `XXXXX-XXXXX`".into())
     }
 }
 
@@ -183,12 +207,17 @@ mod tests {
     proptest! {
         #[test]
         fn what_fits_the_pattern_is_read(text in crate::domain::text::that_fit(PATTERN)) {
-            prop_assert_eq!(OneTimeCode::parse(&text).is_ok(), text.len() <= OneTimeCode::SHAPE.max);
+            prop_assert_eq!(
+                OneTimeCode::parse(&text).is_ok(),
+                text.len() <= OneTimeCode::SHAPE.max
+            );
         }
 
         #[test]
         fn what_the_mail_shows_can_be_typed_back(row: u128, lower: bool) {
-            let code = keys().derive(Purpose::PasswordReset, Uuid::from_u128(row), Uuid::nil()).code;
+            let code = keys()
+                .derive(Purpose::PasswordReset, Uuid::from_u128(row), Uuid::nil())
+                .code;
             let shown = code.for_mail();
             let typed = if lower { shown.to_lowercase().replace('-', " ") } else { shown };
             prop_assert!(OneTimeCode::parse(&typed).is_ok_and(|read| read == code));
@@ -215,19 +244,32 @@ mod tests {
         let of_one = derive(one, one);
         assert!(of_one.code == derive(one, two).code && of_one.code != derive(two, one).code);
         assert_ne!(of_one.hash, derive(one, two).hash);
-        assert_eq!(keys.hashes(Purpose::PasswordReset, one, &of_one.code), [of_one.hash; 2]);
+        assert_eq!(
+            keys.hashes(Purpose::PasswordReset, one, &of_one.code),
+            [of_one.hash; 2]
+        );
     }
 
     #[test]
     fn codes_of_either_secret_are_known_under_both() {
         let (old, new, row) = (random(), random(), Uuid::from_u128(1));
-        let (before, after) = (keys_of(&format!("{old},{new}")), keys_of(&format!("{new},{old}")));
+        let (before, after) = (
+            keys_of(&format!("{old},{new}")),
+            keys_of(&format!("{new},{old}")),
+        );
         let purpose = Purpose::EmailConfirmation;
         let mailed = keys_of(&old).derive(purpose, row, row);
         for keys in [&before, &after, &keys_of(&old)] {
-            assert!(keys.hashes(purpose, row, &mailed.code).contains(&mailed.hash));
+            assert!(
+                keys.hashes(purpose, row, &mailed.code)
+                    .contains(&mailed.hash)
+            );
         }
-        assert!(!keys_of(&new).hashes(purpose, row, &mailed.code).contains(&mailed.hash));
+        assert!(
+            !keys_of(&new)
+                .hashes(purpose, row, &mailed.code)
+                .contains(&mailed.hash)
+        );
         assert!(before.derive(purpose, row, row).hash == mailed.hash);
         assert!(after.derive_otherwise(purpose, row, row).unwrap().hash == mailed.hash);
         assert!(keys_of(&new).derive_otherwise(purpose, row, row).is_none());

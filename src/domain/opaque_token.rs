@@ -1,8 +1,10 @@
-//! Opaque tokens: personal access tokens, and the secrets of OAuth clients. The record holds a hash of them only.
+//! Opaque tokens: personal access tokens, and the secrets of OAuth clients. The record holds a hash
+//! of them only.
 //!
-//! One string: a prefix by which secret scanners know it, and base64url of the id (16 bytes), the secret (32 random bytes)
-//! and a checksum (the first 4 bytes of the SHA-256 of what stands before it, prefix included). So a typing mistake, and
-//! what a scanner takes for one of these, are told apart without asking anybody.
+//! One string: a prefix by which secret scanners know it, and base64url of the id (16 bytes), the
+//! secret (32 random bytes) and a checksum (the first 4 bytes of the SHA-256 of what stands before
+//! it, prefix included). So a typing mistake, and what a scanner takes for one of these, are told
+//! apart without asking anybody.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -60,7 +62,11 @@ pub struct OpaqueToken {
 impl OpaqueToken {
     /// A token with this secret, which must be random.
     pub fn new(purpose: Purpose, id: Uuid, secret: Zeroizing<[u8; SECRET_BYTES]>) -> OpaqueToken {
-        OpaqueToken { purpose, id, secret }
+        OpaqueToken {
+            purpose,
+            id,
+            secret,
+        }
     }
 
     /// The token as its holder gets it, once.
@@ -79,16 +85,24 @@ impl OpaqueToken {
     pub fn read(purpose: Purpose, text: &str) -> Option<OpaqueToken> {
         // A little longer, which the decoder wants.
         let mut bytes = Zeroizing::new([0; BYTES + 2]);
-        let length = URL_SAFE_NO_PAD.decode_slice(text.strip_prefix(purpose.prefix())?, bytes.as_mut_slice()).ok()?;
+        let length = URL_SAFE_NO_PAD
+            .decode_slice(text.strip_prefix(purpose.prefix())?, bytes.as_mut_slice())
+            .ok()?;
         let (body, sum) = bytes[..length].split_at_checked(ID_BYTES + SECRET_BYTES)?;
         let (id, secret) = body.split_at(ID_BYTES);
         let secret = Zeroizing::new(secret.try_into().ok()?);
-        (sum == checksum(purpose, body)).then_some(OpaqueToken { purpose, id: Uuid::from_slice(id).ok()?, secret })
+        (sum == checksum(purpose, body)).then_some(OpaqueToken {
+            purpose,
+            id: Uuid::from_slice(id).ok()?,
+            secret,
+        })
     }
 
     /// What the record holds of it.
     pub fn hash(&self) -> Vec<u8> {
-        digest::digest(&digest::SHA256, self.secret.as_slice()).as_ref().to_vec()
+        digest::digest(&digest::SHA256, self.secret.as_slice())
+            .as_ref()
+            .to_vec()
     }
 
     /// Whether the record means this one. Compares in constant time.
@@ -101,7 +115,9 @@ fn checksum(purpose: Purpose, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(purpose.prefix().as_bytes());
     context.update(body);
-    context.finish().as_ref()[..CHECKSUM_BYTES].try_into().expect("a digest is longer than its beginning")
+    context.finish().as_ref()[..CHECKSUM_BYTES]
+        .try_into()
+        .expect("a digest is longer than its beginning")
 }
 
 /// What somebody calls a client or a token of theirs: one line.
@@ -116,7 +132,13 @@ impl Label {
 }
 
 impl Parsed for Label {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 100, pattern: text::LINE, example: "backup job" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 100,
+        pattern: text::LINE,
+        example: "backup job",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text::length(text, Self::SHAPE)?;
@@ -130,8 +152,13 @@ impl Parsed for Label {
 pub struct Expiry(pub OffsetDateTime);
 
 impl Parsed for Expiry {
-    const SHAPE: Shape =
-        Shape { format: Some("date-time"), min: 20, max: 40, pattern: None, example: "2027-02-18T08:00:00Z" };
+    const SHAPE: Shape = Shape {
+        format: Some("date-time"),
+        min: 20,
+        max: 40,
+        pattern: None,
+        example: "2027-02-18T08:00:00Z",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         OffsetDateTime::parse(text, &Rfc3339)
@@ -153,9 +180,10 @@ mod tests {
     proptest! {
         #[test]
         fn tokens_come_back(id: u128, secret: [u8; SECRET_BYTES]) {
-            for (purpose, other) in
-                [(Purpose::PersonalToken, Purpose::ClientSecret), (Purpose::ClientSecret, Purpose::PersonalToken)]
-            {
+            for (purpose, other) in [
+                (Purpose::PersonalToken, Purpose::ClientSecret),
+                (Purpose::ClientSecret, Purpose::PersonalToken),
+            ] {
                 let made = token(purpose, id, secret);
                 let text = made.text();
                 let read = OpaqueToken::read(purpose, &text).unwrap();
@@ -167,12 +195,20 @@ mod tests {
         }
 
         #[test]
-        fn a_mistyped_character_shows(id: u128, secret: [u8; SECRET_BYTES], at in 0usize..74, typed in "[A-Za-z0-9_-]") {
+        fn a_mistyped_character_shows(
+            id: u128,
+            secret: [u8; SECRET_BYTES],
+            at in 0usize..74,
+            typed in "[A-Za-z0-9_-]",
+        ) {
             let good = token(Purpose::PersonalToken, id, secret).text();
             prop_assert_eq!(good.len(), 74);
             let mut bad = good.to_string();
             bad.replace_range(at..=at, &typed);
-            prop_assert_eq!(OpaqueToken::read(Purpose::PersonalToken, &bad).is_some(), bad == *good);
+            prop_assert_eq!(
+                OpaqueToken::read(Purpose::PersonalToken, &bad).is_some(),
+                bad == *good
+            );
         }
 
         #[test]
@@ -183,7 +219,10 @@ mod tests {
 
     #[test]
     fn another_secret_is_not_known() {
-        let (one, other) = (token(Purpose::ClientSecret, 1, [1; 32]), token(Purpose::ClientSecret, 1, [2; 32]));
+        let (one, other) = (
+            token(Purpose::ClientSecret, 1, [1; 32]),
+            token(Purpose::ClientSecret, 1, [2; 32]),
+        );
         assert!(one.is_known_as(&one.hash()) && !one.is_known_as(&other.hash()));
         assert!(!one.is_known_as(&one.hash()[..31]));
     }

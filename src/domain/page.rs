@@ -27,7 +27,8 @@ pub fn cursor(last: Uuid) -> String {
 }
 
 impl Page {
-    /// Cuts what was read, one more than the page is to have, and gives the cursor of the next page if there is one.
+    /// Cuts what was read, one more than the page is to have, and gives the cursor of the next page
+    /// if there is one.
     pub fn cut<T>(&self, mut read: Vec<T>, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
         let more = read.len() > usize::from(self.limit);
         read.truncate(usize::from(self.limit));

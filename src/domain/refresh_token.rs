@@ -1,7 +1,7 @@
 //! Refresh tokens: opaque to clients; inside, the session and a counter under a MAC.
 //!
-//! Nothing usable is stored anywhere. Redis keeps the session's current counter only, so that the next token is
-//! *derived again* from it, not looked up, and every replica derives the same one.
+//! Nothing usable is stored anywhere. Redis keeps the session's current counter only, so that the
+//! next token is *derived again* from it, not looked up, and every replica derives the same one.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
@@ -28,9 +28,10 @@ pub struct RefreshToken {
     pub counter: u64,
 }
 
-/// The key of all refresh tokens. While the secret is exchanged, a token of either is good: nobody is signed out, and who
-/// refreshes gets one of the first. What a session's token says does not depend on the secret that it was made under, so a
-/// replica that makes them under the other one gives, within the grace window, the same child in other words.
+/// The key of all refresh tokens. While the secret is exchanged, a token of either is good: nobody
+/// is signed out, and who refreshes gets one of the first. What a session's token says does not
+/// depend on the secret that it was made under, so a replica that makes them under the other one
+/// gives, within the grace window, the same child in other words.
 pub struct RefreshKey(MacKeys);
 
 impl RefreshKey {
@@ -65,7 +66,10 @@ fn body(token: &RefreshToken) -> [u8; BODY_BYTES] {
 }
 
 fn read(body: &[u8]) -> RefreshToken {
-    let part = |range: std::ops::Range<usize>| body.get(range).expect("the body has its length by construction");
+    let part = |range: std::ops::Range<usize>| {
+        body.get(range)
+            .expect("the body has its length by construction")
+    };
     RefreshToken {
         sub: Uuid::from_slice(part(0..16)).expect("16 bytes are a uuid"),
         sid: Uuid::from_slice(part(16..32)).expect("16 bytes are a uuid"),
@@ -90,12 +94,20 @@ mod tests {
         #[test]
         fn tokens_come_back(sub: u128, sid: u128, counter: u64) {
             let key = key();
-            let token = RefreshToken { sub: Uuid::from_u128(sub), sid: Uuid::from_u128(sid), counter };
+            let token = RefreshToken {
+                sub: Uuid::from_u128(sub),
+                sid: Uuid::from_u128(sid),
+                counter,
+            };
             prop_assert_eq!(key.open(&key.seal(&token)), Some(token));
         }
 
         #[test]
-        fn any_changed_character_is_refused(at in 0usize..100, with in "[A-Za-z0-9_-]", counter: u64) {
+        fn any_changed_character_is_refused(
+            at in 0usize..100,
+            with in "[A-Za-z0-9_-]",
+            counter: u64,
+        ) {
             let key = key();
             let good = key.seal(&RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter });
             let mut bad = good.clone();
@@ -111,14 +123,22 @@ mod tests {
 
     #[test]
     fn another_secret_opens_nothing() {
-        let token = RefreshToken { sub: Uuid::nil(), sid: Uuid::nil(), counter: 1 };
+        let token = RefreshToken {
+            sub: Uuid::nil(),
+            sid: Uuid::nil(),
+            counter: 1,
+        };
         assert_eq!(key().open(&key().seal(&token)), None);
     }
 
     #[test]
     fn longer_and_shorter_texts_are_refused() {
         let key = key();
-        let good = key.seal(&RefreshToken { sub: Uuid::nil(), sid: Uuid::nil(), counter: 1 });
+        let good = key.seal(&RefreshToken {
+            sub: Uuid::nil(),
+            sid: Uuid::nil(),
+            counter: 1,
+        });
         assert_eq!(key.open(&format!("{good}AAAA")), None);
         assert_eq!(key.open(&good[..good.len() - 4]), None);
     }

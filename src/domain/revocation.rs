@@ -1,5 +1,5 @@
-//! Revocations: what can be taken back, what a check must ask about, and (in [`lease`]) when memory may answer and when a
-//! revocation has taken effect everywhere.
+//! Revocations: what can be taken back, what a check must ask about, and (in [`lease`]) when memory
+//! may answer and when a revocation has taken effect everywhere.
 
 mod entry;
 pub mod feed;
@@ -13,14 +13,17 @@ pub use reason::Reason;
 
 use super::access_token::Kid;
 
-/// How long the entry of a session, a user or a key is kept, in seconds: longer than any access token lives (one hour at most),
-/// whatever a setting says today, because a lower setting tomorrow must not shorten it.
+/// How long the entry of a session, a user or a key is kept, in seconds: longer than any access
+/// token lives (one hour at most), whatever a setting says today, because a lower setting tomorrow
+/// must not shorten it.
 pub const ENTRY_SECONDS: u64 = 65 * 60;
 
-/// How long the entry of a single token outlives its `exp`, in seconds: wall clocks may disagree by two minutes.
+/// How long the entry of a single token outlives its `exp`, in seconds: wall clocks may disagree by
+/// two minutes.
 pub const TOKEN_MARGIN_SECONDS: u64 = 5 * 60;
 
-/// How long what was read of a personal access token is believed, in seconds, before it is read again.
+/// How long what was read of a personal access token is believed, in seconds, before it is read
+/// again.
 pub const PERSONAL_TOKEN_SECONDS: u64 = 10 * 60;
 
 /// One thing that was taken back.
@@ -52,8 +55,8 @@ pub enum Revocation {
         /// Its `exp`.
         exp: u64,
     },
-    /// One personal access token. It may live for years, but nobody believes what was read of it for longer than
-    /// [`PERSONAL_TOKEN_SECONDS`].
+    /// One personal access token. It may live for years, but nobody believes what was read of it
+    /// for longer than [`PERSONAL_TOKEN_SECONDS`].
     PersonalToken {
         /// The token.
         id: Uuid,
@@ -101,7 +104,10 @@ impl Revocation {
             }
             Revocation::Key { kid } => (Subject::Key(*kid), Standing::FLAG),
         };
-        Entry { subject, standing: Standing { value, ends_at } }
+        Entry {
+            subject,
+            standing: Standing { value, ends_at },
+        }
     }
 }
 
@@ -119,44 +125,83 @@ pub struct Ending {
 impl Ending {
     /// The end of single sessions.
     pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: Reason) -> Ending {
-        let entries = sids.iter().map(|sid| Revocation::Session { sid: *sid }).collect();
-        Ending { sub: Some(sub), reason, entries }
+        let entries = sids
+            .iter()
+            .map(|sid| Revocation::Session { sid: *sid })
+            .collect();
+        Ending {
+            sub: Some(sub),
+            reason,
+            entries,
+        }
     }
 
     /// The end of everything of a user below a generation.
     pub fn of_user(sub: Uuid, below: i64, reason: Reason) -> Ending {
-        Ending { sub: Some(sub), reason, entries: vec![Revocation::User { sub, below }] }
+        Ending {
+            sub: Some(sub),
+            reason,
+            entries: vec![Revocation::User { sub, below }],
+        }
     }
 
     /// The end of everything of a client below a generation.
     pub fn of_client(id: Uuid, below: i64, reason: Reason) -> Ending {
-        Ending { sub: None, reason, entries: vec![Revocation::Client { id, below }] }
+        Ending {
+            sub: None,
+            reason,
+            entries: vec![Revocation::Client { id, below }],
+        }
     }
 
     /// The end of one personal access token.
     pub fn of_personal_token(sub: Uuid, id: Uuid, reason: Reason) -> Ending {
-        Ending { sub: Some(sub), reason, entries: vec![Revocation::PersonalToken { id }] }
+        Ending {
+            sub: Some(sub),
+            reason,
+            entries: vec![Revocation::PersonalToken { id }],
+        }
     }
 
     /// The end of one access token.
     pub fn of_token(sub: Option<Uuid>, jti: Uuid, exp: u64, reason: Reason) -> Ending {
-        Ending { sub, reason, entries: vec![Revocation::Token { jti, exp }] }
+        Ending {
+            sub,
+            reason,
+            entries: vec![Revocation::Token { jti, exp }],
+        }
     }
 
     /// The end of everything that a key signed.
     pub fn of_key(kid: Kid, reason: Reason) -> Ending {
-        Ending { sub: None, reason, entries: vec![Revocation::Key { kid }] }
+        Ending {
+            sub: None,
+            reason,
+            entries: vec![Revocation::Key { kid }],
+        }
     }
 
     /// The sessions among it.
     pub fn sessions(&self) -> Vec<Uuid> {
-        let session = |entry: &Revocation| if let Revocation::Session { sid } = entry { Some(*sid) } else { None };
+        let session = |entry: &Revocation| {
+            if let Revocation::Session { sid } = entry {
+                Some(*sid)
+            } else {
+                None
+            }
+        };
         self.entries.iter().filter_map(session).collect()
     }
 
     /// The generation among it of the account that it is of.
     pub fn below(&self) -> Option<i64> {
-        let below = |entry: &Revocation| if let Revocation::User { below, .. } = entry { Some(*below) } else { None };
+        let below = |entry: &Revocation| {
+            if let Revocation::User { below, .. } = entry {
+                Some(*below)
+            } else {
+                None
+            }
+        };
         self.entries.iter().find_map(below)
     }
 }
@@ -188,7 +233,8 @@ pub enum Marks {
         /// The client's generation when it was issued.
         generation: i64,
     },
-    /// A personal access token, which outlives sessions and keys, and nothing that ends everything of its user.
+    /// A personal access token, which outlives sessions and keys, and nothing that ends everything
+    /// of its user.
     Personal {
         /// The token itself.
         id: Uuid,
@@ -203,24 +249,35 @@ impl Marks {
     /// The subjects whose entries speak of the token.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let subjects = match *self {
-            Marks::OfSession { kid, sub, sid, jti, .. } => [
+            Marks::OfSession {
+                kid, sub, sid, jti, ..
+            } => [
                 Some(Subject::Key(kid)),
                 Some(Subject::User(sub)),
                 Some(Subject::Session(sid)),
                 Some(Subject::Token(jti)),
             ],
-            Marks::OfClient { kid, id, jti, .. } => {
-                [Some(Subject::Key(kid)), Some(Subject::Client(id)), None, Some(Subject::Token(jti))]
-            }
-            Marks::Personal { id, sub, .. } => [None, Some(Subject::User(sub)), None, Some(Subject::Token(id))],
+            Marks::OfClient { kid, id, jti, .. } => [
+                Some(Subject::Key(kid)),
+                Some(Subject::Client(id)),
+                None,
+                Some(Subject::Token(jti)),
+            ],
+            Marks::Personal { id, sub, .. } => [
+                None,
+                Some(Subject::User(sub)),
+                None,
+                Some(Subject::Token(id)),
+            ],
         };
         subjects.into_iter().flatten()
     }
 
-    /// The first subject whose entry refuses the token, by what each one's entry says, if there is one. Timestamps never
-    /// decide.
+    /// The first subject whose entry refuses the token, by what each one's entry says, if there is
+    /// one. Timestamps never decide.
     pub fn refused_by(&self, mut value: impl FnMut(&Subject) -> Option<i64>) -> Option<Subject> {
-        self.subjects().find(|subject| value(subject).is_some_and(|value| self.is_refused(subject, value)))
+        self.subjects()
+            .find(|subject| value(subject).is_some_and(|value| self.is_refused(subject, value)))
     }
 
     /// Whether an entry of this value for one of its subjects refuses it.
@@ -234,7 +291,9 @@ impl Marks {
     /// The token itself, as answers about many tokens name it.
     pub const fn jti(&self) -> Uuid {
         match self {
-            Marks::OfSession { jti, .. } | Marks::OfClient { jti, .. } | Marks::Personal { id: jti, .. } => *jti,
+            Marks::OfSession { jti, .. }
+            | Marks::OfClient { jti, .. }
+            | Marks::Personal { id: jti, .. } => *jti,
         }
     }
 
@@ -260,7 +319,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_allowed_only_when_nothing_speaks_against_it(key: bool, session: bool, token: bool, below in proptest::option::of(0i64..5), generation in 0i64..5) {
+        fn a_token_is_allowed_only_when_nothing_speaks_against_it(
+            key: bool,
+            session: bool,
+            token: bool,
+            below in proptest::option::of(0i64..5),
+            generation in 0i64..5,
+        ) {
             let (sub, sid, jti) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
             let value = |subject: &Subject| match subject {
                 Subject::Key(_) => key.then_some(Standing::FLAG),

@@ -1,5 +1,6 @@
-//! Scopes: what a token may be used for (RFC 6749 section 3.3). The vocabulary is small and closed; every operation on an account, on
-//! items or on everybody wants one word of it, and no token ever grows: a refresh gives what the sign-in gave, or less.
+//! Scopes: what a token may be used for (RFC 6749 section 3.3). The vocabulary is small and closed;
+//! every operation on an account, on items or on everybody wants one word of it, and no token ever
+//! grows: a refresh gives what the sign-in gave, or less.
 
 use std::{fmt, str::FromStr};
 
@@ -17,10 +18,14 @@ macro_rules! scopes {
             pub const ALL: &[Scope] = &[$(Scope::$variant,)*];
 
             /// The word.
-            pub const fn as_str(self) -> &'static str { match self { $(Scope::$variant => $word,)* } }
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Scope::$variant => $word,)* }
+            }
 
             /// What it permits.
-            pub const fn told(self) -> &'static str { match self { $(Scope::$variant => $told,)* } }
+            pub const fn told(self) -> &'static str {
+                match self { $(Scope::$variant => $told,)* }
+            }
         }
     };
 }
@@ -46,7 +51,12 @@ pub struct Scopes(u8);
 
 impl Scopes {
     /// What an account may do with its own, and nothing about others.
-    pub const OF_USERS: Scopes = Scopes::of(&[Scope::UserRead, Scope::UserWrite, Scope::ItemsRead, Scope::ItemsWrite]);
+    pub const OF_USERS: Scopes = Scopes::of(&[
+        Scope::UserRead,
+        Scope::UserWrite,
+        Scope::ItemsRead,
+        Scope::ItemsWrite,
+    ]);
 
     /// What an administrator's account may do.
     pub const OF_ADMINS: Scopes = Scopes(Scopes::OF_USERS.0 | Scope::Admin.bit());
@@ -64,7 +74,11 @@ impl Scopes {
     /// The words of a token. A word that a newer version knows permits nothing here.
     pub fn granted(text: &str) -> Scopes {
         let known = |word| Scope::ALL.iter().find(|scope| scope.as_str() == word);
-        Scopes(text.split(' ').filter_map(known).fold(0, |bits, scope| bits | scope.bit()))
+        Scopes(
+            text.split(' ')
+                .filter_map(known)
+                .fold(0, |bits, scope| bits | scope.bit()),
+        )
     }
 
     /// Whether it holds this one.
@@ -91,8 +105,11 @@ impl Scopes {
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> =
-            Scope::ALL.iter().filter(|scope| self.contains(**scope)).map(|scope| scope.as_str()).collect();
+        let words: Vec<_> = Scope::ALL
+            .iter()
+            .filter(|scope| self.contains(**scope))
+            .map(|scope| scope.as_str())
+            .collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -108,7 +125,10 @@ impl FromStr for Scopes {
     fn from_str(text: &str) -> Result<Scopes, UnknownScope> {
         let scopes = Scopes::granted(text);
         let words = text.split(' ').filter(|word| !word.is_empty());
-        if words.into_iter().all(|word| Scope::ALL.iter().any(|scope| scope.as_str() == word)) {
+        if words
+            .into_iter()
+            .all(|word| Scope::ALL.iter().any(|scope| scope.as_str() == word))
+        {
             Ok(scopes)
         } else {
             Err(UnknownScope)
@@ -117,13 +137,22 @@ impl FromStr for Scopes {
 }
 
 /// Words of the vocabulary with spaces between and around them, or nothing at all.
-const PATTERN: &str = "^( |(user:read|user:write|items:read|items:write|admin|revocations:read) )*(user:read|user:write|items:read|items:write|admin|revocations:read)?$";
+const PATTERN: &str = "^( |(user:read|user:write|items:read|items:write|admin|revocations:read) )*\
+    (user:read|user:write|items:read|items:write|admin|revocations:read)?$";
 
 impl Parsed for Scopes {
-    const SHAPE: Shape = Shape { format: None, min: 0, max: 255, pattern: Some(PATTERN), example: "items:read" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 0,
+        max: 255,
+        pattern: Some(PATTERN),
+        example: "items:read",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
-        text.parse().map_err(|UnknownScope| format!("holds an unknown word; the scopes are {}", Scopes(u8::MAX)).into())
+        text.parse().map_err(|UnknownScope| {
+            format!("holds an unknown word; the scopes are {}", Scopes(u8::MAX)).into()
+        })
     }
 }
 
@@ -153,7 +182,10 @@ mod tests {
 
         #[test]
         fn no_text_permits_what_it_does_not_say(text in "[a-z: ]{0,40}") {
-            for scope in Scope::ALL.iter().filter(|scope| Scopes::granted(&text).contains(**scope)) {
+            for scope in Scope::ALL
+                .iter()
+                .filter(|scope| Scopes::granted(&text).contains(**scope))
+            {
                 prop_assert!(text.split(' ').any(|word| word == scope.as_str()));
             }
         }
@@ -162,13 +194,22 @@ mod tests {
     #[test]
     fn the_pattern_knows_every_word() {
         let words: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-        assert_eq!(PATTERN.matches(&format!("({})", words.join("|"))).count(), 2);
+        assert_eq!(
+            PATTERN.matches(&format!("({})", words.join("|"))).count(),
+            2
+        );
     }
 
     #[test]
     fn an_unknown_word_permits_nothing_and_cannot_be_asked_for() {
-        assert_eq!(Scopes::granted("items:read items:readx Admin"), Scopes::of(&[Scope::ItemsRead]));
-        assert_eq!("items:read items:delete".parse::<Scopes>(), Err(UnknownScope));
+        assert_eq!(
+            Scopes::granted("items:read items:readx Admin"),
+            Scopes::of(&[Scope::ItemsRead])
+        );
+        assert_eq!(
+            "items:read items:delete".parse::<Scopes>(),
+            Err(UnknownScope)
+        );
         assert_eq!("".parse(), Ok(Scopes(0)));
     }
 }

@@ -5,8 +5,8 @@ use uuid::Uuid;
 /// The client that people use themselves, as opposed to registered OAuth clients.
 pub const FIRST_PARTY_CLIENT: &str = "latchkey";
 
-/// The same people in a browser, with a cookie. The cookie is an access token that is signed anew while it is used, which
-/// no other access token is: so it must be known from them.
+/// The same people in a browser, with a cookie. The cookie is an access token that is signed anew
+/// while it is used, which no other access token is: so it must be known from them.
 pub const BROWSER_CLIENT: &str = "latchkey-browser";
 
 /// Programs of theirs, with a personal access token.
@@ -19,7 +19,8 @@ pub struct Session {
     pub sid: Uuid,
     /// The user, `sub` in tokens.
     pub sub: Uuid,
-    /// The user's generation at the sign-in; raised by everything that ends all of a user's sessions.
+    /// The user's generation at the sign-in; raised by everything that ends all of a user's
+    /// sessions.
     pub generation: i64,
     /// The OAuth client that the session belongs to.
     pub client_id: String,

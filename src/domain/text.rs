@@ -40,24 +40,38 @@ pub const LINES: Option<&str> =
 pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
     match text.chars().count() {
         0 if shape.min > 0 => Err("must not be empty".into()),
-        count if count < shape.min => Err(format!("must have at least {} characters", shape.min).into()),
-        count if count > shape.max => Err(format!("must have at most {} characters", shape.max).into()),
+        count if count < shape.min => {
+            Err(format!("must have at least {} characters", shape.min).into())
+        }
+        count if count > shape.max => {
+            Err(format!("must have at most {} characters", shape.max).into())
+        }
         _fits => Ok(()),
     }
 }
 
-/// Refuses control characters: they forge log lines and mail headers, and those that turn the direction of writing make a
-/// name look like another. Where lines are wanted, tab and line breaks pass.
+/// Refuses control characters: they forge log lines and mail headers, and those that turn the
+/// direction of writing make a name look like another. Where lines are wanted, tab and line breaks
+/// pass.
 pub fn printable(text: &str, lines: bool) -> Result<(), Reason> {
     let allowed = |c: char| is_printable(c) || (lines && matches!(c, '\n' | '\r' | '\t'));
-    if text.chars().all(allowed) { Ok(()) } else { Err("must not hold control characters".into()) }
+    if text.chars().all(allowed) {
+        Ok(())
+    } else {
+        Err("must not hold control characters".into())
+    }
 }
 
-/// The text with what [`printable`] refuses written as `\u{…}`, for what must be told whatever it holds.
+/// The text with what [`printable`] refuses written as `\u{…}`, for what must be told whatever it
+/// holds.
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_printable(c) { shown.push(c) } else { shown.extend(c.escape_unicode()) }
+        if is_printable(c) {
+            shown.push(c)
+        } else {
+            shown.extend(c.escape_unicode())
+        }
     }
     shown
 }
@@ -70,7 +84,10 @@ fn is_printable(c: char) -> bool {
 /// Texts that fit a `pattern`: a parser must accept them, as far as it looks at nothing else.
 #[cfg(test)]
 pub fn that_fit(pattern: &str) -> impl proptest::strategy::Strategy<Value = String> {
-    let whole = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).expect("it is about whole texts");
+    let whole = pattern
+        .strip_prefix('^')
+        .and_then(|rest| rest.strip_suffix('$'))
+        .expect("it is about whole texts");
     proptest::string::string_regex(whole).expect("it is read by everybody")
 }
 
@@ -82,7 +99,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_fits_the_pattern_is_printable(line in that_fit(LINE.unwrap()), lines in that_fit(LINES.unwrap())) {
+        fn what_fits_the_pattern_is_printable(
+            line in that_fit(LINE.unwrap()),
+            lines in that_fit(LINES.unwrap()),
+        ) {
             prop_assert!(printable(&line, false).is_ok());
             prop_assert!(printable(&lines, true).is_ok());
         }
@@ -91,21 +111,45 @@ mod tests {
     #[test]
     fn what_is_not_printable_is_named_in_the_pattern() {
         let named = |pattern: &str, c: char| {
-            let ranges = pattern.trim_start_matches("^[^").trim_end_matches("]*$").split("\\u").skip(1);
-            let points: Vec<u32> = ranges.map(|hex| u32::from_str_radix(&hex[..4], 16).unwrap()).collect();
-            let dashes: Vec<bool> = pattern.split("\\u").skip(1).map(|part| part.ends_with('-')).collect();
+            let ranges = pattern
+                .trim_start_matches("^[^")
+                .trim_end_matches("]*$")
+                .split("\\u")
+                .skip(1);
+            let points: Vec<u32> = ranges
+                .map(|hex| u32::from_str_radix(&hex[..4], 16).unwrap())
+                .collect();
+            let dashes: Vec<bool> = pattern
+                .split("\\u")
+                .skip(1)
+                .map(|part| part.ends_with('-'))
+                .collect();
             (0..points.len()).any(|at| {
-                let end = if dashes[at] { points[at + 1] } else { points[at] };
+                let end = if dashes[at] {
+                    points[at + 1]
+                } else {
+                    points[at]
+                };
                 (points[at]..=end).contains(&u32::from(c))
             })
         };
         for c in ('\0'..='\u{3000}').filter(|c| printable(&c.to_string(), false).is_err()) {
             assert!(named(LINE.unwrap(), c), "{c:?}");
-            assert_eq!(named(LINES.unwrap(), c), printable(&c.to_string(), true).is_err(), "{c:?}");
+            assert_eq!(
+                named(LINES.unwrap(), c),
+                printable(&c.to_string(), true).is_err(),
+                "{c:?}"
+            );
         }
     }
 
-    const SHAPE: Shape = Shape { format: None, min: 2, max: 3, pattern: None, example: "ab" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 2,
+        max: 3,
+        pattern: None,
+        example: "ab",
+    };
 
     #[test]
     fn length_counts_characters_not_bytes() {

@@ -1,10 +1,11 @@
-//! Limits on how often something may be tried: so many at once, and as many again in each period, evenly spread (the
-//! generic cell rate algorithm).
+//! Limits on how often something may be tried: so many at once, and as many again in each period,
+//! evenly spread (the generic cell rate algorithm).
 //!
-//! A bucket holds one number, its *level*: the time until it is empty again. Every try raises it by the interval, and
-//! one that would raise it above the capacity is not counted, but refused or made to wait. So nobody ever gets more than twice the burst
-//! in one period, and nothing has to be counted or swept. `redis/throttle.lua` is the same arithmetic, where replicas
-//! share the buckets. Times are microseconds: an interval is a fraction of a period.
+//! A bucket holds one number, its *level*: the time until it is empty again. Every try raises it by
+//! the interval, and one that would raise it above the capacity is not counted, but refused or made
+//! to wait. So nobody ever gets more than twice the burst in one period, and nothing has to be
+//! counted or swept. `redis/throttle.lua` is the same arithmetic, where replicas share the buckets.
+//! Times are microseconds: an interval is a fraction of a period.
 
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use uuid::Uuid;
 
 use super::master_secret::{MacKey, MasterSecrets};
 
-/// The longest that somebody waits who is not to be refused: an owner bears it, and it is far below the timeouts of clients
-/// and proxies.
+/// The longest that somebody waits who is not to be refused: an owner bears it, and it is far below
+/// the timeouts of clients and proxies.
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
-/// How many replicas together stay within a limit when each counts for itself, because Redis does not answer.
+/// How many replicas together stay within a limit when each counts for itself, because Redis does
+/// not answer.
 const REPLICAS: u32 = 4;
 
 /// The most tries of a limit: enough to be none, and few enough for an interval of microseconds.
@@ -33,9 +35,11 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A limit, where the numbers make sense: at least one try, and a period from a second to a day.
+    /// A limit, where the numbers make sense: at least one try, and a period from a second to a
+    /// day.
     pub fn new(burst: u32, period: Duration) -> Option<Limit> {
-        let sane = (1..=LARGEST_BURST).contains(&burst) && (Duration::from_secs(1)..=LONGEST_PERIOD).contains(&period);
+        let sane = (1..=LARGEST_BURST).contains(&burst)
+            && (Duration::from_secs(1)..=LONGEST_PERIOD).contains(&period);
         sane.then_some(Limit { burst, period })
     }
 
@@ -49,10 +53,14 @@ impl Limit {
         self.period
     }
 
-    /// What one replica allows that counts for itself: a quarter, so that four of them allow what all did together.
+    /// What one replica allows that counts for itself: a quarter, so that four of them allow what
+    /// all did together.
     #[must_use]
     pub fn stricter(self) -> Limit {
-        Limit { burst: self.burst.div_ceil(REPLICAS), period: self.period }
+        Limit {
+            burst: self.burst.div_ceil(REPLICAS),
+            period: self.period,
+        }
     }
 
     /// What one try adds to the level.
@@ -65,8 +73,8 @@ impl Limit {
         self.interval() * u64::from(self.burst)
     }
 
-    /// The level at a moment, of a bucket that will be empty at another. What was stored under a larger limit counts as
-    /// full, not as more.
+    /// The level at a moment, of a bucket that will be empty at another. What was stored under a
+    /// larger limit counts as full, not as more.
     pub fn level(self, empty_at: u64, now: u64) -> u64 {
         empty_at.saturating_sub(now).min(self.capacity())
     }
@@ -98,7 +106,8 @@ impl Limit {
     }
 }
 
-/// Which bucket it is: what it limits, and for whom. Networks and accounts are ids or [`ThrottleKey`] hashes.
+/// Which bucket it is: what it limits, and for whom. Networks and accounts are ids or
+/// [`ThrottleKey`] hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BucketId {
     /// What is limited.
@@ -131,13 +140,15 @@ pub struct Reserved {
 pub struct ThrottleKey(MacKey);
 
 impl ThrottleKey {
-    /// The key under the first secret. The second is of no use: where replicas have them in another order, or the first is
-    /// another than yesterday, buckets begin anew, and a guesser has at most twice the tries for once.
+    /// The key under the first secret. The second is of no use: where replicas have them in another
+    /// order, or the first is another than yesterday, buckets begin anew, and a guesser has at most
+    /// twice the tries for once.
     pub fn new(secrets: &MasterSecrets) -> ThrottleKey {
         ThrottleKey(secrets.first().mac_key("latchkey throttles"))
     }
 
-    /// The id of a network, or of what was typed as a name or an address: the same for all ways to write it.
+    /// The id of a network, or of what was typed as a name or an address: the same for all ways to
+    /// write it.
     pub fn id(&self, subject: &str) -> Uuid {
         let mac = self.0.sign(&[subject.to_ascii_lowercase().as_bytes()]);
         Uuid::from_slice(&mac[..16]).expect("16 bytes are a uuid")
@@ -156,8 +167,9 @@ mod tests {
     use super::*;
 
     fn limits() -> impl Strategy<Value = Limit> {
-        (1..50u32, 1..100u64)
-            .prop_map(|(burst, seconds)| Limit::new(burst, Duration::from_secs(seconds)).expect("sane"))
+        (1..50u32, 1..100u64).prop_map(|(burst, seconds)| {
+            Limit::new(burst, Duration::from_secs(seconds)).expect("sane")
+        })
     }
 
     /// Tries after these pauses; the moments of those that were allowed.
@@ -204,7 +216,11 @@ mod tests {
             }
             prop_assert_eq!(limit.after_try(after), None);
             let wait = limit.retry_after(after);
-            prop_assert!(wait > 0 && limit.delay(after) > Duration::ZERO && limit.delay(after) <= LONGEST_DELAY);
+            prop_assert!(
+                wait > 0
+                    && limit.delay(after) > Duration::ZERO
+                    && limit.delay(after) <= LONGEST_DELAY
+            );
             prop_assert!(limit.after_try(after.saturating_sub(wait)).is_some());
             prop_assert!(limit.after_try(after.saturating_sub(wait - 1)).is_none());
         }
@@ -226,7 +242,11 @@ mod tests {
     #[test]
     fn a_limit_that_makes_no_sense_is_none() {
         for (burst, seconds) in [(0, 60), (LARGEST_BURST + 1, 60), (5, 0), (5, 86_401)] {
-            assert_eq!(Limit::new(burst, Duration::from_secs(seconds)), None, "{burst}/{seconds}s");
+            assert_eq!(
+                Limit::new(burst, Duration::from_secs(seconds)),
+                None,
+                "{burst}/{seconds}s"
+            );
         }
     }
 

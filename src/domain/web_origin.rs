@@ -22,7 +22,11 @@ impl WebOrigin {
         let (host, port) = split(authority)?;
         let port = port.map_or(Some(usual), number)?;
         let host = host.to_ascii_lowercase();
-        Some(WebOrigin(if port == usual { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }))
+        Some(WebOrigin(if port == usual {
+            format!("{scheme}://{host}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }))
     }
 
     /// The text, as a browser sends it in `Origin`.
@@ -38,20 +42,36 @@ fn split(authority: &str) -> Option<(&str, Option<&str>)> {
         None => authority.find(':').unwrap_or(authority.len()),
     };
     let (host, rest) = authority.split_at(end);
-    let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
+    let port = if rest.is_empty() {
+        None
+    } else {
+        Some(rest.strip_prefix(':')?)
+    };
     is_host(host).then_some((host, port))
 }
 
 fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
         Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
     }
 }
 
 /// A port: digits alone, without the sign that numbers may have.
 fn number(text: &str) -> Option<u16> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +89,10 @@ mod tests {
             ("HTTPS://APP.Example.com:443", "https://app.example.com"),
             ("http://app.example.com:80", "http://app.example.com"),
             ("http://app.example.com:443", "http://app.example.com:443"),
-            ("https://app.example.com:8443", "https://app.example.com:8443"),
+            (
+                "https://app.example.com:8443",
+                "https://app.example.com:8443",
+            ),
             ("http://[::1]:8080", "http://[::1]:8080"),
             ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
             ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),

@@ -1,8 +1,10 @@
-//! Adoption: a session that Redis does not know, or knows from another history of itself, is taken in from the record.
-//! So a flush, a restart or a failover of Redis signs nobody out, and gives no used token a second life.
+//! Adoption: a session that Redis does not know, or knows from another history of itself, is taken
+//! in from the record. So a flush, a restart or a failover of Redis signs nobody out, and gives no
+//! used token a second life.
 //!
-//! The rows of the user and of the session are held until the script has answered. Whatever would end the session waits
-//! for that, and then writes its tombstone; or it was before, and is seen here.
+//! The rows of the user and of the session are held until the script has answered. Whatever would
+//! end the session waits for that, and then writes its tombstone; or it was before, and is seen
+//! here.
 
 use super::{Gateway, clock::moment};
 use crate::{
@@ -13,8 +15,14 @@ use crate::{
 };
 
 impl Gateway {
-    /// Adopts the session of this token and exchanges it. `seen`: when Redis said that the session is away.
-    pub(super) async fn adopt(&self, token: &RefreshToken, rules: &RefreshRules, seen: u64) -> Result<Rotation, Error> {
+    /// Adopts the session of this token and exchanges it. `seen`: when Redis said that the session
+    /// is away.
+    pub(super) async fn adopt(
+        &self,
+        token: &RefreshToken,
+        rules: &RefreshRules,
+        seen: u64,
+    ) -> Result<Rotation, Error> {
         let Some(held) = self.record.hold_session(token.sub, token.sid).await? else {
             return self.remember_dead(token).await;
         };
@@ -44,7 +52,19 @@ impl Gateway {
         let session = &held.session;
         let at = u64::try_from(held.refreshed_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let identity = &held.user.account.identity;
-        self.speed.adopt(token, rules, seen, &Recorded { session, identity, counter: held.counter, at }).await
+        self.speed
+            .adopt(
+                token,
+                rules,
+                seen,
+                &Recorded {
+                    session,
+                    identity,
+                    counter: held.counter,
+                    at,
+                },
+            )
+            .await
     }
 
     /// Whether a session may be refreshed, as far as the record knows.
@@ -57,10 +77,12 @@ impl Gateway {
             && session.ends_at * 1000 > now
     }
 
-    /// Writes the tombstone of a session that is dead in the record: who goes on showing a token of it must not hold the
-    /// user's row each time, where an administrator may be waiting for it.
+    /// Writes the tombstone of a session that is dead in the record: who goes on showing a token of
+    /// it must not hold the user's row each time, where an administrator may be waiting for it.
     async fn remember_dead(&self, token: &RefreshToken) -> Result<Rotation, Error> {
-        self.speed.end_sessions(token.sub, &[token.sid], Reason::Revoked).await?;
+        self.speed
+            .end_sessions(token.sub, &[token.sid], Reason::Revoked)
+            .await?;
         Ok(Rotation::Ended { unrecorded: false })
     }
 }

@@ -1,5 +1,5 @@
-//! Who is behind a request, signed for the upstream that it goes to. A signature is remembered for half of its life, so
-//! that requests do not cost one each.
+//! Who is behind a request, signed for the upstream that it goes to. A signature is remembered for
+//! half of its life, so that requests do not cost one each.
 
 use std::sync::Arc;
 
@@ -19,8 +19,9 @@ use crate::{
 /// Assertions that are remembered, about a kilobyte each. One that is forgotten is signed again.
 const REMEMBERED: usize = 8192;
 
-/// Assertions by key, token, upstream, and the half of a life that they are used in. Never by less: one for another
-/// upstream would be refused there, and one of another token would be somebody else's.
+/// Assertions by key, token, upstream, and the half of a life that they are used in. Never by less:
+/// one for another upstream would be refused there, and one of another token would be somebody
+/// else's.
 pub struct Assertions(Cache<(Kid, Uuid, WebOrigin, u64), Arc<str>>);
 
 impl Default for Assertions {
@@ -34,11 +35,17 @@ impl Gateway {
     ///
     /// # Errors
     /// `internal`, `unavailable`.
-    pub async fn assert_identity(&self, claims: &Claims, upstream: WebOrigin) -> Result<Arc<str>, Error> {
+    pub async fn assert_identity(
+        &self,
+        claims: &Claims,
+        upstream: WebOrigin,
+    ) -> Result<Arc<str>, Error> {
         let (key, now) = (self.signing_key().await?, self.clock.now());
         let known = (key.kid(), claims.jti, upstream, assertion::half(now));
         self.assertions.0.get_or_insert_with(&known, || {
-            assertion::sign(&key, claims, &known.2, now).map(Arc::from).map_err(Error::internal)
+            assertion::sign(&key, claims, &known.2, now)
+                .map(Arc::from)
+                .map_err(Error::internal)
         })
     }
 }

@@ -1,9 +1,10 @@
 //! What happened, and to whom it is shown.
 //!
-//! What changes the record is recorded with that change, in one transaction, and told to the log when it is committed.
-//! What changes nothing, because it was refused, is told to the log at once and counted here: rows of the record are for
-//! a minute each, so that whoever guesses passwords fills no disk. Counts are written within a second; a replica that is
-//! killed takes at most that second along.
+//! What changes the record is recorded with that change, in one transaction, and told to the log
+//! when it is committed. What changes nothing, because it was refused, is told to the log at once
+//! and counted here: rows of the record are for a minute each, so that whoever guesses passwords
+//! fills no disk. Counts are written within a second; a replica that is killed takes at most that
+//! second along.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,8 +29,8 @@ use crate::{
 /// Between two writes.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Rows of a minute, and rows that may wait. Beyond, what is refused is counted without saying to whom and from where:
-/// neither disk nor memory grows with what strangers do.
+/// Rows of a minute, and rows that may wait. Beyond, what is refused is counted without saying to
+/// whom and from where: neither disk nor memory grows with what strangers do.
 const MOST_ROWS: usize = 5_000;
 
 /// Rows of one write.
@@ -68,7 +69,10 @@ impl State {
 
     fn add(&mut self, counted: CountedEvent) {
         let count = counted.count;
-        self.waiting.entry(counted.id).and_modify(|known| known.count += count).or_insert(counted);
+        self.waiting
+            .entry(counted.id)
+            .and_modify(|known| known.count += count)
+            .or_insert(counted);
     }
 }
 
@@ -76,7 +80,11 @@ impl Refusals {
     /// Counts an event of this moment (ms since the epoch).
     fn note(&self, event: Event, moment: u64) {
         let minute = minute(moment);
-        let counted = |event: Event| CountedEvent { id: event.id_in_minute(minute), event, count: 1 };
+        let counted = |event: Event| CountedEvent {
+            id: event.id_in_minute(minute),
+            event,
+            count: 1,
+        };
         let mut one = counted(event);
         let mut state = self.state();
         if !state.has_room(minute, one.id) {
@@ -130,13 +138,16 @@ pub struct AuditPage {
 }
 
 impl Gateway {
-    /// What happened to the caller's own account. Where others did it, it does not say from where, nor which of them.
+    /// What happened to the caller's own account. Where others did it, it does not say from where,
+    /// nor which of them.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn own_audit(&self, caller: &Claims, page: Page) -> Result<AuditPage, Error> {
         let mut page = self.audit_page(caller.sub, page).await?;
-        page.events.iter_mut().for_each(|event| hide_others(event, caller.sub));
+        page.events
+            .iter_mut()
+            .for_each(|event| hide_others(event, caller.sub));
         Ok(page)
     }
 
@@ -146,7 +157,10 @@ impl Gateway {
     /// `not_found`, `unavailable`.
     pub async fn audit_of(&self, user: Uuid, page: Page) -> Result<AuditPage, Error> {
         let found = self.audit_page(user, page).await?;
-        if found.events.is_empty() && page.after.is_nil() && self.record.find_user(user).await?.is_none() {
+        if found.events.is_empty()
+            && page.after.is_nil()
+            && self.record.find_user(user).await?.is_none()
+        {
             return Err(Error::NotFound);
         }
         Ok(found)
@@ -154,16 +168,25 @@ impl Gateway {
 
     async fn audit_page(&self, user: Uuid, page: Page) -> Result<AuditPage, Error> {
         // Nothing was seen yet: before all that there is, and it is read downwards.
-        let before = if page.after.is_nil() { Uuid::max() } else { page.after };
-        let (events, next) = page.cut(self.record.list_events(user, before, page.limit).await?, |event| event.id);
+        let before = if page.after.is_nil() {
+            Uuid::max()
+        } else {
+            page.after
+        };
+        let (events, next) = page.cut(
+            self.record.list_events(user, before, page.limit).await?,
+            |event| event.id,
+        );
         Ok(AuditPage { events, next })
     }
 
-    /// Tells of something that was refused: the log at once, the record within a second. There the network stands for the
-    /// address, so that nobody makes a row of each of the addresses that are his.
+    /// Tells of something that was refused: the log at once, the record within a second. There the
+    /// network stands for the address, so that nobody makes a row of each of the addresses that are
+    /// his.
     pub(super) fn refuse(&self, event: Event, origin: &Origin) {
         postgres::tell(&event);
-        self.refusals.note(event.from(&origin.network(), None), self.clock.now_ms());
+        self.refusals
+            .note(event.from(&origin.network(), None), self.clock.now_ms());
     }
 
     /// Writes what was refused until the process ends.
@@ -176,7 +199,10 @@ impl Gateway {
                 Ok(()) => failing = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(error = %Chain(&error), "refusals cannot be recorded; they are kept");
+                        tracing::warn!(
+                            error = %Chain(&error),
+                            "refusals cannot be recorded; they are kept"
+                        );
                     }
                     self.refusals.bell.notify_one();
                 }
@@ -212,7 +238,12 @@ mod tests {
     use super::*;
 
     fn refused(user: u128) -> Event {
-        Event::new(Kind::SignInRefused, Actor::Stranger, Some(Uuid::from_u128(user))).from("192.0.2.1", None)
+        Event::new(
+            Kind::SignInRefused,
+            Actor::Stranger,
+            Some(Uuid::from_u128(user)),
+        )
+        .from("192.0.2.1", None)
     }
 
     #[test]
@@ -224,13 +255,18 @@ mod tests {
         let batch = refusals.take();
         refusals.note(refused(1), 60_001);
         refusals.put_back(batch);
-        let mut counts: Vec<i64> = refusals.take().iter().map(|counted| counted.count).collect();
+        let mut counts: Vec<i64> = refusals
+            .take()
+            .iter()
+            .map(|counted| counted.count)
+            .collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 3]);
     }
 
     fn drained(refusals: &Refusals) -> Vec<CountedEvent> {
-        let batches = std::iter::repeat_with(|| refusals.take()).take_while(|batch| !batch.is_empty());
+        let batches =
+            std::iter::repeat_with(|| refusals.take()).take_while(|batch| !batch.is_empty());
         batches.flatten().collect()
     }
 
@@ -251,9 +287,19 @@ mod tests {
         rows.extend(drained(&refusals));
         let ids: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
         assert_eq!(ids.len(), MOST_ROWS + 1);
-        let nobodys = rows.iter().filter(|row| row.event.user.is_none()).map(|row| row.count).sum::<i64>();
-        assert_eq!((rows.iter().map(|row| row.count).sum::<i64>(), nobodys), (20_001, 15_000));
+        let nobodys = rows
+            .iter()
+            .filter(|row| row.event.user.is_none())
+            .map(|row| row.count)
+            .sum::<i64>();
+        assert_eq!(
+            (rows.iter().map(|row| row.count).sum::<i64>(), nobodys),
+            (20_001, 15_000)
+        );
         refusals.note(refused(30_000), 120_000);
-        assert!(drained(&refusals)[0].event.user.is_some(), "another minute has room");
+        assert!(
+            drained(&refusals)[0].event.user.is_some(),
+            "another minute has room"
+        );
     }
 }

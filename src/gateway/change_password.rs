@@ -19,7 +19,8 @@ impl Gateway {
     /// Changes the password. Every other session ends; the caller's tokens stay good.
     ///
     /// # Errors
-    /// `invalid_credentials`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`, `unavailable`.
+    /// `invalid_credentials`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`,
+    /// `unavailable`.
     pub async fn change_password(
         self: &Arc<Self>,
         caller: &Claims,
@@ -29,7 +30,12 @@ impl Gateway {
     ) -> Result<(), Error> {
         // Whoever has found a token must not guess the password with it.
         let attempt = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        self.counted(attempt, &origin.allowance, self.try_change_password(caller, current, new, origin)).await
+        self.counted(
+            attempt,
+            &origin.allowance,
+            self.try_change_password(caller, current, new, origin),
+        )
+        .await
     }
 
     async fn try_change_password(
@@ -39,23 +45,34 @@ impl Gateway {
         new: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        new.check(self.config.password_min).map_err(Error::WeakPassword)?;
+        new.check(self.config.password_min)
+            .map_err(Error::WeakPassword)?;
         let known = self.prove_password(caller, current, origin).await?;
         let hash = self.hasher.hash(new.into()).await?;
         let (gateway, sid) = (self.clone(), caller.sid.ok_or(Error::Forbidden)?);
         let event = origin.own(Kind::PasswordChanged, caller);
-        self.uncancelled(async move { gateway.store_password(&known, &hash, sid, &event).await }).await
+        self.uncancelled(async move { gateway.store_password(&known, &hash, sid, &event).await })
+            .await
     }
 
-    /// The caller's row, if this is the caller's password. An account that is gone has taken its tokens along.
+    /// The caller's row, if this is the caller's password. An account that is gone has taken its
+    /// tokens along.
     pub(super) async fn prove_password(
         &self,
         caller: &Claims,
         password: Password,
         origin: &Origin,
     ) -> Result<Credentials, Error> {
-        let known = self.record.find_credentials(caller.sub).await?.ok_or(Error::TokenRevoked)?;
-        match self.hasher.verify(&Arc::new(password), Some(&known.password_hash)).await? {
+        let known = self
+            .record
+            .find_credentials(caller.sub)
+            .await?
+            .ok_or(Error::TokenRevoked)?;
+        match self
+            .hasher
+            .verify(&Arc::new(password), Some(&known.password_hash))
+            .await?
+        {
             Verdict::Right | Verdict::RightButWeaklyHashed => Ok(known),
             Verdict::Wrong => {
                 self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
@@ -64,8 +81,17 @@ impl Gateway {
         }
     }
 
-    async fn store_password(&self, known: &Credentials, hash: &str, keep: Uuid, event: &Event) -> Result<(), Error> {
-        let changed = self.record.change_password(known, hash, keep, Uuid::now_v7(), event).await?;
+    async fn store_password(
+        &self,
+        known: &Credentials,
+        hash: &str,
+        keep: Uuid,
+        event: &Event,
+    ) -> Result<(), Error> {
+        let changed = self
+            .record
+            .change_password(known, hash, keep, Uuid::now_v7(), event)
+            .await?;
         let ending = changed.ok_or(Error::InvalidCredentials)?;
         self.mail_bell.notify_one();
         self.publish(&ending).await

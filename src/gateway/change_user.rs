@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl Gateway {
-    /// Changes an account. Another role, a new password, and disabling it end all its sessions everywhere. Repeating it is
-    /// fine, and finishes what could not be published.
+    /// Changes an account. Another role, a new password, and disabling it end all its sessions
+    /// everywhere. Repeating it is fine, and finishes what could not be published.
     ///
     /// # Errors
-    /// `not_found`, `last_admin`, `weak_password`, `username_taken`, `email_taken`, `invalid_request`, `busy`,
-    /// `unavailable`.
+    /// `not_found`, `last_admin`, `weak_password`, `username_taken`, `email_taken`,
+    /// `invalid_request`, `busy`, `unavailable`.
     pub async fn change_user(
         self: &Arc<Self>,
         by: Administrator,
@@ -32,13 +32,20 @@ impl Gateway {
         let hash = match new_password {
             None => None,
             Some(password) => {
-                password.check(self.config.password_min).map_err(Error::WeakPassword)?;
+                password
+                    .check(self.config.password_min)
+                    .map_err(Error::WeakPassword)?;
                 Some(self.hasher.hash(password.into()).await?)
             }
         };
         // Which events they are shows when it is known what changes.
         let (gateway, event) = (self.clone(), by.event(Kind::Renamed, id));
-        self.uncancelled(async move { gateway.store_change(event, id, &change, hash.as_deref()).await }).await
+        self.uncancelled(async move {
+            gateway
+                .store_change(event, id, &change, hash.as_deref())
+                .await
+        })
+        .await
     }
 
     async fn store_change(
@@ -48,23 +55,32 @@ impl Gateway {
         change: &AccountChange,
         new_hash: Option<&str>,
     ) -> Result<ManagedUser, Error> {
-        let changed = self.record.change_user(id, change, new_hash, Uuid::now_v7(), &event).await?;
+        let changed = self
+            .record
+            .change_user(id, change, new_hash, Uuid::now_v7(), &event)
+            .await?;
         let changed = changed.ok_or(Error::NotFound)?;
         self.mail_bell.notify_one();
         match &changed.ending {
             Some(ending) => self.publish(ending).await?,
             // A repeat, maybe of what was committed and not published.
             None if change.role.is_some() || change.disabled.is_some() => {
-                self.republish(&Ending::of_user(id, changed.user.generation, Reason::Revoked)).await?;
+                self.republish(&Ending::of_user(
+                    id,
+                    changed.user.generation,
+                    Reason::Revoked,
+                ))
+                .await?;
             }
             None => {}
         }
-        self.publish_identity(id, &changed.user.account.identity).await?;
+        self.publish_identity(id, &changed.user.account.identity)
+            .await?;
         Ok(changed.user.into())
     }
 
-    /// Deletes an account with everything in it. Repeating it is fine for a while, and finishes what could not be
-    /// published.
+    /// Deletes an account with everything in it. Repeating it is fine for a while, and finishes
+    /// what could not be published.
     ///
     /// # Errors
     /// `not_found`, `last_admin`, `unavailable`.
@@ -72,7 +88,11 @@ impl Gateway {
         let (gateway, event) = (self.clone(), by.event(Kind::AccountDeleted, id));
         self.uncancelled(async move {
             let Some(ending) = gateway.record.delete_user(id, &event).await? else {
-                let ending = gateway.record.find_deletion(id).await?.ok_or(Error::NotFound)?;
+                let ending = gateway
+                    .record
+                    .find_deletion(id)
+                    .await?
+                    .ok_or(Error::NotFound)?;
                 return gateway.republish(&ending).await;
             };
             gateway.publish(&ending).await
@@ -84,12 +104,19 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn revoke_user(self: &Arc<Self>, by: Administrator, id: Uuid, patience: Patience) -> Result<(), Error> {
+    pub async fn revoke_user(
+        self: &Arc<Self>,
+        by: Administrator,
+        id: Uuid,
+        patience: Patience,
+    ) -> Result<(), Error> {
         let (gateway, reason) = (self.clone(), Reason::Revoked);
         let event = by.event(Kind::SessionsRevoked, id).because(reason.as_str());
         self.uncancelled(async move {
             let ending = gateway.record.end_all_sessions(id, reason, &event).await?;
-            gateway.publish_for(&ending.ok_or(Error::NotFound)?, patience).await
+            gateway
+                .publish_for(&ending.ok_or(Error::NotFound)?, patience)
+                .await
         })
         .await
     }

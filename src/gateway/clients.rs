@@ -1,4 +1,5 @@
-//! OAuth clients: services that have tokens for themselves. Administrators and the operator register them.
+//! OAuth clients: services that have tokens for themselves. Administrators and the operator
+//! register them.
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use crate::{
 };
 
 /// What whoever rotated a secret reads where the new one could not be answered.
-const SECRET_LOST: &str = "The secret before is refused, and its tokens will be as soon as a store answers; the new secret is lost: repeat the rotation to get another one.";
+const SECRET_LOST: &str = "The secret before is refused, and its tokens will be as soon as a store \
+    answers; the new secret is lost: repeat the rotation to get another one.";
 
 /// A page of clients.
 pub struct ClientPage {
@@ -57,7 +59,9 @@ impl Gateway {
         by: Administrator,
         wanted: Registration,
     ) -> Result<(StoredClient, Zeroizing<String>), Error> {
-        let audiences = wanted.audiences.map_or_else(|| vec![self.realm.audience.clone()], Audiences::into_inner);
+        let audiences = wanted
+            .audiences
+            .map_or_else(|| vec![self.realm.audience.clone()], Audiences::into_inner);
         let secret = self.new_token(Purpose::ClientSecret, Uuid::now_v7())?;
         let new = NewClient {
             id: secret.id,
@@ -66,7 +70,10 @@ impl Gateway {
             scopes: wanted.scopes,
             audiences: &audiences,
         };
-        let client = self.record.create_client(&new, &by.event(Kind::ClientCreated, secret.id)).await?;
+        let client = self
+            .record
+            .create_client(&new, &by.event(Kind::ClientCreated, secret.id))
+            .await?;
         Ok((client, secret.text()))
     }
 
@@ -87,8 +94,8 @@ impl Gateway {
         self.record.find_client(id).await?.ok_or(Error::NotFound)
     }
 
-    /// Gives a client another secret, which is known once. The one before, and every token that was had with it, are
-    /// refused from now on.
+    /// Gives a client another secret, which is known once. The one before, and every token that was
+    /// had with it, are refused from now on.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -98,24 +105,39 @@ impl Gateway {
         id: Uuid,
     ) -> Result<(StoredClient, Zeroizing<String>), Error> {
         let secret = self.new_token(Purpose::ClientSecret, id)?;
-        let (gateway, event, hash) = (self.clone(), by.event(Kind::ClientRotated, id), secret.hash());
+        let (gateway, event, hash) = (
+            self.clone(),
+            by.event(Kind::ClientRotated, id),
+            secret.hash(),
+        );
         let client = self.uncancelled(async move {
-            let (client, ending) = gateway.record.rotate_client(id, &hash, &event).await?.ok_or(Error::NotFound)?;
-            gateway.publish(&ending).await.map_err(|error| error.after_commit(SECRET_LOST))?;
+            let (client, ending) = gateway
+                .record
+                .rotate_client(id, &hash, &event)
+                .await?
+                .ok_or(Error::NotFound)?;
+            gateway
+                .publish(&ending)
+                .await
+                .map_err(|error| error.after_commit(SECRET_LOST))?;
             Ok(client)
         });
         Ok((client.await?, secret.text()))
     }
 
-    /// Deletes a client; every token of it is refused from now on. Repeating it is fine for a while, and finishes what
-    /// could not be published.
+    /// Deletes a client; every token of it is refused from now on. Repeating it is fine for a
+    /// while, and finishes what could not be published.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn delete_client(self: &Arc<Self>, by: Administrator, id: Uuid) -> Result<(), Error> {
         let (gateway, event) = (self.clone(), by.event(Kind::ClientDeleted, id));
         self.uncancelled(async move {
-            let ending = gateway.record.delete_client(id, &event).await?.ok_or(Error::NotFound)?;
+            let ending = gateway
+                .record
+                .delete_client(id, &event)
+                .await?
+                .ok_or(Error::NotFound)?;
             gateway.publish(&ending).await
         })
         .await
@@ -125,19 +147,33 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn prove_client(&self, id: &str, secret: &str, origin: &Origin) -> Result<Option<ProvedClient>, Error> {
+    pub async fn prove_client(
+        &self,
+        id: &str,
+        secret: &str,
+        origin: &Origin,
+    ) -> Result<Option<ProvedClient>, Error> {
         // What permits a token is read after this.
         let at = self.clock.now();
         // One spelling of an id, not every one that a uuid has.
-        let secret = OpaqueToken::read(Purpose::ClientSecret, secret).filter(|secret| secret.id.to_string() == id);
+        let secret = OpaqueToken::read(Purpose::ClientSecret, secret)
+            .filter(|secret| secret.id.to_string() == id);
         let known = match &secret {
             Some(secret) => self.record.find_client(secret.id).await?,
             None => None,
         };
-        let is_right = |client: &StoredClient| secret.is_some_and(|secret| secret.is_known_as(&client.secret_hash));
-        let (of, proved) = (known.as_ref().map(|client| client.id), known.filter(is_right));
+        let is_right = |client: &StoredClient| {
+            secret.is_some_and(|secret| secret.is_known_as(&client.secret_hash))
+        };
+        let (of, proved) = (
+            known.as_ref().map(|client| client.id),
+            known.filter(is_right),
+        );
         if proved.is_none() {
-            self.refuse(origin.event(Kind::ClientRefused, Actor::Stranger, of), origin);
+            self.refuse(
+                origin.event(Kind::ClientRefused, Actor::Stranger, of),
+                origin,
+            );
         }
         Ok(proved.map(|client| ProvedClient { client, at }))
     }

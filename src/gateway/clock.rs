@@ -1,5 +1,5 @@
-//! The wall clock, which never runs backwards here: a token that has expired once does not live again because somebody
-//! set the clock.
+//! The wall clock, which never runs backwards here: a token that has expired once does not live
+//! again because somebody set the clock.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -18,7 +18,9 @@ pub struct Clock(AtomicU64);
 impl Clock {
     /// Milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
-        let read = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let read = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
         let read = u64::try_from(read).unwrap_or(u64::MAX);
         self.0.fetch_max(read, Ordering::Relaxed).max(read)
     }
@@ -42,7 +44,8 @@ pub fn uptime() -> Moment {
     seconds.unwrap_or(0) * 1_000_000_000 + nanoseconds.unwrap_or(0)
 }
 
-/// A moment in milliseconds, as the record stores it. One that no calendar has is the epoch: long over.
+/// A moment in milliseconds, as the record stores it. One that no calendar has is the epoch: long
+/// over.
 pub fn moment(milliseconds: u64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)

@@ -29,12 +29,19 @@ impl Gateway {
     /// # Errors
     /// `token_revoked`, `unavailable`.
     pub async fn dashboard(&self, caller: &Claims) -> Result<Dashboard, Error> {
-        let all = Page { limit: MAX_LIMIT, after: Uuid::nil() };
+        let all = Page {
+            limit: MAX_LIMIT,
+            after: Uuid::nil(),
+        };
         let (user, sessions, items) = tokio::try_join!(
             self.show_account(caller),
             self.list_devices(caller.sub, all),
             self.record.count_items(caller.sub)
         )?;
-        Ok(Dashboard { user, sessions: sessions.devices, items })
+        Ok(Dashboard {
+            user,
+            sessions: sessions.devices,
+            items,
+        })
     }
 }

@@ -53,7 +53,9 @@ impl Gateway {
         if !self.mailer.is_on() {
             return Ok(false);
         }
-        let Some(mail) = self.record.claim_mail().await? else { return Ok(false) };
+        let Some(mail) = self.record.claim_mail().await? else {
+            return Ok(false);
+        };
         let outcome = self.deliver(&mail).await;
         let label = match &outcome {
             Ok(Delivery::Sent) => "sent",
@@ -65,7 +67,12 @@ impl Gateway {
         };
         metrics::counter!("latchkey_mails_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
-            tracing::warn!(error = %Chain(error.as_ref()), mail = %mail.id, attempts = mail.attempts, "a mail could not be sent");
+            tracing::warn!(
+                error = %Chain(error.as_ref()),
+                mail = %mail.id,
+                attempts = mail.attempts,
+                "a mail could not be sent"
+            );
             self.record.retry_mail_soon(mail.id).await?;
         }
         Ok(true)
@@ -111,18 +118,23 @@ impl Gateway {
             Template::PasswordChanged => Letter::password_changed(issuer),
             Template::EmailChanged => Letter::email_changed(issuer),
             Template::Invitation => Letter::invitation(issuer, recipient),
-            Template::PasswordReset | Template::EmailConfirmation => Err("a letter with a code is no notice".into()),
+            Template::PasswordReset | Template::EmailConfirmation => {
+                Err("a letter with a code is no notice".into())
+            }
         }
     }
 
     /// What is left of the code's life, if it is worth a mail: at least half of it.
     fn rest_of_life(&self, mail: &DueMail, now: OffsetDateTime) -> Option<Duration> {
         let age = Duration::try_from(now - mail.first_sent_at).unwrap_or_default();
-        self.config.code_ttl.checked_sub(age).filter(|left| *left * 2 >= self.config.code_ttl)
+        self.config
+            .code_ttl
+            .checked_sub(age)
+            .filter(|left| *left * 2 >= self.config.code_ttl)
     }
 
-    /// Makes the code of this mail the current one, then writes the letter: a code must work when it is read. None where
-    /// a newer code is there.
+    /// Makes the code of this mail the current one, then writes the letter: a code must work when
+    /// it is read. None where a newer code is there.
     async fn letter_with_code(
         &self,
         mail: &DueMail,
@@ -130,11 +142,19 @@ impl Gateway {
         life: Duration,
     ) -> Result<Option<Letter>, MailError> {
         let this = self.code_keys.derive(purpose, mail.id, mail.user);
-        // It may have been sent before, by a replica that has the secrets in another order: then with its code again.
+        // It may have been sent before, by a replica that has the secrets in another order: then
+        // with its code again.
         let other = self.code_keys.derive_otherwise(purpose, mail.id, mail.user);
         let other_hash = other.as_ref().map_or(&this.hash, |other| &other.hash);
         let milliseconds = u64::try_from(life.as_millis())?;
-        let registered = self.speed.register_code(purpose, mail.user, mail.id, &this.hash, other_hash, milliseconds);
+        let registered = self.speed.register_code(
+            purpose,
+            mail.user,
+            mail.id,
+            &this.hash,
+            other_hash,
+            milliseconds,
+        );
         let current = match registered.await? {
             Registered::This => this,
             Registered::Other => other.unwrap_or(this),

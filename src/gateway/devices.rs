@@ -33,11 +33,15 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub async fn list_devices(&self, user: Uuid, page: Page) -> Result<DevicePage, Error> {
-        let (devices, next) = page.cut(self.record.list_sessions(user, self.idle(), page).await?, |device| device.sid);
+        let (devices, next) = page.cut(
+            self.record.list_sessions(user, self.idle(), page).await?,
+            |device| device.sid,
+        );
         Ok(DevicePage { devices, next })
     }
 
-    /// Ends one session of the caller's. Repeating it is fine, and finishes what could not be published.
+    /// Ends one session of the caller's. Repeating it is fine, and finishes what could not be
+    /// published.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -50,22 +54,30 @@ impl Gateway {
     ) -> Result<(), Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
         let reason = Reason::SessionDeleted;
-        let event =
-            origin.event(Kind::SessionEnded, Actor::User(sub), Some(sub)).of_session(sid).because(reason.as_str());
+        let event = origin
+            .event(Kind::SessionEnded, Actor::User(sub), Some(sub))
+            .of_session(sid)
+            .because(reason.as_str());
         self.uncancelled(async move {
             if !gateway.record.has_session(sub, sid).await? {
                 return Err(Error::NotFound);
             }
-            gateway.end_session(sub, sid, reason, patience, &event).await
+            gateway
+                .end_session(sub, sid, reason, patience, &event)
+                .await
         })
         .await
     }
 
-    /// After a sign-in: ends the oldest sessions beyond the most that a user may have. Nobody waits for it.
+    /// After a sign-in: ends the oldest sessions beyond the most that a user may have. Nobody waits
+    /// for it.
     pub(super) fn end_oldest_sessions(self: &Arc<Self>, user: Uuid) {
         let gateway = self.clone();
         let story = async move {
-            let ending = gateway.record.end_oldest_sessions(user, MOST_SESSIONS, gateway.idle()).await?;
+            let ending = gateway
+                .record
+                .end_oldest_sessions(user, MOST_SESSIONS, gateway.idle())
+                .await?;
             gateway.publish(&ending).await
         };
         // A failure is made up for by the next sign-in.

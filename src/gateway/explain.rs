@@ -1,4 +1,5 @@
-//! Why is this token refused? For the operator, from the record and from Redis; nothing is changed by asking.
+//! Why is this token refused? For the operator, from the record and from Redis; nothing is changed
+//! by asking.
 
 use std::fmt;
 
@@ -29,10 +30,13 @@ pub enum ExplainError {
 impl fmt::Display for ExplainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ExplainError::OtherSecret => {
-                f.write_str("LATCHKEY_SECRET differs from the one that a signing key of this database is sealed under")
+            ExplainError::OtherSecret => f.write_str(
+                "LATCHKEY_SECRET differs from the one that a signing key of this database is \
+                 sealed under",
+            ),
+            ExplainError::Unanswered(error) => {
+                write!(f, "PostgreSQL could not be asked: {}", Chain(error))
             }
-            ExplainError::Unanswered(error) => write!(f, "PostgreSQL could not be asked: {}", Chain(error)),
         }
     }
 }
@@ -46,7 +50,8 @@ impl From<Error> for ExplainError {
 }
 
 impl Gateway {
-    /// Which rule refuses this access token, cookie, refresh token or personal access token, if one does. It is not used up.
+    /// Which rule refuses this access token, cookie, refresh token or personal access token, if one
+    /// does. It is not used up.
     ///
     /// # Errors
     /// Where the record cannot be asked, or was made under another secret.
@@ -62,14 +67,16 @@ impl Gateway {
             return Ok(self.explain_personal_token(token).await?);
         }
         match access_token::examine(token, &keys, &self.realm, self.clock.now()) {
-            Ok(Opened::Live(signed)) => Ok(self.explain_claims(&signed.claims, &signed.marks()).await?),
+            Ok(Opened::Live(signed)) => {
+                Ok(self.explain_claims(&signed.claims, &signed.marks()).await?)
+            }
             Ok(Opened::Expired(signed)) => Ok(explanation::expired(&signed.claims)),
             Err(flaw) => Ok(explanation::flawed(&flaw, &self.realm)),
         }
     }
 
-    /// All keys of the replicas, also one that was taken back: of its tokens the record says so. That those which sign can
-    /// be unsealed shows that the secret is theirs.
+    /// All keys of the replicas, also one that was taken back: of its tokens the record says so.
+    /// That those which sign can be unsealed shows that the secret is theirs.
     async fn all_public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
         let stored = self.record.signing_keys().await?;
         if stored.is_empty() {
@@ -79,7 +86,9 @@ impl Gateway {
             return Err(ExplainError::OtherSecret);
         }
         let mut keys = VerifyingKeys::default();
-        stored.iter().for_each(|stored| keys.add(&stored.key.public));
+        stored
+            .iter()
+            .for_each(|stored| keys.add(&stored.key.public));
         Ok(keys)
     }
 
@@ -88,8 +97,14 @@ impl Gateway {
             return Ok(explanation::strange_personal_token());
         };
         let Some(known) = self.record.find_personal_token(token.id).await? else {
-            let gone = Marks::Personal { id: token.id, sub: Uuid::nil(), generation: 0 };
-            return Ok(explanation::no_personal_token(self.record.explain(&gone).await?.token));
+            let gone = Marks::Personal {
+                id: token.id,
+                sub: Uuid::nil(),
+                generation: 0,
+            };
+            return Ok(explanation::no_personal_token(
+                self.record.explain(&gone).await?.token,
+            ));
         };
         if !token.is_known_as(&known.secret_hash) {
             return Ok(explanation::strange_personal_token());
@@ -98,7 +113,11 @@ impl Gateway {
         if claims.exp <= self.clock.now() {
             return Ok(explanation::expired(&claims));
         }
-        let marks = Marks::Personal { id: token.id, sub: claims.sub, generation: claims.generation };
+        let marks = Marks::Personal {
+            id: token.id,
+            sub: claims.sub,
+            generation: claims.generation,
+        };
         self.explain_claims(&claims, &marks).await
     }
 
@@ -116,8 +135,17 @@ impl Gateway {
     async fn explain_refresh_token(&self, token: &RefreshToken) -> Result<Explanation, Error> {
         let known = self.record.explain_session(token.sub, token.sid).await?;
         let remembered = told(self.speed.look_at_session(token.sub, token.sid).await);
-        let lifetimes = Lifetimes { idle: self.idle_seconds(), grace: self.config.refresh_grace.as_secs() };
-        Ok(explanation::refresh(token, &known, &remembered, lifetimes, self.clock.now_ms()))
+        let lifetimes = Lifetimes {
+            idle: self.idle_seconds(),
+            grace: self.config.refresh_grace.as_secs(),
+        };
+        Ok(explanation::refresh(
+            token,
+            &known,
+            &remembered,
+            lifetimes,
+            self.clock.now_ms(),
+        ))
     }
 }
 

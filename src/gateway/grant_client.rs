@@ -11,8 +11,8 @@ use crate::{
     error::Error,
 };
 
-/// An access token of a client. It has no `Debug`, because it is a credential. There is no refresh token: the secret does as
-/// well (RFC 6749 section 4.4.3).
+/// An access token of a client. It has no `Debug`, because it is a credential. There is no refresh
+/// token: the secret does as well (RFC 6749 section 4.4.3).
 pub struct Granted {
     /// The token.
     pub access_token: String,
@@ -40,8 +40,8 @@ impl From<Error> for NotGranted {
 }
 
 impl Gateway {
-    /// A token for a client that has proved who it is: with all of its scopes and for its first audience, where it does not
-    /// ask for others.
+    /// A token for a client that has proved who it is: with all of its scopes and for its first
+    /// audience, where it does not ask for others.
     ///
     /// # Errors
     /// What it may not have, and `unavailable`.
@@ -61,11 +61,21 @@ impl Gateway {
             Some(wanted) => client.audiences.iter().find(|audience| *audience == wanted),
         };
         let audience = audience.ok_or(NotGranted::Audience)?.clone();
-        let grant = Grant { client: client.id, generation: client.generation, audience, scopes };
+        let grant = Grant {
+            client: client.id,
+            generation: client.generation,
+            audience,
+            scopes,
+        };
         let lifetime = self.config.access_ttl.as_secs();
-        let claims = access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), *at, lifetime);
+        let claims =
+            access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), *at, lifetime);
         let access_token = self.sign(&claims).await?;
         metrics::counter!("latchkey_client_tokens_total").increment(1);
-        Ok(Granted { access_token, expires_in: lifetime, scopes })
+        Ok(Granted {
+            access_token,
+            expires_in: lifetime,
+            scopes,
+        })
     }
 }

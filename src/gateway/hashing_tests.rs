@@ -68,15 +68,24 @@ async fn nobody_is_hashed_for_who_has_hung_up_and_the_others_keep_their_order() 
 async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobodys_place() {
     let hasher = Hasher::start(1, LONG);
     let held = hold(&hasher).await;
-    hasher.queue.typical.store(micros(LONG / 2), Ordering::Relaxed);
+    hasher
+        .queue
+        .typical
+        .store(micros(LONG / 2), Ordering::Relaxed);
     let mut callers: Vec<_> = (0..4).map(|_| Box::pin(hasher.run(|_| ()))).collect();
     let refused = callers.pop().unwrap();
     for caller in &mut callers {
         assert!(poll_immediate(caller).await.is_none());
     }
-    assert!(matches!(refused.await, Err(Error::Busy)), "three wait, for half of it each");
+    assert!(
+        matches!(refused.await, Err(Error::Busy)),
+        "three wait, for half of it each"
+    );
     assert_eq!(hasher.waiting(), 3);
-    assert!(matches!(hasher.admit(), Err(Error::Busy)), "before any store is asked");
+    assert!(
+        matches!(hasher.admit(), Err(Error::Busy)),
+        "before any store is asked"
+    );
     callers.pop();
     assert!(hasher.admit().is_ok());
     let mut instead = pin!(hasher.run(|_| ()));
@@ -90,7 +99,12 @@ async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobod
 async fn what_waited_too_long_after_all_is_not_hashed() {
     let hasher = Hasher::start(1, LONG);
     let (queue, nobody) = (hasher.queue.clone(), hasher.nobody.clone());
-    let hasty = Hasher { queue, threads: 1, longest_wait: Duration::from_nanos(1), nobody };
+    let hasty = Hasher {
+        queue,
+        threads: 1,
+        longest_wait: Duration::from_nanos(1),
+        nobody,
+    };
     let held = hold(&hasher).await;
     // The estimate says that nobody waits at all.
     hasher.queue.typical.store(0, Ordering::Relaxed);
@@ -103,7 +117,10 @@ async fn what_waited_too_long_after_all_is_not_hashed() {
 #[tokio::test]
 async fn a_hash_that_panics_costs_no_thread() {
     let hasher = Hasher::start(1, LONG);
-    assert!(matches!(hasher.run(|_| panic!("on purpose")).await, Err::<(), _>(Error::Busy)));
+    assert!(matches!(
+        hasher.run(|_| panic!("on purpose")).await,
+        Err::<(), _>(Error::Busy)
+    ));
     hasher.run(|_| ()).await.unwrap();
 }
 
@@ -112,7 +129,22 @@ async fn the_password_of_a_hash_is_right_and_an_unknown_user_has_none() {
     let hasher = Hasher::start(1, LONG);
     let password = |text| Arc::new(Password::parse(text).unwrap());
     let hash = hasher.hash(password("secret123")).await.unwrap();
-    assert_eq!(hasher.verify(&password("secret123"), Some(&hash)).await.unwrap(), Verdict::Right);
-    assert_eq!(hasher.verify(&password("secret124"), Some(&hash)).await.unwrap(), Verdict::Wrong);
-    assert_eq!(hasher.verify(&password("secret123"), None).await.unwrap(), Verdict::Wrong);
+    assert_eq!(
+        hasher
+            .verify(&password("secret123"), Some(&hash))
+            .await
+            .unwrap(),
+        Verdict::Right
+    );
+    assert_eq!(
+        hasher
+            .verify(&password("secret124"), Some(&hash))
+            .await
+            .unwrap(),
+        Verdict::Wrong
+    );
+    assert_eq!(
+        hasher.verify(&password("secret123"), None).await.unwrap(),
+        Verdict::Wrong
+    );
 }

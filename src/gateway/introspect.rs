@@ -9,12 +9,16 @@ use crate::{
 };
 
 impl Gateway {
-    /// What a good token says that is for one of these audiences; nothing of any other. A refresh token is not told to be good: whoever asks
-    /// would take it for what lets a request pass.
+    /// What a good token says that is for one of these audiences; nothing of any other. A refresh
+    /// token is not told to be good: whoever asks would take it for what lets a request pass.
     ///
     /// # Errors
     /// `busy`, `unavailable`.
-    pub async fn introspect(self: &Arc<Self>, token: &str, audiences: &[String]) -> Result<Option<Arc<Claims>>, Error> {
+    pub async fn introspect(
+        self: &Arc<Self>,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<Option<Arc<Claims>>, Error> {
         let opened = match Purpose::PersonalToken.marks(token) {
             true => self.open_personal_token(token).await,
             false => self.open_token_for_others(token).await,

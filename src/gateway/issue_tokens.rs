@@ -1,4 +1,5 @@
-//! Signing in leads to a session, whichever way it was done; and a session to a pair of tokens or to a cookie.
+//! Signing in leads to a session, whichever way it was done; and a session to a pair of tokens or
+//! to a cookie.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::{
     postgres::NewSession,
 };
 
-/// An access token and the refresh token that renews it. It has no `Debug`, because both are credentials.
+/// An access token and the refresh token that renews it. It has no `Debug`, because both are
+/// credentials.
 pub struct Pair {
     /// The access token.
     pub access_token: String,
@@ -41,7 +43,13 @@ pub struct Cookie {
 
 impl Gateway {
     /// A session that begins now, of a client, for a user of this generation.
-    pub(super) fn new_session(&self, client: &str, user: Uuid, generation: i64, scopes: Scopes) -> Session {
+    pub(super) fn new_session(
+        &self,
+        client: &str,
+        user: Uuid,
+        generation: i64,
+        scopes: Scopes,
+    ) -> Session {
         let now = self.clock.now();
         Session {
             sid: Uuid::now_v7(),
@@ -55,32 +63,69 @@ impl Gateway {
     }
 
     /// The session's row. Whoever permits the session inserts it before anything is issued.
-    pub(super) fn row<'a>(&self, session: &'a Session, address: &'a str, origin: &'a Origin) -> NewSession<'a> {
-        NewSession { session, address, agent: origin.agent.as_deref(), most: MOST_SESSIONS }
+    pub(super) fn row<'a>(
+        &self,
+        session: &'a Session,
+        address: &'a str,
+        origin: &'a Origin,
+    ) -> NewSession<'a> {
+        NewSession {
+            session,
+            address,
+            agent: origin.agent.as_deref(),
+            most: MOST_SESSIONS,
+        }
     }
 
-    /// The first tokens of a session that the record holds. Redis is told of it if it answers; if not, the first refresh
-    /// finds it in the record.
-    pub(super) async fn first_pair(&self, session: &Session, account: &Account) -> Result<Pair, Error> {
-        match self.speed.open_session(session, &account.identity, self.idle_seconds()).await {
+    /// The first tokens of a session that the record holds. Redis is told of it if it answers; if
+    /// not, the first refresh finds it in the record.
+    pub(super) async fn first_pair(
+        &self,
+        session: &Session,
+        account: &Account,
+    ) -> Result<Pair, Error> {
+        match self
+            .speed
+            .open_session(session, &account.identity, self.idle_seconds())
+            .await
+        {
             // A change of password was through before: what was proved is wrong by now.
             Ok(false) => return Err(Error::InvalidCredentials),
             Ok(true) => {}
-            Err(error) => tracing::debug!(error = %Chain(&error), "Redis could not be told of a session"),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "Redis could not be told of a session")
+            }
         }
-        self.pair(session, &account.identity, 0, session.auth_time).await
+        self.pair(session, &account.identity, 0, session.auth_time)
+            .await
     }
 
-    /// The cookie of a session that the record holds. It has no refresh token, so that Redis need not know of it.
-    pub(super) async fn first_cookie(&self, session: &Session, account: &Account) -> Result<Cookie, Error> {
+    /// The cookie of a session that the record holds. It has no refresh token, so that Redis need
+    /// not know of it.
+    pub(super) async fn first_cookie(
+        &self,
+        session: &Session,
+        account: &Account,
+    ) -> Result<Cookie, Error> {
         let (now, lifetime) = (session.auth_time, self.cookie_seconds());
-        self.cookie(access_token::claims(&self.realm, session, &account.identity, Uuid::new_v4(), now, lifetime)).await
+        self.cookie(access_token::claims(
+            &self.realm,
+            session,
+            &account.identity,
+            Uuid::new_v4(),
+            now,
+            lifetime,
+        ))
+        .await
     }
 
     /// The cookie with these claims.
     pub(super) async fn cookie(&self, claims: Claims) -> Result<Cookie, Error> {
         let token = self.sign(&claims).await?;
-        Ok(Cookie { token, claims: Arc::new(claims) })
+        Ok(Cookie {
+            token,
+            claims: Arc::new(claims),
+        })
     }
 
     /// Seconds until a cookie's end, for the browser that is to forget it then.
@@ -102,8 +147,19 @@ impl Gateway {
         now: u64,
     ) -> Result<Pair, Error> {
         let lifetime = self.config.access_ttl.as_secs();
-        let claims = access_token::claims(&self.realm, session, identity, Uuid::new_v4(), now, lifetime);
-        let refresh_token = RefreshToken { sub: session.sub, sid: session.sid, counter };
+        let claims = access_token::claims(
+            &self.realm,
+            session,
+            identity,
+            Uuid::new_v4(),
+            now,
+            lifetime,
+        );
+        let refresh_token = RefreshToken {
+            sub: session.sub,
+            sid: session.sid,
+            counter,
+        };
         Ok(Pair {
             access_token: self.sign(&claims).await?,
             expires_in: claims.exp.saturating_sub(now),

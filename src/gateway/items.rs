@@ -40,7 +40,14 @@ impl Gateway {
         name: &ItemName,
         description: Option<&Description>,
     ) -> Result<StoredItem, Error> {
-        self.record.insert_item(caller.sub, Uuid::now_v7(), name.as_str(), description.map(Description::as_str)).await
+        self.record
+            .insert_item(
+                caller.sub,
+                Uuid::now_v7(),
+                name.as_str(),
+                description.map(Description::as_str),
+            )
+            .await
     }
 
     /// One item of the caller's.
@@ -48,7 +55,10 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn show_item(&self, caller: &Claims, id: Uuid) -> Result<StoredItem, Error> {
-        self.record.find_item(caller.sub, id).await?.ok_or(Error::NotFound)
+        self.record
+            .find_item(caller.sub, id)
+            .await?
+            .ok_or(Error::NotFound)
     }
 
     /// A page of the caller's items.
@@ -56,7 +66,9 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub async fn list_items(&self, caller: &Claims, page: Page) -> Result<ItemPage, Error> {
-        let (items, next) = page.cut(self.record.list_items(caller.sub, page).await?, |item| item.id);
+        let (items, next) = page.cut(self.record.list_items(caller.sub, page).await?, |item| {
+            item.id
+        });
         Ok(ItemPage { items, next })
     }
 
@@ -73,9 +85,16 @@ impl Gateway {
     ) -> Result<StoredItem, Error> {
         let change = ItemChange {
             name: patch.name.as_ref().map(ItemName::as_str),
-            description: patch.description.as_ref().map(|description| description.as_ref().map(Description::as_str)),
+            description: patch
+                .description
+                .as_ref()
+                .map(|description| description.as_ref().map(Description::as_str)),
         };
-        match self.record.update_item(caller.sub, id, change, seen).await? {
+        match self
+            .record
+            .update_item(caller.sub, id, change, seen)
+            .await?
+        {
             Some(item) => Ok(item),
             None => Err(self.missing_or_changed(caller, id).await?),
         }
@@ -85,7 +104,12 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `precondition_failed`, `unavailable`.
-    pub async fn delete_item(&self, caller: &Claims, id: Uuid, seen: &IfMatch) -> Result<(), Error> {
+    pub async fn delete_item(
+        &self,
+        caller: &Claims,
+        id: Uuid,
+        seen: &IfMatch,
+    ) -> Result<(), Error> {
         match self.record.delete_item(caller.sub, id, seen).await? {
             true => Ok(()),
             false => Err(self.missing_or_changed(caller, id).await?),

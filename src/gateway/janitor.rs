@@ -1,5 +1,6 @@
-//! The janitor: removes what is over, and makes room for what comes. Any replica does it, one at a time; a batch is one
-//! short transaction, so that whatever stops it, a crash or the end of the process, leaves no half of anything.
+//! The janitor: removes what is over, and makes room for what comes. Any replica does it, one at a
+//! time; a batch is one short transaction, so that whatever stops it, a crash or the end of the
+//! process, leaves no half of anything.
 
 use std::{
     sync::Arc,
@@ -27,11 +28,12 @@ impl Gateway {
             wait = self.config.janitor_interval;
             let began = Instant::now();
             match self.tidy_up_once().await {
-                Ok(()) => {
-                    metrics::gauge!("latchkey_janitor_last_success_timestamp_seconds").set(self.clock.now() as f64)
-                }
+                Ok(()) => metrics::gauge!("latchkey_janitor_last_success_timestamp_seconds")
+                    .set(self.clock.now() as f64),
                 // It is made up for by the next run, here or elsewhere.
-                Err(error) => tracing::warn!(error = %Chain(&error), "the janitor could not tidy up"),
+                Err(error) => {
+                    tracing::warn!(error = %Chain(&error), "the janitor could not tidy up")
+                }
             }
             metrics::gauge!("latchkey_janitor_run_seconds").set(began.elapsed().as_secs_f64());
         }
@@ -44,7 +46,10 @@ impl Gateway {
         for of in Leftover::ALL {
             outcome = outcome.and(self.delete_all(of).await);
         }
-        let dropped = self.record.drop_audit_months(self.config.audit_retention).await;
+        let dropped = self
+            .record
+            .drop_audit_months(self.config.audit_retention)
+            .await;
         outcome.and(dropped.map(|months| count("audit_months", months.unwrap_or(0))))
     }
 
@@ -63,7 +68,10 @@ impl Gateway {
 
 impl Gateway {
     async fn delete_batch(&self, of: Leftover) -> Result<Option<u64>, Error> {
-        let (retention, published) = (self.config.audit_retention, self.revocations.published_until());
+        let (retention, published) = (
+            self.config.audit_retention,
+            self.revocations.published_until(),
+        );
         self.record.delete_leftovers(of, retention, published).await
     }
 }

@@ -1,12 +1,15 @@
-//! The signing keys: what is known of them here, which one signs at this moment, and which ones verify.
+//! The signing keys: what is known of them here, which one signs at this moment, and which ones
+//! verify.
 //!
-//! The record holds them, sealed (`sealing`). A worker reads it again and again (`watch`), and asks for the next key when it
-//! is time; where a key is in its life follows from the time ([`crate::domain::key_life`]), so that nothing need be read for a key to take over. A
-//! token of a key that is not known here yet is a reason to read at once (`look`). The operator makes keys and takes them
-//! back (`change`).
+//! The record holds them, sealed (`sealing`). A worker reads it again and again (`watch`), and asks
+//! for the next key when it is time; where a key is in its life follows from the time
+//! ([`crate::domain::key_life`]), so that nothing need be read for a key to take over. A token of a
+//! key that is not known here yet is a reason to read at once (`look`). The operator makes keys and
+//! takes them back (`change`).
 //!
-//! A key that was taken back is one from the moment its entry is in memory, whether or not the record can be read: it signs
-//! nothing and verifies nothing any more in this process, also when the entry has lapsed.
+//! A key that was taken back is one from the moment its entry is in memory, whether or not the
+//! record can be read: it signs nothing and verifies nothing any more in this process, also when
+//! the entry has lapsed.
 
 mod change;
 mod look;
@@ -52,15 +55,16 @@ struct Known {
     halves: HashMap<Kid, Halves>,
     /// Those that verify.
     verifying: VerifyingKeys,
-    /// Those whose entry was seen, for good: the record may have been read before it knew, and entries lapse.
+    /// Those whose entry was seen, for good: the record may have been read before it knew, and
+    /// entries lapse.
     revoked: BTreeSet<Kid>,
 }
 
 #[derive(Clone)]
 struct Halves {
     public: Arc<[u8]>,
-    /// Nothing where it was sealed under a secret that is not ours. Once it was read it stays, whatever it is sealed under
-    /// later.
+    /// Nothing where it was sealed under a secret that is not ours. Once it was read it stays,
+    /// whatever it is sealed under later.
     private: Option<Arc<SigningKey>>,
 }
 
@@ -74,15 +78,28 @@ pub struct PublicKey {
 
 impl Known {
     /// As of a moment, in ms since the epoch.
-    fn new(mut lives: Vec<KeyLife>, halves: HashMap<Kid, Halves>, revoked: BTreeSet<Kid>, now: u64) -> Known {
+    fn new(
+        mut lives: Vec<KeyLife>,
+        halves: HashMap<Kid, Halves>,
+        revoked: BTreeSet<Kid>,
+        now: u64,
+    ) -> Known {
         for life in lives.iter_mut().filter(|life| revoked.contains(&life.kid)) {
             life.revoked_at.get_or_insert(now);
         }
         let mut verifying = VerifyingKeys::default();
         let verifies = |life: &&KeyLife| key_life::state(&lives, life, now).verifies();
-        let good = lives.iter().filter(verifies).filter_map(|life| halves.get(&life.kid));
+        let good = lives
+            .iter()
+            .filter(verifies)
+            .filter_map(|life| halves.get(&life.kid));
         good.for_each(|halves| verifying.add(&halves.public));
-        Known { lives, halves, verifying, revoked }
+        Known {
+            lives,
+            halves,
+            verifying,
+            revoked,
+        }
     }
 
     /// The same without a key that was taken back.
@@ -93,7 +110,11 @@ impl Known {
     }
 
     fn is_revoked(&self, kid: Kid) -> bool {
-        self.revoked.contains(&kid) || self.lives.iter().any(|life| life.kid == kid && life.revoked_at.is_some())
+        self.revoked.contains(&kid)
+            || self
+                .lives
+                .iter()
+                .any(|life| life.kid == kid && life.revoked_at.is_some())
     }
 
     fn signer(&self, now: u64) -> Option<Arc<SigningKey>> {
@@ -102,30 +123,55 @@ impl Known {
     }
 
     fn states(&self, now: u64) -> impl Iterator<Item = (&KeyLife, State)> {
-        self.lives.iter().map(move |life| (life, key_life::state(&self.lives, life, now)))
+        self.lives
+            .iter()
+            .map(move |life| (life, key_life::state(&self.lives, life, now)))
     }
 }
 
 impl KeyRing {
-    /// Takes in what the record says at a moment (ms since the epoch). What was unsealed before is not unsealed again.
-    fn learn(&self, stored: &[StoredKey], unseal: impl Fn(&StoredKey) -> Option<SigningKey>, now: u64) {
+    /// Takes in what the record says at a moment (ms since the epoch). What was unsealed before is
+    /// not unsealed again.
+    fn learn(
+        &self,
+        stored: &[StoredKey],
+        unseal: impl Fn(&StoredKey) -> Option<SigningKey>,
+        now: u64,
+    ) {
         let before = self.known.load();
         let halves: HashMap<Kid, Halves> = stored
             .iter()
             .map(|stored| {
-                let known = before.halves.get(&stored.life.kid).and_then(|halves| halves.private.clone());
+                let known = before
+                    .halves
+                    .get(&stored.life.kid)
+                    .and_then(|halves| halves.private.clone());
                 let private = known.or_else(|| unseal(stored).map(Arc::new));
-                (stored.life.kid, Halves { public: stored.key.public.as_slice().into(), private })
+                (
+                    stored.life.kid,
+                    Halves {
+                        public: stored.key.public.as_slice().into(),
+                        private,
+                    },
+                )
             })
             .collect();
         let lives: Vec<KeyLife> = stored.iter().map(|stored| stored.life).collect();
         // Meanwhile a key may have been taken back.
-        self.known.rcu(|before| Known::new(lives.clone(), halves.clone(), before.revoked.clone(), now));
+        self.known
+            .rcu(|before| Known::new(lives.clone(), halves.clone(), before.revoked.clone(), now));
     }
 
     /// Takes time into account: what is gone by now (ms since the epoch) verifies nothing.
     fn grow_older(&self, now: u64) {
-        self.known.rcu(|known| Known::new(known.lives.clone(), known.halves.clone(), known.revoked.clone(), now));
+        self.known.rcu(|known| {
+            Known::new(
+                known.lives.clone(),
+                known.halves.clone(),
+                known.revoked.clone(),
+                now,
+            )
+        });
     }
 
     /// From now on (ms since the epoch) the key signs and verifies nothing; whether that is news.
@@ -143,15 +189,23 @@ impl Gateway {
     /// `unavailable`.
     pub(super) fn wants_keys(&self) -> Result<(), Error> {
         let is_empty = self.keys.known.load().lives.is_empty();
-        if is_empty { Err(Error::unavailable("the signing keys are not loaded yet")) } else { Ok(()) }
+        if is_empty {
+            Err(Error::unavailable("the signing keys are not loaded yet"))
+        } else {
+            Ok(())
+        }
     }
 
-    /// Signs with the key whose time it is. Where that was taken back a moment ago, what follows it is read first.
+    /// Signs with the key whose time it is. Where that was taken back a moment ago, what follows it
+    /// is read first.
     ///
     /// # Errors
     /// `unavailable`.
     pub(super) async fn sign(&self, claims: &Claims) -> Result<String, Error> {
-        self.signing_key().await?.sign(claims).map_err(Error::internal)
+        self.signing_key()
+            .await?
+            .sign(claims)
+            .map_err(Error::internal)
     }
 
     /// The key whose time it is.
@@ -167,13 +221,14 @@ impl Gateway {
         }
     }
 
-    /// What a token says that one of our keys has signed, whether or not it has expired. Whether it was taken back is not
-    /// asked.
+    /// What a token says that one of our keys has signed, whether or not it has expired. Whether it
+    /// was taken back is not asked.
     ///
     /// # Errors
     /// `invalid_token`, `token_revoked` where its key was, `busy`, `unavailable`.
     pub(super) async fn open(&self, token: &str) -> Result<Opened, Error> {
-        self.open_by(|keys| self.tokens.open(token, keys, &self.realm, self.clock.now())).await
+        self.open_by(|keys| self.tokens.open(token, keys, &self.realm, self.clock.now()))
+            .await
     }
 
     /// The same of a token for whomever it is, which need not be us.
@@ -182,8 +237,9 @@ impl Gateway {
     /// As [`Gateway::open`].
     pub(super) async fn open_for_others(&self, token: &str) -> Result<Opened, Error> {
         let now = self.clock.now();
-        let open =
-            |keys: &VerifyingKeys| access_token::authenticate(token, keys)?.judge_for_others(keys, &self.realm, now);
+        let open = |keys: &VerifyingKeys| {
+            access_token::authenticate(token, keys)?.judge_for_others(keys, &self.realm, now)
+        };
         self.open_by(open).await
     }
 
@@ -193,13 +249,18 @@ impl Gateway {
     /// As [`Gateway::open`].
     pub(super) async fn open_signed(&self, token: &str) -> Result<Signed, Error> {
         let open = |keys: &VerifyingKeys| match access_token::authenticate(token, keys)? {
-            signed if signed.claims.iss != self.realm.issuer => Err(Flaw::Issuer(signed.claims.iss.clone())),
+            signed if signed.claims.iss != self.realm.issuer => {
+                Err(Flaw::Issuer(signed.claims.iss.clone()))
+            }
             signed => Ok(signed),
         };
         self.open_by(open).await
     }
 
-    async fn open_by<T>(&self, open: impl Fn(&VerifyingKeys) -> Result<T, Flaw>) -> Result<T, Error> {
+    async fn open_by<T>(
+        &self,
+        open: impl Fn(&VerifyingKeys) -> Result<T, Flaw>,
+    ) -> Result<T, Error> {
         let opened = open(&self.keys.known.load().verifying);
         match opened {
             Ok(opened) => Ok(opened),
@@ -216,9 +277,14 @@ impl Gateway {
     pub fn public_keys(&self) -> Result<Vec<PublicKey>, Error> {
         self.wants_keys()?;
         let known = self.keys.known.load();
-        let verifying = known.states(self.clock.now_ms()).filter(|(_, state)| state.verifies());
+        let verifying = known
+            .states(self.clock.now_ms())
+            .filter(|(_, state)| state.verifies());
         let public = |(life, _): (&KeyLife, _)| {
-            known.halves.get(&life.kid).map(|halves| PublicKey { kid: life.kid, bytes: halves.public.clone() })
+            known.halves.get(&life.kid).map(|halves| PublicKey {
+                kid: life.kid,
+                bytes: halves.public.clone(),
+            })
         };
         Ok(verifying.filter_map(public).collect())
     }
@@ -226,7 +292,9 @@ impl Gateway {
     /// Entries that came into memory: their keys sign and verify nothing any more.
     pub(in crate::gateway) fn take_back_keys(&self, entries: &[Entry]) {
         for entry in entries {
-            let Subject::Key(kid) = entry.subject else { continue };
+            let Subject::Key(kid) = entry.subject else {
+                continue;
+            };
             if self.keys.take_back(kid, self.clock.now_ms()) {
                 tracing::info!(%kid, "a signing key was taken back");
                 self.keys.bell.notify_one();
@@ -235,8 +303,12 @@ impl Gateway {
     }
 
     fn pace(&self) -> Pace {
-        let milliseconds = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Pace { rotation: milliseconds(self.config.key_rotation), max_age: milliseconds(self.config.jwks_max_age) }
+        let milliseconds =
+            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Pace {
+            rotation: milliseconds(self.config.key_rotation),
+            max_age: milliseconds(self.config.jwks_max_age),
+        }
     }
 }
 
@@ -253,8 +325,19 @@ mod tests {
 
     fn stored(document: &[u8], signs_from: u64) -> StoredKey {
         let key = SigningKey::from_pkcs8(document).unwrap();
-        let life = KeyLife { kid: key.kid(), signs_from, revoked_at: None };
-        StoredKey { life, key: SealedKey { kid: key.kid(), public: key.public().to_vec(), sealed: document.to_vec() } }
+        let life = KeyLife {
+            kid: key.kid(),
+            signs_from,
+            revoked_at: None,
+        };
+        StoredKey {
+            life,
+            key: SealedKey {
+                kid: key.kid(),
+                public: key.public().to_vec(),
+                sealed: document.to_vec(),
+            },
+        }
     }
 
     fn read(stored: &StoredKey) -> Option<SigningKey> {
@@ -272,10 +355,16 @@ mod tests {
         let keys = [stored(&document(), NOW), stored(&document(), NOW + 9_000)];
         ring.learn(&keys, read, NOW);
         assert_eq!(signer(&ring, NOW), Some(keys[0].life.kid));
-        assert!(ring.take_back(keys[0].life.kid, NOW + 5) && !ring.take_back(keys[0].life.kid, NOW + 6));
+        assert!(
+            ring.take_back(keys[0].life.kid, NOW + 5) && !ring.take_back(keys[0].life.kid, NOW + 6)
+        );
         for _ in 0..2 {
             assert!(ring.known.load().is_revoked(keys[0].life.kid));
-            assert_eq!(signer(&ring, NOW + 7), Some(keys[1].life.kid), "the next one, before its time");
+            assert_eq!(
+                signer(&ring, NOW + 7),
+                Some(keys[1].life.kid),
+                "the next one, before its time"
+            );
             ring.learn(&keys, read, NOW + 7);
         }
         // One that nobody has heard of yet.

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Gateway {
-    /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same hash. The session may be
-    /// used for what is wanted of all that the account may do.
+    /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same
+    /// hash. The session may be used for what is wanted of all that the account may do.
     ///
     /// # Errors
     /// `invalid_credentials`, `too_many_requests`, `busy`, `unavailable`.
@@ -28,7 +28,9 @@ impl Gateway {
         wanted: Option<Scopes>,
         origin: &Origin,
     ) -> Result<Pair, Error> {
-        let (session, account) = self.sign_in(FIRST_PARTY_CLIENT, name, password, wanted, origin).await?;
+        let (session, account) = self
+            .sign_in(FIRST_PARTY_CLIENT, name, password, wanted, origin)
+            .await?;
         self.first_pair(&session, &account).await
     }
 
@@ -42,7 +44,9 @@ impl Gateway {
         password: Password,
         origin: &Origin,
     ) -> Result<(Cookie, Account), Error> {
-        let (session, account) = self.sign_in(BROWSER_CLIENT, name, password, None, origin).await?;
+        let (session, account) = self
+            .sign_in(BROWSER_CLIENT, name, password, None, origin)
+            .await?;
         Ok((self.first_cookie(&session, &account).await?, account))
     }
 
@@ -89,16 +93,25 @@ impl Gateway {
             (Verdict::RightButWeaklyHashed, Some(known)) if !known.user.disabled => {
                 self.raise_hash(known, password).await?
             }
-            (_, known) => return Err(self.refuse_sign_in(known.map(|known| known.user).as_ref(), origin)),
+            (_, known) => {
+                return Err(self.refuse_sign_in(known.map(|known| known.user).as_ref(), origin));
+            }
         };
         let user = &known.user;
         let may = user.account.identity.role.scopes();
         let scopes = wanted.map_or(may, |wanted| wanted.and(may));
         let session = self.new_session(client, user.account.id, user.generation, scopes);
         let address = origin.address.to_string();
-        let event = origin.event(Kind::SignIn, Actor::User(session.sub), Some(session.sub)).of_session(session.sid);
-        // Between the look at the row and now the password may have been changed; the statement decides.
-        match self.record.open_session(&known, &self.row(&session, &address, origin), &event).await? {
+        let event = origin
+            .event(Kind::SignIn, Actor::User(session.sub), Some(session.sub))
+            .of_session(session.sid);
+        // Between the look at the row and now the password may have been changed; the statement
+        // decides.
+        match self
+            .record
+            .open_session(&known, &self.row(&session, &address, origin), &event)
+            .await?
+        {
             None => return Err(self.refuse_sign_in(Some(user), origin)),
             Some(opened) if opened.crowded => self.end_oldest_sessions(user.account.id),
             Some(_) => {}
@@ -107,21 +120,36 @@ impl Gateway {
     }
 
     /// Stores the password under today's parameters.
-    async fn raise_hash(&self, known: Credentials, password: Arc<Password>) -> Result<Credentials, Error> {
+    async fn raise_hash(
+        &self,
+        known: Credentials,
+        password: Arc<Password>,
+    ) -> Result<Credentials, Error> {
         let stronger = self.hasher.hash(password).await?;
         let raised = self.record.raise_password_hash(&known, &stronger).await?;
-        Ok(if raised { Credentials { password_hash: stronger, ..known } } else { known })
+        Ok(if raised {
+            Credentials {
+                password_hash: stronger,
+                ..known
+            }
+        } else {
+            known
+        })
     }
 
-    /// The answer does not say which it was; the owner and administrators may know. Of a disabled account it is not told
-    /// whether the password was right.
+    /// The answer does not say which it was; the owner and administrators may know. Of a disabled
+    /// account it is not told whether the password was right.
     fn refuse_sign_in(&self, user: Option<&StoredUser>, origin: &Origin) -> Error {
         let reason = match user {
             None => "unknown_account",
             Some(user) if user.disabled => "account_disabled",
             Some(_) => "wrong_password",
         };
-        let event = origin.event(Kind::SignInRefused, Actor::Stranger, user.map(|user| user.account.id));
+        let event = origin.event(
+            Kind::SignInRefused,
+            Actor::Stranger,
+            user.map(|user| user.account.id),
+        );
         self.refuse(event.because(reason), origin);
         Error::InvalidCredentials
     }

@@ -23,10 +23,12 @@ pub enum Credential {
 }
 
 impl Gateway {
-    /// Ends the sessions of all credentials shown. Repeating it is fine, and finishes what could not be published.
+    /// Ends the sessions of all credentials shown. Repeating it is fine, and finishes what could
+    /// not be published.
     ///
     /// # Errors
-    /// `invalid_token`, `token_revoked` where its key was, `invalid_refresh_token`, `busy`, `unavailable`.
+    /// `invalid_token`, `token_revoked` where its key was, `invalid_refresh_token`, `busy`,
+    /// `unavailable`.
     pub async fn log_out(
         self: &Arc<Self>,
         credentials: &[Credential],
@@ -48,9 +50,15 @@ impl Gateway {
         self.uncancelled(async move {
             let mut outcome = Ok(());
             for (sub, sid) in shown {
-                let event = origin.event(Kind::LogOut, Actor::User(sub), Some(sub)).of_session(sid);
+                let event = origin
+                    .event(Kind::LogOut, Actor::User(sub), Some(sub))
+                    .of_session(sid);
                 // One that cannot be ended now keeps no other alive.
-                outcome = outcome.and(gateway.end_session(sub, sid, Reason::Logout, patience, &event).await);
+                outcome = outcome.and(
+                    gateway
+                        .end_session(sub, sid, Reason::Logout, patience, &event)
+                        .await,
+                );
             }
             outcome
         })
@@ -67,11 +75,20 @@ impl Gateway {
         patience: Patience,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (sub, sid, reason) = (caller.sub, caller.sid.ok_or(Error::Forbidden)?, Reason::LogoutOthers);
+        let (sub, sid, reason) = (
+            caller.sub,
+            caller.sid.ok_or(Error::Forbidden)?,
+            Reason::LogoutOthers,
+        );
         let gateway = self.clone();
-        let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
+        let event = origin
+            .own(Kind::SessionsRevoked, caller)
+            .because(reason.as_str());
         self.uncancelled(async move {
-            let ending = gateway.record.end_other_sessions(sub, sid, reason, &event).await?;
+            let ending = gateway
+                .record
+                .end_other_sessions(sub, sid, reason, &event)
+                .await?;
             gateway.publish_for(&ending, patience).await
         })
         .await
@@ -89,10 +106,14 @@ impl Gateway {
     ) -> Result<(), Error> {
         caller.sid.ok_or(Error::Forbidden)?;
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
-        let event = origin.own(Kind::SessionsRevoked, caller).because(reason.as_str());
+        let event = origin
+            .own(Kind::SessionsRevoked, caller)
+            .because(reason.as_str());
         self.uncancelled(async move {
             let ending = gateway.record.end_all_sessions(sub, reason, &event).await?;
-            gateway.publish_for(&ending.ok_or(Error::TokenRevoked)?, patience).await
+            gateway
+                .publish_for(&ending.ok_or(Error::TokenRevoked)?, patience)
+                .await
         })
         .await
     }
@@ -116,10 +137,16 @@ impl Gateway {
             Credential::Access(token) => {
                 let (Opened::Live(signed) | Opened::Expired(signed)) = self.open(token).await?;
                 // One that a client has for itself is of no session.
-                Ok((signed.claims.sub, signed.claims.sid.ok_or(Error::InvalidToken)?))
+                Ok((
+                    signed.claims.sub,
+                    signed.claims.sid.ok_or(Error::InvalidToken)?,
+                ))
             }
             Credential::Refresh(token) => {
-                let token = self.refresh_key.open(token).ok_or(Error::InvalidRefreshToken)?;
+                let token = self
+                    .refresh_key
+                    .open(token)
+                    .ok_or(Error::InvalidRefreshToken)?;
                 Ok((token.sub, token.sid))
             }
         }

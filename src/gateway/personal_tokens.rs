@@ -1,8 +1,9 @@
-//! Personal access tokens: what programs of a user's sign in with. They outlive sessions and a change of password, and
-//! nothing that ends everything of their user.
+//! Personal access tokens: what programs of a user's sign in with. They outlive sessions and a
+//! change of password, and nothing that ends everything of their user.
 //!
-//! A token is opaque, and the record decides. What was read of it is believed for ten minutes, so that a check costs no
-//! more than that of an access token; within them, memory knows at once when it was taken back.
+//! A token is opaque, and the record decides. What was read of it is believed for ten minutes, so
+//! that a check costs no more than that of an access token; within them, memory knows at once when
+//! it was taken back.
 
 mod remembered;
 
@@ -63,7 +64,10 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
-    pub(super) async fn open_personal_token(self: &Arc<Self>, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
+    pub(super) async fn open_personal_token(
+        self: &Arc<Self>,
+        token: &str,
+    ) -> Result<(Arc<Claims>, Marks), Error> {
         let claims = match self.personal_tokens.get(token, clock::uptime()) {
             Some(claims) => claims,
             // Rare, and large: no check needs to have room for it.
@@ -72,17 +76,25 @@ impl Gateway {
         if claims.exp <= self.clock.now() {
             return Err(Error::TokenExpired);
         }
-        let marks = Marks::Personal { id: claims.jti, sub: claims.sub, generation: claims.generation };
+        let marks = Marks::Personal {
+            id: claims.jti,
+            sub: claims.sub,
+            generation: claims.generation,
+        };
         Ok((claims, marks))
     }
 
     async fn read_personal_token(self: &Arc<Self>, text: &str) -> Result<Arc<Claims>, Error> {
         let token = OpaqueToken::read(Purpose::PersonalToken, text).ok_or(Error::InvalidToken)?;
-        // Before the statement is sent: what is taken back after it is in memory for longer than this is believed.
+        // Before the statement is sent: what is taken back after it is in memory for longer than
+        // this is believed.
         let asked = clock::uptime();
         let known = self.record.find_personal_token(token.id).await?;
-        // Deleted or never there; nothing is told of it, and nothing more asked for it: anybody can write such a text.
-        let known = known.filter(|known| token.is_known_as(&known.secret_hash)).ok_or(Error::InvalidToken)?;
+        // Deleted or never there; nothing is told of it, and nothing more asked for it: anybody can
+        // write such a text.
+        let known = known
+            .filter(|known| token.is_known_as(&known.secret_hash))
+            .ok_or(Error::InvalidToken)?;
         if !known.stands() {
             return Err(Error::TokenRevoked);
         }
@@ -99,7 +111,10 @@ impl Gateway {
         let gateway = self.clone();
         drop(self.stories.spawn(async move {
             if let Err(error) = gateway.record.touch_personal_token(id).await {
-                tracing::debug!(error = %Chain(&error), "the use of a personal token could not be recorded");
+                tracing::debug!(
+                    error = %Chain(&error),
+                    "the use of a personal token could not be recorded"
+                );
             }
         }));
     }
@@ -118,8 +133,8 @@ impl Gateway {
         access_token::personal_claims(&self.realm, &token, &account.identity)
     }
 
-    /// Makes a token for the caller, who has just proved to know the password; its text is known once. It may be used for
-    /// nothing that the caller's own token may not.
+    /// Makes a token for the caller, who has just proved to know the password; its text is known
+    /// once. It may be used for nothing that the caller's own token may not.
     ///
     /// # Errors
     /// `reauthentication_required`, `invalid_request`, `token_revoked`, `unavailable`.
@@ -131,7 +146,10 @@ impl Gateway {
     ) -> Result<(PersonalToken, Zeroizing<String>), Error> {
         self.check_fresh(caller)?;
         let sid = caller.sid.ok_or(Error::ReauthenticationRequired)?;
-        let (scopes, expires_at) = (wanted_scopes(caller, wanted.scopes)?, self.wanted_end(wanted.expires)?);
+        let (scopes, expires_at) = (
+            wanted_scopes(caller, wanted.scopes)?,
+            self.wanted_end(wanted.expires)?,
+        );
         let token = self.new_token(Purpose::PersonalToken, Uuid::now_v7())?;
         let new = NewPersonalToken {
             id: token.id,
@@ -149,15 +167,34 @@ impl Gateway {
             return Err(self.why_no_token(caller).await?);
         };
         let (id, name, scope) = (token.id, new.name.to_owned(), scopes.to_string());
-        Ok((PersonalToken { id, name, scope, created_at, expires_at, last_used_at: None }, token.text()))
+        Ok((
+            PersonalToken {
+                id,
+                name,
+                scope,
+                created_at,
+                expires_at,
+                last_used_at: None,
+            },
+            token.text(),
+        ))
     }
 
     async fn why_no_token(&self, caller: &Claims) -> Result<Error, Error> {
-        let all = Page { limit: u8::MAX, after: Uuid::nil() };
-        let live = self.record.list_personal_tokens(caller.sub, all).await?.len();
+        let all = Page {
+            limit: u8::MAX,
+            after: Uuid::nil(),
+        };
+        let live = self
+            .record
+            .list_personal_tokens(caller.sub, all)
+            .await?
+            .len();
         Ok(match i64::try_from(live) {
             Ok(live) if live < MOST => Error::TokenRevoked,
-            _many => Error::malformed("There are 50 personal access tokens already; delete one first."),
+            _many => {
+                Error::malformed("There are 50 personal access tokens already; delete one first.")
+            }
         })
     }
 
@@ -166,7 +203,10 @@ impl Gateway {
         match wanted {
             None => Ok(now + USUAL_LIFE),
             Some(Expiry(end)) if end > now && end <= now + LONGEST_LIFE => Ok(end),
-            Some(_) => Err(Error::flaw("expires_at", "must lie in the future, and within the next 366 days")),
+            Some(_) => Err(Error::flaw(
+                "expires_at",
+                "must lie in the future, and within the next 366 days",
+            )),
         }
     }
 
@@ -181,12 +221,20 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn list_personal_tokens(&self, caller: &Claims, page: Page) -> Result<PersonalTokenPage, Error> {
-        let (tokens, next) = page.cut(self.record.list_personal_tokens(caller.sub, page).await?, |token| token.id);
+    pub async fn list_personal_tokens(
+        &self,
+        caller: &Claims,
+        page: Page,
+    ) -> Result<PersonalTokenPage, Error> {
+        let (tokens, next) = page.cut(
+            self.record.list_personal_tokens(caller.sub, page).await?,
+            |token| token.id,
+        );
         Ok(PersonalTokenPage { tokens, next })
     }
 
-    /// Deletes a token of the caller's. Repeating it is fine for a while, and finishes what could not be published.
+    /// Deletes a token of the caller's. Repeating it is fine for a while, and finishes what could
+    /// not be published.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -197,9 +245,15 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(), Error> {
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::TokenDeleted);
-        let event = origin.own(Kind::PersonalTokenDeleted, caller).because(reason.as_str());
+        let event = origin
+            .own(Kind::PersonalTokenDeleted, caller)
+            .because(reason.as_str());
         self.uncancelled(async move {
-            let ending = gateway.record.delete_personal_token(sub, id, reason, &event).await?.ok_or(Error::NotFound)?;
+            let ending = gateway
+                .record
+                .delete_personal_token(sub, id, reason, &event)
+                .await?
+                .ok_or(Error::NotFound)?;
             gateway.publish(&ending).await
         })
         .await
@@ -208,10 +262,14 @@ impl Gateway {
 
 fn wanted_scopes(caller: &Claims, wanted: Scopes) -> Result<Scopes, Error> {
     match () {
-        () if wanted.is_empty() => Err(Error::flaw("scope", "must name what the token may be used for")),
-        () if !wanted.is_within(Scopes::granted(&caller.scope)) => {
-            Err(Error::flaw("scope", "must not hold more than the token has that asks for it"))
-        }
+        () if wanted.is_empty() => Err(Error::flaw(
+            "scope",
+            "must name what the token may be used for",
+        )),
+        () if !wanted.is_within(Scopes::granted(&caller.scope)) => Err(Error::flaw(
+            "scope",
+            "must not hold more than the token has that asks for it",
+        )),
         () => Ok(wanted),
     }
 }

@@ -19,7 +19,8 @@ use crate::{
 /// How often the stores are asked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// So long do those wait who come while this replica starts. With stores that answer it takes a fraction of it.
+/// So long do those wait who come while this replica starts. With stores that answer it takes a
+/// fraction of it.
 const LONGEST_START: Duration = Duration::from_secs(2);
 
 /// Where the process is in its life, and how the stores were when last seen.
@@ -82,8 +83,8 @@ impl Status {
 /// What a balancer wants to know, and what a person wants to know who asks why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Whether requests may come. One sick store takes no replica out of the balancer, because it would take all of them
-    /// out at once.
+    /// Whether requests may come. One sick store takes no replica out of the balancer, because it
+    /// would take all of them out at once.
     pub status: Status,
     /// PostgreSQL.
     pub postgres: StoreState,
@@ -97,7 +98,11 @@ pub struct Readiness {
 
 impl Seen {
     fn state(&self) -> StoreState {
-        if self.up.load(Ordering::Relaxed) { StoreState::Up } else { StoreState::Down }
+        if self.up.load(Ordering::Relaxed) {
+            StoreState::Up
+        } else {
+            StoreState::Down
+        }
     }
 
     fn gauge(&self) -> f64 {
@@ -114,7 +119,9 @@ impl Seen {
         self.ever_up.fetch_or(seen.is_ok(), Ordering::Relaxed);
         match seen {
             Ok(()) if changed => tracing::info!(store, "the store answers"),
-            Err(error) if changed => tracing::warn!(store, error = %Chain(&error), "the store does not answer"),
+            Err(error) if changed => {
+                tracing::warn!(store, error = %Chain(&error), "the store does not answer")
+            }
             _unchanged => {}
         }
     }
@@ -124,8 +131,13 @@ impl Gateway {
     /// Whether this replica should get requests. No I/O.
     pub fn readiness(&self) -> Readiness {
         let (record, speed) = (&self.phase.record, &self.phase.speed);
-        let prepared = record.ever_up.load(Ordering::Relaxed) && speed.ever_up.load(Ordering::Relaxed);
-        let status = match (self.phase.step.load(Ordering::Relaxed), record.state(), speed.state()) {
+        let prepared =
+            record.ever_up.load(Ordering::Relaxed) && speed.ever_up.load(Ordering::Relaxed);
+        let status = match (
+            self.phase.step.load(Ordering::Relaxed),
+            record.state(),
+            speed.state(),
+        ) {
             (DRAINING, ..) => Status::Draining,
             (SERVING, StoreState::Down, StoreState::Down) if prepared => Status::Down,
             (SERVING, ..) if prepared => Status::Ready,
@@ -133,13 +145,22 @@ impl Gateway {
         };
         let (checks, mut degraded) = (self.checks_answered_by(), self.degraded_revocation());
         if record.state() == StoreState::Down {
-            degraded
-                .push("PostgreSQL does not answer: whatever reads or changes the record is answered 503.".to_owned());
+            degraded.push(
+                "PostgreSQL does not answer: whatever reads or changes the record is answered 503."
+                    .to_owned(),
+            );
         }
-        Readiness { status, postgres: record.state(), redis: speed.state(), checks, degraded }
+        Readiness {
+            status,
+            postgres: record.state(),
+            redis: speed.state(),
+            checks,
+            degraded,
+        }
     }
 
-    /// From now on this replica wants no new requests, and ends those that would not end by themselves.
+    /// From now on this replica wants no new requests, and ends those that would not end by
+    /// themselves.
     pub fn drain(&self) {
         self.phase.step.fetch_max(DRAINING, Ordering::Relaxed);
         self.revocations.end_feed();
@@ -155,7 +176,8 @@ impl Gateway {
         self.phase.step.load(Ordering::Relaxed) == STARTING
     }
 
-    /// Until it serves, or a moment: a proxy that asks nobody who is ready sends requests as soon as somebody listens.
+    /// Until it serves, or a moment: a proxy that asks nobody who is ready sends requests as soon
+    /// as somebody listens.
     pub async fn wait_for_start(&self) {
         let mut begun = std::pin::pin!(self.phase.begun.notified());
         begun.as_mut().enable();

@@ -1,8 +1,8 @@
-//! The batched writer: how often sessions were refreshed, when and from where, goes into the record at most a second late
-//! and many at a time, so that a refresh costs the record next to nothing.
+//! The batched writer: how often sessions were refreshed, when and from where, goes into the record
+//! at most a second late and many at a time, so that a refresh costs the record next to nothing.
 //!
-//! What cannot be written is kept and tried again. A session that turns out to have ended meanwhile is published again:
-//! whoever refreshed it has shown that Redis did not know.
+//! What cannot be written is kept and tried again. A session that turns out to have ended meanwhile
+//! is published again: whoever refreshed it has shown that Redis did not know.
 
 use std::{
     collections::HashMap,
@@ -20,11 +20,12 @@ use crate::{
     postgres::Seen,
 };
 
-/// Between two writes: with the write itself, a second at most. A session that is refreshed twice meanwhile is written once.
+/// Between two writes: with the write itself, a second at most. A session that is refreshed twice
+/// meanwhile is written once.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Sessions that may wait. With PostgreSQL down for long, refreshing stops here: an unrecorded refresh would not survive
-/// a loss of Redis.
+/// Sessions that may wait. With PostgreSQL down for long, refreshing stops here: an unrecorded
+/// refresh would not survive a loss of Redis.
 const MOST_WAITING: usize = 100_000;
 
 /// Rows of one write.
@@ -47,12 +48,19 @@ impl Recorder {
 
     /// How many wait, for the metrics.
     pub fn waiting(&self) -> usize {
-        self.waiting.lock().expect("nothing panics while it is held").len()
+        self.waiting
+            .lock()
+            .expect("nothing panics while it is held")
+            .len()
     }
 
-    /// Notes what was seen of a session; of two sights the larger counter and the later moment stay.
+    /// Notes what was seen of a session; of two sights the larger counter and the later moment
+    /// stay.
     pub fn note(&self, seen: Seen) {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it is held");
+        let mut waiting = self
+            .waiting
+            .lock()
+            .expect("nothing panics while it is held");
         merge(&mut waiting, seen);
         drop(waiting);
         self.bell.notify_one();
@@ -60,13 +68,19 @@ impl Recorder {
 
     /// Takes what waits, at most one batch.
     fn take(&self) -> Vec<Seen> {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it is held");
+        let mut waiting = self
+            .waiting
+            .lock()
+            .expect("nothing panics while it is held");
         let sids: Vec<Uuid> = waiting.keys().take(BATCH).copied().collect();
         sids.iter().filter_map(|sid| waiting.remove(sid)).collect()
     }
 
     fn put_back(&self, batch: Vec<Seen>) {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it is held");
+        let mut waiting = self
+            .waiting
+            .lock()
+            .expect("nothing panics while it is held");
         batch.into_iter().for_each(|seen| merge(&mut waiting, seen));
     }
 }
@@ -90,7 +104,10 @@ impl Gateway {
                 Ok(()) => failing = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(error = %Chain(&error), "refreshes cannot be recorded; they are kept");
+                        tracing::warn!(
+                            error = %Chain(&error),
+                            "refreshes cannot be recorded; they are kept"
+                        );
                     }
                     self.recorder.bell.notify_one();
                 }
@@ -138,7 +155,13 @@ mod tests {
 
     fn seen(counter: u64, second: i64, address: &str) -> Seen {
         let at = OffsetDateTime::from_unix_timestamp(second).unwrap();
-        Seen { sub: Uuid::nil(), sid: Uuid::nil(), counter, at, address: address.to_owned() }
+        Seen {
+            sub: Uuid::nil(),
+            sid: Uuid::nil(),
+            counter,
+            at,
+            address: address.to_owned(),
+        }
     }
 
     #[test]
@@ -149,7 +172,10 @@ mod tests {
         recorder.note(seen(2, 20, "b"));
         recorder.put_back(batch);
         let left = recorder.take();
-        assert_eq!((left.len(), left[0].counter, left[0].address.as_str()), (1, 2, "b"));
+        assert_eq!(
+            (left.len(), left[0].counter, left[0].address.as_str()),
+            (1, 2, "b")
+        );
         assert_eq!(recorder.waiting(), 0);
     }
 }

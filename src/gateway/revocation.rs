@@ -1,14 +1,17 @@
 //! Logout means logout, at the speed of memory.
 //!
-//! Each replica holds all that was taken back in memory, and a lease: the right to answer from it for a while
-//! (`LATCHKEY_LEASE`). It renews the lease five times as often (`keeper`), and learns with each renewal what was appended to
-//! the log in Redis. Whoever takes something back records it, appends it (`publish`, `appender`), and waits until every replica has
-//! it, or until no lease is left that is older than the entry (`effect`). So a check costs four look-ups in memory, and a
-//! check that begins after the answer finds the entry, or no lease; without one, the stores are asked (`check`).
+//! Each replica holds all that was taken back in memory, and a lease: the right to answer from it
+//! for a while (`LATCHKEY_LEASE`). It renews the lease five times as often (`keeper`), and learns
+//! with each renewal what was appended to the log in Redis. Whoever takes something back records
+//! it, appends it (`publish`, `appender`), and waits until every replica has it, or until no lease
+//! is left that is older than the entry (`effect`). So a check costs four look-ups in memory, and a
+//! check that begins after the answer finds the entry, or no lease; without one, the stores are
+//! asked (`check`).
 //!
-//! Where Redis has lost the log, one replica builds it anew from the record (`reconciler`). What stands in the record and
-//! could not be published is found and published by all (`publisher`). How fast that is, canaries tell (`canary`). Services
-//! that check tokens themselves are told of it all (`feed`).
+//! Where Redis has lost the log, one replica builds it anew from the record (`reconciler`). What
+//! stands in the record and could not be published is found and published by all (`publisher`). How
+//! fast that is, canaries tell (`canary`). Services that check tokens themselves are told of it all
+//! (`feed`).
 //!
 //! The decisions are those of [`crate::domain::revocation::lease`].
 
@@ -73,9 +76,11 @@ pub struct Revocations {
     feed: Feed,
     /// Rung when there is a reason to renew at once.
     renewal_bell: Notify,
-    /// Rung when something could not be published, so that the publisher need not wait for its next look.
+    /// Rung when something could not be published, so that the publisher need not wait for its next
+    /// look.
     publisher_bell: Notify,
-    /// How often memory began to follow a log from its beginning: whatever was published before is to be compared again.
+    /// How often memory began to follow a log from its beginning: whatever was published before is
+    /// to be compared again.
     beginnings: AtomicU64,
     /// Everything that was recorded before this moment has been published.
     published: Mutex<OffsetDateTime>,
@@ -97,7 +102,10 @@ impl Default for Revocations {
         Revocations {
             id: Uuid::new_v4(),
             cell: Cell::new(Memory::default()),
-            seen: Mutex::new(Seen { sight: Sight::Nothing, lease: None }),
+            seen: Mutex::new(Seen {
+                sight: Sight::Nothing,
+                lease: None,
+            }),
             reports: watch::Sender::new(Reports::default()),
             waiting: AtomicUsize::new(0),
             appender: Appender::default(),
@@ -115,20 +123,33 @@ impl Default for Revocations {
 
 impl Revocations {
     fn sight(&self) -> Sight {
-        self.seen.lock().expect("nothing panics while it is held").sight
+        self.seen
+            .lock()
+            .expect("nothing panics while it is held")
+            .sight
     }
 
     fn saw(&self, sight: Sight) {
-        self.seen.lock().expect("nothing panics while it is held").sight = sight;
+        self.seen
+            .lock()
+            .expect("nothing panics while it is held")
+            .sight = sight;
     }
 
     fn has_published(&self, until: OffsetDateTime) {
-        *self.published.lock().expect("nothing panics while it is held") = until;
+        *self
+            .published
+            .lock()
+            .expect("nothing panics while it is held") = until;
     }
 
-    /// Everything that was recorded before this moment has been published, as far as this replica knows.
+    /// Everything that was recorded before this moment has been published, as far as this replica
+    /// knows.
     pub fn published_until(&self) -> OffsetDateTime {
-        *self.published.lock().expect("nothing panics while it is held")
+        *self
+            .published
+            .lock()
+            .expect("nothing panics while it is held")
     }
 
     /// Entries in memory.
@@ -136,9 +157,13 @@ impl Revocations {
         self.cell.set().len()
     }
 
-    /// Memory begins to follow a log, under whose epoch leases are this long, from before its first entry.
+    /// Memory begins to follow a log, under whose epoch leases are this long, from before its first
+    /// entry.
     fn begins(&self, lease: Duration, before: &Position<String>) {
-        self.seen.lock().expect("nothing panics while it is held").lease = Some(lease);
+        self.seen
+            .lock()
+            .expect("nothing panics while it is held")
+            .lease = Some(lease);
         self.beginnings.fetch_add(1, Ordering::Relaxed);
         self.feed.begin(before.clone());
     }
@@ -150,7 +175,10 @@ impl Revocations {
 
     /// The length of leases under the epoch, if one was seen.
     pub fn lease(&self) -> Option<Duration> {
-        self.seen.lock().expect("nothing panics while it is held").lease
+        self.seen
+            .lock()
+            .expect("nothing panics while it is held")
+            .lease
     }
 
     fn is_leaving(&self) -> bool {

@@ -1,6 +1,6 @@
-//! Giving a token back (RFC 7009): whoever has it may end it. A refresh token takes its session along, and with it every
-//! access token; so does a browser's cookie, which may have been signed anew. Any other access token, and a personal one, ends
-//! alone.
+//! Giving a token back (RFC 7009): whoever has it may end it. A refresh token takes its session
+//! along, and with it every access token; so does a browser's cookie, which may have been signed
+//! anew. Any other access token, and a personal one, ends alone.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ impl From<Error> for NotRevoked {
 }
 
 impl Gateway {
-    /// Ends a token, if it is one of ours. Any other is no good already, and that is fine. `client` has proved who it is;
-    /// without one it is people who ask, or their programs.
+    /// Ends a token, if it is one of ours. Any other is no good already, and that is fine. `client`
+    /// has proved who it is; without one it is people who ask, or their programs.
     ///
     /// # Errors
     /// Where it is of another client, and `unavailable`.
@@ -76,7 +76,9 @@ impl Gateway {
         // No registered client has refresh tokens.
         refuse_others(client)?;
         let credential = Credential::Refresh(token.to_owned());
-        Ok(self.log_out(&[credential], Patience::UntilEnforced, origin).await?)
+        Ok(self
+            .log_out(&[credential], Patience::UntilEnforced, origin)
+            .await?)
     }
 
     async fn revoke_personal_token(
@@ -85,7 +87,9 @@ impl Gateway {
         client: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), NotRevoked> {
-        let Some(token) = OpaqueToken::read(Purpose::PersonalToken, text) else { return Ok(()) };
+        let Some(token) = OpaqueToken::read(Purpose::PersonalToken, text) else {
+            return Ok(());
+        };
         let Some(known) = self.record.find_personal_token(token.id).await? else {
             // Of one that was deleted a while ago, what could not be published is made up for.
             if let Some(ending) = self.record.deleted_personal_token(token.id).await? {
@@ -98,9 +102,14 @@ impl Gateway {
         }
         refuse_others(client)?;
         let (gateway, sub, reason) = (self.clone(), known.user.account.id, Reason::TokenRevoked);
-        let event = origin.event(Kind::PersonalTokenDeleted, Actor::User(sub), Some(sub)).because(reason.as_str());
+        let event = origin
+            .event(Kind::PersonalTokenDeleted, Actor::User(sub), Some(sub))
+            .because(reason.as_str());
         let story = async move {
-            let deleted = gateway.record.delete_personal_token(sub, token.id, reason, &event).await?;
+            let deleted = gateway
+                .record
+                .delete_personal_token(sub, token.id, reason, &event)
+                .await?;
             // Somebody else was faster.
             let Some(ending) = deleted else { return Ok(()) };
             gateway.publish(&ending).await
@@ -116,9 +125,10 @@ impl Gateway {
     ) -> Result<(), NotRevoked> {
         let (sub, jti) = (claims.sub, claims.jti);
         let (owner, event) = match claims.holder() {
-            Holder::Client if client == Some(sub) => {
-                (None, origin.event(Kind::TokenRevoked, Actor::Client(sub), Some(sub)))
-            }
+            Holder::Client if client == Some(sub) => (
+                None,
+                origin.event(Kind::TokenRevoked, Actor::Client(sub), Some(sub)),
+            ),
             Holder::Client if client.is_none() => return Err(NotRevoked::Unproved),
             Holder::Client => return Err(NotRevoked::OtherClient),
             Holder::User { .. } | Holder::PersonalToken => {
@@ -129,9 +139,16 @@ impl Gateway {
         let gateway = self.clone();
         if let (Holder::User { sid }, true) = (claims.holder(), cookie::is_cookie(claims)) {
             // It may have been signed anew already, and would go on.
-            let event = Event { kind: Kind::LogOut, ..event };
+            let event = Event {
+                kind: Kind::LogOut,
+                ..event
+            };
             let patience = Patience::UntilEnforced;
-            let story = async move { gateway.end_session(sub, sid, Reason::Logout, patience, &event).await };
+            let story = async move {
+                gateway
+                    .end_session(sub, sid, Reason::Logout, patience, &event)
+                    .await
+            };
             return Ok(self.uncancelled(story).await?);
         }
         let ending = Ending::of_token(owner, jti, claims.exp, Reason::TokenRevoked);
@@ -145,5 +162,9 @@ impl Gateway {
 
 /// What people have is not a client's to end.
 fn refuse_others(client: Option<Uuid>) -> Result<(), NotRevoked> {
-    if client.is_none() { Ok(()) } else { Err(NotRevoked::OtherClient) }
+    if client.is_none() {
+        Ok(())
+    } else {
+        Err(NotRevoked::OtherClient)
+    }
 }

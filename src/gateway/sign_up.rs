@@ -36,10 +36,16 @@ impl Gateway {
     /// Makes the account and signs it in.
     ///
     /// # Errors
-    /// `signup_closed`, `invalid_request`, `weak_password`, `username_taken`, `email_taken`, `too_many_requests`, `busy`,
-    /// `unavailable`.
-    pub async fn sign_up(&self, request: SignUp, origin: &Origin) -> Result<(Pair, Account), Error> {
-        let (session, account) = self.create_account(FIRST_PARTY_CLIENT, request, origin).await?;
+    /// `signup_closed`, `invalid_request`, `weak_password`, `username_taken`, `email_taken`,
+    /// `too_many_requests`, `busy`, `unavailable`.
+    pub async fn sign_up(
+        &self,
+        request: SignUp,
+        origin: &Origin,
+    ) -> Result<(Pair, Account), Error> {
+        let (session, account) = self
+            .create_account(FIRST_PARTY_CLIENT, request, origin)
+            .await?;
         Ok((self.first_pair(&session, &account).await?, account))
     }
 
@@ -47,7 +53,11 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::sign_up`].
-    pub async fn sign_up_browser(&self, request: SignUp, origin: &Origin) -> Result<(Cookie, Account), Error> {
+    pub async fn sign_up_browser(
+        &self,
+        request: SignUp,
+        origin: &Origin,
+    ) -> Result<(Cookie, Account), Error> {
         let (session, account) = self.create_account(BROWSER_CLIENT, request, origin).await?;
         Ok((self.first_cookie(&session, &account).await?, account))
     }
@@ -61,14 +71,27 @@ impl Gateway {
         if !self.signup_is_open() {
             return Err(Error::SignupClosed);
         }
-        self.counted(self.sign_up_attempt(origin), &origin.allowance, self.try_create(client, request, origin)).await
+        self.counted(
+            self.sign_up_attempt(origin),
+            &origin.allowance,
+            self.try_create(client, request, origin),
+        )
+        .await
     }
 
-    async fn try_create(&self, client: &str, request: SignUp, origin: &Origin) -> Result<(Session, Account), Error> {
+    async fn try_create(
+        &self,
+        client: &str,
+        request: SignUp,
+        origin: &Origin,
+    ) -> Result<(Session, Account), Error> {
         if request.username.is_none() && request.email.is_none() {
             return Err(Error::flaw("username", "or `email` must be given"));
         }
-        request.password.check(self.config.password_min).map_err(Error::WeakPassword)?;
+        request
+            .password
+            .check(self.config.password_min)
+            .map_err(Error::WeakPassword)?;
         self.wants_keys()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;
         let user = NewUser {
@@ -82,8 +105,14 @@ impl Gateway {
         // The column's default: the first generation.
         let session = self.new_session(client, user.id, 1, Role::User.scopes());
         let address = origin.address.to_string();
-        let event = origin.event(Kind::SignUp, Actor::User(user.id), Some(user.id)).of_session(session.sid);
-        let account = self.record.create_account(&user, &self.row(&session, &address, origin), &event).await?.account;
+        let event = origin
+            .event(Kind::SignUp, Actor::User(user.id), Some(user.id))
+            .of_session(session.sid);
+        let account = self
+            .record
+            .create_account(&user, &self.row(&session, &address, origin), &event)
+            .await?
+            .account;
         Ok((session, account))
     }
 }

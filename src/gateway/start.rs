@@ -1,5 +1,5 @@
-//! Starting: migrations, agreement with the other replicas, signing keys. While PostgreSQL is down the process runs, is
-//! not ready, and tries again.
+//! Starting: migrations, agreement with the other replicas, signing keys. While PostgreSQL is down
+//! the process runs, is not ready, and tries again.
 
 use std::{fmt, time::Duration};
 
@@ -30,10 +30,16 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::OtherIssuer { theirs } => {
-                write!(f, "LATCHKEY_ISSUER differs from that of the other replicas ({theirs}); all must agree")
+                write!(
+                    f,
+                    "LATCHKEY_ISSUER differs from that of the other replicas ({theirs}); all must \
+                     agree"
+                )
             }
             StartError::OtherSecret => f.write_str(
-                "LATCHKEY_SECRET differs from the one that a signing key of this database is sealed under; all replicas must share it, and while it is exchanged for another one they have both",
+                "LATCHKEY_SECRET differs from the one that a signing key of this database is \
+                 sealed under; all replicas must share it, and while it is exchanged for another \
+                 one they have both",
             ),
             StartError::Migration(error) => error.fmt(f),
         }
@@ -71,7 +77,9 @@ impl Gateway {
     /// When this replica must not run.
     pub async fn start(&self) -> Result<(), StartError> {
         if !self.config.throttle.0 {
-            tracing::warn!("LATCHKEY_THROTTLE is off: anybody may try passwords as often as they like");
+            tracing::warn!(
+                "LATCHKEY_THROTTLE is off: anybody may try passwords as often as they like"
+            );
         }
         let mut known = String::new();
         loop {
@@ -103,9 +111,13 @@ impl Gateway {
     /// When PostgreSQL cannot be reached, or its database cannot be used.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
         let applied = self.record.migrate().await?;
-        // What is recorded without them lands in the default partition, and the janitor tries again.
+        // What is recorded without them lands in the default partition, and the janitor tries
+        // again.
         if let Err(error) = self.record.make_audit_months().await {
-            tracing::warn!(error = %Chain(&error), "the audit has no partitions for the coming months yet");
+            tracing::warn!(
+                error = %Chain(&error),
+                "the audit has no partitions for the coming months yet"
+            );
         }
         Ok(applied)
     }

@@ -1,12 +1,13 @@
 //! Throttles: how often passwords may be tried, accounts made and mails caused.
 //!
-//! A try is counted *before* the work that it causes, so that a thousand at the same moment are counted like a thousand
-//! one after the other, and is taken back when it does not count: because it succeeded, or because a store was down.
-//! Accounts are counted by what was typed, known or not, before anybody looks: so a refusal tells nobody whether an
-//! account exists, nor which name and which address belong together. (Who knows both has twice the tries.)
+//! A try is counted *before* the work that it causes, so that a thousand at the same moment are
+//! counted like a thousand one after the other, and is taken back when it does not count: because
+//! it succeeded, or because a store was down. Accounts are counted by what was typed, known or not,
+//! before anybody looks: so a refusal tells nobody whether an account exists, nor which name and
+//! which address belong together. (Who knows both has twice the tries.)
 //!
-//! Nothing a stranger does keeps an owner out: only what one network did is refused to that network; what all of them did
-//! to one account makes further tries wait a little.
+//! Nothing a stranger does keeps an owner out: only what one network did is refused to that
+//! network; what all of them did to one account makes further tries wait a little.
 
 mod memory;
 
@@ -42,7 +43,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Whether a try that ended so was one: a store that is down, or a request that is malformed, is none.
+    /// Whether a try that ended so was one: a store that is down, or a request that is malformed,
+    /// is none.
     fn counts<T>(&self, outcome: &Result<T, Error>) -> bool {
         match outcome {
             Ok(_) => self.success_counts,
@@ -57,7 +59,8 @@ struct Held {
     shared: bool,
 }
 
-/// What is left of the limits that a request counts against. Shared by the story, which knows, and the face, which tells.
+/// What is left of the limits that a request counts against. Shared by the story, which knows, and
+/// the face, which tells.
 #[derive(Debug, Clone, Default)]
 pub struct Allowance(Arc<Mutex<Vec<Standing>>>);
 
@@ -84,14 +87,24 @@ pub struct Left {
 impl Allowance {
     /// All that is known.
     pub fn standings(&self) -> Vec<Standing> {
-        self.0.lock().expect("nothing panics while it is held").clone()
+        self.0
+            .lock()
+            .expect("nothing panics while it is held")
+            .clone()
     }
 
     /// Notes how a bucket stands, in the place of what was known of it.
     fn note(&self, bucket: &Bucket, level: Option<u64>) {
         let Bucket { id, limit } = *bucket;
-        let left = level.map(|level| Left { tries: limit.remaining(level), reset: level.div_ceil(SECOND) });
-        let standing = Standing { name: id.name, limit, left };
+        let left = level.map(|level| Left {
+            tries: limit.remaining(level),
+            reset: level.div_ceil(SECOND),
+        });
+        let standing = Standing {
+            name: id.name,
+            limit,
+            left,
+        };
         let mut standings = self.0.lock().expect("nothing panics while it is held");
         match standings.iter_mut().find(|known| known.name == id.name) {
             Some(known) => *known = standing,
@@ -101,7 +114,11 @@ impl Allowance {
 
     /// The same after a refund, for those that are told: not what strangers did to an account.
     fn renew(&self, bucket: &Bucket, level: u64) {
-        if self.standings().iter().any(|known| known.name == bucket.id.name) {
+        if self
+            .standings()
+            .iter()
+            .any(|known| known.name == bucket.id.name)
+        {
             self.note(bucket, Some(level));
         }
     }
@@ -114,10 +131,24 @@ impl Gateway {
         let pair = bucket("sign_in", network, self.config.limit_sign_in);
         Attempt {
             hard: vec![
-                Bucket { id: BucketId { account: Some(account), ..pair.id }, ..pair },
-                bucket("sign_in_address", network, self.config.limit_sign_in_address),
+                Bucket {
+                    id: BucketId {
+                        account: Some(account),
+                        ..pair.id
+                    },
+                    ..pair
+                },
+                bucket(
+                    "sign_in_address",
+                    network,
+                    self.config.limit_sign_in_address,
+                ),
             ],
-            soft: Some(bucket("sign_in_account", account, self.config.limit_sign_in_account)),
+            soft: Some(bucket(
+                "sign_in_account",
+                account,
+                self.config.limit_sign_in_account,
+            )),
             success_counts: false,
             origin: Some(origin.clone()),
         }
@@ -125,22 +156,46 @@ impl Gateway {
 
     /// A mailed code for an account. The wrong ones from one network are counted with the code.
     pub(super) fn code_attempt(&self, email: &str, origin: &Origin) -> Attempt {
-        let address = bucket("sign_in_address", self.network_id(origin), self.config.limit_sign_in_address);
-        let account = bucket("code_account", self.throttle_key.id(email), self.config.limit_code_account);
-        Attempt { hard: vec![address], soft: Some(account), success_counts: false, origin: Some(origin.clone()) }
+        let address = bucket(
+            "sign_in_address",
+            self.network_id(origin),
+            self.config.limit_sign_in_address,
+        );
+        let account = bucket(
+            "code_account",
+            self.throttle_key.id(email),
+            self.config.limit_code_account,
+        );
+        Attempt {
+            hard: vec![address],
+            soft: Some(account),
+            success_counts: false,
+            origin: Some(origin.clone()),
+        }
     }
 
     /// A new account.
     pub(super) fn sign_up_attempt(&self, origin: &Origin) -> Attempt {
-        every_try(bucket("sign_up", self.network_id(origin), self.config.limit_sign_up), Some(origin))
+        every_try(
+            bucket(
+                "sign_up",
+                self.network_id(origin),
+                self.config.limit_sign_up,
+            ),
+            Some(origin),
+        )
     }
 
     /// A request for a code.
     pub(super) fn forgot_attempt(&self, origin: &Origin) -> Attempt {
-        every_try(bucket("forgot", self.network_id(origin), self.config.limit_forgot), Some(origin))
+        every_try(
+            bucket("forgot", self.network_id(origin), self.config.limit_forgot),
+            Some(origin),
+        )
     }
 
-    /// Runs a story that counts as a try: not at all where the limits refuse it, a little later where they say so.
+    /// Runs a story that counts as a try: not at all where the limits refuse it, a little later
+    /// where they say so.
     ///
     /// # Errors
     /// `too_many_requests`, and those of the story.
@@ -162,9 +217,10 @@ impl Gateway {
         outcome
     }
 
-    /// Runs what promises a mail that a stranger can cause, unless the recipient had enough of its kind: then nothing is
-    /// done, and nobody is told. The last code stays the good one, and by default one more mail is due when it dies. A
-    /// budget for all kinds would be used up with mails that help the recipient to nothing.
+    /// Runs what promises a mail that a stranger can cause, unless the recipient had enough of its
+    /// kind: then nothing is done, and nobody is told. The last code stays the good one, and by
+    /// default one more mail is due when it dies. A budget for all kinds would be used up with
+    /// mails that help the recipient to nothing.
     ///
     /// # Errors
     /// Those of the promise.
@@ -174,7 +230,9 @@ impl Gateway {
         recipient: &str,
         promise: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
-        let owner = self.throttle_key.id(&format!("{} {recipient}", purpose.as_str()));
+        let owner = self
+            .throttle_key
+            .id(&format!("{} {recipient}", purpose.as_str()));
         let budget = every_try(bucket("mail", owner, self.config.limit_mail), None);
         match self.counted(budget, &Allowance::default(), promise).await {
             Err(Error::TooManyRequests { .. }) => Ok(()),
@@ -182,20 +240,30 @@ impl Gateway {
         }
     }
 
-    /// Counts a refresh that failed, and only that: a good token is never refused, and costs nothing.
+    /// Counts a refresh that failed, and only that: a good token is never refused, and costs
+    /// nothing.
     ///
     /// # Errors
     /// `too_many_requests` in the place of a refusal, beyond the limit; else those of the refresh.
-    pub(super) async fn count_failed_refresh<T>(&self, outcome: Result<T, Error>, origin: &Origin) -> Result<T, Error> {
+    pub(super) async fn count_failed_refresh<T>(
+        &self,
+        outcome: Result<T, Error>,
+        origin: &Origin,
+    ) -> Result<T, Error> {
         if !self.config.throttle.0 {
             return outcome;
         }
-        let bucket = bucket("refresh_failures", self.network_id(origin), self.config.limit_refresh_failures);
+        let bucket = bucket(
+            "refresh_failures",
+            self.network_id(origin),
+            self.config.limit_refresh_failures,
+        );
         origin.allowance.note(&bucket, None);
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
                 // Rare, and large: no refresh needs to have room for it.
-                let admitted = Box::pin(self.admit(&every_try(bucket, Some(origin)), &origin.allowance)).await;
+                let admitted =
+                    Box::pin(self.admit(&every_try(bucket, Some(origin)), &origin.allowance)).await;
                 Err(admitted.err().unwrap_or(error))
             }
             other => other,
@@ -205,11 +273,15 @@ impl Gateway {
     async fn admit(&self, attempt: &Attempt, allowance: &Allowance) -> Result<Vec<Held>, Error> {
         let (hard, Reserved { allowed, levels }) = self.reserve(attempt.hard.clone()).await;
         let known: Vec<_> = hard.buckets.iter().zip(levels).collect();
-        known.iter().for_each(|(bucket, level)| allowance.note(bucket, Some(*level)));
+        known
+            .iter()
+            .for_each(|(bucket, level)| allowance.note(bucket, Some(*level)));
         if !allowed {
             return Err(self.refusal(&known, attempt.origin.as_ref()));
         }
-        known.iter().for_each(|(bucket, _)| count(bucket, "allowed"));
+        known
+            .iter()
+            .for_each(|(bucket, _)| count(bucket, "allowed"));
         let soft = match attempt.soft {
             Some(soft) => self.wait_for(soft).await,
             None => None,
@@ -224,7 +296,11 @@ impl Gateway {
         if allowed {
             return Some(held);
         }
-        let delays = held.buckets.iter().zip(levels).map(|(bucket, level)| bucket.limit.delay(level));
+        let delays = held
+            .buckets
+            .iter()
+            .zip(levels)
+            .map(|(bucket, level)| bucket.limit.delay(level));
         tokio::time::sleep(delays.max().unwrap_or_default()).await;
         None
     }
@@ -232,12 +308,26 @@ impl Gateway {
     /// Redis counts for all replicas; without it each counts for itself, more strictly.
     async fn reserve(&self, mut buckets: Vec<Bucket>) -> (Held, Reserved) {
         match self.speed.reserve_try(&buckets).await {
-            Ok(reserved) => (Held { buckets, shared: true }, reserved),
+            Ok(reserved) => (
+                Held {
+                    buckets,
+                    shared: true,
+                },
+                reserved,
+            ),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "Redis does not count; this replica does");
-                buckets.iter_mut().for_each(|bucket| bucket.limit = bucket.limit.stricter());
+                buckets
+                    .iter_mut()
+                    .for_each(|bucket| bucket.limit = bucket.limit.stricter());
                 let reserved = self.memory.reserve(&buckets, self.now_micros());
-                (Held { buckets, shared: false }, reserved)
+                (
+                    Held {
+                        buckets,
+                        shared: false,
+                    },
+                    reserved,
+                )
             }
         }
     }
@@ -258,9 +348,12 @@ impl Gateway {
         }
     }
 
-    /// Until all of them would allow it. Whose account it was about is not looked up: what is refused must stay cheap.
+    /// Until all of them would allow it. Whose account it was about is not looked up: what is
+    /// refused must stay cheap.
     fn refusal(&self, known: &[(&Bucket, u64)], origin: Option<&Origin>) -> Error {
-        let refusing = known.iter().filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
+        let refusing = known
+            .iter()
+            .filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
         for (bucket, _) in refusing {
             count(bucket, "refused");
             if let Some(origin) = origin {
@@ -268,8 +361,14 @@ impl Gateway {
                 self.refuse(event.because(bucket.id.name), origin);
             }
         }
-        let wait = known.iter().map(|(bucket, level)| bucket.limit.retry_after(*level)).max().unwrap_or_default();
-        Error::TooManyRequests { retry_after: wait.div_ceil(SECOND).max(1) }
+        let wait = known
+            .iter()
+            .map(|(bucket, level)| bucket.limit.retry_after(*level))
+            .max()
+            .unwrap_or_default();
+        Error::TooManyRequests {
+            retry_after: wait.div_ceil(SECOND).max(1),
+        }
     }
 
     pub(super) fn network_id(&self, origin: &Origin) -> Uuid {
@@ -282,13 +381,26 @@ impl Gateway {
 }
 
 fn bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
-    Bucket { id: BucketId { name, owner, account: None }, limit }
+    Bucket {
+        id: BucketId {
+            name,
+            owner,
+            account: None,
+        },
+        limit,
+    }
 }
 
 fn every_try(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
-    Attempt { hard: vec![bucket], soft: None, success_counts: true, origin: origin.cloned() }
+    Attempt {
+        hard: vec![bucket],
+        soft: None,
+        success_counts: true,
+        origin: origin.cloned(),
+    }
 }
 
 fn count(bucket: &Bucket, outcome: &'static str) {
-    metrics::counter!("latchkey_throttle_total", "limit" => bucket.id.name, "outcome" => outcome).increment(1);
+    metrics::counter!("latchkey_throttle_total", "limit" => bucket.id.name, "outcome" => outcome)
+        .increment(1);
 }

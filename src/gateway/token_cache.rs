@@ -1,9 +1,9 @@
-//! Tokens whose signature was found right. To check an Ed25519 signature costs more than everything else about a
-//! request; to find a token here costs next to nothing.
+//! Tokens whose signature was found right. To check an Ed25519 signature costs more than everything
+//! else about a request; to find a token here costs next to nothing.
 //!
-//! That is all it saves: who may use the token, until when, and whether it was taken back is judged for every request. A
-//! token is known by all of its bytes, and only what our own key signed gets in, so a flood of forged tokens neither
-//! pushes a good one out nor takes memory.
+//! That is all it saves: who may use the token, until when, and whether it was taken back is judged
+//! for every request. A token is known by all of its bytes, and only what our own key signed gets
+//! in, so a flood of forged tokens neither pushes a good one out nor takes memory.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,8 @@ use quick_cache::{
 
 use crate::domain::access_token::{self, Flaw, Opened, Realm, Signed, VerifyingKeys};
 
-static HITS: LazyLock<Counter> = LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "outcome" => "hit"));
+static HITS: LazyLock<Counter> =
+    LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "outcome" => "hit"));
 static MISSES: LazyLock<Counter> =
     LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "outcome" => "miss"));
 
@@ -27,11 +28,23 @@ impl TokenCache {
     /// Room for so many tokens.
     pub fn new(tokens: usize) -> TokenCache {
         let (weighter, lifecycle) = (UnitWeighter, DefaultLifecycle::default());
-        TokenCache(Cache::with(tokens, tokens as u64, weighter, RandomState::default(), lifecycle))
+        TokenCache(Cache::with(
+            tokens,
+            tokens as u64,
+            weighter,
+            RandomState::default(),
+            lifecycle,
+        ))
     }
 
     /// What [`access_token::examine`] says of the token.
-    pub fn open(&self, token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
+    pub fn open(
+        &self,
+        token: &str,
+        keys: &VerifyingKeys,
+        realm: &Realm,
+        now: u64,
+    ) -> Result<Opened, Flaw> {
         if let Some(signed) = self.0.get(token) {
             HITS.increment(1);
             return signed.judge(keys, realm, now);
@@ -39,7 +52,8 @@ impl TokenCache {
         MISSES.increment(1);
         let signed = access_token::authenticate(token, keys)?;
         let opened = signed.judge(keys, realm, now)?;
-        // One that has expired is never good again: whoever collects those must not push others out.
+        // One that has expired is never good again: whoever collects those must not push others
+        // out.
         if let Opened::Live(_) = opened {
             self.0.insert(token.into(), signed);
         }
@@ -70,7 +84,11 @@ mod tests {
     }
 
     fn realm() -> Realm {
-        Realm { issuer: "https://auth.example.com".into(), audience: "https://api.example.com".into(), clock_skew: 5 }
+        Realm {
+            issuer: "https://auth.example.com".into(),
+            audience: "https://api.example.com".into(),
+            clock_skew: 5,
+        }
     }
 
     fn claims(number: u128) -> Claims {
@@ -83,13 +101,29 @@ mod tests {
             auth_time: NOW,
             ends_at: NOW + 1000,
         };
-        let identity =
-            Identity { version: 1, role: Role::User, username: None, email: None, email_verified: false, name: None };
-        access_token::claims(&realm(), &session, &identity, Uuid::from_u128(number), NOW, 900)
+        let identity = Identity {
+            version: 1,
+            role: Role::User,
+            username: None,
+            email: None,
+            email_verified: false,
+            name: None,
+        };
+        access_token::claims(
+            &realm(),
+            &session,
+            &identity,
+            Uuid::from_u128(number),
+            NOW,
+            900,
+        )
     }
 
     fn signed(key: &SigningKey, number: u128) -> Signed {
-        Signed { kid: key.kid(), claims: Arc::new(claims(number)) }
+        Signed {
+            kid: key.kid(),
+            claims: Arc::new(claims(number)),
+        }
     }
 
     fn token(key: &SigningKey, number: u128) -> String {
@@ -101,18 +135,33 @@ mod tests {
         let (cache, (key, keys), (_, others)) = (TokenCache::new(10), keys(), keys());
         let token = token(&key, 1);
         for _ in 0..2 {
-            assert_eq!(cache.open(&token, &keys, &realm(), NOW), Ok(Opened::Live(signed(&key, 1))));
+            assert_eq!(
+                cache.open(&token, &keys, &realm(), NOW),
+                Ok(Opened::Live(signed(&key, 1)))
+            );
         }
         assert_eq!(cache.0.len(), 1);
-        assert_eq!(cache.open(&token, &keys, &realm(), NOW + 900), Ok(Opened::Expired(signed(&key, 1))));
-        assert_eq!(cache.open(&token, &keys, &realm(), NOW - 6), Err(Flaw::Early(NOW)));
+        assert_eq!(
+            cache.open(&token, &keys, &realm(), NOW + 900),
+            Ok(Opened::Expired(signed(&key, 1)))
+        );
+        assert_eq!(
+            cache.open(&token, &keys, &realm(), NOW - 6),
+            Err(Flaw::Early(NOW))
+        );
         assert_eq!(
             cache.open(&token, &others, &realm(), NOW),
             Err(Flaw::Key(Some(key.kid()))),
             "its key is no longer ours"
         );
-        let elsewhere = Realm { audience: "https://other.example".into(), ..realm() };
-        assert_eq!(cache.open(&token, &keys, &elsewhere, NOW), Err(Flaw::Audience(realm().audience)));
+        let elsewhere = Realm {
+            audience: "https://other.example".into(),
+            ..realm()
+        };
+        assert_eq!(
+            cache.open(&token, &keys, &elsewhere, NOW),
+            Err(Flaw::Audience(realm().audience))
+        );
     }
 
     /// Also those that differ from a known one in a single character, anywhere.
@@ -139,7 +188,10 @@ mod tests {
             let cache = TokenCache::new(room);
             for number in 0..500 {
                 let token = token(&key, number);
-                assert_eq!(cache.open(&token, &keys, &realm(), NOW), Ok(Opened::Live(signed(&key, number))));
+                assert_eq!(
+                    cache.open(&token, &keys, &realm(), NOW),
+                    Ok(Opened::Live(signed(&key, number)))
+                );
             }
             assert!(cache.0.len() <= room, "{}", cache.0.len());
         }

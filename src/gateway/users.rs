@@ -45,7 +45,10 @@ pub struct ManagedUser {
 
 impl From<StoredUser> for ManagedUser {
     fn from(user: StoredUser) -> Self {
-        ManagedUser { account: user.account, disabled: user.disabled }
+        ManagedUser {
+            account: user.account,
+            disabled: user.disabled,
+        }
     }
 }
 
@@ -78,8 +81,13 @@ impl Gateway {
     /// `unavailable`.
     pub async fn list_users(&self, prefix: &NamePrefix, page: Page) -> Result<UserPage, Error> {
         let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        let (users, next) = page.cut(self.record.list_users(prefix, page).await?, |user| user.account.id);
-        Ok(UserPage { users: users.into_iter().map(Into::into).collect(), next })
+        let (users, next) = page.cut(self.record.list_users(prefix, page).await?, |user| {
+            user.account.id
+        });
+        Ok(UserPage {
+            users: users.into_iter().map(Into::into).collect(),
+            next,
+        })
     }
 
     /// One account.
@@ -87,7 +95,12 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn show_user(&self, id: Uuid) -> Result<ManagedUser, Error> {
-        Ok(self.record.find_user(id).await?.ok_or(Error::NotFound)?.into())
+        Ok(self
+            .record
+            .find_user(id)
+            .await?
+            .ok_or(Error::NotFound)?
+            .into())
     }
 
     /// A page of the live sessions of an account.
@@ -99,15 +112,22 @@ impl Gateway {
         self.list_devices(id, page).await
     }
 
-    /// Makes an account for somebody else. Without a password it gets one that nobody knows, and its address an
-    /// invitation to choose one.
+    /// Makes an account for somebody else. Without a password it gets one that nobody knows, and
+    /// its address an invitation to choose one.
     ///
     /// # Errors
-    /// `invalid_request`, `weak_password`, `mail_off`, `username_taken`, `email_taken`, `busy`, `unavailable`.
-    pub async fn create_user(&self, by: Administrator, request: NewAccount) -> Result<ManagedUser, Error> {
+    /// `invalid_request`, `weak_password`, `mail_off`, `username_taken`, `email_taken`, `busy`,
+    /// `unavailable`.
+    pub async fn create_user(
+        &self,
+        by: Administrator,
+        request: NewAccount,
+    ) -> Result<ManagedUser, Error> {
         let invited = request.password.is_none();
         self.check_new_account(&request)?;
-        let password = request.password.map_or_else(|| self.unknown_password(), Ok)?;
+        let password = request
+            .password
+            .map_or_else(|| self.unknown_password(), Ok)?;
         let password_hash = self.hasher.hash(password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),
@@ -117,8 +137,13 @@ impl Gateway {
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,
         };
-        let event = by.event(Kind::AccountCreated, user.id).because(request.role.as_str());
-        let user = self.record.create_user(&user, invited.then(Uuid::now_v7), &event).await?;
+        let event = by
+            .event(Kind::AccountCreated, user.id)
+            .because(request.role.as_str());
+        let user = self
+            .record
+            .create_user(&user, invited.then(Uuid::now_v7), &event)
+            .await?;
         self.mail_bell.notify_one();
         Ok(user.into())
     }
@@ -128,19 +153,23 @@ impl Gateway {
             Some(_) if request.username.is_none() && request.email.is_none() => {
                 Err(Error::flaw("username", "or `email` must be given"))
             }
-            Some(password) => password.check(self.config.password_min).map_err(Error::WeakPassword),
-            None if request.email.is_none() => {
-                Err(Error::flaw("email", "must be given where no `password` is: an invitation is mailed there"))
-            }
+            Some(password) => password
+                .check(self.config.password_min)
+                .map_err(Error::WeakPassword),
+            None if request.email.is_none() => Err(Error::flaw(
+                "email",
+                "must be given where no `password` is: an invitation is mailed there",
+            )),
             None if !self.mailer.is_on() => Err(Error::MailOff),
             None => Ok(()),
         }
     }
 
-    /// A password that the policy accepts and nobody knows. Accounts without a password do not exist: signing in to one
-    /// that waits for its owner must take as long as any other.
+    /// A password that the policy accepts and nobody knows. Accounts without a password do not
+    /// exist: signing in to one that waits for its owner must take as long as any other.
     fn unknown_password(&self) -> Result<Password, Error> {
-        Password::parse(&self.suggest_password()?).map_err(|reason| Error::internal(reason.into_owned()))
+        Password::parse(&self.suggest_password()?)
+            .map_err(|reason| Error::internal(reason.into_owned()))
     }
 
     /// A random password that the policy accepts, to be shown once to whoever hands it over.

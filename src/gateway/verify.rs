@@ -1,9 +1,9 @@
 //! The caller check: may a request with this token pass?
 //!
-//! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can change without touching
-//! a caller. Inside: signature and claims (once for each token, as long as it is remembered), or for a personal access token
-//! its row (once in ten minutes); then whether key, user, client, session or token were taken back, which memory knows
-//! (`revocation`).
+//! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can
+//! change without touching a caller. Inside: signature and claims (once for each token, as long as
+//! it is remembered), or for a personal access token its row (once in ten minutes); then whether
+//! key, user, client, session or token were taken back, which memory knows (`revocation`).
 
 use std::sync::Arc;
 
@@ -28,7 +28,11 @@ impl Gateway {
             true => self.open_personal_token(token).await?,
             false => live(self.open(token).await?)?,
         };
-        if self.is_revoked(&marks).await? { Err(Error::TokenRevoked) } else { Ok(claims) }
+        if self.is_revoked(&marks).await? {
+            Err(Error::TokenRevoked)
+        } else {
+            Ok(claims)
+        }
     }
 
     /// The same for a token that came as a cookie, which only a browser's may.
@@ -37,15 +41,24 @@ impl Gateway {
     /// As [`Gateway::verify`].
     pub async fn verify_cookie(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
         let claims = self.verify(token).await?;
-        if cookie::is_cookie(&claims) { Ok(claims) } else { Err(Error::InvalidToken) }
+        if cookie::is_cookie(&claims) {
+            Ok(claims)
+        } else {
+            Err(Error::InvalidToken)
+        }
     }
 
-    /// The same of an access token for whomever it is, which need not be us; revocation is not asked.
-    pub(super) async fn open_token_for_others(&self, token: &str) -> Result<(Arc<Claims>, Marks), Error> {
+    /// The same of an access token for whomever it is, which need not be us; revocation is not
+    /// asked.
+    pub(super) async fn open_token_for_others(
+        &self,
+        token: &str,
+    ) -> Result<(Arc<Claims>, Marks), Error> {
         live(self.open_for_others(token).await?)
     }
 
-    /// What a token of ours says, whether or not it is good at this moment: its signature is enough to end it.
+    /// What a token of ours says, whether or not it is good at this moment: its signature is enough
+    /// to end it.
     pub(super) async fn open_to_end(&self, token: &str) -> Result<Arc<Claims>, Error> {
         Ok(self.open_signed(token).await?.claims)
     }

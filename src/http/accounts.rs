@@ -90,20 +90,33 @@ pub struct AccountsApi;
 impl AccountsApi {
     /// My account
     ///
-    /// As it is now, whatever the token says: tokens carry the name and the address of the moment in which they were signed.
-    #[oai(path = "/user", method = "get", operation_id = "getUser", tag = "Tag::Account")]
+    /// As it is now, whatever the token says: tokens carry the name and the address of the moment
+    /// in which they were signed.
+    #[oai(
+        path = "/user",
+        method = "get",
+        operation_id = "getUser",
+        tag = "Tag::Account"
+    )]
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
     ) -> Result<Account, Problem<ShowProblems>> {
-        Ok(Account::Shown(Json(gateway.show_account(&caller).await?.into())))
+        Ok(Account::Shown(Json(
+            gateway.show_account(&caller).await?.into(),
+        )))
     }
 
     /// Rename
     ///
     /// Changes user name or display name. Tokens say the new ones from the next refresh on.
-    #[oai(path = "/user", method = "patch", operation_id = "updateUser", tag = "Tag::Account")]
+    #[oai(
+        path = "/user",
+        method = "patch",
+        operation_id = "updateUser",
+        tag = "Tag::Account"
+    )]
     async fn rename(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -111,14 +124,28 @@ impl AccountsApi {
         From(origin): From,
         Body(body): Body<UserPatch>,
     ) -> Result<Account, Problem<RenameProblems>> {
-        let change = Rename { username: body.username, name: body.name };
-        Ok(Account::Shown(Json(gateway.rename_account(&caller, change, &origin).await?.into())))
+        let change = Rename {
+            username: body.username,
+            name: body.name,
+        };
+        Ok(Account::Shown(Json(
+            gateway
+                .rename_account(&caller, change, &origin)
+                .await?
+                .into(),
+        )))
     }
 
     /// Delete my account
     ///
-    /// With everything in it, at once and for good. Wants a sign-in of the last five minutes. The last administrator stays.
-    #[oai(path = "/user", method = "delete", operation_id = "deleteUser", tag = "Tag::Account")]
+    /// With everything in it, at once and for good. Wants a sign-in of the last five minutes. The
+    /// last administrator stays.
+    #[oai(
+        path = "/user",
+        method = "delete",
+        operation_id = "deleteUser",
+        tag = "Tag::Account"
+    )]
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -134,7 +161,12 @@ impl AccountsApi {
     /// Change my password
     ///
     /// Every other session ends; the caller's stays.
-    #[oai(path = "/user/password", method = "post", operation_id = "changePassword", tag = "Tag::Account")]
+    #[oai(
+        path = "/user/password",
+        method = "post",
+        operation_id = "changePassword",
+        tag = "Tag::Account"
+    )]
     async fn change_password(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -142,15 +174,22 @@ impl AccountsApi {
         Owner(caller): Owner,
         Body(body): Body<PasswordBody>,
     ) -> Result<Done, Problem<PasswordProblems>> {
-        gateway.change_password(&caller, body.current_password, body.new_password.0, &origin).await?;
+        gateway
+            .change_password(&caller, body.current_password, body.new_password.0, &origin)
+            .await?;
         Ok(Done::Done)
     }
 
     /// Ask for a code at an address
     ///
-    /// Sends a one-time code there; with it the address becomes the account's, or, if it is that already, counts as
-    /// verified. The answer is the same if somebody else has the address.
-    #[oai(path = "/user/email", method = "post", operation_id = "requestEmail", tag = "Tag::Account")]
+    /// Sends a one-time code there; with it the address becomes the account's, or, if it is that
+    /// already, counts as verified. The answer is the same if somebody else has the address.
+    #[oai(
+        path = "/user/email",
+        method = "post",
+        operation_id = "requestEmail",
+        tag = "Tag::Account"
+    )]
     async fn request_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -158,15 +197,22 @@ impl AccountsApi {
         Owner(caller): Owner,
         Body(body): Body<EmailBody>,
     ) -> Result<Accepted, Problem<EmailProblems>> {
-        gateway.request_email(&caller, &body.email, body.password, &origin).await?;
+        gateway
+            .request_email(&caller, &body.email, body.password, &origin)
+            .await?;
         Ok(Accepted::Accepted)
     }
 
     /// Confirm an address
     ///
-    /// With the code that was sent there. If the address is a new one, every other session ends, and the address before is
-    /// told. A 409 if somebody else has it.
-    #[oai(path = "/user/email/confirm", method = "post", operation_id = "confirmEmail", tag = "Tag::Account")]
+    /// With the code that was sent there. If the address is a new one, every other session ends,
+    /// and the address before is told. A 409 if somebody else has it.
+    #[oai(
+        path = "/user/email/confirm",
+        method = "post",
+        operation_id = "confirmEmail",
+        tag = "Tag::Account"
+    )]
     async fn confirm_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -174,13 +220,24 @@ impl AccountsApi {
         From(origin): From,
         Body(body): Body<ConfirmBody>,
     ) -> Result<Account, Problem<ConfirmProblems>> {
-        Ok(Account::Shown(Json(gateway.confirm_email(&caller, &body.code, &origin).await?.into())))
+        Ok(Account::Shown(Json(
+            gateway
+                .confirm_email(&caller, &body.code, &origin)
+                .await?
+                .into(),
+        )))
     }
 
     /// Ask for a code
     ///
-    /// Sends a one-time code to the address, if an account has it; the answer is the same if none has.
-    #[oai(path = "/password/forgot", method = "post", operation_id = "forgotPassword", tag = "Tag::Recovery")]
+    /// Sends a one-time code to the address, if an account has it; the answer is the same if none
+    /// has.
+    #[oai(
+        path = "/password/forgot",
+        method = "post",
+        operation_id = "forgotPassword",
+        tag = "Tag::Recovery"
+    )]
     async fn forgot(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -194,14 +251,23 @@ impl AccountsApi {
     /// Set a new password with a code
     ///
     /// The code works once. Every session of the account ends, and nobody is signed in.
-    #[oai(path = "/password/reset", method = "post", operation_id = "resetPassword", tag = "Tag::Recovery")]
+    #[oai(
+        path = "/password/reset",
+        method = "post",
+        operation_id = "resetPassword",
+        tag = "Tag::Recovery"
+    )]
     async fn reset(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         Body(body): Body<ResetBody>,
     ) -> Result<Done, Problem<ResetProblems>> {
-        let request = PasswordReset { email: body.email, code: body.code, new_password: body.new_password.0 };
+        let request = PasswordReset {
+            email: body.email,
+            code: body.code,
+            new_password: body.new_password.0,
+        };
         gateway.reset_password(request, &origin).await?;
         Ok(Done::Done)
     }
@@ -209,13 +275,20 @@ impl AccountsApi {
     /// My dashboard
     ///
     /// The account, its live sessions and the number of its items, in one answer.
-    #[oai(path = "/dashboard", method = "get", operation_id = "getDashboard", tag = "Tag::Account")]
+    #[oai(
+        path = "/dashboard",
+        method = "get",
+        operation_id = "getDashboard",
+        tag = "Tag::Account"
+    )]
     async fn dashboard(
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
     ) -> Result<Overview, Problem<ShowProblems>> {
         let dashboard = gateway.dashboard(&caller).await?;
-        Ok(Overview::Shown(Json(DashboardShape::new(dashboard, caller.sid))))
+        Ok(Overview::Shown(Json(DashboardShape::new(
+            dashboard, caller.sid,
+        ))))
     }
 }

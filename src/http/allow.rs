@@ -7,10 +7,18 @@ use poem::http::HeaderValue;
 use super::{body, document, feed, forward_auth, problem};
 
 /// Paths beside the document, all of them pages.
-const PAGES: &[&str] = &["/", "/docs", "/openapi.json", "/forgot", "/problems", "/problems/{code}", "/dev/mailbox"];
+const PAGES: &[&str] = &[
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/forgot",
+    "/problems",
+    "/problems/{code}",
+    "/dev/mailbox",
+];
 
-/// Operations whose callers care about the status alone, and accept whatever they happen to accept: proxies hand the
-/// `Accept` of an image or a font on to the check.
+/// Operations whose callers care about the status alone, and accept whatever they happen to accept:
+/// proxies hand the `Accept` of an image or a font on to the check.
 const ANY_ACCEPT: &[&str] = &[forward_auth::PATH, "/health/live", "/health/ready"];
 
 /// What operations answer with.
@@ -38,11 +46,21 @@ impl Allow {
             let answers = Answers::new(&methods, offered(&path));
             (path, answers)
         });
-        let pages = PAGES.iter().map(|path| ((*path).to_owned(), Answers::new(&["GET".to_owned()], &[])));
-        let (templates, fixed): (Vec<_>, Vec<_>) = operations.chain(pages).partition(|(path, _)| path.contains('{'));
+        let pages = PAGES
+            .iter()
+            .map(|path| ((*path).to_owned(), Answers::new(&["GET".to_owned()], &[])));
+        let (templates, fixed): (Vec<_>, Vec<_>) = operations
+            .chain(pages)
+            .partition(|(path, _)| path.contains('{'));
         let segments = |path: String| path.split('/').map(str::to_owned).collect();
-        let templates = templates.into_iter().map(|(path, answers)| (segments(path), answers)).collect();
-        Allow { fixed: fixed.into_iter().collect(), templates }
+        let templates = templates
+            .into_iter()
+            .map(|(path, answers)| (segments(path), answers))
+            .collect();
+        Allow {
+            fixed: fixed.into_iter().collect(),
+            templates,
+        }
     }
 
     /// The methods of the path.
@@ -55,7 +73,8 @@ impl Allow {
         self.find(path).map_or(&[], |path| path.offered)
     }
 
-    /// Whether the path takes no parameter whatsoever, and tells balancers something that no parameter may spoil.
+    /// Whether the path takes no parameter whatsoever, and tells balancers something that no
+    /// parameter may spoil.
     pub fn is_for_machines(&self, path: &str) -> bool {
         path.starts_with("/health/")
     }
@@ -67,16 +86,28 @@ impl Allow {
     }
 
     fn find(&self, path: &str) -> Option<&Answers> {
-        let of_template = || self.templates.iter().find(|(segments, _)| matches(segments, path));
-        self.fixed.get(path).or_else(|| of_template().map(|(_, answers)| answers))
+        let of_template = || {
+            self.templates
+                .iter()
+                .find(|(segments, _)| matches(segments, path))
+        };
+        self.fixed
+            .get(path)
+            .or_else(|| of_template().map(|(_, answers)| answers))
     }
 }
 
 impl Answers {
     fn new(methods: &[String], offered: &'static [&'static str]) -> Answers {
-        let head = methods.iter().any(|method| method == "GET").then_some("HEAD");
+        let head = methods
+            .iter()
+            .any(|method| method == "GET")
+            .then_some("HEAD");
         let methods: Vec<&str> = methods.iter().map(String::as_str).chain(head).collect();
-        Answers { methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"), offered }
+        Answers {
+            methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"),
+            offered,
+        }
     }
 }
 
@@ -90,7 +121,11 @@ fn offered(path: &str) -> &'static [&'static str] {
 
 fn matches(template: &[String], path: &str) -> bool {
     let mut segments = path.split('/');
-    let fits = |known: &String| segments.next().is_some_and(|segment| known.starts_with('{') || known == segment);
+    let fits = |known: &String| {
+        segments
+            .next()
+            .is_some_and(|segment| known.starts_with('{') || known == segment)
+    };
     template.iter().all(fits) && segments.next().is_none()
 }
 
@@ -102,10 +137,14 @@ mod tests {
     fn methods_come_from_the_document() {
         let allow = Allow::new();
         assert_eq!(allow.methods("/items").unwrap(), "POST, GET, HEAD");
-        assert_eq!(allow.methods("/items/abc").unwrap(), "GET, PUT, PATCH, DELETE, HEAD");
+        assert_eq!(
+            allow.methods("/items/abc").unwrap(),
+            "GET, PUT, PATCH, DELETE, HEAD"
+        );
         assert_eq!(allow.methods("/docs").unwrap(), "GET, HEAD");
         assert!(allow.methods("/items/a/b").is_none());
-        let offered = ["/login", "/revocations", "/auth/verify", "/"].map(|path| allow.offered(path));
+        let offered =
+            ["/login", "/revocations", "/auth/verify", "/"].map(|path| allow.offered(path));
         assert_eq!(offered, [JSON, &["text/event-stream"], &[], &[]]);
     }
 }

@@ -101,7 +101,11 @@ pub enum Accepted {
 pub enum ItemMade {
     /// The item was made.
     #[oai(status = 201)]
-    Created(Json<ItemShape>, #[oai(header = "Location")] String, #[oai(header = "ETag")] String),
+    Created(
+        Json<ItemShape>,
+        #[oai(header = "Location")] String,
+        #[oai(header = "ETag")] String,
+    ),
 }
 
 /// 200 with an item.

@@ -31,12 +31,13 @@ pub struct AuditEventShape {
     id: Uuid,
     /// When it happened; where `count` may be more than one, the minute in which it did.
     at: OffsetDateTime,
-    /// What: `sign_in`, `sign_in_refused`, `password_changed` and so on. There may be more kinds tomorrow.
+    /// What: `sign_in`, `sign_in_refused`, `password_changed` and so on. There may be more kinds
+    /// tomorrow.
     event: String,
     /// `success`, or `failure` where it was refused.
     outcome: String,
-    /// Who: `user` (the owner of the account), `admin`, `operator` (of the machine), `gateway` (by itself), or `stranger`
-    /// (who proved nothing).
+    /// Who: `user` (the owner of the account), `admin`, `operator` (of the machine), `gateway` (by
+    /// itself), or `stranger` (who proved nothing).
     actor: String,
     /// The account of whoever did it. An owner does not see that of an administrator.
     actor_id: Option<Uuid>,
@@ -54,10 +55,33 @@ pub struct AuditEventShape {
 
 impl From<RecordedEvent> for AuditEventShape {
     fn from(recorded: RecordedEvent) -> Self {
-        let RecordedEvent { id, at, event, outcome, actor, actor_id, session, address, agent, reason, count } =
-            recorded;
+        let RecordedEvent {
+            id,
+            at,
+            event,
+            outcome,
+            actor,
+            actor_id,
+            session,
+            address,
+            agent,
+            reason,
+            count,
+        } = recorded;
         let agent = agent.as_deref().map(agent::in_words);
-        AuditEventShape { id, at, event, outcome, actor, actor_id, session, address, agent, reason, count }
+        AuditEventShape {
+            id,
+            at,
+            event,
+            outcome,
+            actor,
+            actor_id,
+            session,
+            address,
+            agent,
+            reason,
+            count,
+        }
     }
 }
 
@@ -92,13 +116,19 @@ pub struct AuditPageShape {
 
 impl From<AuditPage> for AuditPageShape {
     fn from(page: AuditPage) -> Self {
-        AuditPageShape { items: page.events.into_iter().map(Into::into).collect(), next: page.next }
+        AuditPageShape {
+            items: page.events.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
     }
 }
 
 impl Example for AuditPageShape {
     fn example() -> Self {
-        AuditPageShape { items: vec![AuditEventShape::example()], next: None }
+        AuditPageShape {
+            items: vec![AuditEventShape::example()],
+            next: None,
+        }
     }
 }
 
@@ -117,10 +147,15 @@ pub struct AuditApi;
 impl AuditApi {
     /// What happened to my account
     ///
-    /// Sign-ins and refused ones, changes of the password and of names, sessions that ended, and who did it. The newest
-    /// first, unlike other lists, because the latest is what one looks for. What was refused is counted by the minute, and
-    /// appears within a second.
-    #[oai(path = "/user/audit", method = "get", operation_id = "listOwnAudit", tag = "Tag::Account")]
+    /// Sign-ins and refused ones, changes of the password and of names, sessions that ended, and
+    /// who did it. The newest first, unlike other lists, because the latest is what one looks for.
+    /// What was refused is counted by the minute, and appears within a second.
+    #[oai(
+        path = "/user/audit",
+        method = "get",
+        operation_id = "listOwnAudit",
+        tag = "Tag::Account"
+    )]
     async fn own(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -137,9 +172,14 @@ impl AuditApi {
 
     /// What happened to an account
     ///
-    /// As its owner sees it, and with the addresses of administrators. The newest first. What happened outlives the
-    /// account.
-    #[oai(path = "/users/:id/audit", method = "get", operation_id = "listAudit", tag = "Tag::Users")]
+    /// As its owner sees it, and with the addresses of administrators. The newest first. What
+    /// happened outlives the account.
+    #[oai(
+        path = "/users/:id/audit",
+        method = "get",
+        operation_id = "listAudit",
+        tag = "Tag::Users"
+    )]
     async fn of(
         &self,
         gateway: Data<&Arc<Gateway>>,

@@ -1,7 +1,9 @@
-//! Bodies of requests: read, bounded, and parsed into the types of the domain, all mistakes at once.
+//! Bodies of requests: read, bounded, and parsed into the types of the domain, all mistakes at
+//! once.
 //!
-//! The framework's own JSON payload lets the last of duplicate members win, repeats values in its errors and parses
-//! forms by other rules than JSON; so bodies are read here. All of them are flat objects of texts and flags.
+//! The framework's own JSON payload lets the last of duplicate members win, repeats values in its
+//! errors and parses forms by other rules than JSON; so bodies are read here. All of them are flat
+//! objects of texts and flags.
 
 mod members;
 
@@ -29,9 +31,15 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// Reads the whole body, but never more than the limit.
 pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Error> {
-    let limit = request.data::<Arc<Gateway>>().expect("the edge sets it").config().body_limit;
-    let declared =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let limit = request
+        .data::<Arc<Gateway>>()
+        .expect("the edge sets it")
+        .config()
+        .body_limit;
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(Error::TooLarge);
     }
@@ -46,8 +54,17 @@ pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, 
 
 /// The media type of the body, without its parameters.
 pub fn media_type(request: &Request) -> String {
-    let given = request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
-    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    let given = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|given| given.to_str().ok())
+        .unwrap_or_default();
+    given
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// What a request's body becomes.
@@ -58,7 +75,8 @@ pub trait Content: Sized + Send {
     /// Reads all members; `None` where one is wrong.
     fn read(members: &mut Members) -> Option<Self>;
 
-    /// The schema of each member: name, description, kind, whether it is required, whether it may be null.
+    /// The schema of each member: name, description, kind, whether it is required, whether it may
+    /// be null.
     fn schema() -> Vec<MemberSchema>;
 }
 
@@ -71,17 +89,32 @@ pub struct MemberSchema {
     pub nullable: bool,
 }
 
-/// Declares a body: its struct, how it is read, and its schema.
+/// Declares a body: its struct, how it is read, and its schema. Each line of a member's description
+/// begins with the space behind `///`, so the lines together are one text.
 macro_rules! body {
-    ($(#[doc = $doc:literal] $name:ident { $(#[doc = $member_doc:literal] $member:ident: $kind:ident<$type:ty>,)* })*) => {$(
-        #[doc = $doc]
-        pub struct $name { $(#[doc = $member_doc] pub $member: <$crate::http::body::$kind<$type> as $crate::http::body::Member>::Value,)* }
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident {
+            $($(#[doc = $member_doc:literal])+ $member:ident: $kind:ident<$type:ty>,)*
+        }
+    )*) => {$(
+        $(#[doc = $doc])+
+        pub struct $name {
+            $(
+                $(#[doc = $member_doc])+
+                pub $member:
+                    <$crate::http::body::$kind<$type> as $crate::http::body::Member>::Value,
+            )*
+        }
 
         impl $crate::http::body::Content for $name {
             const NAME: &'static str = stringify!($name);
 
             fn read(members: &mut $crate::http::body::Members) -> Option<Self> {
-                $(let $member = members.take::<$crate::http::body::$kind<$type>>(stringify!($member));)*
+                $(
+                    let $member =
+                        members.take::<$crate::http::body::$kind<$type>>(stringify!($member));
+                )*
                 Some($name { $($member: $member?),* })
             }
 
@@ -89,7 +122,7 @@ macro_rules! body {
                 use $crate::http::body::Member;
                 vec![$($crate::http::body::MemberSchema {
                     name: stringify!($member),
-                    description: $member_doc,
+                    description: concat!($($member_doc),+),
                     kind: $crate::http::body::$kind::<$type>::KIND,
                     required: $crate::http::body::$kind::<$type>::REQUIRED,
                     nullable: $crate::http::body::$kind::<$type>::NULLABLE,
@@ -104,13 +137,24 @@ pub(super) use body;
 pub fn register<T: Content + 'static>(registry: &mut Registry) {
     registry.create_schema::<T, _>(T::NAME.to_owned(), |_| {
         let members = T::schema();
-        let example = members.iter().map(|member| (member.name.to_owned(), example(member.kind)));
+        let example = members
+            .iter()
+            .map(|member| (member.name.to_owned(), example(member.kind)));
         MetaSchema {
-            required: members.iter().filter(|member| member.required).map(|member| member.name).collect(),
+            required: members
+                .iter()
+                .filter(|member| member.required)
+                .map(|member| member.name)
+                .collect(),
             example: Some(Value::Object(example.collect())),
             properties: members
                 .iter()
-                .map(|member| (member.name, MetaSchemaRef::Inline(Box::new(member_schema(member)))))
+                .map(|member| {
+                    (
+                        member.name,
+                        MetaSchemaRef::Inline(Box::new(member_schema(member))),
+                    )
+                })
                 .collect(),
             ..MetaSchema::new("object")
         }
@@ -135,12 +179,19 @@ fn member_schema(member: &MemberSchema) -> MetaSchema {
         },
         Kind::Flag => MetaSchema::new("boolean"),
     };
-    MetaSchema { description: Some(member.description.trim()), nullable: member.nullable, ..schema }
+    MetaSchema {
+        description: Some(member.description.trim()),
+        nullable: member.nullable,
+        ..schema
+    }
 }
 
 /// The media type and schema of a body.
 pub fn meta<T: Content>(content_type: &'static str) -> MetaMediaType {
-    MetaMediaType { content_type, schema: MetaSchemaRef::Reference(T::NAME.to_owned()) }
+    MetaMediaType {
+        content_type,
+        schema: MetaSchemaRef::Reference(T::NAME.to_owned()),
+    }
 }
 
 /// Parses the members of one body.
@@ -161,7 +212,8 @@ pub fn parse_known<T: Content>(mut members: Members) -> Result<T, Error> {
 /// A JSON body.
 pub struct Body<T>(pub T);
 
-/// A JSON body, or none at all; `null` is none, because some generated clients send it where there is nothing to send.
+/// A JSON body, or none at all; `null` is none, because some generated clients send it where there
+/// is nothing to send.
 pub struct OptionalBody<T>(pub Option<T>);
 
 macro_rules! extract {
@@ -176,7 +228,11 @@ macro_rules! extract {
             }
 
             fn request_meta() -> Option<MetaRequest> {
-                Some(MetaRequest { description: None, content: vec![meta::<T>(JSON)], required: $required })
+                Some(MetaRequest {
+                    description: None,
+                    content: vec![meta::<T>(JSON)],
+                    required: $required,
+                })
             }
 
             async fn from_request(
@@ -231,45 +287,80 @@ mod tests {
     fn flaws(json: &str) -> Vec<(String, String)> {
         match Members::from_json(json.as_bytes()).and_then(parse::<Sample>) {
             Ok(_) => Vec::new(),
-            Err(Error::InvalidRequest { flaws, .. }) => {
-                flaws.into_iter().map(|flaw| (flaw.member, flaw.reason.into_owned())).collect()
-            }
+            Err(Error::InvalidRequest { flaws, .. }) => flaws
+                .into_iter()
+                .map(|flaw| (flaw.member, flaw.reason.into_owned()))
+                .collect(),
             Err(other) => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn every_member_is_read() {
-        let members = Members::from_json(br#"{"password":"secret123","username":"john"}"#).ok().unwrap();
+        let members = Members::from_json(br#"{"password":"secret123","username":"john"}"#)
+            .ok()
+            .unwrap();
         let sample = parse::<Sample>(members).ok().unwrap();
         assert_eq!(sample.username.as_str(), "john");
-        assert!(sample.password.is_some_and(|password| password.check(8).is_ok()));
+        assert!(
+            sample
+                .password
+                .is_some_and(|password| password.check(8).is_ok())
+        );
     }
 
     #[test]
     fn absent_null_and_present_differ_where_they_should() {
-        let read =
-            |json: &str| parse::<Sample>(Members::from_json(json.as_bytes()).ok().unwrap()).ok().unwrap().description;
+        let read = |json: &str| {
+            parse::<Sample>(Members::from_json(json.as_bytes()).ok().unwrap())
+                .ok()
+                .unwrap()
+                .description
+        };
         assert_eq!(read(r#"{"username":"a"}"#), None);
         assert_eq!(read(r#"{"username":"a","description":null}"#), Some(None));
-        assert!(read(r#"{"username":"a","description":"x"}"#).unwrap().is_some());
+        assert!(
+            read(r#"{"username":"a","description":"x"}"#)
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
     fn all_mistakes_are_told_at_once_by_name_and_never_by_value() {
-        let told = flaws(r#"{"usernam":"hunter2","description":["hunter2"],"password":12345,"description":"hunter2"}"#);
+        let told = flaws(concat!(
+            r#"{"usernam":"hunter2","description":["hunter2"],"#,
+            r#""password":12345,"description":"hunter2"}"#,
+        ));
         let members: Vec<_> = told.iter().map(|(member, _)| member.as_str()).collect();
         assert!(
-            ["username", "usernam", "description", "password"].iter().all(|member| members.contains(member)),
+            ["username", "usernam", "description", "password"]
+                .iter()
+                .all(|member| members.contains(member)),
             "{told:?}"
         );
-        assert!(told.iter().all(|(_, reason)| !reason.contains("hunter2") && !reason.contains("12345")));
-        assert!(told.iter().any(|(_, reason)| reason.contains("did you mean `username`?")));
+        assert!(
+            told.iter()
+                .all(|(_, reason)| !reason.contains("hunter2") && !reason.contains("12345"))
+        );
+        assert!(
+            told.iter()
+                .any(|(_, reason)| reason.contains("did you mean `username`?"))
+        );
     }
 
     #[test]
     fn other_json_is_no_object() {
-        for text in ["", "[]", "null", "\"x\"", "{", "{\"a\":1}x", "{\"a\":\"\\ud800\"}", "{'a':1}"] {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "\"x\"",
+            "{",
+            "{\"a\":1}x",
+            "{\"a\":\"\\ud800\"}",
+            "{'a':1}",
+        ] {
             assert!(Members::from_json(text.as_bytes()).is_err(), "{text}");
         }
         assert!(Members::from_json(b"{\"username\":\"\xff\"}").is_err());

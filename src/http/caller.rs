@@ -1,7 +1,8 @@
 //! Who is calling: a handler that wants to know says so in its signature.
 //!
-//! A token comes as a bearer token or as the browser's cookie. With a bearer token the cookie is not even read; what comes
-//! by cookie and changes something must come from a page that may ask for it (`csrf.rs`).
+//! A token comes as a bearer token or as the browser's cookie. With a bearer token the cookie is
+//! not even read; what comes by cookie and changes something must come from a page that may ask for
+//! it (`csrf.rs`).
 
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ pub const COOKIE: &str = "cookie";
 /// Whoever has a good token: a person, a program of one's, or a client.
 pub struct Caller(pub Arc<Claims>);
 
-/// Whom a proxy asks about. Nothing is signed anew here: not before it is known that the request passes.
+/// Whom a proxy asks about. Nothing is signed anew here: not before it is known that the request
+/// passes.
 pub struct Asked {
     /// What the token says, which is good at this moment.
     pub claims: Arc<Claims>,
@@ -68,7 +70,8 @@ pub enum Token<T> {
 }
 
 impl<'a> Token<&'a str> {
-    /// The token of the request. What would change something by cookie is refused if another site may have caused it.
+    /// The token of the request. What would change something by cookie is refused if another site
+    /// may have caused it.
     fn of(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
         Token::guarded(request, csrf::check_unless_safe)
     }
@@ -82,7 +85,9 @@ impl<'a> Token<&'a str> {
         if let Some(token) = bearer(request)? {
             return Ok(Some(Token::Bearer(token)));
         }
-        let Some(cookie) = cookie::sent(request)? else { return Ok(None) };
+        let Some(cookie) = cookie::sent(request)? else {
+            return Ok(None);
+        };
         guard(request)?;
         Ok(Some(Token::Cookie(cookie)))
     }
@@ -95,7 +100,8 @@ impl<'a> Token<&'a str> {
         }
     }
 
-    /// The claims, if it is good at this moment; and a cookie is signed anew when it is time for it.
+    /// The claims, if it is good at this moment; and a cookie is signed anew when it is time for
+    /// it.
     async fn call(self, request: &Request) -> Result<Arc<Claims>, Error> {
         let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
         let claims = self.verify(gateway).await?;
@@ -104,7 +110,9 @@ impl<'a> Token<&'a str> {
             Token::Bearer(_) => None,
             Token::Cookie(_) => gateway.slide(&claims, address).await,
         };
-        let Some(cookie) = slid else { return Ok(claims) };
+        let Some(cookie) = slid else {
+            return Ok(claims);
+        };
         Jar::of(request).put(&cookie);
         Ok(cookie.claims.clone())
     }
@@ -130,10 +138,14 @@ impl Token<String> {
 
 /// Whatever the answer turns out to be, it is for this caller.
 fn vary(request: &Request) {
-    Notes::of(request).set(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
+    Notes::of(request).set(
+        header::VARY,
+        HeaderValue::from_static("Authorization, Cookie"),
+    );
 }
 
-/// The bearer token of the request (RFC 6750 section 2.1). Another scheme counts as none; two fields are ambiguous.
+/// The bearer token of the request (RFC 6750 section 2.1). Another scheme counts as none; two
+/// fields are ambiguous.
 pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
@@ -141,8 +153,12 @@ pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
         return Err(Error::flaw("Authorization", "is there twice"));
     }
     let Some(field) = first else { return Ok(None) };
-    let Some((scheme, token)) = field.to_str().ok().and_then(|field| field.split_once(' ')) else { return Ok(None) };
-    Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')))
+    let Some((scheme, token)) = field.to_str().ok().and_then(|field| field.split_once(' ')) else {
+        return Ok(None);
+    };
+    Ok(scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_matches(' ')))
 }
 
 /// Declares how a credential is taken out of a request, and what the document says of it.
@@ -197,7 +213,9 @@ security!(Browser, vec![COOKIE], fallback false, |request| {
 });
 
 // A refresh token in the body does as well.
-security!(Shown, vec![BEARER, COOKIE], fallback true, |request| Shown(Token::of(request)?.map(Token::keep)));
+security!(Shown, vec![BEARER, COOKIE], fallback true, |request| {
+    Shown(Token::of(request)?.map(Token::keep))
+});
 
 // Who has none any more is signed out already.
 security!(ShownCookies, vec![COOKIE], fallback true, |request| {
@@ -206,19 +224,25 @@ security!(ShownCookies, vec![COOKIE], fallback true, |request| {
 });
 
 impl Browser {
-    /// A page only wants to know whether somebody is signed in, whatever the reason is why nobody is.
+    /// A page only wants to know whether somebody is signed in, whatever the reason is why nobody
+    /// is.
     pub fn refusal(error: Error) -> Error {
         match error {
-            Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked => Error::Unauthenticated,
+            Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked => {
+                Error::Unauthenticated
+            }
             other => other,
         }
     }
 }
 
-/// Declares who may call an operation, by the scope that the token needs; and the scheme's name with that scope behind it,
-/// which the document takes apart again (`document/security.rs`).
+/// Declares who may call an operation, by the scope that the token needs; and the scheme's name
+/// with that scope behind it, which the document takes apart again (`document/security.rs`).
 macro_rules! callers {
-    ($($(#[doc = $doc:literal])* $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr;)*) => {$(
+    ($(
+        $(#[doc = $doc:literal])*
+        $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr;
+    )*) => {$(
         $(#[doc = $doc])*
         pub struct $name(pub Arc<Claims>);
 
@@ -262,13 +286,18 @@ callers! {
     ReadItems ItemsRead "session items:read", |claims| is_user(&claims);
     /// A person, or a program of one's, who may change the own items.
     WriteItems ItemsWrite "session items:write", |claims| is_user(&claims);
-    /// Somebody who administers everybody. The claims are those of a live token: another role would have ended it.
+    /// Somebody who administers everybody. The claims are those of a live token: another role would
+    /// have ended it.
     Admin Admin "session admin", |claims| claims.roles.contains(&Role::Admin);
 }
 
 /// Refuses a token that may not be used for this (RFC 6750 section 3.1).
 pub fn demand(claims: &Claims, scope: Scope) -> Result<(), Error> {
-    if claims.permits(scope) { Ok(()) } else { Err(Error::InsufficientScope(scope.as_str().into())) }
+    if claims.permits(scope) {
+        Ok(())
+    } else {
+        Err(Error::InsufficientScope(scope.as_str().into()))
+    }
 }
 
 /// A client has no account and no items.
@@ -279,35 +308,59 @@ fn is_user(claims: &Claims) -> bool {
     }
 }
 
-/// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a bearer token.
+/// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a
+/// bearer token.
 fn bearer_scheme() -> MetaSecurityScheme {
     let flow = flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS);
-    let flows =
-        MetaOAuthFlows { implicit: None, password: Some(flow), client_credentials: None, authorization_code: None };
+    let flows = MetaOAuthFlows {
+        implicit: None,
+        password: Some(flow),
+        client_credentials: None,
+        authorization_code: None,
+    };
     oauth_scheme(
-        "People sign in with user name (or address) and password, and leave the rest empty. The access token, a personal one, or that of a registered client where clients may call, is sent as `Authorization: Bearer …`.",
+        "People sign in with user name (or address) and password, and leave the rest empty. The \
+         access token, a personal one, or that of a registered client where clients may call, is \
+         sent as `Authorization: Bearer …`.",
         flows,
     )
 }
 
-/// A scheme of its own: where one has two flows, some generated clients send the token twice, and that is refused.
+/// A scheme of its own: where one has two flows, some generated clients send the token twice, and
+/// that is refused.
 fn service_scheme() -> MetaSecurityScheme {
     let flow = flow("/oauth/token", None, Scopes::of(Scope::ALL));
-    let flows =
-        MetaOAuthFlows { implicit: None, password: None, client_credentials: Some(flow), authorization_code: None };
+    let flows = MetaOAuthFlows {
+        implicit: None,
+        password: None,
+        client_credentials: Some(flow),
+        authorization_code: None,
+    };
     oauth_scheme(
-        "Registered clients, with `client_id` and `client_secret`; the access token is sent as `Authorization: Bearer …`.",
+        "Registered clients, with `client_id` and `client_secret`; the access token is sent as \
+         `Authorization: Bearer …`.",
         flows,
     )
 }
 
-fn flow(token_url: &'static str, refresh_url: Option<&'static str>, scopes: Scopes) -> MetaOAuthFlow {
-    let scope = |scope: &Scope| MetaOAuthScope { name: scope.as_str(), description: Some(scope.told()) };
+fn flow(
+    token_url: &'static str,
+    refresh_url: Option<&'static str>,
+    scopes: Scopes,
+) -> MetaOAuthFlow {
+    let scope = |scope: &Scope| MetaOAuthScope {
+        name: scope.as_str(),
+        description: Some(scope.told()),
+    };
     MetaOAuthFlow {
         authorization_url: None,
         token_url: Some(token_url),
         refresh_url,
-        scopes: Scope::ALL.iter().filter(|one| scopes.contains(**one)).map(scope).collect(),
+        scopes: Scope::ALL
+            .iter()
+            .filter(|one| scopes.contains(**one))
+            .map(scope)
+            .collect(),
     }
 }
 
@@ -329,7 +382,10 @@ fn cookie_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
-            "For browsers, and nothing to fill in: set by `POST /session` and by `POST /signup` with `X-Latchkey-Request: 1`, signed anew while it is used. Requests that change something need `X-Latchkey-Request: 1` and an origin that may ask for it. Where the hosts of a domain share it, it is named `__Secure-latchkey`.",
+            "For browsers, and nothing to fill in: set by `POST /session` and by `POST /signup` \
+             with `X-Latchkey-Request: 1`, signed anew while it is used. Requests that change \
+             something need `X-Latchkey-Request: 1` and an origin that may ask for it. Where the \
+             hosts of a domain share it, it is named `__Secure-latchkey`.",
         ),
         name: Some(cookie::OWN_HOST),
         key_in: Some("cookie"),
@@ -345,8 +401,9 @@ mod tests {
     use super::*;
 
     fn read(fields: &[&str]) -> Result<Option<String>, Error> {
-        let request =
-            fields.iter().fold(Request::builder(), |builder, field| builder.header(header::AUTHORIZATION, *field));
+        let request = fields.iter().fold(Request::builder(), |builder, field| {
+            builder.header(header::AUTHORIZATION, *field)
+        });
         bearer(&request.finish()).map(|token| token.map(str::to_owned))
     }
 

@@ -27,7 +27,8 @@ body! {
         name: Required<Label>,
         /// What its tokens may be used for: scopes, separated by spaces.
         scope: Required<Scopes>,
-        /// Whom its tokens may be for: one to ten words; the first where a request names none. Absent: LATCHKEY_AUDIENCE.
+        /// Whom its tokens may be for: one to ten words; the first where a request names none.
+        /// Absent: LATCHKEY_AUDIENCE.
         audience: Optional<Audiences>,
     }
 }
@@ -43,7 +44,10 @@ problems! {
 pub enum ClientMade {
     /// The client was registered. Its secret is shown this once.
     #[oai(status = 201)]
-    Created(Json<ClientWithSecretShape>, #[oai(header = "Location")] String),
+    Created(
+        Json<ClientWithSecretShape>,
+        #[oai(header = "Location")] String,
+    ),
 }
 
 /// 200 with a client and another secret.
@@ -77,9 +81,14 @@ pub struct ClientsApi;
 impl ClientsApi {
     /// Register an OAuth client
     ///
-    /// A service that has tokens for itself, by `client_credentials` at `POST /oauth/token`, and may introspect those of
-    /// others.
-    #[oai(path = "/clients", method = "post", operation_id = "createClient", tag = "Tag::Clients")]
+    /// A service that has tokens for itself, by `client_credentials` at `POST /oauth/token`, and
+    /// may introspect those of others.
+    #[oai(
+        path = "/clients",
+        method = "post",
+        operation_id = "createClient",
+        tag = "Tag::Clients"
+    )]
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -87,16 +96,30 @@ impl ClientsApi {
         From(origin): From,
         Body(body): Body<ClientBody>,
     ) -> Result<ClientMade, Problem<CreateProblems>> {
-        let wanted = Registration { name: body.name, scopes: body.scope, audiences: body.audience };
-        let (client, secret) = gateway.create_client(Administrator::User(admin.sub, origin), wanted).await?;
+        let wanted = Registration {
+            name: body.name,
+            scopes: body.scope,
+            audiences: body.audience,
+        };
+        let (client, secret) = gateway
+            .create_client(Administrator::User(admin.sub, origin), wanted)
+            .await?;
         let location = format!("/clients/{}", client.id);
-        Ok(ClientMade::Created(Json(ClientWithSecretShape::new(client, secret.to_string())), location))
+        Ok(ClientMade::Created(
+            Json(ClientWithSecretShape::new(client, secret.to_string())),
+            location,
+        ))
     }
 
     /// List OAuth clients
     ///
     /// By id ascending, so the oldest first.
-    #[oai(path = "/clients", method = "get", operation_id = "listClients", tag = "Tag::Clients")]
+    #[oai(
+        path = "/clients",
+        method = "get",
+        operation_id = "listClients",
+        tag = "Tag::Clients"
+    )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -107,13 +130,21 @@ impl ClientsApi {
         after: Param<After>,
     ) -> Result<ClientsListed, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
-        Ok(ClientsListed::Page(Json(gateway.list_clients(Page { limit, after }).await?.into())))
+        Ok(ClientsListed::Page(Json(
+            gateway.list_clients(Page { limit, after }).await?.into(),
+        )))
     }
 
     /// Read an OAuth client
     ///
-    /// Without its secret, which was shown once and is not kept; another one is given by `POST /clients/{id}/rotate`.
-    #[oai(path = "/clients/:id", method = "get", operation_id = "getClient", tag = "Tag::Clients")]
+    /// Without its secret, which was shown once and is not kept; another one is given by `POST
+    /// /clients/{id}/rotate`.
+    #[oai(
+        path = "/clients/:id",
+        method = "get",
+        operation_id = "getClient",
+        tag = "Tag::Clients"
+    )]
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -122,13 +153,21 @@ impl ClientsApi {
         id: Path<Id>,
     ) -> Result<ClientShown, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        Ok(ClientShown::Shown(Json(gateway.show_client(id).await?.into())))
+        Ok(ClientShown::Shown(Json(
+            gateway.show_client(id).await?.into(),
+        )))
     }
 
     /// Give an OAuth client another secret
     ///
-    /// When the answer comes, the secret before is refused, and so is every token that was had with it, on every replica.
-    #[oai(path = "/clients/:id/rotate", method = "post", operation_id = "rotateClient", tag = "Tag::Clients")]
+    /// When the answer comes, the secret before is refused, and so is every token that was had with
+    /// it, on every replica.
+    #[oai(
+        path = "/clients/:id/rotate",
+        method = "post",
+        operation_id = "rotateClient",
+        tag = "Tag::Clients"
+    )]
     async fn rotate(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -138,14 +177,25 @@ impl ClientsApi {
         id: Path<Id>,
     ) -> Result<ClientRotated, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        let (client, secret) = gateway.rotate_client(Administrator::User(admin.sub, origin), id).await?;
-        Ok(ClientRotated::Rotated(Json(ClientWithSecretShape::new(client, secret.to_string()))))
+        let (client, secret) = gateway
+            .rotate_client(Administrator::User(admin.sub, origin), id)
+            .await?;
+        Ok(ClientRotated::Rotated(Json(ClientWithSecretShape::new(
+            client,
+            secret.to_string(),
+        ))))
     }
 
     /// Delete an OAuth client
     ///
-    /// When the answer comes, no replica accepts a token of it any more. Repeating it is fine for an hour.
-    #[oai(path = "/clients/:id", method = "delete", operation_id = "deleteClient", tag = "Tag::Clients")]
+    /// When the answer comes, no replica accepts a token of it any more. Repeating it is fine for
+    /// an hour.
+    #[oai(
+        path = "/clients/:id",
+        method = "delete",
+        operation_id = "deleteClient",
+        tag = "Tag::Clients"
+    )]
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -155,7 +205,9 @@ impl ClientsApi {
         id: Path<Id>,
     ) -> Result<Done, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        gateway.delete_client(Administrator::User(admin.sub, origin), id).await?;
+        gateway
+            .delete_client(Administrator::User(admin.sub, origin), id)
+            .await?;
         Ok(Done::Done)
     }
 }

@@ -1,7 +1,9 @@
-//! The browser's cookie as browsers see it (RFC 6265): its name, its attributes, how it is read, set and cleared.
+//! The browser's cookie as browsers see it (RFC 6265): its name, its attributes, how it is read,
+//! set and cleared.
 //!
-//! It is set on the answer through the request's notes, so that whatever the answer turns out to be carries it. No
-//! failure clears it: a store that is down, or a request that is wrong, must sign nobody out.
+//! It is set on the answer through the request's notes, so that whatever the answer turns out to be
+//! carries it. No failure clears it: a store that is down, or a request that is wrong, must sign
+//! nobody out.
 
 use std::sync::Arc;
 
@@ -16,37 +18,54 @@ use crate::{
     gateway::{Cookie, Gateway},
 };
 
-/// The cookie of the gateway's own host: browsers let no other host, and no page without TLS, plant one of this name.
+/// The cookie of the gateway's own host: browsers let no other host, and no page without TLS, plant
+/// one of this name.
 pub const OWN_HOST: &str = "__Host-latchkey";
 
 /// The cookie that the hosts of a domain share: no page without TLS can plant one of this name.
 const WHOLE_DOMAIN: &str = "__Secure-latchkey";
 
 fn name(gateway: &Gateway) -> &'static str {
-    if gateway.config().cookie_domain.is_some() { WHOLE_DOMAIN } else { OWN_HOST }
+    if gateway.config().cookie_domain.is_some() {
+        WHOLE_DOMAIN
+    } else {
+        OWN_HOST
+    }
 }
 
-/// The value of the cookie that came along. Two of them are refused: one was planted, and nobody can tell which.
+/// The value of the cookie that came along. Two of them are refused: one was planted, and nobody
+/// can tell which.
 pub fn sent(request: &Request) -> Result<Option<&str>, Error> {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    let fields = request.headers().get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let fields = request
+        .headers()
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes);
     only(fields, name(gateway))
 }
 
 /// The values of all of them, planted or not: whoever signs out wants none.
 pub fn all_sent(request: &Request) -> Vec<String> {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    let fields = request.headers().get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let fields = request
+        .headers()
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes);
     let values = all(fields, name(gateway)).filter_map(|value| std::str::from_utf8(value).ok());
     values.map(str::to_owned).collect()
 }
 
 fn all<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let pairs = fields.flat_map(|field| field.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let pairs = fields
+        .flat_map(|field| field.split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii);
     pairs.filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// The value of the one cookie of this name. Others may hold any bytes: they are those of other programs.
+/// The value of the one cookie of this name. Others may hold any bytes: they are those of other
+/// programs.
 fn only<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a str>, Error> {
     let mut values = all(fields, name);
     match (values.next(), values.next()) {
@@ -67,8 +86,13 @@ impl Jar {
     /// That of the browser which sent this request.
     pub fn of(request: &Request) -> Jar {
         let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-        let shown = matches!(caller::bearer(request), Ok(None)) && matches!(sent(request), Ok(Some(_)));
-        Jar { gateway: gateway.clone(), notes: Notes::of(request).clone(), shown }
+        let shown =
+            matches!(caller::bearer(request), Ok(None)) && matches!(sent(request), Ok(Some(_)));
+        Jar {
+            gateway: gateway.clone(),
+            notes: Notes::of(request).clone(),
+            shown,
+        }
     }
 
     /// Hands a cookie out.
@@ -89,9 +113,14 @@ impl Jar {
     }
 
     fn set(&self, value: &str, max_age: u64) {
-        let domain = self.gateway.config().cookie_domain.as_ref().map(|domain| domain.as_str());
-        let mut field =
-            HeaderValue::try_from(field(name(&self.gateway), value, max_age, domain)).expect("tokens are plain text");
+        let domain = self
+            .gateway
+            .config()
+            .cookie_domain
+            .as_ref()
+            .map(|domain| domain.as_str());
+        let mut field = HeaderValue::try_from(field(name(&self.gateway), value, max_age, domain))
+            .expect("tokens are plain text");
         field.set_sensitive(true);
         self.notes.set(header::SET_COOKIE, field);
     }
@@ -104,7 +133,9 @@ impl<'a> FromRequest<'a> for Jar {
 }
 
 fn field(name: &str, value: &str, max_age: u64, domain: Option<&str>) -> String {
-    let domain = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+    let domain = domain
+        .map(|domain| format!("; Domain={domain}"))
+        .unwrap_or_default();
     format!("{name}={value}; Path=/{domain}; Max-Age={max_age}; Secure; HttpOnly; SameSite=Lax")
 }
 
@@ -118,8 +149,14 @@ mod tests {
 
     #[test]
     fn it_is_found_among_those_of_others() {
-        assert_eq!(read(&[b"a=b; __Host-latchkey=x.y.z;c=\xff"]).unwrap(), Some("x.y.z"));
-        assert_eq!(read(&[b"a=\xc3\xa4", b"__Host-latchkey=x"]).unwrap(), Some("x"));
+        assert_eq!(
+            read(&[b"a=b; __Host-latchkey=x.y.z;c=\xff"]).unwrap(),
+            Some("x.y.z")
+        );
+        assert_eq!(
+            read(&[b"a=\xc3\xa4", b"__Host-latchkey=x"]).unwrap(),
+            Some("x")
+        );
         for other in [
             "",
             "__host-latchkey=x",
@@ -146,7 +183,8 @@ mod tests {
         );
         assert_eq!(
             field(WHOLE_DOMAIN, "", 0, Some("example.com")),
-            "__Secure-latchkey=; Path=/; Domain=example.com; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
+            "__Secure-latchkey=; Path=/; Domain=example.com; Max-Age=0; Secure; HttpOnly; \
+             SameSite=Lax"
         );
     }
 }

@@ -1,5 +1,6 @@
-//! Browser programs of other origins (the Fetch standard, section "CORS protocol"). Only exact origins are let in, and a
-//! request of any other is answered as if there were no such thing: the browser then keeps the answer to itself.
+//! Browser programs of other origins (the Fetch standard, section "CORS protocol"). Only exact
+//! origins are let in, and a request of any other is answered as if there were no such thing: the
+//! browser then keeps the answer to itself.
 
 use poem::{
     Request, Response,
@@ -8,15 +9,18 @@ use poem::{
 
 /// What such programs may send beside the simple headers.
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, if-match, last-event-id, prefer, x-latchkey-request, x-request-id",
+    "authorization, content-type, if-match, last-event-id, prefer, x-latchkey-request, \
+     x-request-id",
 );
 
 /// What such programs may read beside the simple headers.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
+    "etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, \
+     www-authenticate, x-request-id",
 );
 
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+const ALLOWED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 
 /// Ten minutes: long enough to matter, short enough to take a permission back.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
@@ -24,12 +28,18 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// The origin of the request, if it is one of those allowed.
 pub fn allowed(request: &Request, origins: &[String]) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;
-    origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    origins
+        .iter()
+        .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        .then(|| origin.clone())
 }
 
 /// Whether the browser asks for permission first.
 pub fn is_preflight(request: &Request) -> bool {
-    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The permission.
@@ -42,13 +52,20 @@ pub fn preflight() -> Response {
     response
 }
 
-/// Lets the program read the answer. A cookie may come along only where its domain is set: that of the gateway's own host
-/// is for pages of that host, and an operator who wants others to use it says so by naming the domain that they share.
+/// Lets the program read the answer. A cookie may come along only where its domain is set: that of
+/// the gateway's own host is for pages of that host, and an operator who wants others to use it
+/// says so by naming the domain that they share.
 pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue, cookies: bool) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if cookies {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
     }
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-    headers.append(HeaderName::from_static("vary"), HeaderValue::from_static("Origin"));
+    headers.append(
+        HeaderName::from_static("vary"),
+        HeaderValue::from_static("Origin"),
+    );
 }

@@ -1,9 +1,10 @@
-//! Whether a request that changes something comes from a page that may ask for it, and not from a page of another site
-//! that makes a browser send its cookie along.
+//! Whether a request that changes something comes from a page that may ask for it, and not from a
+//! page of another site that makes a browser send its cookie along.
 //!
-//! Two things must fit. A header of our own, which no form can set and no script of another origin without permission; and
-//! what the browser itself says of the page (`Sec-Fetch-Site` of the Fetch Metadata specification, `Origin` of RFC 6454).
-//! Programs that are no browsers say neither of those, and the header alone does.
+//! Two things must fit. A header of our own, which no form can set and no script of another origin
+//! without permission; and what the browser itself says of the page (`Sec-Fetch-Site` of the Fetch
+//! Metadata specification, `Origin` of RFC 6454). Programs that are no browsers say neither of
+//! those, and the header alone does.
 
 use std::sync::Arc;
 
@@ -55,10 +56,21 @@ pub fn check_unless_safe(request: &Request) -> Result<(), Error> {
 }
 
 fn check(request: &Request) -> Result<(), Error> {
-    let config = request.data::<Arc<Gateway>>().expect("the edge sets it").config();
+    let config = request
+        .data::<Arc<Gateway>>()
+        .expect("the edge sets it")
+        .config();
     let field = |name| single(request, name);
-    let said = Said { page: field(PAGE_HEADER)?, site: field(SITE_HEADER)?, origin: field(header::ORIGIN)? };
-    if fits(said, &config.issuer.origin(), &config.cors_origins.0) { Ok(()) } else { Err(Error::Csrf) }
+    let said = Said {
+        page: field(PAGE_HEADER)?,
+        site: field(SITE_HEADER)?,
+        origin: field(header::ORIGIN)?,
+    };
+    if fits(said, &config.issuer.origin(), &config.cors_origins.0) {
+        Ok(())
+    } else {
+        Err(Error::Csrf)
+    }
 }
 
 /// The text of a field. What comes twice or is no text fits nothing.
@@ -75,11 +87,15 @@ fn fits(said: Said, own: &str, allowed: &[String]) -> bool {
     let is_allowed = |origin: &str| allowed.iter().any(|allowed| allowed == origin);
     said.page == Some("1")
         && match said.site {
-            // The browser vouches for it, also where the gateway has other names than that of its issuer.
+            // The browser vouches for it, also where the gateway has other names than that of its
+            // issuer.
             Some("same-origin" | "none") => true,
-            // Another origin, on this site or on another; what is none of the known values counts as one.
+            // Another origin, on this site or on another; what is none of the known values counts
+            // as one.
             Some(_) => said.origin.is_some_and(is_allowed),
-            None => said.origin.is_none_or(|origin| origin == own || is_allowed(origin)),
+            None => said
+                .origin
+                .is_none_or(|origin| origin == own || is_allowed(origin)),
         }
 }
 
@@ -99,14 +115,29 @@ mod tests {
             (Some("1"), None, Some("https://evil.example"), false),
             (Some("1"), None, Some("null"), false),
             (Some("1"), Some("same-origin"), None, true),
-            (Some("1"), Some("same-origin"), Some("https://other.name"), true),
+            (
+                Some("1"),
+                Some("same-origin"),
+                Some("https://other.name"),
+                true,
+            ),
             (Some("1"), Some("none"), None, true),
             (Some("1"), Some("same-site"), Some(APP), true),
-            (Some("1"), Some("same-site"), Some("https://blog.example.com"), false),
+            (
+                Some("1"),
+                Some("same-site"),
+                Some("https://blog.example.com"),
+                false,
+            ),
             (Some("1"), Some("same-site"), Some(OWN), false),
             (Some("1"), Some("same-site"), None, false),
             (Some("1"), Some("cross-site"), Some(APP), true),
-            (Some("1"), Some("cross-site"), Some("https://evil.example"), false),
+            (
+                Some("1"),
+                Some("cross-site"),
+                Some("https://evil.example"),
+                false,
+            ),
             (Some("1"), Some("cross-site"), Some("null"), false),
             (Some("1"), Some("cross-site"), None, false),
             (Some("1"), Some("Same-Origin"), None, false),
@@ -119,7 +150,11 @@ mod tests {
         ];
         for (page, site, origin, passes) in cases {
             let said = Said { page, site, origin };
-            assert_eq!(fits(said, OWN, &[APP.to_owned()]), passes, "{page:?} {site:?} {origin:?}");
+            assert_eq!(
+                fits(said, OWN, &[APP.to_owned()]),
+                passes,
+                "{page:?} {site:?} {origin:?}"
+            );
         }
     }
 }

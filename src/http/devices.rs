@@ -33,7 +33,12 @@ impl DevicesApi {
     /// List my sessions
     ///
     /// Those that are still good: where and when each was last seen, and which one asks.
-    #[oai(path = "/sessions", method = "get", operation_id = "listSessions", tag = "Tag::Account")]
+    #[oai(
+        path = "/sessions",
+        method = "get",
+        operation_id = "listSessions",
+        tag = "Tag::Account"
+    )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -43,15 +48,25 @@ impl DevicesApi {
         /// `next` of the page before.
         after: Param<After>,
     ) -> Result<SessionsListed, Problem<ListProblems>> {
-        let page = Page { limit: limit.0.0, after: after.0.0 };
+        let page = Page {
+            limit: limit.0.0,
+            after: after.0.0,
+        };
         let devices = gateway.list_devices(caller.sub, page).await?;
-        Ok(SessionsListed::Page(Json(SessionPageShape::new(devices, caller.sid))))
+        Ok(SessionsListed::Page(Json(SessionPageShape::new(
+            devices, caller.sid,
+        ))))
     }
 
     /// End one of my sessions
     ///
     /// When the answer comes, no replica accepts it any more. Repeating it is fine.
-    #[oai(path = "/sessions/:id", method = "delete", operation_id = "endSession", tag = "Tag::Account")]
+    #[oai(
+        path = "/sessions/:id",
+        method = "delete",
+        operation_id = "endSession",
+        tag = "Tag::Account"
+    )]
     async fn end(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -60,7 +75,8 @@ impl DevicesApi {
         jar: Jar,
         /// The session.
         id: Path<Id>,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
+        /// replica knows.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
     ) -> Result<Ended, Problem<EndProblems>> {

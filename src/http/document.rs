@@ -1,4 +1,5 @@
-//! The document: generated from the code, mended where the framework errs, checked in under `openapi/`.
+//! The document: generated from the code, mended where the framework errs, checked in under
+//! `openapi/`.
 
 mod clients;
 mod events;
@@ -60,25 +61,35 @@ faces!(
     HealthApi,
 );
 
-/// The operations beside other routes. The framework's own service reads query and cookies of every request once more,
-/// for extractors that nothing here uses.
+/// The operations beside other routes. The framework's own service reads query and cookies of every
+/// request once more, for extractors that nothing here uses.
 pub fn add_operations(routes: Route) -> Route {
     let mut operations = HashMap::new();
     API.add_routes(&mut operations);
     // The framework knows nine methods, and a proxy may ask with any.
-    let check = operations.remove(forward_auth::PATH).and_then(|mut methods| methods.remove(&Method::GET));
+    let check = operations
+        .remove(forward_auth::PATH)
+        .and_then(|mut methods| methods.remove(&Method::GET));
     let routes = routes.at(forward_auth::PATH, check.expect("it is an operation"));
-    operations.into_iter().fold(routes, |routes, (path, methods)| {
-        let by_method = |known: RouteMethod, (method, operation)| known.method(method, operation);
-        routes.at(path, methods.into_iter().fold(RouteMethod::new(), by_method))
-    })
+    operations
+        .into_iter()
+        .fold(routes, |routes, (path, methods)| {
+            let by_method =
+                |known: RouteMethod, (method, operation)| known.method(method, operation);
+            routes.at(
+                path,
+                methods.into_iter().fold(RouteMethod::new(), by_method),
+            )
+        })
 }
 
 /// The operations as the framework documents them.
 pub fn service() -> OpenApiService<Api, ()> {
     // Whoever wants the other one of the two finds both beside the source.
     let license = LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html");
-    OpenApiService::new(API, "Latchkey", crate::VERSION).description(include_str!("pages/document.md")).license(license)
+    OpenApiService::new(API, "Latchkey", crate::VERSION)
+        .description(include_str!("pages/document.md"))
+        .license(license)
 }
 
 /// The document as it is served and checked in.
@@ -89,7 +100,8 @@ pub fn json() -> String {
 
 /// The document.
 pub fn value() -> Value {
-    let mut document: Value = serde_json::from_str(&service().spec()).expect("the framework writes JSON");
+    let mut document: Value =
+        serde_json::from_str(&service().spec()).expect("the framework writes JSON");
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
     pages::mend(&mut document);
@@ -97,24 +109,41 @@ pub fn value() -> Value {
     operations(&mut document, clients::mend);
     clients::add_scheme(&mut document);
     let bodies = document["components"]["schemas"].clone();
-    operations(&mut document, |operation| responses::mend(operation, &bodies));
+    operations(&mut document, |operation| {
+        responses::mend(operation, &bodies)
+    });
     operations(&mut document, parameters);
     events::mend(&mut document);
-    schemas::mend(document["components"]["schemas"].as_object_mut().expect("there are schemas"));
+    schemas::mend(
+        document["components"]["schemas"]
+            .as_object_mut()
+            .expect("there are schemas"),
+    );
     forms::mend(&mut document);
     in_reading_order(&mut document);
     paragraphs::join(&mut document);
     document
 }
 
-/// The framework sorts groups by name. Swagger UI's *Authorize* has the cursor in the last scheme that asks for a name: the one
-/// of people.
+/// The framework sorts groups by name. Swagger UI's *Authorize* has the cursor in the last scheme
+/// that asks for a name: the one of people.
 fn in_reading_order(document: &mut Value) {
-    const ORDER: [&str; 9] =
-        ["Signing in", "Account", "Recovery", "Items", "OAuth", "Users", "Clients", "Gateway", "Health"];
+    const ORDER: [&str; 9] = [
+        "Signing in",
+        "Account",
+        "Recovery",
+        "Items",
+        "OAuth",
+        "Users",
+        "Clients",
+        "Gateway",
+        "Health",
+    ];
     let tags = document["tags"].as_array_mut().expect("there are groups");
     tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
-    let schemes = document["components"]["securitySchemes"].as_object_mut().expect("there are schemes");
+    let schemes = document["components"]["securitySchemes"]
+        .as_object_mut()
+        .expect("there are schemes");
     let people = schemes.shift_remove(caller::BEARER).expect("it is there");
     schemes.insert(caller::BEARER.to_owned(), people);
 }
@@ -124,23 +153,44 @@ pub fn methods() -> Vec<(String, Vec<String>)> {
     let document = value();
     let paths = document["paths"].as_object().expect("there are paths");
     let methods = |operations: &Value| {
-        operations.as_object().map(|map| map.keys().map(|method| method.to_uppercase()).collect()).unwrap_or_default()
+        operations
+            .as_object()
+            .map(|map| map.keys().map(|method| method.to_uppercase()).collect())
+            .unwrap_or_default()
     };
-    paths.iter().map(|(path, operations)| (path.clone(), methods(operations))).collect()
+    paths
+        .iter()
+        .map(|(path, operations)| (path.clone(), methods(operations)))
+        .collect()
 }
 
 fn operations(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     let paths = document["paths"].as_object_mut().expect("there are paths");
-    paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
+    paths
+        .values_mut()
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+        .for_each(&mut change);
 }
 
-/// The framework tells of each that it is not deprecated. And Swagger UI sends whatever stands as an example, wanted or not: so
-/// what may be left out has none.
+/// The framework tells of each that it is not deprecated. And Swagger UI sends whatever stands as
+/// an example, wanted or not: so what may be left out has none.
 fn parameters(operation: &mut Value) {
-    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        parameter.as_object_mut().expect("a parameter is a map").shift_remove("deprecated");
+    for parameter in operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        parameter
+            .as_object_mut()
+            .expect("a parameter is a map")
+            .shift_remove("deprecated");
         if parameter["required"] != true {
-            parameter["schema"].as_object_mut().expect("a schema is a map").shift_remove("example");
+            parameter["schema"]
+                .as_object_mut()
+                .expect("a schema is a map")
+                .shift_remove("example");
         }
     }
 }

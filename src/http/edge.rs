@@ -1,7 +1,8 @@
 //! The edge: what every request passes on its way in, and every answer on its way out.
 //!
-//! In: request id, path, permission for other origins, repeated parameters, `Accept`. Out: every failure, also of the
-//! framework and of a panic, as a problem; the headers that all answers carry; metrics and log.
+//! In: request id, path, permission for other origins, repeated parameters, `Accept`. Out: every
+//! failure, also of the framework and of a panic, as a problem; the headers that all answers carry;
+//! metrics and log.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -20,11 +21,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    allow::Allow, body, cors, forward_auth, metrics, notes::Notes, old_names, origin::ClientAddress, params, problem,
+    allow::Allow, body, cors, forward_auth, metrics, notes::Notes, old_names,
+    origin::ClientAddress, params, problem,
 };
 use crate::{error::Error, gateway::Gateway};
 
-/// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults add up to less.
+/// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults
+/// add up to less.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The longest request id that is taken over.
@@ -48,13 +51,20 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// Puts the edge around all routes.
     pub fn new(inner: E, gateway: Arc<Gateway>) -> Edge<E> {
         let hsts = gateway.config().issuer.as_str().starts_with("https://");
-        Edge { inner, gateway, allow: Allow::new(), hsts }
+        Edge {
+            inner,
+            gateway,
+            allow: Allow::new(),
+            hsts,
+        }
     }
 
     async fn pass(&self, mut request: Request) -> Response {
         let path = request.uri().path().to_owned();
-        if let (false, Err(error)) = (self.allow.is_for_machines(&path), params::refuse_repeats(request.uri().query()))
-        {
+        if let (false, Err(error)) = (
+            self.allow.is_for_machines(&path),
+            params::refuse_repeats(request.uri().query()),
+        ) {
             return problem::respond(&error);
         }
         let offered = self.allow.offered(&path);
@@ -103,12 +113,25 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         let headers = response.headers_mut();
         headers.reserve(HEADERS);
         headers.insert(REQUEST_ID, id);
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        );
         unless_set(headers, header::CACHE_CONTROL, "no-store");
-        unless_set(headers, header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        unless_set(
+            headers,
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        );
         if self.hsts {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+            headers.insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
         }
     }
 }
@@ -126,9 +149,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let span = span(&request, &id, client);
         let is_asked = forward_auth::is_asked(request.uri().path());
         rename(request.uri_mut());
-        // What a proxy asks is about a page elsewhere: a permission of ours would be an answer to another question, and
-        // a good one, too.
-        let origins: &[String] = if is_asked { &[] } else { &self.gateway.config().cors_origins.0 };
+        // What a proxy asks is about a page elsewhere: a permission of ours would be an answer to
+        // another question, and a good one, too.
+        let origins: &[String] = if is_asked {
+            &[]
+        } else {
+            &self.gateway.config().cors_origins.0
+        };
         let origin = cors::allowed(&request, origins);
         let mut response = match origin.is_some() && cors::is_preflight(&request) {
             true => cors::preflight(),
@@ -140,7 +167,11 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         }
         self.finish(&mut response, id);
         if let Some(origin) = origin {
-            cors::let_read(response.headers_mut(), origin, self.gateway.config().cookie_domain.is_some());
+            cors::let_read(
+                response.headers_mut(),
+                origin,
+                self.gateway.config().cookie_domain.is_some(),
+            );
         }
         span.in_scope(|| record(&response, began.elapsed()));
         Ok(response)
@@ -148,7 +179,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 }
 
 fn record(response: &Response, elapsed: Duration) {
-    let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
+    let operation = response
+        .data::<OperationId>()
+        .map_or("none", |operation| operation.0);
     let status = response.status().as_u16();
     metrics::answered(operation, status, elapsed);
     tracing::debug!(
@@ -159,17 +192,36 @@ fn record(response: &Response, elapsed: Duration) {
     );
 }
 
-/// The client, the method, the path without its query, the id, and the trace that the request belongs to (W3C Trace Context).
-fn span(request: &Request, id: &HeaderValue, ClientAddress(client): ClientAddress) -> tracing::Span {
+/// The client, the method, the path without its query, the id, and the trace that the request
+/// belongs to (W3C Trace Context).
+fn span(
+    request: &Request,
+    id: &HeaderValue,
+    ClientAddress(client): ClientAddress,
+) -> tracing::Span {
     let id = id.to_str().expect("ids are plain text");
-    let trace = request.headers().get("traceparent").and_then(|field| field.to_str().ok()).and_then(trace_id);
-    tracing::info_span!("request", id, %client, method = %request.method(), path = request.uri().path(), trace)
+    let trace = request
+        .headers()
+        .get("traceparent")
+        .and_then(|field| field.to_str().ok())
+        .and_then(trace_id);
+    tracing::info_span!(
+        "request",
+        id,
+        %client,
+        method = %request.method(),
+        path = request.uri().path(),
+        trace
+    )
 }
 
 fn trace_id(traceparent: &str) -> Option<&str> {
     let mut parts = traceparent.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
-    let hexadecimal = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let hexadecimal = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
     let sane = version.len() == 2
         && trace.len() == 32
         && hexadecimal(version)
@@ -184,10 +236,17 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
         (1..=ID_CHARACTERS).contains(&id.len()) && id.as_bytes().iter().all(fits)
     };
-    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        let id = Uuid::new_v4().simple().encode_lower(&mut Uuid::encode_buffer()).to_owned();
-        HeaderValue::try_from(id).expect("hexadecimal digits are plain text")
-    })
+    headers
+        .get(REQUEST_ID)
+        .filter(sane)
+        .cloned()
+        .unwrap_or_else(|| {
+            let id = Uuid::new_v4()
+                .simple()
+                .encode_lower(&mut Uuid::encode_buffer())
+                .to_owned();
+            HeaderValue::try_from(id).expect("hexadecimal digits are plain text")
+        })
 }
 
 /// Gives the path its name of today.
@@ -199,7 +258,10 @@ fn rename(uri: &mut Uri) {
     if path == uri.path() {
         return;
     }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     let renamed = PathAndQuery::try_from(format!("{path}{query}")).ok();
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = renamed;
@@ -207,13 +269,15 @@ fn rename(uri: &mut Uri) {
 }
 
 fn is_json(response: &Response) -> bool {
-    response
-        .content_type()
-        .is_some_and(|media_type| media_type.starts_with(problem::MEDIA_TYPE) || media_type.starts_with(body::JSON))
+    response.content_type().is_some_and(|media_type| {
+        media_type.starts_with(problem::MEDIA_TYPE) || media_type.starts_with(body::JSON)
+    })
 }
 
 fn unless_set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
-    headers.entry(name).or_insert(HeaderValue::from_static(value));
+    headers
+        .entry(name)
+        .or_insert(HeaderValue::from_static(value));
 }
 
 #[cfg(test)]
@@ -221,7 +285,10 @@ mod tests {
     use super::*;
 
     fn id(given: &str) -> HeaderValue {
-        request_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(given).unwrap())]))
+        request_id(&HeaderMap::from_iter([(
+            REQUEST_ID,
+            HeaderValue::from_str(given).unwrap(),
+        )]))
     }
 
     #[test]
@@ -238,7 +305,11 @@ mod tests {
             trace_id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             Some("4bf92f3577b34da6a3ce929d0e0e4736")
         );
-        for bad in ["", "00-x-y-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
+        for bad in [
+            "",
+            "00-x-y-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        ] {
             assert_eq!(trace_id(bad), None);
         }
     }

@@ -1,4 +1,5 @@
-//! What is taken back, as a stream of server-sent events (the HTML standard, section "Server-sent events").
+//! What is taken back, as a stream of server-sent events (the HTML standard, section "Server-sent
+//! events").
 
 mod events;
 
@@ -29,15 +30,16 @@ use events::{EventShape, position, write};
 /// The media type of such streams.
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// Readers that were cut off come back after so long, in milliseconds: before they must take themselves for blind.
+/// Readers that were cut off come back after so long, in milliseconds: before they must take
+/// themselves for blind.
 const RETRY_MS: u32 = 1000;
 
 problems! {
     FollowProblems: [CALLER];
 }
 
-/// Who may follow what is taken back: administrators, and clients with the scope for it. The token is looked at again as
-/// long as they do.
+/// Who may follow what is taken back: administrators, and clients with the scope for it. The token
+/// is looked at again as long as they do.
 pub struct Feeder(String);
 
 impl<'a> ApiExtractor<'a> for Feeder {
@@ -81,7 +83,10 @@ impl Parameter for LastEventId {
 
     fn schema() -> MetaSchema {
         let example = position().to_string();
-        MetaSchema { example: Some(example.into()), ..MetaSchema::new("string") }
+        MetaSchema {
+            example: Some(example.into()),
+            ..MetaSchema::new("string")
+        }
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
@@ -94,11 +99,17 @@ struct Stream(Following);
 
 impl IntoResponse for Stream {
     fn into_response(self) -> Response {
-        let batches =
-            stream::unfold((self.0, format!("retry: {RETRY_MS}\n\n")), |(mut following, mut text)| async move {
-                following.next().await?.iter().for_each(|event| write(&mut text, event));
+        let batches = stream::unfold(
+            (self.0, format!("retry: {RETRY_MS}\n\n")),
+            |(mut following, mut text)| async move {
+                following
+                    .next()
+                    .await?
+                    .iter()
+                    .for_each(|event| write(&mut text, event));
                 Some((Ok::<_, std::io::Error>(text), (following, String::new())))
-            });
+            },
+        );
         Response::builder()
             .content_type(MEDIA_TYPE)
             // nginx would collect it in its buffers.
@@ -114,10 +125,15 @@ impl ApiResponse for Stream {
             description: "Events, until the reader goes away or its token is not good any more.",
             status: Some(200),
             status_range: None,
-            content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: EventShape::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: MEDIA_TYPE,
+                schema: EventShape::schema_ref(),
+            }],
             headers: Vec::new(),
         };
-        MetaResponses { responses: vec![response] }
+        MetaResponses {
+            responses: vec![response],
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -132,16 +148,23 @@ pub struct FeedApi;
 impl FeedApi {
     /// Follow what is taken back
     ///
-    /// For services that check tokens themselves, and holders of connections that outlive a token: server-sent events.
-    /// First `snapshot`, everything that still matters as `revoked`, and `current`; then each `revoked` as it happens. Once
-    /// a second comes `beat`: all that was taken back until a quarter of a second ago was told. Only a `beat` says that
-    /// nothing is missing, and for three seconds. After `snapshot` or `blind`, three seconds of silence, or the end of the
-    /// stream, until the next `beat`, a reader may miss something: it asks `GET /auth/verify`, or refuses. It forgets
-    /// nothing before its `until`, also where another `snapshot` comes.
+    /// For services that check tokens themselves, and holders of connections that outlive a token:
+    /// server-sent events. First `snapshot`, everything that still matters as `revoked`, and
+    /// `current`; then each `revoked` as it happens. Once a second comes `beat`: all that was taken
+    /// back until a quarter of a second ago was told. Only a `beat` says that nothing is missing,
+    /// and for three seconds. After `snapshot` or `blind`, three seconds of silence, or the end of
+    /// the stream, until the next `beat`, a reader may miss something: it asks `GET /auth/verify`,
+    /// or refuses. It forgets nothing before its `until`, also where another `snapshot` comes.
     ///
-    /// The stream ends when the token expires or is revoked, when the reader takes nothing for ten seconds, and when the
-    /// replica stops. With `Last-Event-ID` the next one goes on from there, where that is possible, without a `snapshot`.
-    #[oai(path = "/revocations", method = "get", operation_id = "followRevocations", tag = "Tag::Gateway")]
+    /// The stream ends when the token expires or is revoked, when the reader takes nothing for ten
+    /// seconds, and when the replica stops. With `Last-Event-ID` the next one goes on from there,
+    /// where that is possible, without a `snapshot`.
+    #[oai(
+        path = "/revocations",
+        method = "get",
+        operation_id = "followRevocations",
+        tag = "Tag::Gateway"
+    )]
     async fn follow(
         &self,
         gateway: Data<&Arc<Gateway>>,

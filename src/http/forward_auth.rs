@@ -1,8 +1,9 @@
 //! Forward-auth: a proxy asks, for each request that it has, whether it may pass, and who sends it.
 //!
-//! The proxy's question comes with any method, and some proxies append the path and the query of the original request to
-//! ours. So every method is taken; the body is not read; and what stands below the path is not looked at, because it is
-//! the client's, and client, proxy and we might each read it differently.
+//! The proxy's question comes with any method, and some proxies append the path and the query of
+//! the original request to ours. So every method is taken; the body is not read; and what stands
+//! below the path is not looked at, because it is the client's, and client, proxy and we might each
+//! read it differently.
 
 mod demands;
 mod identity;
@@ -45,7 +46,8 @@ problems! {
 
 /// Whether a proxy asks here: at the path itself, or below it.
 pub fn is_asked(path: &str) -> bool {
-    path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(PATH)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Forgets what a proxy appended to the path, and the query with it.
@@ -74,7 +76,11 @@ pub struct Passes {
 impl IntoResponse for Passes {
     fn into_response(self) -> Response {
         let mut response = StatusCode::NO_CONTENT.into_response();
-        identity::tell(response.headers_mut(), &self.claims, self.assertion.as_deref());
+        identity::tell(
+            response.headers_mut(),
+            &self.claims,
+            self.assertion.as_deref(),
+        );
         response
     }
 }
@@ -88,7 +94,9 @@ impl ApiResponse for Passes {
             content: Vec::new(),
             headers: Vec::new(),
         };
-        MetaResponses { responses: vec![passes] }
+        MetaResponses {
+            responses: vec![passes],
+        }
     }
 
     fn register(_: &mut Registry) {}
@@ -101,16 +109,25 @@ pub struct ForwardAuthApi;
 impl ForwardAuthApi {
     /// May this request pass?
     ///
-    /// For proxies, which ask with whatever method they like, here or at any path below (where the rest of the path and
-    /// the query are those of the original request, and are not read). 204 with the caller's identity in headers; every
-    /// other answer means no, and has the same headers, empty. What is not printable ASCII in them is percent-encoded.
+    /// For proxies, which ask with whatever method they like, here or at any path below (where the
+    /// rest of the path and the query are those of the original request, and are not read). 204
+    /// with the caller's identity in headers; every other answer means no, and has the same
+    /// headers, empty. What is not printable ASCII in them is percent-encoded.
     ///
-    /// An OAuth client passes only where a scope is demanded that its token has: it is no person, and `X-Auth-User` is its id.
+    /// An OAuth client passes only where a scope is demanded that its token has: it is no person,
+    /// and `X-Auth-User` is its id.
     ///
-    /// By cookie passes what changes nothing, as far as a trusted proxy says so (`X-Forwarded-Method`), and else what has
-    /// an `Origin` equal to scheme and host of the original request (`X-Forwarded-Proto`, `X-Forwarded-Host`).
-    #[oai(path = "/auth/verify", method = "get", operation_id = "verify", tag = "Tag::Gateway")]
-    #[allow(clippy::too_many_arguments)] // Each is a part of the request, by which the document knows it.
+    /// By cookie passes what changes nothing, as far as a trusted proxy says so
+    /// (`X-Forwarded-Method`), and else what has an `Origin` equal to scheme and host of the
+    /// original request (`X-Forwarded-Proto`, `X-Forwarded-Host`).
+    #[oai(
+        path = "/auth/verify",
+        method = "get",
+        operation_id = "verify",
+        tag = "Tag::Gateway"
+    )]
+    // Each is a part of the request, by which the document knows it.
+    #[allow(clippy::too_many_arguments)]
     async fn verify(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -118,7 +135,8 @@ impl ForwardAuthApi {
         _only: NothingElse,
         /// The role that the caller must have, else 403 `forbidden`.
         role: Param<DemandedRole>,
-        /// What the token must be good for: one or more scopes with a space between them, else 403 `insufficient_scope`.
+        /// What the token must be good for: one or more scopes with a space between them, else 403
+        /// `insufficient_scope`.
         scope: Param<DemandedScope>,
         asked: Asked,
     ) -> Result<Passes, Problem<VerifyProblems>> {
@@ -126,9 +144,17 @@ impl ForwardAuthApi {
         role.check(&claims)?;
         scope.check(&claims)?;
         let ClientAddress(address) = *request.data().expect("the edge sets it");
-        let slid = if by_cookie { gateway.slide(&claims, address).await } else { None };
+        let slid = if by_cookie {
+            gateway.slide(&claims, address).await
+        } else {
+            None
+        };
         let claims = slid.as_ref().map_or(claims, |cookie| cookie.claims.clone());
-        let upstream = if gateway.config().assertions.0 { original::asserted_upstream(request) } else { None };
+        let upstream = if gateway.config().assertions.0 {
+            original::asserted_upstream(request)
+        } else {
+            None
+        };
         let assertion = match upstream {
             // Rare, and large: no check needs to have room for it.
             Some(upstream) => Some(Box::pin(gateway.assert_identity(&claims, upstream)).await?),
@@ -148,9 +174,12 @@ mod tests {
 
     #[test]
     fn what_stands_below_the_path_is_forgotten() {
-        for below in
-            ["/auth/verify/", "/auth/verify/?role=x&role=y", "/auth/verify/items/1?a=b", "/auth/verify//..;/%00"]
-        {
+        for below in [
+            "/auth/verify/",
+            "/auth/verify/?role=x&role=y",
+            "/auth/verify/items/1?a=b",
+            "/auth/verify//..;/%00",
+        ] {
             let mut uri: Uri = below.parse().unwrap();
             assert!(is_asked(uri.path()), "{below}");
             forget_original(&mut uri);
@@ -159,7 +188,13 @@ mod tests {
         let mut own = Uri::from_static("/auth/verify?role=admin");
         forget_original(&mut own);
         assert_eq!(own, "/auth/verify?role=admin");
-        for other in ["/auth/verified", "/auth", "/auth/verify%2f", "/items/auth/verify", "/AUTH/VERIFY"] {
+        for other in [
+            "/auth/verified",
+            "/auth",
+            "/auth/verify%2f",
+            "/items/auth/verify",
+            "/AUTH/VERIFY",
+        ] {
             assert!(!is_asked(other), "{other}");
         }
     }

@@ -18,7 +18,8 @@ struct HealthShape {
     postgres: String,
     /// Redis: `up` or `down` when last seen.
     redis: String,
-    /// Who answers whether a token was taken back: `memory`; without a lease `redis` or `postgres`, or `none`.
+    /// Who answers whether a token was taken back: `memory`; without a lease `redis` or `postgres`,
+    /// or `none`.
     checks: String,
     /// What is not as it should be, why, and what to do.
     degraded: Vec<String>,
@@ -61,16 +62,28 @@ pub struct HealthApi;
 impl HealthApi {
     /// Does the process run?
     ///
-    /// For an orchestrator, which restarts what does not answer. It says nothing of the stores: a restart mends none.
-    #[oai(path = "/health/live", method = "get", operation_id = "live", tag = "Tag::Health")]
+    /// For an orchestrator, which restarts what does not answer. It says nothing of the stores: a
+    /// restart mends none.
+    #[oai(
+        path = "/health/live",
+        method = "get",
+        operation_id = "live",
+        tag = "Tag::Health"
+    )]
     async fn live(&self) -> Live {
         Live::Yes
     }
 
     /// May requests come?
     ///
-    /// One sick store takes no replica out of the balancer, because it would take all of them out at once.
-    #[oai(path = "/health/ready", method = "get", operation_id = "ready", tag = "Tag::Health")]
+    /// One sick store takes no replica out of the balancer, because it would take all of them out
+    /// at once.
+    #[oai(
+        path = "/health/ready",
+        method = "get",
+        operation_id = "ready",
+        tag = "Tag::Health"
+    )]
     async fn ready(&self, gateway: Data<&Arc<Gateway>>) -> Ready {
         let readiness = gateway.readiness();
         let state = |state| match state {
@@ -84,6 +97,10 @@ impl HealthApi {
             checks: readiness.checks.as_str().to_owned(),
             degraded: readiness.degraded,
         });
-        if readiness.status == Status::Ready { Ready::Yes(body) } else { Ready::No(body) }
+        if readiness.status == Status::Ready {
+            Ready::Yes(body)
+        } else {
+            Ready::No(body)
+        }
     }
 }

@@ -27,7 +27,9 @@ pub fn endpoint() -> impl Endpoint<Output = Response> {
         if !is_no_foreign_name(&request) {
             return Ok::<_, poem::Error>(problem::respond(&Error::NotFound));
         }
-        let Some(folder) = gateway.mailbox() else { return Ok::<_, poem::Error>(problem::respond(&Error::NotFound)) };
+        let Some(folder) = gateway.mailbox() else {
+            return Ok::<_, poem::Error>(problem::respond(&Error::NotFound));
+        };
         match folder.newest(MOST).await {
             Ok(mails) => Ok(pages::html(&Mailbox { mails })),
             Err(error) => Ok(problem::respond(&Error::Internal(error))),
@@ -35,10 +37,14 @@ pub fn endpoint() -> impl Endpoint<Output = Response> {
     })
 }
 
-/// Whether the page was asked for by an address, or the one name that nobody points elsewhere. A foreign name that points here
-/// (DNS rebinding) would let any web site read the mails.
+/// Whether the page was asked for by an address, or the one name that nobody points elsewhere. A
+/// foreign name that points here (DNS rebinding) would let any web site read the mails.
 fn is_no_foreign_name(request: &Request) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
     name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }

@@ -1,5 +1,5 @@
-//! What a request's story wants on its answer, whatever the answer turns out to be: a cookie that slid, what is left of a
-//! limit. The edge puts it there.
+//! What a request's story wants on its answer, whatever the answer turns out to be: a cookie that
+//! slid, what is left of a limit. The edge puts it there.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -27,14 +27,19 @@ impl Notes {
         request.data().expect("the edge sets it")
     }
 
-    /// How the limits stand that the request counts against. Most requests count against none, and never ask.
+    /// How the limits stand that the request counts against. Most requests count against none, and
+    /// never ask.
     pub fn allowance(&self) -> Allowance {
         self.0.allowance.get_or_init(Allowance::default).clone()
     }
 
     /// Sets a header of the answer; of two with one name the last stays.
     pub fn set(&self, name: HeaderName, value: HeaderValue) {
-        self.0.headers.lock().expect("nothing panics while it is held").push((name, value));
+        self.0
+            .headers
+            .lock()
+            .expect("nothing panics while it is held")
+            .push((name, value));
     }
 
     /// Puts them on the answer.
@@ -42,7 +47,13 @@ impl Notes {
         if let Some(allowance) = self.0.allowance.get() {
             rate_limit::tell(allowance, self);
         }
-        for (name, value) in self.0.headers.lock().expect("nothing panics while it is held").drain(..) {
+        for (name, value) in self
+            .0
+            .headers
+            .lock()
+            .expect("nothing panics while it is held")
+            .drain(..)
+        {
             headers.insert(name, value);
         }
     }

@@ -8,13 +8,17 @@ const OLD_NAMES: &[(&str, &str)] = &[
     ("/send-mail", "/password/forgot"),
 ];
 
-/// The path under which an operation is known: without a slash at its end, and by its name of today.
+/// The path under which an operation is known: without a slash at its end, and by its name of
+/// today.
 pub fn canonical(path: &str) -> &str {
     let path = match path.strip_suffix('/') {
         Some(bare) if !bare.is_empty() => bare,
         _other => path,
     };
-    OLD_NAMES.iter().find(|(old, _)| *old == path).map_or(path, |(_, name)| name)
+    OLD_NAMES
+        .iter()
+        .find(|(old, _)| *old == path)
+        .map_or(path, |(_, name)| name)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Where a request came from. `X-Forwarded-For` is believed only from proxies that the operator trusts, and read from the
-//! right: what stands left of the last untrusted address was written by whoever wanted to.
+//! Where a request came from. `X-Forwarded-For` is believed only from proxies that the operator
+//! trusts, and read from the right: what stands left of the last untrusted address was written by
+//! whoever wanted to.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -19,7 +20,11 @@ impl<'a> FromRequest<'a> for From {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let ClientAddress(address) = *request.data().expect("the edge sets it");
         let allowance = Notes::of(request).allowance();
-        Ok(From(Origin { address, agent: agent(request), allowance }))
+        Ok(From(Origin {
+            address,
+            agent: agent(request),
+            allowance,
+        }))
     }
 }
 
@@ -33,7 +38,11 @@ impl ClientAddress {
         // Whatever a client wrote in front, readable or not, what the proxy appended is read.
         let fields = request.headers().get_all("x-forwarded-for").iter();
         let forwarded = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
-        ClientAddress(client(peer(request), &forwarded.collect::<Vec<_>>().join(","), trusted))
+        ClientAddress(client(
+            peer(request),
+            &forwarded.collect::<Vec<_>>().join(","),
+            trusted,
+        ))
     }
 }
 
@@ -50,7 +59,9 @@ fn peer(request: &Request) -> IpAddr {
 }
 
 fn is_among(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address.to_canonical()))
+    networks
+        .iter()
+        .any(|network| network.contains(&address.to_canonical()))
 }
 
 fn client(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
@@ -69,12 +80,20 @@ fn client(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
 
 /// An address, with or without a port: some proxies add one.
 fn parse(hop: &str) -> Option<IpAddr> {
-    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    hop.parse()
+        .ok()
+        .or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn agent(request: &Request) -> Option<String> {
     let agent = request.headers().get(header::USER_AGENT)?.to_str().ok()?;
-    Some(agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARACTERS).collect())
+    Some(
+        agent
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(AGENT_CHARACTERS)
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -84,8 +103,11 @@ mod tests {
     use super::*;
 
     fn seen(peer: &str, forwarded: &str, trusted: &str) -> String {
-        let trusted: Vec<IpNet> =
-            trusted.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect();
+        let trusted: Vec<IpNet> = trusted
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(|text| text.parse().unwrap())
+            .collect();
         client(peer.parse().unwrap(), forwarded, &trusted).to_string()
     }
 
@@ -97,10 +119,22 @@ mod tests {
     #[test]
     fn a_trusted_proxy_names_the_client_and_the_client_cannot() {
         assert_eq!(seen("10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
-        assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
-        assert_eq!(seen("10.0.0.1", "1.2.3.4, 203.0.113.9, 10.0.0.2", "10.0.0.0/8"), "203.0.113.9");
-        assert_eq!(seen("10.0.0.1", "203.0.113.9:4711", "10.0.0.0/8"), "203.0.113.9");
-        assert_eq!(seen("::ffff:10.0.0.1", "203.0.113.9", "10.0.0.0/8"), "203.0.113.9");
+        assert_eq!(
+            seen("10.0.0.1", "1.2.3.4, 203.0.113.9", "10.0.0.0/8"),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            seen("10.0.0.1", "1.2.3.4, 203.0.113.9, 10.0.0.2", "10.0.0.0/8"),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            seen("10.0.0.1", "203.0.113.9:4711", "10.0.0.0/8"),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            seen("::ffff:10.0.0.1", "203.0.113.9", "10.0.0.0/8"),
+            "203.0.113.9"
+        );
     }
 
     #[test]
@@ -114,7 +148,10 @@ mod tests {
 
     #[test]
     fn nonsense_stops_the_walk() {
-        assert_eq!(seen("10.0.0.1", "203.0.113.9, nonsense", "10.0.0.0/8"), "10.0.0.1");
+        assert_eq!(
+            seen("10.0.0.1", "203.0.113.9, nonsense", "10.0.0.0/8"),
+            "10.0.0.1"
+        );
         assert_eq!(seen("10.0.0.1", "", "10.0.0.0/8"), "10.0.0.1");
     }
 }

@@ -1,4 +1,5 @@
-//! Pages for people: home, Swagger UI, forgotten passwords, the problems, and in `dev` the mailbox. All of it comes from the binary.
+//! Pages for people: home, Swagger UI, forgotten passwords, the problems, and in `dev` the mailbox.
+//! All of it comes from the binary.
 
 use std::{
     io::Write,
@@ -22,8 +23,10 @@ use crate::{
     gateway::Gateway,
 };
 
-/// Of everything that is shown here: nothing is loaded, framed or sent, unless a page's own policy says so.
-const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Of everything that is shown here: nothing is loaded, framed or sent, unless a page's own policy
+/// says so.
+const POLICY: &str =
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// What a page with scripts may do beside: ask the gateway that it came from.
 const ASKS: &str = "; connect-src 'self'";
@@ -36,17 +39,30 @@ pub fn routes() -> Route {
     Route::new()
         .at("/", get(make_sync(|request| home(&request))))
         .at("/docs", get(make_sync(|request| SWAGGER.answer(&request))))
-        .at("/openapi.json", get(make_sync(|request| DOCUMENT.answer(&request))))
+        .at(
+            "/openapi.json",
+            get(make_sync(|request| DOCUMENT.answer(&request))),
+        )
         .at("/forgot", get(make_sync(|request| FORGOT.answer(&request))))
-        .at("/problems", get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))))
-        .at("/problems/:code", get(make_sync(|request| problem_page(&request))))
+        .at(
+            "/problems",
+            get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))),
+        )
+        .at(
+            "/problems/:code",
+            get(make_sync(|request| problem_page(&request))),
+        )
 }
 
 /// The first page.
 fn home(request: &Request) -> Response {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
     let (mailbox, signup) = (has_mailbox(gateway), gateway.signup_is_open());
-    html(&Home { mailbox, signup, version: crate::VERSION })
+    html(&Home {
+        mailbox,
+        signup,
+        version: crate::VERSION,
+    })
 }
 
 #[cfg(feature = "dev")]
@@ -102,7 +118,8 @@ pub fn html(page: &impl Template) -> Response {
     }
 }
 
-/// Something large that never changes while the process runs: compressed once, and known by its tag.
+/// Something large that never changes while the process runs: compressed once, and known by its
+/// tag.
 struct Asset {
     content_type: &'static str,
     policy: String,
@@ -121,20 +138,35 @@ static FORGOT: LazyLock<Asset> = LazyLock::new(|| {
 });
 
 /// The policy of our own pages without scripts, which share one style.
-static PLAIN: LazyLock<String> = LazyLock::new(|| policy_of(&ProblemList { codes: &[] }.to_string()));
+static PLAIN: LazyLock<String> =
+    LazyLock::new(|| policy_of(&ProblemList { codes: &[] }.to_string()));
 
 impl Asset {
     fn new(content_type: &'static str, plain: String, policy: String) -> Asset {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(plain.as_bytes()).expect("writing to memory works");
+        encoder
+            .write_all(plain.as_bytes())
+            .expect("writing to memory works");
         let compressed = encoder.finish().expect("writing to memory works");
         // Weak: it names the bytes before they are compressed (RFC 9110 section 8.8.3).
         let etag = format!("W/\"{}\"", &digest(plain.as_bytes())[..16]);
-        Asset { content_type, policy, plain: plain.into(), compressed: compressed.into(), etag }
+        Asset {
+            content_type,
+            policy,
+            plain: plain.into(),
+            compressed: compressed.into(),
+            etag,
+        }
     }
 
     fn answer(&self, request: &Request) -> Response {
-        let field = |name| request.headers().get(name).and_then(|field| field.to_str().ok()).unwrap_or_default();
+        let field = |name| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|field| field.to_str().ok())
+                .unwrap_or_default()
+        };
         let answer = Response::builder()
             .content_type(self.content_type)
             .header(header::ETAG, &self.etag)
@@ -144,7 +176,9 @@ impl Asset {
         if field(header::IF_NONE_MATCH).contains(&self.etag) {
             answer.status(StatusCode::NOT_MODIFIED).finish()
         } else if takes_gzip(field(header::ACCEPT_ENCODING)) {
-            answer.header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip")).body(self.compressed.clone())
+            answer
+                .header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
+                .body(self.compressed.clone())
         } else {
             answer.body(self.plain.clone())
         }
@@ -155,21 +189,30 @@ impl Asset {
 fn takes_gzip(field: &str) -> bool {
     field.split(',').any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        let weight = weight
+            .trim()
+            .strip_prefix("q=")
+            .and_then(|weight| weight.parse::<f32>().ok());
         name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
     })
 }
 
-/// What a page may do: use the style and run the scripts that stand in it, which the policy names by their hashes.
+/// What a page may do: use the style and run the scripts that stand in it, which the policy names
+/// by their hashes.
 fn policy_of(page: &str) -> String {
     let hash = |text: &str| format!(" 'sha256-{}'", digest(text.as_bytes()));
     let styles: String = elements(page, "style").take(1).map(hash).collect();
     let scripts: String = elements(page, "script").map(hash).collect();
-    let scripts = if scripts.is_empty() { scripts } else { format!("; script-src{scripts}") };
+    let scripts = if scripts.is_empty() {
+        scripts
+    } else {
+        format!("; script-src{scripts}")
+    };
     format!("{POLICY}; style-src{styles}{scripts}")
 }
 
-/// What stands in the head of Swagger UI beside its style: fit for small screens, and an empty icon, which is not asked for.
+/// What stands in the head of Swagger UI beside its style: fit for small screens, and an empty
+/// icon, which is not asked for.
 const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Latchkey</title>
     <link rel="icon" href="data:,">"#;
@@ -179,15 +222,22 @@ fn swagger() -> Asset {
     let service = document::service();
     // Within a script no text may end it.
     let document = document::json().replace('<', "\\u003c");
-    let page = service.swagger_ui_html().replace(&service.spec(), &document);
+    let page = service
+        .swagger_ui_html()
+        .replace(&service.spec(), &document);
     let page = page
-        .replacen("<html charset=\"UTF-8\">", "<!doctype html>\n<html lang=\"en\">", 1)
+        .replacen(
+            "<html charset=\"UTF-8\">",
+            "<!doctype html>\n<html lang=\"en\">",
+            1,
+        )
         .replace("<title>Swagger UI</title>", HEAD);
     let policy = policy_of(&page) + ASKS + ICONS;
     Asset::new("text/html; charset=utf-8", page, policy)
 }
 
-/// The texts of a page's elements of this name. Scripts may speak of elements themselves; the one style stands before them.
+/// The texts of a page's elements of this name. Scripts may speak of elements themselves; the one
+/// style stands before them.
 fn elements<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (opening, closing) = (format!("<{name}"), format!("</{name}>"));
     let mut rest = page;

@@ -72,13 +72,20 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
 
 fn query(request: &Request, name: &str) -> Option<String> {
     let pairs = form_urlencoded::parse(request.uri().query()?.as_bytes());
-    pairs.into_iter().find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
+    pairs
+        .into_iter()
+        .find(|(found, _)| found == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// Fields of one name are one list (RFC 9110 section 5.3).
 fn joined(request: &Request, name: &'static str) -> Result<Option<String>, Error> {
     let fields = request.headers().get_all(name).iter();
-    let texts = fields.map(|field| field.to_str().map_err(|_| Error::flaw(name, "must be plain text")));
+    let texts = fields.map(|field| {
+        field
+            .to_str()
+            .map_err(|_| Error::flaw(name, "must be plain text"))
+    });
     let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
     Ok((!texts.is_empty()).then(|| texts.join(",")))
 }
@@ -98,7 +105,9 @@ impl Parameter for Id {
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
-        text.and_then(|text| Uuid::try_parse(text).ok()).map(Id).ok_or(Error::NotFound)
+        text.and_then(|text| Uuid::try_parse(text).ok())
+            .map(Id)
+            .ok_or(Error::NotFound)
     }
 }
 
@@ -124,9 +133,16 @@ impl Parameter for Limit {
     }
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
-        let Some(text) = text else { return Ok(Limit(DEFAULT_LIMIT)) };
-        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        limit.map(Limit).ok_or_else(|| Error::flaw(name, Limit::RULE))
+        let Some(text) = text else {
+            return Ok(Limit(DEFAULT_LIMIT));
+        };
+        let limit = text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit
+            .map(Limit)
+            .ok_or_else(|| Error::flaw(name, Limit::RULE))
     }
 }
 
@@ -138,14 +154,22 @@ impl Parameter for After {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { pattern: Some(page::CURSOR.to_owned()), ..MetaSchema::new("string") }
+        MetaSchema {
+            pattern: Some(page::CURSOR.to_owned()),
+            ..MetaSchema::new("string")
+        }
     }
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
-        let Some(text) = text else { return Ok(After(Uuid::nil())) };
-        page::position(text)
-            .map(After)
-            .ok_or_else(|| Error::flaw(name, "must be the `next` of the page before, as it was given"))
+        let Some(text) = text else {
+            return Ok(After(Uuid::nil()));
+        };
+        page::position(text).map(After).ok_or_else(|| {
+            Error::flaw(
+                name,
+                "must be the `next` of the page before, as it was given",
+            )
+        })
     }
 }
 
@@ -207,7 +231,10 @@ impl Parameter for IfMatch {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { example: Some("\"1\"".into()), ..MetaSchema::new("string") }
+        MetaSchema {
+            example: Some("\"1\"".into()),
+            ..MetaSchema::new("string")
+        }
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
@@ -215,28 +242,41 @@ impl Parameter for IfMatch {
     }
 }
 
-/// What the client waits for (RFC 7240 section 4.1). Preferences that are not known are ignored, as that standard says.
+/// What the client waits for (RFC 7240 section 4.1). Preferences that are not known are ignored, as
+/// that standard says.
 impl Parameter for Patience {
     const IN: MetaParamIn = MetaParamIn::Header;
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { example: Some(RESPOND_ASYNC.into()), ..MetaSchema::new("string") }
+        MetaSchema {
+            example: Some(RESPOND_ASYNC.into()),
+            ..MetaSchema::new("string")
+        }
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
         let mut preferences = text.unwrap_or_default().split(',');
         let is_async = |preference: &str| {
-            preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
+            preference
+                .split(';')
+                .next()
+                .is_some_and(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
         };
-        Ok(if preferences.any(is_async) { Patience::UntilPublished } else { Patience::UntilEnforced })
+        Ok(if preferences.any(is_async) {
+            Patience::UntilPublished
+        } else {
+            Patience::UntilEnforced
+        })
     }
 }
 
 /// A query parameter that comes twice means different things to different readers; it is refused.
 pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
     let Some(query) = query else { return Ok(()) };
-    let mut names: Vec<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
+    let mut names: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .map(|(name, _)| name)
+        .collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
@@ -244,7 +284,8 @@ pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// Whether the client takes one of these media types (RFC 9110 section 12.5.1). No `Accept` accepts everything.
+/// Whether the client takes one of these media types (RFC 9110 section 12.5.1). No `Accept` accepts
+/// everything.
 pub fn accepts(request: &Request, offered: &[&str]) -> bool {
     let mut ranges = request
         .headers()
@@ -259,9 +300,18 @@ pub fn accepts(request: &Request, offered: &[&str]) -> bool {
 fn matches(range: &str, offered: &[&str]) -> bool {
     let mut parts = range.split(';').map(str::trim);
     let wanted = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let refused = parts.any(|part| part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0));
-    let kind = |offered: &str| wanted.strip_suffix("/*").is_some_and(|kind| offered.split('/').next() == Some(kind));
-    !refused && (wanted == "*/*" || offered.iter().any(|offered| *offered == wanted || kind(offered)))
+    let refused =
+        parts.any(|part| part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0));
+    let kind = |offered: &str| {
+        wanted
+            .strip_suffix("/*")
+            .is_some_and(|kind| offered.split('/').next() == Some(kind))
+    };
+    !refused
+        && (wanted == "*/*"
+            || offered
+                .iter()
+                .any(|offered| *offered == wanted || kind(offered)))
 }
 
 #[cfg(test)]
@@ -269,7 +319,10 @@ mod tests {
     use super::*;
 
     fn accepting(accept: &str) -> bool {
-        accepts(&Request::builder().header(header::ACCEPT, accept).finish(), &["application/json"])
+        accepts(
+            &Request::builder().header(header::ACCEPT, accept).finish(),
+            &["application/json"],
+        )
     }
 
     #[test]
@@ -283,7 +336,12 @@ mod tests {
         ] {
             assert!(accepting(good), "{good}");
         }
-        for bad in ["text/html", "application/xml", "application/json;q=0", "image/*"] {
+        for bad in [
+            "text/html",
+            "application/xml",
+            "application/json;q=0",
+            "image/*",
+        ] {
             assert!(!accepting(bad), "{bad}");
         }
         assert!(accepts(&Request::default(), &["application/json"]));
@@ -292,10 +350,24 @@ mod tests {
     #[test]
     fn preferences_are_read_as_the_standard_says() {
         let read = |text| Patience::read(text, "Prefer").unwrap();
-        for asynchronous in ["respond-async", "Respond-Async", "return=minimal, respond-async; wait=10"] {
-            assert_eq!(read(Some(asynchronous)), Patience::UntilPublished, "{asynchronous}");
+        for asynchronous in [
+            "respond-async",
+            "Respond-Async",
+            "return=minimal, respond-async; wait=10",
+        ] {
+            assert_eq!(
+                read(Some(asynchronous)),
+                Patience::UntilPublished,
+                "{asynchronous}"
+            );
         }
-        for other in [None, Some(""), Some("respond-asynchronously"), Some("wait=10"), Some("return=respond-async")] {
+        for other in [
+            None,
+            Some(""),
+            Some("respond-asynchronously"),
+            Some("wait=10"),
+            Some("return=respond-async"),
+        ] {
             assert_eq!(read(other), Patience::UntilEnforced, "{other:?}");
         }
     }

@@ -61,9 +61,14 @@ impl Example for ProblemBody {
 
 fn body_of(error: &Error) -> ProblemBody {
     let code = error.code();
-    let told = |flaw: &Flaw| FlawBody { member: flaw.member.clone(), reason: flaw.reason.clone().into_owned() };
+    let told = |flaw: &Flaw| FlawBody {
+        member: flaw.member.clone(),
+        reason: flaw.reason.clone().into_owned(),
+    };
     let flaws = match error {
-        Error::InvalidRequest { flaws, .. } if !flaws.is_empty() => Some(flaws.iter().map(told).collect()),
+        Error::InvalidRequest { flaws, .. } if !flaws.is_empty() => {
+            Some(flaws.iter().map(told).collect())
+        }
         _other => None,
     };
     ProblemBody {
@@ -80,7 +85,9 @@ fn body_of(error: &Error) -> ProblemBody {
 pub fn example(code: Code) -> Option<serde_json::Value> {
     let error = match code {
         Code::InvalidRequest => return ProblemBody::example().to_json(),
-        Code::WeakPassword => Error::WeakPassword("The password must have at least 8 characters.".into()),
+        Code::WeakPassword => {
+            Error::WeakPassword("The password must have at least 8 characters.".into())
+        }
         Code::UnsupportedMediaType => Error::UnsupportedMediaType("application/json"),
         Code::TooManyRequests => Error::TooManyRequests { retry_after: 42 },
         _other => {
@@ -108,13 +115,19 @@ pub fn respond(error: &Error) -> Response {
     log(error);
     let status = StatusCode::from_u16(error.code().status()).expect("codes have valid statuses");
     let body = body_of(error).to_json_string();
-    let mut response = Response::builder().status(status).content_type(MEDIA_TYPE).body(body);
+    let mut response = Response::builder()
+        .status(status)
+        .content_type(MEDIA_TYPE)
+        .body(body);
     let headers = response.headers_mut();
     if let Some(challenge) = challenge(error) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds + spread(status)));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(seconds + spread(status)),
+        );
     }
     response
 }
@@ -138,7 +151,9 @@ fn spread(status: StatusCode) -> u64 {
 fn challenge(error: &Error) -> Option<HeaderValue> {
     match error {
         Error::InsufficientScope(scope) => {
-            let text = format!("Bearer realm=\"latchkey\", error=\"insufficient_scope\", scope=\"{scope}\"");
+            let text = format!(
+                "Bearer realm=\"latchkey\", error=\"insufficient_scope\", scope=\"{scope}\""
+            );
             HeaderValue::try_from(text).ok()
         }
         other => unauthorized(other.code()).map(HeaderValue::from_static),
@@ -149,13 +164,16 @@ fn challenge(error: &Error) -> Option<HeaderValue> {
 fn unauthorized(code: Code) -> Option<&'static str> {
     match code {
         Code::InvalidToken => Some(
-            "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token is not valid\"",
+            "Bearer realm=\"latchkey\", error=\"invalid_token\", \
+             error_description=\"The access token is not valid\"",
         ),
         Code::TokenExpired => Some(
-            "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token has expired\"",
+            "Bearer realm=\"latchkey\", error=\"invalid_token\", \
+             error_description=\"The access token has expired\"",
         ),
         Code::TokenRevoked => Some(
-            "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token has been revoked\"",
+            "Bearer realm=\"latchkey\", error=\"invalid_token\", \
+             error_description=\"The access token has been revoked\"",
         ),
         code if code.status() == 401 => Some("Bearer realm=\"latchkey\""),
         _other => None,
@@ -179,10 +197,21 @@ pub trait Problems: Send + Sync + 'static {
 }
 
 /// What every operation may answer.
-pub const ALWAYS: &[Code] = &[Code::InvalidRequest, Code::NotAcceptable, Code::Internal, Code::Busy, Code::Unavailable];
+pub const ALWAYS: &[Code] = &[
+    Code::InvalidRequest,
+    Code::NotAcceptable,
+    Code::Internal,
+    Code::Busy,
+    Code::Unavailable,
+];
 
 /// What operations for signed-in callers may answer.
-pub const TOKEN: &[Code] = &[Code::Unauthenticated, Code::InvalidToken, Code::TokenExpired, Code::TokenRevoked];
+pub const TOKEN: &[Code] = &[
+    Code::Unauthenticated,
+    Code::InvalidToken,
+    Code::TokenExpired,
+    Code::TokenRevoked,
+];
 
 /// What operations for those may answer whose token permits it.
 pub const CALLER: &[Code] = &[
@@ -200,12 +229,20 @@ pub const BODY: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
 /// Declares the problems of one operation: groups first, then codes of its own.
 macro_rules! problems {
     ($($name:ident: [$($group:ident),*] $($code:ident)*;)*) => {$(
-        #[doc = concat!("The problems of the operation that is named like `", stringify!($name), "`.")]
+        #[doc = concat!(
+            "The problems of the operation that is named like `",
+            stringify!($name),
+            "`."
+        )]
         pub struct $name;
 
         impl $crate::http::problem::Problems for $name {
             fn codes() -> Vec<$crate::error::Code> {
-                let groups: &[&[$crate::error::Code]] = &[$crate::http::problem::ALWAYS, $($crate::http::problem::$group,)* &[$($crate::error::Code::$code),*]];
+                let groups: &[&[$crate::error::Code]] = &[
+                    $crate::http::problem::ALWAYS,
+                    $($crate::http::problem::$group,)*
+                    &[$($crate::error::Code::$code),*],
+                ];
                 groups.concat()
             }
         }
@@ -253,8 +290,18 @@ impl<P: Problems> ApiResponse for Problem<P> {
     /// One response for each status: two with the same would be a duplicate member of the document.
     fn meta() -> MetaResponses {
         let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-        P::codes().into_iter().for_each(|code| by_status.entry(code.status()).or_default().push(code.slug()));
-        MetaResponses { responses: by_status.into_iter().map(|(status, codes)| response(status, &codes)).collect() }
+        P::codes().into_iter().for_each(|code| {
+            by_status
+                .entry(code.status())
+                .or_default()
+                .push(code.slug())
+        });
+        MetaResponses {
+            responses: by_status
+                .into_iter()
+                .map(|(status, codes)| response(status, &codes))
+                .collect(),
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -265,7 +312,8 @@ impl<P: Problems> ApiResponse for Problem<P> {
 fn response(status: u16, codes: &[&str]) -> MetaResponse {
     let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
     MetaResponse {
-        // The registry wants text that lives for ever; it is made when the document is, a few times in a process.
+        // The registry wants text that lives for ever; it is made when the document is, a few times
+        // in a process.
         description: Box::leak(codes.join(", ").into_boxed_str()),
         status: Some(status),
         status_range: None,

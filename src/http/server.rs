@@ -1,11 +1,12 @@
-//! The listener: accepts, bounds and drains. The framework's own server has no header timeout and no bound on
-//! connections, spins when accepting fails, and may wait for ever when it is to stop.
+//! The listener: accepts, bounds and drains. The framework's own server has no header timeout and
+//! no bound on connections, spins when accepting fails, and may wait for ever when it is to stop.
 //!
 //! HTTP/1.1 only: that is what proxies speak to what is behind them.
 //!
-//! A replica that ends loses no request. A connection that a proxy keeps may carry the next one at any moment, and one that we
-//! close in that moment takes it along: a proxy may send no `POST` again. So connections end with an answer that says so;
-//! those that nobody uses are closed after a silence, when hardly anybody is about to use one.
+//! A replica that ends loses no request. A connection that a proxy keeps may carry the next one at
+//! any moment, and one that we close in that moment takes it along: a proxy may send no `POST`
+//! again. So connections end with an answer that says so; those that nobody uses are closed after a
+//! silence, when hardly anybody is about to use one.
 
 mod closing;
 mod rest;
@@ -38,8 +39,8 @@ use rest::Whole;
 /// What the framework's answers become on the wire.
 type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;
 
-/// For the head of a request, and so for the pause between two requests of a connection. A proxy in front should close
-/// its idle connections sooner.
+/// For the head of a request, and so for the pause between two requests of a connection. A proxy in
+/// front should close its idle connections sooner.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest head of a request, in bytes: a token, a cookie and what proxies add fit four times.
@@ -51,15 +52,16 @@ const CONNECTIONS: usize = 10_000;
 /// When accepting fails, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A client that takes nothing of an answer is cut off at the first probe of the kernel after so long: within a minute.
+/// A client that takes nothing of an answer is cut off at the first probe of the kernel after so
+/// long: within a minute.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 
 /// What still runs so long after connections were to end is cut.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` resolves (`name` is the listener's in the metrics). Then it still accepts for `delay`, so that balancers
-/// notice, and lets what runs finish.
+/// Serves until `stop` resolves (`name` is the listener's in the metrics). Then it still accepts
+/// for `delay`, so that balancers notice, and lets what runs finish.
 pub async fn serve<E>(
     name: &'static str,
     listener: TcpListener,
@@ -73,17 +75,29 @@ where
     let server = Server {
         name,
         local: listener.local_addr()?,
-        answering: Arc::new(Answering { endpoint, closing: Closing::new() }),
+        answering: Arc::new(Answering {
+            endpoint,
+            closing: Closing::new(),
+        }),
         connections: GracefulShutdown::new(),
         places: Arc::new(Semaphore::new(CONNECTIONS)),
     };
     server.accept_until(stop, &listener).await;
     server.answering.closing.begin();
-    server.accept_until(tokio::time::sleep(delay), &listener).await;
+    server
+        .accept_until(tokio::time::sleep(delay), &listener)
+        .await;
     server.accept_rest(listener)?;
-    let Server { answering, connections, .. } = server;
+    let Server {
+        answering,
+        connections,
+        ..
+    } = server;
     answering.closing.until_silent(delay).await;
-    if tokio::time::timeout(LONGEST_DRAIN, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(LONGEST_DRAIN, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests that still ran were cut");
     }
     Ok(())
@@ -109,8 +123,16 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         tokio::pin!(stop);
         loop {
             let next = async {
-                let place = self.places.clone().acquire_owned().await.expect("never closed");
-                listener.accept().await.map(|(stream, remote)| (place, stream, remote))
+                let place = self
+                    .places
+                    .clone()
+                    .acquire_owned()
+                    .await
+                    .expect("never closed");
+                listener
+                    .accept()
+                    .await
+                    .map(|(stream, remote)| (place, stream, remote))
             };
             tokio::select! {
                 () = &mut stop => return,
@@ -125,20 +147,23 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         }
     }
 
-    /// Those who were let in by the kernel meanwhile may have sent a request, which would be lost with the listener.
+    /// Those who were let in by the kernel meanwhile may have sent a request, which would be lost
+    /// with the listener.
     fn accept_rest(&self, listener: TcpListener) -> io::Result<()> {
         // The kernel is asked itself: the runtime may not have looked yet.
         let listener = listener.into_std()?;
         loop {
             let stream = match listener.accept() {
-                Ok((stream, remote)) => {
-                    stream.set_nonblocking(true).and_then(|()| Ok((TcpStream::from_std(stream)?, remote)))
-                }
+                Ok((stream, remote)) => stream
+                    .set_nonblocking(true)
+                    .and_then(|()| Ok((TcpStream::from_std(stream)?, remote))),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(_nobody) => return Ok(()),
             };
             // One that broke meanwhile waits for nothing.
-            stream.into_iter().for_each(|(stream, remote)| self.serve(None, stream, remote));
+            stream
+                .into_iter()
+                .for_each(|(stream, remote)| self.serve(None, stream, remote));
         }
     }
 
@@ -160,11 +185,13 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         remote: SocketAddr,
     ) -> http1::Connection<
         TokioIo<TcpStream>,
-        impl Service<hyper::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send> + use<E>,
+        impl Service<hyper::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send>
+        + use<E>,
     > {
         // Without this small answers may wait 40 ms for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
-        // The kernel counts how long sent bytes stay unacknowledged or the client's window stays shut (RFC 5482).
+        // The kernel counts how long sent bytes stay unacknowledged or the client's window stays
+        // shut (RFC 5482).
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
         let (answering, local) = (self.answering.clone(), self.local);

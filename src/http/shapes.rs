@@ -148,15 +148,49 @@ pub struct ManagedUserShape {
 
 impl From<ManagedUser> for ManagedUserShape {
     fn from(ManagedUser { account, disabled }: ManagedUser) -> Self {
-        let UserShape { id, username, email, email_verified, name, role, created_at } = account.into();
-        ManagedUserShape { id, username, email, email_verified, name, role, disabled, created_at }
+        let UserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            created_at,
+        } = account.into();
+        ManagedUserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            disabled,
+            created_at,
+        }
     }
 }
 
 impl Example for ManagedUserShape {
     fn example() -> Self {
-        let UserShape { id, username, email, email_verified, name, role, created_at } = UserShape::example();
-        ManagedUserShape { id, username, email, email_verified, name, role, disabled: false, created_at }
+        let UserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            created_at,
+        } = UserShape::example();
+        ManagedUserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            disabled: false,
+            created_at,
+        }
     }
 }
 
@@ -172,18 +206,24 @@ pub struct UserPageShape {
 
 impl From<UserPage> for UserPageShape {
     fn from(page: UserPage) -> Self {
-        UserPageShape { items: page.users.into_iter().map(Into::into).collect(), next: page.next }
+        UserPageShape {
+            items: page.users.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
     }
 }
 
 impl Example for UserPageShape {
     fn example() -> Self {
-        UserPageShape { items: vec![ManagedUserShape::example()], next: None }
+        UserPageShape {
+            items: vec![ManagedUserShape::example()],
+            next: None,
+        }
     }
 }
 
-/// A new account, signed in. A program gets a pair of tokens beside it; a page that sent `X-Latchkey-Request: 1` gets a cookie
-/// instead, and the account alone.
+/// A new account, signed in. A program gets a pair of tokens beside it; a page that sent
+/// `X-Latchkey-Request: 1` gets a cookie instead, and the account alone.
 #[derive(Object)]
 #[oai(rename = "SignedUp", example)]
 pub struct SignedUpShape {
@@ -251,13 +291,21 @@ pub struct BrowserShape {
 impl BrowserShape {
     /// The account, and the cookie's end in seconds since the epoch.
     pub fn new(user: Account, exp: u64) -> Self {
-        let exp = i64::try_from(exp).ok().and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
-        BrowserShape { user: user.into(), expires_at: exp.unwrap_or(OffsetDateTime::UNIX_EPOCH) }
+        let exp = i64::try_from(exp)
+            .ok()
+            .and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
+        BrowserShape {
+            user: user.into(),
+            expires_at: exp.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        }
     }
 }
 
 impl Example for BrowserShape {
     fn example() -> Self {
-        BrowserShape { user: UserShape::example(), expires_at: datetime!(2026-11-20 08:10:00 UTC) }
+        BrowserShape {
+            user: UserShape::example(),
+            expires_at: datetime!(2026-11-20 08:10:00 UTC),
+        }
     }
 }

@@ -55,7 +55,8 @@ body! {
         password: Required<Password>,
     }
 
-    /// A sign-in as OAuth 2.0 clients send it (RFC 6749 section 4.3.2). Other members of that section are ignored.
+    /// A sign-in as OAuth 2.0 clients send it (RFC 6749 section 4.3.2). Other members of that
+    /// section are ignored.
     LoginForm {
         /// The user name, or the address.
         username: Optional<SignInName>,
@@ -84,7 +85,13 @@ body! {
 pub struct RefreshTokenText(String);
 
 impl Parsed for RefreshTokenText {
-    const SHAPE: Shape = Shape { format: None, min: 1, max: 1024, pattern: None, example: "lkr_…" };
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 1024,
+        pattern: None,
+        example: "lkr_…",
+    };
 
     fn parse(text: &str) -> Result<Self, Reason> {
         crate::domain::text::length(text, Self::SHAPE).map(|()| RefreshTokenText(text.to_owned()))
@@ -120,8 +127,15 @@ impl<'a> ApiExtractor<'a> for Login {
 
     /// Two schemas: generators confuse the two media types where they share one.
     fn request_meta() -> Option<MetaRequest> {
-        let content = vec![body::meta::<LoginForm>(body::FORM), body::meta::<LoginBody>(body::JSON)];
-        Some(MetaRequest { description: None, content, required: true })
+        let content = vec![
+            body::meta::<LoginForm>(body::FORM),
+            body::meta::<LoginBody>(body::JSON),
+        ];
+        Some(MetaRequest {
+            description: None,
+            content,
+            required: true,
+        })
     }
 
     async fn from_request(
@@ -132,22 +146,35 @@ impl<'a> ApiExtractor<'a> for Login {
         let bytes = body::read(request, body).await?;
         match body::media_type(request).as_str() {
             body::JSON => {
-                let LoginBody { username, email, password } = body::parse(Members::from_json(&bytes)?)?;
+                let LoginBody {
+                    username,
+                    email,
+                    password,
+                } = body::parse(Members::from_json(&bytes)?)?;
                 Ok(Login::new(username, email, password)?)
             }
             body::FORM => Ok(Login::from_form(&bytes)?),
-            _other => {
-                Err(Error::UnsupportedMediaType("`application/x-www-form-urlencoded` or `application/json`").into())
-            }
+            _other => Err(Error::UnsupportedMediaType(
+                "`application/x-www-form-urlencoded` or `application/json`",
+            )
+            .into()),
         }
     }
 }
 
 impl Login {
     /// A sign-in by one name.
-    pub fn new(username: Option<SignInName>, email: Option<SignInName>, password: Password) -> Result<Login, Error> {
+    pub fn new(
+        username: Option<SignInName>,
+        email: Option<SignInName>,
+        password: Password,
+    ) -> Result<Login, Error> {
         match (username, email) {
-            (Some(name), None) | (None, Some(name)) => Ok(Login { name, password, scopes: None }),
+            (Some(name), None) | (None, Some(name)) => Ok(Login {
+                name,
+                password,
+                scopes: None,
+            }),
             (None, None) => Err(Error::flaw("username", "or `email` must be given")),
             (Some(_), Some(_)) => Err(Error::flaw("email", "must not be given beside `username`")),
         }
@@ -156,10 +183,18 @@ impl Login {
     fn from_form(bytes: &[u8]) -> Result<Login, Error> {
         let mut members = Members::from_form(bytes)?;
         members.ignore(&["grant_type", "client_id", "client_secret"]);
-        let LoginForm { username, email, password, scope } = body::parse(members)?;
+        let LoginForm {
+            username,
+            email,
+            password,
+            scope,
+        } = body::parse(members)?;
         // Swagger UI sends an empty one where nothing is ticked.
         let scopes = scope.filter(|scopes| !scopes.is_empty());
-        Ok(Login { scopes, ..Login::new(username, email, password)? })
+        Ok(Login {
+            scopes,
+            ..Login::new(username, email, password)?
+        })
     }
 }
 
@@ -170,9 +205,15 @@ pub struct TokensApi;
 impl TokensApi {
     /// Sign up
     ///
-    /// Makes an account and signs it in. A taken user name or address is a 409. Where only administrators make accounts
-    /// (`LATCHKEY_SIGNUP=admin`), it is a 403. A page that sends `X-Latchkey-Request: 1` gets the cookie, and no tokens.
-    #[oai(path = "/signup", method = "post", operation_id = "signUp", tag = "Tag::SigningIn")]
+    /// Makes an account and signs it in. A taken user name or address is a 409. Where only
+    /// administrators make accounts (`LATCHKEY_SIGNUP=admin`), it is a 403. A page that sends
+    /// `X-Latchkey-Request: 1` gets the cookie, and no tokens.
+    #[oai(
+        path = "/signup",
+        method = "post",
+        operation_id = "signUp",
+        tag = "Tag::SigningIn"
+    )]
     async fn sign_up(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -181,7 +222,12 @@ impl TokensApi {
         From(origin): From,
         Body(body): Body<SignUpBody>,
     ) -> Result<SignedUp, Problem<SignUpProblems>> {
-        let request = SignUp { username: body.username, email: body.email, password: body.password.0, name: body.name };
+        let request = SignUp {
+            username: body.username,
+            email: body.email,
+            password: body.password.0,
+            name: body.name,
+        };
         let answer = if page {
             let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
             jar.put(&cookie);
@@ -195,49 +241,72 @@ impl TokensApi {
 
     /// Sign in
     ///
-    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send (`x-form` of this
-    /// document), which may ask for narrower scopes than the account has. Unknown, wrong and disabled look alike.
-    #[oai(path = "/login", method = "post", operation_id = "logIn", tag = "Tag::SigningIn")]
+    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send
+    /// (`x-form` of this document), which may ask for narrower scopes than the account has.
+    /// Unknown, wrong and disabled look alike.
+    #[oai(
+        path = "/login",
+        method = "post",
+        operation_id = "logIn",
+        tag = "Tag::SigningIn"
+    )]
     async fn log_in(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         login: Login,
     ) -> Result<Signed, Problem<LoginProblems>> {
-        let pair = gateway.log_in(&login.name, login.password, login.scopes, &origin).await?;
+        let pair = gateway
+            .log_in(&login.name, login.password, login.scopes, &origin)
+            .await?;
         Ok(Signed::In(Json(pair.into())))
     }
 
     /// Refresh
     ///
-    /// Exchanges the refresh token for the next pair. A refresh token is good once; sent again within ten seconds, as tabs
-    /// and lost answers do, it gives the same pair again. An older one ends the session, because one of the two who have
-    /// it is a thief.
-    #[oai(path = "/refresh", method = "post", operation_id = "refresh", tag = "Tag::SigningIn")]
+    /// Exchanges the refresh token for the next pair. A refresh token is good once; sent again
+    /// within ten seconds, as tabs and lost answers do, it gives the same pair again. An older one
+    /// ends the session, because one of the two who have it is a thief.
+    #[oai(
+        path = "/refresh",
+        method = "post",
+        operation_id = "refresh",
+        tag = "Tag::SigningIn"
+    )]
     async fn refresh(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         Body(body): Body<RefreshBody>,
     ) -> Result<Signed, Problem<RefreshProblems>> {
-        let pair = gateway.refresh(&body.refresh_token.0, None, &origin).await?;
+        let pair = gateway
+            .refresh(&body.refresh_token.0, None, &origin)
+            .await?;
         Ok(Signed::In(Json(pair.into())))
     }
 
     /// Sign out
     ///
-    /// Ends the session that the access token, even an expired one, or the refresh token belongs to. When the answer
-    /// comes, no replica accepts that session any more. Repeating it is 204 again. `others` and `all` want a live access
-    /// token with the scope `user:write`. A browser's cookie does as well as an access token, and is cleared.
-    #[oai(path = "/logout", method = "post", operation_id = "logOut", tag = "Tag::SigningIn")]
-    #[allow(clippy::too_many_arguments)] // Each is a part of the request, by which the document knows it.
+    /// Ends the session that the access token, even an expired one, or the refresh token belongs
+    /// to. When the answer comes, no replica accepts that session any more. Repeating it is 204
+    /// again. `others` and `all` want a live access token with the scope `user:write`. A browser's
+    /// cookie does as well as an access token, and is cleared.
+    #[oai(
+        path = "/logout",
+        method = "post",
+        operation_id = "logOut",
+        tag = "Tag::SigningIn"
+    )]
+    // Each is a part of the request, by which the document knows it.
+    #[allow(clippy::too_many_arguments)]
     async fn log_out(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         /// Which sessions end.
         scope: Param<LogoutScope>,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
+        /// replica knows.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
         jar: Jar,
@@ -246,7 +315,10 @@ impl TokensApi {
     ) -> Result<Ended, Problem<LogoutProblems>> {
         let (Param(scope), Param(patience)) = (scope, prefer);
         if scope != LogoutScope::Session {
-            let caller = token.ok_or(Error::Unauthenticated)?.verify(&gateway).await?;
+            let caller = token
+                .ok_or(Error::Unauthenticated)?
+                .verify(&gateway)
+                .await?;
             demand(&caller, Scope::UserWrite)?;
             match scope {
                 LogoutScope::Others => gateway.log_out_others(&caller, patience, &origin).await?,
@@ -257,8 +329,13 @@ impl TokensApi {
             }
             return Ok(patience.into());
         }
-        let refresh_token = body.and_then(|body| body.refresh_token).map(|token| Credential::Refresh(token.0));
-        let credentials: Vec<_> = [token.map(Token::into_credential), refresh_token].into_iter().flatten().collect();
+        let refresh_token = body
+            .and_then(|body| body.refresh_token)
+            .map(|token| Credential::Refresh(token.0));
+        let credentials: Vec<_> = [token.map(Token::into_credential), refresh_token]
+            .into_iter()
+            .flatten()
+            .collect();
         if credentials.is_empty() {
             return Err(Error::Unauthenticated.into());
         }
@@ -275,15 +352,26 @@ mod tests {
     #[test]
     fn the_form_takes_what_oauth_clients_add() {
         assert!(
-            Login::from_form(b"grant_type=password&username=john&password=secret123&scope=&client_id=&client_secret=")
-                .is_ok()
+            Login::from_form(
+                b"grant_type=password&username=john&password=secret123\
+                  &scope=&client_id=&client_secret="
+            )
+            .is_ok()
         );
         assert!(Login::from_form(b"username=john&password=secret123&role=admin").is_err());
     }
 
     #[test]
     fn schemas_list_what_is_read() {
-        let names = |schema: Vec<body::MemberSchema>| schema.into_iter().map(|member| member.name).collect::<Vec<_>>();
-        assert_eq!(names(LoginBody::schema()), ["username", "email", "password"]);
+        let names = |schema: Vec<body::MemberSchema>| {
+            schema
+                .into_iter()
+                .map(|member| member.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(LoginBody::schema()),
+            ["username", "email", "password"]
+        );
     }
 }

@@ -55,7 +55,8 @@ body! {
         role: Required<Role>,
         /// Whether signing in is refused. Disabling ends all sessions.
         disabled: Required<bool>,
-        /// A new password, which ends all sessions and is told to the owner by mail; absent, the old one stays.
+        /// A new password, which ends all sessions and is told to the owner by mail; absent, the
+        /// old one stays.
         password: Kept<NewPassword>,
     }
 
@@ -84,8 +85,8 @@ problems! {
     DeleteProblems: [CALLER] NotFound LastAdmin;
 }
 
-/// Whoever administers an account, which is not that of the program that does: what is for people alone at `/user`, such as
-/// another password, no personal token is to do here.
+/// Whoever administers an account, which is not that of the program that does: what is for people
+/// alone at `/user`, such as another password, no personal token is to do here.
 fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<Administrator, Error> {
     if admin.sub == id && admin.sid.is_none() {
         Err(Error::Forbidden)
@@ -102,7 +103,12 @@ impl UsersApi {
     /// List users
     ///
     /// By id ascending, so the oldest first. `next` of the answer is `after` of the next request.
-    #[oai(path = "/users", method = "get", operation_id = "listUsers", tag = "Tag::Users")]
+    #[oai(
+        path = "/users",
+        method = "get",
+        operation_id = "listUsers",
+        tag = "Tag::Users"
+    )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -115,14 +121,24 @@ impl UsersApi {
         after: Param<After>,
     ) -> Result<UsersListed, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
-        Ok(UsersListed::Page(Json(gateway.list_users(&search.0, Page { limit, after }).await?.into())))
+        Ok(UsersListed::Page(Json(
+            gateway
+                .list_users(&search.0, Page { limit, after })
+                .await?
+                .into(),
+        )))
     }
 
     /// Create a user
     ///
-    /// With a password, which somebody hands over; or without one: then the address gets a mail that says where to choose
-    /// it.
-    #[oai(path = "/users", method = "post", operation_id = "createUser", tag = "Tag::Users")]
+    /// With a password, which somebody hands over; or without one: then the address gets a mail
+    /// that says where to choose it.
+    #[oai(
+        path = "/users",
+        method = "post",
+        operation_id = "createUser",
+        tag = "Tag::Users"
+    )]
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -130,10 +146,24 @@ impl UsersApi {
         From(origin): From,
         Body(body): Body<NewUserBody>,
     ) -> Result<UserMade, Problem<CreateProblems>> {
-        let NewUserBody { username, email, name, role, password } = body;
-        let request =
-            NewAccount { username, email, name, role: role.unwrap_or(Role::User), password: password.map(|new| new.0) };
-        let user: ManagedUserShape = gateway.create_user(Administrator::User(admin.sub, origin), request).await?.into();
+        let NewUserBody {
+            username,
+            email,
+            name,
+            role,
+            password,
+        } = body;
+        let request = NewAccount {
+            username,
+            email,
+            name,
+            role: role.unwrap_or(Role::User),
+            password: password.map(|new| new.0),
+        };
+        let user: ManagedUserShape = gateway
+            .create_user(Administrator::User(admin.sub, origin), request)
+            .await?
+            .into();
         let location = format!("/users/{}", user.id);
         Ok(UserMade::Created(Json(user), location))
     }
@@ -141,7 +171,12 @@ impl UsersApi {
     /// Read a user
     ///
     /// Whoever it is, disabled or not. Items are their owner's alone, and are not shown here.
-    #[oai(path = "/users/:id", method = "get", operation_id = "getUserById", tag = "Tag::Users")]
+    #[oai(
+        path = "/users/:id",
+        method = "get",
+        operation_id = "getUserById",
+        tag = "Tag::Users"
+    )]
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -156,7 +191,12 @@ impl UsersApi {
     /// Replace a user
     ///
     /// The last enabled administrator stays one.
-    #[oai(path = "/users/:id", method = "put", operation_id = "replaceUserById", tag = "Tag::Users")]
+    #[oai(
+        path = "/users/:id",
+        method = "put",
+        operation_id = "replaceUserById",
+        tag = "Tag::Users"
+    )]
     async fn replace(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -167,7 +207,14 @@ impl UsersApi {
         Body(body): Body<ManagedUserBody>,
     ) -> Result<UserShown, Problem<ChangeProblems>> {
         let Param(Id(id)) = id;
-        let ManagedUserBody { username, email, name, role, disabled, password } = body;
+        let ManagedUserBody {
+            username,
+            email,
+            name,
+            role,
+            disabled,
+            password,
+        } = body;
         let change = AccountChange {
             username: Some(username),
             email: Some(email),
@@ -175,14 +222,26 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled),
         };
-        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password.map(|new| new.0)).await?;
+        let user = gateway
+            .change_user(
+                of_another(&admin, id, origin)?,
+                id,
+                change,
+                password.map(|new| new.0),
+            )
+            .await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
     /// Change a user
     ///
     /// The last enabled administrator stays one.
-    #[oai(path = "/users/:id", method = "patch", operation_id = "updateUserById", tag = "Tag::Users")]
+    #[oai(
+        path = "/users/:id",
+        method = "patch",
+        operation_id = "updateUserById",
+        tag = "Tag::Users"
+    )]
     async fn change(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -193,16 +252,41 @@ impl UsersApi {
         Body(body): Body<ManagedUserPatch>,
     ) -> Result<UserShown, Problem<ChangeProblems>> {
         let Param(Id(id)) = id;
-        let ManagedUserPatch { username, email, name, role, disabled, password } = body;
-        let change = AccountChange { username, email, name, role, disabled };
-        let user = gateway.change_user(of_another(&admin, id, origin)?, id, change, password.map(|new| new.0)).await?;
+        let ManagedUserPatch {
+            username,
+            email,
+            name,
+            role,
+            disabled,
+            password,
+        } = body;
+        let change = AccountChange {
+            username,
+            email,
+            name,
+            role,
+            disabled,
+        };
+        let user = gateway
+            .change_user(
+                of_another(&admin, id, origin)?,
+                id,
+                change,
+                password.map(|new| new.0),
+            )
+            .await?;
         Ok(UserShown::Shown(Json(user.into())))
     }
 
     /// Delete a user
     ///
     /// With everything in it, at once and for good. The last enabled administrator stays.
-    #[oai(path = "/users/:id", method = "delete", operation_id = "deleteUserById", tag = "Tag::Users")]
+    #[oai(
+        path = "/users/:id",
+        method = "delete",
+        operation_id = "deleteUserById",
+        tag = "Tag::Users"
+    )]
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -212,14 +296,21 @@ impl UsersApi {
         id: Path<Id>,
     ) -> Result<Done, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
-        gateway.delete_user(of_another(&admin, id, origin)?, id).await?;
+        gateway
+            .delete_user(of_another(&admin, id, origin)?, id)
+            .await?;
         Ok(Done::Done)
     }
 
     /// Sign a user out everywhere
     ///
     /// Ends every session of the user. When the answer comes, no replica accepts one any more.
-    #[oai(path = "/users/:id/revoke", method = "post", operation_id = "revokeUserById", tag = "Tag::Users")]
+    #[oai(
+        path = "/users/:id/revoke",
+        method = "post",
+        operation_id = "revokeUserById",
+        tag = "Tag::Users"
+    )]
     async fn revoke(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -227,19 +318,27 @@ impl UsersApi {
         From(origin): From,
         /// The user's id.
         id: Path<Id>,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every replica knows.
+        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
+        /// replica knows.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
     ) -> Result<Ended, Problem<ShowProblems>> {
         let (Param(Id(id)), Param(patience)) = (id, prefer);
-        gateway.revoke_user(Administrator::User(admin.sub, origin), id, patience).await?;
+        gateway
+            .revoke_user(Administrator::User(admin.sub, origin), id, patience)
+            .await?;
         Ok(patience.into())
     }
 
     /// List a user's sessions
     ///
     /// Those that are live, by id ascending.
-    #[oai(path = "/users/:id/sessions", method = "get", operation_id = "listSessionsOfUser", tag = "Tag::Users")]
+    #[oai(
+        path = "/users/:id/sessions",
+        method = "get",
+        operation_id = "listSessionsOfUser",
+        tag = "Tag::Users"
+    )]
     async fn sessions(
         &self,
         gateway: Data<&Arc<Gateway>>,
@@ -252,7 +351,11 @@ impl UsersApi {
         after: Param<After>,
     ) -> Result<SessionsListed, Problem<ShowProblems>> {
         let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);
-        let page = gateway.list_devices_of_user(id, Page { limit, after }).await?;
-        Ok(SessionsListed::Page(Json(SessionPageShape::new(page, admin.sid))))
+        let page = gateway
+            .list_devices_of_user(id, Page { limit, after })
+            .await?;
+        Ok(SessionsListed::Page(Json(SessionPageShape::new(
+            page, admin.sid,
+        ))))
     }
 }

@@ -68,7 +68,9 @@ struct JwksShape {
 
 impl Example for JwksShape {
     fn example() -> Self {
-        JwksShape { keys: vec![JwkShape::example()] }
+        JwksShape {
+            keys: vec![JwkShape::example()],
+        }
     }
 }
 
@@ -91,12 +93,25 @@ pub struct WellKnownApi;
 impl WellKnownApi {
     /// The keys that verify access tokens
     ///
-    /// A JWK Set (RFC 7517). A key is here for twice as long as the answer may be kept before it signs, and until the last of
-    /// its tokens is dead. One that was taken back is not here any more.
-    #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Gateway")]
+    /// A JWK Set (RFC 7517). A key is here for twice as long as the answer may be kept before it
+    /// signs, and until the last of its tokens is dead. One that was taken back is not here any
+    /// more.
+    #[oai(
+        path = "/.well-known/jwks.json",
+        method = "get",
+        operation_id = "getJwks",
+        tag = "Tag::Gateway"
+    )]
     async fn jwks(&self, gateway: Data<&Arc<Gateway>>) -> Result<Jwks, Problem<JwksProblems>> {
-        let keys = gateway.public_keys()?.into_iter().map(JwkShape::from).collect();
+        let keys = gateway
+            .public_keys()?
+            .into_iter()
+            .map(JwkShape::from)
+            .collect();
         let max_age = gateway.config().jwks_max_age.as_secs();
-        Ok(Jwks::Keys(Json(JwksShape { keys }), format!("public, max-age={max_age}")))
+        Ok(Jwks::Keys(
+            Json(JwksShape { keys }),
+            format!("public, max-age={max_age}"),
+        ))
     }
 }

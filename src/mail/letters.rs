@@ -89,7 +89,12 @@ struct InvitationHtml<'a> {
 
 impl Letter {
     /// Carries the code for a purpose.
-    pub fn with_code(purpose: Purpose, issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
+    pub fn with_code(
+        purpose: Purpose,
+        issuer: &str,
+        code: &OneTimeCode,
+        life: Duration,
+    ) -> Result<Letter, MailError> {
         match purpose {
             Purpose::PasswordReset => Letter::password_reset(issuer, code, life),
             Purpose::EmailConfirmation => Letter::email_code(issuer, code, life),
@@ -100,8 +105,18 @@ impl Letter {
         let (code, minutes) = (&code.for_mail(), &in_words(life));
         Ok(Letter {
             subject: "Your code for this address",
-            text: EmailCodeText { issuer, code, minutes }.render()?,
-            html: EmailCodeHtml { issuer, code, minutes }.render()?,
+            text: EmailCodeText {
+                issuer,
+                code,
+                minutes,
+            }
+            .render()?,
+            html: EmailCodeHtml {
+                issuer,
+                code,
+                minutes,
+            }
+            .render()?,
         })
     }
 
@@ -114,17 +129,31 @@ impl Letter {
         })
     }
 
-    fn password_reset(issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
+    fn password_reset(
+        issuer: &str,
+        code: &OneTimeCode,
+        life: Duration,
+    ) -> Result<Letter, MailError> {
         let (code, minutes) = (&code.for_mail(), &in_words(life));
         Ok(Letter {
             subject: "Your code for a new password",
-            text: PasswordResetText { issuer, code, minutes }.render()?,
-            html: PasswordResetHtml { issuer, code, minutes }.render()?,
+            text: PasswordResetText {
+                issuer,
+                code,
+                minutes,
+            }
+            .render()?,
+            html: PasswordResetHtml {
+                issuer,
+                code,
+                minutes,
+            }
+            .render()?,
         })
     }
 
-    /// Tells somebody for whom an account was made where to choose a password. It holds no code: who reads it late, or
-    /// second, needs one of their own.
+    /// Tells somebody for whom an account was made where to choose a password. It holds no code:
+    /// who reads it late, or second, needs one of their own.
     pub fn invitation(issuer: &str, address: &str) -> Result<Letter, MailError> {
         Ok(Letter {
             subject: "An account was made for you",

@@ -28,9 +28,17 @@ impl MailFolder {
     }
 
     /// Stores a mail under its id, which sorts by time. Whoever looks sees the whole mail or none.
-    pub(super) async fn store(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<(), MailError> {
-        let mail =
-            StoredMail { to: recipient.to_owned(), subject: letter.subject.to_owned(), text: letter.text.clone() };
+    pub(super) async fn store(
+        &self,
+        id: Uuid,
+        recipient: &str,
+        letter: &Letter,
+    ) -> Result<(), MailError> {
+        let mail = StoredMail {
+            to: recipient.to_owned(),
+            subject: letter.subject.to_owned(),
+            text: letter.text.clone(),
+        };
         tokio::fs::create_dir_all(&self.0).await?;
         let unfinished = self.0.join(format!("{id}.unfinished"));
         tokio::fs::write(&unfinished, serde_json::to_vec_pretty(&mail)?).await?;
@@ -41,7 +49,9 @@ impl MailFolder {
     /// The newest mails, the newest first.
     pub async fn newest(&self, most: usize) -> Result<Vec<StoredMail>, MailError> {
         let mut names = Vec::new();
-        let Ok(mut folder) = tokio::fs::read_dir(&self.0).await else { return Ok(Vec::new()) };
+        let Ok(mut folder) = tokio::fs::read_dir(&self.0).await else {
+            return Ok(Vec::new());
+        };
         while let Some(entry) = folder.next_entry().await? {
             names.push(entry.path());
         }

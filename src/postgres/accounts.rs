@@ -6,7 +6,10 @@ use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, NewSession, Postgres, Template, audit, gather::Gatherer, outbox, pools, sessions, twice};
+use super::{
+    Connection, NewSession, Postgres, Template, audit, gather::Gatherer, outbox, pools, sessions,
+    twice,
+};
 use crate::{
     domain::{
         account::{Account, Identity, Role},
@@ -53,7 +56,8 @@ pub struct StoredUser {
     pub disabled: bool,
 }
 
-/// An account, and what a password is checked against. It has no `Debug`, and never leaves the gateway.
+/// An account, and what a password is checked against. It has no `Debug`, and never leaves the
+/// gateway.
 pub struct Credentials {
     /// The account.
     pub user: StoredUser,
@@ -72,7 +76,10 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let password_hash = user.password_hash.to_owned();
-        let fresh = Credentials { user: insert(&mut db, user).await?, password_hash };
+        let fresh = Credentials {
+            user: insert(&mut db, user).await?,
+            password_hash,
+        };
         let opened = sessions::open(&mut db, &fresh, session, event).await?;
         opened.ok_or_else(|| Error::internal("a fresh account could not be signed in"))?;
         db.commit().await?;
@@ -81,17 +88,35 @@ impl Postgres {
 
     /// The account with this user name or address.
     pub async fn find_user_to_sign_in(&self, name: &str) -> Result<Option<Credentials>, Error> {
-        self.connection().await?.first(FIND_TO_SIGN_IN, &[&name]).await?.as_ref().map(read_credentials).transpose()
+        self.connection()
+            .await?
+            .first(FIND_TO_SIGN_IN, &[&name])
+            .await?
+            .as_ref()
+            .map(read_credentials)
+            .transpose()
     }
 
     /// The account with this id, and what its password is checked against.
     pub async fn find_credentials(&self, id: Uuid) -> Result<Option<Credentials>, Error> {
-        self.connection().await?.first(FIND_CREDENTIALS, &[&id]).await?.as_ref().map(read_credentials).transpose()
+        self.connection()
+            .await?
+            .first(FIND_CREDENTIALS, &[&id])
+            .await?
+            .as_ref()
+            .map(read_credentials)
+            .transpose()
     }
 
     /// The account with this address.
     pub async fn find_user_by_email(&self, email: &str) -> Result<Option<StoredUser>, Error> {
-        self.connection().await?.first(FIND_BY_EMAIL, &[&email]).await?.as_ref().map(read).transpose()
+        self.connection()
+            .await?
+            .first(FIND_BY_EMAIL, &[&email])
+            .await?
+            .as_ref()
+            .map(read)
+            .transpose()
     }
 
     /// The account with this id. Who asks at the same moment shares a statement.
@@ -99,7 +124,8 @@ impl Postgres {
         self.users.ask(id, (), self.deadline()).await
     }
 
-    /// Changes what is given, and records the event: `None` leaves a member as it is, `Some(None)` clears it.
+    /// Changes what is given, and records the event: `None` leaves a member as it is, `Some(None)`
+    /// clears it.
     pub async fn update_user(
         &self,
         id: Uuid,
@@ -107,7 +133,13 @@ impl Postgres {
         name: Option<Option<&str>>,
         event: &Event,
     ) -> Result<Option<StoredUser>, Error> {
-        let params: super::Params = &[&id, &username.is_some(), &username.flatten(), &name.is_some(), &name.flatten()];
+        let params: super::Params = &[
+            &id,
+            &username.is_some(),
+            &username.flatten(),
+            &name.is_some(),
+            &name.flatten(),
+        ];
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some(row) = db.first(UPDATE, params).await? else {
@@ -120,14 +152,20 @@ impl Postgres {
     }
 
     /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
-    pub async fn raise_password_hash(&self, known: &Credentials, stronger: &str) -> Result<bool, Error> {
+    pub async fn raise_password_hash(
+        &self,
+        known: &Credentials,
+        stronger: &str,
+    ) -> Result<bool, Error> {
         let params: super::Params = &[&known.user.account.id, &known.password_hash, &stronger];
         let changed = self.connection().await?.change(RAISE_HASH, params).await?;
         Ok(changed == 1)
     }
 
-    /// Changes the password and ends every session but `keep`; nothing if the password was changed meanwhile. Two statements, users first: a sign-in that began before either waits for the first, and then
-    /// finds another hash, or has committed its session, which the second then sees.
+    /// Changes the password and ends every session but `keep`; nothing if the password was changed
+    /// meanwhile. Two statements, users first: a sign-in that began before either waits for the
+    /// first, and then finds another hash, or has committed its session, which the second then
+    /// sees.
     pub async fn change_password(
         &self,
         known: &Credentials,
@@ -136,7 +174,10 @@ impl Postgres {
         mail: Uuid,
         event: &Event,
     ) -> Result<Option<Ending>, Error> {
-        twice!(self.try_change_password(known, new_hash, keep, mail, event).await)
+        twice!(
+            self.try_change_password(known, new_hash, keep, mail, event)
+                .await
+        )
     }
 
     async fn try_change_password(
@@ -149,7 +190,11 @@ impl Postgres {
     ) -> Result<Option<Ending>, Error> {
         let (mut db, user) = (self.connection().await?, known.user.account.id);
         db.begin().await?;
-        if db.change(CHANGE_PASSWORD, &[&user, &known.password_hash, &new_hash]).await? == 0 {
+        if db
+            .change(CHANGE_PASSWORD, &[&user, &known.password_hash, &new_hash])
+            .await?
+            == 0
+        {
             db.roll_back().await?;
             return Ok(None);
         }
@@ -162,8 +207,9 @@ impl Postgres {
         Ok(Some(ended))
     }
 
-    /// Uses a code to set a new password: raises the generation, ends every session, voids other codes and tells the
-    /// owner, all or nothing. Nothing if the code was used before or the account is gone.
+    /// Uses a code to set a new password: raises the generation, ends every session, voids other
+    /// codes and tells the owner, all or nothing. Nothing if the code was used before or the
+    /// account is gone.
     pub async fn reset_password(
         &self,
         code: Uuid,
@@ -172,7 +218,10 @@ impl Postgres {
         mail: Uuid,
         event: &Event,
     ) -> Result<Option<(StoredUser, Ending)>, Error> {
-        twice!(self.try_reset_password(code, user, new_hash, mail, event).await)
+        twice!(
+            self.try_reset_password(code, user, new_hash, mail, event)
+                .await
+        )
     }
 
     async fn try_reset_password(
@@ -192,7 +241,8 @@ impl Postgres {
             return Ok(None);
         };
         let updated = read(&updated)?;
-        let ending = sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
+        let ending =
+            sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
         outbox::void_codes(&mut db, user).await?;
         outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
         audit::insert(&mut db, event).await?;
@@ -203,8 +253,14 @@ impl Postgres {
 
 /// A row for a new account.
 pub(super) async fn insert(db: &mut Connection, user: &NewUser<'_>) -> Result<StoredUser, Error> {
-    let params: super::Params =
-        &[&user.id, &user.username, &user.email, &user.password_hash, &user.name, &user.role.as_str()];
+    let params: super::Params = &[
+        &user.id,
+        &user.username,
+        &user.email,
+        &user.password_hash,
+        &user.name,
+        &user.role.as_str(),
+    ];
     let row = db.first(INSERT, params).await?;
     read(&row.ok_or_else(|| Error::internal("an insert returned nothing"))?)
 }
@@ -221,14 +277,21 @@ pub(super) fn read(row: &Row) -> Result<StoredUser, Error> {
         name: row.try_get("name")?,
     };
     Ok(StoredUser {
-        account: Account { id: row.try_get("id")?, identity, created_at: row.try_get("created_at")? },
+        account: Account {
+            id: row.try_get("id")?,
+            identity,
+            created_at: row.try_get("created_at")?,
+        },
         generation: row.try_get("gen")?,
         disabled: row.try_get("disabled")?,
     })
 }
 
 fn read_credentials(row: &Row) -> Result<Credentials, Error> {
-    Ok(Credentials { user: read(row)?, password_hash: row.try_get("password_hash")? })
+    Ok(Credentials {
+        user: read(row)?,
+        password_hash: row.try_get("password_hash")?,
+    })
 }
 
 /// Accounts by id.
@@ -236,8 +299,14 @@ pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredUser
     pools::gatherer(lanes, pool, find)
 }
 
-async fn find(mut db: Connection, wanted: BTreeMap<Uuid, ()>) -> Result<BTreeMap<Uuid, StoredUser>, Error> {
+async fn find(
+    mut db: Connection,
+    wanted: BTreeMap<Uuid, ()>,
+) -> Result<BTreeMap<Uuid, StoredUser>, Error> {
     let ids: Vec<Uuid> = wanted.into_keys().collect();
     let users = db.all(FIND, &[&ids]).await?;
-    users.iter().map(|row| read(row).map(|user| (user.account.id, user))).collect()
+    users
+        .iter()
+        .map(|row| read(row).map(|user| (user.account.id, user)))
+        .collect()
 }

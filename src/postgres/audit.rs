@@ -1,4 +1,5 @@
-//! What happened: recorded in the transaction that made it happen, or counted where no table changes.
+//! What happened: recorded in the transaction that made it happen, or counted where no table
+//! changes.
 
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
@@ -52,9 +53,13 @@ pub struct RecordedEvent {
     pub count: i64,
 }
 
-/// Records an event with the change that it tells: both are committed, or neither. The log is told after the commit.
+/// Records an event with the change that it tells: both are committed, or neither. The log is told
+/// after the commit.
 pub(super) async fn insert(db: &mut Connection, event: &Event) -> Result<(), Error> {
-    debug_assert!(db.in_transaction, "an event is recorded together with a change");
+    debug_assert!(
+        db.in_transaction,
+        "an event is recorded together with a change"
+    );
     db.change(INSERT, &Entry::new(event).params()).await?;
     db.audited(event);
     Ok(())
@@ -87,15 +92,40 @@ impl<'a> Entry<'a> {
 
     /// In the order of the columns.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 11] {
-        let Event { user, session, address, agent, reason, .. } = self.event;
-        let Entry { id, at, kind, outcome, actor, actor_id, .. } = self;
-        [id, at, kind, outcome, user, actor_id, actor, session, address, agent, reason]
+        let Event {
+            user,
+            session,
+            address,
+            agent,
+            reason,
+            ..
+        } = self.event;
+        let Entry {
+            id,
+            at,
+            kind,
+            outcome,
+            actor,
+            actor_id,
+            ..
+        } = self;
+        [
+            id, at, kind, outcome, user, actor_id, actor, session, address, agent, reason,
+        ]
     }
 }
 
 /// Tells the log of an event, in the words of the record. The one place that does.
 pub fn tell(event: &Event) {
-    let Event { kind, actor, user, session, address, agent, reason } = event;
+    let Event {
+        kind,
+        actor,
+        user,
+        session,
+        address,
+        agent,
+        reason,
+    } = event;
     let shown = |id: Option<Uuid>| id.map(tracing::field::display);
     macro_rules! line {
         ($level:ident) => {
@@ -115,7 +145,8 @@ pub fn tell(event: &Event) {
         };
     }
     match kind {
-        // Somebody has stolen a token, or a client is broken: the one event that an operator should look into.
+        // Somebody has stolen a token, or a client is broken: the one event that an operator should
+        // look into.
         Kind::RefreshTokenReused => line!(warn),
         _other => line!(info),
     }
@@ -124,7 +155,10 @@ pub fn tell(event: &Event) {
 impl Postgres {
     /// Adds to the rows of these events, or makes them. No id comes twice.
     pub async fn count_events(&self, counted: &[CountedEvent]) -> Result<(), Error> {
-        fn column<'a, T>(counted: &'a [CountedEvent], of: impl Fn(&'a CountedEvent) -> T) -> Vec<T> {
+        fn column<'a, T>(
+            counted: &'a [CountedEvent],
+            of: impl Fn(&'a CountedEvent) -> T,
+        ) -> Vec<T> {
             counted.iter().map(of).collect()
         }
         let params: super::Params = &[
@@ -140,20 +174,37 @@ impl Postgres {
             &column(counted, |row| row.event.reason.as_deref()),
             &column(counted, |row| row.count),
         ];
-        self.connection().await?.change(COUNT, params).await.map(drop)
+        self.connection()
+            .await?
+            .change(COUNT, params)
+            .await
+            .map(drop)
     }
 
-    /// What happened to an account before an event, the newest first; one more than `limit` if there is more.
-    pub async fn list_events(&self, user: Uuid, before: Uuid, limit: u8) -> Result<Vec<RecordedEvent>, Error> {
-        let rows = self.connection().await?.all(LIST, &[&user, &before, &(i64::from(limit) + 1)]).await?;
+    /// What happened to an account before an event, the newest first; one more than `limit` if
+    /// there is more.
+    pub async fn list_events(
+        &self,
+        user: Uuid,
+        before: Uuid,
+        limit: u8,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        let rows = self
+            .connection()
+            .await?
+            .all(LIST, &[&user, &before, &(i64::from(limit) + 1)])
+            .await?;
         rows.iter().map(read).collect()
     }
 }
 
 /// The time in a uuid v7: its first 48 bits are milliseconds since the epoch.
 fn moment(id: Uuid) -> OffsetDateTime {
-    let milliseconds = id.as_bytes()[..6].iter().fold(0, |sum, byte| sum << 8 | i128::from(*byte));
-    OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    let milliseconds = id.as_bytes()[..6]
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | i128::from(*byte));
+    OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 fn read(row: &Row) -> Result<RecordedEvent, Error> {

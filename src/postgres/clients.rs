@@ -62,11 +62,24 @@ pub struct NewClient<'a> {
 
 impl Postgres {
     /// Registers a client.
-    pub async fn create_client(&self, client: &NewClient<'_>, event: &Event) -> Result<StoredClient, Error> {
+    pub async fn create_client(
+        &self,
+        client: &NewClient<'_>,
+        event: &Event,
+    ) -> Result<StoredClient, Error> {
         let (mut db, scope) = (self.connection().await?, client.scopes.to_string());
         db.begin().await?;
-        let params: super::Params = &[&client.id, &client.name, &client.secret_hash, &scope, &client.audiences];
-        let row = db.first(INSERT, params).await?.ok_or_else(|| Error::internal("an insert returned nothing"))?;
+        let params: super::Params = &[
+            &client.id,
+            &client.name,
+            &client.secret_hash,
+            &scope,
+            &client.audiences,
+        ];
+        let row = db
+            .first(INSERT, params)
+            .await?
+            .ok_or_else(|| Error::internal("an insert returned nothing"))?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         read(&row)
@@ -79,11 +92,16 @@ impl Postgres {
 
     /// A page of all clients, and one more if there is a next page.
     pub async fn list_clients(&self, page: Page) -> Result<Vec<StoredClient>, Error> {
-        let rows = self.connection().await?.all(LIST, &[&page.after, &(i64::from(page.limit) + 1)]).await?;
+        let rows = self
+            .connection()
+            .await?
+            .all(LIST, &[&page.after, &(i64::from(page.limit) + 1)])
+            .await?;
         rows.iter().map(read).collect()
     }
 
-    /// Gives a client another secret, and ends every token that it had with the one before; nothing if there is none.
+    /// Gives a client another secret, and ends every token that it had with the one before; nothing
+    /// if there is none.
     pub async fn rotate_client(
         &self,
         id: Uuid,
@@ -104,14 +122,19 @@ impl Postgres {
         Ok(Some((client, ending)))
     }
 
-    /// Deletes a client; of one that is gone already, what ended with it. Nothing if there was none.
+    /// Deletes a client; of one that is gone already, what ended with it. Nothing if there was
+    /// none.
     pub async fn delete_client(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
         let (mut db, reason) = (self.connection().await?, Reason::ClientDeleted);
         db.begin().await?;
         let Some(row) = db.first(DELETE, &[&id]).await? else {
-            let known = db.first(FIND_DELETION, &[&id.to_string(), &reason.as_str()]).await?;
+            let known = db
+                .first(FIND_DELETION, &[&id.to_string(), &reason.as_str()])
+                .await?;
             db.roll_back().await?;
-            return known.map(|row| Ok(Ending::of_client(id, row.try_get(0)?, reason))).transpose();
+            return known
+                .map(|row| Ok(Ending::of_client(id, row.try_get(0)?, reason)))
+                .transpose();
         };
         let generation: i64 = row.try_get(0)?;
         let ending = Ending::of_client(id, generation + 1, reason);
@@ -127,10 +150,15 @@ pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredClie
     pools::gatherer(lanes, pool, find)
 }
 
-async fn find(mut db: Connection, wanted: BTreeMap<Uuid, ()>) -> Result<BTreeMap<Uuid, StoredClient>, Error> {
+async fn find(
+    mut db: Connection,
+    wanted: BTreeMap<Uuid, ()>,
+) -> Result<BTreeMap<Uuid, StoredClient>, Error> {
     let ids: Vec<Uuid> = wanted.into_keys().collect();
     let rows = db.all(FIND, &[&ids]).await?;
-    rows.iter().map(|row| read(row).map(|client| (client.id, client))).collect()
+    rows.iter()
+        .map(|row| read(row).map(|client| (client.id, client)))
+        .collect()
 }
 
 fn read(row: &Row) -> Result<StoredClient, Error> {

@@ -22,9 +22,10 @@ pub struct ConfirmedEmail {
 }
 
 impl Postgres {
-    /// Uses a code: its address is that of the account from now on. Where it was another one before, every session but
-    /// `keep` ends, other codes are void, and that address is told, all or nothing. Nothing if the code was used before.
-    /// Where it was the same before, the event is that it was verified.
+    /// Uses a code: its address is that of the account from now on. Where it was another one
+    /// before, every session but `keep` ends, other codes are void, and that address is told, all
+    /// or nothing. Nothing if the code was used before. Where it was the same before, the event is
+    /// that it was verified.
     pub async fn confirm_email(
         &self,
         code: Uuid,
@@ -55,7 +56,11 @@ impl Postgres {
         let before: Option<String> = row.try_get("email_before")?;
         let now = accounts::read(&row)?;
         let same = |before: &String| {
-            now.account.identity.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(before))
+            now.account
+                .identity
+                .email
+                .as_ref()
+                .is_some_and(|email| email.eq_ignore_ascii_case(before))
         };
         let mut ending = Ending::of_sessions(user, &[], Reason::EmailChange);
         let mut event = event.clone();

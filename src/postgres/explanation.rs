@@ -20,18 +20,30 @@ impl Postgres {
     pub async fn explain(&self, marks: &Marks) -> Result<Known, Error> {
         let jti = marks.jti();
         match *marks {
-            Marks::OfSession { kid, sub, sid, .. } => self.explain_token(sub, Some(sid), jti, &kid.to_string()).await,
-            Marks::OfClient { kid, id, .. } => self.explain_token(id, None, jti, &kid.to_string()).await,
+            Marks::OfSession { kid, sub, sid, .. } => {
+                self.explain_token(sub, Some(sid), jti, &kid.to_string())
+                    .await
+            }
+            Marks::OfClient { kid, id, .. } => {
+                self.explain_token(id, None, jti, &kid.to_string()).await
+            }
             Marks::Personal { sub, .. } => self.explain_token(sub, None, jti, "").await,
         }
     }
 
-    /// What the record knows of a refresh token of this user and session, which has no id of its own, and no key.
+    /// What the record knows of a refresh token of this user and session, which has no id of its
+    /// own, and no key.
     pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Known, Error> {
         self.explain_token(sub, Some(sid), Uuid::nil(), "").await
     }
 
-    async fn explain_token(&self, sub: Uuid, sid: Option<Uuid>, jti: Uuid, kid: &str) -> Result<Known, Error> {
+    async fn explain_token(
+        &self,
+        sub: Uuid,
+        sid: Option<Uuid>,
+        jti: Uuid,
+        kid: &str,
+    ) -> Result<Known, Error> {
         let ends_everything = Reason::ALL.iter().filter(|reason| reason.ends_everything());
         let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
         let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
@@ -42,12 +54,18 @@ impl Postgres {
 
 fn read(row: &Row) -> Result<Known, Error> {
     let generation: Option<i64> = row.try_get("gen")?;
-    let account = generation
-        .map(|generation| -> Result<_, Error> { Ok(KnownAccount { generation, disabled: row.try_get("disabled")? }) });
+    let account = generation.map(|generation| -> Result<_, Error> {
+        Ok(KnownAccount {
+            generation,
+            disabled: row.try_get("disabled")?,
+        })
+    });
     let session_generation: Option<i64> = row.try_get("session_gen")?;
     Ok(Known {
         account: account.transpose()?,
-        session: session_generation.map(|generation| read_session(row, generation)).transpose()?,
+        session: session_generation
+            .map(|generation| read_session(row, generation))
+            .transpose()?,
         client: row.try_get("client_gen")?,
         closed_at: row.try_get("closed_at")?,
         everything: ended(row, "everything_at", "everything_reason")?,
@@ -74,5 +92,8 @@ fn read_session(row: &Row, generation: i64) -> Result<KnownSession, Error> {
 fn ended(row: &Row, at: &str, reason: &str) -> Result<Option<Ended>, Error> {
     let at: Option<OffsetDateTime> = row.try_get(at)?;
     let reason: Option<&str> = row.try_get(reason)?;
-    Ok(at.map(|at| Ended { at, reason: reason.and_then(Reason::from_name) }))
+    Ok(at.map(|at| Ended {
+        at,
+        reason: reason.and_then(Reason::from_name),
+    }))
 }

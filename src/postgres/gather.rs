@@ -1,14 +1,16 @@
 //! Many callers, one statement.
 //!
-//! To find fifty rows by their keys costs PostgreSQL little more than to find one. So callers that wait at the same moment
-//! share a statement, but only while all *lanes* are busy: whoever finds one idle sends at once, alone and without a task
-//! in between, as through a pool. A lane that gets free while somebody waits begins to gather: it asks for all who wait, in
-//! one statement, and goes on like this until nobody waits. Meanwhile whoever comes waits for its next statement, and the
-//! other lanes rest, because two that gather would make batches half as large. So it stays while there is a crowd, even if
-//! for a moment nobody waits. If a statement takes long, another lane gathers as well.
+//! To find fifty rows by their keys costs PostgreSQL little more than to find one. So callers that
+//! wait at the same moment share a statement, but only while all *lanes* are busy: whoever finds
+//! one idle sends at once, alone and without a task in between, as through a pool. A lane that gets
+//! free while somebody waits begins to gather: it asks for all who wait, in one statement, and goes
+//! on like this until nobody waits. Meanwhile whoever comes waits for its next statement, and the
+//! other lanes rest, because two that gather would make batches half as large. So it stays while
+//! there is a crowd, even if for a moment nobody waits. If a statement takes long, another lane
+//! gathers as well.
 //!
-//! Nobody joins a statement that was sent already: it may not see what was written since. Where a statement fails by one
-//! of its rows, each caller asks again for itself, apart from the lanes.
+//! Nobody joins a statement that was sent already: it may not see what was written since. Where a
+//! statement fails by one of its rows, each caller asks again for itself, apart from the lanes.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -62,7 +64,8 @@ struct State<K, Q, A> {
     idle: usize,
     /// When the lane that gathers has sent its statement; of several, the last.
     gathering: Option<Instant>,
-    /// How many shared a statement lately, times [`MEMORY`]: half of what it was, and half of the last.
+    /// How many shared a statement lately, times [`MEMORY`]: half of what it was, and half of the
+    /// last.
     crowd: usize,
     waiting: VecDeque<Waiting<K, Q, A>>,
 }
@@ -97,7 +100,12 @@ where
         on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
         aside: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
     ) -> Self {
-        let state = Mutex::new(State { idle: lanes, gathering: None, crowd: 0, waiting: VecDeque::new() });
+        let state = Mutex::new(State {
+            idle: lanes,
+            gathering: None,
+            crowd: 0,
+            waiting: VecDeque::new(),
+        });
         Gatherer(Arc::new(Desk {
             most,
             patience,
@@ -111,26 +119,37 @@ where
     /// The answer to one question, by then at the latest; nothing where there is no such row.
     ///
     /// # Errors
-    /// Those of the statement; `unavailable` where it was sent and nobody knows what came of it, or when time is up.
+    /// Those of the statement; `unavailable` where it was sent and nobody knows what came of it, or
+    /// when time is up.
     pub async fn ask(&self, key: K, question: Q, deadline: Instant) -> Result<Option<A>, Error> {
         let reply = match self.0.enter(key, question.clone(), deadline) {
             Either::Left(lane) => lane.reply(key).await,
-            Either::Right(mut reply) => match timeout_at(self.soon(deadline).into(), &mut reply).await {
-                Ok(reply) => reply.map_err(Error::unavailable)?,
-                Err(_) => {
-                    self.0.hurry(self.0.lock());
-                    timeout_at(deadline.into(), reply).await.map_err(|_| late())?.map_err(Error::unavailable)?
+            Either::Right(mut reply) => {
+                match timeout_at(self.soon(deadline).into(), &mut reply).await {
+                    Ok(reply) => reply.map_err(Error::unavailable)?,
+                    Err(_) => {
+                        self.0.hurry(self.0.lock());
+                        timeout_at(deadline.into(), reply)
+                            .await
+                            .map_err(|_| late())?
+                            .map_err(Error::unavailable)?
+                    }
                 }
-            },
+            }
         };
         match reply {
             Ok(answer) => Ok(answer),
             Err(Failure::Outage(cause)) => Err(Error::unavailable(cause)),
             Err(Failure::OfARow) => {
-                // Few at a time: who waits for a row that somebody holds must not take the connections of all stories.
-                let place = timeout_at(deadline.into(), self.0.asides.acquire()).await.map_err(|_| late())?;
+                // Few at a time: who waits for a row that somebody holds must not take the
+                // connections of all stories.
+                let place = timeout_at(deadline.into(), self.0.asides.acquire())
+                    .await
+                    .map_err(|_| late())?;
                 let _place = place.map_err(Error::internal)?;
-                Ok((self.0.aside)(BTreeMap::from([(key, question)]), deadline).await?.remove(&key))
+                Ok((self.0.aside)(BTreeMap::from([(key, question)]), deadline)
+                    .await?
+                    .remove(&key))
             }
         }
     }
@@ -165,10 +184,19 @@ where
             }
             drop(state);
             let sent = self.send(BTreeMap::from([(key, question)]), deadline);
-            return Either::Left(Lane { desk: self.clone(), leads, sent: Some(sent) });
+            return Either::Left(Lane {
+                desk: self.clone(),
+                leads,
+                sent: Some(sent),
+            });
         }
         let (caller, reply) = oneshot::channel();
-        state.waiting.push_back(Waiting { key, question, deadline, caller });
+        state.waiting.push_back(Waiting {
+            key,
+            question,
+            deadline,
+            caller,
+        });
         self.hurry(state);
         Either::Right(reply)
     }
@@ -185,7 +213,9 @@ where
 
     /// Whether those who wait may rely on a lane that gathers.
     fn is_gathering(&self, state: &State<K, Q, A>) -> bool {
-        state.gathering.is_some_and(|since| since.elapsed() < self.patience)
+        state
+            .gathering
+            .is_some_and(|since| since.elapsed() < self.patience)
     }
 
     fn send(&self, questions: BTreeMap<K, Q>, deadline: Instant) -> Sent<K, A> {
@@ -195,19 +225,23 @@ where
     /// Work of a lane that got free, until nobody waits.
     async fn serve(self: Arc<Self>) {
         while let Some(mut batch) = self.gather() {
-            let outcome = self.send(mem::take(&mut batch.questions), batch.deadline).await;
+            let outcome = self
+                .send(mem::take(&mut batch.questions), batch.deadline)
+                .await;
             batch.tell(outcome.unwrap_or_else(|_| Err(panicked())));
         }
     }
 
-    /// Those who wait, or as many of them as one statement takes; where nobody does, the lane is idle from now on. Who hung
-    /// up is asked for no more.
+    /// Those who wait, or as many of them as one statement takes; where nobody does, the lane is
+    /// idle from now on. Who hung up is asked for no more.
     fn gather(&self) -> Option<Batch<K, Q, A>> {
         let mut state = self.lock();
         let mut batch = Batch::default();
         let mut callers = 0;
         while batch.questions.len() < self.most {
-            let Some(waiting) = state.waiting.pop_front() else { break };
+            let Some(waiting) = state.waiting.pop_front() else {
+                break;
+            };
             if !waiting.caller.is_closed() {
                 callers += 1;
                 batch.add(waiting);
@@ -223,7 +257,8 @@ where
         Some(batch)
     }
 
-    /// Lets a lane be idle, unless somebody waits for it: then it gathers. Those who wait rely on one that leads.
+    /// Lets a lane be idle, unless somebody waits for it: then it gathers. Those who wait rely on
+    /// one that leads.
     fn rest(&self, leads: bool) -> bool {
         let mut state = self.lock();
         let rests = state.waiting.is_empty() || !leads && self.is_gathering(&state);
@@ -268,8 +303,8 @@ where
     }
 }
 
-/// A lane serves who waits, whether its caller had its answer or hung up. Then the statement is ended first: to close
-/// the connection instead would cost the next one another.
+/// A lane serves who waits, whether its caller had its answer or hung up. Then the statement is
+/// ended first: to close the connection instead would cost the next one another.
 impl<K, Q, A> Drop for Lane<K, Q, A>
 where
     K: Ord + Copy + Send + 'static,
@@ -313,13 +348,19 @@ impl<K: Ord + Copy, Q, A: Clone> Batch<K, Q, A> {
     fn add(&mut self, waiting: Waiting<K, Q, A>) {
         self.deadline = self.deadline.max(waiting.deadline);
         self.questions.insert(waiting.key, waiting.question);
-        self.callers.entry(waiting.key).or_default().push(waiting.caller);
+        self.callers
+            .entry(waiting.key)
+            .or_default()
+            .push(waiting.caller);
     }
 
     fn tell(self, outcome: Result<BTreeMap<K, A>, Error>) {
         let mut outcome = outcome.map_err(Failure::from);
         for (key, callers) in self.callers {
-            let reply = outcome.as_mut().map(|answers| answers.remove(&key)).map_err(|failure| failure.clone());
+            let reply = outcome
+                .as_mut()
+                .map(|answers| answers.remove(&key))
+                .map_err(|failure| failure.clone());
             let copies = vec![reply; callers.len()];
             for (caller, reply) in callers.into_iter().zip(copies) {
                 // Who hung up meanwhile wants none.
@@ -331,7 +372,11 @@ impl<K: Ord + Copy, Q, A: Clone> Batch<K, Q, A> {
 
 impl<K: Ord, Q, A> Default for Batch<K, Q, A> {
     fn default() -> Self {
-        Batch { questions: BTreeMap::new(), callers: BTreeMap::new(), deadline: Instant::now() }
+        Batch {
+            questions: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            deadline: Instant::now(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Whatever callers, statements and failures come in whatever order: a world without a database, driven by hand.
+//! Whatever callers, statements and failures come in whatever order: a world without a database,
+//! driven by hand.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +51,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let end = prop_oneof![
-        4 => Just(End::Found), 1 => Just(End::Gaps), 1 => Just(End::RowFails), 1 => Just(End::Outage), 1 => Just(End::Panic),
+        4 => Just(End::Found),
+        1 => Just(End::Gaps),
+        1 => Just(End::RowFails),
+        1 => Just(End::Outage),
+        1 => Just(End::Panic),
     ];
     prop_oneof![
         6 => (0..KEYS, prop::bool::weighted(0.1)).prop_map(|(key, late)| Step::Ask { key, late }),
@@ -107,7 +112,10 @@ fn statement(
     let server = server.clone();
     move |questions, _| {
         let (tell, told) = oneshot::channel();
-        let number = server.lock().unwrap().send(questions.keys().copied().collect(), aside, tell);
+        let number = server
+            .lock()
+            .unwrap()
+            .send(questions.keys().copied().collect(), aside, tell);
         let server = server.clone();
         let running = Running(server, aside);
         async move {
@@ -115,8 +123,16 @@ fn statement(
             let found = |(key, question)| (key, (key, question, number));
             match told.await.unwrap_or(End::Outage) {
                 End::Found => Ok(questions.into_iter().map(found).collect()),
-                End::Gaps => Ok(questions.into_iter().filter(|(key, _)| !is_gap(*key)).map(found).collect()),
-                End::RowFails => Err(if aside { Error::TokenRevoked } else { Error::internal("of nobody knows whom") }),
+                End::Gaps => Ok(questions
+                    .into_iter()
+                    .filter(|(key, _)| !is_gap(*key))
+                    .map(found)
+                    .collect()),
+                End::RowFails => Err(if aside {
+                    Error::TokenRevoked
+                } else {
+                    Error::internal("of nobody knows whom")
+                }),
                 End::Outage => Err(Error::unavailable("gone")),
                 End::Panic => panic!("on purpose"),
             }
@@ -141,26 +157,45 @@ impl Drop for Running {
 
 impl Server {
     fn send(&mut self, keys: BTreeSet<u8>, aside: bool, tell: oneshot::Sender<End>) -> usize {
-        assert!(keys.len() <= if aside { 1 } else { MOST }, "{} keys in a statement", keys.len());
+        assert!(
+            keys.len() <= if aside { 1 } else { MOST },
+            "{} keys in a statement",
+            keys.len()
+        );
         for key in &keys {
             assert!(self.living.contains(key), "nobody wants {key} any more");
         }
         self.running += usize::from(!aside);
         self.asides += usize::from(aside);
         assert!(self.running <= LANES, "{} statements at once", self.running);
-        assert!(self.asides <= LANES, "{} statements apart from the lanes", self.asides);
-        self.statements.push(Statement { keys, aside, end: None, tell: Some(tell) });
+        assert!(
+            self.asides <= LANES,
+            "{} statements apart from the lanes",
+            self.asides
+        );
+        self.statements.push(Statement {
+            keys,
+            aside,
+            end: None,
+            tell: Some(tell),
+        });
         self.statements.len() - 1
     }
 
     fn open(&self) -> Vec<usize> {
-        (0..self.statements.len()).filter(|number| self.statements[*number].end.is_none()).collect()
+        (0..self.statements.len())
+            .filter(|number| self.statements[*number].end.is_none())
+            .collect()
     }
 
     fn end(&mut self, number: usize, end: End) {
         let statement = &mut self.statements[number];
         // Apart from the lanes there is no task: a panic would be the caller's own.
-        let end = if statement.aside && end == End::Panic { End::RowFails } else { end };
+        let end = if statement.aside && end == End::Panic {
+            End::RowFails
+        } else {
+            end
+        };
         statement.end = Some(end);
         if let Some(tell) = statement.tell.take() {
             // Nobody listens any more where its only caller hung up.
@@ -173,12 +208,28 @@ impl World {
     /// With statements that never take long, or with such that always do.
     fn new(patient: bool) -> World {
         let server = Arc::new(Mutex::new(Server::default()));
-        let patience = if patient { 3600 * SECOND } else { Duration::ZERO };
-        let gatherer = Gatherer::new(LANES, MOST, patience, statement(&server, false), statement(&server, true));
-        World { server, gatherer: Arc::new(gatherer), callers: Vec::new(), patient }
+        let patience = if patient {
+            3600 * SECOND
+        } else {
+            Duration::ZERO
+        };
+        let gatherer = Gatherer::new(
+            LANES,
+            MOST,
+            patience,
+            statement(&server, false),
+            statement(&server, true),
+        );
+        World {
+            server,
+            gatherer: Arc::new(gatherer),
+            callers: Vec::new(),
+            patient,
+        }
     }
 
-    /// Whether somebody may have to wait: all lanes are busy, or one gathers and nobody loses patience.
+    /// Whether somebody may have to wait: all lanes are busy, or one gathers and nobody loses
+    /// patience.
     fn may_wait(&self, running: usize) -> bool {
         running == LANES || self.patient && self.gatherer.0.lock().gathering.is_some()
     }
@@ -209,22 +260,38 @@ impl World {
     async fn ask(&mut self, key: u8, late: bool) {
         let (gatherer, before) = (self.gatherer.clone(), self.sent());
         // Well past, because timers count in milliseconds.
-        let deadline = if late { Instant::now() - SECOND } else { Instant::now() + 3600 * SECOND };
+        let deadline = if late {
+            Instant::now() - SECOND
+        } else {
+            Instant::now() + 3600 * SECOND
+        };
         let asking = Box::pin(async move { gatherer.ask(key, question(key), deadline).await });
         self.server.lock().unwrap().living.push(key);
-        self.callers.push(Caller { key, late, before, asking });
+        self.callers.push(Caller {
+            key,
+            late,
+            before,
+            asking,
+        });
         self.look_at(self.callers.len() - 1).await;
     }
 
     fn hang_up(&mut self, key: u8) {
-        let at = self.callers.iter().position(|caller| caller.key == key).expect("it asks");
+        let at = self
+            .callers
+            .iter()
+            .position(|caller| caller.key == key)
+            .expect("it asks");
         self.callers.remove(at);
         self.no_longer(key);
     }
 
     fn no_longer(&self, key: u8) {
         let living = &mut self.server.lock().unwrap().living;
-        let at = living.iter().position(|known| *known == key).expect("it was there");
+        let at = living
+            .iter()
+            .position(|known| *known == key)
+            .expect("it was there");
         living.swap_remove(at);
     }
 
@@ -237,7 +304,9 @@ impl World {
     /// Whether the caller has its answer; then it is checked.
     async fn look_at(&mut self, at: usize) {
         let asking = &mut self.callers[at].asking;
-        if let Poll::Ready(outcome) = poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await {
+        if let Poll::Ready(outcome) =
+            poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await
+        {
             let caller = self.callers.remove(at);
             self.no_longer(caller.key);
             self.check(&caller, outcome);
@@ -248,18 +317,32 @@ impl World {
     fn check(&self, caller: &Caller, outcome: Result<Option<Answer>, Error>) {
         let server = self.server.lock().unwrap();
         let ended = |end: End, aside: Option<bool>| {
-            let mut later = server.statements[caller.before..].iter().filter(|sent| sent.keys.contains(&caller.key));
+            let mut later = server.statements[caller.before..]
+                .iter()
+                .filter(|sent| sent.keys.contains(&caller.key));
             later.any(|sent| sent.end == Some(end) && aside.is_none_or(|aside| sent.aside == aside))
         };
         match outcome {
             Ok(Some((key, asked, number))) => {
                 assert_eq!((key, asked), (caller.key, question(caller.key)));
-                assert!(number >= caller.before, "it joined a statement that was sent before");
+                assert!(
+                    number >= caller.before,
+                    "it joined a statement that was sent before"
+                );
                 assert!(server.statements[number].keys.contains(&key));
             }
-            Ok(None) => assert!(is_gap(caller.key) && ended(End::Gaps, None), "{} is there", caller.key),
-            Err(Error::TokenRevoked) => assert!(ended(End::RowFails, Some(true)), "another's error"),
-            Err(Error::Unavailable { .. }) => assert!(caller.late || ended(End::Outage, None), "no outage of its own"),
+            Ok(None) => assert!(
+                is_gap(caller.key) && ended(End::Gaps, None),
+                "{} is there",
+                caller.key
+            ),
+            Err(Error::TokenRevoked) => {
+                assert!(ended(End::RowFails, Some(true)), "another's error")
+            }
+            Err(Error::Unavailable { .. }) => assert!(
+                caller.late || ended(End::Outage, None),
+                "no outage of its own"
+            ),
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -271,7 +354,12 @@ impl World {
             self.look().await;
         }
         let server = self.server.lock().unwrap();
-        let asked = |key: &u8| server.open().iter().any(|number| server.statements[*number].keys.contains(key));
+        let asked = |key: &u8| {
+            server
+                .open()
+                .iter()
+                .any(|number| server.statements[*number].keys.contains(key))
+        };
         let all_asked = self.callers.iter().all(|caller| asked(&caller.key));
         let may_wait = self.may_wait(server.running) || server.asides == LANES;
         assert!(all_asked || may_wait, "somebody waits while a lane is idle");
@@ -296,7 +384,8 @@ impl World {
             if open.is_empty() {
                 break;
             }
-            open.into_iter().for_each(|number| server.end(number, End::Found));
+            open.into_iter()
+                .for_each(|number| server.end(number, End::Found));
         }
         assert_eq!(self.callers.len(), 0, "somebody was forgotten");
         assert_eq!(self.gatherer.0.lock().idle, LANES, "a lane was lost");
@@ -305,14 +394,22 @@ impl World {
 }
 
 fn run(story: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(story);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(story);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn everybody_gets_their_own_answer_whatever_happens(steps in vec(step(), 1..60), last in 0..KEYS, patient: bool) {
+    fn everybody_gets_their_own_answer_whatever_happens(
+        steps in vec(step(), 1..60),
+        last in 0..KEYS,
+        patient: bool,
+    ) {
         run(async {
             let mut world = World::new(patient);
             for step in steps {
@@ -354,8 +451,19 @@ fn who_waits_shares_a_statement() {
         }
         world.server.lock().unwrap().end(0, End::Found);
         world.settle().await;
-        let keys: Vec<_> = world.server.lock().unwrap().statements.iter().map(|sent| sent.keys.clone()).collect();
-        assert_eq!(keys[2..], [BTreeSet::from([2, 3, 4])], "as many as one statement takes");
+        let keys: Vec<_> = world
+            .server
+            .lock()
+            .unwrap()
+            .statements
+            .iter()
+            .map(|sent| sent.keys.clone())
+            .collect();
+        assert_eq!(
+            keys[2..],
+            [BTreeSet::from([2, 3, 4])],
+            "as many as one statement takes"
+        );
         world.finish().await;
     });
 }
@@ -369,7 +477,11 @@ fn a_lane_goes_on_when_its_caller_hangs_up() {
             world.hang_up(key);
         }
         world.settle().await;
-        assert_eq!((world.sent(), world.server.lock().unwrap().running), (2, 2), "what was sent is ended first");
+        assert_eq!(
+            (world.sent(), world.server.lock().unwrap().running),
+            (2, 2),
+            "what was sent is ended first"
+        );
         world.server.lock().unwrap().end(0, End::Found);
         world.settle().await;
         assert_eq!(world.sent(), 3);
@@ -386,7 +498,11 @@ fn another_lane_gathers_when_a_statement_takes_long() {
         world.gatherer.0.lock().gathering = None;
         world.ask(4, false).await;
         yield_now().await;
-        assert_eq!(world.server.lock().unwrap().statements[3].keys, BTreeSet::from([3, 4]), "with who waited before");
+        assert_eq!(
+            world.server.lock().unwrap().statements[3].keys,
+            BTreeSet::from([3, 4]),
+            "with who waited before"
+        );
         world.finish().await;
     });
 }
@@ -402,7 +518,10 @@ fn nobody_stays_behind_a_statement_that_takes_long() {
         world.gatherer.0.lock().gathering = None;
         world.gatherer.0.hurry(world.gatherer.0.lock());
         world.settle().await;
-        assert_eq!(world.server.lock().unwrap().statements[3].keys, BTreeSet::from([3]));
+        assert_eq!(
+            world.server.lock().unwrap().statements[3].keys,
+            BTreeSet::from([3])
+        );
         world.finish().await;
     });
 }
@@ -424,7 +543,10 @@ fn while_there_is_a_crowd_one_lane_leads() {
         assert_eq!(world.sent(), 4, "the first leads, the others wait for it");
         world.server.lock().unwrap().end(3, End::Found);
         world.settle().await;
-        assert_eq!(world.server.lock().unwrap().statements[4].keys, BTreeSet::from([1, 2]));
+        assert_eq!(
+            world.server.lock().unwrap().statements[4].keys,
+            BTreeSet::from([1, 2])
+        );
         world.finish().await;
     });
 }
@@ -438,7 +560,15 @@ fn who_hung_up_is_not_asked_for() {
         }
         world.hang_up(2);
         world.finish().await;
-        assert!(world.server.lock().unwrap().statements.iter().all(|sent| !sent.keys.contains(&2)));
+        assert!(
+            world
+                .server
+                .lock()
+                .unwrap()
+                .statements
+                .iter()
+                .all(|sent| !sent.keys.contains(&2))
+        );
     });
 }
 
@@ -448,7 +578,11 @@ fn nobody_waits_longer_than_the_deadline() {
         let mut world = busy().await;
         world.ask(2, true).await;
         world.settle().await;
-        assert_eq!((world.sent(), world.callers.len()), (2, 2), "both lanes are taken still");
+        assert_eq!(
+            (world.sent(), world.callers.len()),
+            (2, 2),
+            "both lanes are taken still"
+        );
         world.finish().await;
         assert_eq!(world.sent(), 2, "nobody wants it any more");
     });
@@ -465,7 +599,14 @@ fn a_row_that_fails_fails_alone() {
             world.server.lock().unwrap().end(number, end);
             world.settle().await;
         }
-        let asides: Vec<usize> = world.server.lock().unwrap().open().into_iter().filter(|number| *number > 2).collect();
+        let asides: Vec<usize> = world
+            .server
+            .lock()
+            .unwrap()
+            .open()
+            .into_iter()
+            .filter(|number| *number > 2)
+            .collect();
         assert_eq!(asides.len(), 2, "each for itself");
         world.server.lock().unwrap().end(asides[0], End::RowFails);
         world.finish().await;

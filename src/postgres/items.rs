@@ -65,8 +65,14 @@ impl Postgres {
         name: &str,
         description: Option<&str>,
     ) -> Result<StoredItem, Error> {
-        let new = NewItem { name: name.into(), description: description.map(Into::into) };
-        let made = self.new_items.ask((owner, id), new, self.deadline()).await?;
+        let new = NewItem {
+            name: name.into(),
+            description: description.map(Into::into),
+        };
+        let made = self
+            .new_items
+            .ask((owner, id), new, self.deadline())
+            .await?;
         made.ok_or_else(|| Error::internal("an insert returned nothing"))
     }
 
@@ -77,7 +83,11 @@ impl Postgres {
 
     /// A page of this owner's items, and one more if there are more.
     pub async fn list_items(&self, owner: Uuid, page: Page) -> Result<Vec<StoredItem>, Error> {
-        let rows = self.connection().await?.all(LIST, &[&owner, &page.after, &(i64::from(page.limit) + 1)]).await?;
+        let rows = self
+            .connection()
+            .await?
+            .all(LIST, &[&owner, &page.after, &(i64::from(page.limit) + 1)])
+            .await?;
         rows.iter().map(read).collect()
     }
 
@@ -98,18 +108,36 @@ impl Postgres {
             &change.description.flatten(),
             &versions.versions(),
         ];
-        self.connection().await?.first(UPDATE, params).await?.as_ref().map(read).transpose()
+        self.connection()
+            .await?
+            .first(UPDATE, params)
+            .await?
+            .as_ref()
+            .map(read)
+            .transpose()
     }
 
     /// Deletes the item if its version is one of those allowed; whether it did.
-    pub async fn delete_item(&self, owner: Uuid, id: Uuid, versions: &IfMatch) -> Result<bool, Error> {
-        Ok(self.connection().await?.first(DELETE, &[&owner, &id, &versions.versions()]).await?.is_some())
+    pub async fn delete_item(
+        &self,
+        owner: Uuid,
+        id: Uuid,
+        versions: &IfMatch,
+    ) -> Result<bool, Error> {
+        Ok(self
+            .connection()
+            .await?
+            .first(DELETE, &[&owner, &id, &versions.versions()])
+            .await?
+            .is_some())
     }
 
     /// How many items this owner has.
     pub async fn count_items(&self, owner: Uuid) -> Result<i64, Error> {
         let row = self.connection().await?.first(COUNT, &[&owner]).await?;
-        Ok(row.ok_or_else(|| Error::internal("a count returned nothing"))?.try_get(0)?)
+        Ok(row
+            .ok_or_else(|| Error::internal("a count returned nothing"))?
+            .try_get(0)?)
     }
 }
 
@@ -123,16 +151,33 @@ pub(super) fn inserter(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, NewItem, 
     pools::gatherer(lanes, pool, insert)
 }
 
-async fn find(mut db: Connection, wanted: BTreeMap<ItemKey, ()>) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
+async fn find(
+    mut db: Connection,
+    wanted: BTreeMap<ItemKey, ()>,
+) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
     let (owners, ids): (Vec<Uuid>, Vec<Uuid>) = wanted.into_keys().unzip();
-    db.all(FIND, &[&owners, &ids]).await?.iter().map(read_with_key).collect()
+    db.all(FIND, &[&owners, &ids])
+        .await?
+        .iter()
+        .map(read_with_key)
+        .collect()
 }
 
-async fn insert(mut db: Connection, new: BTreeMap<ItemKey, NewItem>) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
+async fn insert(
+    mut db: Connection,
+    new: BTreeMap<ItemKey, NewItem>,
+) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
     let (owners, ids): (Vec<Uuid>, Vec<Uuid>) = new.keys().copied().unzip();
     let names: Vec<&str> = new.values().map(|item| &*item.name).collect();
-    let descriptions: Vec<Option<&str>> = new.values().map(|item| item.description.as_deref()).collect();
-    db.all(INSERT, &[&owners, &ids, &names, &descriptions]).await?.iter().map(read_with_key).collect()
+    let descriptions: Vec<Option<&str>> = new
+        .values()
+        .map(|item| item.description.as_deref())
+        .collect();
+    db.all(INSERT, &[&owners, &ids, &names, &descriptions])
+        .await?
+        .iter()
+        .map(read_with_key)
+        .collect()
 }
 
 fn read_with_key(row: &Row) -> Result<(ItemKey, StoredItem), Error> {

@@ -1,4 +1,5 @@
-//! Tidying up: what is over goes, in small batches, by one replica at a time; and the months of the audit are made ahead.
+//! Tidying up: what is over goes, in small batches, by one replica at a time; and the months of the
+//! audit are made ahead.
 
 use std::time::Duration;
 
@@ -11,13 +12,15 @@ const TRY_LOCK: &str = include_str!("../../sql/queries/try_janitor_lock.sql");
 const DELETE_SESSIONS: &str = include_str!("../../sql/queries/delete_old_sessions.sql");
 const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_old_mails.sql");
 const DELETE_REVOCATIONS: &str = include_str!("../../sql/queries/delete_old_revocations.sql");
-const DELETE_PERSONAL_TOKENS: &str = include_str!("../../sql/queries/delete_old_personal_tokens.sql");
+const DELETE_PERSONAL_TOKENS: &str =
+    include_str!("../../sql/queries/delete_old_personal_tokens.sql");
 const DELETE_AUDIT: &str = include_str!("../../sql/queries/delete_old_audit.sql");
 const MAKE_MONTHS: &str = include_str!("../../sql/queries/make_audit_months.sql");
 const KEEP_AUDIT_SINCE: &str = include_str!("../../sql/queries/keep_audit_since.sql");
 const DROP_MONTHS: &str = include_str!("../../sql/queries/drop_audit_months.sql");
 
-/// An arbitrary number that stands for "tidying up Latchkey" among the advisory locks of the database.
+/// An arbitrary number that stands for "tidying up Latchkey" among the advisory locks of the
+/// database.
 const LOCK: i64 = 0x4c41_5443_484a_414e;
 
 /// Rows of one statement: it holds them only for a moment.
@@ -42,8 +45,14 @@ pub enum Leftover {
 
 impl Leftover {
     /// All of it.
-    pub const ALL: [Leftover; 6] =
-        [Self::Sessions, Self::Mails, Self::Revocations, Self::PersonalTokens, Self::Audit, Self::Keys];
+    pub const ALL: [Leftover; 6] = [
+        Self::Sessions,
+        Self::Mails,
+        Self::Revocations,
+        Self::PersonalTokens,
+        Self::Audit,
+        Self::Keys,
+    ];
 
     /// Its name, for the metrics.
     pub const fn as_str(self) -> &'static str {
@@ -59,21 +68,27 @@ impl Leftover {
 }
 
 impl Postgres {
-    /// Deletes one batch of what is over; how many rows it had, or nothing where another replica is tidying up.
-    /// `retention` is how long events are kept; revocations up to `published` have reached Redis.
+    /// Deletes one batch of what is over; how many rows it had, or nothing where another replica is
+    /// tidying up. `retention` is how long events are kept; revocations up to `published` have
+    /// reached Redis.
     pub async fn delete_leftovers(
         &self,
         of: Leftover,
         retention: Duration,
         published: OffsetDateTime,
     ) -> Result<Option<u64>, Error> {
-        let Some(mut db) = self.begin_tidying().await? else { return Ok(None) };
+        let Some(mut db) = self.begin_tidying().await? else {
+            return Ok(None);
+        };
         let deleted = match of {
             Leftover::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
             Leftover::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
             Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?,
             Leftover::PersonalTokens => db.change(DELETE_PERSONAL_TOKENS, &[&BATCH]).await?,
-            Leftover::Audit => db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH]).await?,
+            Leftover::Audit => {
+                db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH])
+                    .await?
+            }
             Leftover::Keys => signing_keys::delete_gone(&mut db).await?,
         };
         db.commit().await?;
@@ -82,17 +97,25 @@ impl Postgres {
 
     /// Makes the partitions of the months ahead, unless another replica is about it.
     pub async fn make_audit_months(&self) -> Result<(), Error> {
-        let Some(mut db) = self.begin_tidying().await? else { return Ok(()) };
+        let Some(mut db) = self.begin_tidying().await? else {
+            return Ok(());
+        };
         db.batch(MAKE_MONTHS).await?;
         db.commit().await
     }
 
-    /// Drops the partitions of months that are older than what is kept; how many, or nothing where another replica is
-    /// tidying up.
+    /// Drops the partitions of months that are older than what is kept; how many, or nothing where
+    /// another replica is tidying up.
     pub async fn drop_audit_months(&self, retention: Duration) -> Result<Option<u64>, Error> {
-        let Some(mut db) = self.begin_tidying().await? else { return Ok(None) };
-        let row = db.first(KEEP_AUDIT_SINCE, &[&retention.as_secs_f64()]).await?;
-        let count: i64 = row.ok_or_else(|| Error::internal("a count returned nothing"))?.try_get(1)?;
+        let Some(mut db) = self.begin_tidying().await? else {
+            return Ok(None);
+        };
+        let row = db
+            .first(KEEP_AUDIT_SINCE, &[&retention.as_secs_f64()])
+            .await?;
+        let count: i64 = row
+            .ok_or_else(|| Error::internal("a count returned nothing"))?
+            .try_get(1)?;
         if count > 0 {
             db.batch(DROP_MONTHS).await?;
         }
@@ -105,7 +128,10 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let row = db.first(TRY_LOCK, &[&LOCK]).await?;
-        if row.ok_or_else(|| Error::internal("a lock returned nothing"))?.try_get(0)? {
+        if row
+            .ok_or_else(|| Error::internal("a lock returned nothing"))?
+            .try_get(0)?
+        {
             return Ok(Some(db));
         }
         db.roll_back().await?;

@@ -1,4 +1,5 @@
-//! What the record keeps about leases: the longest one ever, and who builds the revocation log anew.
+//! What the record keeps about leases: the longest one ever, and who builds the revocation log
+//! anew.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ const RAISE: &str = include_str!("../../sql/queries/raise_longest_lease.sql");
 const KEEP_LOCK: &str = include_str!("../../sql/queries/keep_log_lock.sql");
 const TRY_LOCK: &str = include_str!("../../sql/queries/try_log_lock.sql");
 
-/// An arbitrary number that stands for "building Latchkey's log" among the advisory locks of the database.
+/// An arbitrary number that stands for "building Latchkey's log" among the advisory locks of the
+/// database.
 const LOCK: i64 = 0x4c41_5443_484c_4f47;
 
-/// The right to build the log, which no other replica has meanwhile. It ends with this value, and some seconds after its
-/// process was last heard of.
+/// The right to build the log, which no other replica has meanwhile. It ends with this value, and
+/// some seconds after its process was last heard of.
 pub struct Building {
     db: Connection,
     timeout: Duration,
@@ -39,19 +41,32 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let row = db.first(TRY_LOCK, &[&LOCK]).await?;
-        if row.ok_or_else(|| Error::internal("a lock returned nothing"))?.try_get(0)? {
+        if row
+            .ok_or_else(|| Error::internal("a lock returned nothing"))?
+            .try_get(0)?
+        {
             db.batch(KEEP_LOCK).await?;
-            return Ok(Some(Building { db, timeout: self.timeout }));
+            return Ok(Some(Building {
+                db,
+                timeout: self.timeout,
+            }));
         }
         db.roll_back().await?;
         Ok(None)
     }
 
-    /// Says that a lease of this length is about to come into force; the longest one that may be out there already.
+    /// Says that a lease of this length is about to come into force; the longest one that may be
+    /// out there already.
     pub async fn raise_longest_lease(&self, lease: Duration) -> Result<Duration, Error> {
         let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let row = self.connection().await?.first(RAISE, &[&lease]).await?;
-        let before: Option<i64> = row.ok_or_else(|| Error::internal("there is no row of settings"))?.try_get(0)?;
-        Ok(Duration::from_millis(before.and_then(|before| u64::try_from(before).ok()).unwrap_or(0)))
+        let before: Option<i64> = row
+            .ok_or_else(|| Error::internal("there is no row of settings"))?
+            .try_get(0)?;
+        Ok(Duration::from_millis(
+            before
+                .and_then(|before| u64::try_from(before).ok())
+                .unwrap_or(0),
+        ))
     }
 }

@@ -1,5 +1,6 @@
-//! Migrations: `sql/migrations/NNNN_name.sql`, in order, each in one transaction, applied by whichever replica comes
-//! first. They only ever expand, so that the release before keeps working beside the new one.
+//! Migrations: `sql/migrations/NNNN_name.sql`, in order, each in one transaction, applied by
+//! whichever replica comes first. They only ever expand, so that the release before keeps working
+//! beside the new one.
 
 use std::fmt;
 
@@ -9,14 +10,30 @@ use super::Postgres;
 
 /// Every migration, in order: the file's name without its ending, and its text.
 const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_first", include_str!("../../sql/migrations/0001_first.sql")),
-    ("0002_sessions_users_audit", include_str!("../../sql/migrations/0002_sessions_users_audit.sql")),
-    ("0003_leases", include_str!("../../sql/migrations/0003_leases.sql")),
-    ("0004_keys", include_str!("../../sql/migrations/0004_keys.sql")),
-    ("0005_clients_tokens", include_str!("../../sql/migrations/0005_clients_tokens.sql")),
+    (
+        "0001_first",
+        include_str!("../../sql/migrations/0001_first.sql"),
+    ),
+    (
+        "0002_sessions_users_audit",
+        include_str!("../../sql/migrations/0002_sessions_users_audit.sql"),
+    ),
+    (
+        "0003_leases",
+        include_str!("../../sql/migrations/0003_leases.sql"),
+    ),
+    (
+        "0004_keys",
+        include_str!("../../sql/migrations/0004_keys.sql"),
+    ),
+    (
+        "0005_clients_tokens",
+        include_str!("../../sql/migrations/0005_clients_tokens.sql"),
+    ),
 ];
 
-/// An arbitrary number that stands for "migrating Latchkey" among the advisory locks of the database.
+/// An arbitrary number that stands for "migrating Latchkey" among the advisory locks of the
+/// database.
 const LOCK: i64 = 0x4c41_5443_484b_4559;
 
 /// Why migrations could not be applied.
@@ -31,10 +48,12 @@ pub enum MigrationError {
 impl fmt::Display for MigrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            MigrationError::Unreachable(_) => f.write_str("PostgreSQL cannot be reached; check DATABASE_URL"),
-            MigrationError::Failed(_) => {
-                f.write_str("the database could not be migrated; was it last used by a newer version?")
+            MigrationError::Unreachable(_) => {
+                f.write_str("PostgreSQL cannot be reached; check DATABASE_URL")
             }
+            MigrationError::Failed(_) => f.write_str(
+                "the database could not be migrated; was it last used by a newer version?",
+            ),
         }
     }
 }
@@ -55,14 +74,22 @@ impl From<tokio_postgres::Error> for MigrationError {
 }
 
 impl Postgres {
-    /// Applies what is missing and returns the names of what was applied. Replicas that start together wait for each
-    /// other: the tool takes no lock itself. The connection is a direct one, since a session lock must not be pooled.
+    /// Applies what is missing and returns the names of what was applied. Replicas that start
+    /// together wait for each other: the tool takes no lock itself. The connection is a direct one,
+    /// since a session lock must not be pooled.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let (mut client, connection) = self.address.settings.connect(self.address.tls.clone()).await?;
+        let (mut client, connection) = self
+            .address
+            .settings
+            .connect(self.address.tls.clone())
+            .await?;
         let connection = tokio::spawn(connection);
-        // Another replica may be migrating; a lock that is not given back in time is asked for again.
+        // Another replica may be migrating; a lock that is not given back in time is asked for
+        // again.
         client.batch_execute("set lock_timeout = '60s'").await?;
-        client.execute("select pg_advisory_lock($1)", &[&LOCK]).await?;
+        client
+            .execute("select pg_advisory_lock($1)", &[&LOCK])
+            .await?;
         client.batch_execute("set lock_timeout = 0").await?;
         let report = runner().run_async(&mut client).await;
         let lost = client.is_closed();
@@ -71,7 +98,11 @@ impl Postgres {
         let _ = connection.await;
         match report {
             Err(error) if lost => Err(MigrationError::Unreachable(error.into())),
-            Ok(report) => Ok(report.applied_migrations().iter().map(ToString::to_string).collect()),
+            Ok(report) => Ok(report
+                .applied_migrations()
+                .iter()
+                .map(ToString::to_string)
+                .collect()),
             Err(error) => Err(MigrationError::Failed(error)),
         }
     }
@@ -96,10 +127,20 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/migrations");
         let mut files: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
-            .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .map(|file| {
+                file.unwrap()
+                    .path()
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         files.sort();
-        assert_eq!(files, MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        assert_eq!(
+            files,
+            MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        );
         runner();
     }
 }

@@ -22,7 +22,8 @@ const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
 const INSERT_TO: &str = include_str!("../../sql/queries/insert_mail_to.sql");
 const RETRY_SOON: &str = include_str!("../../sql/queries/retry_mail_soon.sql");
 
-/// Declares [`Template`]: variant, the word that is stored, and what its code is for, if it carries one.
+/// Declares [`Template`]: variant, the word that is stored, and what its code is for, if it carries
+/// one.
 macro_rules! templates {
     ($($(#[doc = $doc:literal])* $variant:ident $word:literal $purpose:expr;)*) => {
         /// The mails there are.
@@ -33,10 +34,14 @@ macro_rules! templates {
             const ALL: &[Template] = &[$(Template::$variant,)*];
 
             /// The template as it is stored.
-            pub const fn as_str(self) -> &'static str { match self { $(Template::$variant => $word,)* } }
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Template::$variant => $word,)* }
+            }
 
             /// What the code of the mail is for, if it carries one.
-            pub const fn purpose(self) -> Option<Purpose> { match self { $(Template::$variant => $purpose,)* } }
+            pub const fn purpose(self) -> Option<Purpose> {
+                match self { $(Template::$variant => $purpose,)* }
+            }
         }
     };
 }
@@ -89,7 +94,9 @@ pub struct DueMail {
 
 /// No code that was made for this user works any more, whatever it was for.
 pub(super) async fn void_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
-    let with_code = Template::ALL.iter().filter(|template| template.purpose().is_some());
+    let with_code = Template::ALL
+        .iter()
+        .filter(|template| template.purpose().is_some());
     let templates: Vec<&str> = with_code.map(|template| template.as_str()).collect();
     db.change(VOID_CODES, &[&user, &templates]).await.map(drop)
 }
@@ -107,17 +114,26 @@ pub(super) async fn insert_to(
     user: Uuid,
     recipient: &str,
 ) -> Result<(), Error> {
-    db.change(INSERT_TO, &[&id, &template.as_str(), &user, &recipient]).await.map(drop)
+    db.change(INSERT_TO, &[&id, &template.as_str(), &user, &recipient])
+        .await
+        .map(drop)
 }
 
 /// Promises a mail to the stored address of an account, if it has one.
-pub(super) async fn promise(db: &mut Connection, id: Uuid, template: Template, user: Uuid) -> Result<(), Error> {
-    db.change(INSERT, &[&id, &template.as_str(), &user]).await.map(drop)
+pub(super) async fn promise(
+    db: &mut Connection,
+    id: Uuid,
+    template: Template,
+    user: Uuid,
+) -> Result<(), Error> {
+    db.change(INSERT, &[&id, &template.as_str(), &user])
+        .await
+        .map(drop)
 }
 
 impl Postgres {
-    /// The row of a code that is handed over by the operator and not mailed, which is recorded. Whether there is one: not
-    /// for an account without an address, or one that is disabled.
+    /// The row of a code that is handed over by the operator and not mailed, which is recorded.
+    /// Whether there is one: not for an account without an address, or one that is disabled.
     pub async fn promise_code_by_hand(
         &self,
         id: Uuid,
@@ -127,7 +143,11 @@ impl Postgres {
     ) -> Result<bool, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        if db.change(BY_HAND, &[&id, &template.as_str(), &user]).await? == 0 {
+        if db
+            .change(BY_HAND, &[&id, &template.as_str(), &user])
+            .await?
+            == 0
+        {
             db.roll_back().await?;
             return Ok(false);
         }
@@ -137,7 +157,13 @@ impl Postgres {
     }
 
     /// Promises a code to an address that is to be that of the account, and records that.
-    pub async fn request_confirmation(&self, id: Uuid, user: Uuid, email: &str, event: &Event) -> Result<(), Error> {
+    pub async fn request_confirmation(
+        &self,
+        id: Uuid,
+        user: Uuid,
+        email: &str,
+        event: &Event,
+    ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         insert_to(&mut db, id, Template::EmailConfirmation, user, email).await?;
@@ -145,8 +171,8 @@ impl Postgres {
         db.commit().await
     }
 
-    /// Promises a code to the stored address of the account with this address; if there is none, it is promised to nobody.
-    /// That it was asked for is recorded in either case.
+    /// Promises a code to the stored address of the account with this address; if there is none, it
+    /// is promised to nobody. That it was asked for is recorded in either case.
     pub async fn request_code(
         &self,
         id: Uuid,
@@ -157,47 +183,79 @@ impl Postgres {
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let row = db.first(REQUEST_CODE, &[&id, &template.as_str(), &email, &nobody]).await?;
-        let user = row.ok_or_else(|| Error::internal("an insert returned nothing"))?.try_get(0)?;
+        let row = db
+            .first(REQUEST_CODE, &[&id, &template.as_str(), &email, &nobody])
+            .await?;
+        let user = row
+            .ok_or_else(|| Error::internal("an insert returned nothing"))?
+            .try_get(0)?;
         audit::insert(&mut db, &Event { user, ..event }).await?;
         db.commit().await
     }
 
     /// What became of the code of this mail. That of a mail which is gone is void.
     pub async fn find_code(&self, code: Uuid) -> Result<CodeState, Error> {
-        let Some(row) = self.connection().await?.first(FIND_CODE, &[&code]).await? else { return Ok(CodeState::Void) };
+        let Some(row) = self.connection().await?.first(FIND_CODE, &[&code]).await? else {
+            return Ok(CodeState::Void);
+        };
         Ok(match (row.try_get("consumed")?, row.try_get("void")?) {
             (_, true) => CodeState::Void,
-            (true, false) => CodeState::Used { address: row.try_get("recipient")? },
+            (true, false) => CodeState::Used {
+                address: row.try_get("recipient")?,
+            },
             (false, false) => CodeState::Open,
         })
     }
 
     /// Takes the next mail that is due, if there is one.
     pub async fn claim_mail(&self) -> Result<Option<DueMail>, Error> {
-        let known: Vec<&str> = Template::ALL.iter().map(|template| template.as_str()).collect();
-        self.connection().await?.first(CLAIM, &[&known]).await?.as_ref().map(read).transpose()
+        let known: Vec<&str> = Template::ALL
+            .iter()
+            .map(|template| template.as_str())
+            .collect();
+        self.connection()
+            .await?
+            .first(CLAIM, &[&known])
+            .await?
+            .as_ref()
+            .map(read)
+            .transpose()
     }
 
     /// Puts a fresh row, with a fresh code, in the place of one whose code is dead.
     pub async fn replace_mail(&self, dead: Uuid, fresh: Uuid) -> Result<(), Error> {
-        self.connection().await?.change(REPLACE, &[&dead, &fresh]).await.map(drop)
+        self.connection()
+            .await?
+            .change(REPLACE, &[&dead, &fresh])
+            .await
+            .map(drop)
     }
 
     /// The mail was sent, or nobody wants it any more.
     pub async fn finish_mail(&self, id: Uuid) -> Result<(), Error> {
-        self.connection().await?.change(FINISH, &[&id]).await.map(drop)
+        self.connection()
+            .await?
+            .change(FINISH, &[&id])
+            .await
+            .map(drop)
     }
 
     /// The mail could not be sent; it is due again after a short back-off.
     pub async fn retry_mail_soon(&self, id: Uuid) -> Result<(), Error> {
-        self.connection().await?.change(RETRY_SOON, &[&id]).await.map(drop)
+        self.connection()
+            .await?
+            .change(RETRY_SOON, &[&id])
+            .await
+            .map(drop)
     }
 }
 
 fn read(row: &Row) -> Result<DueMail, Error> {
     let name: &str = row.try_get("template")?;
-    let template = Template::ALL.iter().copied().find(|template| template.as_str() == name);
+    let template = Template::ALL
+        .iter()
+        .copied()
+        .find(|template| template.as_str() == name);
     Ok(DueMail {
         id: row.try_get("id")?,
         template: template.ok_or_else(|| Error::internal("an unknown mail is stored"))?,

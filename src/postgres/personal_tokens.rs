@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, StoredUser, accounts, audit, gather::Gatherer, pools, revocations};
+use super::{
+    Connection, Postgres, StoredUser, accounts, audit, gather::Gatherer, pools, revocations,
+};
 use crate::{
     domain::{
         audit::Event,
@@ -92,8 +94,8 @@ impl KnownPersonalToken {
 }
 
 impl Postgres {
-    /// Makes a token, and records the event; when it was made, or nothing where its user has too many, or everything of the
-    /// user has ended meanwhile.
+    /// Makes a token, and records the event; when it was made, or nothing where its user has too
+    /// many, or everything of the user has ended meanwhile.
     pub async fn create_personal_token(
         &self,
         token: &NewPersonalToken<'_>,
@@ -101,11 +103,16 @@ impl Postgres {
     ) -> Result<Option<OffsetDateTime>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        if db.first(HOLD, &[&token.user, &token.generation]).await?.is_none() {
+        if db
+            .first(HOLD, &[&token.user, &token.generation])
+            .await?
+            .is_none()
+        {
             db.roll_back().await?;
             return Ok(None);
         }
-        db.change(DELETE_DEAD, &[&token.user, &token.generation]).await?;
+        db.change(DELETE_DEAD, &[&token.user, &token.generation])
+            .await?;
         let scope = token.scopes.to_string();
         let params: super::Params = &[
             &token.id,
@@ -128,8 +135,16 @@ impl Postgres {
     }
 
     /// A page of the live tokens of a user, and one more if there is a next page.
-    pub async fn list_personal_tokens(&self, user: Uuid, page: Page) -> Result<Vec<PersonalToken>, Error> {
-        let rows = self.connection().await?.all(LIST, &[&user, &page.after, &(i64::from(page.limit) + 1)]).await?;
+    pub async fn list_personal_tokens(
+        &self,
+        user: Uuid,
+        page: Page,
+    ) -> Result<Vec<PersonalToken>, Error> {
+        let rows = self
+            .connection()
+            .await?
+            .all(LIST, &[&user, &page.after, &(i64::from(page.limit) + 1)])
+            .await?;
         rows.iter().map(read).collect()
     }
 
@@ -140,10 +155,15 @@ impl Postgres {
 
     /// Says that a token was used now.
     pub async fn touch_personal_token(&self, id: Uuid) -> Result<(), Error> {
-        self.connection().await?.change(TOUCH, &[&id]).await.map(drop)
+        self.connection()
+            .await?
+            .change(TOUCH, &[&id])
+            .await
+            .map(drop)
     }
 
-    /// Deletes a token of this user, for good; nothing if there is none, and none was deleted a while ago.
+    /// Deletes a token of this user, for good; nothing if there is none, and none was deleted a
+    /// while ago.
     pub async fn delete_personal_token(
         &self,
         user: Uuid,
@@ -156,7 +176,10 @@ impl Postgres {
         let ending = Ending::of_personal_token(user, id, reason);
         if db.change(DELETE, &[&user, &id]).await? == 0 {
             db.roll_back().await?;
-            return Ok(self.deleted_personal_token(id).await?.filter(|before| before.sub == Some(user)));
+            return Ok(self
+                .deleted_personal_token(id)
+                .await?
+                .filter(|before| before.sub == Some(user)));
         }
         revocations::record(&mut db, &ending).await?;
         audit::insert(&mut db, event).await?;
@@ -166,16 +189,36 @@ impl Postgres {
 
     /// What ended with a token that was deleted a while ago.
     pub async fn deleted_personal_token(&self, id: Uuid) -> Result<Option<Ending>, Error> {
-        let row = self.connection().await?.first(WAS, &[&id.to_string()]).await?;
-        row.map(|row| Ok(Ending::of_personal_token(row.try_get(0)?, id, Reason::TokenDeleted))).transpose()
+        let row = self
+            .connection()
+            .await?
+            .first(WAS, &[&id.to_string()])
+            .await?;
+        row.map(|row| {
+            Ok(Ending::of_personal_token(
+                row.try_get(0)?,
+                id,
+                Reason::TokenDeleted,
+            ))
+        })
+        .transpose()
     }
 }
 
 /// Deletes all tokens of a user who is deleted; the ending of everything with theirs.
-pub(super) async fn delete_all(db: &mut Connection, user: Uuid, mut ending: Ending) -> Result<Ending, Error> {
+pub(super) async fn delete_all(
+    db: &mut Connection,
+    user: Uuid,
+    mut ending: Ending,
+) -> Result<Ending, Error> {
     let rows = db.all(DELETE_OF_USER, &[&user]).await?;
-    let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<Uuid>, _>>()?;
-    ending.entries.extend(ids.into_iter().map(|id| Revocation::PersonalToken { id }));
+    let ids = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<Vec<Uuid>, _>>()?;
+    ending
+        .entries
+        .extend(ids.into_iter().map(|id| Revocation::PersonalToken { id }));
     Ok(ending)
 }
 
@@ -195,10 +238,15 @@ pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), KnownPerso
     pools::gatherer(lanes, pool, find)
 }
 
-async fn find(mut db: Connection, wanted: BTreeMap<Uuid, ()>) -> Result<BTreeMap<Uuid, KnownPersonalToken>, Error> {
+async fn find(
+    mut db: Connection,
+    wanted: BTreeMap<Uuid, ()>,
+) -> Result<BTreeMap<Uuid, KnownPersonalToken>, Error> {
     let ids: Vec<Uuid> = wanted.into_keys().collect();
     let rows = db.all(FIND, &[&ids]).await?;
-    rows.iter().map(|row| Ok((row.try_get("token_id")?, read_known(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get("token_id")?, read_known(row)?)))
+        .collect()
 }
 
 fn read_known(row: &Row) -> Result<KnownPersonalToken, Error> {

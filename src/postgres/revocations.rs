@@ -38,7 +38,11 @@ pub struct RecordedRevocation {
 impl RecordedRevocation {
     /// It as something that ended.
     pub fn ending(&self) -> Ending {
-        Ending { sub: self.sub, reason: self.reason, entries: vec![self.entry] }
+        Ending {
+            sub: self.sub,
+            reason: self.reason,
+            entries: vec![self.entry],
+        }
     }
 }
 
@@ -54,8 +58,15 @@ pub(super) async fn record(db: &mut Connection, ending: &Ending) -> Result<(), E
     let subjects: Vec<&str> = entries.iter().map(|entry| entry.1.as_str()).collect();
     let below: Vec<Option<i64>> = entries.iter().map(|entry| entry.2).collect();
     let ends: Vec<Option<f64>> = entries.iter().map(|entry| entry.3).collect();
-    let params: super::Params =
-        &[&ending.sub, &ending.reason.as_str(), &(ENTRY_SECONDS as f64), &kinds, &subjects, &below, &ends];
+    let params: super::Params = &[
+        &ending.sub,
+        &ending.reason.as_str(),
+        &(ENTRY_SECONDS as f64),
+        &kinds,
+        &subjects,
+        &below,
+        &ends,
+    ];
     db.change(INSERT, params).await.map(drop)
 }
 
@@ -66,9 +77,12 @@ fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64
         Revocation::User { sub: id, below } | Revocation::Client { id, below } => {
             (entry.kind(), id.to_string(), Some(*below), None)
         }
-        Revocation::Token { jti, exp } => {
-            (entry.kind(), jti.to_string(), None, Some((exp + TOKEN_MARGIN_SECONDS) as f64))
-        }
+        Revocation::Token { jti, exp } => (
+            entry.kind(),
+            jti.to_string(),
+            None,
+            Some((exp + TOKEN_MARGIN_SECONDS) as f64),
+        ),
         Revocation::PersonalToken { id } => (entry.kind(), id.to_string(), None, None),
         Revocation::Key { kid } => (entry.kind(), kid.to_string(), None, None),
     }
@@ -78,11 +92,19 @@ impl Postgres {
     /// The record's clock.
     pub async fn clock(&self) -> Result<OffsetDateTime, Error> {
         let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
-        Ok(row.ok_or_else(|| Error::internal("the clock has no time"))?.try_get(0)?)
+        Ok(row
+            .ok_or_else(|| Error::internal("the clock has no time"))?
+            .try_get(0)?)
     }
 
-    /// Takes a single access token back, and records the event. One that was taken back before is no event.
-    pub async fn revoke_token(&self, jti: Uuid, ending: &Ending, event: &Event) -> Result<(), Error> {
+    /// Takes a single access token back, and records the event. One that was taken back before is
+    /// no event.
+    pub async fn revoke_token(
+        &self,
+        jti: Uuid,
+        ending: &Ending,
+        event: &Event,
+    ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db.first(IS_REVOKED, &[&jti.to_string()]).await?.is_none() {
@@ -100,42 +122,70 @@ impl Postgres {
     ) -> Result<Vec<RecordedRevocation>, Error> {
         let first = (moment, String::new(), String::new());
         let (at, kind, subject) = last.map_or(&first, |row| &row.position);
-        let rows = self.connection().await?.all(LIST, &[at, kind, subject, &PAGE]).await?;
+        let rows = self
+            .connection()
+            .await?
+            .all(LIST, &[at, kind, subject, &PAGE])
+            .await?;
         rows.iter().map(read).collect()
     }
 
     /// What ended with this account, if it was deleted a while ago.
     pub async fn find_deletion(&self, user: Uuid) -> Result<Option<Ending>, Error> {
         let reason = Reason::AccountDeleted;
-        let row = self.connection().await?.first(FIND_DELETION, &[&user.to_string(), &reason.as_str()]).await?;
+        let row = self
+            .connection()
+            .await?
+            .first(FIND_DELETION, &[&user.to_string(), &reason.as_str()])
+            .await?;
         let below: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
         Ok(below.map(|below| Ending::of_user(user, below, reason)))
     }
 
-    /// A page of those whose identity changed after a moment, or after that of a user; an empty one is the last.
+    /// A page of those whose identity changed after a moment, or after that of a user; an empty one
+    /// is the last.
     pub async fn identities_changed_after(
         &self,
         (moment, id): (OffsetDateTime, Uuid),
     ) -> Result<Vec<(OffsetDateTime, StoredUser)>, Error> {
-        let rows = self.connection().await?.all(LIST_CHANGED, &[&moment, &id, &PAGE]).await?;
-        rows.iter().map(|row| Ok((row.try_get("identity_changed_at")?, accounts::read(row)?))).collect()
+        let rows = self
+            .connection()
+            .await?
+            .all(LIST_CHANGED, &[&moment, &id, &PAGE])
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("identity_changed_at")?, accounts::read(row)?)))
+            .collect()
     }
 }
 
 fn read(row: &Row) -> Result<RecordedRevocation, Error> {
     let unknown = || Error::internal("an unknown revocation is stored");
-    let (kind, subject, reason): (String, String, &str) =
-        (row.try_get("kind")?, row.try_get("subject")?, row.try_get("reason")?);
+    let (kind, subject, reason): (String, String, &str) = (
+        row.try_get("kind")?,
+        row.try_get("subject")?,
+        row.try_get("reason")?,
+    );
     let id = || subject.parse::<Uuid>().map_err(|_| unknown());
     let ends_at: i64 = row.try_get("ends_at")?;
-    let exp = u64::try_from(ends_at).unwrap_or(0).saturating_sub(TOKEN_MARGIN_SECONDS);
+    let exp = u64::try_from(ends_at)
+        .unwrap_or(0)
+        .saturating_sub(TOKEN_MARGIN_SECONDS);
     let entry = match kind.as_str() {
         "session" => Revocation::Session { sid: id()? },
-        "user" => Revocation::User { sub: id()?, below: row.try_get("below")? },
-        "client" => Revocation::Client { id: id()?, below: row.try_get("below")? },
+        "user" => Revocation::User {
+            sub: id()?,
+            below: row.try_get("below")?,
+        },
+        "client" => Revocation::Client {
+            id: id()?,
+            below: row.try_get("below")?,
+        },
         // Also of a personal token: the row says until when it matters.
         "token" => Revocation::Token { jti: id()?, exp },
-        "key" => Revocation::Key { kid: subject.parse().map_err(|_| unknown())? },
+        "key" => Revocation::Key {
+            kid: subject.parse().map_err(|_| unknown())?,
+        },
         _other => return Err(unknown()),
     };
     Ok(RecordedRevocation {

@@ -108,7 +108,8 @@ impl Held {
     }
 }
 
-/// Signs in, and records the event, if the user's password, generation and standing are still those that were checked.
+/// Signs in, and records the event, if the user's password, generation and standing are still those
+/// that were checked.
 pub(super) async fn open(
     db: &mut Connection,
     known: &Credentials,
@@ -129,14 +130,23 @@ pub(super) async fn open(
         &new.address,
         &new.agent,
     ];
-    let params: Vec<_> = params.into_iter().chain(entry.params()).chain([&new.most as _]).collect();
-    let Some(row) = db.first(OPEN, &params).await? else { return Ok(None) };
+    let params: Vec<_> = params
+        .into_iter()
+        .chain(entry.params())
+        .chain([&new.most as _])
+        .collect();
+    let Some(row) = db.first(OPEN, &params).await? else {
+        return Ok(None);
+    };
     db.audited(event);
-    Ok(Some(Opened { crowded: row.try_get("crowded")? }))
+    Ok(Some(Opened {
+        crowded: row.try_get("crowded")?,
+    }))
 }
 
 impl Postgres {
-    /// Signs in, if the user's password, generation and standing are still those that were checked; nothing if not.
+    /// Signs in, if the user's password, generation and standing are still those that were checked;
+    /// nothing if not.
     pub async fn open_session(
         &self,
         known: &Credentials,
@@ -148,20 +158,51 @@ impl Postgres {
 
     /// Whether this user has, or had, this session.
     pub async fn has_session(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
-        Ok(self.connection().await?.first(HAS, &[&user, &sid]).await?.is_some())
+        Ok(self
+            .connection()
+            .await?
+            .first(HAS, &[&user, &sid])
+            .await?
+            .is_some())
     }
 
     /// What the tokens of a session may be used for.
     pub async fn session_scope(&self, user: Uuid, sid: Uuid) -> Result<Option<String>, Error> {
-        let row = self.connection().await?.first(FIND_SCOPE, &[&user, &sid]).await?;
+        let row = self
+            .connection()
+            .await?
+            .first(FIND_SCOPE, &[&user, &sid])
+            .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
     /// A page of the live sessions of this user, and one more if there is a next page.
-    pub async fn list_sessions(&self, user: Uuid, idle: Idle, page: Page) -> Result<Vec<Device>, Error> {
-        let (tokens, browser, limit) = (idle.tokens as f64, idle.browser as f64, i64::from(page.limit) + 1);
-        let params: super::Params = &[&user, &page.after, &tokens, &browser, &BROWSER_CLIENT, &limit];
-        self.connection().await?.all(LIST, params).await?.iter().map(read).collect()
+    pub async fn list_sessions(
+        &self,
+        user: Uuid,
+        idle: Idle,
+        page: Page,
+    ) -> Result<Vec<Device>, Error> {
+        let (tokens, browser, limit) = (
+            idle.tokens as f64,
+            idle.browser as f64,
+            i64::from(page.limit) + 1,
+        );
+        let params: super::Params = &[
+            &user,
+            &page.after,
+            &tokens,
+            &browser,
+            &BROWSER_CLIENT,
+            &limit,
+        ];
+        self.connection()
+            .await?
+            .all(LIST, params)
+            .await?
+            .iter()
+            .map(read)
+            .collect()
     }
 
     /// Holds a session and its user, the user first; nothing if one of them is not there.
@@ -181,16 +222,25 @@ impl Postgres {
     /// Records what was seen of sessions. Returns the ids of those that are live in the record.
     pub async fn record_refreshes(&self, seen: &[Seen]) -> Result<Vec<Uuid>, Error> {
         let sids: Vec<Uuid> = seen.iter().map(|seen| seen.sid).collect();
-        let counters: Vec<i64> =
-            seen.iter().map(|seen| i64::try_from(seen.counter).map_err(Error::internal)).collect::<Result<_, _>>()?;
+        let counters: Vec<i64> = seen
+            .iter()
+            .map(|seen| i64::try_from(seen.counter).map_err(Error::internal))
+            .collect::<Result<_, _>>()?;
         let moments: Vec<OffsetDateTime> = seen.iter().map(|seen| seen.at).collect();
         let addresses: Vec<&str> = seen.iter().map(|seen| seen.address.as_str()).collect();
-        ids(self.connection().await?.all(RECORD_REFRESHES, &[&sids, &counters, &moments, &addresses]).await?)
+        ids(self
+            .connection()
+            .await?
+            .all(RECORD_REFRESHES, &[&sids, &counters, &moments, &addresses])
+            .await?)
     }
 }
 
 fn ids(rows: Vec<Row>) -> Result<Vec<Uuid>, Error> {
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?)
 }
 
 fn moment(seconds: u64) -> Result<OffsetDateTime, Error> {
@@ -225,5 +275,12 @@ fn read_held(db: Connection, user: StoredUser, sid: Uuid, row: &Row) -> Result<H
         ends_at: seconds(row.try_get("ends_at")?),
     };
     let (refreshed_at, ended) = (row.try_get("refreshed_at")?, row.try_get("ended")?);
-    Ok(Held { db, user, session, counter: u64::try_from(counter).map_err(Error::internal)?, refreshed_at, ended })
+    Ok(Held {
+        db,
+        user,
+        session,
+        counter: u64::try_from(counter).map_err(Error::internal)?,
+        refreshed_at,
+        ended,
+    })
 }

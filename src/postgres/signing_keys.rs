@@ -66,8 +66,8 @@ impl Postgres {
         Ok(list(&mut self.connection().await?).await?.keys)
     }
 
-    /// All signing keys. When there is none, `first` makes one, which signs at once; replicas that start together agree on
-    /// the same, because the table is locked meanwhile.
+    /// All signing keys. When there is none, `first` makes one, which signs at once; replicas that
+    /// start together agree on the same, because the table is locked meanwhile.
     pub async fn signing_keys_or(
         &self,
         first: impl FnOnce() -> Result<SealedKey, Error>,
@@ -85,8 +85,9 @@ impl Postgres {
         Ok(list(&mut db).await?.keys)
     }
 
-    /// Adds a key that signs in as many milliseconds as `delay` says, by all keys and the record's clock; nothing is done
-    /// where it says nothing. From when on the key signs, in ms since the epoch.
+    /// Adds a key that signs in as many milliseconds as `delay` says, by all keys and the record's
+    /// clock; nothing is done where it says nothing. From when on the key signs, in ms since the
+    /// epoch.
     pub async fn add_signing_key(
         &self,
         key: &SealedKey,
@@ -100,13 +101,17 @@ impl Postgres {
             return Ok(None);
         };
         let signs_from = insert(&mut db, key, delay).await?;
-        audit::insert(&mut db, &Event::new(Kind::KeyRotated, actor, None).of_key(key.kid)).await?;
+        audit::insert(
+            &mut db,
+            &Event::new(Kind::KeyRotated, actor, None).of_key(key.kid),
+        )
+        .await?;
         db.commit().await?;
         Ok(Some(signs_from))
     }
 
-    /// Takes a key back. Where it is the one that signs, the next one signs at once, or else this new one. Nothing, if there is
-    /// no such key; one that was taken back before stays as it is.
+    /// Takes a key back. Where it is the one that signs, the next one signs at once, or else this
+    /// new one. Nothing, if there is no such key; one that was taken back before stays as it is.
     pub async fn revoke_signing_key(
         &self,
         kid: Kid,
@@ -122,12 +127,19 @@ impl Postgres {
         let ending = Ending::of_key(kid, Reason::Revoked);
         if key.life.revoked_at.is_some() {
             db.roll_back().await?;
-            return Ok(Some(RevokedKey { ending, successor: None }));
+            return Ok(Some(RevokedKey {
+                ending,
+                successor: None,
+            }));
         }
         db.change(REVOKE, &[&kid.to_string()]).await?;
         revocations::record(&mut db, &ending).await?;
         let successor = succeed(&mut db, &listed, kid, new, actor).await?;
-        audit::insert(&mut db, &Event::new(Kind::KeyRevoked, actor, None).of_key(kid)).await?;
+        audit::insert(
+            &mut db,
+            &Event::new(Kind::KeyRevoked, actor, None).of_key(kid),
+        )
+        .await?;
         db.commit().await?;
         Ok(Some(RevokedKey { ending, successor }))
     }
@@ -140,8 +152,14 @@ impl Postgres {
 
     /// The issuer that all replicas use: the one that the first of them brought.
     pub async fn agree_on_issuer(&self, ours: &str) -> Result<String, Error> {
-        let row = self.connection().await?.first(AGREE_ON_ISSUER, &[&ours]).await?;
-        Ok(row.ok_or_else(|| Error::internal("the settings have no row"))?.try_get(0)?)
+        let row = self
+            .connection()
+            .await?
+            .first(AGREE_ON_ISSUER, &[&ours])
+            .await?;
+        Ok(row
+            .ok_or_else(|| Error::internal("the settings have no row"))?
+            .try_get(0)?)
     }
 }
 
@@ -150,8 +168,16 @@ pub(super) async fn delete_gone(db: &mut Connection) -> Result<u64, Error> {
     let Listed { keys, now } = list(db).await?;
     let lives: Vec<_> = keys.iter().map(|stored| stored.life).collect();
     let is_gone = |key: &&KeyLife| key_life::state(&lives, key, now) == State::Gone;
-    let gone: Vec<String> = lives.iter().filter(is_gone).map(|key| key.kid.to_string()).collect();
-    if gone.is_empty() { Ok(0) } else { db.change(DELETE, &[&gone]).await }
+    let gone: Vec<String> = lives
+        .iter()
+        .filter(is_gone)
+        .map(|key| key.kid.to_string())
+        .collect();
+    if gone.is_empty() {
+        Ok(0)
+    } else {
+        db.change(DELETE, &[&gone]).await
+    }
 }
 
 /// Whoever signs after this key, which was taken back.
@@ -172,7 +198,11 @@ async fn succeed(
         return Ok(Some(next.kid));
     }
     insert(db, new, 0).await?;
-    audit::insert(db, &Event::new(Kind::KeyRotated, actor, None).of_key(new.kid)).await?;
+    audit::insert(
+        db,
+        &Event::new(Kind::KeyRotated, actor, None).of_key(new.kid),
+    )
+    .await?;
     Ok(Some(new.kid))
 }
 
@@ -185,27 +215,48 @@ async fn lock(db: &mut Connection) -> Result<Listed, Error> {
 
 /// From when on the key signs, in ms since the epoch; `delay` is in ms.
 async fn insert(db: &mut Connection, key: &SealedKey, delay: u64) -> Result<u64, Error> {
-    let params: super::Params = &[&key.kid.to_string(), &key.public, &key.sealed, &(delay as f64 / 1000.0)];
-    let row = db.first(INSERT, params).await?.ok_or_else(|| Error::internal("a key was inserted and is not there"))?;
+    let params: super::Params = &[
+        &key.kid.to_string(),
+        &key.public,
+        &key.sealed,
+        &(delay as f64 / 1000.0),
+    ];
+    let row = db
+        .first(INSERT, params)
+        .await?
+        .ok_or_else(|| Error::internal("a key was inserted and is not there"))?;
     moment(row.try_get(0)?)
 }
 
 async fn list(db: &mut Connection) -> Result<Listed, Error> {
     let rows = db.all(LIST, &[]).await?;
-    let now = rows.first().map(|row| moment(row.try_get("now")?)).transpose()?.unwrap_or(0);
-    Ok(Listed { keys: rows.iter().map(read).collect::<Result<_, Error>>()?, now })
+    let now = rows
+        .first()
+        .map(|row| moment(row.try_get("now")?))
+        .transpose()?
+        .unwrap_or(0);
+    Ok(Listed {
+        keys: rows.iter().map(read).collect::<Result<_, Error>>()?,
+        now,
+    })
 }
 
 fn read(row: &Row) -> Result<StoredKey, Error> {
     let kid: &str = row.try_get("kid")?;
-    let kid = kid.parse().map_err(|_| Error::internal("a key has a strange id"))?;
+    let kid = kid
+        .parse()
+        .map_err(|_| Error::internal("a key has a strange id"))?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
     let life = KeyLife {
         kid,
         signs_from: moment(row.try_get("signs_from")?)?,
         revoked_at: revoked_at.map(moment).transpose()?,
     };
-    let key = SealedKey { kid, public: row.try_get("public_key")?, sealed: row.try_get("sealed_private_key")? };
+    let key = SealedKey {
+        kid,
+        public: row.try_get("public_key")?,
+        sealed: row.try_get("sealed_private_key")?,
+    };
     Ok(StoredKey { life, key })
 }
 

@@ -34,20 +34,35 @@ pub struct Changed {
 
 impl StoredUser {
     fn standing(&self) -> Standing {
-        Standing { identity: self.account.identity.clone(), disabled: self.disabled }
+        Standing {
+            identity: self.account.identity.clone(),
+            disabled: self.disabled,
+        }
     }
 }
 
 impl Postgres {
-    /// A page of all accounts, or of those whose user name or address begins like this; and one more if there are more.
-    pub async fn list_users(&self, prefix: Option<&str>, page: Page) -> Result<Vec<StoredUser>, Error> {
+    /// A page of all accounts, or of those whose user name or address begins like this; and one
+    /// more if there are more.
+    pub async fn list_users(
+        &self,
+        prefix: Option<&str>,
+        page: Page,
+    ) -> Result<Vec<StoredUser>, Error> {
         let (mut db, limit) = (self.connection().await?, i64::from(page.limit) + 1);
         let Some(prefix) = prefix else {
-            return db.all(LIST, &[&page.after, &limit]).await?.iter().map(read).collect();
+            return db
+                .all(LIST, &[&page.after, &limit])
+                .await?
+                .iter()
+                .map(read)
+                .collect();
         };
         db.begin().await?;
-        // Which index is best depends on what is looked for: one plan for all would read all accounts for a rare name.
-        db.batch("set local plan_cache_mode = force_custom_plan").await?;
+        // Which index is best depends on what is looked for: one plan for all would read all
+        // accounts for a rare name.
+        db.batch("set local plan_cache_mode = force_custom_plan")
+            .await?;
         let rows = db.all(SEARCH, &[&page.after, &limit, &prefix]).await?;
         db.commit().await?;
         rows.iter().map(read).collect()
@@ -71,8 +86,9 @@ impl Postgres {
         Ok(user)
     }
 
-    /// Changes an account with all that comes along; nothing if it is gone. A new password is told to the owner, in this
-    /// mail. Everything that changes is an event of its own, by whom and from where this event says.
+    /// Changes an account with all that comes along; nothing if it is gone. A new password is told
+    /// to the owner, in this mail. Everything that changes is an event of its own, by whom and from
+    /// where this event says.
     ///
     /// # Errors
     /// `last_admin`, `username_taken`, `email_taken`, `invalid_request`, `unavailable`.
@@ -84,7 +100,10 @@ impl Postgres {
         mail: Uuid,
         event: &Event,
     ) -> Result<Option<Changed>, Error> {
-        twice!(self.try_change_user(id, change, new_hash, mail, event).await)
+        twice!(
+            self.try_change_user(id, change, new_hash, mail, event)
+                .await
+        )
     }
 
     async fn try_change_user(
@@ -121,7 +140,11 @@ impl Postgres {
         for (kind, reason) in before.events(&after, new_hash.is_some()) {
             audit::insert(
                 &mut db,
-                &Event { kind, reason: reason.map(|reason| reason.as_str().into()), ..event.clone() },
+                &Event {
+                    kind,
+                    reason: reason.map(|reason| reason.as_str().into()),
+                    ..event.clone()
+                },
             )
             .await?;
         }
@@ -162,11 +185,14 @@ impl Postgres {
 /// Holds an account, so that it stays what it is; and whether nobody else administers.
 async fn hold(db: &mut Connection, id: Uuid) -> Result<Option<(StoredUser, bool)>, Error> {
     let mut held = read_held(db, id).await?;
-    // Alone: the only one, or made an administrator after the statement had looked; then a second look holds the others.
+    // Alone: the only one, or made an administrator after the statement had looked; then a second
+    // look holds the others.
     if held.len() == 1 && held[0].standing().administers() {
         held = read_held(db, id).await?;
     }
-    let others = held.iter().any(|user| user.account.id != id && user.standing().administers());
+    let others = held
+        .iter()
+        .any(|user| user.account.id != id && user.standing().administers());
     let user = held.into_iter().find(|user| user.account.id == id);
     Ok(user.map(|user| {
         let is_last = user.standing().administers() && !others;
@@ -175,7 +201,11 @@ async fn hold(db: &mut Connection, id: Uuid) -> Result<Option<(StoredUser, bool)
 }
 
 async fn read_held(db: &mut Connection, id: Uuid) -> Result<Vec<StoredUser>, Error> {
-    db.all(HOLD, &[&id]).await?.iter().map(accounts::read).collect()
+    db.all(HOLD, &[&id])
+        .await?
+        .iter()
+        .map(accounts::read)
+        .collect()
 }
 
 async fn write(

@@ -13,9 +13,12 @@ use crate::{
     error::Error,
 };
 
-static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new("register_code", include_str!("register_code.lua")));
-static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new("reserve_code", include_str!("reserve_code.lua")));
-static FINISH: LazyLock<Script> = LazyLock::new(|| Script::new("finish_code", include_str!("finish_code.lua")));
+static REGISTER: LazyLock<Script> =
+    LazyLock::new(|| Script::new("register_code", include_str!("register_code.lua")));
+static RESERVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("reserve_code", include_str!("reserve_code.lua")));
+static FINISH: LazyLock<Script> =
+    LazyLock::new(|| Script::new("finish_code", include_str!("finish_code.lua")));
 
 /// How long a request may keep a code to itself: longer than a hash and a transaction take.
 const RESERVATION_MS: &str = "30000";
@@ -45,8 +48,8 @@ pub enum Registered {
 }
 
 impl Redis {
-    /// Makes a code the current one for the rest of its life, in milliseconds, unless there is a newer one, or `other` of
-    /// the same row.
+    /// Makes a code the current one for the rest of its life, in milliseconds, unless there is a
+    /// newer one, or `other` of the same row.
     pub async fn register_code(
         &self,
         purpose: Purpose,
@@ -58,7 +61,11 @@ impl Redis {
     ) -> Result<Registered, Error> {
         let (row, life) = (row.to_string(), life.to_string());
         let args = [row.as_bytes(), hash, other, life.as_bytes()];
-        match self.run_apart::<String>(&REGISTER, &[self.code_key(purpose, sub)], &args).await?.as_str() {
+        match self
+            .run_apart::<String>(&REGISTER, &[self.code_key(purpose, sub)], &args)
+            .await?
+            .as_str()
+        {
             "registered" => Ok(Registered::This),
             "kept" => Ok(Registered::Other),
             "replaced" => Ok(Registered::Newer),
@@ -66,8 +73,8 @@ impl Redis {
         }
     }
 
-    /// Compares with what may be stored of the code, and reserves, or counts a wrong try of this account from this network:
-    /// of so many in a period, the next is not looked at.
+    /// Compares with what may be stored of the code, and reserves, or counts a wrong try of this
+    /// account from this network: of so many in a period, the next is not looked at.
     pub async fn reserve_code(
         &self,
         purpose: Purpose,
@@ -78,17 +85,33 @@ impl Redis {
     ) -> Result<Reservation, Error> {
         let code = self.code_key(purpose, sub);
         let keys = [code.clone(), format!("{code}:tries:{network}")];
-        let limits = [tries.burst().to_string(), tries.period().as_millis().to_string()];
-        let args = [hash, other, RESERVATION_MS.as_bytes(), limits[0].as_bytes(), limits[1].as_bytes()];
-        let (answer, rest) = self.run_apart::<(String, Option<String>)>(&RESERVE, &keys, &args).await?;
-        let row = || rest.as_deref().and_then(|row| row.parse().ok()).ok_or_else(|| RESERVE.unknown_answer());
+        let limits = [
+            tries.burst().to_string(),
+            tries.period().as_millis().to_string(),
+        ];
+        let args = [
+            hash,
+            other,
+            RESERVATION_MS.as_bytes(),
+            limits[0].as_bytes(),
+            limits[1].as_bytes(),
+        ];
+        let (answer, rest) = self
+            .run_apart::<(String, Option<String>)>(&RESERVE, &keys, &args)
+            .await?;
+        let row = || {
+            rest.as_deref()
+                .and_then(|row| row.parse().ok())
+                .ok_or_else(|| RESERVE.unknown_answer())
+        };
         match answer.as_str() {
             "reserved" => row().map(Reservation::Reserved),
             "busy" => row().map(Reservation::Busy),
             "wrong" => Ok(Reservation::Wrong),
-            "exhausted" => {
-                Ok(Reservation::Exhausted(rest.and_then(|ms| ms.parse().ok()).map_or(1, |ms: u64| ms.div_ceil(1000))))
-            }
+            "exhausted" => Ok(Reservation::Exhausted(
+                rest.and_then(|ms| ms.parse().ok())
+                    .map_or(1, |ms: u64| ms.div_ceil(1000)),
+            )),
             _other => Err(RESERVE.unknown_answer()),
         }
     }
@@ -103,11 +126,21 @@ impl Redis {
         self.finish_code(purpose, sub, row, "released").await
     }
 
-    async fn finish_code(&self, purpose: Purpose, sub: Uuid, row: Uuid, how: &str) -> Result<(), Error> {
+    async fn finish_code(
+        &self,
+        purpose: Purpose,
+        sub: Uuid,
+        row: Uuid,
+        how: &str,
+    ) -> Result<(), Error> {
         let row = row.to_string();
-        self.run_apart::<String>(&FINISH, &[self.code_key(purpose, sub)], &[row.as_bytes(), how.as_bytes()])
-            .await
-            .map(drop)
+        self.run_apart::<String>(
+            &FINISH,
+            &[self.code_key(purpose, sub)],
+            &[row.as_bytes(), how.as_bytes()],
+        )
+        .await
+        .map(drop)
     }
 
     fn code_key(&self, purpose: Purpose, sub: Uuid) -> String {

@@ -1,4 +1,5 @@
-//! The revocation log as its readers see it: becoming a member, renewing a lease, leaving; and building it anew.
+//! The revocation log as its readers see it: becoming a member, renewing a lease, leaving; and
+//! building it anew.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -9,12 +10,18 @@ use uuid::Uuid;
 use super::{Redis, bytes, failure, late, revocations::written, script::Script};
 use crate::{domain::revocation::Entry, error::Error};
 
-static JOIN: LazyLock<Script> = LazyLock::new(|| Script::of_log("join_log", include_str!("join_log.lua")));
-static RENEW: LazyLock<Script> = LazyLock::new(|| Script::of_log("renew_lease", include_str!("renew_lease.lua")));
-static REMOVE: LazyLock<Script> = LazyLock::new(|| Script::of_log("remove_member", include_str!("remove_member.lua")));
-static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::of_log("begin_log", include_str!("begin_log.lua")));
-static FILL: LazyLock<Script> = LazyLock::new(|| Script::of_log("fill_log", include_str!("fill_log.lua")));
-static FINISH: LazyLock<Script> = LazyLock::new(|| Script::of_log("finish_log", include_str!("finish_log.lua")));
+static JOIN: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("join_log", include_str!("join_log.lua")));
+static RENEW: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("renew_lease", include_str!("renew_lease.lua")));
+static REMOVE: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("remove_member", include_str!("remove_member.lua")));
+static BEGIN: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("begin_log", include_str!("begin_log.lua")));
+static FILL: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("fill_log", include_str!("fill_log.lua")));
+static FINISH: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("finish_log", include_str!("finish_log.lua")));
 
 /// Entries of one answer: some milliseconds of work, for Redis and for its reader.
 const PAGE: &str = "1000";
@@ -94,13 +101,27 @@ pub enum Begun {
 impl Redis {
     /// Becomes a member; without an id, only a reader.
     pub async fn join(&self, member: Option<Uuid>) -> Result<Joined, Error> {
-        let answer = self.run_for_lease(&JOIN, &self.log_keys(), &[name(member)]).await?;
+        let answer = self
+            .run_for_lease(&JOIN, &self.log_keys(), &[name(member)])
+            .await?;
         read_joined(answer).ok_or_else(|| JOIN.unknown_answer())
     }
 
     /// Says how far the member has come, and tells what is in the log beyond that.
-    pub async fn renew(&self, member: Option<Uuid>, epoch: &str, applied: u64) -> Result<Renewed, Error> {
-        let args = [name(member), epoch.into(), applied.to_string(), PAGE.into(), KEEP_MS.into(), self.channel()];
+    pub async fn renew(
+        &self,
+        member: Option<Uuid>,
+        epoch: &str,
+        applied: u64,
+    ) -> Result<Renewed, Error> {
+        let args = [
+            name(member),
+            epoch.into(),
+            applied.to_string(),
+            PAGE.into(),
+            KEEP_MS.into(),
+            self.channel(),
+        ];
         let answer = self.run_for_lease(&RENEW, &self.log_keys(), &args).await?;
         read_renewed(answer).ok_or_else(|| RENEW.unknown_answer())
     }
@@ -112,19 +133,33 @@ impl Redis {
 
     /// Removes a member that has not renewed since it was seen; whether it did.
     pub async fn reap(&self, member: &Member, epoch: &str) -> Result<bool, Error> {
-        self.remove(member.id, epoch, &member.beat.to_string()).await
+        self.remove(member.id, epoch, &member.beat.to_string())
+            .await
     }
 
     async fn remove(&self, member: Uuid, epoch: &str, beat: &str) -> Result<bool, Error> {
-        let args = [name(Some(member)), epoch.into(), beat.into(), self.channel()];
-        let gone: u8 = self.run(&REMOVE, &[self.state_key()], &bytes(&args)).await?;
+        let args = [
+            name(Some(member)),
+            epoch.into(),
+            beat.into(),
+            self.channel(),
+        ];
+        let gone: u8 = self
+            .run(&REMOVE, &[self.state_key()], &bytes(&args))
+            .await?;
         Ok(gone == 1)
     }
 
     /// Begins a new log; where there is a good one, only if that is the one to be replaced.
     pub async fn begin_log(&self, replaced: Option<&str>) -> Result<Begun, Error> {
-        let args = [Uuid::new_v4().simple().to_string(), replaced.unwrap_or("").into(), BUILDING_MS.into()];
-        let answer: Vec<String> = self.run(&BEGIN, &self.building_keys(), &bytes(&args)).await?;
+        let args = [
+            Uuid::new_v4().simple().to_string(),
+            replaced.unwrap_or("").into(),
+            BUILDING_MS.into(),
+        ];
+        let answer: Vec<String> = self
+            .run(&BEGIN, &self.building_keys(), &bytes(&args))
+            .await?;
         match (answer.first().map(String::as_str), answer.get(1)) {
             (Some("whole"), None) => Ok(Begun::Whole),
             (Some("deposed"), None) => Ok(Begun::Deposed),
@@ -134,7 +169,12 @@ impl Redis {
     }
 
     /// Fills it; the last number, or nothing where it was for nothing.
-    pub async fn fill_log(&self, epoch: &str, last: u64, entries: &[Entry]) -> Result<Option<u64>, Error> {
+    pub async fn fill_log(
+        &self,
+        epoch: &str,
+        last: u64,
+        entries: &[Entry],
+    ) -> Result<Option<u64>, Error> {
         let [_, log, building] = self.building_keys();
         let mut keys = vec![building, log];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
@@ -145,22 +185,37 @@ impl Redis {
 
     /// Puts it into force, with leases of this length; whether it was not for nothing.
     pub async fn finish_log(&self, epoch: &str, last: u64, lease: Duration) -> Result<bool, Error> {
-        let args = [epoch.to_owned(), last.to_string(), lease.as_millis().to_string(), self.channel()];
-        let done: u8 = self.run(&FINISH, &self.building_keys(), &bytes(&args)).await?;
+        let args = [
+            epoch.to_owned(),
+            last.to_string(),
+            lease.as_millis().to_string(),
+            self.channel(),
+        ];
+        let done: u8 = self
+            .run(&FINISH, &self.building_keys(), &bytes(&args))
+            .await?;
         Ok(done == 1)
     }
 
-    /// Calls for every word of the scripts until the connection breaks. What they say is a reason to look, never a fact.
+    /// Calls for every word of the scripts until the connection breaks. What they say is a reason
+    /// to look, never a fact.
     pub async fn listen(&self, mut hear: impl FnMut(Wake)) -> Result<(), Error> {
         let connect = async {
             let mut words = self.client.get_async_pubsub().await?;
             words.subscribe(self.channel()).await?;
             Ok(words)
         };
-        let words = tokio::time::timeout(self.timeout, connect).await.map_err(|_| late())?.map_err(failure)?;
+        let words = tokio::time::timeout(self.timeout, connect)
+            .await
+            .map_err(|_| late())?
+            .map_err(failure)?;
         let mut words = words.into_on_message();
         while let Some(word) = words.next().await {
-            hear(if word.get_payload_bytes() == b"applied" { Wake::Applied } else { Wake::Appended });
+            hear(if word.get_payload_bytes() == b"applied" {
+                Wake::Applied
+            } else {
+                Wake::Appended
+            });
         }
         Err(Error::unavailable("Redis has closed the connection"))
     }
@@ -180,7 +235,11 @@ impl Redis {
     }
 
     fn building_keys(&self) -> [String; 3] {
-        [self.state_key(), self.log_key(), format!("{}:{{rev}}:building", self.prefix)]
+        [
+            self.state_key(),
+            self.log_key(),
+            format!("{}:{{rev}}:building", self.prefix),
+        ]
     }
 }
 
@@ -205,7 +264,11 @@ fn read_joined(answer: Vec<Value>) -> Option<Joined> {
         "joined" => {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = Duration::from_millis(u64::from_redis_value(parts.next()?).ok()?);
-            Some(Joined::Joined { epoch, lease, before: u64::from_redis_value(parts.next()?).ok()? })
+            Some(Joined::Joined {
+                epoch,
+                lease,
+                before: u64::from_redis_value(parts.next()?).ok()?,
+            })
         }
         _other => None,
     }
@@ -221,7 +284,12 @@ fn read_renewed(answer: Vec<Value>) -> Option<Renewed> {
             let lease = Duration::from_millis(u64::from_redis_value(parts.next()?).ok()?);
             let last = u64::from_redis_value(parts.next()?).ok()?;
             let entries = Vec::<(u64, String)>::from_redis_value(parts.next()?).ok()?;
-            Some(Renewed::Page(Page { lease, last, entries, members: read_members(parts.next()?)? }))
+            Some(Renewed::Page(Page {
+                lease,
+                last,
+                entries,
+                members: read_members(parts.next()?)?,
+            }))
         }
         _other => None,
     }
@@ -229,6 +297,12 @@ fn read_renewed(answer: Vec<Value>) -> Option<Renewed> {
 
 pub(super) fn read_members(list: Value) -> Option<Vec<Member>> {
     let list = Vec::<(String, u64, u64)>::from_redis_value(list).ok()?;
-    let member = |(id, applied, beat): (String, _, _)| Some(Member { id: id.parse().ok()?, applied, beat });
+    let member = |(id, applied, beat): (String, _, _)| {
+        Some(Member {
+            id: id.parse().ok()?,
+            applied,
+            beat,
+        })
+    };
     list.into_iter().map(member).collect()
 }

@@ -11,7 +11,8 @@ use crate::{
     error::Error,
 };
 
-static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::of_log("revoke", include_str!("revoke.lua")));
+static REVOKE: LazyLock<Script> =
+    LazyLock::new(|| Script::of_log("revoke", include_str!("revoke.lua")));
 static FIND: LazyLock<Script> =
     LazyLock::new(|| Script::of_log("find_revocations", include_str!("find_revocations.lua")));
 
@@ -31,7 +32,8 @@ pub enum Revoked {
     Published(Published),
     /// There is no log that could be relied on.
     Lost,
-    /// Redis forgets keys when its memory is full. There is no log, and no lease is renewed: PostgreSQL answers checks.
+    /// Redis forgets keys when its memory is full. There is no log, and no lease is renewed:
+    /// PostgreSQL answers checks.
     Evicting,
 }
 
@@ -62,14 +64,22 @@ impl Redis {
         let mut keys = vec![self.state_key()];
         keys.extend(subjects.iter().map(|subject| self.entry_key(subject)));
         let found: Option<Vec<Option<i64>>> = self.run(&FIND, &keys, &[]).await?;
-        let Some(found) = found else { return Ok(Found::Lost) };
+        let Some(found) = found else {
+            return Ok(Found::Lost);
+        };
         if found.len() != subjects.len() {
             return Err(FIND.unknown_answer());
         }
         let values: Vec<_> = subjects.into_iter().zip(found).collect();
-        let value =
-            |wanted: &Subject| values.iter().find(|(subject, _)| subject == wanted).and_then(|(_, value)| *value);
-        Ok(marks.refused_by(value).map_or(Found::Nothing, Found::Refused))
+        let value = |wanted: &Subject| {
+            values
+                .iter()
+                .find(|(subject, _)| subject == wanted)
+                .and_then(|(_, value)| *value)
+        };
+        Ok(marks
+            .refused_by(value)
+            .map_or(Found::Nothing, Found::Refused))
     }
 
     pub(super) fn state_key(&self) -> String {
@@ -86,13 +96,22 @@ impl Redis {
     }
 
     pub(super) fn entry_key(&self, subject: &Subject) -> String {
-        format!("{}:{{rev}}:{}:{}", self.prefix, subject.kind(), subject.id())
+        format!(
+            "{}:{{rev}}:{}:{}",
+            self.prefix,
+            subject.kind(),
+            subject.id()
+        )
     }
 }
 
 /// Value, end and text, as the scripts want them.
 pub(super) fn written(entry: &Entry) -> [String; 3] {
-    [entry.standing.value.to_string(), entry.standing.ends_at.to_string(), entry.to_string()]
+    [
+        entry.standing.value.to_string(),
+        entry.standing.ends_at.to_string(),
+        entry.to_string(),
+    ]
 }
 
 fn read(answer: Vec<Value>) -> Option<Revoked> {
@@ -106,8 +125,15 @@ fn read(answer: Vec<Value>) -> Option<Revoked> {
             let number = u64::from_redis_value(parts.next()?).ok()?;
             let members = super::log::read_members(parts.next()?)?;
             let members: BTreeSet<_> = members.into_iter().map(|member| member.id).collect();
-            let appended = Appended { epoch, number, members };
-            Some(Revoked::Published(Published { appended, lease: Duration::from_millis(lease) }))
+            let appended = Appended {
+                epoch,
+                number,
+                members,
+            };
+            Some(Revoked::Published(Published {
+                appended,
+                lease: Duration::from_millis(lease),
+            }))
         }
         _other => None,
     }

@@ -13,7 +13,10 @@ pub struct Script {
 impl Script {
     /// A script of its own.
     pub fn new(name: &'static str, text: &str) -> Script {
-        Script { name, script: redis::Script::new(text) }
+        Script {
+            name,
+            script: redis::Script::new(text),
+        }
     }
 
     /// A script that uses the functions of `server.lua` and `account.lua`.
@@ -27,7 +30,10 @@ impl Script {
     }
 
     fn of_server(name: &'static str, functions: &str, text: &str) -> Script {
-        Script::new(name, &[include_str!("server.lua"), functions, text].concat())
+        Script::new(
+            name,
+            &[include_str!("server.lua"), functions, text].concat(),
+        )
     }
 
     /// A script that exchanges refresh tokens.

@@ -17,13 +17,18 @@ use crate::{
     error::Error,
 };
 
-static OPEN: LazyLock<Script> = LazyLock::new(|| Script::of_account("open_session", include_str!("open_session.lua")));
-static ROTATE: LazyLock<Script> = LazyLock::new(|| Script::of_refresh("rotate", include_str!("rotate.lua")));
-static ADOPT: LazyLock<Script> = LazyLock::new(|| Script::of_refresh("adopt", include_str!("adopt.lua")));
-static END: LazyLock<Script> = LazyLock::new(|| Script::of_account("end_sessions", include_str!("end_sessions.lua")));
+static OPEN: LazyLock<Script> =
+    LazyLock::new(|| Script::of_account("open_session", include_str!("open_session.lua")));
+static ROTATE: LazyLock<Script> =
+    LazyLock::new(|| Script::of_refresh("rotate", include_str!("rotate.lua")));
+static ADOPT: LazyLock<Script> =
+    LazyLock::new(|| Script::of_refresh("adopt", include_str!("adopt.lua")));
+static END: LazyLock<Script> =
+    LazyLock::new(|| Script::of_account("end_sessions", include_str!("end_sessions.lua")));
 static RAISE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("raise_generation", include_str!("raise_generation.lua")));
-static LOOK: LazyLock<Script> = LazyLock::new(|| Script::of_account("look_session", include_str!("look_session.lua")));
+static LOOK: LazyLock<Script> =
+    LazyLock::new(|| Script::of_account("look_session", include_str!("look_session.lua")));
 static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("store_identity", include_str!("store_identity.lua")));
 
@@ -41,10 +46,11 @@ pub struct RefreshRules {
 /// What became of a refresh token.
 #[derive(Debug)]
 pub enum Rotation {
-    /// It was the current one, or its parent a moment ago: this is the session now, and its counter that of the token to be
-    /// given.
+    /// It was the current one, or its parent a moment ago: this is the session now, and its counter
+    /// that of the token to be given.
     Passed(Box<Rotated>),
-    /// Nothing that can be relied on is known of the session here, as of this moment (ms): it must be adopted.
+    /// Nothing that can be relied on is known of the session here, as of this moment (ms): it must
+    /// be adopted.
     Away {
         /// Redis' clock.
         seen: u64,
@@ -86,9 +92,14 @@ pub struct Recorded<'a> {
 }
 
 impl Redis {
-    /// Takes a fresh session in, unless it has ended already; whether it did. `idle` is how long it lives without a
-    /// refresh, in seconds.
-    pub async fn open_session(&self, session: &Session, identity: &Identity, idle: u64) -> Result<bool, Error> {
+    /// Takes a fresh session in, unless it has ended already; whether it did. `idle` is how long it
+    /// lives without a refresh, in seconds.
+    pub async fn open_session(
+        &self,
+        session: &Session,
+        identity: &Identity,
+        idle: u64,
+    ) -> Result<bool, Error> {
         let args = [
             session.generation.to_string(),
             session.scope.clone(),
@@ -99,7 +110,15 @@ impl Redis {
             identity.version.to_string(),
             json(identity)?,
         ];
-        match self.run::<String>(&OPEN, &self.keys_of(session.sub, session.sid), &bytes(&args)).await?.as_str() {
+        match self
+            .run::<String>(
+                &OPEN,
+                &self.keys_of(session.sub, session.sid),
+                &bytes(&args),
+            )
+            .await?
+            .as_str()
+        {
             "opened" => Ok(true),
             "ended" => Ok(false),
             _other => Err(OPEN.unknown_answer()),
@@ -107,14 +126,20 @@ impl Redis {
     }
 
     /// Exchanges a refresh token: one script, one round trip.
-    pub async fn rotate(&self, token: &RefreshToken, rules: &RefreshRules) -> Result<Rotation, Error> {
+    pub async fn rotate(
+        &self,
+        token: &RefreshToken,
+        rules: &RefreshRules,
+    ) -> Result<Rotation, Error> {
         let args = exchange_args(token, rules);
-        let answer = self.run(&ROTATE, &self.keys_of(token.sub, token.sid), &bytes(&args)).await?;
+        let answer = self
+            .run(&ROTATE, &self.keys_of(token.sub, token.sid), &bytes(&args))
+            .await?;
         read(token, answer).ok_or_else(|| ROTATE.unknown_answer())
     }
 
-    /// Takes a session in from the record and exchanges its refresh token. The caller holds the rows until this has
-    /// answered; `seen` is when the session was found away.
+    /// Takes a session in from the record and exchanges its refresh token. The caller holds the
+    /// rows until this has answered; `seen` is when the session was found away.
     pub async fn adopt(
         &self,
         token: &RefreshToken,
@@ -122,7 +147,12 @@ impl Redis {
         seen: u64,
         recorded: &Recorded<'_>,
     ) -> Result<Rotation, Error> {
-        let Recorded { session, identity, counter, at } = recorded;
+        let Recorded {
+            session,
+            identity,
+            counter,
+            at,
+        } = recorded;
         let mut args = exchange_args(token, rules).to_vec();
         args.extend([
             seen.to_string(),
@@ -137,32 +167,73 @@ impl Redis {
             identity.version.to_string(),
             json(identity)?,
         ]);
-        let answer = self.run(&ADOPT, &self.keys_of(token.sub, token.sid), &bytes(&args)).await?;
+        let answer = self
+            .run(&ADOPT, &self.keys_of(token.sub, token.sid), &bytes(&args))
+            .await?;
         read(token, answer).ok_or_else(|| ADOPT.unknown_answer())
     }
 
-    /// Writes the tombstones of sessions: no refresh token of theirs is exchanged any more. The record has them already.
-    pub async fn end_sessions(&self, sub: Uuid, sids: &[Uuid], reason: Reason) -> Result<(), Error> {
+    /// Writes the tombstones of sessions: no refresh token of theirs is exchanged any more. The
+    /// record has them already.
+    pub async fn end_sessions(
+        &self,
+        sub: Uuid,
+        sids: &[Uuid],
+        reason: Reason,
+    ) -> Result<(), Error> {
         let keys: Vec<String> = sids.iter().map(|sid| self.session_key(sub, *sid)).collect();
         let lifetime = milliseconds(ENTRY_SECONDS);
-        self.run::<String>(&END, &keys, &[reason.as_str().as_bytes(), lifetime.as_bytes()]).await.map(drop)
+        self.run::<String>(
+            &END,
+            &keys,
+            &[reason.as_str().as_bytes(), lifetime.as_bytes()],
+        )
+        .await
+        .map(drop)
     }
 
-    /// Refuses every refresh token of the account below a generation. `lifetime`: the longest that one can live.
-    pub async fn raise_generation(&self, sub: Uuid, generation: i64, lifetime: u64) -> Result<(), Error> {
+    /// Refuses every refresh token of the account below a generation. `lifetime`: the longest that
+    /// one can live.
+    pub async fn raise_generation(
+        &self,
+        sub: Uuid,
+        generation: i64,
+        lifetime: u64,
+    ) -> Result<(), Error> {
         let args = [generation.to_string(), milliseconds(lifetime)];
-        self.run::<String>(&RAISE, &[self.account_key(sub)], &bytes(&args)).await.map(drop)
+        self.run::<String>(&RAISE, &[self.account_key(sub)], &bytes(&args))
+            .await
+            .map(drop)
     }
 
     /// What the next tokens of the account say.
-    pub async fn store_identity(&self, sub: Uuid, identity: &Identity, lifetime: u64) -> Result<(), Error> {
-        let args = [identity.version.to_string(), json(identity)?, milliseconds(lifetime)];
-        self.run::<String>(&STORE, &[self.account_key(sub)], &bytes(&args)).await.map(drop)
+    pub async fn store_identity(
+        &self,
+        sub: Uuid,
+        identity: &Identity,
+        lifetime: u64,
+    ) -> Result<(), Error> {
+        let args = [
+            identity.version.to_string(),
+            json(identity)?,
+            milliseconds(lifetime),
+        ];
+        self.run::<String>(&STORE, &[self.account_key(sub)], &bytes(&args))
+            .await
+            .map(drop)
     }
 
     /// What is known of a session, for whoever asks why its token is refused.
     pub async fn look_at_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<Remembered>, Error> {
-        type Told = (Option<u64>, Option<u64>, Option<i64>, Option<i64>, Option<String>, Option<u8>, Option<String>);
+        type Told = (
+            Option<u64>,
+            Option<u64>,
+            Option<i64>,
+            Option<i64>,
+            Option<String>,
+            Option<u8>,
+            Option<String>,
+        );
         let (counter, rotated_at, generation, account, ended, at_home, scope): Told =
             self.run(&LOOK, &self.keys_of(sub, sid), &[]).await?;
         if counter.is_none() && ended.is_none() {
@@ -171,7 +242,14 @@ impl Redis {
         // A tombstone may stand where the session was never known: then nothing else of it matters.
         let generations = (generation.unwrap_or(0), account.unwrap_or(0));
         let (counter, rotated_at) = (counter.unwrap_or(0), rotated_at.unwrap_or(0));
-        Ok(Some(Remembered { at_home: at_home.is_some(), counter, rotated_at, generations, ended, scope }))
+        Ok(Some(Remembered {
+            at_home: at_home.is_some(),
+            counter,
+            rotated_at,
+            generations,
+            ended,
+            scope,
+        }))
     }
 
     fn keys_of(&self, sub: Uuid, sid: Uuid) -> [String; 2] {
@@ -180,7 +258,12 @@ impl Redis {
 }
 
 fn exchange_args(token: &RefreshToken, rules: &RefreshRules) -> [String; 4] {
-    [token.counter.to_string(), rules.idle.to_string(), rules.grace.to_string(), milliseconds(ENTRY_SECONDS)]
+    [
+        token.counter.to_string(),
+        rules.idle.to_string(),
+        rules.grace.to_string(),
+        milliseconds(ENTRY_SECONDS),
+    ]
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Error> {
@@ -193,8 +276,12 @@ fn read(token: &RefreshToken, answer: Vec<Value>) -> Option<Rotation> {
     let rest = parts.next().unwrap_or(Value::Nil);
     match word.as_str() {
         "rotated" | "repeated" => Some(Rotation::Passed(read_session(token, rest)?.into())),
-        "away" => Some(Rotation::Away { seen: u64::from_redis_value(rest).ok()? }),
-        "ended" => Some(Rotation::Ended { unrecorded: rest != Value::Nil }),
+        "away" => Some(Rotation::Away {
+            seen: u64::from_redis_value(rest).ok()?,
+        }),
+        "ended" => Some(Rotation::Ended {
+            unrecorded: rest != Value::Nil,
+        }),
         "over" => Some(Rotation::Ended { unrecorded: false }),
         "reused" => Some(Rotation::Reused),
         "late" => Some(Rotation::Late),
@@ -206,8 +293,21 @@ fn read_session(token: &RefreshToken, told: Value) -> Option<Rotated> {
     type Told = (u64, u64, i64, String, String, u64, u64, String);
     let (counter, at, generation, scope, client_id, auth_time, ends_at, identity) =
         Told::from_redis_value(told).ok()?;
-    let session = Session { sid: token.sid, sub: token.sub, generation, client_id, scope, auth_time, ends_at };
-    Some(Rotated { counter, at, session, identity: serde_json::from_str(&identity).ok()? })
+    let session = Session {
+        sid: token.sid,
+        sub: token.sub,
+        generation,
+        client_id,
+        scope,
+        auth_time,
+        ends_at,
+    };
+    Some(Rotated {
+        counter,
+        at,
+        session,
+        identity: serde_json::from_str(&identity).ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -216,6 +316,8 @@ mod tests {
 
     #[test]
     fn the_script_and_the_record_call_reuse_the_same() {
-        assert!(include_str!("refresh.lua").contains(&format!("'ended', '{}'", Reason::Reuse.as_str())));
+        assert!(
+            include_str!("refresh.lua").contains(&format!("'ended', '{}'", Reason::Reuse.as_str()))
+        );
     }
 }

@@ -1,10 +1,11 @@
-//! One connection that all requests share. It heals itself: whatever makes it doubtful drops it, and the next caller
-//! connects anew, while nobody waits longer than the timeout.
+//! One connection that all requests share. It heals itself: whatever makes it doubtful drops it,
+//! and the next caller connects anew, while nobody waits longer than the timeout.
 
 use std::{sync::Mutex, time::Duration};
 
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::time::timeout;
 
@@ -16,7 +17,8 @@ pub struct Shared {
     client: Client,
     settings: AsyncConnectionConfig,
     timeout: Duration,
-    /// The connection of the moment and its number, by which a failure tells *which* one is to be dropped.
+    /// The connection of the moment and its number, by which a failure tells *which* one is to be
+    /// dropped.
     current: Mutex<(u64, Option<MultiplexedConnection>)>,
     /// One caller connects, the others wait for it.
     connecting: tokio::sync::Mutex<()>,
@@ -24,17 +26,30 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(client: Client, settings: AsyncConnectionConfig, timeout: Duration) -> Shared {
-        Shared { client, settings, timeout, current: Mutex::new((0, None)), connecting: tokio::sync::Mutex::new(()) }
+        Shared {
+            client,
+            settings,
+            timeout,
+            current: Mutex::new((0, None)),
+            connecting: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// One command.
     pub async fn ask(&self, command: &Cmd) -> Result<Value, Error> {
-        self.with(|mut connection| async move { command.query_async(&mut connection).await }).await
+        self.with(|mut connection| async move { command.query_async(&mut connection).await })
+            .await
     }
 
     /// One script.
-    pub async fn run(&self, script: &Script, keys: &[String], args: &[&[u8]]) -> Result<Value, Error> {
-        self.with(|mut connection| async move { script.call(&mut connection, keys, args).await }).await
+    pub async fn run(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<Value, Error> {
+        self.with(|mut connection| async move { script.call(&mut connection, keys, args).await })
+            .await
     }
 
     async fn with<S: Future<Output = Result<Value, RedisError>>>(
@@ -76,30 +91,45 @@ impl Shared {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let connection = self.client.get_multiplexed_async_connection_with_config(&self.settings).await?;
-        let mut current = self.current.lock().expect("nothing panics while it is held");
+        let connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.settings)
+            .await?;
+        let mut current = self
+            .current
+            .lock()
+            .expect("nothing panics while it is held");
         *current = (current.0 + 1, Some(connection.clone()));
         Ok((current.0, connection))
     }
 
     fn current(&self) -> Option<(u64, MultiplexedConnection)> {
-        let current = self.current.lock().expect("nothing panics while it is held");
+        let current = self
+            .current
+            .lock()
+            .expect("nothing panics while it is held");
         current.1.clone().map(|connection| (current.0, connection))
     }
 
     fn drop_connection(&self, number: Option<u64>) {
-        let mut current = self.current.lock().expect("nothing panics while it is held");
+        let mut current = self
+            .current
+            .lock()
+            .expect("nothing panics while it is held");
         if number == Some(current.0) {
             current.1 = None;
         }
     }
 }
 
-/// A broken line, or a server that may not write any more after a failover: it must be looked up again.
+/// A broken line, or a server that may not write any more after a failover: it must be looked up
+/// again.
 pub fn makes_doubtful(error: &RedisError) -> bool {
     let deposed = matches!(
         error.kind(),
-        deadpool_redis::redis::ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        deadpool_redis::redis::ErrorKind::Server(
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
+        )
     );
     deposed || error.is_unrecoverable_error() || error.is_io_error()
 }

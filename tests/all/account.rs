@@ -13,11 +13,15 @@ use crate::{
 const NEW_PASSWORD: &str = "another secret 456";
 
 async fn rename(gateway: &Gateway, session: &Session, change: Value) -> crate::gateway::Answer {
-    gateway.with_token(Method::PATCH, "/user", &session.access_token, change).await
+    gateway
+        .with_token(Method::PATCH, "/user", &session.access_token, change)
+        .await
 }
 
 async fn show(gateway: &Gateway, session: &Session) -> Value {
-    let answer = gateway.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
+    let answer = gateway
+        .with_token(Method::GET, "/user", &session.access_token, Value::Null)
+        .await;
     answer.is(200, "");
     answer.body
 }
@@ -27,14 +31,28 @@ async fn a_new_name_is_in_the_next_tokens_of_every_session() {
     let gateway = Gateway::start().await;
     let (other, session) = (gateway.replica().await, gateway.sign_up("john").await);
     let second = other.sign_in("john").await;
-    let answer = rename(&gateway, &session, json!({"username": "johnny", "name": "Johnny Döe"})).await;
+    let answer = rename(
+        &gateway,
+        &session,
+        json!({"username": "johnny", "name": "Johnny Döe"}),
+    )
+    .await;
     answer.is(200, "");
-    assert_eq!((&answer.body["username"], &answer.body["name"]), (&json!("johnny"), &json!("Johnny Döe")));
+    assert_eq!(
+        (&answer.body["username"], &answer.body["name"]),
+        (&json!("johnny"), &json!("Johnny Döe"))
+    );
     for (replica, session) in [(&other, &session), (&gateway, &second)] {
         let claims = Session::of(&replica.refresh(&session.refresh_token).await).claims();
-        assert_eq!((&claims["username"], &claims["name"]), (&json!("johnny"), &json!("Johnny Döe")));
+        assert_eq!(
+            (&claims["username"], &claims["name"]),
+            (&json!("johnny"), &json!("Johnny Döe"))
+        );
     }
-    gateway.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
     gateway.log_in("johnny", PASSWORD).await.is(200, "");
 }
 
@@ -42,28 +60,49 @@ async fn a_new_name_is_in_the_next_tokens_of_every_session() {
 async fn null_clears_a_name_and_absence_keeps_it() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up_with_email("john", "john@example.com").await;
-    rename(&gateway, &session, json!({"name": "John"})).await.is(200, "");
-    rename(&gateway, &session, json!({"username": null})).await.is(200, "");
+    rename(&gateway, &session, json!({"name": "John"}))
+        .await
+        .is(200, "");
+    rename(&gateway, &session, json!({"username": null}))
+        .await
+        .is(200, "");
     let user = show(&gateway, &session).await;
     assert_eq!(
         (&user["username"], &user["name"], &user["email"]),
         (&Value::Null, &json!("John"), &json!("john@example.com"))
     );
-    rename(&gateway, &session, json!({"name": null})).await.is(200, "");
+    rename(&gateway, &session, json!({"name": null}))
+        .await
+        .is(200, "");
     rename(&gateway, &session, json!({})).await.is(200, "");
     assert_eq!(show(&gateway, &session).await["name"], Value::Null);
     let claims = Session::of(&gateway.refresh(&session.refresh_token).await).claims();
-    assert_eq!((&claims["username"], &claims["name"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&claims["username"], &claims["name"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[tokio::test]
 async fn the_only_name_of_an_account_stays() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up("john").await;
-    let answer = rename(&gateway, &session, json!({"username": null, "name": "John"})).await;
-    assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], "username");
+    let answer = rename(
+        &gateway,
+        &session,
+        json!({"username": null, "name": "John"}),
+    )
+    .await;
+    assert_eq!(
+        answer.is(400, "invalid_request").body["errors"][0]["member"],
+        "username"
+    );
     let user = show(&gateway, &session).await;
-    assert_eq!((&user["username"], &user["name"]), (&json!("john"), &Value::Null), "nothing of it was done");
+    assert_eq!(
+        (&user["username"], &user["name"]),
+        (&json!("john"), &Value::Null),
+        "nothing of it was done"
+    );
 }
 
 #[tokio::test]
@@ -71,10 +110,17 @@ async fn a_taken_name_is_refused_and_ones_own_may_be_respelled() {
     let gateway = Gateway::start().await;
     gateway.sign_up("jane").await;
     let session = gateway.sign_up("john").await;
-    rename(&gateway, &session, json!({"username": "Jane", "name": "J"})).await.is(409, "username_taken");
+    rename(&gateway, &session, json!({"username": "Jane", "name": "J"}))
+        .await
+        .is(409, "username_taken");
     let user = show(&gateway, &session).await;
-    assert_eq!((&user["username"], &user["name"]), (&json!("john"), &Value::Null));
-    rename(&gateway, &session, json!({"username": "John"})).await.is(200, "");
+    assert_eq!(
+        (&user["username"], &user["name"]),
+        (&json!("john"), &Value::Null)
+    );
+    rename(&gateway, &session, json!({"username": "John"}))
+        .await
+        .is(200, "");
     assert_eq!(show(&gateway, &session).await["username"], "John");
 }
 
@@ -85,19 +131,43 @@ async fn a_deleted_account_takes_everything_along() {
     let second = gateway.sign_in("john").await;
     let jane = gateway.sign_up("jane").await;
     for session in [&first, &jane] {
-        gateway.with_token(Method::POST, "/items", &session.access_token, json!({"name": "Book"})).await.is(201, "");
+        gateway
+            .with_token(
+                Method::POST,
+                "/items",
+                &session.access_token,
+                json!({"name": "Book"}),
+            )
+            .await
+            .is(201, "");
     }
-    gateway.with_token(Method::DELETE, "/user", &first.access_token, Value::Null).await.is(204, "");
+    gateway
+        .with_token(Method::DELETE, "/user", &first.access_token, Value::Null)
+        .await
+        .is(204, "");
     for replica in [&other, &gateway] {
         for session in [&first, &second] {
-            assert_eq!(replica.verify(&session.access_token).await, (401, "token_revoked".into()));
-            replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+            assert_eq!(
+                replica.verify(&session.access_token).await,
+                (401, "token_revoked".into())
+            );
+            replica
+                .refresh(&session.refresh_token)
+                .await
+                .is(401, "invalid_refresh_token");
         }
-        replica.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+        replica
+            .log_in("john", PASSWORD)
+            .await
+            .is(401, "invalid_credentials");
         assert_eq!(replica.verify(&jane.access_token).await.0, 204);
     }
     for table in ["users", "items", "sessions"] {
-        assert_eq!(ask(&gateway, &format!("select count(*) from {table}")).await, "1", "Jane's of {table} stays");
+        assert_eq!(
+            ask(&gateway, &format!("select count(*) from {table}")).await,
+            "1",
+            "Jane's of {table} stays"
+        );
     }
     gateway.sign_up("john").await;
 }
@@ -106,31 +176,63 @@ async fn a_deleted_account_takes_everything_along() {
 async fn deleting_wants_a_sign_in_of_the_last_five_minutes() {
     let gateway = Gateway::start().await;
     let claims = gateway.sign_up("john").await.claims();
-    let (forge, now) = (Forge::of(&gateway).await, claims["iat"].as_u64().expect("seconds"));
-    let signed_in_before = |seconds: u64| forge.sign(&with(&claims, "auth_time", json!(now - seconds)));
+    let (forge, now) = (
+        Forge::of(&gateway).await,
+        claims["iat"].as_u64().expect("seconds"),
+    );
+    let signed_in_before =
+        |seconds: u64| forge.sign(&with(&claims, "auth_time", json!(now - seconds)));
     let stale = signed_in_before(301);
-    assert_eq!(gateway.verify(&stale).await.0, 204, "the token is good for everything else");
-    let refused = gateway.with_token(Method::DELETE, "/user", &stale, Value::Null).await;
+    assert_eq!(
+        gateway.verify(&stale).await.0,
+        204,
+        "the token is good for everything else"
+    );
+    let refused = gateway
+        .with_token(Method::DELETE, "/user", &stale, Value::Null)
+        .await;
     refused.is(403, "reauthentication_required");
     gateway.log_in("john", PASSWORD).await.is(200, "");
-    gateway.with_token(Method::DELETE, "/user", &signed_in_before(240), Value::Null).await.is(204, "");
-    gateway.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+    gateway
+        .with_token(Method::DELETE, "/user", &signed_in_before(240), Value::Null)
+        .await
+        .is(204, "");
+    gateway
+        .log_in("john", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
 }
 
-async fn change_password(gateway: &Gateway, session: &Session, current: &str, new: &str) -> crate::gateway::Answer {
+async fn change_password(
+    gateway: &Gateway,
+    session: &Session,
+    current: &str,
+    new: &str,
+) -> crate::gateway::Answer {
     let body = json!({"current_password": current, "new_password": new});
-    gateway.with_token(Method::POST, "/user/password", &session.access_token, body).await
+    gateway
+        .with_token(Method::POST, "/user/password", &session.access_token, body)
+        .await
 }
 
 #[tokio::test]
 async fn a_refused_change_of_password_changes_nothing() {
     let gateway = Gateway::start().await;
     let (session, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
-    change_password(&gateway, &session, "wrong-password", NEW_PASSWORD).await.is(401, "invalid_credentials");
-    change_password(&gateway, &session, PASSWORD, "short").await.is(400, "weak_password");
-    change_password(&gateway, &session, PASSWORD, "password").await.is(400, "weak_password");
+    change_password(&gateway, &session, "wrong-password", NEW_PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
+    change_password(&gateway, &session, PASSWORD, "short")
+        .await
+        .is(400, "weak_password");
+    change_password(&gateway, &session, PASSWORD, "password")
+        .await
+        .is(400, "weak_password");
     assert_eq!(gateway.verify(&other.access_token).await.0, 204);
-    gateway.log_in("john", NEW_PASSWORD).await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john", NEW_PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
     gateway.log_in("john", PASSWORD).await.is(200, "");
 }
 
@@ -140,14 +242,31 @@ async fn a_new_password_ends_every_other_session() {
     let (replica, mine) = (gateway.replica().await, gateway.sign_up("john").await);
     let others = [gateway.sign_in("john").await, replica.sign_in("john").await];
     let jane = gateway.sign_up("jane").await;
-    change_password(&gateway, &mine, PASSWORD, NEW_PASSWORD).await.is(204, "");
+    change_password(&gateway, &mine, PASSWORD, NEW_PASSWORD)
+        .await
+        .is(204, "");
     for other in &others {
-        assert_eq!(replica.verify(&other.access_token).await, (401, "token_revoked".into()));
-        replica.refresh(&other.refresh_token).await.is(401, "invalid_refresh_token");
+        assert_eq!(
+            replica.verify(&other.access_token).await,
+            (401, "token_revoked".into())
+        );
+        replica
+            .refresh(&other.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
     }
-    assert_eq!((replica.verify(&mine.access_token).await.0, replica.verify(&jane.access_token).await.0), (204, 204));
+    assert_eq!(
+        (
+            replica.verify(&mine.access_token).await.0,
+            replica.verify(&jane.access_token).await.0
+        ),
+        (204, 204)
+    );
     replica.refresh(&mine.refresh_token).await.is(200, "");
-    replica.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+    replica
+        .log_in("john", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
     replica.log_in("john", NEW_PASSWORD).await.is(200, "");
 }
 
@@ -168,8 +287,14 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
         for answer in [first, second] {
             if answer.status == 200 {
                 let session = Session::of(&answer);
-                assert_eq!(gateway.verify(&session.access_token).await, (401, "token_revoked".into()));
-                replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+                assert_eq!(
+                    gateway.verify(&session.access_token).await,
+                    (401, "token_revoked".into())
+                );
+                replica
+                    .refresh(&session.refresh_token)
+                    .await
+                    .is(401, "invalid_refresh_token");
             } else {
                 answer.is(401, "invalid_credentials");
             }
@@ -177,27 +302,47 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
         current = new;
     }
     let live = "select count(*) from sessions where ended_at is null";
-    assert_eq!((gateway.verify(&mine.access_token).await.0, ask(&gateway, live).await), (204, "1".into()));
+    assert_eq!(
+        (
+            gateway.verify(&mine.access_token).await.0,
+            ask(&gateway, live).await
+        ),
+        (204, "1".into())
+    );
 }
 
-/// The same, in the one order that a race rarely meets: the change is through before Redis hears of the sign-in.
+/// The same, in the one order that a race rarely meets: the change is through before Redis hears of
+/// the sign-in.
 #[tokio::test]
 async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
     let gateway = Gateway::start().await;
-    let (mine, line) =
-        (gateway.sign_up("john").await, Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await);
+    let (mine, line) = (
+        gateway.sign_up("john").await,
+        Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await,
+    );
     let redis = format!("redis://{}", line.address);
-    let slow = gateway.replica_with(&[("REDIS_URL", &redis), ("LATCHKEY_REDIS_TIMEOUT", "30s")]).await;
+    let slow = gateway
+        .replica_with(&[("REDIS_URL", &redis), ("LATCHKEY_REDIS_TIMEOUT", "30s")])
+        .await;
     line.set(Line::Held);
     let overtake = async {
         let recorded = || async { ask(&gateway, "select count(*) from sessions").await == "2" };
         until("its session is in the record", recorded).await;
-        change_password(&gateway, &mine, PASSWORD, NEW_PASSWORD).await.is(204, "");
+        change_password(&gateway, &mine, PASSWORD, NEW_PASSWORD)
+            .await
+            .is(204, "");
         line.set(Line::Open);
     };
     let (overtaken, ()) = tokio::join!(slow.log_in("john", PASSWORD), overtake);
     overtaken.is(401, "invalid_credentials");
-    assert_eq!(ask(&gateway, "select count(*) from sessions where ended_at is null").await, "1");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select count(*) from sessions where ended_at is null"
+        )
+        .await,
+        "1"
+    );
 }
 
 #[tokio::test]
@@ -206,14 +351,36 @@ async fn the_dashboard_shows_account_sessions_and_items() {
     let (first, second) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     let stranger = gateway.sign_up("jane").await;
     for session in [&first, &second, &stranger] {
-        gateway.with_token(Method::POST, "/items", &session.access_token, json!({"name": "Book"})).await.is(201, "");
+        gateway
+            .with_token(
+                Method::POST,
+                "/items",
+                &session.access_token,
+                json!({"name": "Book"}),
+            )
+            .await
+            .is(201, "");
     }
-    let dashboard = gateway.with_token(Method::GET, "/dashboard", &second.access_token, Value::Null).await;
+    let dashboard = gateway
+        .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
+        .await;
     dashboard.is(200, "");
-    assert_eq!((&dashboard.body["user"]["username"], &dashboard.body["item_count"]), (&json!("john"), &json!(2)));
+    assert_eq!(
+        (
+            &dashboard.body["user"]["username"],
+            &dashboard.body["item_count"]
+        ),
+        (&json!("john"), &json!(2))
+    );
     let sessions = dashboard.body["sessions"].as_array().expect("a list");
-    let seen: Vec<_> = sessions.iter().map(|session| (&session["id"], &session["current"])).collect();
-    let (first, second) = (first.claims()["sid"].clone(), second.claims()["sid"].clone());
+    let seen: Vec<_> = sessions
+        .iter()
+        .map(|session| (&session["id"], &session["current"]))
+        .collect();
+    let (first, second) = (
+        first.claims()["sid"].clone(),
+        second.claims()["sid"].clone(),
+    );
     assert_eq!(seen, [(&first, &json!(false)), (&second, &json!(true))]);
     assert_eq!(sessions[0]["address"], "127.0.0.1");
 }
@@ -223,9 +390,16 @@ async fn the_dashboard_forgets_a_session_that_ended() {
     let gateway = Gateway::start().await;
     let (first, second) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&first.access_token).await.is(204, "");
-    let dashboard = gateway.with_token(Method::GET, "/dashboard", &second.access_token, Value::Null).await;
-    let sessions = dashboard.is(200, "").body["sessions"].as_array().expect("a list");
-    assert_eq!((sessions.len(), &sessions[0]["id"]), (1, &second.claims()["sid"]));
+    let dashboard = gateway
+        .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
+        .await;
+    let sessions = dashboard.is(200, "").body["sessions"]
+        .as_array()
+        .expect("a list");
+    assert_eq!(
+        (sessions.len(), &sessions[0]["id"]),
+        (1, &second.claims()["sid"])
+    );
 }
 
 /// Neither a row nor an event for each of a thousand requests that change nothing.
@@ -233,24 +407,58 @@ async fn the_dashboard_forgets_a_session_that_ended() {
 async fn a_renaming_to_the_same_name_writes_nothing() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    let before = ask(&gateway, "select u::text || (select count(*) from audit) from users u").await;
-    for body in
-        [json!({}), json!({"username": "john"}), json!({"name": null}), json!({"username": "john", "name": null})]
-    {
-        gateway.with_token(Method::PATCH, "/user", &john.access_token, body).await.is(200, "");
+    let before = ask(
+        &gateway,
+        "select u::text || (select count(*) from audit) from users u",
+    )
+    .await;
+    for body in [
+        json!({}),
+        json!({"username": "john"}),
+        json!({"name": null}),
+        json!({"username": "john", "name": null}),
+    ] {
+        gateway
+            .with_token(Method::PATCH, "/user", &john.access_token, body)
+            .await
+            .is(200, "");
     }
-    assert_eq!(ask(&gateway, "select u::text || (select count(*) from audit) from users u").await, before);
+    assert_eq!(
+        ask(
+            &gateway,
+            "select u::text || (select count(*) from audit) from users u"
+        )
+        .await,
+        before
+    );
 }
 
 #[tokio::test]
 async fn trying_user_names_by_renaming_is_limited_like_signing_up() {
-    let gateway = Gateway::with(&[("LATCHKEY_THROTTLE", "on"), ("LATCHKEY_LIMIT_SIGN_UP", "3/1h")]).await;
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_THROTTLE", "on"),
+        ("LATCHKEY_LIMIT_SIGN_UP", "3/1h"),
+    ])
+    .await;
     gateway.sign_up("taken").await;
     let john = gateway.sign_up("john").await;
-    let rename =
-        |name: &'static str| gateway.with_token(Method::PATCH, "/user", &john.access_token, json!({"username": name}));
+    let rename = |name: &'static str| {
+        gateway.with_token(
+            Method::PATCH,
+            "/user",
+            &john.access_token,
+            json!({"username": name}),
+        )
+    };
     rename("taken").await.is(409, "username_taken");
     rename("taken").await.is(429, "too_many_requests");
-    let name = gateway.with_token(Method::PATCH, "/user", &john.access_token, json!({"name": "John"})).await;
+    let name = gateway
+        .with_token(
+            Method::PATCH,
+            "/user",
+            &john.access_token,
+            json!({"name": "John"}),
+        )
+        .await;
     name.is(200, "");
 }

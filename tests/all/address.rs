@@ -1,11 +1,13 @@
-//! Addresses for programs that listen later, or again: by then a port that was free may be somebody else's.
+//! Addresses for programs that listen later, or again: by then a port that was free may be somebody
+//! else's.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// A loopback address that no other test of this run has, so that a free port on it stays free. Only Linux has more than one.
+/// A loopback address that no other test of this run has, so that a free port on it stays free.
+/// Only Linux has more than one.
 pub fn own_host() -> IpAddr {
     static TAKEN: AtomicU16 = AtomicU16::new(1);
     if cfg!(not(target_os = "linux")) {
@@ -17,5 +19,7 @@ pub fn own_host() -> IpAddr {
 
 /// A free port on one.
 pub fn own_address() -> SocketAddr {
-    TcpListener::bind((own_host(), 0)).and_then(|listener| listener.local_addr()).expect("a free port")
+    TcpListener::bind((own_host(), 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
 }

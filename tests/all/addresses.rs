@@ -1,4 +1,5 @@
-//! Addresses: a code shows that somebody reads mail there; it verifies the address that one has, or makes another one's own.
+//! Addresses: a code shows that somebody reads mail there; it verifies the address that one has, or
+//! makes another one's own.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -24,12 +25,20 @@ struct Scene {
 
 impl Scene {
     async fn with(changes: &[(&str, &str)]) -> Scene {
-        let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+        let mails = tokio::task::spawn_blocking(MailServer::start)
+            .await
+            .expect("it starts");
         let url = mails.url();
-        let gateway = Gateway::with(&[&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat()).await;
+        let gateway =
+            Gateway::with(&[&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat()).await;
         let john = gateway.sign_up_with_email("john", OLD).await;
         let other = gateway.sign_in("john").await;
-        Scene { gateway, mails, john, other }
+        Scene {
+            gateway,
+            mails,
+            john,
+            other,
+        }
     }
 
     async fn new() -> Scene {
@@ -37,15 +46,23 @@ impl Scene {
     }
 
     async fn post(&self, session: &Session, path: &str, body: Value) -> Answer {
-        self.gateway.with_token(Method::POST, path, &session.access_token, body).await
+        self.gateway
+            .with_token(Method::POST, path, &session.access_token, body)
+            .await
     }
 
     async fn request(&self, session: &Session, email: &str) -> Answer {
-        self.post(session, "/user/email", json!({"email": email, "password": PASSWORD})).await
+        self.post(
+            session,
+            "/user/email",
+            json!({"email": email, "password": PASSWORD}),
+        )
+        .await
     }
 
     async fn confirm(&self, session: &Session, code: &str) -> Answer {
-        self.post(session, "/user/email/confirm", json!({"code": code})).await
+        self.post(session, "/user/email/confirm", json!({"code": code}))
+            .await
     }
 
     /// A code that was asked for and has arrived.
@@ -71,7 +88,11 @@ async fn a_code_verifies_the_address_that_one_has() {
     let code = scene.code_at(OLD).await;
     let user = scene.confirm(&scene.john, &code).await;
     assert_eq!(user.is(200, "").body["email_verified"], true);
-    assert_eq!(scene.gateway.verify(&scene.other.access_token).await.0, 204, "nobody is signed out by that");
+    assert_eq!(
+        scene.gateway.verify(&scene.other.access_token).await.0,
+        204,
+        "nobody is signed out by that"
+    );
     let next = Session::of(&scene.gateway.refresh(&scene.john.refresh_token).await);
     assert_eq!(next.claims()["email_verified"], true, "tokens say it");
     assert_eq!(scene.mails.mails_to("").len(), 1, "and nobody else is told");
@@ -82,38 +103,82 @@ async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
     let scene = Scene::new().await;
     let replica = scene.gateway.replica().await;
     let code = scene.code_at(NEW).await;
-    assert_eq!(scene.account().await["email"], OLD, "not before it is confirmed");
+    assert_eq!(
+        scene.account().await["email"],
+        OLD,
+        "not before it is confirmed"
+    );
     let user = scene.confirm(&scene.john, &code).await;
-    assert_eq!((user.is(200, "").text("email"), &user.body["email_verified"]), (NEW.to_owned(), &json!(true)));
-    assert_eq!(replica.verify(&scene.other.access_token).await, (401, "token_revoked".into()));
-    replica.refresh(&scene.other.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(replica.verify(&scene.john.access_token).await.0, 204, "the caller's own tokens stay good");
+    assert_eq!(
+        (user.is(200, "").text("email"), &user.body["email_verified"]),
+        (NEW.to_owned(), &json!(true))
+    );
+    assert_eq!(
+        replica.verify(&scene.other.access_token).await,
+        (401, "token_revoked".into())
+    );
+    replica
+        .refresh(&scene.other.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    assert_eq!(
+        replica.verify(&scene.john.access_token).await.0,
+        204,
+        "the caller's own tokens stay good"
+    );
     let next = Session::of(replica.refresh(&scene.john.refresh_token).await.is(200, ""));
     assert_eq!(next.claims()["email"], NEW);
     let told = scene.mails.wait_for(OLD, 1).await;
-    assert!(told[0].contains("Your e-mail address was changed") && !told[0].contains(NEW), "{}", told[0]);
-    replica.log_in(OLD, PASSWORD).await.is(401, "invalid_credentials");
+    assert!(
+        told[0].contains("Your e-mail address was changed") && !told[0].contains(NEW),
+        "{}",
+        told[0]
+    );
+    replica
+        .log_in(OLD, PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
     replica.log_in(NEW, PASSWORD).await.is(200, "");
-    assert_eq!(ask(&replica, "select ended_by from sessions where ended_at is not null").await, "email_change");
+    assert_eq!(
+        ask(
+            &replica,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
+        "email_change"
+    );
 }
 
 #[tokio::test]
 async fn a_taken_address_is_told_only_to_whoever_reads_mail_there() {
     let scene = Scene::new().await;
     scene.gateway.sign_up_with_email("mary", NEW).await;
-    let (taken, free) = (scene.request(&scene.john, NEW).await, scene.request(&scene.john, "free@example.com").await);
-    assert_eq!((taken.is(202, "").bytes.clone(), free.is(202, "").status), (free.bytes.clone(), 202));
+    let (taken, free) = (
+        scene.request(&scene.john, NEW).await,
+        scene.request(&scene.john, "free@example.com").await,
+    );
+    assert_eq!(
+        (taken.is(202, "").bytes.clone(), free.is(202, "").status),
+        (free.bytes.clone(), 202)
+    );
     // The newer code took its place.
     scene.mails.wait_for(NEW, 1).await;
     scene.request(&scene.john, NEW).await.is(202, "");
     let codes = scene.mails.wait_for(NEW, 2).await;
     let answers = join_all(
-        codes.iter().filter_map(|mail| code(mail)).map(async |code| scene.confirm(&scene.john, &code).await.code()),
+        codes
+            .iter()
+            .filter_map(|mail| code(mail))
+            .map(async |code| scene.confirm(&scene.john, &code).await.code()),
     );
     let answers = answers.await;
     assert!(answers.contains(&"email_taken".to_owned()), "{answers:?}");
     assert_eq!(scene.account().await["email"], OLD);
-    assert_eq!(scene.gateway.verify(&scene.other.access_token).await.0, 204, "nothing has ended");
+    assert_eq!(
+        scene.gateway.verify(&scene.other.access_token).await.0,
+        204,
+        "nothing has ended"
+    );
 }
 
 #[tokio::test]
@@ -124,23 +189,51 @@ async fn a_code_is_good_once_and_for_its_account_only() {
     let code = scene.code_at(NEW).await;
     scene.confirm(&mary, &code).await.is(400, "invalid_code");
     let reset = json!({"email": OLD, "code": code, "new_password": "correct horse 9"});
-    scene.gateway.post("/password/reset", reset).await.is(400, "invalid_code");
+    scene
+        .gateway
+        .post("/password/reset", reset)
+        .await
+        .is(400, "invalid_code");
     let answers = join_all((0..8).map(|_| scene.confirm(&scene.john, &code))).await;
     let good = answers.iter().filter(|answer| answer.status == 200).count();
     assert!(good >= 1, "{answers:?}");
-    assert_eq!(ask(&scene.gateway, "select count(*)::text from outbox where template = 'email_changed'").await, "1");
-    scene.confirm(&scene.john, &code).await.is(400, "invalid_code");
+    assert_eq!(
+        ask(
+            &scene.gateway,
+            "select count(*)::text from outbox where template = 'email_changed'"
+        )
+        .await,
+        "1"
+    );
+    scene
+        .confirm(&scene.john, &code)
+        .await
+        .is(400, "invalid_code");
 }
 
 #[tokio::test]
 async fn it_wants_the_password_and_a_good_address() {
     let scene = Scene::new().await;
     let wrong = json!({"email": NEW, "password": "not the password"});
-    scene.post(&scene.john, "/user/email", wrong).await.is(401, "invalid_credentials");
-    for address in ["a@b.example,c@d.example", "a@b.example\r\nBcc: c@d.example", "nobody", ""] {
-        scene.request(&scene.john, address).await.is(400, "invalid_request");
+    scene
+        .post(&scene.john, "/user/email", wrong)
+        .await
+        .is(401, "invalid_credentials");
+    for address in [
+        "a@b.example,c@d.example",
+        "a@b.example\r\nBcc: c@d.example",
+        "nobody",
+        "",
+    ] {
+        scene
+            .request(&scene.john, address)
+            .await
+            .is(400, "invalid_request");
     }
-    assert_eq!(ask(&scene.gateway, "select count(*)::text from outbox").await, "0");
+    assert_eq!(
+        ask(&scene.gateway, "select count(*)::text from outbox").await,
+        "0"
+    );
     assert!(scene.mails.mails_to("").is_empty());
 }
 
@@ -149,56 +242,94 @@ async fn with_mail_off_it_says_so() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let body = json!({"email": NEW, "password": PASSWORD});
-    gateway.with_token(Method::POST, "/user/email", &john.access_token, body).await.is(501, "mail_off");
+    gateway
+        .with_token(Method::POST, "/user/email", &john.access_token, body)
+        .await
+        .is(501, "mail_off");
 }
 
-/// A change of address ends what could take the account back by the address before, and a change of password what could
-/// take it by a new one.
+/// A change of address ends what could take the account back by the address before, and a change of
+/// password what could take it by a new one.
 #[tokio::test]
 async fn codes_do_not_outlive_what_they_were_for() {
     let scene = Scene::new().await;
-    scene.gateway.post("/password/forgot", json!({"email": OLD})).await.is(202, "");
+    scene
+        .gateway
+        .post("/password/forgot", json!({"email": OLD}))
+        .await
+        .is(202, "");
     let old_code = scene.mails.code_for(OLD).await;
     let code = scene.code_at(NEW).await;
     scene.confirm(&scene.john, &code).await.is(200, "");
     for email in [OLD, NEW] {
         let reset = json!({"email": email, "code": old_code, "new_password": "correct horse 9"});
-        scene.gateway.post("/password/reset", reset).await.is(400, "invalid_code");
+        scene
+            .gateway
+            .post("/password/reset", reset)
+            .await
+            .is(400, "invalid_code");
     }
     let third = "third@example.com";
     let code = scene.code_at(third).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene.post(&scene.john, "/user/password", change).await.is(204, "");
-    scene.confirm(&scene.john, &code).await.is(400, "invalid_code");
+    scene
+        .post(&scene.john, "/user/password", change)
+        .await
+        .is(204, "");
+    scene
+        .confirm(&scene.john, &code)
+        .await
+        .is(400, "invalid_code");
     assert_eq!(scene.account().await["email"], NEW);
 }
 
-/// A code that was promised to the address before, in the moment in which it was changed, is worth nothing: the record
-/// compares when it is used.
+/// A code that was promised to the address before, in the moment in which it was changed, is worth
+/// nothing: the record compares when it is used.
 #[tokio::test]
 async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
     let scene = Scene::new().await;
     let code = scene.code_at(NEW).await;
     scene.confirm(&scene.john, &code).await.is(200, "");
-    // As if it had been promised before the change was committed, and after the other codes were made void.
-    let row = "insert into outbox (id, template, user_id, recipient) select gen_random_uuid(), 'password_reset', id, ";
+    // As if it had been promised before the change was committed, and after the other codes were
+    // made void.
+    let row = "insert into outbox (id, template, user_id, recipient) \
+        select gen_random_uuid(), 'password_reset', id, ";
     execute(&scene.gateway, &format!("{row} '{OLD}' from users")).await;
     let mails = scene.mails.wait_for(OLD, 2).await;
-    let late = mails.iter().find_map(|mail| code_in(mail)).expect("it was sent");
+    let late = mails
+        .iter()
+        .find_map(|mail| code_in(mail))
+        .expect("it was sent");
     let reset = json!({"email": NEW, "code": late, "new_password": "correct horse 9"});
-    scene.gateway.post("/password/reset", reset).await.is(400, "invalid_code");
+    scene
+        .gateway
+        .post("/password/reset", reset)
+        .await
+        .is(400, "invalid_code");
     scene.gateway.log_in(NEW, PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
 async fn a_void_code_tries_no_passwords() {
     let scene = Scene::new().await;
-    scene.gateway.post("/password/forgot", json!({"email": OLD})).await.is(202, "");
+    scene
+        .gateway
+        .post("/password/forgot", json!({"email": OLD}))
+        .await
+        .is(202, "");
     let void = scene.mails.code_for(OLD).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene.post(&scene.john, "/user/password", change).await.is(204, "");
+    scene
+        .post(&scene.john, "/user/password", change)
+        .await
+        .is(204, "");
     // The right one among them gets the same answer.
-    for password in ["not this one", "correct horse 9", "nor that one", "correct horse 9"] {
+    for password in [
+        "not this one",
+        "correct horse 9",
+        "nor that one",
+        "correct horse 9",
+    ] {
         let reset = json!({"email": OLD, "code": void, "new_password": password});
         let answer = scene.gateway.post("/password/reset", reset).await;
         answer.is(400, "invalid_code");
@@ -208,20 +339,41 @@ async fn a_void_code_tries_no_passwords() {
 #[tokio::test]
 async fn whoever_really_owns_the_address_can_always_take_it_back() {
     let scene = Scene::new().await;
-    scene.gateway.post("/password/forgot", json!({"email": OLD})).await.is(202, "");
+    scene
+        .gateway
+        .post("/password/forgot", json!({"email": OLD}))
+        .await
+        .is(202, "");
     let code = scene.mails.code_for(OLD).await;
     let reset = json!({"email": OLD, "code": code, "new_password": "correct horse 9"});
-    scene.gateway.post("/password/reset", reset).await.is(204, "");
-    assert_eq!(ask(&scene.gateway, "select email_verified from users").await, "true");
-    assert_eq!(scene.gateway.verify(&scene.john.access_token).await, (401, "token_revoked".into()));
-    scene.gateway.log_in(OLD, "correct horse 9").await.is(200, "");
+    scene
+        .gateway
+        .post("/password/reset", reset)
+        .await
+        .is(204, "");
+    assert_eq!(
+        ask(&scene.gateway, "select email_verified from users").await,
+        "true"
+    );
+    assert_eq!(
+        scene.gateway.verify(&scene.john.access_token).await,
+        (401, "token_revoked".into())
+    );
+    scene
+        .gateway
+        .log_in(OLD, "correct horse 9")
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
 async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_finishes_it() {
     let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
     let scene = Scene::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
-    let replica = scene.gateway.replica_with(&[("REDIS_URL", &STACK.redis.url())]).await;
+    let replica = scene
+        .gateway
+        .replica_with(&[("REDIS_URL", &STACK.redis.url())])
+        .await;
     let code = scene.code_at(NEW).await;
     let held = Held::rows(&scene.gateway, "select from users").await;
     let cut = async {
@@ -230,10 +382,20 @@ async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_fini
         held.release().await;
     };
     let (answer, ()) = tokio::join!(scene.confirm(&scene.john, &code), cut);
-    assert!(answer.is(503, "unavailable").text("detail").contains("The change was made"), "{}", answer.body);
+    assert!(
+        answer
+            .is(503, "unavailable")
+            .text("detail")
+            .contains("The change was made"),
+        "{}",
+        answer.body
+    );
     proxy.set(Line::Open);
     let again = || async { scene.confirm(&scene.john, &code).await.status == 200 };
     until("a repeat finishes it", again).await;
-    assert_eq!(replica.verify(&scene.other.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        replica.verify(&scene.other.access_token).await,
+        (401, "token_revoked".into())
+    );
     assert_eq!(scene.account().await["email"], NEW);
 }

@@ -1,4 +1,5 @@
-//! Redis loses sessions: a flush, a restart, a failover to older data. Nobody is signed out, no used token lives again.
+//! Redis loses sessions: a flush, a restart, a failover to older data. Nobody is signed out, no
+//! used token lives again.
 
 use futures_util::future::join_all;
 use latchkey::dev::Stack;
@@ -28,7 +29,12 @@ impl Scene {
         let own = OwnRedis::start();
         let gateway = Gateway::with(&[changes, &[("REDIS_URL", &own.redis.url())]].concat()).await;
         let (replica, john) = (gateway.replica().await, gateway.sign_up("john").await);
-        Scene { own, gateway, replica, john }
+        Scene {
+            own,
+            gateway,
+            replica,
+            john,
+        }
     }
 
     async fn new() -> Scene {
@@ -41,15 +47,25 @@ impl Scene {
 
     /// Until then nothing can be revoked.
     async fn until_the_log_is_built(&self) {
-        let state = format!("{}:{{rev}}:state", self.gateway.setting("LATCHKEY_REDIS_PREFIX"));
-        until("there is a log", || async { self.own.tell::<u8>(&["EXISTS", &state]).await == 1 }).await;
+        let state = format!(
+            "{}:{{rev}}:state",
+            self.gateway.setting("LATCHKEY_REDIS_PREFIX")
+        );
+        until("there is a log", || async {
+            self.own.tell::<u8>(&["EXISTS", &state]).await == 1
+        })
+        .await;
     }
 
     /// Refreshes so often, as fast as it goes; all tokens, the newest last.
     async fn rotate(&self, times: usize) -> Vec<Session> {
         let mut tokens = vec![self.john.clone()];
         for number in 0..times {
-            let replica = if number % 2 == 0 { &self.gateway } else { &self.replica };
+            let replica = if number % 2 == 0 {
+                &self.gateway
+            } else {
+                &self.replica
+            };
             tokens.push(refreshed(replica, tokens.last().expect("one")).await);
         }
         tokens
@@ -58,16 +74,29 @@ impl Scene {
     /// Waits for the batched writer.
     async fn until_recorded(&self, counter: usize) {
         let recorded = || async {
-            ask(&self.gateway, "select max(counter) from sessions where ended_at is null").await == counter.to_string()
+            ask(
+                &self.gateway,
+                "select max(counter) from sessions where ended_at is null",
+            )
+            .await
+                == counter.to_string()
         };
         until("it is recorded", recorded).await;
     }
 
     async fn is_dead(&self, session: &Session) {
-        let refused = || async { self.replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
+        let refused = || async {
+            self.replica.verify(&session.access_token).await == (401, "token_revoked".into())
+        };
         until("access is refused", refused).await;
-        assert_eq!(self.replica.refresh(&session.refresh_token).await.status, 401);
-        assert_eq!(self.gateway.refresh(&session.refresh_token).await.status, 401);
+        assert_eq!(
+            self.replica.refresh(&session.refresh_token).await.status,
+            401
+        );
+        assert_eq!(
+            self.gateway.refresh(&session.refresh_token).await.status,
+            401
+        );
     }
 }
 
@@ -81,7 +110,10 @@ async fn a_flush_signs_nobody_out() {
     let good = || async { scene.gateway.verify(&next.access_token).await.0 == 204 };
     until("it is good", good).await;
     assert_eq!(next.claims()["sid"], scene.john.claims()["sid"]);
-    assert_eq!(next.claims()["session_exp"], scene.john.claims()["session_exp"]);
+    assert_eq!(
+        next.claims()["session_exp"],
+        scene.john.claims()["session_exp"]
+    );
     refreshed(&scene.gateway, &next).await;
 }
 
@@ -92,9 +124,16 @@ async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
     scene.until_recorded(50).await;
     scene.flush().await;
     scene.until_the_log_is_built().await;
-    scene.gateway.refresh(&tokens[20].refresh_token).await.is(401, "refresh_token_reused");
+    scene
+        .gateway
+        .refresh(&tokens[20].refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
     scene.is_dead(&tokens[50]).await;
-    assert_eq!(ask(&scene.gateway, "select ended_by from sessions").await, "reuse");
+    assert_eq!(
+        ask(&scene.gateway, "select ended_by from sessions").await,
+        "reuse"
+    );
 }
 
 #[tokio::test]
@@ -104,17 +143,31 @@ async fn after_a_flush_the_parent_is_still_given_its_child() {
     scene.until_recorded(3).await;
     scene.flush().await;
     scene.until_the_log_is_built().await;
-    assert_eq!(refreshed(&scene.replica, &tokens[2]).await.refresh_token, tokens[3].refresh_token);
-    scene.gateway.refresh(&tokens[1].refresh_token).await.is(401, "refresh_token_reused");
+    assert_eq!(
+        refreshed(&scene.replica, &tokens[2]).await.refresh_token,
+        tokens[3].refresh_token
+    );
+    scene
+        .gateway
+        .refresh(&tokens[1].refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
 }
 
 #[tokio::test]
 async fn what_was_taken_back_stays_so_after_a_flush() {
     let scene = Scene::new().await;
-    let (other, third) = (scene.gateway.sign_in("john").await, scene.gateway.sign_in("john").await);
+    let (other, third) = (
+        scene.gateway.sign_in("john").await,
+        scene.gateway.sign_in("john").await,
+    );
     scene.gateway.log_out(&other.access_token).await.is(204, "");
     let jane = scene.gateway.sign_up("jane").await;
-    scene.gateway.with_token(Method::DELETE, "/user", &jane.access_token, Value::Null).await.is(204, "");
+    scene
+        .gateway
+        .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
+        .await
+        .is(204, "");
     scene.flush().await;
     // Until the log is built the record is asked.
     for dead in [&other, &jane] {
@@ -129,8 +182,8 @@ async fn what_was_taken_back_stays_so_after_a_flush() {
     assert_eq!(scene.replica.verify(&third.access_token).await.0, 204);
 }
 
-/// Everything stops at once, and Redis comes back with the data of some time ago, as a restart without the last writes or
-/// a failover to a lagging replica leaves it.
+/// Everything stops at once, and Redis comes back with the data of some time ago, as a restart
+/// without the last writes or a failover to a lagging replica leaves it.
 #[tokio::test]
 async fn older_data_under_a_new_history_revive_no_token() {
     let mut scene = Scene::new().await;
@@ -143,11 +196,21 @@ async fn older_data_under_a_new_history_revive_no_token() {
     scene.replica.kill();
     scene.own.redis.kill();
     scene.own.redis.start_again().expect("it can be started");
-    assert!(scene.own.tell::<i64>(&["DBSIZE"]).await > 0, "it has the old data");
+    assert!(
+        scene.own.tell::<i64>(&["DBSIZE"]).await > 0,
+        "it has the old data"
+    );
     let settings = scene.gateway.settings();
-    (scene.gateway, scene.replica) = (Gateway::run(settings.clone()).await, Gateway::run(settings).await);
+    (scene.gateway, scene.replica) = (
+        Gateway::run(settings.clone()).await,
+        Gateway::run(settings).await,
+    );
     // The old data say that this is the current one.
-    scene.gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    scene
+        .gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
     scene.is_dead(&tokens[49]).await;
 }
 
@@ -156,11 +219,17 @@ async fn a_restart_of_everything_signs_nobody_out() {
     let mut scene = Scene::new().await;
     let newest = scene.rotate(50).await.pop().expect("the newest");
     scene.until_recorded(50).await;
-    assert_eq!((scene.gateway.stop(), scene.replica.stop()), (Some(0), Some(0)));
+    assert_eq!(
+        (scene.gateway.stop(), scene.replica.stop()),
+        (Some(0), Some(0))
+    );
     scene.own.redis.kill();
     scene.own.redis.start_again().expect("it can be started");
     let settings = scene.gateway.settings();
-    (scene.gateway, scene.replica) = (Gateway::run(settings.clone()).await, Gateway::run(settings).await);
+    (scene.gateway, scene.replica) = (
+        Gateway::run(settings.clone()).await,
+        Gateway::run(settings).await,
+    );
     refreshed(&scene.replica, &newest).await;
 }
 
@@ -169,23 +238,41 @@ async fn a_restart_of_everything_signs_nobody_out() {
 async fn a_clean_stop_records_the_last_refresh() {
     let mut scene = Scene::new().await;
     let tokens = scene.rotate(7).await;
-    assert_eq!((scene.gateway.stop(), scene.replica.stop()), (Some(0), Some(0)));
-    assert_eq!(ask(&scene.gateway, "select counter from sessions").await, "7");
+    assert_eq!(
+        (scene.gateway.stop(), scene.replica.stop()),
+        (Some(0), Some(0))
+    );
+    assert_eq!(
+        ask(&scene.gateway, "select counter from sessions").await,
+        "7"
+    );
     scene.flush().await;
     let gateway = Gateway::run(scene.gateway.settings()).await;
-    gateway.refresh(&tokens[5].refresh_token).await.is(401, "refresh_token_reused");
+    gateway
+        .refresh(&tokens[5].refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
 }
 
 #[tokio::test]
 async fn an_account_without_its_key_is_not_at_home() {
     let scene = Scene::new().await;
-    let sub = scene.john.claims()["sub"].as_str().expect("an id").to_owned();
-    let key = format!("{}:{{{sub}}}:user", scene.gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    let sub = scene.john.claims()["sub"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let key = format!(
+        "{}:{{{sub}}}:user",
+        scene.gateway.setting("LATCHKEY_REDIS_PREFIX")
+    );
     assert_eq!(scene.own.tell::<i64>(&["DEL", &key]).await, 1);
     let next = refreshed(&scene.gateway, &scene.john).await;
     assert_eq!(scene.own.tell::<i64>(&["HDEL", &key, "identity"]).await, 1);
     refreshed(&scene.replica, &next).await;
-    assert_eq!(scene.own.tell::<i64>(&["HEXISTS", &key, "identity"]).await, 1);
+    assert_eq!(
+        scene.own.tell::<i64>(&["HEXISTS", &key, "identity"]).await,
+        1
+    );
 }
 
 /// What the record says against a session counts when it is adopted.
@@ -193,18 +280,31 @@ async fn an_account_without_its_key_is_not_at_home() {
 async fn what_has_ended_is_not_adopted() {
     let scene = Scene::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "1h")]).await;
     for (name, statement) in [
-        ("ended", "update sessions set ended_at = now(), ended_by = 'logout' where user_id = $"),
+        (
+            "ended",
+            "update sessions set ended_at = now(), ended_by = 'logout' where user_id = $",
+        ),
         ("disabled", "update users set disabled = true where id = $"),
         ("generation", "update users set gen = gen + 1 where id = $"),
-        ("idle", "update sessions set refreshed_at = now() - interval '61 minutes' where user_id = $"),
-        ("over", "update sessions set ends_at = now() - interval '1 second' where user_id = $"),
+        (
+            "idle",
+            "update sessions set refreshed_at = now() - interval '61 minutes' where user_id = $",
+        ),
+        (
+            "over",
+            "update sessions set ends_at = now() - interval '1 second' where user_id = $",
+        ),
         ("deleted", "delete from users where id = $"),
     ] {
         let session = scene.gateway.sign_up(name).await;
         scene.flush().await;
         let sub = session.claims()["sub"].as_str().expect("an id").to_owned();
         execute(&scene.gateway, &statement.replace('$', &format!("'{sub}'"))).await;
-        scene.replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+        scene
+            .replica
+            .refresh(&session.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
     }
     refreshed(&scene.gateway, &scene.john).await;
 }
@@ -214,41 +314,78 @@ async fn what_has_ended_is_not_adopted() {
 async fn a_long_log_is_built_to_its_end() {
     let scene = Scene::new().await;
     let rows = "insert into revocations (kind, subject, user_id, reason, expires_at) \
-         select 'session', gen_random_uuid(), gen_random_uuid(), 'logout', now() + interval '1 hour' from generate_series(1, 2500)";
+        select 'session', gen_random_uuid(), gen_random_uuid(), 'logout', \
+            now() + interval '1 hour' \
+        from generate_series(1, 2500)";
     execute(&scene.gateway, rows).await;
     scene.flush().await;
     scene.until_the_log_is_built().await;
-    let entries = format!("{}:{{rev}}:sid:*", scene.gateway.setting("LATCHKEY_REDIS_PREFIX"));
-    assert_eq!(scene.own.tell::<Vec<String>>(&["KEYS", &entries]).await.len(), 2500);
+    let entries = format!(
+        "{}:{{rev}}:sid:*",
+        scene.gateway.setting("LATCHKEY_REDIS_PREFIX")
+    );
+    assert_eq!(
+        scene
+            .own
+            .tell::<Vec<String>>(&["KEYS", &entries])
+            .await
+            .len(),
+        2500
+    );
 }
 
-/// Or somebody with an old token could hold the user's row for as long as an administrator wants to disable it.
+/// Or somebody with an old token could hold the user's row for as long as an administrator wants to
+/// disable it.
 #[tokio::test]
 async fn a_dead_session_is_looked_up_once() {
     let scene = Scene::new().await;
-    scene.gateway.log_out(&scene.john.access_token).await.is(204, "");
+    scene
+        .gateway
+        .log_out(&scene.john.access_token)
+        .await
+        .is(204, "");
     scene.flush().await;
-    scene.gateway.refresh(&scene.john.refresh_token).await.is(401, "invalid_refresh_token");
+    scene
+        .gateway
+        .refresh(&scene.john.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     // The second time nobody asks PostgreSQL: it would wait.
     let held = Held::rows(&scene.gateway, "select from users").await;
     for replica in [&scene.gateway, &scene.replica] {
-        replica.refresh(&scene.john.refresh_token).await.is(401, "invalid_refresh_token");
+        replica
+            .refresh(&scene.john.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
     }
     assert_eq!(held.waiting().await, 0);
 }
 
-/// A history of its own, and PostgreSQL cannot be asked: what was taken back is not known to be good.
+/// A history of its own, and PostgreSQL cannot be asked: what was taken back is not known to be
+/// good.
 #[tokio::test]
 async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
-    let (own, stack) = (OwnRedis::start(), Stack::temporary().expect("it can be started"));
-    stack.postgres.create_database("latchkey").expect("a database can be made");
-    let gateway =
-        Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &stack.postgres.url("latchkey"))]).await;
+    let (own, stack) = (
+        OwnRedis::start(),
+        Stack::temporary().expect("it can be started"),
+    );
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
+    let gateway = Gateway::with(&[
+        ("REDIS_URL", &own.redis.url()),
+        ("DATABASE_URL", &stack.postgres.url("latchkey")),
+    ])
+    .await;
     let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&john.access_token).await.is(204, "");
     stack.postgres.pause();
     let sid = john.claims()["sid"].as_str().expect("an id").to_owned();
-    let entry = format!("{}:{{rev}}:sid:{sid}", gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    let entry = format!(
+        "{}:{{rev}}:sid:{sid}",
+        gateway.setting("LATCHKEY_REDIS_PREFIX")
+    );
     assert_eq!(own.tell::<i64>(&["DEL", &entry]).await, 1);
     own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
@@ -256,8 +393,14 @@ async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
     until("nobody takes its silence for an answer", refused).await;
     assert_eq!(gateway.verify(&other.access_token).await.0, 503);
     stack.postgres.resume();
-    until("it is filled", || async { gateway.verify(&other.access_token).await.0 == 204 }).await;
-    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
+    until("it is filled", || async {
+        gateway.verify(&other.access_token).await.0 == 204
+    })
+    .await;
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
 }
 
 /// Whatever would end the session waits until it was adopted, and then ends what was adopted.
@@ -275,7 +418,9 @@ async fn adoption_racing_logout_leaves_nothing_alive() {
         let races = sessions.iter().map(|session| async {
             let (refreshed, ended) = tokio::join!(
                 scene.gateway.refresh(&session.refresh_token),
-                scene.replica.post("/logout", json!({"refresh_token": session.refresh_token}))
+                scene
+                    .replica
+                    .post("/logout", json!({"refresh_token": session.refresh_token}))
             );
             if ended.status != 204 {
                 ended.is(503, "unavailable");
@@ -285,7 +430,11 @@ async fn adoption_racing_logout_leaves_nothing_alive() {
                 })
                 .await;
             }
-            if refreshed.status == 200 { Session::of(&refreshed) } else { session.clone() }
+            if refreshed.status == 200 {
+                Session::of(&refreshed)
+            } else {
+                session.clone()
+            }
         });
         alive.extend(join_all(races).await);
     }
@@ -295,7 +444,10 @@ async fn adoption_racing_logout_leaves_nothing_alive() {
         assert_eq!(answer.status, 401, "{}", answer.string());
     }
     for session in &alive {
-        assert_eq!(scene.replica.verify(&session.access_token).await.1, "token_revoked");
+        assert_eq!(
+            scene.replica.verify(&session.access_token).await.1,
+            "token_revoked"
+        );
     }
 }
 
@@ -307,17 +459,23 @@ async fn an_adoption_waits_for_a_logout_that_was_first() {
     let held = Held::rows(&scene.gateway, "select from sessions").await;
     let end = async {
         held.until_somebody_waits().await;
-        held.change("update sessions set ended_at = now(), ended_by = 'logout'").await;
+        held.change("update sessions set ended_at = now(), ended_by = 'logout'")
+            .await;
     };
     let (answer, ()) = tokio::join!(scene.gateway.refresh(&scene.john.refresh_token), end);
     answer.is(401, "invalid_refresh_token");
 }
 
-/// The record is told of each rotation; what it says of a session that ended meanwhile is published again.
+/// The record is told of each rotation; what it says of a session that ended meanwhile is published
+/// again.
 #[tokio::test]
 async fn a_refresh_of_what_has_ended_in_the_record_alone_ends_it_everywhere() {
     let scene = Scene::new().await;
-    execute(&scene.gateway, "update sessions set ended_at = now(), ended_by = 'logout'").await;
+    execute(
+        &scene.gateway,
+        "update sessions set ended_at = now(), ended_by = 'logout'",
+    )
+    .await;
     let next = refreshed(&scene.gateway, &scene.john).await;
     scene.is_dead(&next).await;
 }
@@ -337,19 +495,35 @@ async fn the_101st_session_ends_the_oldest() {
     let first = gateway.sign_up("john").await;
     let second = gateway.sign_in("john").await;
     let insert = "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at) \
-         select gen_random_uuid(), id, gen, 'latchkey', 's', now(), now() + interval '1 day' from users, generate_series(1, 97)";
+        select gen_random_uuid(), id, gen, 'latchkey', 's', now(), now() + interval '1 day' \
+        from users, generate_series(1, 97)";
     execute(&gateway, insert).await;
     // Later ids than the first two, whatever a random one says.
-    execute(&gateway, "update sessions set sid = ('ffff' || substr(sid::text, 5))::uuid where scope = 's'").await;
+    execute(
+        &gateway,
+        "update sessions set sid = ('ffff' || substr(sid::text, 5))::uuid where scope = 's'",
+    )
+    .await;
     let hundredth = gateway.sign_in("john").await;
     assert_eq!(gateway.verify(&first.access_token).await.0, 204);
     let newest = gateway.sign_in("john").await;
-    let ended = || async { gateway.verify(&first.access_token).await == (401, "token_revoked".into()) };
+    let ended =
+        || async { gateway.verify(&first.access_token).await == (401, "token_revoked".into()) };
     until("the oldest has ended", ended).await;
-    gateway.refresh(&first.refresh_token).await.is(401, "invalid_refresh_token");
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     for session in [&second, &hundredth, &newest] {
         assert_eq!(gateway.verify(&session.access_token).await.0, 204);
     }
-    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "too_many_sessions");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
+        "too_many_sessions"
+    );
     assert_eq!(gateway.log_in("john", PASSWORD).await.status, 200);
 }

@@ -1,5 +1,5 @@
-//! What is remembered of what happened: every security event, with its change or not at all, and shown to its owner and
-//! to administrators only.
+//! What is remembered of what happened: every security event, with its change or not at all, and
+//! shown to its owner and to administrators only.
 
 mod by_others; // administrators and the operator
 
@@ -27,15 +27,23 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+        let mails = tokio::task::spawn_blocking(MailServer::start)
+            .await
+            .expect("it starts");
         let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-        Scene { gateway, mails, seen: Mutex::new(0) }
+        Scene {
+            gateway,
+            mails,
+            seen: Mutex::new(0),
+        }
     }
 
-    /// All rows, by the time at which they were written. What is counted may be two rows at the end of a minute.
+    /// All rows, by the time at which they were written. What is counted may be two rows at the end
+    /// of a minute.
     async fn rows(&self) -> Vec<String> {
         let row = "concat_ws(' ', event, outcome, actor, coalesce(reason, '-'))";
-        let written = format!("select coalesce(string_agg({row}, ',' order by xmin::text::bigint, id), '')");
+        let written =
+            format!("select coalesce(string_agg({row}, ',' order by xmin::text::bigint, id), '')");
         let mut rows = rows(&self.gateway, &written).await;
         rows.dedup_by(|one, other| one == other && one.contains(" failure "));
         rows
@@ -44,29 +52,44 @@ impl Scene {
     /// Asserts what was recorded since the last look; what is counted comes a moment later.
     async fn news(&self, expected: &[&str]) {
         let seen = *self.seen.lock().expect("one task");
-        until(&format!("{expected:?} is recorded"), || async { self.rows().await.len() >= seen + expected.len() })
-            .await;
+        until(&format!("{expected:?} is recorded"), || async {
+            self.rows().await.len() >= seen + expected.len()
+        })
+        .await;
         let rows = self.rows().await;
         assert_eq!(rows[seen..], *expected);
         *self.seen.lock().expect("one task") = rows.len();
     }
 
     async fn call(&self, method: Method, path: &str, session: &Session, body: Value) -> Answer {
-        self.gateway.with_token(method, path, &session.access_token, body).await
+        self.gateway
+            .with_token(method, path, &session.access_token, body)
+            .await
     }
 
     async fn reset(&self, code: &str) -> Answer {
-        self.gateway.post("/password/reset", json!({"email": EMAIL, "code": code, "new_password": NEW})).await
+        self.gateway
+            .post(
+                "/password/reset",
+                json!({"email": EMAIL, "code": code, "new_password": NEW}),
+            )
+            .await
     }
 }
 
 async fn rows(gateway: &Gateway, aggregate: &str) -> Vec<String> {
     let told = ask(gateway, &format!("{aggregate} from audit")).await;
-    told.split(',').filter(|row| !row.is_empty()).map(str::to_owned).collect()
+    told.split(',')
+        .filter(|row| !row.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn items(answer: &Answer) -> Vec<Value> {
-    answer.is(200, "").body["items"].as_array().expect("a list").clone()
+    answer.is(200, "").body["items"]
+        .as_array()
+        .expect("a list")
+        .clone()
 }
 
 #[tokio::test]
@@ -77,24 +100,64 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     scene.news(&["sign_up success user -"]).await;
     let second = gateway.sign_in("john").await;
     scene.news(&["sign_in success user -"]).await;
-    scene.call(Method::PATCH, "/user", &john, json!({"name": "John"})).await.is(200, "");
+    scene
+        .call(Method::PATCH, "/user", &john, json!({"name": "John"}))
+        .await
+        .is(200, "");
     scene.news(&["renamed success user -"]).await;
-    gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
-    scene.news(&["sign_in_refused failure stranger wrong_password"]).await;
-    gateway.log_in("nobody", "wrong-password").await.is(401, "invalid_credentials");
-    scene.news(&["sign_in_refused failure stranger unknown_account"]).await;
-    let change = |current| json!({"current_password": current, "new_password": "another secret 456"});
-    let wrong = scene.call(Method::POST, "/user/password", &john, change("wrong-password")).await;
+    gateway
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    scene
+        .news(&["sign_in_refused failure stranger wrong_password"])
+        .await;
+    gateway
+        .log_in("nobody", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    scene
+        .news(&["sign_in_refused failure stranger unknown_account"])
+        .await;
+    let change =
+        |current| json!({"current_password": current, "new_password": "another secret 456"});
+    let wrong = scene
+        .call(
+            Method::POST,
+            "/user/password",
+            &john,
+            change("wrong-password"),
+        )
+        .await;
     wrong.is(401, "invalid_credentials");
     scene.news(&["password_refused failure user -"]).await;
-    scene.call(Method::POST, "/user/password", &john, change(PASSWORD)).await.is(204, "");
+    scene
+        .call(Method::POST, "/user/password", &john, change(PASSWORD))
+        .await
+        .is(204, "");
     scene.news(&["password_changed success user -"]).await;
-    let other = Session::of(gateway.log_in("john", "another secret 456").await.is(200, ""));
-    let device = format!("/sessions/{}", other.claims()["sid"].as_str().expect("an id"));
+    let other = Session::of(
+        gateway
+            .log_in("john", "another secret 456")
+            .await
+            .is(200, ""),
+    );
+    let device = format!(
+        "/sessions/{}",
+        other.claims()["sid"].as_str().expect("an id")
+    );
     for _ in 0..2 {
-        scene.call(Method::DELETE, &device, &john, Value::Null).await.is(204, "");
+        scene
+            .call(Method::DELETE, &device, &john, Value::Null)
+            .await
+            .is(204, "");
     }
-    scene.news(&["sign_in success user -", "session_ended success user session_deleted"]).await;
+    scene
+        .news(&[
+            "sign_in success user -",
+            "session_ended success user session_deleted",
+        ])
+        .await;
     // A repeat ends nothing, and what ended before is no event.
     for session in [&john, &john, &second] {
         gateway.log_out(&session.access_token).await.is(204, "");
@@ -102,48 +165,104 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     scene.news(&["log_out success user -"]).await;
     scene.news(&[]).await;
 
-    let sign_in = async || Session::of(gateway.log_in("john", "another secret 456").await.is(200, ""));
+    let sign_in = async || {
+        Session::of(
+            gateway
+                .log_in("john", "another secret 456")
+                .await
+                .is(200, ""),
+        )
+    };
     let third = sign_in().await;
-    scene.call(Method::POST, "/logout?scope=others", &third, Value::Null).await.is(204, "");
-    scene.call(Method::POST, "/logout?scope=all", &third, Value::Null).await.is(204, "");
-    let (others, all) = ("sessions_revoked success user logout_others", "sessions_revoked success user logout_all");
+    scene
+        .call(Method::POST, "/logout?scope=others", &third, Value::Null)
+        .await
+        .is(204, "");
+    scene
+        .call(Method::POST, "/logout?scope=all", &third, Value::Null)
+        .await
+        .is(204, "");
+    let (others, all) = (
+        "sessions_revoked success user logout_others",
+        "sessions_revoked success user logout_all",
+    );
     scene.news(&["sign_in success user -", others, all]).await;
     let first = sign_in().await;
     let next = Session::of(&gateway.refresh(&first.refresh_token).await);
     gateway.refresh(&next.refresh_token).await.is(200, "");
-    gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
-    gateway.refresh(&first.refresh_token).await.is(401, "invalid_refresh_token");
-    scene.news(&["sign_in success user -", "refresh_token_reused failure stranger -"]).await;
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    scene
+        .news(&[
+            "sign_in success user -",
+            "refresh_token_reused failure stranger -",
+        ])
+        .await;
 
     for email in [EMAIL, "nobody@example.com"] {
-        gateway.post("/password/forgot", json!({"email": email})).await.is(202, "");
+        gateway
+            .post("/password/forgot", json!({"email": email}))
+            .await
+            .is(202, "");
     }
-    scene.news(&["code_requested success stranger password_reset"; 2]).await;
+    scene
+        .news(&["code_requested success stranger password_reset"; 2])
+        .await;
     // That the password was changed is told in a mail as well.
     mails.wait_for(EMAIL, 2).await;
-    let code = mails.mails_to(EMAIL).iter().find_map(|mail| code(mail)).expect("a code");
+    let code = mails
+        .mails_to(EMAIL)
+        .iter()
+        .find_map(|mail| code(mail))
+        .expect("a code");
     for _ in 0..5 {
         scene.reset("00000-00000").await.is(400, "invalid_code");
     }
     let counted = "select coalesce(sum(count), 0) from audit where event = 'code_refused'";
-    until("all are counted", || async { ask(gateway, counted).await == "5" }).await;
-    scene.news(&["code_refused failure stranger password_reset"]).await;
+    until("all are counted", || async {
+        ask(gateway, counted).await == "5"
+    })
+    .await;
+    scene
+        .news(&["code_refused failure stranger password_reset"])
+        .await;
     scene.reset(&code).await.is(429, "too_many_requests");
     scene.news(&["throttled failure stranger code"]).await;
 
     execute(gateway, "update users set disabled = true").await;
-    gateway.log_in("john", "another secret 456").await.is(401, "invalid_credentials");
-    scene.news(&["sign_in_refused failure stranger account_disabled"]).await;
+    gateway
+        .log_in("john", "another secret 456")
+        .await
+        .is(401, "invalid_credentials");
+    scene
+        .news(&["sign_in_refused failure stranger account_disabled"])
+        .await;
     execute(gateway, "update users set disabled = false").await;
     let last = sign_in().await;
-    scene.call(Method::DELETE, "/user", &last, Value::Null).await.is(204, "");
-    scene.call(Method::DELETE, "/user", &last, Value::Null).await.is(401, "token_revoked");
-    scene.news(&["sign_in success user -", "account_deleted success user -"]).await;
+    scene
+        .call(Method::DELETE, "/user", &last, Value::Null)
+        .await
+        .is(204, "");
+    scene
+        .call(Method::DELETE, "/user", &last, Value::Null)
+        .await
+        .is(401, "token_revoked");
+    scene
+        .news(&["sign_in success user -", "account_deleted success user -"])
+        .await;
 
     let sub = john.claims()["sub"].as_str().expect("an id").to_owned();
-    let whose = "select count(*) from audit where (user_id is null or address is null) and reason <> 'unknown_account'";
+    let whose = "select count(*) from audit \
+        where (user_id is null or address is null) and reason <> 'unknown_account'";
     assert_eq!(ask(gateway, whose).await, "1", "a code for nobody");
-    let others = format!("select count(*) from audit where user_id <> '{sub}' or address <> '127.0.0.1'");
+    let others =
+        format!("select count(*) from audit where user_id <> '{sub}' or address <> '127.0.0.1'");
     assert_eq!(ask(gateway, &others).await, "0");
     the_log_says_the_same(gateway).await;
     nothing_in_it_is_a_credential(gateway, &[&john, &second, &third], &code).await;
@@ -151,23 +270,48 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
 
 /// One line for each time that something happened, at the moment at which it did.
 async fn the_log_says_the_same(gateway: &Gateway) {
-    let log: Vec<Value> = gateway.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let log: Vec<Value> = gateway
+        .log()
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     let recorded = rows(gateway, "select string_agg(distinct event, ',')").await;
     assert!(recorded.len() >= 12, "{recorded:?}");
     for event in recorded {
         let lines = log.iter().filter(|line| line["event"] == *event).count();
-        let counted = ask(gateway, &format!("select sum(count) from audit where event = '{event}'")).await;
+        let counted = ask(
+            gateway,
+            &format!("select sum(count) from audit where event = '{event}'"),
+        )
+        .await;
         assert_eq!(lines.to_string(), counted, "{event}");
-        let line = log.iter().find(|line| line["event"] == *event).expect("a line");
-        let told = ["outcome", "actor", "address"].iter().all(|member| line[member].is_string());
+        let line = log
+            .iter()
+            .find(|line| line["event"] == *event)
+            .expect("a line");
+        let told = ["outcome", "actor", "address"]
+            .iter()
+            .all(|member| line[member].is_string());
         assert!(told && line["span"]["id"].is_string(), "{line}");
     }
 }
 
 async fn nothing_in_it_is_a_credential(gateway: &Gateway, sessions: &[&Session], code: &str) {
     let table = ask(gateway, "select string_agg(audit::text, ' ') from audit").await;
-    let tokens = sessions.iter().flat_map(|session| [session.access_token.as_str(), session.refresh_token.as_str()]);
-    for secret in tokens.chain([PASSWORD, "wrong-password", "another secret 456", code, "lkr_", "argon2"]) {
+    let tokens = sessions.iter().flat_map(|session| {
+        [
+            session.access_token.as_str(),
+            session.refresh_token.as_str(),
+        ]
+    });
+    for secret in tokens.chain([
+        PASSWORD,
+        "wrong-password",
+        "another secret 456",
+        code,
+        "lkr_",
+        "argon2",
+    ]) {
         assert!(!table.contains(secret), "{secret}");
     }
 }
@@ -177,16 +321,39 @@ async fn a_change_of_address_is_recorded_step_by_step() {
     let scene = Scene::new().await;
     let john = scene.gateway.sign_up_with_email("john", EMAIL).await;
     scene.news(&["sign_up success user -"]).await;
-    let ask_for =
-        |email, password| scene.call(Method::POST, "/user/email", &john, json!({"email": email, "password": password}));
-    ask_for(EMAIL, "wrong-password").await.is(401, "invalid_credentials");
+    let ask_for = |email, password| {
+        scene.call(
+            Method::POST,
+            "/user/email",
+            &john,
+            json!({"email": email, "password": password}),
+        )
+    };
+    ask_for(EMAIL, "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
     scene.news(&["password_refused failure user -"]).await;
     let other = "john@elsewhere.example.com";
-    let confirm = |code: String| scene.call(Method::POST, "/user/email/confirm", &john, json!({"code": code}));
+    let confirm = |code: String| {
+        scene.call(
+            Method::POST,
+            "/user/email/confirm",
+            &john,
+            json!({"code": code}),
+        )
+    };
     let mut used = Vec::new();
     for (email, asked, confirmed) in [
-        (EMAIL, "code_requested success user email_confirmation", "email_verified success user -"),
-        (other, "email_change_requested success user email_confirmation", "email_changed success user -"),
+        (
+            EMAIL,
+            "code_requested success user email_confirmation",
+            "email_verified success user -",
+        ),
+        (
+            other,
+            "email_change_requested success user email_confirmation",
+            "email_changed success user -",
+        ),
     ] {
         ask_for(email, PASSWORD).await.is(202, "");
         scene.news(&[asked]).await;
@@ -199,29 +366,50 @@ async fn a_change_of_address_is_recorded_step_by_step() {
     for bad in used.into_iter().chain(["00000-00000".to_owned()]) {
         confirm(bad).await.is(400, "invalid_code");
     }
-    scene.news(&["code_refused failure stranger email_confirmation"]).await;
-    let own = "select bool_and(sid is not null and actor_id = user_id) from audit where event <> 'code_refused'";
+    scene
+        .news(&["code_refused failure stranger email_confirmation"])
+        .await;
+    let own = "select bool_and(sid is not null and actor_id = user_id) from audit \
+        where event <> 'code_refused'";
     assert_eq!(ask(&scene.gateway, own).await, "true");
 }
 
 #[tokio::test]
 async fn tries_that_were_turned_away_are_counted_by_network() {
     let limit = ("LATCHKEY_LIMIT_SIGN_IN", "2/1d");
-    let gateway =
-        Gateway::with(&[("LATCHKEY_THROTTLE", "on"), ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"), limit]).await;
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_THROTTLE", "on"),
+        ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
+        limit,
+    ])
+    .await;
     gateway.sign_up("john").await;
     for number in 1..=6 {
-        let login = gateway.request(Method::POST, "/login").json(&json!({"username": "john", "password": "wrong"}));
+        let login = gateway
+            .request(Method::POST, "/login")
+            .json(&json!({"username": "john", "password": "wrong"}));
         let status = if number <= 2 { 401 } else { 429 };
         // One subscriber has all of these.
-        let answer = gateway.send(login.header("x-forwarded-for", format!("2001:db8:1:2::{number}"))).await;
+        let answer = gateway
+            .send(login.header("x-forwarded-for", format!("2001:db8:1:2::{number}")))
+            .await;
         assert_eq!(answer.status, status, "{}", answer.string());
     }
-    let counts = "select coalesce(string_agg(concat_ws(' ', event, reason, address, user_id is null, count), ',' order by event), '')
-        from (select event, reason, address, user_id, sum(count) as count from audit where outcome = 'failure' group by 1, 2, 3, 4) a";
-    let expected = "sign_in_refused wrong_password 2001:db8:1:2::/64 f 2,throttled sign_in 2001:db8:1:2::/64 t 4";
-    until("all are counted", || async { ask(&gateway, counts).await == expected }).await;
-    let told = gateway.log().iter().filter(|line| line.contains("\"2001:db8:1:2::6\"")).count();
+    let counts = "select coalesce(string_agg(
+            concat_ws(' ', event, reason, address, user_id is null, count), ',' order by event), '')
+        from (select event, reason, address, user_id, sum(count) as count
+            from audit where outcome = 'failure' group by 1, 2, 3, 4) a";
+    let expected = "sign_in_refused wrong_password 2001:db8:1:2::/64 f 2,\
+        throttled sign_in 2001:db8:1:2::/64 t 4";
+    until("all are counted", || async {
+        ask(&gateway, counts).await == expected
+    })
+    .await;
+    let told = gateway
+        .log()
+        .iter()
+        .filter(|line| line.contains("\"2001:db8:1:2::6\""))
+        .count();
     assert_eq!(told, 1, "the log has the very address");
 }
 
@@ -229,16 +417,25 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
 async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
     let scene = Scene::new().await;
     scene.gateway.sign_up("john").await;
-    let many = "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at) select gen_random_uuid(), \
-                id, gen, 'latchkey', '', now(), now() + interval '1 day' from users, generate_series(1, 101)";
+    let many = "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at) \
+        select gen_random_uuid(), id, gen, 'latchkey', '', now(), now() + interval '1 day' \
+        from users, generate_series(1, 101)";
     execute(&scene.gateway, many).await;
     scene.news(&["sign_up success user -"]).await;
     scene.gateway.sign_in("john").await;
     let ended = "session_ended success gateway too_many_sessions";
-    until("all are recorded", || async { scene.rows().await.len() == 5 }).await;
+    until("all are recorded", || async {
+        scene.rows().await.len() == 5
+    })
+    .await;
     let rows = scene.rows().await;
-    assert_eq!(rows.iter().filter(|row| *row == ended).count(), 3, "{rows:?}");
-    let same = "select count(*) from audit a join sessions s on s.sid = a.sid where s.ended_by = a.reason";
+    assert_eq!(
+        rows.iter().filter(|row| *row == ended).count(),
+        3,
+        "{rows:?}"
+    );
+    let same =
+        "select count(*) from audit a join sessions s on s.sid = a.sid where s.ended_by = a.reason";
     assert_eq!(ask(&scene.gateway, same).await, "3");
 }
 
@@ -248,50 +445,96 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
     let scene = Scene::new().await;
     let gateway = &scene.gateway;
     let john = gateway.sign_up_with_email("john", EMAIL).await;
-    gateway.post("/password/forgot", json!({"email": EMAIL})).await.is(202, "");
+    gateway
+        .post("/password/forgot", json!({"email": EMAIL}))
+        .await
+        .is(202, "");
     let code = scene.mails.code_for(EMAIL).await;
     let email = json!({"email": "john@elsewhere.example.com", "password": PASSWORD});
-    scene.call(Method::POST, "/user/email", &john, email.clone()).await.is(202, "");
+    scene
+        .call(Method::POST, "/user/email", &john, email.clone())
+        .await
+        .is(202, "");
     let confirmation = json!({"code": scene.mails.code_for("john@elsewhere.example.com").await});
-    let state = "select concat((select string_agg(u::text, ';') from users u), (select string_agg(s::text, ';') from sessions s),
-        (select string_agg(r::text, ';') from revocations r), (select count(*) from outbox), (select count(consumed_at) from outbox),
+    let state = "select concat(
+        (select string_agg(u::text, ';') from users u),
+        (select string_agg(s::text, ';') from sessions s),
+        (select string_agg(r::text, ';') from revocations r),
+        (select count(*) from outbox), (select count(consumed_at) from outbox),
         (select count(*) from audit))";
-    until("the mail is sent", || async { ask(gateway, "select count(sent_at) from outbox").await == "2" }).await;
+    until("the mail is sent", || async {
+        ask(gateway, "select count(sent_at) from outbox").await == "2"
+    })
+    .await;
     let before = ask(gateway, state).await;
     let lines = events(gateway);
-    execute(gateway, "alter table audit add constraint broken check (event = 'none') not valid").await;
+    execute(
+        gateway,
+        "alter table audit add constraint broken check (event = 'none') not valid",
+    )
+    .await;
     let password = json!({"current_password": PASSWORD, "new_password": NEW});
     let attempts: Vec<Answer> = vec![
-        gateway.post("/signup", json!({"username": "jane", "password": PASSWORD})).await,
+        gateway
+            .post("/signup", json!({"username": "jane", "password": PASSWORD}))
+            .await,
         gateway.log_in("john", PASSWORD).await,
-        scene.call(Method::PATCH, "/user", &john, json!({"name": "Changed"})).await,
-        scene.call(Method::POST, "/user/password", &john, password).await,
+        scene
+            .call(Method::PATCH, "/user", &john, json!({"name": "Changed"}))
+            .await,
+        scene
+            .call(Method::POST, "/user/password", &john, password)
+            .await,
         scene.call(Method::POST, "/user/email", &john, email).await,
-        scene.call(Method::POST, "/user/email/confirm", &john, confirmation).await,
-        gateway.post("/password/forgot", json!({"email": EMAIL})).await,
+        scene
+            .call(Method::POST, "/user/email/confirm", &john, confirmation)
+            .await,
+        gateway
+            .post("/password/forgot", json!({"email": EMAIL}))
+            .await,
         scene.reset(&code).await,
         gateway.log_out(&john.access_token).await,
-        scene.call(Method::POST, "/logout?scope=others", &john, Value::Null).await,
-        scene.call(Method::POST, "/logout?scope=all", &john, Value::Null).await,
-        scene.call(Method::DELETE, "/user", &john, Value::Null).await,
+        scene
+            .call(Method::POST, "/logout?scope=others", &john, Value::Null)
+            .await,
+        scene
+            .call(Method::POST, "/logout?scope=all", &john, Value::Null)
+            .await,
+        scene
+            .call(Method::DELETE, "/user", &john, Value::Null)
+            .await,
     ];
     for answer in &attempts {
         answer.is(500, "internal");
     }
     assert_eq!(ask(gateway, state).await, before);
-    assert_eq!(events(gateway), lines, "the log tells of nothing that did not happen");
+    assert_eq!(
+        events(gateway),
+        lines,
+        "the log tells of nothing that did not happen"
+    );
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     // What is counted waits until it can be written.
-    gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
     gateway.until_logged(&["refusals cannot be recorded"]).await;
     execute(gateway, "alter table audit drop constraint broken").await;
     let count = "select coalesce(sum(count), 0) from audit where event = 'sign_in_refused'";
-    until("it is written", || async { ask(gateway, count).await == "1" }).await;
+    until("it is written", || async {
+        ask(gateway, count).await == "1"
+    })
+    .await;
     scene.reset(&code).await.is(204, "");
 }
 
 fn events(gateway: &Gateway) -> usize {
-    gateway.log().iter().filter(|line| line.contains("\"event\":")).count()
+    gateway
+        .log()
+        .iter()
+        .filter(|line| line.contains("\"event\":"))
+        .count()
 }
 
 #[tokio::test]
@@ -300,11 +543,24 @@ async fn what_did_not_happen_is_not_recorded() {
     let john = scene.gateway.sign_up("john").await;
     scene.gateway.sign_up("jane").await;
     scene.news(&["sign_up success user -"; 2]).await;
-    let taken = scene.gateway.post("/signup", json!({"username": "JOHN", "password": PASSWORD})).await;
+    let taken = scene
+        .gateway
+        .post("/signup", json!({"username": "JOHN", "password": PASSWORD}))
+        .await;
     taken.is(409, "username_taken");
-    scene.call(Method::PATCH, "/user", &john, json!({"username": "jane"})).await.is(409, "username_taken");
-    scene.call(Method::PATCH, "/user", &john, json!({"username": null})).await.is(400, "invalid_request");
-    scene.gateway.refresh("garbage").await.is(401, "invalid_refresh_token");
+    scene
+        .call(Method::PATCH, "/user", &john, json!({"username": "jane"}))
+        .await
+        .is(409, "username_taken");
+    scene
+        .call(Method::PATCH, "/user", &john, json!({"username": null}))
+        .await
+        .is(400, "invalid_request");
+    scene
+        .gateway
+        .refresh("garbage")
+        .await
+        .is(401, "invalid_refresh_token");
     scene.gateway.sign_in("john").await;
     scene.news(&["sign_in success user -"]).await;
 }
@@ -321,17 +577,34 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
     for answer in join_all(tries).await {
         answer.is(401, "invalid_credentials");
     }
-    let counts = "select concat_ws(' ', sum(count) filter (where user_id is not null), sum(count) filter (where user_id is null))
+    let counts = "select concat_ws(' ',
+            sum(count) filter (where user_id is not null),
+            sum(count) filter (where user_id is null))
         from audit where event = 'sign_in_refused'";
-    until("all are written", || async { ask(&gateway, counts).await == "16 8" }).await;
+    until("all are written", || async {
+        ask(&gateway, counts).await == "16 8"
+    })
+    .await;
     // The last of all, in the last moment.
-    replica.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
+    replica
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
     assert_eq!(replica.stop(), Some(0));
     assert_eq!(ask(&gateway, counts).await, "17 8");
-    let alike = "select count(*) - count(distinct (user_id is null, at)) from audit where event = 'sign_in_refused'";
-    assert_eq!(ask(&gateway, alike).await, "0", "one row for each account and minute");
+    let alike = "select count(*) - count(distinct (user_id is null, at)) from audit \
+        where event = 'sign_in_refused'";
     assert_eq!(
-        ask(&gateway, "select bool_and(at = date_trunc('minute', at)) from audit where count > 1").await,
+        ask(&gateway, alike).await,
+        "0",
+        "one row for each account and minute"
+    );
+    assert_eq!(
+        ask(
+            &gateway,
+            "select bool_and(at = date_trunc('minute', at)) from audit where count > 1"
+        )
+        .await,
         "true"
     );
 }
@@ -341,52 +614,93 @@ async fn pages_go_from_the_newest_to_the_oldest() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     for name in ["a", "b", "c", "d"] {
-        gateway.with_token(Method::PATCH, "/user", &john.access_token, json!({"name": name})).await.is(200, "");
+        gateway
+            .with_token(
+                Method::PATCH,
+                "/user",
+                &john.access_token,
+                json!({"name": name}),
+            )
+            .await
+            .is(200, "");
     }
     let get = |path: String| {
-        gateway.with_token(Method::GET, Box::leak(path.into_boxed_str()), &john.access_token, Value::Null)
+        gateway.with_token(
+            Method::GET,
+            Box::leak(path.into_boxed_str()),
+            &john.access_token,
+            Value::Null,
+        )
     };
     let whole = items(&get("/user/audit".into()).await);
-    let kinds: Vec<_> = whole.iter().map(|item| item["event"].as_str().expect("a kind")).collect();
-    assert_eq!(kinds, ["renamed", "renamed", "renamed", "renamed", "sign_up"]);
-    assert!(whole.windows(2).all(|pair| pair[0]["id"].as_str() > pair[1]["id"].as_str()));
+    let kinds: Vec<_> = whole
+        .iter()
+        .map(|item| item["event"].as_str().expect("a kind"))
+        .collect();
+    assert_eq!(
+        kinds,
+        ["renamed", "renamed", "renamed", "renamed", "sign_up"]
+    );
+    assert!(
+        whole
+            .windows(2)
+            .all(|pair| pair[0]["id"].as_str() > pair[1]["id"].as_str())
+    );
     let mut pages = Vec::new();
     let mut path = "/user/audit?limit=2".to_owned();
     loop {
         let page = get(path).await;
         pages.push(items(&page));
-        let Some(next) = page.body["next"].as_str() else { break };
+        let Some(next) = page.body["next"].as_str() else {
+            break;
+        };
         path = format!("/user/audit?limit=2&after={next}");
     }
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
     assert_eq!(pages.concat(), whole);
     for bad in ["limit=0", "limit=101", "after=x", "limit=1&limit=2"] {
-        get(format!("/user/audit?{bad}")).await.is(400, "invalid_request");
+        get(format!("/user/audit?{bad}"))
+            .await
+            .is(400, "invalid_request");
     }
 }
 
 #[tokio::test]
 async fn an_event_says_who_it_was_and_from_where() {
     let gateway = Gateway::start().await;
-    let login = gateway.request(Method::POST, "/signup").json(&json!({"username": "john", "password": PASSWORD}));
-    let john =
-        Session::of(
-            &gateway
-                .send(login.header(
-                    header::USER_AGENT,
-                    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Fire\tfox/128.0",
-                ))
-                .await,
-        );
-    let shown = gateway.with_token(Method::GET, "/user/audit", &john.access_token, Value::Null).await;
+    let login = gateway
+        .request(Method::POST, "/signup")
+        .json(&json!({"username": "john", "password": PASSWORD}));
+    let john = Session::of(
+        &gateway
+            .send(login.header(
+                header::USER_AGENT,
+                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Fire\tfox/128.0",
+            ))
+            .await,
+    );
+    let shown = gateway
+        .with_token(Method::GET, "/user/audit", &john.access_token, Value::Null)
+        .await;
     let (item, claims) = (&items(&shown)[0], john.claims());
     let expected = json!({
-        "id": item["id"], "at": item["at"], "event": "sign_up", "outcome": "success", "actor": "user",
-        "actor_id": claims["sub"], "session": claims["sid"], "address": "127.0.0.1", "agent": "Firefox on Linux",
-        "reason": null, "count": 1,
+        "id": item["id"],
+        "at": item["at"],
+        "event": "sign_up",
+        "outcome": "success",
+        "actor": "user",
+        "actor_id": claims["sub"],
+        "session": claims["sid"],
+        "address": "127.0.0.1",
+        "agent": "Firefox on Linux",
+        "reason": null,
+        "count": 1,
     });
     assert_eq!(*item, expected);
-    assert!(item["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{item}");
+    assert!(
+        item["at"].as_str().is_some_and(|at| at.ends_with('Z')),
+        "{item}"
+    );
 }
 
 #[tokio::test]
@@ -395,31 +709,56 @@ async fn nobody_sees_what_happened_to_somebody_else() {
     let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
     let id = |session: &Session| session.claims()["sub"].as_str().expect("an id").to_owned();
     let get = async |session: &Session, path: &str| {
-        gateway.with_token(Method::GET, path, &session.access_token, Value::Null).await
+        gateway
+            .with_token(Method::GET, path, &session.access_token, Value::Null)
+            .await
     };
-    let cursor = get(&john, "/user/audit").await.body["items"][0]["id"].as_str().map(str::to_owned).expect("an id");
+    let cursor = get(&john, "/user/audit").await.body["items"][0]["id"]
+        .as_str()
+        .map(str::to_owned)
+        .expect("an id");
     let own = items(&get(&jane, "/user/audit").await);
     assert_eq!((own.len(), &own[0]["actor_id"]), (1, &jane.claims()["sub"]));
     assert!(!cursor.is_empty());
     for whose in [id(&john), id(&jane)] {
-        get(&jane, &format!("/users/{whose}/audit")).await.is(403, "forbidden");
+        get(&jane, &format!("/users/{whose}/audit"))
+            .await
+            .is(403, "forbidden");
     }
-    gateway.get(&format!("/users/{}/audit", id(&john))).await.is(401, "unauthenticated");
+    gateway
+        .get(&format!("/users/{}/audit", id(&john)))
+        .await
+        .is(401, "unauthenticated");
 
-    execute(&gateway, "update users set role = 'admin' where username = 'jane'").await;
+    execute(
+        &gateway,
+        "update users set role = 'admin' where username = 'jane'",
+    )
+    .await;
     let admin = gateway.sign_in("jane").await;
     let by = |actor: &str, actor_id: &str| {
         format!(
             "insert into audit (id, at, event, outcome, user_id, actor_id, actor, address, agent)
-             values (gen_random_uuid(), now(), 'account_disabled', 'success', '{}', {actor_id}, '{actor}', '192.0.2.99', 'admin''s own')",
+             values (gen_random_uuid(), now(), 'account_disabled', 'success', '{}', {actor_id},
+                '{actor}', '192.0.2.99', 'admin''s own')",
             id(&john)
         )
     };
-    for (actor, actor_id) in [("admin", format!("'{}'", id(&jane))), ("operator", "null".to_owned())] {
-        execute(&gateway, "delete from audit where event = 'account_disabled'").await;
+    for (actor, actor_id) in [
+        ("admin", format!("'{}'", id(&jane))),
+        ("operator", "null".to_owned()),
+    ] {
+        execute(
+            &gateway,
+            "delete from audit where event = 'account_disabled'",
+        )
+        .await;
         execute(&gateway, &by(actor, &actor_id)).await;
         let find = |answer: Answer| {
-            items(&answer).into_iter().find(|item| item["event"] == "account_disabled").expect("it is listed")
+            items(&answer)
+                .into_iter()
+                .find(|item| item["event"] == "account_disabled")
+                .expect("it is listed")
         };
         let shown = find(get(&john, "/user/audit").await);
         assert_eq!(shown["actor"], actor);
@@ -427,11 +766,24 @@ async fn nobody_sees_what_happened_to_somebody_else() {
             assert_eq!(shown[hidden], Value::Null, "{hidden}");
         }
         let whole = find(get(&admin, &format!("/users/{}/audit", id(&john))).await);
-        assert_eq!((&whole["address"], &whole["agent"]), (&json!("192.0.2.99"), &json!("admin's own")));
+        assert_eq!(
+            (&whole["address"], &whole["agent"]),
+            (&json!("192.0.2.99"), &json!("admin's own"))
+        );
     }
-    get(&admin, "/users/018f0000-0000-7000-8000-000000000000/audit").await.is(404, "not_found");
-    get(&admin, "/users/garbage/audit").await.is(404, "not_found");
-    gateway.with_token(Method::DELETE, "/user", &john.access_token, Value::Null).await.is(204, "");
+    get(&admin, "/users/018f0000-0000-7000-8000-000000000000/audit")
+        .await
+        .is(404, "not_found");
+    get(&admin, "/users/garbage/audit")
+        .await
+        .is(404, "not_found");
+    gateway
+        .with_token(Method::DELETE, "/user", &john.access_token, Value::Null)
+        .await
+        .is(204, "");
     let after = items(&get(&admin, &format!("/users/{}/audit", id(&john))).await);
-    assert!(after.iter().any(|item| item["event"] == "account_deleted"), "{after:?}");
+    assert!(
+        after.iter().any(|item| item["event"] == "account_deleted"),
+        "{after:?}"
+    );
 }

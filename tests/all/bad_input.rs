@@ -1,5 +1,5 @@
-//! Bad input: every operation with a body, as the document lists them, × every way to get a body wrong. Each is a 4xx
-//! that names the member, never the value, and nothing is written.
+//! Bad input: every operation with a body, as the document lists them, × every way to get a body
+//! wrong. Each is a 4xx that names the member, never the value, and nothing is written.
 
 use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
@@ -15,9 +15,16 @@ use crate::{
 pub const MARKER: &str = "hunter2zqx";
 
 /// Texts in which any character is welcome: passwords, and tokens, which are looked at as a whole.
-const ANY_CHARACTERS: [&str; 5] = ["password", "current_password", "new_password", "refresh_token", "code"];
+const ANY_CHARACTERS: [&str; 5] = [
+    "password",
+    "current_password",
+    "new_password",
+    "refresh_token",
+    "code",
+];
 
-/// Operations for which a body is optional: without one, or with an empty one, they are another request.
+/// Operations for which a body is optional: without one, or with an empty one, they are another
+/// request.
 const OPTIONAL: [&str; 1] = ["logOut"];
 
 /// Operations that only pages may ask for.
@@ -40,28 +47,62 @@ struct Scene {
 impl Scene {
     async fn new() -> Scene {
         let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", "smtp://127.0.0.1:9")]).await;
-        gateway.sign_up_with_email("owner", "owner@example.com").await;
+        gateway
+            .sign_up_with_email("owner", "owner@example.com")
+            .await;
         execute(&gateway, "update users set role = 'admin'").await;
         let session = gateway.sign_in("owner").await;
-        let made = gateway.with_token(Method::POST, "/items", &session.access_token, json!({"name": "Book"})).await;
+        let made = gateway
+            .with_token(
+                Method::POST,
+                "/items",
+                &session.access_token,
+                json!({"name": "Book"}),
+            )
+            .await;
         let target = |(method, path, operation): (Method, String, &'static Value)| {
             let id = operation["operationId"].as_str().expect("each has one");
-            json_body(operation).map(|schema| Target { method, path, id, schema })
+            json_body(operation).map(|schema| Target {
+                method,
+                path,
+                id,
+                schema,
+            })
         };
-        let targets: Vec<_> = operations(&made.text("id")).into_iter().filter_map(target).collect();
+        let targets: Vec<_> = operations(&made.text("id"))
+            .into_iter()
+            .filter_map(target)
+            .collect();
         assert!(targets.len() >= 10, "the document lists bodies");
-        Scene { gateway, session, targets }
+        Scene {
+            gateway,
+            session,
+            targets,
+        }
     }
 
     /// With all that it takes beside the body.
     fn request(&self, target: &Target) -> RequestBuilder {
-        let request = self.gateway.request(target.method.clone(), &target.path).bearer_auth(&self.session.access_token);
-        if FOR_PAGES.contains(&target.id) { request.header("x-latchkey-request", "1") } else { request }
+        let request = self
+            .gateway
+            .request(target.method.clone(), &target.path)
+            .bearer_auth(&self.session.access_token);
+        if FOR_PAGES.contains(&target.id) {
+            request.header("x-latchkey-request", "1")
+        } else {
+            request
+        }
     }
 
     async fn send(&self, target: &Target, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = self.request(target);
-        self.gateway.send(request.header(header::CONTENT_TYPE, media_type).body(body.into())).await
+        self.gateway
+            .send(
+                request
+                    .header(header::CONTENT_TYPE, media_type)
+                    .body(body.into()),
+            )
+            .await
     }
 
     /// Must be refused as a bad request, without repeating what was sent.
@@ -70,8 +111,15 @@ impl Scene {
         let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let answer = self.send(target, "application/json", body).await;
         let what = format!("{} with {shown}: {}", target.id, answer.string());
-        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"), "{what}");
-        assert!(!answer.string().contains(MARKER), "the value came back: {what}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, "invalid_request"),
+            "{what}"
+        );
+        assert!(
+            !answer.string().contains(MARKER),
+            "the value came back: {what}"
+        );
         answer
     }
 
@@ -85,13 +133,20 @@ impl Scene {
             target.id,
             answer.string()
         );
-        assert!(answer.text("detail").contains(&format!("`{member}`")), "{}", answer.string());
+        assert!(
+            answer.text("detail").contains(&format!("`{member}`")),
+            "{}",
+            answer.string()
+        );
     }
 
     /// What bad input must leave alone.
     async fn fingerprint(&self) -> String {
-        let whole =
-            |table: &str| format!("(select coalesce(string_agg(t::text, ';' order by t::text), '') from {table} t)");
+        let whole = |table: &str| {
+            format!(
+                "(select coalesce(string_agg(t::text, ';' order by t::text), '') from {table} t)"
+            )
+        };
         let tables = ["users", "items", "sessions", "outbox"].map(whole);
         ask(&self.gateway, &format!("select {}", tables.join(" || "))).await
     }
@@ -99,7 +154,11 @@ impl Scene {
 
 /// The names and schemas of a body's members.
 fn members(target: &Target) -> impl Iterator<Item = (&'static str, &'static Value)> {
-    target.schema["properties"].as_object().expect("members").iter().map(|(name, schema)| (name.as_str(), schema))
+    target.schema["properties"]
+        .as_object()
+        .expect("members")
+        .iter()
+        .map(|(name, schema)| (name.as_str(), schema))
 }
 
 /// `true` or `false`, and no text.
@@ -118,7 +177,11 @@ fn example_with(target: &Target, member: &str, value: Value) -> String {
 async fn what_is_no_object_is_refused() {
     let scene = Scene::new().await;
     let before = scene.fingerprint().await;
-    let deep = format!("{{\"{MARKER}\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+    let deep = format!(
+        "{{\"{MARKER}\":{}{}}}",
+        "[".repeat(20_000),
+        "]".repeat(20_000)
+    );
     let deep_object = "{\"a\":".repeat(10_000) + "1" + &"}".repeat(10_000);
     let bodies: Vec<Vec<u8>> = vec![
         b"[]".into(),
@@ -154,16 +217,31 @@ async fn what_is_no_object_is_refused() {
 async fn without_a_body_nothing_happens() {
     let scene = Scene::new().await;
     let before = scene.fingerprint().await;
-    for target in scene.targets.iter().filter(|target| !OPTIONAL.contains(&target.id)) {
+    for target in scene
+        .targets
+        .iter()
+        .filter(|target| !OPTIONAL.contains(&target.id))
+    {
         scene.refuses(target, "").await;
         scene.refuses(target, " \n").await;
         let bare = scene.gateway.send(scene.request(target)).await;
         assert_eq!(bare.status, 415, "no media type either: {}", bare.string());
-        if target.schema["required"].as_array().is_some_and(|required| !required.is_empty()) {
+        if target.schema["required"]
+            .as_array()
+            .is_some_and(|required| !required.is_empty())
+        {
             let answer = scene.refuses(target, "{}").await;
-            let missing =
-                answer.body["errors"].as_array().expect("members").iter().map(|error| error["member"].clone());
-            assert_eq!(Value::from_iter(missing), target.schema["required"], "{}", target.id);
+            let missing = answer.body["errors"]
+                .as_array()
+                .expect("members")
+                .iter()
+                .map(|error| error["member"].clone());
+            assert_eq!(
+                Value::from_iter(missing),
+                target.schema["required"],
+                "{}",
+                target.id
+            );
         }
     }
     assert_eq!(scene.fingerprint().await, before);
@@ -173,14 +251,28 @@ async fn without_a_body_nothing_happens() {
 async fn members_of_another_type_are_named() {
     let scene = Scene::new().await;
     let before = scene.fingerprint().await;
-    let others = [json!(12_345), json!(-1.5), json!(true), json!([MARKER]), json!({ MARKER: MARKER }), json!([])];
+    let others = [
+        json!(12_345),
+        json!(-1.5),
+        json!(true),
+        json!([MARKER]),
+        json!({ MARKER: MARKER }),
+        json!([]),
+    ];
     for target in &scene.targets {
         for (member, schema) in members(target) {
-            for other in others.iter().filter(|other| !(other.is_boolean() && is_flag(schema))) {
-                scene.refuses_member(target, member, example_with(target, member, other.clone())).await;
+            for other in others
+                .iter()
+                .filter(|other| !(other.is_boolean() && is_flag(schema)))
+            {
+                scene
+                    .refuses_member(target, member, example_with(target, member, other.clone()))
+                    .await;
             }
             if schema["nullable"] != true {
-                scene.refuses_member(target, member, example_with(target, member, Value::Null)).await;
+                scene
+                    .refuses_member(target, member, example_with(target, member, Value::Null))
+                    .await;
             }
         }
     }
@@ -193,18 +285,25 @@ async fn members_that_are_too_long_or_unprintable_are_named() {
     let before = scene.fingerprint().await;
     for target in &scene.targets {
         for (member, schema) in members(target).filter(|(_, schema)| !is_flag(schema)) {
-            let longest = usize::try_from(schema["maxLength"].as_u64().expect("all are bounded")).expect("small");
+            let longest = usize::try_from(schema["maxLength"].as_u64().expect("all are bounded"))
+                .expect("small");
             for length in [longest + 1, 60_000] {
                 let long = MARKER.repeat(length / MARKER.len() + 1)[..length].to_owned();
-                scene.refuses_member(target, member, example_with(target, member, json!(long))).await;
+                scene
+                    .refuses_member(target, member, example_with(target, member, json!(long)))
+                    .await;
             }
             if schema["minLength"].as_u64() > Some(0) {
-                scene.refuses_member(target, member, example_with(target, member, json!(""))).await;
+                scene
+                    .refuses_member(target, member, example_with(target, member, json!("")))
+                    .await;
             }
             if !ANY_CHARACTERS.contains(&member) {
                 for character in ['\u{0}', '\u{7}', '\u{1b}', '\u{7f}', '\u{85}'] {
                     let text = format!("{MARKER}{character}@example.com");
-                    scene.refuses_member(target, member, example_with(target, member, json!(text))).await;
+                    scene
+                        .refuses_member(target, member, example_with(target, member, json!(text)))
+                        .await;
                 }
             }
         }
@@ -219,15 +318,23 @@ async fn members_that_come_twice_are_named() {
     for target in &scene.targets {
         let example = target.schema["example"].to_string();
         // The example may be empty.
-        let with = |more: String| example.replacen('{', &format!("{{{more},"), 1).replacen(",}", "}", 1);
+        let with = |more: String| {
+            example
+                .replacen('{', &format!("{{{more},"), 1)
+                .replacen(",}", "}", 1)
+        };
         for (member, _) in members(target) {
-            let first = with(format!("\"{member}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""));
+            let first = with(format!(
+                "\"{member}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""
+            ));
             scene.refuses_member(target, member, first.clone()).await;
             let detail = scene.refuses(target, first).await.text("detail");
             assert!(detail.contains("is there twice"), "{detail}");
             // The same name, spelled with an escape.
             let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
-            let second = with(format!("\"{escaped}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""));
+            let second = with(format!(
+                "\"{escaped}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""
+            ));
             scene.refuses_member(target, member, second).await;
         }
     }
@@ -240,7 +347,11 @@ async fn unknown_members_are_named_with_what_was_meant() {
     let before = scene.fingerprint().await;
     for target in &scene.targets {
         for (member, _) in members(target) {
-            for typo in [format!("{member}x"), member[1..].to_owned(), member.to_uppercase()] {
+            for typo in [
+                format!("{member}x"),
+                member[1..].to_owned(),
+                member.to_uppercase(),
+            ] {
                 let body = example_with(target, &typo, json!(MARKER));
                 scene.refuses_member(target, &typo, body.clone()).await;
                 let detail = scene.refuses(target, body).await.text("detail");
@@ -262,8 +373,13 @@ async fn unknown_members_are_named_with_what_was_meant() {
             "__proto__",
         ];
         let known = &target.schema["properties"];
-        for member in forbidden.into_iter().filter(|member| known[member].is_null()) {
-            scene.refuses_member(target, member, example_with(target, member, json!(MARKER))).await;
+        for member in forbidden
+            .into_iter()
+            .filter(|member| known[member].is_null())
+        {
+            scene
+                .refuses_member(target, member, example_with(target, member, json!(MARKER)))
+                .await;
         }
     }
     assert_eq!(scene.fingerprint().await, before);
@@ -273,10 +389,19 @@ async fn unknown_members_are_named_with_what_was_meant() {
 #[tokio::test]
 async fn thousands_of_unknown_members_get_a_short_answer() {
     let scene = Scene::new().await;
-    let members: Vec<_> = (0..6_000).map(|number| format!("\"m{number}\":1")).collect();
+    let members: Vec<_> = (0..6_000)
+        .map(|number| format!("\"m{number}\":1"))
+        .collect();
     for target in &scene.targets {
-        let answer = scene.refuses(target, format!("{{{}}}", members.join(","))).await;
-        assert!(answer.bytes.len() < 10_000, "{}: {} bytes", target.id, answer.bytes.len());
+        let answer = scene
+            .refuses(target, format!("{{{}}}", members.join(",")))
+            .await;
+        assert!(
+            answer.bytes.len() < 10_000,
+            "{}: {} bytes",
+            target.id,
+            answer.bytes.len()
+        );
     }
 }
 
@@ -288,12 +413,27 @@ async fn a_body_that_is_too_large_is_refused() {
     for target in &scene.targets {
         let padding = " ".repeat(70 * 1024);
         let body = format!("{}{padding}", target.schema["example"]);
-        scene.send(target, "application/json", body.clone()).await.is(413, "too_large");
+        scene
+            .send(target, "application/json", body.clone())
+            .await
+            .is(413, "too_large");
         let line = format!("{} {}", target.method, target.path);
-        let page = if FOR_PAGES.contains(&target.id) { "x-latchkey-request: 1\r\n" } else { "" };
+        let page = if FOR_PAGES.contains(&target.id) {
+            "x-latchkey-request: 1\r\n"
+        } else {
+            ""
+        };
         let headers = format!("content-type: application/json\r\n{page}{authorization}");
-        let answer = wire::exchange(scene.gateway.address, &wire::chunked(&line, &headers, body.as_bytes())).await;
-        assert!(wire::status(&answer) == 413 && answer.contains("\"too_large\""), "{}: {answer}", target.id);
+        let answer = wire::exchange(
+            scene.gateway.address,
+            &wire::chunked(&line, &headers, body.as_bytes()),
+        )
+        .await;
+        assert!(
+            wire::status(&answer) == 413 && answer.contains("\"too_large\""),
+            "{}: {answer}",
+            target.id
+        );
     }
     assert_eq!(scene.fingerprint().await, before);
 }
@@ -317,9 +457,15 @@ async fn another_media_type_is_told_what_to_send() {
             "application",
             "",
         ] {
-            let answer = scene.send(target, media_type, target.schema["example"].to_string()).await;
+            let answer = scene
+                .send(target, media_type, target.schema["example"].to_string())
+                .await;
             answer.is(415, "unsupported_media_type");
-            assert!(answer.text("detail").contains("`application/json`"), "{}", answer.string());
+            assert!(
+                answer.text("detail").contains("`application/json`"),
+                "{}",
+                answer.string()
+            );
         }
     }
     assert_eq!(scene.fingerprint().await, before);

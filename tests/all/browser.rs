@@ -34,15 +34,27 @@ impl SetCookie {
         let mut fields = answer.headers.get_all("set-cookie").iter();
         let field = fields.next()?.to_str().expect("text").to_owned();
         assert!(fields.next().is_none(), "one cookie at most");
-        assert!(field.len() < 4096, "browsers drop what is longer: {}", field.len());
+        assert!(
+            field.len() < 4096,
+            "browsers drop what is longer: {}",
+            field.len()
+        );
         let mut parts = field.split("; ").map(str::to_owned);
-        let (name, value) =
-            parts.next().and_then(|pair| pair.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())))?;
-        Some(SetCookie { name, value, attributes: parts.collect() })
+        let (name, value) = parts.next().and_then(|pair| {
+            pair.split_once('=')
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        })?;
+        Some(SetCookie {
+            name,
+            value,
+            attributes: parts.collect(),
+        })
     }
 
     fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find_map(|attribute| attribute.strip_prefix(name)?.strip_prefix('='))
+        self.attributes
+            .iter()
+            .find_map(|attribute| attribute.strip_prefix(name)?.strip_prefix('='))
     }
 
     fn clears(&self) -> bool {
@@ -56,7 +68,8 @@ fn claims(cookie: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON")
 }
 
-/// A request with this cookie and nothing else that a page would send; a proxy that asks about it would say the method.
+/// A request with this cookie and nothing else that a page would send; a proxy that asks about it
+/// would say the method.
 fn bare(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> RequestBuilder {
     gateway
         .request(method.clone(), path)
@@ -66,7 +79,9 @@ fn bare(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> RequestB
 
 /// What a page of the gateway's own origin sends.
 fn page(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> RequestBuilder {
-    bare(gateway, method, path, cookie).header("x-latchkey-request", "1").header("sec-fetch-site", "same-origin")
+    bare(gateway, method, path, cookie)
+        .header("x-latchkey-request", "1")
+        .header("sec-fetch-site", "same-origin")
 }
 
 async fn by_cookie(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> Answer {
@@ -86,7 +101,10 @@ async fn verify(gateway: &Gateway, cookie: &str) -> (u16, String) {
 /// `POST /session` as a page sends it.
 fn opening(gateway: &Gateway, username: &str, password: &str) -> RequestBuilder {
     let body = json!({"username": username, "password": password});
-    gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body)
+    gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1")
+        .json(&body)
 }
 
 /// Signs in; the value of the cookie.
@@ -119,5 +137,7 @@ pub async fn aged(gateway: &Gateway, cookie: &str, seconds: u64) -> String {
 
 /// The same cookie with another claim.
 async fn altered(gateway: &Gateway, cookie: &str, claim: &str, value: Value) -> String {
-    Forge::of(gateway).await.sign(&with(&claims(cookie), claim, value))
+    Forge::of(gateway)
+        .await
+        .sign(&with(&claims(cookie), claim, value))
 }

@@ -1,4 +1,5 @@
-//! Every protected operation × every bad credential. The operations come from the document, so that none is forgotten.
+//! Every protected operation × every bad credential. The operations come from the document, so that
+//! none is forgotten.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -19,7 +20,12 @@ pub struct Case {
 }
 
 fn case(name: impl Into<String>, fields: &[&str], status: u16, code: &'static str) -> Case {
-    Case { name: name.into(), fields: fields.iter().map(|field| (*field).to_owned()).collect(), status, code }
+    Case {
+        name: name.into(),
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        status,
+        code,
+    }
 }
 
 /// A token that is none of ours, or not for this place.
@@ -31,11 +37,15 @@ pub fn invalid(name: impl Into<String>, token: &str) -> Case {
 fn protected(id: &str) -> Vec<(Method, String, &'static Value)> {
     let wants_caller = |operation: &Value| {
         operation["security"].as_array().is_some_and(|ways| {
-            ways.iter().all(|way| way.as_object().is_some_and(|way| !way.is_empty()))
+            ways.iter()
+                .all(|way| way.as_object().is_some_and(|way| !way.is_empty()))
                 && ways.iter().any(|way| way.get("session").is_some())
         })
     };
-    operations(id).into_iter().filter(|(_, _, operation)| wants_caller(operation)).collect()
+    operations(id)
+        .into_iter()
+        .filter(|(_, _, operation)| wants_caller(operation))
+        .collect()
 }
 
 /// Somebody with an item; everything that a refused request must leave alone.
@@ -49,32 +59,66 @@ impl Scene {
     pub async fn new() -> Scene {
         let gateway = Gateway::start().await;
         let session = gateway.sign_up("john").await;
-        let made = gateway.with_token(Method::POST, "/items", &session.access_token, json!({"name": "Book"})).await;
-        Scene { item: made.is(201, "").text("id"), gateway, session }
+        let made = gateway
+            .with_token(
+                Method::POST,
+                "/items",
+                &session.access_token,
+                json!({"name": "Book"}),
+            )
+            .await;
+        Scene {
+            item: made.is(201, "").text("id"),
+            gateway,
+            session,
+        }
     }
 
     /// Sends each case to each protected operation, which must refuse it and do nothing.
     pub async fn check(&self, cases: &[Case]) {
         let before = self.fingerprint().await;
         let operations = protected(&self.item);
-        assert!(operations.len() >= 11, "the document lists what is protected");
+        assert!(
+            operations.len() >= 11,
+            "the document lists what is protected"
+        );
         for (method, path, operation) in &operations {
             for case in cases {
                 let answer = self.send(method, path, operation, &case.fields).await;
                 let what = format!("{} at {method} {path}: {}", case.name, answer.string());
-                assert_eq!((answer.status, answer.code().as_str()), (case.status, case.code), "{what}");
-                assert_eq!(answer.header("www-authenticate"), challenge(case.code), "{what}");
+                assert_eq!(
+                    (answer.status, answer.code().as_str()),
+                    (case.status, case.code),
+                    "{what}"
+                );
+                assert_eq!(
+                    answer.header("www-authenticate"),
+                    challenge(case.code),
+                    "{what}"
+                );
                 assert_eq!(answer.header("x-auth-user"), "", "{what}");
             }
         }
-        assert_eq!(self.fingerprint().await, before, "no refused request did anything");
+        assert_eq!(
+            self.fingerprint().await,
+            before,
+            "no refused request did anything"
+        );
         assert_eq!(self.gateway.verify(&self.session.access_token).await.0, 204);
     }
 
     /// With the body that the document gives as an example, so that the credential alone is wrong.
-    async fn send(&self, method: &Method, path: &str, operation: &Value, fields: &[String]) -> Answer {
+    async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        operation: &Value,
+        fields: &[String],
+    ) -> Answer {
         let request = self.gateway.request(method.clone(), path);
-        let request = fields.iter().fold(request, |request, field| request.header(header::AUTHORIZATION, field));
+        let request = fields.iter().fold(request, |request, field| {
+            request.header(header::AUTHORIZATION, field)
+        });
         self.gateway
             .send(match json_body(operation) {
                 Some(schema) => request.json(&schema["example"]),
@@ -87,8 +131,15 @@ impl Scene {
         let users = "select coalesce(string_agg(u::text, ';' order by id), '') from users u";
         let items = "select coalesce(string_agg(i::text, ';' order by id), '') from items i";
         let sessions = "select coalesce(string_agg(s::text, ';' order by sid), '') from sessions s";
-        ask(&self.gateway, &format!("select ({users}) || ({items}) || ({sessions}) || (select count(*) from outbox) || (select count(*) from revocations) || ' ' || (select count(*) from audit where outcome = 'success')"))
-            .await
+        ask(
+            &self.gateway,
+            &format!(
+                "select ({users}) || ({items}) || ({sessions}) || (select count(*) from outbox) \
+                 || (select count(*) from revocations) || ' ' \
+                 || (select count(*) from audit where outcome = 'success')"
+            ),
+        )
+        .await
     }
 }
 
@@ -97,13 +148,16 @@ fn challenge(code: &str) -> &'static str {
     match code {
         "unauthenticated" => "Bearer realm=\"latchkey\"",
         "invalid_token" => {
-            "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token is not valid\""
+            "Bearer realm=\"latchkey\", error=\"invalid_token\", \
+             error_description=\"The access token is not valid\""
         }
         "token_expired" => {
-            "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token has expired\""
+            "Bearer realm=\"latchkey\", error=\"invalid_token\", \
+             error_description=\"The access token has expired\""
         }
         "token_revoked" => {
-            "Bearer realm=\"latchkey\", error=\"invalid_token\", error_description=\"The access token has been revoked\""
+            "Bearer realm=\"latchkey\", error=\"invalid_token\", \
+             error_description=\"The access token has been revoked\""
         }
         _other => "",
     }
@@ -115,10 +169,21 @@ async fn every_protected_operation_answers_a_good_token() {
     for (method, path, operation) in protected(&scene.item) {
         // Deleting the account would take the token along, and the item is wanted to the end.
         if method != Method::DELETE {
-            let answer =
-                scene.send(&method, &path, operation, &[format!("Bearer {}", scene.session.access_token)]).await;
+            let answer = scene
+                .send(
+                    &method,
+                    &path,
+                    operation,
+                    &[format!("Bearer {}", scene.session.access_token)],
+                )
+                .await;
             // Those for administrators have a test of their own.
-            let fine = ["invalid_credentials", "invalid_code", "mail_off", "forbidden"];
+            let fine = [
+                "invalid_credentials",
+                "invalid_code",
+                "mail_off",
+                "forbidden",
+            ];
             assert!(
                 answer.status < 300 || fine.contains(&answer.code().as_str()),
                 "{method} {path}: {}",
@@ -136,13 +201,28 @@ async fn without_a_token_nothing_passes() {
     scene
         .check(&[
             case("nothing", &[], 401, "unauthenticated"),
-            case("basic", &["Basic am9objpzZWNyZXQxMjM="], 401, "unauthenticated"),
-            case("another scheme with our token", &[&format!("DPoP {token}")], 401, "unauthenticated"),
+            case(
+                "basic",
+                &["Basic am9objpzZWNyZXQxMjM="],
+                401,
+                "unauthenticated",
+            ),
+            case(
+                "another scheme with our token",
+                &[&format!("DPoP {token}")],
+                401,
+                "unauthenticated",
+            ),
             case("no scheme", &[token], 401, "unauthenticated"),
             case("the scheme alone", &["Bearer"], 401, "unauthenticated"),
             // RFC 6750 section 3.1: more than one way to send a token is a bad request.
             case("twice", &[&bearer, &bearer], 400, "invalid_request"),
-            case("basic beside it", &["Basic Og==", &bearer], 400, "invalid_request"),
+            case(
+                "basic beside it",
+                &["Basic Og==", &bearer],
+                400,
+                "invalid_request",
+            ),
         ])
         .await;
 }
@@ -154,7 +234,8 @@ async fn what_is_no_token_does_not_pass() {
     let (message, signature) = good.rsplit_once('.').expect("three parts");
     let (head, payload) = message.split_once('.').expect("three parts");
     let json = format!(
-        "{{\"payload\":\"{payload}\",\"signatures\":[{{\"protected\":\"{head}\",\"signature\":\"{signature}\"}}]}}"
+        "{{\"payload\":\"{payload}\",\"signatures\":\
+         [{{\"protected\":\"{head}\",\"signature\":\"{signature}\"}}]}}"
     );
     let bad = [
         ("a word", "garbage".to_owned()),
@@ -165,14 +246,20 @@ async fn what_is_no_token_does_not_pass() {
         ("a longer one", format!("{good}A")),
         ("padding", format!("{good}==")),
         ("a fourth part", format!("{good}.{signature}")),
-        ("another payload", format!("{head}.{}.{signature}", &payload[..payload.len() - 4])),
+        (
+            "another payload",
+            format!("{head}.{}.{signature}", &payload[..payload.len() - 4]),
+        ),
         ("a space within", format!("{head}. {payload}.{signature}")),
         ("two in one", format!("{good},{good}")),
         ("very long", format!("{good}{}", "A".repeat(8000))),
         ("JSON serialization", json),
         ("a refresh token", scene.session.refresh_token.clone()),
     ];
-    let cases: Vec<_> = bad.iter().map(|(name, token)| invalid(*name, token)).collect();
+    let cases: Vec<_> = bad
+        .iter()
+        .map(|(name, token)| invalid(*name, token))
+        .collect();
     scene.check(&cases).await;
 }
 
@@ -184,12 +271,22 @@ async fn an_expired_token_does_not_pass() {
     let expired = |exp: u64| {
         case(
             format!("exp {exp}"),
-            &[&format!("Bearer {}", forge.sign(&with(&claims, "exp", json!(exp))))],
+            &[&format!(
+                "Bearer {}",
+                forge.sign(&with(&claims, "exp", json!(exp)))
+            )],
             401,
             "token_expired",
         )
     };
-    scene.check(&[expired(now), expired(now - 1), expired(now - 86_400), expired(0)]).await;
+    scene
+        .check(&[
+            expired(now),
+            expired(now - 1),
+            expired(now - 86_400),
+            expired(0),
+        ])
+        .await;
 }
 
 /// The same with a token of the gateway's own, whose time has come.
@@ -199,11 +296,16 @@ async fn a_token_passes_until_its_time_has_come() {
     let session = gateway.sign_up("john").await;
     until("it expires", || async {
         let verdict = gateway.verify(&session.access_token).await;
-        assert!(verdict.0 == 204 || verdict.1 == "token_expired", "{verdict:?}");
+        assert!(
+            verdict.0 == 204 || verdict.1 == "token_expired",
+            "{verdict:?}"
+        );
         verdict.0 == 401
     })
     .await;
-    let user = gateway.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
+    let user = gateway
+        .with_token(Method::GET, "/user", &session.access_token, Value::Null)
+        .await;
     user.is(401, "token_expired");
 }
 
@@ -213,10 +315,22 @@ async fn a_revoked_token_does_not_pass() {
     let out = scene.gateway.sign_in("john").await;
     scene.gateway.log_out(&out.access_token).await.is(204, "");
     let gone = scene.gateway.sign_up("jane").await;
-    scene.gateway.with_token(Method::DELETE, "/user", &gone.access_token, Value::Null).await.is(204, "");
-    let revoked =
-        |name, session: &Session| case(name, &[&format!("Bearer {}", session.access_token)], 401, "token_revoked");
-    scene.check(&[revoked("signed out", &out), revoked("deleted", &gone)]).await;
+    scene
+        .gateway
+        .with_token(Method::DELETE, "/user", &gone.access_token, Value::Null)
+        .await
+        .is(204, "");
+    let revoked = |name, session: &Session| {
+        case(
+            name,
+            &[&format!("Bearer {}", session.access_token)],
+            401,
+            "token_revoked",
+        )
+    };
+    scene
+        .check(&[revoked("signed out", &out), revoked("deleted", &gone)])
+        .await;
 }
 
 /// A gateway with a database of its own, one for another audience, and one with another secret.
@@ -224,11 +338,20 @@ async fn a_revoked_token_does_not_pass() {
 async fn a_token_of_another_gateway_does_not_pass() {
     let scene = Scene::new().await;
     let strange = Gateway::start().await.sign_up("john").await;
-    let other_issuer = Gateway::with(&[("LATCHKEY_ISSUER", "https://other.example.com")]).await.sign_up("john").await;
-    let sibling = scene.gateway.replica_with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")]).await;
+    let other_issuer = Gateway::with(&[("LATCHKEY_ISSUER", "https://other.example.com")])
+        .await
+        .sign_up("john")
+        .await;
+    let sibling = scene
+        .gateway
+        .replica_with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")])
+        .await;
     let for_sibling = sibling.sign_up("jane").await;
     assert_eq!(sibling.verify(&for_sibling.access_token).await.0, 204);
-    assert_eq!(sibling.verify(&scene.session.access_token).await, (401, "invalid_token".into()));
+    assert_eq!(
+        sibling.verify(&scene.session.access_token).await,
+        (401, "invalid_token".into())
+    );
     scene
         .check(&[
             invalid("another gateway", &strange.access_token),
@@ -244,11 +367,19 @@ async fn the_check_tells_who_it_is_and_nothing_else() {
     let session = gateway.sign_up("john").await;
     let claims = session.claims();
     for path in ["/auth/verify", "/auth/verify/"] {
-        let answer = gateway.with_token(Method::GET, path, &session.access_token, Value::Null).await;
+        let answer = gateway
+            .with_token(Method::GET, path, &session.access_token, Value::Null)
+            .await;
         assert!(answer.is(204, "").bytes.is_empty());
         assert_eq!(
-            (answer.header("x-auth-user"), answer.header("x-auth-session")),
-            (claims["sub"].as_str().expect("a user"), claims["sid"].as_str().expect("a session"))
+            (
+                answer.header("x-auth-user"),
+                answer.header("x-auth-session")
+            ),
+            (
+                claims["sub"].as_str().expect("a user"),
+                claims["sid"].as_str().expect("a session")
+            )
         );
         assert_eq!(answer.header("cache-control"), "no-store");
     }
@@ -257,8 +388,9 @@ async fn the_check_tells_who_it_is_and_nothing_else() {
         .bearer_auth(&session.access_token)
         .header(header::ACCEPT, "image/png");
     gateway.send(image).await.is(204, "");
-    let planted =
-        gateway.request(Method::GET, "/auth/verify").header("x-auth-user", "00000000-0000-0000-0000-000000000000");
+    let planted = gateway
+        .request(Method::GET, "/auth/verify")
+        .header("x-auth-user", "00000000-0000-0000-0000-000000000000");
     let refused = gateway.send(planted).await;
     assert_eq!(refused.is(401, "unauthenticated").header("x-auth-user"), "");
 }

@@ -16,10 +16,20 @@ use crate::{
 const LANES: usize = 4;
 
 /// Enough for those that wait for a row, and a time that no lock of these tests reaches.
-const SETTINGS: [(&str, &str); 2] = [("LATCHKEY_DATABASE_CONNECTIONS", "24"), ("LATCHKEY_DATABASE_TIMEOUT", "30s")];
+const SETTINGS: [(&str, &str); 2] = [
+    ("LATCHKEY_DATABASE_CONNECTIONS", "24"),
+    ("LATCHKEY_DATABASE_TIMEOUT", "30s"),
+];
 
 async fn create(gateway: &Gateway, owner: &Session, name: String) -> Answer {
-    gateway.with_token(Method::POST, "/items", &owner.access_token, json!({"name": name})).await
+    gateway
+        .with_token(
+            Method::POST,
+            "/items",
+            &owner.access_token,
+            json!({"name": name}),
+        )
+        .await
 }
 
 /// Asserts that all of them are like this.
@@ -30,7 +40,9 @@ fn are(answers: &[Answer], status: u16, code: &str) {
 }
 
 async fn get(gateway: &Gateway, owner: &Session, path: &str) -> Answer {
-    gateway.with_token(Method::GET, path, &owner.access_token, Value::Null).await
+    gateway
+        .with_token(Method::GET, path, &owner.access_token, Value::Null)
+        .await
 }
 
 /// So many people.
@@ -39,11 +51,19 @@ async fn crowd(gateway: &Gateway, count: usize) -> Vec<Session> {
 }
 
 /// John, who may do nothing for the moment, has taken every lane.
-async fn john_takes_the_lanes(gateway: &Gateway, john: &Session, story: impl AsyncFnOnce(Held)) -> Vec<Answer> {
+async fn john_takes_the_lanes(
+    gateway: &Gateway,
+    john: &Session,
+    story: impl AsyncFnOnce(Held),
+) -> Vec<Answer> {
     let held = Held::rows(gateway, "select from users where username = 'john'").await;
-    let creates = join_all((0..LANES).map(|number| create(gateway, john, format!("John's {number}"))));
+    let creates =
+        join_all((0..LANES).map(|number| create(gateway, john, format!("John's {number}"))));
     let story = async {
-        until("the lanes are taken", || async { held.waiting().await >= LANES }).await;
+        until("the lanes are taken", || async {
+            held.waiting().await >= LANES
+        })
+        .await;
         story(held).await;
     };
     tokio::join!(creates, story).0
@@ -53,25 +73,31 @@ async fn john_takes_the_lanes(gateway: &Gateway, john: &Session, story: impl Asy
 async fn everybody_gets_their_own() {
     let gateway = Gateway::with(&SETTINGS).await;
     let people = crowd(&gateway, 5).await;
-    let round = join_all((0..20).flat_map(|round| people.iter().enumerate().map(move |person| (round, person))).map(
-        async |(round, (number, person))| {
-            let name = format!("{round} of {number}");
-            let made = create(&gateway, person, name.clone()).await;
-            assert_eq!(made.is(201, "").text("name"), name);
-            let path = made.header("location").to_owned();
-            let others = &people[(number + 1) % people.len()];
-            let (read, user, missing, foreign) = tokio::join!(
-                get(&gateway, person, &path),
-                get(&gateway, person, "/user"),
-                get(&gateway, person, "/items/018f0000-0000-7000-8000-000000000000"),
-                get(&gateway, others, &path),
-            );
-            assert_eq!(read.is(200, "").body, made.body);
-            assert_eq!(user.is(200, "").text("username"), format!("user{number}"));
-            missing.is(404, "not_found");
-            foreign.is(404, "not_found");
-        },
-    ));
+    let round = join_all(
+        (0..20)
+            .flat_map(|round| people.iter().enumerate().map(move |person| (round, person)))
+            .map(async |(round, (number, person))| {
+                let name = format!("{round} of {number}");
+                let made = create(&gateway, person, name.clone()).await;
+                assert_eq!(made.is(201, "").text("name"), name);
+                let path = made.header("location").to_owned();
+                let others = &people[(number + 1) % people.len()];
+                let (read, user, missing, foreign) = tokio::join!(
+                    get(&gateway, person, &path),
+                    get(&gateway, person, "/user"),
+                    get(
+                        &gateway,
+                        person,
+                        "/items/018f0000-0000-7000-8000-000000000000"
+                    ),
+                    get(&gateway, others, &path),
+                );
+                assert_eq!(read.is(200, "").body, made.body);
+                assert_eq!(user.is(200, "").text("username"), format!("user{number}"));
+                missing.is(404, "not_found");
+                foreign.is(404, "not_found");
+            }),
+    );
     round.await;
     assert_eq!(ask(&gateway, "select count(*) from items").await, "100");
 }
@@ -82,10 +108,13 @@ async fn who_creates_while_all_lanes_are_taken_shares_a_statement() {
     let gateway = Gateway::with(&SETTINGS).await;
     let (john, people) = (gateway.sign_up("john").await, crowd(&gateway, 3).await);
     let shared = || async {
-        let creates = join_all((0..12).map(|number| create(&gateway, &people[number % 3], number.to_string())));
+        let creates = join_all(
+            (0..12).map(|number| create(&gateway, &people[number % 3], number.to_string())),
+        );
         let story = async |held: Held| {
             let release = async {
-                // Neighbours are on their way when John's row is free again, at the latest when his time is up.
+                // Neighbours are on their way when John's row is free again, at the latest when his
+                // time is up.
                 tokio::task::yield_now().await;
                 held.release().await;
             };
@@ -93,7 +122,8 @@ async fn who_creates_while_all_lanes_are_taken_shares_a_statement() {
             are(&made, 201, "");
         };
         are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
-        let shared = "select exists (select from items group by xmin::text having count(distinct owner_id) > 1)";
+        let shared = "select exists (select from items group by xmin::text \
+            having count(distinct owner_id) > 1)";
         ask(&gateway, shared).await == "true"
     };
     until("somebody shared a statement with somebody else", shared).await;
@@ -103,23 +133,43 @@ async fn who_creates_while_all_lanes_are_taken_shares_a_statement() {
 #[tokio::test]
 async fn of_those_who_create_at_once_only_who_is_gone_is_refused() {
     let gateway = Gateway::with(&SETTINGS).await;
-    let (john, jane, gone) =
-        (gateway.sign_up("john").await, gateway.sign_up("jane").await, gateway.sign_up("gone").await);
+    let (john, jane, gone) = (
+        gateway.sign_up("john").await,
+        gateway.sign_up("jane").await,
+        gateway.sign_up("gone").await,
+    );
     execute(&gateway, "delete from users where username = 'gone'").await;
     let answers = std::cell::RefCell::new(HashMap::<bool, Vec<Answer>>::new());
     let story = async |held: Held| {
         let creates = join_all((0..16).map(async |number: usize| {
             let is_gone = number.is_multiple_of(4);
-            (is_gone, create(&gateway, if is_gone { &gone } else { &jane }, number.to_string()).await)
+            (
+                is_gone,
+                create(
+                    &gateway,
+                    if is_gone { &gone } else { &jane },
+                    number.to_string(),
+                )
+                .await,
+            )
         }));
         let (made, ()) = tokio::join!(creates, held.release());
-        made.into_iter().for_each(|(is_gone, answer)| answers.borrow_mut().entry(is_gone).or_default().push(answer));
+        made.into_iter().for_each(|(is_gone, answer)| {
+            answers
+                .borrow_mut()
+                .entry(is_gone)
+                .or_default()
+                .push(answer)
+        });
     };
     are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
     let answers = answers.into_inner();
     are(&answers[&true], 401, "token_revoked");
     are(&answers[&false], 201, "");
-    assert_eq!(ask(&gateway, "select count(*) from items").await, (12 + LANES).to_string());
+    assert_eq!(
+        ask(&gateway, "select count(*) from items").await,
+        (12 + LANES).to_string()
+    );
 }
 
 /// Who needs a row that somebody holds waits for it, and nobody else does.
@@ -130,12 +180,26 @@ async fn a_row_that_is_held_delays_its_owner_only() {
     let story = async |held: Held| {
         let made = join_all((0..8).map(|number| create(&gateway, &jane, number.to_string()))).await;
         are(&made, 201, "");
-        until("John waits still", || async { held.waiting().await == LANES }).await;
-        assert_eq!(get(&gateway, &john, "/user").await.is(200, "").text("username"), "john");
+        until("John waits still", || async {
+            held.waiting().await == LANES
+        })
+        .await;
+        assert_eq!(
+            get(&gateway, &john, "/user")
+                .await
+                .is(200, "")
+                .text("username"),
+            "john"
+        );
         held.release().await;
     };
     are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
-    assert_eq!(get(&gateway, &john, "/items").await.body["items"].as_array().map(Vec::len), Some(LANES));
+    assert_eq!(
+        get(&gateway, &john, "/items").await.body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(LANES)
+    );
 }
 
 #[tokio::test]
@@ -148,7 +212,9 @@ async fn who_hangs_up_takes_no_lane_along() {
             let owner = if number < LANES { &john } else { &jane };
             create(&gateway, owner, format!("{round}, {number}")).await
         }));
-        let taken = until("the lanes are taken", || async { held.waiting().await >= LANES });
+        let taken = until("the lanes are taken", || async {
+            held.waiting().await >= LANES
+        });
         tokio::select! {
             _ = creates => panic!("John's row is held"),
             () = taken => {}
@@ -163,18 +229,37 @@ async fn who_hangs_up_takes_no_lane_along() {
 
 #[tokio::test]
 async fn the_line_is_cut_while_many_ask() {
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
     let gateway = Gateway::start().await;
-    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let name = gateway
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
     let url = format!("postgres://latchkey@{}/{name}", proxy.address);
     let gateway = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     let jane = gateway.sign_up("jane").await;
     proxy.set(Line::Held);
-    let asked = join_all((0..30).map(async |number: usize| match number % 3 {
-        0 => create(&gateway, &jane, number.to_string()).await,
-        1 => get(&gateway, &jane, "/user").await,
-        _ => get(&gateway, &jane, "/items/018f0000-0000-7000-8000-000000000000").await,
+    let asked = join_all((0..30).map(async |number: usize| {
+        match number % 3 {
+            0 => create(&gateway, &jane, number.to_string()).await,
+            1 => get(&gateway, &jane, "/user").await,
+            _ => {
+                get(
+                    &gateway,
+                    &jane,
+                    "/items/018f0000-0000-7000-8000-000000000000",
+                )
+                .await
+            }
+        }
     }));
     let cut = async {
         tokio::task::yield_now().await;
@@ -183,25 +268,46 @@ async fn the_line_is_cut_while_many_ask() {
     let (answers, ()) = tokio::join!(asked, cut);
     are(&answers, 503, "unavailable");
     proxy.set(Line::Open);
-    until("it works again", || async { create(&gateway, &jane, "Book".into()).await.status == 201 }).await;
-    assert_eq!(get(&gateway, &jane, "/items").await.is(200, "").body["items"].as_array().map(Vec::len), Some(1));
+    until("it works again", || async {
+        create(&gateway, &jane, "Book".into()).await.status == 201
+    })
+    .await;
+    assert_eq!(
+        get(&gateway, &jane, "/items").await.is(200, "").body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
 }
 
-/// What many callers ask must not cost more with every row there is: PostgreSQL can look all of it up by keys, and nothing
-/// of it only by reading a table to its end.
+/// What many callers ask must not cost more with every row there is: PostgreSQL can look all of it
+/// up by keys, and nothing of it only by reading a table to its end.
 #[tokio::test]
 async fn what_callers_share_is_looked_up_by_keys() {
     let database = connect(&fresh_database().await).await;
     // As lanes have it.
-    let settings = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+    let settings = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
+        set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
     database.batch_execute(settings).await.expect("settings");
     for name in ["find_users", "find_items", "find_standing"] {
         let path = format!("{}/sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
         let sql = std::fs::read_to_string(path).expect("the statement is there");
-        let nothing = vec!["null"; database.prepare(&sql).await.expect("a statement").params().len()].join(", ");
+        let nothing = vec![
+            "null";
+            database
+                .prepare(&sql)
+                .await
+                .expect("a statement")
+                .params()
+                .len()
+        ]
+        .join(", ");
         let explain = format!("prepare {name} as {sql}; explain execute {name} ({nothing})");
         let plan = database.simple_query(&explain).await.expect("a plan");
         let plan = format!("{plan:?}");
-        assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{name}: {plan}");
+        assert!(
+            plan.contains("Index") && !plan.contains("Seq Scan"),
+            "{name}: {plan}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Every answer that any test sees must be in the document: its status, its media type, the code of its problem.
+//! Every answer that any test sees must be in the document: its status, its media type, the code of
+//! its problem.
 
 use std::sync::LazyLock;
 
@@ -17,26 +18,38 @@ pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_slice(&output.stdout).expect("the document is JSON")
 });
 
-/// Compares an answer with the document. What is no operation (pages, unknown paths, other methods) has nothing to compare.
+/// Compares an answer with the document. What is no operation (pages, unknown paths, other methods)
+/// has nothing to compare.
 pub fn check(method: &Method, path: &str, answer: &Answer) {
-    let Some(operation) = operation(method, path) else { return };
+    let Some(operation) = operation(method, path) else {
+        return;
+    };
     let response = &operation["responses"][answer.status.to_string()];
     let what = format!("{method} {path} → {} {}", answer.status, answer.string());
     assert!(!response.is_null(), "not documented: {what}");
     for name in ["RateLimit-Policy", "RateLimit", "Retry-After"] {
         let told = answer.headers.contains_key(name);
-        assert!(!told || response["headers"][name].is_object(), "{name} is not documented: {what}");
+        assert!(
+            !told || response["headers"][name].is_object(),
+            "{name} is not documented: {what}"
+        );
     }
     if answer.bytes.is_empty() {
         return;
     }
-    let media_type = answer.header("content-type").split(';').next().unwrap_or_default();
+    let media_type = answer
+        .header("content-type")
+        .split(';')
+        .next()
+        .unwrap_or_default();
     let content = &response["content"][media_type];
     assert!(!content.is_null(), "{media_type} is not documented: {what}");
     if media_type == "application/problem+json" {
         let code = format!("`{}`", answer.code());
         assert!(
-            response["description"].as_str().is_some_and(|codes| codes.contains(&code)),
+            response["description"]
+                .as_str()
+                .is_some_and(|codes| codes.contains(&code)),
             "code not documented: {what}"
         );
     } else {
@@ -48,27 +61,43 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
 pub fn check_event(method: &Method, path: &str, event: &str, data: &Value) {
     let operation = operation(method, path).expect("an operation");
     let schema = &operation["responses"]["200"]["x-events"][event];
-    matches(schema, data, &format!("an event of {method} {path}: {event} {data}"));
+    matches(
+        schema,
+        data,
+        &format!("an event of {method} {path}: {event} {data}"),
+    );
 }
 
 /// The operation of a method and a path, if there is one.
 pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("there are paths");
-    let path = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
-    let item =
-        paths.get(path).or_else(|| paths.iter().find(|(template, _)| is_like(template, path)).map(|(_, item)| item))?;
+    let path = path
+        .strip_suffix('/')
+        .filter(|bare| !bare.is_empty())
+        .unwrap_or(path);
+    let item = paths.get(path).or_else(|| {
+        paths
+            .iter()
+            .find(|(template, _)| is_like(template, path))
+            .map(|(_, item)| item)
+    })?;
     item.get(method.as_str().to_lowercase())
 }
 
 fn is_like(template: &str, path: &str) -> bool {
     let same = |(known, given): (&str, &str)| known.starts_with('{') || known == given;
-    template.split('/').count() == path.split('/').count() && template.split('/').zip(path.split('/')).all(same)
+    template.split('/').count() == path.split('/').count()
+        && template.split('/').zip(path.split('/')).all(same)
 }
 
 /// A small reading of JSON schema: members that are required, unknown, null or of another type.
 fn matches(schema: &Value, value: &Value, what: &str) {
     if let Some(name) = schema["$ref"].as_str() {
-        return matches(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")], value, what);
+        return matches(
+            &DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")],
+            value,
+            what,
+        );
     }
     if let Some(first) = schema["allOf"].get(0) {
         return matches(first, value, what);
@@ -79,7 +108,11 @@ fn matches(schema: &Value, value: &Value, what: &str) {
     }
     match schema["type"].as_str() {
         Some("object") => members(schema, value, what),
-        Some("array") => value.as_array().expect(what).iter().for_each(|item| matches(&schema["items"], item, what)),
+        Some("array") => value
+            .as_array()
+            .expect(what)
+            .iter()
+            .for_each(|item| matches(&schema["items"], item, what)),
         Some("string") => assert!(value.is_string(), "{value} is no string: {what}"),
         Some("integer") => assert!(value.is_i64(), "{value} is no integer: {what}"),
         Some("boolean") => assert!(value.is_boolean(), "{value} is no boolean: {what}"),
@@ -91,17 +124,25 @@ fn members(schema: &Value, value: &Value, what: &str) {
     let properties = schema["properties"].as_object().expect(what);
     let object = value.as_object().expect(what);
     for required in schema["required"].as_array().expect(what) {
-        assert!(object.contains_key(required.as_str().expect(what)), "{required} is missing: {what}");
+        assert!(
+            object.contains_key(required.as_str().expect(what)),
+            "{required} is missing: {what}"
+        );
     }
     for (name, member) in object {
-        let property = properties.get(name).unwrap_or_else(|| panic!("{name} is not documented: {what}"));
+        let property = properties
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not documented: {what}"));
         matches(property, member, what);
     }
 }
 
 /// Every operation of the document, with `{id}` filled in.
 pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
-    let paths = DOCUMENT["paths"].as_object().expect("there are paths").iter();
+    let paths = DOCUMENT["paths"]
+        .as_object()
+        .expect("there are paths")
+        .iter();
     let of_path = |(path, item): (&String, &'static Value)| {
         let path = path.replace("{id}", id);
         let method = |name: &str| name.to_uppercase().parse().expect("a method");
@@ -115,8 +156,13 @@ pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
 
 /// Whether the document says that anybody may call it, whoever sends nothing included.
 pub fn is_open(operation: &Value) -> bool {
-    let ways = operation["security"].as_array().expect("it says who may call it");
-    ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(|way| way.is_empty()))
+    let ways = operation["security"]
+        .as_array()
+        .expect("it says who may call it");
+    ways.is_empty()
+        || ways
+            .iter()
+            .any(|way| way.as_object().is_some_and(|way| way.is_empty()))
 }
 
 /// The schema of an operation's JSON body, if it takes one.

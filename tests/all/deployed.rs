@@ -1,4 +1,5 @@
-//! Real proxies, with the files of `deploy/`. Nothing in those is changed but addresses, and where their parts lie.
+//! Real proxies, with the files of `deploy/`. Nothing in those is changed but addresses, and where
+//! their parts lie.
 
 use std::{
     fs,
@@ -28,7 +29,10 @@ pub struct Proxy {
 
 impl Place {
     pub fn new() -> Place {
-        Place { folder: tempfile::tempdir().expect("a folder"), address: own_address() }
+        Place {
+            folder: tempfile::tempdir().expect("a folder"),
+            address: own_address(),
+        }
     }
 
     pub fn folder(&self) -> &Path {
@@ -37,7 +41,9 @@ impl Place {
 
     /// A file of `deploy/` with what is so in this test; each must be there.
     pub fn adapted(&self, name: &str, changes: &[(&str, String)]) -> PathBuf {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("deploy")
+            .join(name);
         let text = fs::read_to_string(shipped).expect("it is there");
         let text = changes.iter().fold(text, |text, (known, ours)| {
             assert!(text.contains(known), "{known} is not in {name}");
@@ -56,16 +62,26 @@ impl Place {
     pub fn nginx_folders(&self) -> String {
         let folder = self.folder().display();
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};")).concat()
+        kinds
+            .map(|kind| format!("{kind}_temp_path {folder}/{kind};"))
+            .concat()
     }
 
     /// nginx with this file. What is not about us is said beside it.
     pub fn nginx(&self, main: &Path) -> Command {
         // Else its workers would have an account that may not look into the folder.
-        let account = if rustix::process::geteuid().is_root() { "user root; " } else { "" };
+        let account = if rustix::process::geteuid().is_root() {
+            "user root; "
+        } else {
+            ""
+        };
         let settings = format!("{account}daemon off; pid {}/pid;", self.folder().display());
         let mut command = Command::new(program("nginx"));
-        command.arg("-p").arg(self.folder()).args(["-e", "stderr", "-g", &settings, "-c"]).arg(main);
+        command
+            .arg("-p")
+            .arg(self.folder())
+            .args(["-e", "stderr", "-g", &settings, "-c"])
+            .arg(main);
         command
     }
 
@@ -78,10 +94,19 @@ impl Place {
     /// Runs it until it listens. What it tells is kept.
     pub async fn run(self, mut command: Command) -> Proxy {
         let file = |name| fs::File::create(self.folder().join(name)).expect("a file");
-        let child = command.stdin(Stdio::null()).stdout(file("told")).stderr(file("errors")).spawn();
-        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}; ./dev install brings it"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file("told"))
+            .stderr(file("errors"))
+            .spawn();
+        let child =
+            child.unwrap_or_else(|error| panic!("{command:?}: {error}; ./dev install brings it"));
         let Place { folder, address } = self;
-        let mut proxy = Proxy { address, child, folder };
+        let mut proxy = Proxy {
+            address,
+            child,
+            folder,
+        };
         until("the proxy listens", || {
             let ended = proxy.child.try_wait().expect("it is ours");
             assert!(ended.is_none(), "{command:?} ended: {}", proxy.errors());

@@ -11,11 +11,25 @@ use crate::{
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 
 async fn list(gateway: &Gateway, session: &Session, query: &str) -> Answer {
-    gateway.with_token(Method::GET, &format!("/sessions{query}"), &session.access_token, Value::Null).await
+    gateway
+        .with_token(
+            Method::GET,
+            &format!("/sessions{query}"),
+            &session.access_token,
+            Value::Null,
+        )
+        .await
 }
 
 async fn end(gateway: &Gateway, session: &Session, id: &str) -> Answer {
-    gateway.with_token(Method::DELETE, &format!("/sessions/{id}"), &session.access_token, Value::Null).await
+    gateway
+        .with_token(
+            Method::DELETE,
+            &format!("/sessions/{id}"),
+            &session.access_token,
+            Value::Null,
+        )
+        .await
 }
 
 fn sid(session: &Session) -> String {
@@ -26,8 +40,12 @@ fn sid(session: &Session) -> String {
 async fn sessions_are_listed_in_words() {
     let gateway = Gateway::start().await;
     let first = gateway.sign_up("john").await;
-    let request = gateway.request(Method::POST, "/login").header(header::USER_AGENT, FIREFOX);
-    let second = gateway.send(request.json(&json!({"username": "john", "password": PASSWORD}))).await;
+    let request = gateway
+        .request(Method::POST, "/login")
+        .header(header::USER_AGENT, FIREFOX);
+    let second = gateway
+        .send(request.json(&json!({"username": "john", "password": PASSWORD})))
+        .await;
     let second = Session::of(second.is(200, ""));
     let answer = list(&gateway, &second, "").await;
     let items = answer.is(200, "").body["items"].as_array().expect("a list");
@@ -37,17 +55,35 @@ async fn sessions_are_listed_in_words() {
         (&json!(sid(&first)), &json!(false), &Value::Null)
     );
     assert_eq!(
-        (&items[1]["id"], &items[1]["current"], &items[1]["agent"], &items[1]["address"]),
-        (&json!(sid(&second)), &json!(true), &json!("Firefox on Linux"), &json!("127.0.0.1"))
+        (
+            &items[1]["id"],
+            &items[1]["current"],
+            &items[1]["agent"],
+            &items[1]["address"]
+        ),
+        (
+            &json!(sid(&second)),
+            &json!(true),
+            &json!("Firefox on Linux"),
+            &json!("127.0.0.1")
+        )
     );
-    let times =
-        ["created_at", "last_seen_at", "ends_at"].map(|time| items[1][time].as_str().expect("a time").to_owned());
+    let times = ["created_at", "last_seen_at", "ends_at"]
+        .map(|time| items[1][time].as_str().expect("a time").to_owned());
     let whole = |time: &String| time[.."2026-11-20T08:00:00".len()].to_owned();
-    assert!(whole(&times[0]) <= whole(&times[1]) && whole(&times[1]) < whole(&times[2]), "{times:?}");
+    assert!(
+        whole(&times[0]) <= whole(&times[1]) && whole(&times[1]) < whole(&times[2]),
+        "{times:?}"
+    );
 
     // The dashboard says the same.
-    let dashboard = gateway.with_token(Method::GET, "/dashboard", &second.access_token, Value::Null).await;
-    assert_eq!(&dashboard.is(200, "").body["sessions"], &answer.body["items"]);
+    let dashboard = gateway
+        .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
+        .await;
+    assert_eq!(
+        &dashboard.is(200, "").body["sessions"],
+        &answer.body["items"]
+    );
 }
 
 #[tokio::test]
@@ -61,9 +97,16 @@ async fn pages_lead_through_all_of_them() {
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
         let page = list(&gateway, &sessions[0], &format!("?limit=2{after}")).await;
-        let items = page.is(200, "").body["items"].as_array().expect("a list").clone();
+        let items = page.is(200, "").body["items"]
+            .as_array()
+            .expect("a list")
+            .clone();
         assert!(items.len() <= 2);
-        seen.extend(items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()));
+        seen.extend(
+            items
+                .iter()
+                .map(|item| item["id"].as_str().expect("an id").to_owned()),
+        );
         match page.body["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
             None => break,
@@ -72,8 +115,16 @@ async fn pages_lead_through_all_of_them() {
     let mut all: Vec<String> = sessions.iter().map(sid).collect();
     all.sort();
     assert_eq!(seen, all);
-    for bad in ["?limit=0", "?limit=101", "?limit=x", "?after=x", "?limit=1&limit=2"] {
-        list(&gateway, &sessions[0], bad).await.is(400, "invalid_request");
+    for bad in [
+        "?limit=0",
+        "?limit=101",
+        "?limit=x",
+        "?after=x",
+        "?limit=1&limit=2",
+    ] {
+        list(&gateway, &sessions[0], bad)
+            .await
+            .is(400, "invalid_request");
     }
 }
 
@@ -84,7 +135,14 @@ async fn only_what_is_still_good_is_listed() {
     let (out, idle) = (gateway.sign_in("john").await, gateway.sign_in("john").await);
     gateway.log_out(&out.access_token).await.is(204, "");
     let long_ago = "refreshed_at = now() - interval '8 days'";
-    execute(&gateway, &format!("update sessions set {long_ago} where sid = '{}'", sid(&idle))).await;
+    execute(
+        &gateway,
+        &format!(
+            "update sessions set {long_ago} where sid = '{}'",
+            sid(&idle)
+        ),
+    )
+    .await;
     let answer = list(&gateway, &john, "").await;
     let items = answer.is(200, "").body["items"].as_array().expect("a list");
     assert_eq!((items.len(), &items[0]["id"]), (1, &json!(sid(&john))));
@@ -97,27 +155,62 @@ async fn an_ended_session_is_refused_everywhere_and_ending_it_again_is_fine() {
     let lost = gateway.sign_in("john").await;
     assert_eq!(replica.verify(&lost.access_token).await.0, 204);
     for replica in [&gateway, &gateway, &replica] {
-        assert!(end(replica, &john, &sid(&lost)).await.is(204, "").bytes.is_empty());
+        assert!(
+            end(replica, &john, &sid(&lost))
+                .await
+                .is(204, "")
+                .bytes
+                .is_empty()
+        );
     }
     for replica in [&replica, &gateway] {
-        assert_eq!(replica.verify(&lost.access_token).await, (401, "token_revoked".into()));
-        replica.refresh(&lost.refresh_token).await.is(401, "invalid_refresh_token");
+        assert_eq!(
+            replica.verify(&lost.access_token).await,
+            (401, "token_revoked".into())
+        );
+        replica
+            .refresh(&lost.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
         assert_eq!(replica.verify(&john.access_token).await.0, 204);
     }
-    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "session_deleted");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
+        "session_deleted"
+    );
     // One's own as well.
     end(&gateway, &john, &sid(&john)).await.is(204, "");
-    assert_eq!(replica.verify(&john.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        replica.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
 }
 
 #[tokio::test]
 async fn what_is_nobodys_or_somebody_elses_is_not_found() {
     let gateway = Gateway::start().await;
     let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
-    for id in [sid(&jane).as_str(), "018f0000-0000-7000-8000-000000000000", "nope", "current", "%00"] {
+    for id in [
+        sid(&jane).as_str(),
+        "018f0000-0000-7000-8000-000000000000",
+        "nope",
+        "current",
+        "%00",
+    ] {
         end(&gateway, &john, id).await.is(404, "not_found");
     }
     assert_eq!(gateway.verify(&jane.access_token).await.0, 204);
     gateway.refresh(&jane.refresh_token).await.is(200, "");
-    assert_eq!(ask(&gateway, "select count(*) from sessions where ended_at is not null").await, "0");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select count(*) from sessions where ended_at is not null"
+        )
+        .await,
+        "0"
+    );
 }

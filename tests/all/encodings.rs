@@ -14,7 +14,11 @@ async fn a_chunked_body_within_the_limit_is_fine() {
     let gateway = Gateway::start().await;
     gateway.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
-    let request = wire::chunked("POST /login", "content-type: application/json\r\n", body.as_bytes());
+    let request = wire::chunked(
+        "POST /login",
+        "content-type: application/json\r\n",
+        body.as_bytes(),
+    );
     let answer = wire::exchange(gateway.address, &request).await;
     assert_eq!(wire::status(&answer), 200, "{answer}");
 }
@@ -24,8 +28,14 @@ async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
     let gateway = Gateway::start().await;
     gateway.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
-    for media_type in ["application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON"] {
-        let request = gateway.request(Method::POST, "/login").header(header::CONTENT_TYPE, media_type);
+    for media_type in [
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        "Application/JSON",
+    ] {
+        let request = gateway
+            .request(Method::POST, "/login")
+            .header(header::CONTENT_TYPE, media_type);
         gateway.send(request.body(body.clone())).await.is(200, "");
     }
 }
@@ -45,15 +55,27 @@ async fn forms_follow_the_same_rules() {
     ];
     let form = |body: Vec<u8>| {
         let request = gateway.request(Method::POST, "/login");
-        gateway.send(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body))
+        gateway.send(
+            request
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(body),
+        )
     };
     for (body, member) in bad {
         let answer = form(body.to_vec()).await;
-        let errors = answer.is(400, "invalid_request").body["errors"].as_array().expect("members are named");
-        assert!(errors.iter().any(|error| error["member"] == *member), "{}", answer.string());
+        let errors = answer.is(400, "invalid_request").body["errors"]
+            .as_array()
+            .expect("members are named");
+        assert!(
+            errors.iter().any(|error| error["member"] == *member),
+            "{}",
+            answer.string()
+        );
         assert!(!answer.string().contains(MARKER), "{}", answer.string());
     }
-    form(b"username=%FF%FE&password=x".to_vec()).await.is(400, "invalid_request");
+    form(b"username=%FF%FE&password=x".to_vec())
+        .await
+        .is(400, "invalid_request");
 }
 
 /// As `curl -d` does it: the whole of it becomes the name of one member.
@@ -61,14 +83,38 @@ async fn forms_follow_the_same_rules() {
 async fn json_that_is_sent_as_a_form_never_comes_back() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up("owner").await;
-    let body = json!({"username": "owner", "password": MARKER, "current_password": MARKER}).to_string();
-    for path in ["/signup", "/login", "/refresh", "/logout", "/user/password", "/password/reset", "/items"] {
-        let request = gateway.request(Method::POST, path).bearer_auth(&session.access_token);
+    let body =
+        json!({"username": "owner", "password": MARKER, "current_password": MARKER}).to_string();
+    for path in [
+        "/signup",
+        "/login",
+        "/refresh",
+        "/logout",
+        "/user/password",
+        "/password/reset",
+        "/items",
+    ] {
+        let request = gateway
+            .request(Method::POST, path)
+            .bearer_auth(&session.access_token);
         let form = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let answer = gateway.send(form.body(body.clone())).await;
-        assert!([400, 415].contains(&answer.status), "{path}: {}", answer.string());
-        assert!(!answer.string().contains(MARKER), "{path}: {}", answer.string());
-        assert!(answer.headers.values().all(|value| !value.as_bytes().windows(10).any(|text| text == b"hunter2zqx")));
+        assert!(
+            [400, 415].contains(&answer.status),
+            "{path}: {}",
+            answer.string()
+        );
+        assert!(
+            !answer.string().contains(MARKER),
+            "{path}: {}",
+            answer.string()
+        );
+        assert!(answer.headers.values().all(|value| {
+            !value
+                .as_bytes()
+                .windows(10)
+                .any(|text| text == b"hunter2zqx")
+        }));
     }
 }
 
@@ -83,8 +129,13 @@ async fn parameters_that_come_twice_are_refused() {
         (format!("/items?limit={MARKER}"), "limit"),
         (format!("/items?after={MARKER}"), "after"),
     ] {
-        let answer = gateway.with_token(Method::GET, &path, &token, Value::Null).await;
-        assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], member);
+        let answer = gateway
+            .with_token(Method::GET, &path, &token, Value::Null)
+            .await;
+        assert_eq!(
+            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            member
+        );
         assert!(!answer.string().contains(MARKER), "{}", answer.string());
     }
 }

@@ -1,4 +1,5 @@
-//! `latchkey explain`: one sentence about one token, from the settings of the replicas, without using it up.
+//! `latchkey explain`: one sentence about one token, from the settings of the replicas, without
+//! using it up.
 
 use std::{
     io::Write,
@@ -27,19 +28,37 @@ fn run(settings: &[(String, String)], input: &str) -> (i32, String, String) {
         .spawn()
         .expect("the binary runs");
     // It may refuse to read more.
-    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let _ = child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input.as_bytes());
     let output = child.wait_with_output().expect("it ends");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().expect("no signal"),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
-/// Asserts what is said of a token: one sentence, an exit code that goes with it, and never the token.
+/// Asserts what is said of a token: one sentence, an exit code that goes with it, and never the
+/// token.
 pub async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
     let given = token.to_owned();
-    let (code, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &given)).await.expect("it runs");
+    let (code, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &given))
+        .await
+        .expect("it runs");
     assert!(said.contains(part), "{said:?} lacks {part:?}; {errors}");
-    assert_eq!(code, i32::from(!said.starts_with("Nothing refuses it")), "{said}");
-    assert!(said.ends_with(".\n") && said.lines().count() == 1, "{said:?}");
+    assert_eq!(
+        code,
+        i32::from(!said.starts_with("Nothing refuses it")),
+        "{said}"
+    );
+    assert!(
+        said.ends_with(".\n") && said.lines().count() == 1,
+        "{said:?}"
+    );
     assert_eq!(errors, "");
     assert!(!said.contains(token), "{said}");
 }
@@ -55,32 +74,82 @@ fn changed(gateway: &Gateway, name: &str, value: &str) -> Vec<(String, String)> 
 async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    says(gateway.settings(), &john.access_token, "it is an access token, good until 20").await;
-    says(gateway.settings(), &format!("Bearer {}\n", john.access_token), "it is an access token").await;
+    says(
+        gateway.settings(),
+        &john.access_token,
+        "it is an access token, good until 20",
+    )
+    .await;
+    says(
+        gateway.settings(),
+        &format!("Bearer {}\n", john.access_token),
+        "it is an access token",
+    )
+    .await;
     for _ in 0..2 {
-        says(gateway.settings(), &john.refresh_token, "it is the current refresh token of its session").await;
+        says(
+            gateway.settings(),
+            &john.refresh_token,
+            "it is the current refresh token of its session",
+        )
+        .await;
     }
     let next = Session::of(gateway.refresh(&john.refresh_token).await.is(200, ""));
-    says(gateway.settings(), &john.refresh_token, "it is the parent of the current refresh token").await;
+    says(
+        gateway.settings(),
+        &john.refresh_token,
+        "it is the parent of the current refresh token",
+    )
+    .await;
     gateway.refresh(&next.refresh_token).await.is(200, "");
     let grandparent = "it is refresh token number 0 of its session, whose current one is number 2";
     says(gateway.settings(), &john.refresh_token, grandparent).await;
-    // Redis, where another prefix knows nothing, is as if it were flushed: the record says the same.
+    // Redis, where another prefix knows nothing, is as if it were flushed: the record says the
+    // same.
     let recorded = || async { ask(&gateway, "select counter from sessions").await == "2" };
     until("the counter is recorded", recorded).await;
-    says(changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"), &john.refresh_token, grandparent).await;
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204, "nobody was signed out by asking");
+    says(
+        changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"),
+        &john.refresh_token,
+        grandparent,
+    )
+    .await;
+    assert_eq!(
+        gateway.verify(&john.access_token).await.0,
+        204,
+        "nobody was signed out by asking"
+    );
 }
 
 #[tokio::test]
 async fn the_value_of_a_cookie_is_explained_like_a_token() {
     let gateway = Gateway::start().await;
     gateway.sign_up("john").await;
-    let sign_in = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1");
-    let answer = gateway.send(sign_in.json(&json!({"username": "john", "password": PASSWORD}))).await;
-    let cookie = answer.is(200, "").header("set-cookie").split([';', '=']).nth(1).expect("a value").to_owned();
-    says(gateway.settings(), &cookie, "it is the value of a cookie, good until 20").await;
-    says(gateway.settings(), &format!("Cookie: __Host-latchkey={cookie}"), "it is the value of a cookie").await;
+    let sign_in = gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1");
+    let answer = gateway
+        .send(sign_in.json(&json!({"username": "john", "password": PASSWORD})))
+        .await;
+    let cookie = answer
+        .is(200, "")
+        .header("set-cookie")
+        .split([';', '='])
+        .nth(1)
+        .expect("a value")
+        .to_owned();
+    says(
+        gateway.settings(),
+        &cookie,
+        "it is the value of a cookie, good until 20",
+    )
+    .await;
+    says(
+        gateway.settings(),
+        &format!("Cookie: __Host-latchkey={cookie}"),
+        "it is the value of a cookie",
+    )
+    .await;
     gateway.log_out(&cookie).await.is(204, "");
     says(gateway.settings(), &cookie, "Z by signing out.").await;
 }
@@ -95,22 +164,44 @@ async fn what_is_no_token_for_here_is_told_by_its_flaw() {
     unknown["kid"] = json!("another");
     let strange = Gateway::start().await.sign_up("john").await;
     let cases = [
-        ("garbage".to_owned(), "neither an access token nor a refresh token"),
-        (forge.sign_as(&unknown, &claims.to_string()), "not, or no longer, among the keys of this gateway"),
+        (
+            "garbage".to_owned(),
+            "neither an access token nor a refresh token",
+        ),
+        (
+            forge.sign_as(&unknown, &claims.to_string()),
+            "not, or no longer, among the keys of this gateway",
+        ),
         (forge.stranger().sign(&claims), "its signature is wrong"),
-        (forge.sign(&without(&claims, "sid")), "its claims are not those of an access token"),
+        (
+            forge.sign(&without(&claims, "sid")),
+            "its claims are not those of an access token",
+        ),
         (
             forge.sign(&with(&claims, "iss", json!("https://other.example.com"))),
-            "it was issued by https://other.example.com, and LATCHKEY_ISSUER is https://auth.example.com",
+            "it was issued by https://other.example.com, and LATCHKEY_ISSUER is \
+             https://auth.example.com",
         ),
         (
             forge.sign(&with(&claims, "aud", json!("https://api.example.com"))),
             "it is for https://api.example.com, and LATCHKEY_AUDIENCE is https://auth.example.com",
         ),
-        (forge.sign(&with(&claims, "nbf", seconds(3600))), "LATCHKEY_CLOCK_SKEW ahead"),
-        (forge.sign(&with(&claims, "exp", seconds(-10))), "it expired at 20"),
-        (strange.access_token, "not, or no longer, among the keys of this gateway"),
-        (strange.refresh_token, "was not made under this LATCHKEY_SECRET"),
+        (
+            forge.sign(&with(&claims, "nbf", seconds(3600))),
+            "LATCHKEY_CLOCK_SKEW ahead",
+        ),
+        (
+            forge.sign(&with(&claims, "exp", seconds(-10))),
+            "it expired at 20",
+        ),
+        (
+            strange.access_token,
+            "not, or no longer, among the keys of this gateway",
+        ),
+        (
+            strange.refresh_token,
+            "was not made under this LATCHKEY_SECRET",
+        ),
     ];
     for (token, part) in cases {
         says(gateway.settings(), &token, part).await;
@@ -123,7 +214,13 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     let john = gateway.sign_up("john").await;
     let call = |method, path: &'static str, session: &Session, body| {
         let token = session.access_token.clone();
-        async { gateway.with_token(method, path, &{ token }, body).await.is(204, "").status }
+        async {
+            gateway
+                .with_token(method, path, &{ token }, body)
+                .await
+                .is(204, "")
+                .status
+        }
     };
     let sid = |session: &Session| session.claims()["sid"].as_str().expect("an id").to_owned();
     let both = async |session: &Session, part: &str| {
@@ -136,28 +233,52 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     both(&out, &format!("session {} ended at 20", sid(&out))).await;
     both(&out, "Z by signing out.").await;
     let other = gateway.sign_in("john").await;
-    call(Method::POST, "/user/password", &john, json!({"current_password": PASSWORD, "new_password": "another one 7"}))
-        .await;
+    call(
+        Method::POST,
+        "/user/password",
+        &john,
+        json!({"current_password": PASSWORD, "new_password": "another one 7"}),
+    )
+    .await;
     both(&other, "Z by a change of password.").await;
     let first = Session::of(&gateway.log_in("john", "another one 7").await);
     let second = Session::of(&gateway.refresh(&first.refresh_token).await);
     gateway.refresh(&second.refresh_token).await.is(200, "");
-    gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
     both(&second, "Z because a refresh token was used twice.").await;
 
     call(Method::POST, "/logout?scope=all", &john, Value::Null).await;
     both(&john, "Z by signing out everywhere.").await;
     let new = Session::of(&gateway.log_in("john", "another one 7").await);
-    let past = Forge::of(&gateway).await.sign(&with(&new.claims(), "gen", json!(1)));
+    let past = Forge::of(&gateway)
+        .await
+        .sign(&with(&new.claims(), "gen", json!(1)));
     let everything = "everything of its account was ended at 20";
     says(gateway.settings(), &past, everything).await;
-    says(gateway.settings(), &past, "by signing out everywhere (the token is of generation 1, the account of 2).")
-        .await;
+    says(
+        gateway.settings(),
+        &past,
+        "by signing out everywhere (the token is of generation 1, the account of 2).",
+    )
+    .await;
     // The events remember for longer than the revocations.
     execute(&gateway, "delete from revocations").await;
-    says(gateway.settings(), &past, "Z by signing out everywhere (the token is of generation 1").await;
+    says(
+        gateway.settings(),
+        &past,
+        "Z by signing out everywhere (the token is of generation 1",
+    )
+    .await;
     execute(&gateway, "delete from audit").await;
-    says(gateway.settings(), &past, "everything of its account was ended (the token is of generation 1").await;
+    says(
+        gateway.settings(),
+        &past,
+        "everything of its account was ended (the token is of generation 1",
+    )
+    .await;
 
     execute(&gateway, "update users set disabled = true").await;
     both(&new, "its account was disabled").await;
@@ -175,11 +296,29 @@ async fn what_ended_everything_last_is_what_is_told() {
             answer if answer.status == 200 => Session::of(&answer),
             _nobody_yet => gateway.sign_up("john").await,
         };
-        let all = gateway.with_token(Method::POST, "/logout?scope=all", &session.access_token, Value::Null).await;
+        let all = gateway
+            .with_token(
+                Method::POST,
+                "/logout?scope=all",
+                &session.access_token,
+                Value::Null,
+            )
+            .await;
         all.is(204, "");
-        execute(&gateway, "update revocations set reason = 'role_change' where below = 2").await;
+        execute(
+            &gateway,
+            "update revocations set reason = 'role_change' where below = 2",
+        )
+        .await;
     }
-    assert_eq!(ask(&gateway, "select below || reason from revocations where kind = 'user'").await, "3logout_all");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select below || reason from revocations where kind = 'user'"
+        )
+        .await,
+        "3logout_all"
+    );
 }
 
 #[tokio::test]
@@ -195,11 +334,26 @@ async fn the_two_ends_of_a_session_are_told() {
     execute(&gateway, &back(&idle, "refreshed_at")).await;
     execute(&gateway, &back(&over, "ends_at")).await;
     let flushed = changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed");
-    says(flushed.clone(), &idle.refresh_token, "its session was not refreshed since 20").await;
-    says(flushed.clone(), &idle.refresh_token, "and LATCHKEY_REFRESH_IDLE_TTL ended it at 20").await;
+    says(
+        flushed.clone(),
+        &idle.refresh_token,
+        "its session was not refreshed since 20",
+    )
+    .await;
+    says(
+        flushed.clone(),
+        &idle.refresh_token,
+        "and LATCHKEY_REFRESH_IDLE_TTL ended it at 20",
+    )
+    .await;
     says(flushed, &over.refresh_token, "its session was over at 20").await;
     execute(&gateway, "delete from sessions").await;
-    says(gateway.settings(), &over.refresh_token, "the record has no session").await;
+    says(
+        gateway.settings(),
+        &over.refresh_token,
+        "the record has no session",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -207,26 +361,75 @@ async fn a_redis_that_says_something_else_is_told() {
     let gateway = Gateway::start().await;
     let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&out.access_token).await.is(204, "");
-    let (lost, gone) =
-        (changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"), changed(&gateway, "REDIS_URL", "redis://127.0.0.1:1"));
-    says(lost.clone(), &john.access_token, "; by the record alone, because Redis has lost its denylist.").await;
-    says(gone.clone(), &john.access_token, "; by the record alone, because Redis does not answer.").await;
-    says(gone.clone(), &john.refresh_token, "Redis does not answer, and nobody refreshes until it does").await;
-    says(lost, &out.access_token, "Z by signing out; Redis has lost its denylist.").await;
-    says(gone, &out.access_token, "Z by signing out; Redis does not answer.").await;
+    let (lost, gone) = (
+        changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"),
+        changed(&gateway, "REDIS_URL", "redis://127.0.0.1:1"),
+    );
+    says(
+        lost.clone(),
+        &john.access_token,
+        "; by the record alone, because Redis has lost its denylist.",
+    )
+    .await;
+    says(
+        gone.clone(),
+        &john.access_token,
+        "; by the record alone, because Redis does not answer.",
+    )
+    .await;
+    says(
+        gone.clone(),
+        &john.refresh_token,
+        "Redis does not answer, and nobody refreshes until it does",
+    )
+    .await;
+    says(
+        lost,
+        &out.access_token,
+        "Z by signing out; Redis has lost its denylist.",
+    )
+    .await;
+    says(
+        gone,
+        &out.access_token,
+        "Z by signing out; Redis does not answer.",
+    )
+    .await;
     // The other way round: what Redis has, and the record has not.
-    execute(&gateway, "update sessions set ended_at = null, ended_by = null").await;
+    execute(
+        &gateway,
+        "update sessions set ended_at = null, ended_by = null",
+    )
+    .await;
     says(
         gateway.settings(),
         &out.access_token,
         "the denylist in Redis holds its session, of which the record knows nothing",
     )
     .await;
-    says(gateway.settings(), &out.refresh_token, "Redis says that its session ended by signing out").await;
-    execute(&gateway, "update sessions set ended_at = now(), ended_by = 'revoked'").await;
-    says(gateway.settings(), &john.access_token, "by an administrator; the denylist in Redis does not say so yet")
-        .await;
-    says(gateway.settings(), &john.refresh_token, "by an administrator; Redis does not know it yet").await;
+    says(
+        gateway.settings(),
+        &out.refresh_token,
+        "Redis says that its session ended by signing out",
+    )
+    .await;
+    execute(
+        &gateway,
+        "update sessions set ended_at = now(), ended_by = 'revoked'",
+    )
+    .await;
+    says(
+        gateway.settings(),
+        &john.access_token,
+        "by an administrator; the denylist in Redis does not say so yet",
+    )
+    .await;
+    says(
+        gateway.settings(),
+        &john.refresh_token,
+        "by an administrator; Redis does not know it yet",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -235,12 +438,36 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
     let token = gateway.sign_up("john").await.access_token;
     let strange = Gateway::start().await;
     let cases = [
-        (gateway.settings(), String::new(), 2, "give one token on standard input"),
-        (gateway.settings(), " \n".to_owned(), 2, "give one token on standard input"),
-        (gateway.settings(), format!("{token}\n{token}"), 2, "give one token on standard input"),
-        (changed(&gateway, "LATCHKEY_ISSUER", "nonsense"), token.clone(), 2, "LATCHKEY_ISSUER"),
         (
-            changed(&gateway, "LATCHKEY_SECRET", strange.setting("LATCHKEY_SECRET")),
+            gateway.settings(),
+            String::new(),
+            2,
+            "give one token on standard input",
+        ),
+        (
+            gateway.settings(),
+            " \n".to_owned(),
+            2,
+            "give one token on standard input",
+        ),
+        (
+            gateway.settings(),
+            format!("{token}\n{token}"),
+            2,
+            "give one token on standard input",
+        ),
+        (
+            changed(&gateway, "LATCHKEY_ISSUER", "nonsense"),
+            token.clone(),
+            2,
+            "LATCHKEY_ISSUER",
+        ),
+        (
+            changed(
+                &gateway,
+                "LATCHKEY_SECRET",
+                strange.setting("LATCHKEY_SECRET"),
+            ),
             token.clone(),
             2,
             "LATCHKEY_SECRET differs",
@@ -253,9 +480,14 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
         ),
     ];
     for (settings, input, code, part) in cases {
-        let (found, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &input)).await.expect("it runs");
+        let (found, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &input))
+            .await
+            .expect("it runs");
         assert_eq!((found, said.as_str()), (code, ""), "{errors}");
-        assert!(errors.contains(part) && !errors.contains(&token), "{errors}");
+        assert!(
+            errors.contains(part) && !errors.contains(&token),
+            "{errors}"
+        );
     }
 }
 
@@ -264,13 +496,34 @@ async fn personal_and_client_tokens_are_explained() {
     let gateway = Gateway::start().await;
     let (john, admin) = (gateway.sign_up("john").await, gateway.admin("root").await);
     let wanted = json!({"name": "job", "scope": "items:read"});
-    let personal = gateway.with_token(Method::POST, "/user/tokens", &john.access_token, wanted).await;
+    let personal = gateway
+        .with_token(Method::POST, "/user/tokens", &john.access_token, wanted)
+        .await;
     let (id, text) = (personal.is(201, "").text("id"), personal.text("token"));
-    says(gateway.settings(), &text, "it is a personal access token, good until 20").await;
-    let changed = format!("{}{}", &text[..text.len() - 1], if text.ends_with('A') { 'B' } else { 'A' });
-    says(gateway.settings(), &changed, "was changed, or was not made by this gateway").await;
+    says(
+        gateway.settings(),
+        &text,
+        "it is a personal access token, good until 20",
+    )
+    .await;
+    let changed = format!(
+        "{}{}",
+        &text[..text.len() - 1],
+        if text.ends_with('A') { 'B' } else { 'A' }
+    );
+    says(
+        gateway.settings(),
+        &changed,
+        "was changed, or was not made by this gateway",
+    )
+    .await;
     gateway
-        .with_token(Method::DELETE, &format!("/user/tokens/{id}"), &john.access_token, Value::Null)
+        .with_token(
+            Method::DELETE,
+            &format!("/user/tokens/{id}"),
+            &john.access_token,
+            Value::Null,
+        )
         .await
         .is(204, "");
     says(gateway.settings(), &text, "by deleting it").await;
@@ -278,14 +531,48 @@ async fn personal_and_client_tokens_are_explained() {
     says(gateway.settings(), &text, "no such personal access token").await;
 
     let wanted = json!({"name": "billing", "scope": "items:read"});
-    let client = gateway.with_token(Method::POST, "/clients", &admin.access_token, wanted).await;
-    let (id, secret) = (client.is(201, "").text("client_id"), client.text("client_secret"));
-    let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-    let token = gateway.form("/oauth/token", &form).await.is(200, "").text("access_token");
-    says(gateway.settings(), &token, "it is an access token of an OAuth client").await;
+    let client = gateway
+        .with_token(Method::POST, "/clients", &admin.access_token, wanted)
+        .await;
+    let (id, secret) = (
+        client.is(201, "").text("client_id"),
+        client.text("client_secret"),
+    );
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &id),
+        ("client_secret", &secret),
+    ];
+    let token = gateway
+        .form("/oauth/token", &form)
+        .await
+        .is(200, "")
+        .text("access_token");
+    says(
+        gateway.settings(),
+        &token,
+        "it is an access token of an OAuth client",
+    )
+    .await;
     let rotate = format!("/clients/{id}/rotate");
-    gateway.with_token(Method::POST, &rotate, &admin.access_token, Value::Null).await.is(200, "");
-    says(gateway.settings(), &token, "everything of its client was ended").await;
-    gateway.with_token(Method::DELETE, &format!("/clients/{id}"), &admin.access_token, Value::Null).await.is(204, "");
+    gateway
+        .with_token(Method::POST, &rotate, &admin.access_token, Value::Null)
+        .await
+        .is(200, "");
+    says(
+        gateway.settings(),
+        &token,
+        "everything of its client was ended",
+    )
+    .await;
+    gateway
+        .with_token(
+            Method::DELETE,
+            &format!("/clients/{id}"),
+            &admin.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
     says(gateway.settings(), &token, "its client was deleted").await;
 }

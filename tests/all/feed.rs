@@ -1,4 +1,5 @@
-//! What is taken back, told to those who check tokens themselves: nothing is missing, or they know that something may be.
+//! What is taken back, told to those who check tokens themselves: nothing is missing, or they know
+//! that something may be.
 
 mod losing; // stores that break, readers that are slow, replicas that stop
 pub mod reader; // a stream, event by event
@@ -32,7 +33,12 @@ impl Scene {
         let replica = gateway.replica().await;
         let (admin, out) = (gateway.admin("root").await, gateway.sign_up("john").await);
         gateway.log_out(&out.access_token).await.is(204, "");
-        Scene { gateway, replica, admin, out }
+        Scene {
+            gateway,
+            replica,
+            admin,
+            out,
+        }
     }
 
     async fn new() -> Scene {
@@ -55,7 +61,10 @@ impl Scene {
 }
 
 fn sid(session: &Session) -> String {
-    session.claims()["sid"].as_str().expect("a session").to_owned()
+    session.claims()["sid"]
+        .as_str()
+        .expect("a session")
+        .to_owned()
 }
 
 fn names(events: &[Event]) -> Vec<&str> {
@@ -70,16 +79,38 @@ async fn streams(gateway: &Gateway) -> f64 {
 async fn first_comes_what_was_and_then_what_happens() {
     let scene = Scene::new().await;
     let mut reader = Reader::of(&scene.gateway, &scene.admin).await;
-    let headers = ["cache-control", "x-accel-buffering", "content-encoding", "x-content-type-options"];
-    assert_eq!(headers.map(|name| reader.header(name)), ["no-store", "no", "", "nosniff"]);
+    let headers = [
+        "cache-control",
+        "x-accel-buffering",
+        "content-encoding",
+        "x-content-type-options",
+    ];
+    assert_eq!(
+        headers.map(|name| reader.header(name)),
+        ["no-store", "no", "", "nosniff"]
+    );
     let begin = reader.until("beat").await;
     assert_eq!(names(&begin), ["snapshot", "revoked", "current", "beat"]);
-    let [snapshot, known, current, beat] = &begin[..] else { panic!("four") };
+    let [snapshot, known, current, beat] = &begin[..] else {
+        panic!("four")
+    };
     assert!(known.is_of("session", &sid(&scene.out)), "{known:?}");
-    assert_eq!((&known.id, &known.data["number"], &known.data["below"]), (&String::new(), &Value::Null, &Value::Null));
-    assert_eq!(current.id, format!("{}:{}", snapshot.epoch(), snapshot.number()));
-    assert_eq!((current.epoch(), current.number()), (snapshot.epoch(), snapshot.number()));
-    assert!(beat.previous() <= current.number() && current.number() <= beat.number(), "{beat:?}");
+    assert_eq!(
+        (&known.id, &known.data["number"], &known.data["below"]),
+        (&String::new(), &Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        current.id,
+        format!("{}:{}", snapshot.epoch(), snapshot.number())
+    );
+    assert_eq!(
+        (current.epoch(), current.number()),
+        (snapshot.epoch(), snapshot.number())
+    );
+    assert!(
+        beat.previous() <= current.number() && current.number() <= beat.number(),
+        "{beat:?}"
+    );
     // On this replica and on the other, a session and a generation.
     for replica in [&scene.gateway, &scene.replica] {
         let ended = scene.logout(replica).await;
@@ -89,32 +120,71 @@ async fn first_comes_what_was_and_then_what_happens() {
         assert!(told.previous() < told.number(), "{told:?}");
     }
     let jane = scene.gateway.sign_up("jane").await;
-    scene.replica.with_token(Method::POST, "/logout?scope=all", &jane.access_token, Value::Null).await.is(204, "");
+    scene
+        .replica
+        .with_token(
+            Method::POST,
+            "/logout?scope=all",
+            &jane.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
     let told = reader.first("revoked").await;
-    let (claims, until) = (jane.claims(), told.data["until"].as_str().expect("a time").to_owned());
-    assert!(told.is_of("user", claims["sub"].as_str().expect("a user")), "{told:?}");
-    assert_eq!(told.data["below"].as_i64(), claims["gen"].as_i64().map(|before| before + 1));
-    let until = time::OffsetDateTime::parse(&until, &time::format_description::well_known::Rfc3339).expect("RFC 3339");
-    assert!(until.unix_timestamp() > claims["exp"].as_i64().expect("seconds"), "it outlives every token");
+    let (claims, until) = (
+        jane.claims(),
+        told.data["until"].as_str().expect("a time").to_owned(),
+    );
+    assert!(
+        told.is_of("user", claims["sub"].as_str().expect("a user")),
+        "{told:?}"
+    );
+    assert_eq!(
+        told.data["below"].as_i64(),
+        claims["gen"].as_i64().map(|before| before + 1)
+    );
+    let until = time::OffsetDateTime::parse(&until, &time::format_description::well_known::Rfc3339)
+        .expect("RFC 3339");
+    assert!(
+        until.unix_timestamp() > claims["exp"].as_i64().expect("seconds"),
+        "it outlives every token"
+    );
     let beat = reader.first("beat").await;
     assert_eq!(beat.previous(), told.number());
 }
 
-/// A thousand in a short time, in two replicas at once: a reader of each is told each of them once, in a chain.
+/// A thousand in a short time, in two replicas at once: a reader of each is told each of them once,
+/// in a chain.
 #[tokio::test]
 async fn nothing_is_missing_among_a_thousand() {
     let scene = Scene::new().await;
     let somebody = "insert into users (id, username, password_hash) \
         select gen_random_uuid(), 'user' || n, 'none' from generate_series(1, 1000) n";
     execute(&scene.gateway, somebody).await;
-    let ids = ask(&scene.gateway, "select string_agg(id::text, ' ') from users where username like 'user%'").await;
+    let ids = ask(
+        &scene.gateway,
+        "select string_agg(id::text, ' ') from users where username like 'user%'",
+    )
+    .await;
     let ids: Vec<String> = ids.split(' ').map(str::to_owned).collect();
-    let mut readers = [scene.reader(&scene.gateway).await, scene.reader(&scene.replica).await];
+    let mut readers = [
+        scene.reader(&scene.gateway).await,
+        scene.reader(&scene.replica).await,
+    ];
     let revoke = |(number, id): (usize, &String)| {
-        let replica = if number % 2 == 0 { &scene.gateway } else { &scene.replica };
+        let replica = if number % 2 == 0 {
+            &scene.gateway
+        } else {
+            &scene.replica
+        };
         let path = format!("/users/{id}/revoke");
         let token = scene.admin.access_token.clone();
-        async move { replica.with_token(Method::POST, &path, &token, Value::Null).await.status }
+        async move {
+            replica
+                .with_token(Method::POST, &path, &token, Value::Null)
+                .await
+                .status
+        }
     };
     let calls: Vec<_> = ids.iter().enumerate().map(revoke).collect();
     let statuses: Vec<u16> = stream::iter(calls).buffer_unordered(50).collect().await;
@@ -128,16 +198,33 @@ async fn nothing_is_missing_among_a_thousand() {
                 event => assert_eq!(event.name, "beat"),
             }
         }
-        assert!(told.windows(2).all(|pair| pair[1].previous() == pair[0].number()), "a chain");
-        let mut known: Vec<&str> = told.iter().map(|event| event.data["id"].as_str().expect("an id")).collect();
+        assert!(
+            told.windows(2)
+                .all(|pair| pair[1].previous() == pair[0].number()),
+            "a chain"
+        );
+        let mut known: Vec<&str> = told
+            .iter()
+            .map(|event| event.data["id"].as_str().expect("an id"))
+            .collect();
         known.sort_unstable();
         known.dedup();
         assert_eq!(known.len(), ids.len(), "each once");
-        assert_eq!(reader.first("beat").await.previous(), told.last().expect("a thousand").number());
+        assert_eq!(
+            reader.first("beat").await.previous(),
+            told.last().expect("a thousand").number()
+        );
         chains.push(told);
     }
     assert_eq!(chains[0], chains[1], "all replicas tell the same");
-    assert!(value(&scene.gateway, "latchkey_feed_events_total{event=\"revoked\"}").await >= 1000.0);
+    assert!(
+        value(
+            &scene.gateway,
+            "latchkey_feed_events_total{event=\"revoked\"}"
+        )
+        .await
+            >= 1000.0
+    );
 }
 
 #[tokio::test]
@@ -148,27 +235,61 @@ async fn who_was_cut_off_goes_on_from_there_on_any_replica() {
     let last = reader.first("revoked").await;
     assert!(last.is_of("session", &first));
     drop(reader);
-    let missed = [scene.logout(&scene.gateway).await, scene.logout(&scene.replica).await];
+    let missed = [
+        scene.logout(&scene.gateway).await,
+        scene.logout(&scene.replica).await,
+    ];
     for replica in [&scene.gateway, &scene.replica] {
         let mut again = Reader::from(replica, &scene.admin, &last.id).await;
         let told = again.until("beat").await;
         assert_eq!(names(&told), ["revoked", "revoked", "beat"]);
-        assert!(told.iter().zip(&missed).all(|(event, sid)| event.is_of("session", sid)), "{told:?}");
-        assert_eq!((told[0].previous(), told[1].previous()), (last.number(), told[0].number()));
+        assert!(
+            told.iter()
+                .zip(&missed)
+                .all(|(event, sid)| event.is_of("session", sid)),
+            "{told:?}"
+        );
+        assert_eq!(
+            (told[0].previous(), told[1].previous()),
+            (last.number(), told[0].number())
+        );
     }
 }
 
 #[tokio::test]
 async fn whoever_says_something_useless_is_told_everything() {
     let scene = Scene::new().await;
-    let id = Reader::of(&scene.gateway, &scene.admin).await.first("current").await.id;
+    let id = Reader::of(&scene.gateway, &scene.admin)
+        .await
+        .first("current")
+        .await
+        .id;
     let (epoch, number) = id.rsplit_once(':').expect("a position");
     let ahead = format!("{epoch}:{}", u64::MAX);
-    let (other, long) = (format!("{}:{number}", epoch.replace(':', "0:")), format!("{}:1", "x".repeat(250)));
-    for useless in ["", "garbage", ":", ":1", "1", &ahead, &other, &long, &format!("{epoch}:-1"), epoch, "a, b"] {
+    let (other, long) = (
+        format!("{}:{number}", epoch.replace(':', "0:")),
+        format!("{}:1", "x".repeat(250)),
+    );
+    for useless in [
+        "",
+        "garbage",
+        ":",
+        ":1",
+        "1",
+        &ahead,
+        &other,
+        &long,
+        &format!("{epoch}:-1"),
+        epoch,
+        "a, b",
+    ] {
         let mut reader = Reader::from(&scene.gateway, &scene.admin, useless).await;
         let told = reader.until("beat").await;
-        assert_eq!(names(&told), ["snapshot", "revoked", "current", "beat"], "{useless}");
+        assert_eq!(
+            names(&told),
+            ["snapshot", "revoked", "current", "beat"],
+            "{useless}"
+        );
     }
 }
 
@@ -176,12 +297,35 @@ async fn whoever_says_something_useless_is_told_everything() {
 async fn only_those_may_follow_who_are_meant_to() {
     let scene = Scene::new().await;
     let user = scene.gateway.sign_up("jane").await;
-    scene.gateway.get("/revocations").await.is(401, "unauthenticated");
-    scene.gateway.send(request(&scene.gateway, &user)).await.is(403, "forbidden");
-    scene.gateway.send(request(&scene.gateway, &scene.out)).await.is(401, "token_revoked");
-    let json = scene.gateway.request(Method::GET, "/revocations").header("accept", "application/json");
-    scene.gateway.send(json.bearer_auth(&scene.admin.access_token)).await.is(406, "not_acceptable");
-    scene.gateway.post("/revocations", json!({})).await.is(405, "method_not_allowed");
+    scene
+        .gateway
+        .get("/revocations")
+        .await
+        .is(401, "unauthenticated");
+    scene
+        .gateway
+        .send(request(&scene.gateway, &user))
+        .await
+        .is(403, "forbidden");
+    scene
+        .gateway
+        .send(request(&scene.gateway, &scene.out))
+        .await
+        .is(401, "token_revoked");
+    let json = scene
+        .gateway
+        .request(Method::GET, "/revocations")
+        .header("accept", "application/json");
+    scene
+        .gateway
+        .send(json.bearer_auth(&scene.admin.access_token))
+        .await
+        .is(406, "not_acceptable");
+    scene
+        .gateway
+        .post("/revocations", json!({}))
+        .await
+        .is(405, "method_not_allowed");
     assert_eq!(streams(&scene.gateway).await, 0.0, "nobody follows");
     // Of a person's token the role counts, and the scope as well.
     let forge = Forge::of(&scene.gateway).await;
@@ -190,10 +334,17 @@ async fn only_those_may_follow_who_are_meant_to() {
         ..of.clone()
     };
     for scope in ["", "admin", "revocations:read"] {
-        scene.gateway.send(request(&scene.gateway, &session(&user, scope))).await.is(403, "forbidden");
+        scene
+            .gateway
+            .send(request(&scene.gateway, &session(&user, scope)))
+            .await
+            .is(403, "forbidden");
     }
     for scope in ["", "user:read", "revocations:read"] {
-        let answer = scene.gateway.send(request(&scene.gateway, &session(&scene.admin, scope))).await;
+        let answer = scene
+            .gateway
+            .send(request(&scene.gateway, &session(&scene.admin, scope)))
+            .await;
         answer.is(403, "insufficient_scope");
     }
     assert_eq!(streams(&scene.gateway).await, 0.0, "nobody follows");
@@ -202,13 +353,29 @@ async fn only_those_may_follow_who_are_meant_to() {
 /// The token of a new client with these scopes.
 async fn client(scene: &Scene, scopes: &str) -> (String, Session) {
     let body = json!({"name": "a service", "scope": scopes});
-    let made = scene.gateway.with_token(Method::POST, "/clients", &scene.admin.access_token, body).await;
-    let (id, secret) = (made.is(201, "").text("client_id"), made.text("client_secret"));
+    let made = scene
+        .gateway
+        .with_token(Method::POST, "/clients", &scene.admin.access_token, body)
+        .await;
+    let (id, secret) = (
+        made.is(201, "").text("client_id"),
+        made.text("client_secret"),
+    );
     let form = [("grant_type", "client_credentials")];
-    let granted = scene.gateway.request(Method::POST, "/oauth/token").basic_auth(&id, Some(secret)).form(&form);
+    let granted = scene
+        .gateway
+        .request(Method::POST, "/oauth/token")
+        .basic_auth(&id, Some(secret))
+        .form(&form);
     let granted = scene.gateway.send(granted).await;
     let access_token = granted.is(200, "").text("access_token");
-    (id, Session { access_token, refresh_token: String::new() })
+    (
+        id,
+        Session {
+            access_token,
+            refresh_token: String::new(),
+        },
+    )
 }
 
 #[tokio::test]
@@ -216,48 +383,115 @@ async fn a_client_with_the_scope_follows_until_it_is_deleted() {
     let scene = Scene::new().await;
     let (_, other) = client(&scene, "user:read").await;
     let refused = scene.gateway.send(request(&scene.gateway, &other)).await;
-    assert!(refused.is(403, "insufficient_scope").header("www-authenticate").contains("revocations:read"));
+    assert!(
+        refused
+            .is(403, "insufficient_scope")
+            .header("www-authenticate")
+            .contains("revocations:read")
+    );
     let (id, session) = client(&scene, "revocations:read").await;
-    let (mut reader, mut admin) = (Reader::of(&scene.gateway, &session).await, scene.reader(&scene.gateway).await);
+    let (mut reader, mut admin) = (
+        Reader::of(&scene.gateway, &session).await,
+        scene.reader(&scene.gateway).await,
+    );
     reader.until("beat").await;
     let ended = scene.logout(&scene.replica).await;
     for reader in [&mut reader, &mut admin] {
         assert!(reader.first("revoked").await.is_of("session", &ended));
     }
     let path = format!("/clients/{id}");
-    scene.replica.with_token(Method::DELETE, &path, &scene.admin.access_token, Value::Null).await.is(204, "");
+    scene
+        .replica
+        .with_token(
+            Method::DELETE,
+            &path,
+            &scene.admin.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
     reader.rest().await;
     let told = admin.first("revoked").await;
-    assert!(told.is_of("client", &id) && told.data["below"].as_i64() > session.claims()["gen"].as_i64(), "{told:?}");
+    assert!(
+        told.is_of("client", &id) && told.data["below"].as_i64() > session.claims()["gen"].as_i64(),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
 async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_welcome() {
     let scene = Scene::new().await;
-    for accept in ["*/*", "text/*", "text/event-stream", "text/html, text/event-stream;q=0.5"] {
-        let request = scene.gateway.request(Method::GET, "/revocations/").header("accept", accept);
+    for accept in [
+        "*/*",
+        "text/*",
+        "text/event-stream",
+        "text/html, text/event-stream;q=0.5",
+    ] {
+        let request = scene
+            .gateway
+            .request(Method::GET, "/revocations/")
+            .header("accept", accept);
         let mut reader = Reader::with(request.bearer_auth(&scene.admin.access_token)).await;
         reader.first("beat").await;
     }
     let body = json!({"username": "root", "password": PASSWORD});
-    let page = scene.gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body);
+    let page = scene
+        .gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1")
+        .json(&body);
     let signed_in = scene.gateway.send(page).await;
-    let cookie = signed_in.is(200, "").header("set-cookie").split(';').next().expect("a cookie").to_owned();
-    let mut reader = Reader::with(scene.gateway.request(Method::GET, "/revocations").header("cookie", &cookie)).await;
+    let cookie = signed_in
+        .is(200, "")
+        .header("set-cookie")
+        .split(';')
+        .next()
+        .expect("a cookie")
+        .to_owned();
+    let mut reader = Reader::with(
+        scene
+            .gateway
+            .request(Method::GET, "/revocations")
+            .header("cookie", &cookie),
+    )
+    .await;
     reader.first("beat").await;
-    let out = scene.gateway.request(Method::DELETE, "/session").header("x-latchkey-request", "1");
-    scene.gateway.send(out.header("cookie", &cookie)).await.is(204, "");
+    let out = scene
+        .gateway
+        .request(Method::DELETE, "/session")
+        .header("x-latchkey-request", "1");
+    scene
+        .gateway
+        .send(out.header("cookie", &cookie))
+        .await
+        .is(204, "");
     reader.rest().await;
-    until("all of them are gone", || async { streams(&scene.gateway).await == 0.0 }).await;
+    until("all of them are gone", || async {
+        streams(&scene.gateway).await == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_look_at_the_headers_opens_no_stream() {
     let scene = Scene::new().await;
-    let head = scene.gateway.request(Method::HEAD, "/revocations").bearer_auth(&scene.admin.access_token);
+    let head = scene
+        .gateway
+        .request(Method::HEAD, "/revocations")
+        .bearer_auth(&scene.admin.access_token);
     let answer = scene.gateway.send(head).await;
-    assert_eq!((answer.status, answer.header("content-type"), answer.bytes.len()), (200, "text/event-stream", 0));
-    until("nobody follows", || async { streams(&scene.gateway).await == 0.0 }).await;
+    assert_eq!(
+        (
+            answer.status,
+            answer.header("content-type"),
+            answer.bytes.len()
+        ),
+        (200, "text/event-stream", 0)
+    );
+    until("nobody follows", || async {
+        streams(&scene.gateway).await == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -265,7 +499,10 @@ async fn a_stream_ends_with_its_token() {
     let scene = Scene::new().await;
     let ended = "latchkey_feed_ended_total{why=\"refused\"}";
     // Signed out on the other replica; another administrator who is one no more; the reader itself.
-    let (demoted, out) = (scene.gateway.admin("demoted").await, scene.gateway.sign_in("root").await);
+    let (demoted, out) = (
+        scene.gateway.admin("demoted").await,
+        scene.gateway.sign_in("root").await,
+    );
     let mut readers = [
         Reader::of(&scene.gateway, &out).await,
         Reader::of(&scene.gateway, &demoted).await,
@@ -275,13 +512,24 @@ async fn a_stream_ends_with_its_token() {
         reader.until("beat").await;
     }
     scene.replica.log_out(&out.access_token).await.is(204, "");
-    let path = format!("/users/{}", demoted.claims()["sub"].as_str().expect("a user"));
+    let path = format!(
+        "/users/{}",
+        demoted.claims()["sub"].as_str().expect("a user")
+    );
     let admin = &scene.admin.access_token;
-    scene.gateway.with_token(Method::PATCH, &path, admin, json!({"role": "user"})).await.is(200, "");
+    scene
+        .gateway
+        .with_token(Method::PATCH, &path, admin, json!({"role": "user"}))
+        .await
+        .is(200, "");
     scene.gateway.log_out(admin).await.is(204, "");
     let told = [readers[0].rest().await, readers[1].rest().await];
     for (told, session) in told.iter().zip([&out, &demoted]) {
-        assert!(told.iter().all(|event| !event.is_of("session", &sid(session))), "nothing any more: {told:?}");
+        assert!(
+            told.iter()
+                .all(|event| !event.is_of("session", &sid(session))),
+            "nothing any more: {told:?}"
+        );
     }
     readers[2].rest().await;
     assert_eq!(value(&scene.gateway, ended).await, 3.0);
@@ -295,18 +543,31 @@ async fn a_stream_ends_when_its_token_expires() {
     let mut reader = Reader::of(&scene.gateway, &admin).await;
     reader.until("beat").await;
     reader.rest().await;
-    scene.gateway.send(request(&scene.gateway, &admin)).await.is(401, "token_expired");
+    scene
+        .gateway
+        .send(request(&scene.gateway, &admin))
+        .await
+        .is(401, "token_expired");
 }
 
 #[tokio::test]
 async fn more_than_there_may_be_are_told_to_come_back() {
     let scene = Scene::with(&[("LATCHKEY_FEEDS", "2")]).await;
-    let (first, second) = (scene.reader(&scene.gateway).await, scene.reader(&scene.gateway).await);
+    let (first, second) = (
+        scene.reader(&scene.gateway).await,
+        scene.reader(&scene.gateway).await,
+    );
     assert_eq!(streams(&scene.gateway).await, 2.0);
-    let refused = scene.gateway.send(request(&scene.gateway, &scene.admin)).await;
+    let refused = scene
+        .gateway
+        .send(request(&scene.gateway, &scene.admin))
+        .await;
     assert!(!refused.is(503, "busy").header("retry-after").is_empty());
     drop(first);
-    until("there is room", || async { streams(&scene.gateway).await == 1.0 }).await;
+    until("there is room", || async {
+        streams(&scene.gateway).await == 1.0
+    })
+    .await;
     scene.reader(&scene.gateway).await;
     scene.reader(&scene.replica).await;
     drop(second);

@@ -1,5 +1,6 @@
-//! Tokens that the gateway never issued. Some are signed with its own key, which only its secret and its database
-//! together give away: so that one claim alone is wrong, and no clock need be turned.
+//! Tokens that the gateway never issued. Some are signed with its own key, which only its secret
+//! and its database together give away: so that one claim alone is wrong, and no clock need be
+//! turned.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,16 +19,29 @@ impl Forge {
     /// The gateway's own key, unsealed as a replica does it.
     pub async fn of(gateway: &Gateway) -> Forge {
         let database = connect(gateway.setting("DATABASE_URL")).await;
-        let row = database.query_one("select kid, sealed_private_key from signing_keys", &[]).await.expect("one key");
+        let row = database
+            .query_one("select kid, sealed_private_key from signing_keys", &[])
+            .await
+            .expect("one key");
         let (kid, sealed): (String, Vec<u8>) = (row.get(0), row.get(1));
-        let secret = MasterSecret::parse(gateway.setting("LATCHKEY_SECRET")).expect("the secret of the test");
-        let document = secret.sealing_key().unseal(&sealed, &kid).expect("sealed under this secret");
-        Forge { pair: Ed25519KeyPair::from_pkcs8(&document).expect("a key"), kid }
+        let secret = MasterSecret::parse(gateway.setting("LATCHKEY_SECRET"))
+            .expect("the secret of the test");
+        let document = secret
+            .sealing_key()
+            .unseal(&sealed, &kid)
+            .expect("sealed under this secret");
+        Forge {
+            pair: Ed25519KeyPair::from_pkcs8(&document).expect("a key"),
+            kid,
+        }
     }
 
     /// Another key that goes by the same name.
     pub fn stranger(&self) -> Forge {
-        Forge { pair: Ed25519KeyPair::generate().expect("there is randomness"), kid: self.kid.clone() }
+        Forge {
+            pair: Ed25519KeyPair::generate().expect("there is randomness"),
+            kid: self.kid.clone(),
+        }
     }
 
     /// The public half, 32 bytes.
@@ -47,14 +61,20 @@ impl Forge {
 
     /// A rightly signed token with any header and any payload.
     pub fn sign_as(&self, header: &Value, payload: &str) -> String {
-        assemble(header, payload, |message| self.pair.sign(message).as_ref().to_vec())
+        assemble(header, payload, |message| {
+            self.pair.sign(message).as_ref().to_vec()
+        })
     }
 }
 
 /// Header, payload, and whatever signs them.
 pub fn assemble(header: &Value, payload: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let message = format!("{}.{}", encode(header.to_string().as_bytes()), encode(payload.as_bytes()));
+    let message = format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        encode(payload.as_bytes())
+    );
     format!("{message}.{}", encode(&sign(message.as_bytes())))
 }
 
@@ -68,6 +88,9 @@ pub fn with(claims: &Value, name: &str, value: Value) -> Value {
 /// The claims without one of them.
 pub fn without(claims: &Value, name: &str) -> Value {
     let mut changed = claims.clone();
-    changed.as_object_mut().expect("claims are an object").remove(name);
+    changed
+        .as_object_mut()
+        .expect("claims are an object")
+        .remove(name);
     changed
 }

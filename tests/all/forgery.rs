@@ -1,4 +1,5 @@
-//! Tokens that were forged, at every protected operation: another signature, another header, other claims.
+//! Tokens that were forged, at every protected operation: another signature, another header, other
+//! claims.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,16 +15,34 @@ async fn a_forged_signature_does_not_pass() {
     let scene = Scene::new().await;
     let (forge, claims) = (Forge::of(&scene.gateway).await, scene.session.claims());
     let (public, payload) = (forge.public().to_vec(), claims.to_string());
-    let der = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], public.as_slice()].concat();
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(&der));
-    let mut cases = vec![invalid("another key of the same name", &forge.stranger().sign(&claims))];
+    let der = [
+        &[
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ],
+        public.as_slice(),
+    ]
+    .concat();
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        STANDARD.encode(&der)
+    );
+    let mut cases = vec![invalid(
+        "another key of the same name",
+        &forge.stranger().sign(&claims),
+    )];
     for alg in ["none", "None", "nOnE", ""] {
         cases.push(invalid(
             format!("alg {alg}"),
-            &assemble(&with(&forge.header(), "alg", json!(alg)), &payload, |_| Vec::new()),
+            &assemble(&with(&forge.header(), "alg", json!(alg)), &payload, |_| {
+                Vec::new()
+            }),
         ));
     }
-    let macs = [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)];
+    let macs = [
+        ("HS256", hmac::HMAC_SHA256),
+        ("HS384", hmac::HMAC_SHA384),
+        ("HS512", hmac::HMAC_SHA512),
+    ];
     let keys = [
         ("raw", public.clone()),
         ("DER", der),
@@ -32,9 +51,16 @@ async fn a_forged_signature_does_not_pass() {
     ];
     for (alg, algorithm) in macs {
         for (encoding, key) in &keys {
-            let sign = |message: &[u8]| hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec();
+            let sign = |message: &[u8]| {
+                hmac::sign(&hmac::Key::new(algorithm, key), message)
+                    .as_ref()
+                    .to_vec()
+            };
             let token = assemble(&with(&forge.header(), "alg", json!(alg)), &payload, sign);
-            cases.push(invalid(format!("{alg} with our public key as {encoding}"), &token));
+            cases.push(invalid(
+                format!("{alg} with our public key as {encoding}"),
+                &token,
+            ));
         }
     }
     scene.check(&cases).await;
@@ -45,7 +71,11 @@ async fn a_token_with_another_header_does_not_pass() {
     let scene = Scene::new().await;
     let forge = Forge::of(&scene.gateway).await;
     let (header, payload) = (forge.header(), scene.session.claims().to_string());
-    let mut headers = vec![without(&header, "typ"), without(&header, "kid"), without(&header, "alg")];
+    let mut headers = vec![
+        without(&header, "typ"),
+        without(&header, "kid"),
+        without(&header, "alg"),
+    ];
     for (member, value) in [
         ("typ", json!("JWT")),
         ("typ", json!("AT+JWT2")),
@@ -59,7 +89,10 @@ async fn a_token_with_another_header_does_not_pass() {
         ("kid", json!("k".repeat(2000))),
         ("crit", json!(["exp"])),
         ("jku", json!("https://evil.example/jwks.json")),
-        ("jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": STANDARD.encode(forge.public())})),
+        (
+            "jwk",
+            json!({"kty": "OKP", "crv": "Ed25519", "x": STANDARD.encode(forge.public())}),
+        ),
         ("x5u", json!("https://evil.example/cert.pem")),
         ("x5c", json!(["MII"])),
         ("cty", json!("JWT")),
@@ -67,8 +100,10 @@ async fn a_token_with_another_header_does_not_pass() {
     ] {
         headers.push(with(&header, member, value));
     }
-    let cases: Vec<_> =
-        headers.iter().map(|header| invalid(header.to_string(), &forge.sign_as(header, &payload))).collect();
+    let cases: Vec<_> = headers
+        .iter()
+        .map(|header| invalid(header.to_string(), &forge.sign_as(header, &payload)))
+        .collect();
     scene.check(&cases).await;
 }
 
@@ -77,31 +112,62 @@ async fn a_token_with_wrong_claims_does_not_pass() {
     let scene = Scene::new().await;
     let (forge, claims) = (Forge::of(&scene.gateway).await, scene.session.claims());
     let now = claims["iat"].as_u64().expect("seconds");
-    let mut wrong: Vec<Value> =
-        ["iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "scope", "roles", "gen"]
-            .map(|name| without(&claims, name))
-            .into();
-    for value in
-        [json!("9999999999"), Value::Null, json!([9_999_999_999_u64]), json!(-1), json!(9_999_999_999.5), json!({})]
-    {
+    let mut wrong: Vec<Value> = [
+        "iss",
+        "aud",
+        "sub",
+        "client_id",
+        "sid",
+        "jti",
+        "iat",
+        "nbf",
+        "exp",
+        "scope",
+        "roles",
+        "gen",
+    ]
+    .map(|name| without(&claims, name))
+    .into();
+    for value in [
+        json!("9999999999"),
+        Value::Null,
+        json!([9_999_999_999_u64]),
+        json!(-1),
+        json!(9_999_999_999.5),
+        json!({}),
+    ] {
         wrong.extend(["exp", "nbf", "iat"].map(|name| with(&claims, name, value.clone())));
     }
     wrong.extend([
         with(&claims, "iss", json!("https://evil.example.com")),
         with(&claims, "iss", json!("https://auth.example.com/")),
         with(&claims, "aud", json!("https://api.example.com")),
-        with(&claims, "aud", json!(["https://auth.example.com", "https://evil.example.com"])),
+        with(
+            &claims,
+            "aud",
+            json!(["https://auth.example.com", "https://evil.example.com"]),
+        ),
         with(&claims, "sub", json!("john")),
         with(&claims, "roles", json!(["root"])),
         with(&claims, "gen", json!("1")),
         with(&claims, "nbf", json!(now + 300)),
         with(&claims, "iat", json!(now + 300)),
     ]);
-    let mut cases: Vec<_> = wrong.iter().map(|claims| invalid(claims.to_string(), &forge.sign(claims))).collect();
+    let mut cases: Vec<_> = wrong
+        .iter()
+        .map(|claims| invalid(claims.to_string(), &forge.sign(claims)))
+        .collect();
     let raw = |payload: String| invalid(payload.clone(), &forge.sign_as(&forge.header(), &payload));
     let text = claims.to_string();
-    cases.push(raw(text.replace(&format!("\"exp\":{}", claims["exp"]), "\"exp\":1e400")));
+    cases.push(raw(
+        text.replace(&format!("\"exp\":{}", claims["exp"]), "\"exp\":1e400")
+    ));
     cases.push(raw(text.replacen('{', "{\"exp\":9999999999,", 1)));
-    cases.extend([raw("[]".to_owned()), raw("null".to_owned()), raw(String::new()), raw(format!("{text} x"))]);
+    cases.extend([
+        raw("[]".to_owned()),
+        raw("null".to_owned()),
+        raw(String::new()),
+        raw(format!("{text} x")),
+    ]);
     scene.check(&cases).await;
 }

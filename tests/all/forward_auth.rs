@@ -1,4 +1,5 @@
-//! Forward-auth: what a proxy is told, and whether real proxies with the configurations of `deploy/` do as they are told.
+//! Forward-auth: what a proxy is told, and whether real proxies with the configurations of
+//! `deploy/` do as they are told.
 
 mod application; // what stands behind a proxy, and tells what it got
 mod asking; // the question itself: methods, paths, demands, identity
@@ -33,7 +34,9 @@ fn ask(gateway: &Gateway, query: &str) -> RequestBuilder {
 
 /// A proxy's question about a bearer token.
 async fn verify(gateway: &Gateway, session: &Session, query: &str) -> Answer {
-    gateway.send(ask(gateway, query).bearer_auth(&session.access_token)).await
+    gateway
+        .send(ask(gateway, query).bearer_auth(&session.access_token))
+        .await
 }
 
 /// Each header there once; what they say.
@@ -50,9 +53,16 @@ fn identity(answer: &Answer) -> [String; 9] {
 #[track_caller]
 fn is_refused(answer: &Answer, status: u16, code: &str) {
     answer.is(status, code);
-    assert!(identity(answer).iter().all(String::is_empty), "{:?}", answer.headers);
+    assert!(
+        identity(answer).iter().all(String::is_empty),
+        "{:?}",
+        answer.headers
+    );
     let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
     assert_eq!(vary, ["Authorization, Cookie"], "{status} {code}");
     assert_eq!(answer.header("cache-control"), "no-store");
-    assert!(!answer.headers.contains_key("set-cookie"), "no refusal sets or clears a cookie");
+    assert!(
+        !answer.headers.contains_key("set-cookie"),
+        "no refusal sets or clears a cookie"
+    );
 }

@@ -1,5 +1,6 @@
-//! What nobody thought of: schemathesis reads the document and sends what it permits and what it forbids, one call after the
-//! other, and judges each answer by all its checks. `tests/tools/schemathesis.toml` says what is excepted and why, and
+//! What nobody thought of: schemathesis reads the document and sends what it permits and what it
+//! forbids, one call after the other, and judges each answer by all its checks.
+//! `tests/tools/schemathesis.toml` says what is excepted and why, and
 //! `tests/clients/with_schemathesis.py` who asks. `./dev fuzz` is the long run.
 
 use std::{path::Path, process::Command};
@@ -27,39 +28,73 @@ enum As<'a> {
 
 /// The tool with its configuration, and with all that the gateway's own program needs.
 fn schemathesis(gateway: &Gateway, who: &As, arguments: &[&str]) -> Command {
-    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    let file = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests")
+            .join(name)
+    };
     let (who, token) = match who {
         As::Admin => ("admin", ""),
         As::Revoked(session) => ("revoked", session.access_token.as_str()),
     };
     let mut command = tools::python("schemathesis");
-    command.env_clear().envs(gateway.settings()).current_dir(std::env::temp_dir());
-    command.env("FUZZ_AS", who).env("FUZZ_TOKEN", token).env("FUZZ_URL", gateway.url(""));
-    command.env("FUZZ_PROGRAM", crate::gateway::binary()).env("FUZZ_HOOKS", file("clients/with_schemathesis.py"));
+    command
+        .env_clear()
+        .envs(gateway.settings())
+        .current_dir(std::env::temp_dir());
+    command
+        .env("FUZZ_AS", who)
+        .env("FUZZ_TOKEN", token)
+        .env("FUZZ_URL", gateway.url(""));
+    command
+        .env("FUZZ_PROGRAM", crate::gateway::binary())
+        .env("FUZZ_HOOKS", file("clients/with_schemathesis.py"));
     // It draws in characters that an empty environment does not promise.
-    command.env("PYTHONUTF8", "1").env("PYTHONDONTWRITEBYTECODE", "1");
-    command.arg("--config-file").arg(file("tools/schemathesis.toml"));
-    command.args(["run", &gateway.url("/openapi.json"), "--url", &gateway.url("")]).args(arguments);
+    command
+        .env("PYTHONUTF8", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+        .arg("--config-file")
+        .arg(file("tools/schemathesis.toml"));
+    command
+        .args([
+            "run",
+            &gateway.url("/openapi.json"),
+            "--url",
+            &gateway.url(""),
+        ])
+        .args(arguments);
     command
 }
 
-/// A run of the tests, in which nothing may fail; with the tool's own summary. It is bounded by the number of cases, so that it
-/// is the same on a busy machine.
+/// A run of the tests, in which nothing may fail; with the tool's own summary. It is bounded by the
+/// number of cases, so that it is the same on a busy machine.
 async fn finds_nothing(mut command: Command, refused: std::ops::RangeInclusive<usize>) {
     command.args(["--no-color", "--continue-on-failure", "--seed", SEED]);
     let told = tools::succeeds(command, String::new()).await;
     let summary = told.split("= SUMMARY =").last().expect("a text");
     println!("{summary}");
     let operations = crate::contract::operations("").len();
-    assert!(summary.contains(&format!("Tested: {operations}")), "each of {operations} operations was asked: {told}");
-    let closed = told.split("Authentication failed: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    assert!(refused.contains(&closed.unwrap_or(0)), "operations that answered 401 and 403 only: {closed:?} {told}");
+    assert!(
+        summary.contains(&format!("Tested: {operations}")),
+        "each of {operations} operations was asked: {told}"
+    );
+    let closed = told
+        .split("Authentication failed: ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next()?.parse().ok());
+    assert!(
+        refused.contains(&closed.unwrap_or(0)),
+        "operations that answered 401 and 403 only: {closed:?} {told}"
+    );
 }
 
-/// An administrator is refused where a secret is asked for that the tool can't guess: of the many operations, few.
+/// An administrator is refused where a secret is asked for that the tool can't guess: of the many
+/// operations, few.
 const FEW: std::ops::RangeInclusive<usize> = 0..=8;
 
-/// Whose token was revoked is refused at all that are not open to anybody; without Redis some of them cannot say so, and are 503.
+/// Whose token was revoked is refused at all that are not open to anybody; without Redis some of
+/// them cannot say so, and are 503.
 const MOST: std::ops::RangeInclusive<usize> = 20..=51;
 
 /// With a mailbox, so that nothing is off, and with the person of the document's examples.
@@ -74,7 +109,11 @@ async fn gateway(mail: &MailServer) -> Gateway {
 async fn each_rule_of_the_document_is_the_gateways() {
     let mail = MailServer::start();
     let gateway = gateway(&mail).await;
-    finds_nothing(schemathesis(&gateway, &As::Admin, &["--phases", "examples,coverage"]), FEW).await;
+    finds_nothing(
+        schemathesis(&gateway, &As::Admin, &["--phases", "examples,coverage"]),
+        FEW,
+    )
+    .await;
 }
 
 /// Whatever a machine thinks of, and one call after the other with what the ones before gave.
@@ -82,15 +121,30 @@ async fn each_rule_of_the_document_is_the_gateways() {
 async fn nothing_that_a_machine_thinks_of_breaks_a_rule() {
     let mail = MailServer::start();
     let gateway = gateway(&mail).await;
-    finds_nothing(schemathesis(&gateway, &As::Admin, &["--phases", "fuzzing,stateful", "--max-examples", "10"]), FEW)
-        .await;
+    finds_nothing(
+        schemathesis(
+            &gateway,
+            &As::Admin,
+            &["--phases", "fuzzing,stateful", "--max-examples", "10"],
+        ),
+        FEW,
+    )
+    .await;
 }
 
 /// An administrator, to whom every operation was open until now.
 async fn revoked(gateway: &Gateway) -> Session {
     let admin = gateway.admin("revoked").await;
     gateway.admin("another").await;
-    gateway.with_token(Method::POST, "/logout?scope=all", &admin.access_token, Value::Null).await.is(204, "");
+    gateway
+        .with_token(
+            Method::POST,
+            "/logout?scope=all",
+            &admin.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
     admin
 }
 
@@ -99,18 +153,36 @@ async fn whatever_is_sent_a_revoked_token_opens_nothing() {
     let mail = MailServer::start();
     let gateway = gateway(&mail).await;
     let revoked = revoked(&gateway).await;
-    finds_nothing(schemathesis(&gateway, &As::Revoked(&revoked), &["--max-examples", "3"]), MOST).await;
+    finds_nothing(
+        schemathesis(&gateway, &As::Revoked(&revoked), &["--max-examples", "3"]),
+        MOST,
+    )
+    .await;
 }
 
 /// Nothing but 503 where Redis is needed, and all else as ever.
 #[tokio::test]
 async fn without_redis_no_answer_is_worse_than_503() {
     let (mail, mut own) = (MailServer::start(), OwnRedis::start());
-    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mail.url()), ("REDIS_URL", &own.redis.url())]).await;
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_SMTP_URL", &mail.url()),
+        ("REDIS_URL", &own.redis.url()),
+    ])
+    .await;
     own.redis.kill();
-    let mut command =
-        schemathesis(&gateway, &As::Admin, &["--phases", "examples,fuzzing,stateful", "--max-examples", "3"]);
-    command.env("FUZZ_REDIS", "stopped").args(["--exclude-checks", "not_a_server_error"]);
+    let mut command = schemathesis(
+        &gateway,
+        &As::Admin,
+        &[
+            "--phases",
+            "examples,fuzzing,stateful",
+            "--max-examples",
+            "3",
+        ],
+    );
+    command
+        .env("FUZZ_REDIS", "stopped")
+        .args(["--exclude-checks", "not_a_server_error"]);
     finds_nothing(command, FEW).await;
 }
 
@@ -118,23 +190,40 @@ async fn without_redis_no_answer_is_worse_than_503() {
 #[tokio::test]
 async fn without_redis_a_revoked_token_opens_nothing() {
     let (mail, mut own) = (MailServer::start(), OwnRedis::start());
-    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mail.url()), ("REDIS_URL", &own.redis.url())]).await;
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_SMTP_URL", &mail.url()),
+        ("REDIS_URL", &own.redis.url()),
+    ])
+    .await;
     let revoked = revoked(&gateway).await;
     own.redis.kill();
-    let mut command = schemathesis(&gateway, &As::Revoked(&revoked), &["--phases", "fuzzing", "--max-examples", "3"]);
-    command.env("FUZZ_REDIS", "stopped").args(["--exclude-checks", "not_a_server_error"]);
+    let mut command = schemathesis(
+        &gateway,
+        &As::Revoked(&revoked),
+        &["--phases", "fuzzing", "--max-examples", "3"],
+    );
+    command
+        .env("FUZZ_REDIS", "stopped")
+        .args(["--exclude-checks", "not_a_server_error"]);
     finds_nothing(command, MOST).await;
 }
 
-/// `./dev fuzz`: with a seed of its own, which the tool prints, and with what the command line says.
+/// `./dev fuzz`: with a seed of its own, which the tool prints, and with what the command line
+/// says.
 #[tokio::test]
 #[ignore = "takes as long as one likes"]
 async fn the_long_run() {
     let mail = MailServer::start();
     let gateway = gateway(&mail).await;
     let arguments = std::env::var("LATCHKEY_FUZZ").unwrap_or_default();
-    let mut command = schemathesis(&gateway, &As::Admin, &arguments.split_whitespace().collect::<Vec<_>>());
+    let mut command = schemathesis(
+        &gateway,
+        &As::Admin,
+        &arguments.split_whitespace().collect::<Vec<_>>(),
+    );
     // Its progress is drawn where it is run.
-    let ended = tokio::task::spawn_blocking(move || command.status().expect("`./dev install` has fetched it"));
+    let ended = tokio::task::spawn_blocking(move || {
+        command.status().expect("`./dev install` has fetched it")
+    });
     assert!(ended.await.expect("it ends").success());
 }

@@ -39,7 +39,8 @@ pub struct Gateway {
 
 /// The binary under test: the one that was built with the tests, or the one that is named.
 pub fn binary() -> OsString {
-    std::env::var_os("LATCHKEY_TESTED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_latchkey").into())
+    std::env::var_os("LATCHKEY_TESTED_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_latchkey").into())
 }
 
 /// What a gateway needs, with a fresh secret.
@@ -79,7 +80,11 @@ impl Gateway {
     pub async fn with(changes: &[(&str, &str)]) -> Gateway {
         let database = fresh_database().await;
         let prefix = format!("t{}", Uuid::new_v4().simple());
-        Gateway::run(change(settings(&database, &STACK.redis.url(), &prefix), changes)).await
+        Gateway::run(change(
+            settings(&database, &STACK.redis.url(), &prefix),
+            changes,
+        ))
+        .await
     }
 
     /// Another replica of this one.
@@ -112,15 +117,33 @@ impl Gateway {
             .spawn()
             .expect("the binary runs");
         let [address, metrics] = until_it_listens(&log, &mut child);
-        let client = reqwest::Client::builder().timeout(LIMIT).build().expect("a client");
-        Gateway { child, address, metrics, settings, log, client }
+        let client = reqwest::Client::builder()
+            .timeout(LIMIT)
+            .build()
+            .expect("a client");
+        Gateway {
+            child,
+            address,
+            metrics,
+            settings,
+            log,
+            client,
+        }
     }
 
     /// Until it is ready, if it was only launched.
     pub async fn until_ready(&self) {
         let deadline = Instant::now() + LIMIT;
-        while self.try_get("/health/ready").await.is_none_or(|answer| answer.status != 200) {
-            assert!(Instant::now() < deadline, "not ready in time: {:?}", self.log());
+        while self
+            .try_get("/health/ready")
+            .await
+            .is_none_or(|answer| answer.status != 200)
+        {
+            assert!(
+                Instant::now() < deadline,
+                "not ready in time: {:?}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -132,17 +155,26 @@ impl Gateway {
 
     /// Whether one line of the log has all of these in it.
     pub fn has_logged(&self, parts: &[&str]) -> bool {
-        self.log().iter().any(|line| parts.iter().all(|part| line.contains(part)))
+        self.log()
+            .iter()
+            .any(|line| parts.iter().all(|part| line.contains(part)))
     }
 
     /// Until it is so, where nothing else that a test sees comes after the line.
     pub async fn until_logged(&self, parts: &[&str]) {
-        until(&format!("the log says {parts:?}"), || async { self.has_logged(parts) }).await;
+        until(&format!("the log says {parts:?}"), || async {
+            self.has_logged(parts)
+        })
+        .await;
     }
 
     /// The value of one of its settings.
     pub fn setting(&self, name: &str) -> &str {
-        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).expect("it is set")
+        self.settings
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .expect("it is set")
     }
 
     pub fn settings(&self) -> Vec<(String, String)> {
@@ -210,7 +242,12 @@ impl Gateway {
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.ok()?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let answer = Answer { status: status.as_u16(), headers, body, bytes };
+        let answer = Answer {
+            status: status.as_u16(),
+            headers,
+            body,
+            bytes,
+        };
         contract::check(&method, &path, &answer);
         Some(answer)
     }
@@ -224,7 +261,8 @@ impl Gateway {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(self.request(Method::POST, path).json(&body)).await
+        self.send(self.request(Method::POST, path).json(&body))
+            .await
     }
 
     pub async fn form(&self, path: &str, form: &[(&str, &str)]) -> Answer {
@@ -234,19 +272,34 @@ impl Gateway {
     /// With a bearer token; `Value::Null` sends no body.
     pub async fn with_token(&self, method: Method, path: &str, token: &str, body: Value) -> Answer {
         let request = self.request(method, path).bearer_auth(token);
-        self.send(if body.is_null() { request } else { request.json(&body) }).await
+        self.send(if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        })
+        .await
     }
 
     /// A new account with this user name, signed in.
     pub async fn sign_up(&self, username: &str) -> Session {
-        let answer = self.post("/signup", json!({"username": username, "password": PASSWORD})).await;
+        let answer = self
+            .post(
+                "/signup",
+                json!({"username": username, "password": PASSWORD}),
+            )
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         Session::of(&answer)
     }
 
     /// A new account with an address, signed in.
     pub async fn sign_up_with_email(&self, username: &str, email: &str) -> Session {
-        let answer = self.post("/signup", json!({"username": username, "email": email, "password": PASSWORD})).await;
+        let answer = self
+            .post(
+                "/signup",
+                json!({"username": username, "email": email, "password": PASSWORD}),
+            )
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         Session::of(&answer)
     }
@@ -260,7 +313,11 @@ impl Gateway {
     }
 
     pub async fn log_in(&self, username: &str, password: &str) -> Answer {
-        self.post("/login", json!({"username": username, "password": password})).await
+        self.post(
+            "/login",
+            json!({"username": username, "password": password}),
+        )
+        .await
     }
 
     pub async fn sign_in(&self, username: &str) -> Session {
@@ -270,11 +327,13 @@ impl Gateway {
     }
 
     pub async fn refresh(&self, refresh_token: &str) -> Answer {
-        self.post("/refresh", json!({"refresh_token": refresh_token})).await
+        self.post("/refresh", json!({"refresh_token": refresh_token}))
+            .await
     }
 
     pub async fn log_out(&self, access_token: &str) -> Answer {
-        self.with_token(Method::POST, "/logout", access_token, Value::Null).await
+        self.with_token(Method::POST, "/logout", access_token, Value::Null)
+            .await
     }
 
     /// What the check says of this access token: a status, and a code where it is refused.
@@ -284,7 +343,9 @@ impl Gateway {
 
     /// The same where something is demanded, as it is of clients.
     pub async fn verify_at(&self, path: &str, access_token: &str) -> (u16, String) {
-        let answer = self.with_token(Method::GET, path, access_token, Value::Null).await;
+        let answer = self
+            .with_token(Method::GET, path, access_token, Value::Null)
+            .await;
         (answer.status, answer.code())
     }
 }
@@ -298,7 +359,11 @@ impl Drop for Gateway {
 
 fn change(mut settings: Vec<(String, String)>, changes: &[(&str, &str)]) -> Vec<(String, String)> {
     settings.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
-    settings.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    settings.extend(
+        changes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
     settings
 }
 
@@ -308,22 +373,40 @@ fn lines(log: &File) -> Vec<String> {
     // Not `read`: the gateway writes at the position that they share.
     log.read_exact_at(&mut bytes, 0).expect("nobody cuts it");
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-    str::from_utf8(&bytes[..whole]).expect("the log is text").lines().map(str::to_owned).collect()
+    str::from_utf8(&bytes[..whole])
+        .expect("the log is text")
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The addresses that the log tells first: of the gateway, and of its metrics.
 fn until_it_listens(log: &File, child: &mut Child) -> [SocketAddr; 2] {
     let deadline = Instant::now() + LIMIT;
     loop {
-        let events = lines(log).into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        let told = events.filter(|event| event["message"] == "listening").take(2);
-        let addresses = told.map(|event| event["address"].as_str().and_then(|address| address.parse().ok()));
-        let addresses: Vec<_> = addresses.map(|address| address.expect("an address")).collect();
+        let events = lines(log)
+            .into_iter()
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let told = events
+            .filter(|event| event["message"] == "listening")
+            .take(2);
+        let addresses = told.map(|event| {
+            event["address"]
+                .as_str()
+                .and_then(|address| address.parse().ok())
+        });
+        let addresses: Vec<_> = addresses
+            .map(|address| address.expect("an address"))
+            .collect();
         if let Ok(both) = addresses.try_into() {
             return both;
         }
         let ended = child.try_wait().expect("it is ours");
-        assert!(ended.is_none() && Instant::now() < deadline, "it does not listen, {ended:?}: {:?}", lines(log));
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "it does not listen, {ended:?}: {:?}",
+            lines(log)
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -345,11 +428,17 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     pub fn text(&self, member: &str) -> String {
-        self.body[member].as_str().unwrap_or_else(|| panic!("{member} in {}", self.body)).to_owned()
+        self.body[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("{member} in {}", self.body))
+            .to_owned()
     }
 
     pub fn string(&self) -> String {
@@ -359,7 +448,12 @@ impl Answer {
     /// Asserts what it is: status, and the code of a problem ("" where it is none).
     #[track_caller]
     pub fn is(&self, status: u16, code: &str) -> &Self {
-        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.string());
+        assert_eq!(
+            (self.status, self.code().as_str()),
+            (status, code),
+            "{}",
+            self.string()
+        );
         self
     }
 }
@@ -373,13 +467,18 @@ pub struct Session {
 
 impl Session {
     pub fn of(answer: &Answer) -> Session {
-        Session { access_token: answer.text("access_token"), refresh_token: answer.text("refresh_token") }
+        Session {
+            access_token: answer.text("access_token"),
+            refresh_token: answer.text("refresh_token"),
+        }
     }
 
     /// The claims of the access token, unverified.
     pub fn claims(&self) -> Value {
         let payload = self.access_token.split('.').nth(1).expect("three parts");
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(payload)
+            .expect("base64url");
         serde_json::from_slice(&bytes).expect("JSON")
     }
 }

@@ -1,10 +1,10 @@
-//! Clients that public generators make of the document: generated, compiled or type-checked, and run against a gateway
-//! through an account's whole life. Nothing of what they generate is changed: where a generator stumbles over the document,
-//! the document is mended.
+//! Clients that public generators make of the document: generated, compiled or type-checked, and
+//! run against a gateway through an account's whole life. Nothing of what they generate is changed:
+//! where a generator stumbles over the document, the document is mended.
 //!
-//! The generators are run as the README prints it, and the programs are in `tests/clients`, for people to copy. TypeScript
-//! and Python run with all tests; `./dev clients` runs all languages, prints how long each takes, and brings what else they
-//! need.
+//! The generators are run as the README prints it, and the programs are in `tests/clients`, for
+//! people to copy. TypeScript and Python run with all tests; `./dev clients` runs all languages,
+//! prints how long each takes, and brings what else they need.
 
 mod go;
 mod java;
@@ -22,7 +22,15 @@ use recipe::{Recipe, Row};
 use crate::{gateway::Gateway, stack::ask, tools::installed};
 
 /// What each of the programs does.
-const STEPS: [&str; 7] = ["sign up", "sign in", "pages", "lost update", "refresh", "devices", "sign out"];
+const STEPS: [&str; 7] = [
+    "sign up",
+    "sign in",
+    "pages",
+    "lost update",
+    "refresh",
+    "devices",
+    "sign out",
+];
 
 /// Makes a recipe for a gateway at this address.
 type Cook = fn(&str) -> Recipe;
@@ -49,7 +57,9 @@ fn empty(folder: PathBuf) -> PathBuf {
 
 /// A program of `tests/clients`, and what belongs to it.
 fn example(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name)
 }
 
 /// The name and version of what most languages use.
@@ -65,30 +75,50 @@ async fn completes(recipe: Cook) -> Result<Row, String> {
         return Err(format!("it did something else:\n{told}"));
     }
     let left = "select count(*) from sessions where ended_at is null";
-    let seen = [ask(&gateway, "select count(*) from items").await, ask(&gateway, left).await];
-    if seen == ["5", "0"] { Ok(row) } else { Err(format!("items and live sessions are {seen:?}")) }
+    let seen = [
+        ask(&gateway, "select count(*) from items").await,
+        ask(&gateway, left).await,
+    ];
+    if seen == ["5", "0"] {
+        Ok(row)
+    } else {
+        Err(format!("items and live sessions are {seen:?}"))
+    }
 }
 
 #[tokio::test]
 async fn typescript_completes_a_life() {
-    completes(typescript::recipe).await.unwrap_or_else(|failure| panic!("{failure}"));
+    completes(typescript::recipe)
+        .await
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[tokio::test]
 async fn python_completes_a_life() {
-    completes(python::recipe).await.unwrap_or_else(|failure| panic!("{failure}"));
+    completes(python::recipe)
+        .await
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// What the compiler accepts, whatever is written, proves nothing.
 #[tokio::test]
 async fn a_code_that_there_is_not_does_not_compile() {
-    let typo =
-        |program: &str| program.replace("token_revoked", "token_revokd").replace("TOKEN_REVOKED", "TOKEN_REVOKD");
+    let typo = |program: &str| {
+        program
+            .replace("token_revoked", "token_revokd")
+            .replace("TOKEN_REVOKED", "TOKEN_REVOKD")
+    };
     let gateway = Gateway::start().await;
     let address = gateway.url("");
     for (recipe, complaint) in [
-        (typescript::of("typescript-typo", typo, &address), "'\"token_revokd\"' is not assignable"),
-        (python::of("python-typo", typo, &address), "has no attribute \"TOKEN_REVOKD\""),
+        (
+            typescript::of("typescript-typo", typo, &address),
+            "'\"token_revokd\"' is not assignable",
+        ),
+        (
+            python::of("python-typo", typo, &address),
+            "has no attribute \"TOKEN_REVOKD\"",
+        ),
     ] {
         let refused = recipe.complete().await.unwrap_err();
         assert!(refused.contains(complaint), "{refused}");
@@ -101,8 +131,12 @@ async fn a_code_that_there_is_not_does_not_compile() {
 async fn all_languages() {
     let wanted = std::env::var("LATCHKEY_CLIENTS").unwrap_or_default();
     let is_known = |name: &str| LANGUAGES.iter().any(|(language, _)| *language == name);
-    assert!(wanted.is_empty() || wanted.split(',').all(is_known), "{wanted}");
-    let is_wanted = |language: &str| wanted.is_empty() || wanted.split(',').any(|name| name == language);
+    assert!(
+        wanted.is_empty() || wanted.split(',').all(is_known),
+        "{wanted}"
+    );
+    let is_wanted =
+        |language: &str| wanted.is_empty() || wanted.split(',').any(|name| name == language);
     let mut failures = Vec::new();
     println!("{}", Row::head());
     for (language, recipe) in LANGUAGES.iter().filter(|(language, _)| is_wanted(language)) {

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-/// A source file: its path below `src/`, and its text without comments and without the tests beside the code.
+/// A source file: its path below `src/`, and its text without comments and without the tests beside
+/// the code.
 struct Source {
     name: String,
     text: String,
@@ -11,7 +12,11 @@ struct Source {
 impl Source {
     /// The room of the house that the file is in: `http` for `http.rs` and `http/edge.rs`.
     fn room(&self) -> &str {
-        self.name.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+        self.name
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".rs")
     }
 
     /// Whether the file names this crate or module, as a path.
@@ -29,27 +34,43 @@ impl Source {
 fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("it can be read").path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
 }
 
 fn all(folder: &str, ending: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+        &mut found,
+    );
     found.retain(|path| path.extension().is_some_and(|found| found == ending));
     found
 }
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let product = all("src", "rs").into_iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs"));
+    let product = all("src", "rs")
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().ends_with("tests.rs"));
     product
         .map(|path| {
             let text = fs::read_to_string(&path).expect("text");
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let code: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
             Source {
-                name: path.strip_prefix(&root).expect("below").to_string_lossy().into_owned(),
+                name: path
+                    .strip_prefix(&root)
+                    .expect("below")
+                    .to_string_lossy()
+                    .into_owned(),
                 text: code.join("\n"),
             }
         })
@@ -64,7 +85,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("postgres", &["domain", "error", "postgres"]),
     ("redis", &["domain", "error", "redis"]),
     ("mail", &["domain", "config", "mail"]),
-    ("gateway", &["postgres", "redis", "mail", "domain", "error", "config", "gateway"]),
+    (
+        "gateway",
+        &[
+            "postgres", "redis", "mail", "domain", "error", "config", "gateway",
+        ],
+    ),
     ("http", &["gateway", "domain", "error", "http"]),
     ("cli", &["gateway", "domain", "error", "cli"]),
     ("log", &["config", "log"]),
@@ -73,17 +99,31 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 #[test]
 fn arrows_point_one_way() {
-    for source in sources().iter().filter(|source| !matches!(source.room(), "main" | "lib")) {
-        let (_, allowed) = ARROWS.iter().find(|(room, _)| *room == source.room()).expect("a room of the house");
+    for source in sources()
+        .iter()
+        .filter(|source| !matches!(source.room(), "main" | "lib"))
+    {
+        let (_, allowed) = ARROWS
+            .iter()
+            .find(|(room, _)| *room == source.room())
+            .expect("a room of the house");
         // Parts of the binary: the rooms of the library are another crate to them.
-        let house = if matches!(source.room(), "cli" | "log") { "latchkey" } else { "crate" };
+        let house = if matches!(source.room(), "cli" | "log") {
+            "latchkey"
+        } else {
+            "crate"
+        };
         for (room, _) in ARROWS.iter().filter(|(room, _)| !allowed.contains(room)) {
             let named = source.text.contains(&format!("{house}::{room}"));
-            let imported = source.text.split(&format!("use {house}::{{")).skip(1).any(|list| {
-                let list = list.split("};").next().unwrap_or_default();
-                list.split(|c: char| c.is_whitespace() || c == '{' || c == ',')
-                    .any(|name| name.starts_with(&format!("{room}::")))
-            });
+            let imported = source
+                .text
+                .split(&format!("use {house}::{{"))
+                .skip(1)
+                .any(|list| {
+                    let list = list.split("};").next().unwrap_or_default();
+                    list.split(|c: char| c.is_whitespace() || c == '{' || c == ',')
+                        .any(|name| name.starts_with(&format!("{room}::")))
+                });
             assert!(!named && !imported, "{} must not know {room}", source.name);
         }
     }
@@ -107,9 +147,17 @@ fn the_rules_know_no_runtime_no_driver_no_environment_and_no_clock() {
         for name in absent {
             assert!(!source.names(name), "{} names {name}", source.name);
         }
-        for word in
-            ["std::env", "std::fs", "std::net", "SystemTime", "Instant", "now_utc", "now_v7", "async fn", ".await"]
-        {
+        for word in [
+            "std::env",
+            "std::fs",
+            "std::net",
+            "SystemTime",
+            "Instant",
+            "now_utc",
+            "now_v7",
+            "async fn",
+            ".await",
+        ] {
             assert!(!source.text.contains(word), "{} says {word}", source.name);
         }
     }
@@ -147,7 +195,11 @@ fn drivers_are_named_in_their_own_folder_only() {
         }
         let environment = source.text.contains("env::var");
         // The local stack looks for programs in PATH, and knows its second self by a mark.
-        assert!(!environment || matches!(source.room(), "config" | "dev"), "{} reads the environment", source.name);
+        assert!(
+            !environment || matches!(source.room(), "config" | "dev"),
+            "{} reads the environment",
+            source.name
+        );
     }
 }
 
@@ -188,7 +240,10 @@ fn no_secret_can_be_printed() {
             text.find(&format!("pub struct {secret}"))
                 .filter(|at| !text[at + 11 + secret.len()..].starts_with(char::is_alphanumeric))
         };
-        let found: Vec<_> = sources.iter().filter_map(|source| Some((source, declaration(&source.text)?))).collect();
+        let found: Vec<_> = sources
+            .iter()
+            .filter_map(|source| Some((source, declaration(&source.text)?)))
+            .collect();
         assert!(!found.is_empty(), "{secret} is gone; take it off this list");
         for (source, at) in found {
             let head = source.text[..at].rsplit("\n\n").next().unwrap_or_default();
@@ -200,17 +255,28 @@ fn no_secret_can_be_printed() {
         }
         for word in ["Debug", "Display", "Serialize"] {
             let way = format!("{word} for {secret} ");
-            assert!(sources.iter().all(|source| !source.text.contains(&way)), "{way}");
+            assert!(
+                sources.iter().all(|source| !source.text.contains(&way)),
+                "{way}"
+            );
         }
     }
 }
 
 #[test]
 fn every_statement_and_every_script_has_one_place_in_the_code() {
-    let code: String = sources().iter().map(|source| source.text.as_str()).collect();
+    let code: String = sources()
+        .iter()
+        .map(|source| source.text.as_str())
+        .collect();
     for path in all("sql", "sql").into_iter().chain(all("src/redis", "lua")) {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let uses = code.matches(&format!("/{name}\")")).count() + code.matches(&format!("(\"{name}\")")).count();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let uses = code.matches(&format!("/{name}\")")).count()
+            + code.matches(&format!("(\"{name}\")")).count();
         assert_eq!(uses, 1, "{name} is included {uses} times");
     }
 }
@@ -218,7 +284,9 @@ fn every_statement_and_every_script_has_one_place_in_the_code() {
 #[test]
 fn every_script_says_what_it_takes_and_refuses_anything_else() {
     for path in all("src/redis", "lua").iter().filter(|path| {
-        !["server.lua", "account.lua", "refresh.lua", "log.lua"].iter().any(|shared| path.ends_with(shared))
+        !["server.lua", "account.lua", "refresh.lua", "log.lua"]
+            .iter()
+            .any(|shared| path.ends_with(shared))
     }) {
         let text = fs::read_to_string(path).expect("text");
         for part in ["-- KEYS: ", "-- ARGV: ", "-- Returns", "assert(#KEYS "] {
@@ -229,13 +297,23 @@ fn every_script_says_what_it_takes_and_refuses_anything_else() {
 
 #[test]
 fn there_are_no_stand_ins_for_stores() {
-    for source in sources().iter().filter(|source| matches!(source.room(), "postgres" | "redis" | "gateway")) {
-        let declares =
-            source.text.lines().any(|line| line.trim_start().trim_start_matches("pub ").starts_with("trait "));
+    for source in sources()
+        .iter()
+        .filter(|source| matches!(source.room(), "postgres" | "redis" | "gateway"))
+    {
+        let declares = source.text.lines().any(|line| {
+            line.trim_start()
+                .trim_start_matches("pub ")
+                .starts_with("trait ")
+        });
         assert!(!declares, "{} declares a trait", source.name);
     }
     for source in sources() {
-        assert!(!source.text.to_lowercase().contains("mock"), "{}", source.name);
+        assert!(
+            !source.text.to_lowercase().contains("mock"),
+            "{}",
+            source.name
+        );
     }
 }
 
@@ -244,12 +322,29 @@ fn there_are_no_stand_ins_for_stores() {
 fn functions_and_files_stay_short() {
     for source in sources() {
         let lines: Vec<&str> = source.text.lines().collect();
-        assert!(lines.len() <= 350, "{} has {} lines", source.name, lines.len());
-        for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_function(line)) {
+        assert!(
+            lines.len() <= 350,
+            "{} has {} lines",
+            source.name,
+            lines.len()
+        );
+        for (at, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| is_function(line))
+        {
             let indent = line.len() - line.trim_start().len();
             let end = format!("{}}}", " ".repeat(indent));
-            let length = lines[at..].iter().position(|line| *line == end).map_or(0, |length| length + 1);
-            assert!(length <= 60, "{}: {} has {length} lines", source.name, line.trim());
+            let length = lines[at..]
+                .iter()
+                .position(|line| *line == end)
+                .map_or(0, |length| length + 1);
+            assert!(
+                length <= 60,
+                "{}: {} has {length} lines",
+                source.name,
+                line.trim()
+            );
         }
     }
 }
@@ -258,6 +353,8 @@ fn functions_and_files_stay_short() {
 fn is_function(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words.iter().position(|word| *word == "fn");
-    let before = |word: &&str| word.starts_with("pub") || matches!(*word, "async" | "const" | "unsafe" | "extern");
+    let before = |word: &&str| {
+        word.starts_with("pub") || matches!(*word, "async" | "const" | "unsafe" | "extern")
+    };
     name.is_some_and(|at| words[..at].iter().all(before)) && !line.trim_end().ends_with([';', '}'])
 }

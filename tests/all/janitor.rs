@@ -1,4 +1,5 @@
-//! The janitor: what is over goes, what is not stays, and every event finds the partition of its month.
+//! The janitor: what is over goes, what is not stays, and every event finds the partition of its
+//! month.
 
 use crate::{
     gateway::{Gateway, until},
@@ -12,30 +13,36 @@ const OFTEN: (&str, &str) = ("LATCHKEY_JANITOR_INTERVAL", "1s");
 /// Sessions of all users that ended, or were over, so long ago.
 fn sessions(ended: &str, ends: &str, count: usize) -> String {
     format!(
-        "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at, ended_at, ended_by)
-         select gen_random_uuid(), id, gen, 'old', '', now() - interval '60 days', now() - interval '{ends}',
-            now() - interval '{ended}', 'logout' from users, generate_series(1, {count});"
+        "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at,
+            ended_at, ended_by)
+         select gen_random_uuid(), id, gen, 'old', '', now() - interval '60 days',
+            now() - interval '{ends}', now() - interval '{ended}', 'logout'
+         from users, generate_series(1, {count});"
     )
 }
 
 fn unended(ends: &str) -> String {
     format!(
         "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at)
-         select gen_random_uuid(), id, gen, 'old', '', now() - interval '60 days', now() - interval '{ends}' from users;"
+         select gen_random_uuid(), id, gen, 'old', '', now() - interval '60 days',
+            now() - interval '{ends}'
+         from users;"
     )
 }
 
 fn mail(template: &str, sent: &str, consumed: &str) -> String {
     format!(
         "insert into outbox (id, template, created_at, next_attempt_at, sent_at, consumed_at)
-         values (gen_random_uuid(), '{template}', now() - interval '3 days', now() + interval '1 day', {sent}, {consumed});"
+         values (gen_random_uuid(), '{template}', now() - interval '3 days',
+            now() + interval '1 day', {sent}, {consumed});"
     )
 }
 
 fn revocation(subject: &str, expires: &str) -> String {
     format!(
         "insert into revocations (kind, subject, user_id, reason, revoked_at, expires_at)
-         values ('session', '{subject}', gen_random_uuid(), 'logout', now() - interval '1 hour', now() + interval '{expires}');"
+         values ('session', '{subject}', gen_random_uuid(), 'logout',
+            now() - interval '1 hour', now() + interval '{expires}');"
     )
 }
 
@@ -43,7 +50,10 @@ fn revocation(subject: &str, expires: &str) -> String {
 async fn what_is_over_goes_and_what_is_not_stays() {
     let gateway = Gateway::with(&[OFTEN]).await;
     let john = gateway.sign_up("john").await;
-    let (dead, live) = ("018f0000-0000-7000-8000-000000000001", "018f0000-0000-7000-8000-000000000002");
+    let (dead, live) = (
+        "018f0000-0000-7000-8000-000000000001",
+        "018f0000-0000-7000-8000-000000000002",
+    );
     let rows = [
         // Its end counts, not what would have been its end.
         sessions("31 days", "-10 days", 3),
@@ -51,7 +61,11 @@ async fn what_is_over_goes_and_what_is_not_stays() {
         sessions("29 days", "40 days", 2),
         unended("29 days"),
         mail("sent", "now() - interval '25 hours'", "null"),
-        mail("sent_lately", "now() - interval '23 hours'", "now() - interval '23 hours'"),
+        mail(
+            "sent_lately",
+            "now() - interval '23 hours'",
+            "now() - interval '23 hours'",
+        ),
         mail("used", "null", "now() - interval '25 hours'"),
         mail("waiting", "null", "null"),
         revocation(dead, "-1 second"),
@@ -59,20 +73,30 @@ async fn what_is_over_goes_and_what_is_not_stays() {
     ];
     execute(&gateway, &rows.concat()).await;
     let left = "select concat_ws(' ', (select count(*) from sessions where client_id = 'old'),
-        (select string_agg(template, ',' order by template) from outbox), (select string_agg(subject, ',') from revocations))";
+        (select string_agg(template, ',' order by template) from outbox),
+        (select string_agg(subject, ',') from revocations))";
     let expected = format!("3 sent_lately,waiting {live}");
-    until("it is tidy", || async { ask(&gateway, left).await == expected }).await;
+    until("it is tidy", || async {
+        ask(&gateway, left).await == expected
+    })
+    .await;
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     gateway.refresh(&john.refresh_token).await.is(200, "");
     for (kind, removed) in [("sessions", 4.0), ("mails", 2.0), ("revocations", 1.0)] {
         let series = format!("latchkey_janitor_removed_total{{kind=\"{kind}\"}}");
-        until(&series, || async { metrics::value(&gateway, &series).await == removed }).await;
+        until(&series, || async {
+            metrics::value(&gateway, &series).await == removed
+        })
+        .await;
     }
     let took = || async { metrics::value(&gateway, "latchkey_janitor_run_seconds").await > 0.0 };
     until("the run has taken some time", took).await;
     let last = "latchkey_janitor_last_success_timestamp_seconds";
     let began = john.claims()["iat"].as_f64().expect("seconds");
-    until("it counts as a success", || async { metrics::value(&gateway, last).await >= began }).await;
+    until("it counts as a success", || async {
+        metrics::value(&gateway, last).await >= began
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -81,16 +105,25 @@ async fn keys_go_when_the_last_of_their_tokens_is_dead() {
     // Each but the last was followed so long ago, and one was taken back before it signed.
     let rows = "update signing_keys set signs_from = now() - interval '64 minutes';
         insert into signing_keys (kid, public_key, sealed_private_key, signs_from, revoked_at)
-        select 'AAAAAAAAAAAAAAA' || number, public_key, sealed_private_key, now() + at::interval, now() + revoked::interval
+        select 'AAAAAAAAAAAAAAA' || number, public_key, sealed_private_key,
+            now() + at::interval, now() + revoked::interval
         from signing_keys, (values
             (1, '-3 days', null), (2, '-66 minutes', null),
-            (3, '-2 minutes', '-1 minute'), (4, '-70 minutes', '-66 minutes'), (5, '10 minutes', '-66 minutes')
+            (3, '-2 minutes', '-1 minute'), (4, '-70 minutes', '-66 minutes'),
+            (5, '10 minutes', '-66 minutes')
         ) keys (number, at, revoked)";
-    let left = "select string_agg(right(kid, 1), ',' order by kid) from signing_keys where kid like 'AAAAAAAAAAAAAAA%'";
+    let left = "select string_agg(right(kid, 1), ',' order by kid) from signing_keys \
+        where kid like 'AAAAAAAAAAAAAAA%'";
     execute(&gateway, rows).await;
-    until("they are gone", || async { ask(&gateway, left).await == "2,3" }).await;
+    until("they are gone", || async {
+        ask(&gateway, left).await == "2,3"
+    })
+    .await;
     let series = "latchkey_janitor_removed_total{kind=\"signing_keys\"}";
-    until("they are counted", || async { metrics::value(&gateway, series).await == 3.0 }).await;
+    until("they are counted", || async {
+        metrics::value(&gateway, series).await == 3.0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -100,9 +133,13 @@ async fn many_rows_go_once_with_two_replicas_at_it() {
     execute(&gateway, &sessions("31 days", "1 day", 4_500)).await;
     let replica = gateway.replica().await;
     let left = "select count(*) from sessions where client_id = 'old'";
-    until("all are gone", || async { ask(&gateway, left).await == "0" }).await;
+    until("all are gone", || async {
+        ask(&gateway, left).await == "0"
+    })
+    .await;
     let series = "latchkey_janitor_removed_total{kind=\"sessions\"}";
-    let removed = async || metrics::value(&gateway, series).await + metrics::value(&replica, series).await;
+    let removed =
+        async || metrics::value(&gateway, series).await + metrics::value(&replica, series).await;
     until("all are counted", || async { removed().await == 4_500.0 }).await;
     assert_eq!(ask(&gateway, "select count(*) from sessions").await, "1");
 }
@@ -111,11 +148,33 @@ async fn many_rows_go_once_with_two_replicas_at_it() {
 async fn a_row_that_somebody_holds_is_not_waited_for() {
     let mut before = Gateway::start().await;
     before.sign_up("john").await;
-    assert_eq!(before.stop(), Some(0), "no janitor comes before the row is held");
-    execute(&before, &[sessions("40 days", "1 day", 1), sessions("35 days", "1 day", 5)].concat()).await;
-    let held = Held::rows(&before, "select from sessions where ended_at < now() - interval '39 days'").await;
+    assert_eq!(
+        before.stop(),
+        Some(0),
+        "no janitor comes before the row is held"
+    );
+    execute(
+        &before,
+        &[
+            sessions("40 days", "1 day", 1),
+            sessions("35 days", "1 day", 5),
+        ]
+        .concat(),
+    )
+    .await;
+    let held = Held::rows(
+        &before,
+        "select from sessions where ended_at < now() - interval '39 days'",
+    )
+    .await;
     let gateway = before.replica_with(&[OFTEN]).await;
-    let left = || async { ask(&gateway, "select count(*) from sessions where client_id = 'old'").await };
+    let left = || async {
+        ask(
+            &gateway,
+            "select count(*) from sessions where client_id = 'old'",
+        )
+        .await
+    };
     until("the others are gone", || async { left().await == "1" }).await;
     assert_eq!(held.waiting().await, 0);
     held.release().await;
@@ -124,16 +183,28 @@ async fn a_row_that_somebody_holds_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_database_that_was_away_is_tidied_up_later() {
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let line = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
     let mut direct = Gateway::start().await;
     direct.sign_up("john").await;
-    let name = direct.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let name = direct
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
     let url = format!("postgres://latchkey@{}/{name}", line.address);
     let gateway = direct.replica_with(&[("DATABASE_URL", &url), OFTEN]).await;
     assert_eq!(direct.stop(), Some(0));
     line.set(Line::Cut);
-    gateway.until_logged(&["the janitor could not tidy up"]).await;
+    gateway
+        .until_logged(&["the janitor could not tidy up"])
+        .await;
     execute(&direct, &sessions("31 days", "1 day", 1)).await;
     line.set(Line::Open);
     let left = "select count(*) from sessions where client_id = 'old'";
@@ -142,7 +213,10 @@ async fn a_database_that_was_away_is_tidied_up_later() {
 
 /// The name of the partition of a month, counted from this one.
 fn month(ahead: i32) -> String {
-    format!("to_char(date_trunc('month', now() at time zone 'utc') + interval '{ahead} months', '\"audit_\"YYYY_MM')")
+    format!(
+        "to_char(date_trunc('month', now() at time zone 'utc') + interval '{ahead} months', \
+         '\"audit_\"YYYY_MM')"
+    )
 }
 
 async fn exists(gateway: &Gateway, name: &str) -> bool {
@@ -152,7 +226,8 @@ async fn exists(gateway: &Gateway, name: &str) -> bool {
 /// An event of this moment.
 fn event(at: &str) -> String {
     format!(
-        "insert into audit (id, at, event, outcome, actor) values (gen_random_uuid(), {at}, 'test', 'success', 'gateway');"
+        "insert into audit (id, at, event, outcome, actor) \
+         values (gen_random_uuid(), {at}, 'test', 'success', 'gateway');"
     )
 }
 
@@ -161,17 +236,33 @@ async fn every_event_finds_the_partition_of_its_month() {
     let gateway = Gateway::start().await;
     gateway.sign_up("john").await;
     for ahead in 0..3 {
-        assert!(exists(&gateway, &month(ahead)).await, "{ahead} months ahead");
+        assert!(
+            exists(&gateway, &month(ahead)).await,
+            "{ahead} months ahead"
+        );
     }
     assert!(!exists(&gateway, &month(3)).await);
     let home = format!("select tableoid::regclass::text = {} from audit", month(0));
     assert_eq!(ask(&gateway, &home).await, "true");
     // The last moment of one month, and the first of the next.
-    let next = "date_trunc('month', now() at time zone 'utc' + interval '1 month') at time zone 'utc'";
-    let edge = [event(&format!("{next} - interval '1 microsecond'")), event(next)].concat();
+    let next =
+        "date_trunc('month', now() at time zone 'utc' + interval '1 month') at time zone 'utc'";
+    let edge = [
+        event(&format!("{next} - interval '1 microsecond'")),
+        event(next),
+    ]
+    .concat();
     execute(&gateway, &edge).await;
-    let homes = "select string_agg(tableoid::regclass::text, ',' order by at) from audit where event = 'test'";
-    assert_eq!(ask(&gateway, homes).await, ask(&gateway, &format!("concat({}, ',', {})", month(0), month(1))).await);
+    let homes = "select string_agg(tableoid::regclass::text, ',' order by at) from audit \
+        where event = 'test'";
+    assert_eq!(
+        ask(&gateway, homes).await,
+        ask(
+            &gateway,
+            &format!("concat({}, ',', {})", month(0), month(1))
+        )
+        .await
+    );
 }
 
 #[tokio::test]
@@ -181,20 +272,39 @@ async fn months_older_than_the_retention_are_dropped_and_no_younger_ones() {
     let month_and_tables = "create table audit_2024_01 partition of audit
              for values from ('2024-01-01 00:00:00+00') to ('2024-02-01 00:00:00+00');
          create table audit_2024_13 (like audit); create table audit_kept (like audit);";
-    let old = [event("'2024-01-31 23:59:59+00'"), event("now() - interval '401 days'")].concat();
+    let old = [
+        event("'2024-01-31 23:59:59+00'"),
+        event("now() - interval '401 days'"),
+    ]
+    .concat();
     execute(&gateway, &[month_and_tables, &old].concat()).await;
-    execute(&gateway, &[event("now() - interval '399 days'"), event("now()")].concat()).await;
-    until("the old month is dropped", || async { !exists(&gateway, "'audit_2024_01'").await }).await;
+    execute(
+        &gateway,
+        &[event("now() - interval '399 days'"), event("now()")].concat(),
+    )
+    .await;
+    until("the old month is dropped", || async {
+        !exists(&gateway, "'audit_2024_01'").await
+    })
+    .await;
     until("what is old outside of the months is gone", || async {
         ask(&gateway, "select count(*) from audit where event = 'test'").await == "2"
     })
     .await;
-    for kept in ["'audit_2024_13'", "'audit_kept'", "'audit_default'", &month(0)] {
+    for kept in [
+        "'audit_2024_13'",
+        "'audit_kept'",
+        "'audit_default'",
+        &month(0),
+    ] {
         assert!(exists(&gateway, kept).await, "{kept}");
     }
     for (kind, removed) in [("audit_months", 1.0), ("audit", 1.0)] {
         let series = format!("latchkey_janitor_removed_total{{kind=\"{kind}\"}}");
-        until(&series, || async { metrics::value(&gateway, &series).await == removed }).await;
+        until(&series, || async {
+            metrics::value(&gateway, &series).await == removed
+        })
+        .await;
     }
 }
 
@@ -203,16 +313,22 @@ async fn months_older_than_the_retention_are_dropped_and_no_younger_ones() {
 async fn a_month_is_kept_until_all_of_it_is_old() {
     let gateway = Gateway::with(&[OFTEN, ("LATCHKEY_AUDIT_RETENTION", "40d")]).await;
     let make = |ahead: i32| {
-        let start = format!("date_trunc('month', now() at time zone 'utc') + interval '{ahead} months'");
+        let start =
+            format!("date_trunc('month', now() at time zone 'utc') + interval '{ahead} months'");
         format!(
-            "do $$ begin execute format('create table %I partition of audit for values from (%L) to (%L)', {},
-                ({start}) at time zone 'utc', ({start} + interval '1 month') at time zone 'utc'); end $$;",
+            "do $$ begin execute format(
+                'create table %I partition of audit for values from (%L) to (%L)', {},
+                ({start}) at time zone 'utc', ({start} + interval '1 month') at time zone 'utc');
+            end $$;",
             month(ahead)
         )
     };
     // The month before this one ended at most 31 days ago, the third one before at least 58.
     execute(&gateway, &[make(-1), make(-3)].concat()).await;
-    until("the older is dropped", || async { !exists(&gateway, &month(-3)).await }).await;
+    until("the older is dropped", || async {
+        !exists(&gateway, &month(-3)).await
+    })
+    .await;
     assert!(exists(&gateway, &month(-1)).await && exists(&gateway, &month(0)).await);
 }
 
@@ -220,15 +336,22 @@ async fn a_month_is_kept_until_all_of_it_is_old() {
 async fn what_landed_outside_of_the_months_stays_there_and_is_not_lost() {
     let gateway = Gateway::with(&[OFTEN]).await;
     let next = ask(&gateway, &format!("select {}", month(2))).await;
-    let moment = "date_trunc('month', now() at time zone 'utc') at time zone 'utc' + interval '70 days'";
+    let moment =
+        "date_trunc('month', now() at time zone 'utc') at time zone 'utc' + interval '70 days'";
     execute(&gateway, &format!("drop table {next}; {}", event(moment))).await;
     let runs = "latchkey_janitor_last_success_timestamp_seconds";
     let before = metrics::value(&gateway, runs).await;
-    until("it was tidied up twice", || async { metrics::value(&gateway, runs).await > before.max(1.0) + 1.0 }).await;
+    until("it was tidied up twice", || async {
+        metrics::value(&gateway, runs).await > before.max(1.0) + 1.0
+    })
+    .await;
     let home = "select string_agg(tableoid::regclass::text, ',') from audit where event = 'test'";
     assert_eq!(ask(&gateway, home).await, "audit_default");
     assert!(!exists(&gateway, &month(2)).await);
     // Once it is out of the way, the month is made.
     execute(&gateway, "delete from audit_default").await;
-    until("the month is made", || async { exists(&gateway, &month(2)).await }).await;
+    until("the month is made", || async {
+        exists(&gateway, &month(2)).await
+    })
+    .await;
 }

@@ -1,4 +1,5 @@
-//! The life of a signing key on several replicas, and of the secret that seals it. Nobody who holds a good token notices.
+//! The life of a signing key on several replicas, and of the secret that seals it. Nobody who holds
+//! a good token notices.
 
 mod fleet; // replicas that are restarted one by one, and people who go on meanwhile
 mod looking; // a key that a replica has not seen yet
@@ -25,8 +26,13 @@ fn kid(token: &str) -> String {
 /// The ids of the keys that others may use.
 async fn published(gateway: &Gateway) -> Vec<String> {
     let answer = gateway.get("/.well-known/jwks.json").await;
-    let keys = answer.is(200, "").body["keys"].as_array().expect("keys").clone();
-    keys.iter().map(|key| key["kid"].as_str().expect("an id").to_owned()).collect()
+    let keys = answer.is(200, "").body["keys"]
+        .as_array()
+        .expect("keys")
+        .clone();
+    keys.iter()
+        .map(|key| key["kid"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 /// `latchkey keys …` with the settings of this gateway.
@@ -37,16 +43,29 @@ async fn keys(gateway: &Gateway, arguments: &[&str]) -> Told {
 /// The keys as they are listed: id and state.
 async fn listed(gateway: &Gateway) -> Vec<(String, String)> {
     let table = keys(gateway, &["list"]).await.well();
-    let mut lines = table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    assert_eq!(lines.next().expect("a head"), ["KID", "STATE", "SINCE", "UNTIL"]);
-    lines.map(|words| (words[0].clone(), words[1].clone())).collect()
+    let mut lines = table.lines().map(|line| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(
+        lines.next().expect("a head"),
+        ["KID", "STATE", "SINCE", "UNTIL"]
+    );
+    lines
+        .map(|words| (words[0].clone(), words[1].clone()))
+        .collect()
 }
 
 /// The key in this state.
 async fn key_that_is(gateway: &Gateway, state: &str) -> String {
     let all = listed(gateway).await;
     let mut found = all.iter().filter(|(_, known)| known == state);
-    let kid = found.next().unwrap_or_else(|| panic!("none is {state}: {all:?}")).0.clone();
+    let kid = found
+        .next()
+        .unwrap_or_else(|| panic!("none is {state}: {all:?}"))
+        .0
+        .clone();
     assert!(found.next().is_none(), "only one is {state}: {all:?}");
     kid
 }

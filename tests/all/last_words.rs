@@ -1,4 +1,5 @@
-//! What a replica has seen and not yet written when it is stopped: it writes that first, also where a write was under way.
+//! What a replica has seen and not yet written when it is stopped: it writes that first, also where
+//! a write was under way.
 
 use tokio::net::TcpStream;
 
@@ -11,7 +12,10 @@ use crate::{
 async fn stop_while_it_writes(gateway: &mut Gateway, held: Held) {
     held.until_somebody_waits().await;
     gateway.terminate();
-    until("nobody new is let in", || async { TcpStream::connect(gateway.address).await.is_err() }).await;
+    until("nobody new is let in", || async {
+        TcpStream::connect(gateway.address).await.is_err()
+    })
+    .await;
     held.cut_who_waits().await;
     held.release().await;
     assert_eq!(gateway.wait(), Some(0));
@@ -22,7 +26,10 @@ async fn what_was_refused_is_recorded_though_the_write_failed_that_was_under_way
     let mut gateway = Gateway::start().await;
     gateway.sign_up("john").await;
     let held = Held::table(&gateway, "audit").await;
-    gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
     stop_while_it_writes(&mut gateway, held).await;
     let counted = "select sum(count) from audit where event = 'sign_in_refused'";
     assert_eq!(ask(&gateway, counted).await, "1");

@@ -12,8 +12,8 @@ use crate::{
 
 /// All that the keys of a prefix hold.
 const ALL_OF_REDIS: &str = "
-    local readers = {string = {'GET'}, hash = {'HGETALL'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'},
-        zset = {'ZRANGE', 0, -1}, stream = {'XRANGE', '-', '+'}}
+    local readers = {string = {'GET'}, hash = {'HGETALL'}, list = {'LRANGE', 0, -1},
+        set = {'SMEMBERS'}, zset = {'ZRANGE', 0, -1}, stream = {'XRANGE', '-', '+'}}
     local texts = {}
     for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
         local reader = readers[redis.call('TYPE', key).ok]
@@ -28,10 +28,16 @@ fn hex(bytes: &[u8]) -> String {
 /// Every row of PostgreSQL; bytes are hexadecimal digits there.
 async fn record(gateway: &Gateway) -> String {
     let names = "select string_agg(tablename, ' ') from pg_tables where schemaname = 'public'";
-    let (names, database) = (ask(gateway, names).await, connect(gateway.setting("DATABASE_URL")).await);
+    let (names, database) = (
+        ask(gateway, names).await,
+        connect(gateway.setting("DATABASE_URL")).await,
+    );
     let mut all = String::new();
     for name in names.split(' ') {
-        let rows = database.query(&format!("select t::text from {name} t"), &[]).await.expect("rows");
+        let rows = database
+            .query(&format!("select t::text from {name} t"), &[])
+            .await
+            .expect("rows");
         rows.iter().for_each(|row| all += row.get(0));
     }
     all
@@ -39,23 +45,43 @@ async fn record(gateway: &Gateway) -> String {
 
 async fn redis(gateway: &Gateway) -> String {
     let redis = Client::open(gateway.setting("REDIS_URL")).expect("an address");
-    let mut redis = redis.get_multiplexed_async_connection().await.expect("it answers");
+    let mut redis = redis
+        .get_multiplexed_async_connection()
+        .await
+        .expect("it answers");
     let mut all = cmd("EVAL");
-    all.arg(ALL_OF_REDIS).arg(0).arg(gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    all.arg(ALL_OF_REDIS)
+        .arg(0)
+        .arg(gateway.setting("LATCHKEY_REDIS_PREFIX"));
     all.query_async(&mut redis).await.expect("it obeys")
 }
 
-/// Asserts that of an opaque token, which was used before, the hash in one row is all that there is.
+/// Asserts that of an opaque token, which was used before, the hash in one row is all that there
+/// is.
 pub async fn only_its_hash_is_kept(gateway: &Gateway, token: &str) {
     let bytes = URL_SAFE_NO_PAD.decode(&token[4..]).expect("base64url");
     // Behind the id, which everybody may know, and in front of the checksum.
     let secret = &bytes[16..48];
     let (record, redis) = (record(gateway).await, redis(gateway).await);
-    assert_eq!(record.matches(&hex(digest(&SHA256, secret).as_ref())).count(), 1, "its hash is on record");
+    assert_eq!(
+        record
+            .matches(&hex(digest(&SHA256, secret).as_ref()))
+            .count(),
+        1,
+        "its hash is on record"
+    );
     assert!(redis.contains("epoch"), "all of Redis was read");
     // In every spelling, and of each a part that nobody would have by chance.
     let (text, digits) = (&token[30..50], &hex(secret)[10..30]);
-    for place in [record, redis, gateway.log().join("\n"), metrics::page(gateway).await] {
-        assert!(!place.contains(text) && !place.to_lowercase().contains(digits), "{place}");
+    for place in [
+        record,
+        redis,
+        gateway.log().join("\n"),
+        metrics::page(gateway).await,
+    ] {
+        assert!(
+            !place.contains(text) && !place.to_lowercase().contains(digits),
+            "{place}"
+        );
     }
 }

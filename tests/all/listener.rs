@@ -18,8 +18,14 @@ use crate::{
 async fn what_is_no_request_does_not_kill_it() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up("john").await;
-    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "x".repeat(100_000));
-    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x-many: x\r\n".repeat(1_000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\n{}\r\n",
+        "x-many: x\r\n".repeat(1_000)
+    );
     let bad: [&[u8]; 12] = [
         b"GARBAGE\r\n\r\n",
         b"GET\r\n\r\n",
@@ -37,8 +43,15 @@ async fn what_is_no_request_does_not_kill_it() {
     for bytes in bad {
         let answer = exchange(gateway.address, bytes).await;
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
-        assert!([0, 400, 431, 505].contains(&wire::status(&answer)), "{shown}: {answer}");
-        assert_eq!(gateway.verify(&session.access_token).await.0, 204, "after {shown}");
+        assert!(
+            [0, 400, 431, 505].contains(&wire::status(&answer)),
+            "{shown}: {answer}"
+        );
+        assert_eq!(
+            gateway.verify(&session.access_token).await.0,
+            204,
+            "after {shown}"
+        );
     }
 }
 
@@ -48,11 +61,14 @@ async fn slow_clients_hold_up_nobody_else() {
     let session = gateway.sign_up("john").await;
     let mut slow = Vec::new();
     for number in 0..200 {
-        let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+        let mut stream = TcpStream::connect(gateway.address)
+            .await
+            .expect("it listens");
         let part: &[u8] = if number % 2 == 0 {
             b"GET /user HTTP/1.1\r\nhost: "
         } else {
-            b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+            b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+              content-length: 50\r\n\r\n{"
         };
         stream.write_all(part).await.expect("it reads");
         slow.push(stream);
@@ -62,9 +78,15 @@ async fn slow_clients_hold_up_nobody_else() {
     }
     gateway.log_in("john", PASSWORD).await.is(200, "");
     let mut patient = slow.swap_remove(0);
-    patient.write_all(b"a\r\nconnection: close\r\n\r\n").await.expect("it reads");
+    patient
+        .write_all(b"a\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("it reads");
     let mut answer = String::new();
-    patient.read_to_string(&mut answer).await.expect("it answers");
+    patient
+        .read_to_string(&mut answer)
+        .await
+        .expect("it answers");
     assert_eq!(wire::status(&answer), 401, "one that was slow, but came");
 }
 
@@ -81,17 +103,36 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
         ("POST /user", authorization.as_str(), 5_000_000, 405),
     ] {
         let head = format!(
-            "{line} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n"
+            "{line} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+             {fields}content-length: {length}\r\n\r\n"
         );
-        let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+        let mut stream = TcpStream::connect(gateway.address)
+            .await
+            .expect("it listens");
         stream.write_all(head.as_bytes()).await.expect("it reads");
-        stream.write_all(&vec![b' '; length]).await.expect("it reads all of it");
+        stream
+            .write_all(&vec![b' '; length])
+            .await
+            .expect("it reads all of it");
         // The next one on the same connection is nobody else's.
-        stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("it reads");
+        stream
+            .write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await
+            .expect("it reads");
         let mut answers = String::new();
-        stream.read_to_string(&mut answers).await.expect("it answers");
-        assert_eq!(wire::status(&answers), status, "{line}, {length}: {answers}");
-        assert!(answers.contains("HTTP/1.1 200 OK"), "{line}, {length}: {answers}");
+        stream
+            .read_to_string(&mut answers)
+            .await
+            .expect("it answers");
+        assert_eq!(
+            wire::status(&answers),
+            status,
+            "{line}, {length}: {answers}"
+        );
+        assert!(
+            answers.contains("HTTP/1.1 200 OK"),
+            "{line}, {length}: {answers}"
+        );
     }
 }
 
@@ -99,26 +140,39 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
 async fn whoever_is_refused_and_sends_no_more_is_cut_off() {
     // It reads until the gateway closes.
     let gateway = Gateway::start().await;
-    let part = b"PUT /items/x HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{";
+    let part = b"PUT /items/x HTTP/1.1\r\nhost: a\r\n\
+        content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
     let answer = exchange(gateway.address, part).await;
-    assert!(wire::status(&answer) == 401 && answer.contains("\"unauthenticated\""), "{answer}");
+    assert!(
+        wire::status(&answer) == 401 && answer.contains("\"unauthenticated\""),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let gateway = Gateway::start().await;
-    let part =
-        b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"username\"";
+    let part = b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+        content-length: 50\r\n\r\n{\"username\"";
     let answer = exchange(gateway.address, part).await;
-    assert!(wire::status(&answer) == 400 && answer.contains("\"invalid_request\""), "{answer}");
+    assert!(
+        wire::status(&answer) == 400 && answer.contains("\"invalid_request\""),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn requests_of_one_connection_are_answered_in_order() {
     let gateway = Gateway::start().await;
-    let three = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\nGET /nope HTTP/1.1\r\nhost: a\r\n\r\nGET /user HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let three = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n\
+        GET /nope HTTP/1.1\r\nhost: a\r\n\r\n\
+        GET /user HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let answers = exchange(gateway.address, three.as_bytes()).await;
-    let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    let statuses: Vec<_> = answers
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|answer| &answer[..3])
+        .collect();
     assert_eq!(statuses, ["200", "404", "401"], "{answers}");
 }
 
@@ -128,11 +182,16 @@ async fn what_runs_when_it_is_stopped_is_answered() {
     let mut gateway = Gateway::start().await;
     gateway.sign_up("john").await;
     let held = Held::rows(&gateway, "select from users").await;
-    let login = gateway.request(Method::POST, "/login").json(&json!({"username": "john", "password": PASSWORD}));
+    let login = gateway
+        .request(Method::POST, "/login")
+        .json(&json!({"username": "john", "password": PASSWORD}));
     let sign_in = tokio::spawn(login.send());
     held.until_somebody_waits().await;
     gateway.terminate();
-    until("nobody new is let in", || async { TcpStream::connect(gateway.address).await.is_err() }).await;
+    until("nobody new is let in", || async {
+        TcpStream::connect(gateway.address).await.is_err()
+    })
+    .await;
     held.release().await;
     let answer = sign_in.await.expect("no panic").expect("it is answered");
     assert_eq!(answer.status(), 200);
@@ -145,28 +204,42 @@ async fn before_it_stops_balancers_are_told_and_others_still_served() {
     let mut gateway = Gateway::with(&[("LATCHKEY_DRAIN_DELAY", "15s")]).await;
     let session = gateway.sign_up("john").await;
     gateway.terminate();
-    until("it is not ready", || async { gateway.get("/health/ready").await.status == 503 }).await;
+    until("it is not ready", || async {
+        gateway.get("/health/ready").await.status == 503
+    })
+    .await;
     let ready = gateway.get("/health/ready").await;
-    assert_eq!((ready.status, ready.text("status")), (503, "draining".into()));
+    assert_eq!(
+        (ready.status, ready.text("status")),
+        (503, "draining".into())
+    );
     gateway.get("/health/live").await.is(200, "");
     assert_eq!(gateway.verify(&session.access_token).await.0, 204);
     gateway.log_in("john", PASSWORD).await.is(200, "");
-    TcpStream::connect(gateway.address).await.expect("new connections are taken meanwhile");
+    TcpStream::connect(gateway.address)
+        .await
+        .expect("new connections are taken meanwhile");
     assert_eq!(gateway.wait(), Some(0));
     assert!(TcpStream::connect(gateway.address).await.is_err());
 }
 
-/// A proxy that looks at no health takes a replica for well as soon as it listens. The start is held up where it waits for
-/// others that migrate.
+/// A proxy that looks at no health takes a replica for well as soon as it listens. The start is
+/// held up where it waits for others that migrate.
 #[tokio::test]
 async fn whoever_comes_while_it_starts_waits_a_moment() {
     let before = Gateway::start().await;
     let session = before.sign_up("john").await;
     let held = Held::rows(&before, "select from settings").await;
     let settings = before.settings();
-    let replica = tokio::task::spawn_blocking(|| Gateway::launch(settings)).await.expect("it listens");
+    let replica = tokio::task::spawn_blocking(|| Gateway::launch(settings))
+        .await
+        .expect("it listens");
     held.until_somebody_waits().await;
-    assert_eq!(replica.get("/health/ready").await.status, 503, "health is told at once");
+    assert_eq!(
+        replica.get("/health/ready").await.status,
+        503,
+        "health is told at once"
+    );
     let body = json!({"name": "Book"});
     let create = replica.with_token(Method::POST, "/items", &session.access_token, body);
     let (created, ()) = tokio::join!(create, held.release());
@@ -175,19 +248,27 @@ async fn whoever_comes_while_it_starts_waits_a_moment() {
 
 /// A connection of a proxy, which is kept.
 async fn kept(gateway: &Gateway) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address).await.expect("it listens");
+    let mut stream = TcpStream::connect(gateway.address)
+        .await
+        .expect("it listens");
     stream.write_all(LIVE).await.expect("it reads");
     let mut head = vec![0; 1024];
     let count = stream.read(&mut head).await.expect("it answers");
     let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
-    assert!(head.starts_with("http/1.1 200") && !head.contains("connection: close"), "{head}");
+    assert!(
+        head.starts_with("http/1.1 200") && !head.contains("connection: close"),
+        "{head}"
+    );
     stream
 }
 
 /// Whether it has waited for connections until they were cut.
 fn waited_in_vain(gateway: &Gateway) -> bool {
     let cut = "requests that still ran were cut";
-    assert!(include_str!("../../src/http/server.rs").contains(cut), "or it says something else");
+    assert!(
+        include_str!("../../src/http/server.rs").contains(cut),
+        "or it says something else"
+    );
     gateway.has_logged(&[cut])
 }
 
@@ -199,18 +280,28 @@ async fn ends_with_an_answer(mut stream: TcpStream) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("it ends");
     let answer = answer.to_lowercase();
-    assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("http/1.1 200") && answer.contains("connection: close"),
+        "{answer}"
+    );
 }
 
-/// Whatever a proxy sends in that moment is answered: also on connections that it kept, and after nobody new is let in.
+/// Whatever a proxy sends in that moment is answered: also on connections that it kept, and after
+/// nobody new is let in.
 #[tokio::test]
 async fn while_it_stops_connections_end_with_an_answer_and_never_before() {
     let mut gateway = Gateway::with(&[("LATCHKEY_DRAIN_DELAY", "10s")]).await;
     let (first, second) = (kept(&gateway).await, kept(&gateway).await);
     gateway.terminate();
-    until("it is not ready", || async { gateway.get("/health/ready").await.status == 503 }).await;
+    until("it is not ready", || async {
+        gateway.get("/health/ready").await.status == 503
+    })
+    .await;
     ends_with_an_answer(first).await;
-    until("nobody new is let in", || async { TcpStream::connect(gateway.address).await.is_err() }).await;
+    until("nobody new is let in", || async {
+        TcpStream::connect(gateway.address).await.is_err()
+    })
+    .await;
     ends_with_an_answer(second).await;
     assert_eq!(gateway.wait(), Some(0));
 }
@@ -218,24 +309,33 @@ async fn while_it_stops_connections_end_with_an_answer_and_never_before() {
 #[tokio::test]
 async fn an_idle_connection_does_not_keep_it_from_stopping() {
     let mut gateway = Gateway::start().await;
-    let mut idle = TcpStream::connect(gateway.address).await.expect("it listens");
+    let mut idle = TcpStream::connect(gateway.address)
+        .await
+        .expect("it listens");
     idle.write_all(LIVE).await.expect("it reads");
     let mut some = [0; 12];
     idle.read_exact(&mut some).await.expect("it answers");
     assert_eq!(&some, b"HTTP/1.1 200");
     assert_eq!(gateway.stop(), Some(0));
-    assert!(!waited_in_vain(&gateway), "it waited for an idle connection");
+    assert!(
+        !waited_in_vain(&gateway),
+        "it waited for an idle connection"
+    );
 }
 
-/// The logout waits for its row until nobody is connected any more: all that keeps the process is the story itself.
+/// The logout waits for its row until nobody is connected any more: all that keeps the process is
+/// the story itself.
 #[tokio::test]
 async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
     let mut gateway = Gateway::start().await;
     let (replica, session) = (gateway.replica().await, gateway.sign_up("john").await);
     let held = Held::rows(&gateway, "select from sessions").await;
-    let mut caller = TcpStream::connect(gateway.address).await.expect("it listens");
+    let mut caller = TcpStream::connect(gateway.address)
+        .await
+        .expect("it listens");
     let token = &session.access_token;
-    let logout = format!("POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+    let logout =
+        format!("POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
     caller.write_all(logout.as_bytes()).await.expect("it reads");
     held.until_somebody_waits().await;
     drop(caller);
@@ -245,7 +345,10 @@ async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
     held.release().await;
     assert_eq!(gateway.wait(), Some(0));
     assert_eq!(replica.verify(token).await, (401, "token_revoked".into()));
-    replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+    replica
+        .refresh(&session.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
 }
 
 #[tokio::test]
@@ -253,7 +356,11 @@ async fn clients_that_never_said_a_word_do_not_keep_it_from_stopping() {
     let mut gateway = Gateway::start().await;
     let mut silent = Vec::new();
     for _ in 0..200 {
-        silent.push(TcpStream::connect(gateway.address).await.expect("it listens"));
+        silent.push(
+            TcpStream::connect(gateway.address)
+                .await
+                .expect("it listens"),
+        );
     }
     let connected = || metrics::value(&gateway, "latchkey_http_connections{listener=\"public\"}");
     until("all are let in", || async { connected().await >= 200.0 }).await;

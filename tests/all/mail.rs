@@ -1,4 +1,5 @@
-//! A real SMTP server (aiosmtpd, from Debian's `python3-aiosmtpd`), which keeps what it gets in a folder.
+//! A real SMTP server (aiosmtpd, from Debian's `python3-aiosmtpd`), which keeps what it gets in a
+//! folder.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -23,7 +24,11 @@ impl MailServer {
         let address = own_address();
         let folder = tempfile::tempdir().expect("a folder");
         let child = run(address, &folder);
-        MailServer { child, address, folder }
+        MailServer {
+            child,
+            address,
+            folder,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -42,14 +47,21 @@ impl MailServer {
     /// All mails to this address, as they were sent, in no order.
     pub fn mails_to(&self, recipient: &str) -> Vec<String> {
         let folder: PathBuf = self.folder.path().join("box/new");
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return Vec::new();
+        };
         let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        texts.filter(|text| text.contains(&format!("X-RcptTo: {recipient}"))).collect()
+        texts
+            .filter(|text| text.contains(&format!("X-RcptTo: {recipient}")))
+            .collect()
     }
 
     /// Waits for so many mails to this address.
     pub async fn wait_for(&self, recipient: &str, count: usize) -> Vec<String> {
-        until(&format!("{count} mails to {recipient}"), || async { self.mails_to(recipient).len() >= count }).await;
+        until(&format!("{count} mails to {recipient}"), || async {
+            self.mails_to(recipient).len() >= count
+        })
+        .await;
         self.mails_to(recipient)
     }
 
@@ -69,7 +81,15 @@ impl Drop for MailServer {
 
 fn run(address: SocketAddr, folder: &TempDir) -> Child {
     let child = Command::new("/usr/bin/python3")
-        .args(["-m", "aiosmtpd", "-n", "-l", &address.to_string(), "-c", "aiosmtpd.handlers.Mailbox"])
+        .args([
+            "-m",
+            "aiosmtpd",
+            "-n",
+            "-l",
+            &address.to_string(),
+            "-c",
+            "aiosmtpd.handlers.Mailbox",
+        ])
         .arg(folder.path().join("box"))
         .stdout(Stdio::null())
         .spawn()
@@ -87,7 +107,9 @@ pub fn code(mail: &str) -> Option<String> {
     let is_code = |line: &&str| {
         line.len() == 11
             && line.as_bytes()[5] == b'-'
-            && line.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
+            && line
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
     };
     mail.lines().map(str::trim).find(is_code).map(str::to_owned)
 }

@@ -1,7 +1,9 @@
-//! One binary with all black-box tests: real gateways over real sockets, with real PostgreSQL and Redis.
+//! One binary with all black-box tests: real gateways over real sockets, with real PostgreSQL and
+//! Redis.
 //!
-//! Each test has a database and a key prefix of its own, so all run in parallel. Those that break a store bring one of
-//! their own. Every answer that any test sees is compared with the document (`gateway.rs`).
+//! Each test has a database and a key prefix of its own, so all run in parallel. Those that break a
+//! store bring one of their own. Every answer that any test sees is compared with the document
+//! (`gateway.rs`).
 
 // The stores come from the local stack.
 #![cfg(feature = "dev")]
@@ -72,7 +74,8 @@ mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
 mod promise; // logout means logout, whatever breaks
-mod published; // the document, the collection for Postman, README, .env.example: checked in and true
+// the document, the collection for Postman, README, .env.example: checked in and true
+mod published;
 mod revocation; // leases, the log, and who answers checks
 mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand sign-ins at once

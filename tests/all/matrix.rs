@@ -1,5 +1,6 @@
-//! Every operation × everybody who may ask. The operations and the scopes that they want come from the document, and what
-//! each caller is answered follows from those by a few rules: a new operation is in here before anybody thinks of it.
+//! Every operation × everybody who may ask. The operations and the scopes that they want come from
+//! the document, and what each caller is answered follows from those by a few rules: a new
+//! operation is in here before anybody thinks of it.
 
 use std::fmt::Write;
 
@@ -16,11 +17,25 @@ use crate::{
 const ID: &str = "018f0000-0000-7000-8000-000000000000";
 
 /// All who ask.
-const CALLERS: [&str; 8] =
-    ["nobody", "revoked", "client", "without scope", "other user", "admin", "personal token", "owner"];
+const CALLERS: [&str; 8] = [
+    "nobody",
+    "revoked",
+    "client",
+    "without scope",
+    "other user",
+    "admin",
+    "personal token",
+    "owner",
+];
 
 /// What no program is to do, though its token has the scope.
-const FOR_PEOPLE: [&str; 5] = ["deleteUser", "changePassword", "requestEmail", "confirmEmail", "createPersonalToken"];
+const FOR_PEOPLE: [&str; 5] = [
+    "deleteUser",
+    "changePassword",
+    "requestEmail",
+    "confirmEmail",
+    "createPersonalToken",
+];
 
 /// What an answer says of whether the caller may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +64,10 @@ impl Verdict {
             (404, _) => Verdict::Hidden,
             (status, code) => {
                 // Mail is off here.
-                assert!(status < 500 || code == "mail_off", "it says nothing of the caller: {status}");
+                assert!(
+                    status < 500 || code == "mail_off",
+                    "it says nothing of the caller: {status}"
+                );
                 Verdict::Passes
             }
         }
@@ -71,7 +89,8 @@ impl Verdict {
 enum Wants {
     /// Anybody, or somebody who proves it otherwise.
     Nothing,
-    /// A cookie, or the proof of a client beside the form, which nobody here has: no token does for it.
+    /// A cookie, or the proof of a client beside the form, which nobody here has: no token does for
+    /// it.
     Another,
     /// The same from whoever sends anything at all.
     AnotherIfAny,
@@ -81,15 +100,24 @@ enum Wants {
 
 impl Wants {
     fn of(operation: &'static Value) -> Wants {
-        let ways = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
-        match (ways.iter().any(|way| way.get("client").is_some()), is_open(operation)) {
+        let ways = operation["security"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        match (
+            ways.iter().any(|way| way.get("client").is_some()),
+            is_open(operation),
+        ) {
             (true, true) => return Wants::AnotherIfAny,
             (true, false) => return Wants::Another,
             (false, true) => return Wants::Nothing,
             (false, false) => {}
         }
-        let scopes: Vec<_> =
-            ways.iter().filter_map(|way| way["session"].as_array()).map(|scopes| scopes.first()).collect();
+        let scopes: Vec<_> = ways
+            .iter()
+            .filter_map(|way| way["session"].as_array())
+            .map(|scopes| scopes.first())
+            .collect();
         match scopes.as_slice() {
             [] => Wants::Another,
             [Some(scope)] => Wants::Token(scope.as_str()),
@@ -143,18 +171,46 @@ impl<'a> Scene<'a> {
         let (owner_session, other) = (gateway.sign_up(&owner).await, gateway.sign_up(&other).await);
         let admin = gateway.admin(&root).await;
         // Whoever may, but for what the column is about.
-        let may = if scope == Some("admin") { &root } else { &owner };
+        let may = if scope == Some("admin") {
+            &root
+        } else {
+            &owner
+        };
         let revoked = gateway.sign_in(may).await;
         gateway.log_out(&revoked.access_token).await.is(204, "");
         let (all, of_owner) = (all_but(None), gateway.sign_in(may).await);
         let wanted = json!({"name": "job", "scope": claim(&of_owner, "scope")});
-        let personal = call(gateway, &of_owner.access_token, "/user/tokens", wanted).await.text("token");
-        let client = call(gateway, &admin.access_token, "/clients", json!({"name": "c", "scope": all})).await;
+        let personal = call(gateway, &of_owner.access_token, "/user/tokens", wanted)
+            .await
+            .text("token");
+        let client = call(
+            gateway,
+            &admin.access_token,
+            "/clients",
+            json!({"name": "c", "scope": all}),
+        )
+        .await;
         let (id, secret) = (client.text("client_id"), client.text("client_secret"));
-        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let client = gateway.form("/oauth/token", &form).await.is(200, "").text("access_token");
-        let form = [("username", may.as_str()), ("password", PASSWORD), ("scope", &all_but(scope))];
-        let narrow = gateway.form("/login", &form).await.is(200, "").text("access_token");
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &id),
+            ("client_secret", &secret),
+        ];
+        let client = gateway
+            .form("/oauth/token", &form)
+            .await
+            .is(200, "")
+            .text("access_token");
+        let form = [
+            ("username", may.as_str()),
+            ("password", PASSWORD),
+            ("scope", &all_but(scope)),
+        ];
+        let narrow = gateway
+            .form("/login", &form)
+            .await
+            .is(200, "")
+            .text("access_token");
         let tokens = vec![
             ("nobody", None),
             ("revoked", Some(revoked.access_token)),
@@ -165,35 +221,68 @@ impl<'a> Scene<'a> {
             ("personal token", Some(personal)),
             ("owner", Some(owner_session.access_token.clone())),
         ];
-        Scene { gateway, owner, session: owner_session, client: id, tokens }
+        Scene {
+            gateway,
+            owner,
+            session: owner_session,
+            client: id,
+            tokens,
+        }
     }
 
-    /// What the path means, of the owner's: something new each time, because whoever may deletes it.
+    /// What the path means, of the owner's: something new each time, because whoever may deletes
+    /// it.
     async fn its_id(&self, path: &str) -> String {
         let token = &self.session.access_token;
         match path.split('/').nth(1) {
-            Some("items") => call(self.gateway, token, "/items", json!({"name": "Book"})).await.text("id"),
+            Some("items") => call(self.gateway, token, "/items", json!({"name": "Book"}))
+                .await
+                .text("id"),
             Some("sessions") => claim(&self.gateway.sign_in(&self.owner).await, "sid"),
             Some("users") => claim(&self.session, "sub"),
             Some("clients") => self.client.clone(),
             Some("user") => {
                 let wanted = json!({"name": "x", "scope": "user:read"});
-                call(self.gateway, token, "/user/tokens", wanted).await.text("id")
+                call(self.gateway, token, "/user/tokens", wanted)
+                    .await
+                    .text("id")
             }
             _none => ID.to_owned(),
         }
     }
 
-    async fn ask(&self, method: &Method, path: &str, operation: &Value, token: Option<&str>) -> Verdict {
-        let path = if path.contains(ID) { path.replace(ID, &self.its_id(path).await) } else { path.to_owned() };
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        operation: &Value,
+        token: Option<&str>,
+    ) -> Verdict {
+        let path = if path.contains(ID) {
+            path.replace(ID, &self.its_id(path).await)
+        } else {
+            path.to_owned()
+        };
         let request = self.gateway.request(method.clone(), &path);
         let request = with_example(request, operation);
-        let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = token
+            .into_iter()
+            .fold(request, |request, token| request.bearer_auth(token));
         let response = request.send().await.expect("the gateway answers");
         let status = response.status().as_u16();
         // A stream of events has no end.
-        let body: Value = if status < 400 { Value::Null } else { response.json().await.unwrap_or_default() };
-        Verdict::of(status, body["code"].as_str().or(body["error"].as_str()).unwrap_or_default())
+        let body: Value = if status < 400 {
+            Value::Null
+        } else {
+            response.json().await.unwrap_or_default()
+        };
+        Verdict::of(
+            status,
+            body["code"]
+                .as_str()
+                .or(body["error"].as_str())
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -203,7 +292,9 @@ fn claim(session: &Session, name: &str) -> String {
 
 fn all_but(scope: Option<&str>) -> String {
     let all = Scope::ALL.iter().map(|scope| scope.as_str());
-    all.filter(|word| Some(*word) != scope).collect::<Vec<_>>().join(" ")
+    all.filter(|word| Some(*word) != scope)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 async fn call(gateway: &Gateway, token: &str, path: &str, body: Value) -> crate::gateway::Answer {
@@ -225,11 +316,20 @@ fn with_example(request: RequestBuilder, operation: &Value) -> RequestBuilder {
 async fn everybody_may_what_the_document_says_and_nothing_else() {
     let gateway = Gateway::start().await;
     let mut table = format!("| {:24} | {:22} |", "operation", "scope");
-    CALLERS.iter().for_each(|caller| write!(table, " {caller:14} |").expect("text"));
+    CALLERS
+        .iter()
+        .for_each(|caller| write!(table, " {caller:14} |").expect("text"));
     let mut wrong = Vec::new();
     for (number, (method, path, operation)) in operations(ID).into_iter().enumerate() {
-        let (id, wants) = (operation["operationId"].as_str().expect("each has one"), Wants::of(operation));
-        let scope = if let Wants::Token(scope) = wants { scope } else { None };
+        let (id, wants) = (
+            operation["operationId"].as_str().expect("each has one"),
+            Wants::of(operation),
+        );
+        let scope = if let Wants::Token(scope) = wants {
+            scope
+        } else {
+            None
+        };
         let scene = Scene::new(&gateway, number, scope).await;
         write!(table, "\n| {id:24} | {:22} |", scope.unwrap_or_default()).expect("text");
         let expected = |caller: &str| wants.verdict(caller, id, path.contains(ID));
@@ -241,10 +341,16 @@ async fn everybody_may_what_the_document_says_and_nothing_else() {
             let (caller, token) = &scene.tokens[at];
             verdicts[at] = scene.ask(&method, &path, operation, token.as_deref()).await;
             if verdicts[at] != expected(caller) {
-                wrong.push(format!("{id} by {caller}: {:?}, and not {:?}", verdicts[at], expected(caller)));
+                wrong.push(format!(
+                    "{id} by {caller}: {:?}, and not {:?}",
+                    verdicts[at],
+                    expected(caller)
+                ));
             }
         }
-        verdicts.iter().for_each(|verdict| write!(table, " {:14} |", verdict.told()).expect("text"));
+        verdicts
+            .iter()
+            .for_each(|verdict| write!(table, " {:14} |", verdict.told()).expect("text"));
     }
     println!("{table}");
     assert!(wrong.is_empty(), "{table}\n{}", wrong.join("\n"));

@@ -11,9 +11,14 @@ use crate::{
 
 /// The page of this replica.
 pub async fn page(gateway: &Gateway) -> String {
-    let answer = reqwest::get(format!("http://{}/metrics", gateway.metrics)).await.expect("it listens");
+    let answer = reqwest::get(format!("http://{}/metrics", gateway.metrics))
+        .await
+        .expect("it listens");
     assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["content-type"] == "text/plain; version=0.0.4"),
+        (
+            answer.status().as_u16(),
+            &answer.headers()["content-type"] == "text/plain; version=0.0.4"
+        ),
         (200, true)
     );
     answer.text().await.expect("text")
@@ -22,7 +27,9 @@ pub async fn page(gateway: &Gateway) -> String {
 /// The value of a series, 0 where it is not there yet.
 pub async fn value(gateway: &Gateway, series: &str) -> f64 {
     let page = page(gateway).await;
-    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().expect("a number"))
 }
 
@@ -33,30 +40,56 @@ async fn metrics_are_away_from_the_public() {
         gateway.get(path).await.is(404, "not_found");
     }
     for path in ["/", "/login", "/health/live", "/metrics/x"] {
-        let answer = reqwest::get(format!("http://{}{path}", gateway.metrics)).await.expect("it listens");
+        let answer = reqwest::get(format!("http://{}{path}", gateway.metrics))
+            .await
+            .expect("it listens");
         assert_eq!(answer.status(), 404, "{path}");
     }
-    assert!(page(&gateway).await.contains("# HELP latchkey_http_request_seconds "));
+    assert!(
+        page(&gateway)
+            .await
+            .contains("# HELP latchkey_http_request_seconds ")
+    );
 }
 
 #[tokio::test]
 async fn requests_are_counted_by_operation_and_status() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up("john").await;
-    gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
-    gateway.post("/login", json!({})).await.is(400, "invalid_request");
+    gateway
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    gateway
+        .post("/login", json!({}))
+        .await
+        .is(400, "invalid_request");
     for path in ["/items/1", "/items/2", "/nope/1", "/nope/2"] {
-        gateway.with_token(Method::GET, path, &session.access_token, Value::Null).await.is(404, "not_found");
+        gateway
+            .with_token(Method::GET, path, &session.access_token, Value::Null)
+            .await
+            .is(404, "not_found");
     }
-    for (operation, status, count) in
-        [("signUp", 201, 1.0), ("logIn", 401, 1.0), ("logIn", 400, 1.0), ("getItem", 404, 2.0), ("none", 404, 2.0)]
-    {
-        let series = format!("latchkey_http_request_seconds_count{{operation=\"{operation}\",status=\"{status}\"}}");
+    for (operation, status, count) in [
+        ("signUp", 201, 1.0),
+        ("logIn", 401, 1.0),
+        ("logIn", 400, 1.0),
+        ("getItem", 404, 2.0),
+        ("none", 404, 2.0),
+    ] {
+        let series = format!(
+            "latchkey_http_request_seconds_count{{operation=\"{operation}\",status=\"{status}\"}}"
+        );
         assert_eq!(value(&gateway, &series).await, count, "{series}");
     }
     let page = page(&gateway).await;
-    assert!(page.contains("latchkey_http_request_seconds_bucket{operation=\"signUp\",status=\"201\",le=\"+Inf\"} 1"));
-    assert!(!page.contains("/items") && !page.contains("nope"), "no path becomes a label");
+    assert!(page.contains(
+        "latchkey_http_request_seconds_bucket{operation=\"signUp\",status=\"201\",le=\"+Inf\"} 1"
+    ));
+    assert!(
+        !page.contains("/items") && !page.contains("nope"),
+        "no path becomes a label"
+    );
 }
 
 #[tokio::test]
@@ -64,15 +97,30 @@ async fn what_happens_to_sessions_is_counted() {
     let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "0s")]).await;
     let first = gateway.sign_up("john").await;
     let second = gateway.sign_in("john").await;
-    gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
-    gateway.log_in("nobody", "wrong-password").await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    gateway
+        .log_in("nobody", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
     gateway.refresh(&first.refresh_token).await.is(200, "");
-    gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
-    gateway.refresh("garbage").await.is(401, "invalid_refresh_token");
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
+    gateway
+        .refresh("garbage")
+        .await
+        .is(401, "invalid_refresh_token");
     let third = Session::of(&gateway.refresh(&second.refresh_token).await);
     gateway.log_out(&third.access_token).await.is(204, "");
     let jane = gateway.sign_up("jane").await;
-    gateway.with_token(Method::DELETE, "/user", &jane.access_token, Value::Null).await.is(204, "");
+    gateway
+        .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
+        .await
+        .is(204, "");
     for (series, count) in [
         ("latchkey_logins_total{outcome=\"success\"}", 1.0),
         ("latchkey_logins_total{outcome=\"failure\"}", 2.0),
@@ -92,16 +140,34 @@ async fn what_happens_to_sessions_is_counted() {
 async fn stores_and_connections_are_measured() {
     let line = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
     let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", line.address))]).await;
-    let (postgres, redis) = ("latchkey_store_up{store=\"postgres\"}", "latchkey_store_up{store=\"redis\"}");
-    until("both are up", || async { value(&gateway, postgres).await == 1.0 && value(&gateway, redis).await == 1.0 })
-        .await;
+    let (postgres, redis) = (
+        "latchkey_store_up{store=\"postgres\"}",
+        "latchkey_store_up{store=\"redis\"}",
+    );
+    until("both are up", || async {
+        value(&gateway, postgres).await == 1.0 && value(&gateway, redis).await == 1.0
+    })
+    .await;
     // They are measured one after the other; this is the last.
-    until("all are measured", || async { page(&gateway).await.contains("\nlatchkey_hash_queue 0") }).await;
+    until("all are measured", || async {
+        page(&gateway).await.contains("\nlatchkey_hash_queue 0")
+    })
+    .await;
     assert!(value(&gateway, "latchkey_postgres_connections{state=\"open\"}").await >= 1.0);
-    assert!(page(&gateway).await.contains("latchkey_postgres_connections{state=\"used\"}"));
+    assert!(
+        page(&gateway)
+            .await
+            .contains("latchkey_postgres_connections{state=\"used\"}")
+    );
     line.set(Line::Cut);
-    until("one is down", || async { value(&gateway, redis).await == 0.0 }).await;
+    until("one is down", || async {
+        value(&gateway, redis).await == 0.0
+    })
+    .await;
     assert_eq!(value(&gateway, postgres).await, 1.0);
     line.set(Line::Open);
-    until("it is up again", || async { value(&gateway, redis).await == 1.0 }).await;
+    until("it is up again", || async {
+        value(&gateway, redis).await == 1.0
+    })
+    .await;
 }

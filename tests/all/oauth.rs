@@ -1,4 +1,5 @@
-//! The OAuth face: what is issued, looked at and taken back, by us and by clients that nobody here wrote.
+//! The OAuth face: what is issued, looked at and taken back, by us and by clients that nobody here
+//! wrote.
 
 mod introspecting; // anything that is not good is exactly that
 mod issuing; // every refusal of RFC 6749, and what is granted
@@ -28,13 +29,25 @@ impl Client {
     }
 
     pub async fn register_as(gateway: &Gateway, admin: &Session, body: Value) -> Client {
-        let made = gateway.with_token(Method::POST, "/clients", &admin.access_token, body).await;
-        Client { id: made.is(201, "").text("client_id"), secret: made.text("client_secret") }
+        let made = gateway
+            .with_token(Method::POST, "/clients", &admin.access_token, body)
+            .await;
+        Client {
+            id: made.is(201, "").text("client_id"),
+            secret: made.text("client_secret"),
+        }
     }
 
     /// A request that proves by its form who sends it.
     pub fn form<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        [&[("client_id", self.id.as_str()), ("client_secret", self.secret.as_str())], more].concat()
+        [
+            &[
+                ("client_id", self.id.as_str()),
+                ("client_secret", self.secret.as_str()),
+            ],
+            more,
+        ]
+        .concat()
     }
 
     /// What is answered when it asks for a token.
@@ -45,12 +58,17 @@ impl Client {
 
     /// A token of it.
     pub async fn token(&self, gateway: &Gateway) -> String {
-        self.ask(gateway, &[]).await.is(200, "").text("access_token")
+        self.ask(gateway, &[])
+            .await
+            .is(200, "")
+            .text("access_token")
     }
 
     /// What it is told of a token.
     pub async fn introspect(&self, gateway: &Gateway, token: &str) -> Value {
-        let answer = gateway.form("/oauth/introspect", &self.form(&[("token", token)])).await;
+        let answer = gateway
+            .form("/oauth/introspect", &self.form(&[("token", token)]))
+            .await;
         assert_eq!(answer.is(200, "").header("cache-control"), "no-store");
         answer.body
     }
@@ -72,7 +90,12 @@ impl Scene {
     pub async fn of(gateway: Gateway) -> Scene {
         let (admin, john) = (gateway.admin("root").await, gateway.sign_up("john").await);
         let client = Client::register(&gateway, &admin, "items:read user:read").await;
-        Scene { gateway, admin, john, client }
+        Scene {
+            gateway,
+            admin,
+            john,
+            client,
+        }
     }
 
     /// Whether a token is told to be good.
@@ -85,13 +108,24 @@ impl Scene {
 
     /// A request with a form as it is.
     pub fn raw(&self, path: &str, form: &str) -> RequestBuilder {
-        self.gateway.request(Method::POST, path).header("content-type", FORM).body(form.to_owned())
+        self.gateway
+            .request(Method::POST, path)
+            .header("content-type", FORM)
+            .body(form.to_owned())
     }
 
     /// A personal access token of John's: its id and its text.
     pub async fn personal(&self, scope: &str) -> (String, String) {
         let wanted = json!({"name": "job", "scope": scope});
-        let made = self.gateway.with_token(Method::POST, "/user/tokens", &self.john.access_token, wanted).await;
+        let made = self
+            .gateway
+            .with_token(
+                Method::POST,
+                "/user/tokens",
+                &self.john.access_token,
+                wanted,
+            )
+            .await;
         (made.is(201, "").text("id"), made.text("token"))
     }
 }
@@ -101,24 +135,49 @@ pub fn forged(purpose: Purpose, id: &str) -> String {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
     let id = id.parse().expect("an id");
-    OpaqueToken::new(purpose, id, Zeroizing::new(secret)).text().to_string()
+    OpaqueToken::new(purpose, id, Zeroizing::new(secret))
+        .text()
+        .to_string()
 }
 
-/// What the check says of a token, where `items:read` is demanded: without a demand no client passes.
+/// What the check says of a token, where `items:read` is demanded: without a demand no client
+/// passes.
 pub async fn check(gateway: &Gateway, token: &str) -> (u16, String) {
-    gateway.verify_at("/auth/verify?scope=items:read", token).await
+    gateway
+        .verify_at("/auth/verify?scope=items:read", token)
+        .await
 }
 
 /// Asserts a refusal as RFC 6749 section 5.2 has it.
 #[track_caller]
 pub fn is_refusal(answer: &Answer, status: u16, error: &str, what: &str) {
     let what = format!("{what}: {}", answer.string());
-    assert_eq!((answer.status, answer.body["error"].as_str()), (status, Some(error)), "{what}");
+    assert_eq!(
+        (answer.status, answer.body["error"].as_str()),
+        (status, Some(error)),
+        "{what}"
+    );
     let members = answer.body.as_object().expect("an object");
-    assert!(members.len() == 2 && members["error_description"].is_string(), "{what}");
-    assert!(answer.header("content-type").starts_with("application/json"), "{what}");
+    assert!(
+        members.len() == 2 && members["error_description"].is_string(),
+        "{what}"
+    );
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("application/json"),
+        "{what}"
+    );
     assert_eq!(answer.header("cache-control"), "no-store", "{what}");
-    let challenge = if status == 401 { "Basic realm=\"latchkey\"" } else { "" };
+    let challenge = if status == 401 {
+        "Basic realm=\"latchkey\""
+    } else {
+        ""
+    };
     assert_eq!(answer.header("www-authenticate"), challenge, "{what}");
-    assert_eq!(!answer.header("retry-after").is_empty(), [429, 503].contains(&status), "{what}");
+    assert_eq!(
+        !answer.header("retry-after").is_empty(),
+        [429, 503].contains(&status),
+        "{what}"
+    );
 }

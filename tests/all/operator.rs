@@ -26,27 +26,53 @@ pub struct Told {
 impl Told {
     fn of(output: Output) -> Told {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Told { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Told {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     #[track_caller]
     pub fn well(self) -> String {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
+        assert_eq!(
+            (self.code, self.err.as_str()),
+            (Some(0), ""),
+            "{}",
+            self.out
+        );
         self.out
     }
 
     /// One sentence, on standard error.
     #[track_caller]
     pub fn refused(self, code: i32, part: &str) {
-        assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "{}", self.err);
+        assert_eq!(
+            (self.code, self.out.as_str()),
+            (Some(code), ""),
+            "{}",
+            self.err
+        );
         assert!(self.err.contains(part), "{}", self.err);
     }
 }
 
 /// A command of the program, with the settings of this gateway.
 pub async fn command(gateway: &Gateway, arguments: &[&str]) -> Told {
-    let (settings, arguments) = (gateway.settings(), arguments.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-    let story = move || run_program(settings, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    let (settings, arguments) = (
+        gateway.settings(),
+        arguments
+            .iter()
+            .map(|&word| word.to_owned())
+            .collect::<Vec<_>>(),
+    );
+    let story = move || {
+        run_program(
+            settings,
+            &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+            "",
+        )
+    };
     tokio::task::spawn_blocking(story).await.expect("it ends")
 }
 
@@ -56,19 +82,40 @@ fn run(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told
 
 fn run_program(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told {
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-    command.args(arguments).env_clear().envs(settings).current_dir(std::env::temp_dir());
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(settings)
+        .current_dir(std::env::temp_dir());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
     // A command that reads nothing may have ended already.
-    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let _ = child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input.as_bytes());
     Told::of(child.wait_with_output().expect("it ends"))
 }
 
 /// With the settings of this gateway, and with this on standard input.
 async fn user_with(gateway: &Gateway, arguments: &[&str], input: &str) -> Told {
     let (settings, input) = (gateway.settings(), input.to_owned());
-    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let story = move || run(settings, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), &input);
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|&argument| argument.to_owned())
+        .collect();
+    let story = move || {
+        run(
+            settings,
+            &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+            &input,
+        )
+    };
     tokio::task::spawn_blocking(story).await.expect("it runs")
 }
 
@@ -88,25 +135,56 @@ pub async fn told_with(gateway: &Gateway, arguments: &[&str], input: &str) -> St
 #[tokio::test]
 async fn the_first_administrator_comes_from_here() {
     let gateway = Gateway::with(&[("LATCHKEY_SIGNUP", "admin")]).await;
-    let out = told(&gateway, &["create", "--username", "root", "--role", "admin"]).await;
-    let password = out.lines().find_map(|line| line.strip_prefix("Password, shown this once: ")).expect("a password");
-    assert!(password.len() >= 26 && out.contains("Created root, an administrator"), "{out}");
+    let out = told(
+        &gateway,
+        &["create", "--username", "root", "--role", "admin"],
+    )
+    .await;
+    let password = out
+        .lines()
+        .find_map(|line| line.strip_prefix("Password, shown this once: "))
+        .expect("a password");
+    assert!(
+        password.len() >= 26 && out.contains("Created root, an administrator"),
+        "{out}"
+    );
     let root = Session::of(gateway.log_in("root", password).await.is(200, ""));
-    gateway.with_token(Method::GET, "/users", &root.access_token, Value::Null).await.is(200, "");
+    gateway
+        .with_token(Method::GET, "/users", &root.access_token, Value::Null)
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
 async fn a_password_from_standard_input_is_not_printed() {
     let gateway = Gateway::start().await;
-    let create = ["create", "--email", "john@example.com", "--name", "John Doe", "--password-stdin"];
-    for (input, part) in [("short\n", "at least 8"), ("", "must not be empty"), ("password\n", "most common")] {
+    let create = [
+        "create",
+        "--email",
+        "john@example.com",
+        "--name",
+        "John Doe",
+        "--password-stdin",
+    ];
+    for (input, part) in [
+        ("short\n", "at least 8"),
+        ("", "must not be empty"),
+        ("password\n", "most common"),
+    ] {
         user_with(&gateway, &create, input).await.refused(1, part);
     }
-    let out = user_with(&gateway, &create, &format!("{PASSWORD}\n")).await.well();
+    let out = user_with(&gateway, &create, &format!("{PASSWORD}\n"))
+        .await
+        .well();
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(out.starts_with("Created john@example.com, a user.") && !out.contains(PASSWORD));
-    gateway.log_in("john@example.com", PASSWORD).await.is(200, "");
-    user_with(&gateway, &create, PASSWORD).await.refused(1, "The e-mail address is taken");
+    gateway
+        .log_in("john@example.com", PASSWORD)
+        .await
+        .is(200, "");
+    user_with(&gateway, &create, PASSWORD)
+        .await
+        .refused(1, "The e-mail address is taken");
 }
 
 #[tokio::test]
@@ -135,7 +213,11 @@ async fn what_is_typed_wrong_is_told_with_the_usage() {
 async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
     let gateway = Gateway::start().await;
     let told = run(Vec::new(), &["list"], "");
-    assert!(told.err.contains("DATABASE_URL") && told.err.contains("LATCHKEY_SECRET"), "{}", told.err);
+    assert!(
+        told.err.contains("DATABASE_URL") && told.err.contains("LATCHKEY_SECRET"),
+        "{}",
+        told.err
+    );
     told.refused(2, "must be mended");
     let but = |name: &str, value: &str| {
         let mut settings = gateway.settings();
@@ -143,10 +225,27 @@ async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
         settings.push((name.to_owned(), value.to_owned()));
         settings
     };
-    run(but("LATCHKEY_ISSUER", "https://other.example.com"), &["list"], "").refused(2, "LATCHKEY_ISSUER");
-    run(but("LATCHKEY_SECRET", "tKzMlbZ5Jm0dBCq2WcPzqDVYxJYkzQb1rA8m3vHn0sE="), &["list"], "")
-        .refused(2, "LATCHKEY_SECRET");
-    run(but("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"), &["list"], "").refused(1, "A store does not answer");
+    run(
+        but("LATCHKEY_ISSUER", "https://other.example.com"),
+        &["list"],
+        "",
+    )
+    .refused(2, "LATCHKEY_ISSUER");
+    run(
+        but(
+            "LATCHKEY_SECRET",
+            "tKzMlbZ5Jm0dBCq2WcPzqDVYxJYkzQb1rA8m3vHn0sE=",
+        ),
+        &["list"],
+        "",
+    )
+    .refused(2, "LATCHKEY_SECRET");
+    run(
+        but("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+        &["list"],
+        "",
+    )
+    .refused(1, "A store does not answer");
 }
 
 #[tokio::test]
@@ -157,27 +256,49 @@ async fn accounts_are_listed_and_shown() {
     gateway.sign_up("mary").await;
     let lines = async |arguments: &[&str]| {
         let out = told(&gateway, arguments).await;
-        let names = out.lines().map(|line| line.split_whitespace().nth(1).expect("a name").to_owned());
+        let names = out
+            .lines()
+            .map(|line| line.split_whitespace().nth(1).expect("a name").to_owned());
         names.collect::<Vec<_>>()
     };
-    assert_eq!(lines(&["list"]).await, ["USERNAME", "john", "johnny", "mary"]);
-    assert_eq!(lines(&["list", "--search", "JOHN"]).await, ["USERNAME", "john", "johnny"]);
+    assert_eq!(
+        lines(&["list"]).await,
+        ["USERNAME", "john", "johnny", "mary"]
+    );
+    assert_eq!(
+        lines(&["list", "--search", "JOHN"]).await,
+        ["USERNAME", "john", "johnny"]
+    );
     let some = user(&gateway, &["list", "--limit", "2"]).await;
     assert!(
-        some.code == Some(0) && some.out.lines().count() == 3 && some.err.contains("There are more"),
+        some.code == Some(0)
+            && some.out.lines().count() == 3
+            && some.err.contains("There are more"),
         "{}",
         some.err
     );
     let shown = told(&gateway, &["show", "John@example.com"]).await;
-    for part in
-        ["username  john\n", "email     john@example.com (not verified)\n", "role      user\n", "status    enabled\n"]
-    {
+    for part in [
+        "username  john\n",
+        "email     john@example.com (not verified)\n",
+        "role      user\n",
+        "status    enabled\n",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(shown.contains(john.claims()["sid"].as_str().expect("a session")), "{shown}");
+    assert!(
+        shown.contains(john.claims()["sid"].as_str().expect("a session")),
+        "{shown}"
+    );
     gateway.log_out(&john.access_token).await.is(204, "");
-    assert!(told(&gateway, &["show", "john"]).await.contains("No sessions."));
-    user(&gateway, &["show", "nobody"]).await.refused(1, "There is no such user.");
+    assert!(
+        told(&gateway, &["show", "john"])
+            .await
+            .contains("No sessions.")
+    );
+    user(&gateway, &["show", "nobody"])
+        .await
+        .refused(1, "There is no such user.");
 }
 
 /// More than one page of the gateway's.
@@ -187,33 +308,82 @@ async fn a_long_list_is_printed_whole() {
     let many = "insert into users (id, username, password_hash) \
                 select gen_random_uuid(), 'u' || n, 'x' from generate_series(1, 250) n";
     crate::stack::execute(&gateway, many).await;
-    assert_eq!(told(&gateway, &["list", "--limit", "1000"]).await.lines().count(), 251);
-    assert_eq!(told(&gateway, &["list", "--limit", "250"]).await.lines().count(), 251);
+    assert_eq!(
+        told(&gateway, &["list", "--limit", "1000"])
+            .await
+            .lines()
+            .count(),
+        251
+    );
+    assert_eq!(
+        told(&gateway, &["list", "--limit", "250"])
+            .await
+            .lines()
+            .count(),
+        251
+    );
     let some = user(&gateway, &["list", "--limit", "201"]).await;
-    assert_eq!((some.out.lines().count(), some.err.is_empty()), (202, false));
+    assert_eq!(
+        (some.out.lines().count(), some.err.is_empty()),
+        (202, false)
+    );
 }
 
 #[tokio::test]
 async fn what_it_takes_back_is_refused_at_once() {
     let gateway = Gateway::start().await;
     gateway.sign_up_with_email("john", "john@example.com").await;
-    told(&gateway, &["create", "--username", "root", "--role", "admin"]).await;
-    for (arguments, signs_in) in
-        [(&["revoke", "john"][..], true), (&["role", "john", "admin"], true), (&["disable", "john@example.com"], false)]
-    {
+    told(
+        &gateway,
+        &["create", "--username", "root", "--role", "admin"],
+    )
+    .await;
+    for (arguments, signs_in) in [
+        (&["revoke", "john"][..], true),
+        (&["role", "john", "admin"], true),
+        (&["disable", "john@example.com"], false),
+    ] {
         let session = gateway.sign_in("john").await;
         told(&gateway, arguments).await;
-        assert_eq!(gateway.verify(&session.access_token).await, (401, "token_revoked".into()), "{arguments:?}");
-        gateway.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
-        assert_eq!(gateway.log_in("john", PASSWORD).await.status == 200, signs_in, "{arguments:?}");
+        assert_eq!(
+            gateway.verify(&session.access_token).await,
+            (401, "token_revoked".into()),
+            "{arguments:?}"
+        );
+        gateway
+            .refresh(&session.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
+        assert_eq!(
+            gateway.log_in("john", PASSWORD).await.status == 200,
+            signs_in,
+            "{arguments:?}"
+        );
     }
-    assert!(told(&gateway, &["show", "john"]).await.contains("status    disabled"));
-    assert!(told(&gateway, &["enable", "john"]).await.contains("may sign in again"));
+    assert!(
+        told(&gateway, &["show", "john"])
+            .await
+            .contains("status    disabled")
+    );
+    assert!(
+        told(&gateway, &["enable", "john"])
+            .await
+            .contains("may sign in again")
+    );
     let admin = gateway.sign_in("john").await;
-    gateway.with_token(Method::GET, "/users", &admin.access_token, Value::Null).await.is(200, "");
+    gateway
+        .with_token(Method::GET, "/users", &admin.access_token, Value::Null)
+        .await
+        .is(200, "");
     told(&gateway, &["role", "root", "user"]).await;
-    for arguments in [&["role", "john", "user"][..], &["disable", "john"], &["delete", "john", "--yes"]] {
-        user(&gateway, arguments).await.refused(1, "The last administrator stays");
+    for arguments in [
+        &["role", "john", "user"][..],
+        &["disable", "john"],
+        &["delete", "john", "--yes"],
+    ] {
+        user(&gateway, arguments)
+            .await
+            .refused(1, "The last administrator stays");
     }
     assert_eq!(gateway.verify(&admin.access_token).await.0, 204);
 }
@@ -222,11 +392,21 @@ async fn what_it_takes_back_is_refused_at_once() {
 async fn deleting_wants_a_yes() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up_with_email("john", "john@example.com").await;
-    user_with(&gateway, &["delete", "john"], "y\n").await.refused(2, "--yes");
+    user_with(&gateway, &["delete", "john"], "y\n")
+        .await
+        .refused(2, "--yes");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
-    assert_eq!(told(&gateway, &["delete", "john@example.com", "--yes"]).await, "Deleted john.\n");
-    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
-    user(&gateway, &["delete", "john", "--yes"]).await.refused(1, "There is no such user.");
+    assert_eq!(
+        told(&gateway, &["delete", "john@example.com", "--yes"]).await,
+        "Deleted john.\n"
+    );
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
+    user(&gateway, &["delete", "john", "--yes"])
+        .await
+        .refused(1, "There is no such user.");
 }
 
 #[tokio::test]
@@ -235,7 +415,10 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
     let john = gateway.sign_up_with_email("john", "john@example.com").await;
     let code = async || {
         let out = told(&gateway, &["reset", "john"]).await;
-        out.lines().find_map(|line| line.strip_prefix("Code for a new password: ")).expect("a code").to_owned()
+        out.lines()
+            .find_map(|line| line.strip_prefix("Code for a new password: "))
+            .expect("a code")
+            .to_owned()
     };
     let reset = async |code: &str, password: &str| {
         let body = json!({"email": "john@example.com", "code": code, "new_password": password});
@@ -244,14 +427,31 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
     let (older, newer) = (code().await, code().await);
     reset(&older, NEW).await.is(400, "invalid_code");
     reset(&newer, NEW).await.is(204, "");
-    reset(&newer, "another one 77").await.is(400, "invalid_code");
-    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
+    reset(&newer, "another one 77")
+        .await
+        .is(400, "invalid_code");
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
     let session = Session::of(gateway.log_in("john", NEW).await.is(200, ""));
-    assert_eq!(session.claims()["email_verified"], false, "nobody has read a mail");
+    assert_eq!(
+        session.claims()["email_verified"],
+        false,
+        "nobody has read a mail"
+    );
     // A change of password voids it like any other.
     let code = code().await;
     let change = json!({"current_password": NEW, "new_password": PASSWORD});
-    gateway.with_token(Method::POST, "/user/password", &session.access_token, change).await.is(204, "");
+    gateway
+        .with_token(
+            Method::POST,
+            "/user/password",
+            &session.access_token,
+            change,
+        )
+        .await
+        .is(204, "");
     reset(&code, NEW).await.is(400, "invalid_code");
 }
 
@@ -259,15 +459,30 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
 async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    user(&gateway, &["reset", "john"]).await.refused(1, "--password-stdin");
-    user_with(&gateway, &["reset", "john", "--password-stdin"], "short\n").await.refused(1, "at least 8");
+    user(&gateway, &["reset", "john"])
+        .await
+        .refused(1, "--password-stdin");
+    user_with(&gateway, &["reset", "john", "--password-stdin"], "short\n")
+        .await
+        .refused(1, "at least 8");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
-    user_with(&gateway, &["reset", "john", "--password-stdin"], &format!("{NEW}\r\n")).await.well();
-    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
+    user_with(
+        &gateway,
+        &["reset", "john", "--password-stdin"],
+        &format!("{NEW}\r\n"),
+    )
+    .await
+    .well();
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
     gateway.log_in("john", NEW).await.is(200, "");
     gateway.sign_up_with_email("mary", "mary@example.com").await;
     told(&gateway, &["disable", "mary"]).await;
-    user(&gateway, &["reset", "mary"]).await.refused(1, "enable");
+    user(&gateway, &["reset", "mary"])
+        .await
+        .refused(1, "enable");
 }
 
 #[tokio::test]
@@ -279,43 +494,90 @@ async fn what_could_not_be_published_says_so() {
     let mut settings = gateway.settings();
     settings.retain(|(name, _)| name != "REDIS_URL");
     settings.push(("REDIS_URL".into(), format!("redis://{}", proxy.address)));
-    let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john"], "")).await.expect("it runs");
+    let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john"], ""))
+        .await
+        .expect("it runs");
     assert_eq!(cut.code, Some(1));
     assert!(cut.err.contains("The change was made"), "{}", cut.err);
-    crate::gateway::until("a gateway has published it", || async { gateway.verify(&john.access_token).await.0 == 401 })
-        .await;
+    crate::gateway::until("a gateway has published it", || async {
+        gateway.verify(&john.access_token).await.0 == 401
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
     let gateway = Gateway::start().await;
-    let told = async |arguments: &[&str]| command(&gateway, &[&["client"], arguments].concat()).await;
+    let told =
+        async |arguments: &[&str]| command(&gateway, &[&["client"], arguments].concat()).await;
     let listed = async || {
         let table = told(&["list"]).await.well();
-        let mut lines = table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(lines.next().expect("a head").join(" "), "CLIENT ID SCOPE AUDIENCE SECRET OF NAME");
+        let mut lines = table.lines().map(|line| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(
+            lines.next().expect("a head").join(" "),
+            "CLIENT ID SCOPE AUDIENCE SECRET OF NAME"
+        );
         lines.collect::<Vec<_>>()
     };
     assert!(listed().await.is_empty());
-    let made = told(&["create", "billing", "--scope", "items:read revocations:read"]).await.well();
+    let made = told(&[
+        "create",
+        "billing",
+        "--scope",
+        "items:read revocations:read",
+    ])
+    .await
+    .well();
     let field = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .expect("it is told");
         line.trim().to_owned()
     };
-    let (id, secret) = (field(&made, "client_id:"), field(&made, "client_secret, shown this once:"));
+    let (id, secret) = (
+        field(&made, "client_id:"),
+        field(&made, "client_secret, shown this once:"),
+    );
     let token = async |secret: &str| {
-        let form = [("grant_type", "client_credentials"), ("client_id", id.as_str()), ("client_secret", secret)];
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id.as_str()),
+            ("client_secret", secret),
+        ];
         gateway.form("/oauth/token", &form).await
     };
     let first = token(&secret).await.is(200, "").text("access_token");
-    assert_eq!(gateway.verify_at("/auth/verify?scope=items:read", &first).await.0, 204);
+    assert_eq!(
+        gateway
+            .verify_at("/auth/verify?scope=items:read", &first)
+            .await
+            .0,
+        204
+    );
     let one = &listed().await[..];
-    let [words] = one else { panic!("one client: {one:?}") };
-    assert_eq!(words[..4], [id.as_str(), "items:read", "revocations:read", "https://auth.example.com"]);
+    let [words] = one else {
+        panic!("one client: {one:?}")
+    };
+    assert_eq!(
+        words[..4],
+        [
+            id.as_str(),
+            "items:read",
+            "revocations:read",
+            "https://auth.example.com"
+        ]
+    );
     assert_eq!(words[words.len() - 1], "billing");
     let rotated = told(&["rotate", &id]).await.well();
     assert_eq!(
-        gateway.verify_at("/auth/verify?scope=items:read", &first).await,
+        gateway
+            .verify_at("/auth/verify?scope=items:read", &first)
+            .await,
         (401, "token_revoked".into()),
         "at once"
     );
@@ -325,14 +587,21 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
     told(&["delete", &id]).await.refused(2, "--yes");
     told(&["delete", &id, "--yes"]).await.well();
     assert_eq!(
-        gateway.verify_at("/auth/verify?scope=items:read", &second).await,
+        gateway
+            .verify_at("/auth/verify?scope=items:read", &second)
+            .await,
         (401, "token_revoked".into()),
         "at once"
     );
     token(&secret).await.is(401, "");
-    told(&["rotate", &id]).await.refused(1, "There is no such client");
-    told(&["create", "x", "--scope", "items:delete"]).await.refused(2, "the scopes are");
-    let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit where event like 'client%' and actor = 'operator'";
+    told(&["rotate", &id])
+        .await
+        .refused(1, "There is no such client");
+    told(&["create", "x", "--scope", "items:delete"])
+        .await
+        .refused(2, "the scopes are");
+    let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit \
+        where event like 'client%' and actor = 'operator'";
     assert_eq!(
         ask(&gateway, events).await,
         "client_created operator, client_rotated operator, client_deleted operator"

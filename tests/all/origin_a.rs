@@ -9,23 +9,45 @@ use crate::{
     operator,
 };
 
-const SETTINGS: [(&str, &str); 3] =
-    [("LATCHKEY_SIGNUP", "admin"), ("LATCHKEY_ACCESS_TTL", "30m"), ("LATCHKEY_REFRESH_IDLE_TTL", "7d")];
+const SETTINGS: [(&str, &str); 3] = [
+    ("LATCHKEY_SIGNUP", "admin"),
+    ("LATCHKEY_ACCESS_TTL", "30m"),
+    ("LATCHKEY_REFRESH_IDLE_TTL", "7d"),
+];
 
 #[tokio::test]
 async fn its_requests_in_order() {
     let gateway = Gateway::with(&SETTINGS).await;
     // The first account is the operator's gift; nobody signs up.
-    let root = ["create", "--username", "root", "--email", "root@example.com", "--role", "admin", "--password-stdin"];
+    let root = [
+        "create",
+        "--username",
+        "root",
+        "--email",
+        "root@example.com",
+        "--role",
+        "admin",
+        "--password-stdin",
+    ];
     operator::told_with(&gateway, &root, PASSWORD).await;
     let body = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
-    gateway.post("/signup", body.clone()).await.is(403, "signup_closed");
+    gateway
+        .post("/signup", body.clone())
+        .await
+        .is(403, "signup_closed");
 
     // Signing in by the OAuth2 form: 30 minutes and 7 days.
-    let form = [("grant_type", "password"), ("username", "root"), ("password", PASSWORD)];
+    let form = [
+        ("grant_type", "password"),
+        ("username", "root"),
+        ("password", PASSWORD),
+    ];
     let login = gateway.form("/login", &form).await;
     login.is(200, "");
-    assert_eq!((&login.body["expires_in"], &login.body["refresh_expires_in"]), (&json!(1_800), &json!(604_800)));
+    assert_eq!(
+        (&login.body["expires_in"], &login.body["refresh_expires_in"]),
+        (&json!(1_800), &json!(604_800))
+    );
     assert_eq!(login.text("token_type"), "bearer");
     let session = Session::of(&login);
 
@@ -36,24 +58,67 @@ async fn its_requests_in_order() {
     };
     let made = call(Method::POST, "/users", body).await;
     let john = made.is(201, "").header("location").to_owned();
-    assert_eq!((made.text("username"), made.text("email")), ("john".into(), "john@example.com".into()));
+    assert_eq!(
+        (made.text("username"), made.text("email")),
+        ("john".into(), "john@example.com".into())
+    );
     let list = call(Method::GET, "/users", Value::Null).await;
     assert_eq!(list.is(200, "").body["items"][1], made.body);
-    assert_eq!(call(Method::GET, &john, Value::Null).await.is(200, "").body, made.body);
-    let whole = json!({"username": "jon", "email": "jon@example.com", "name": null, "role": "user", "disabled": false, "password": "another 12345"});
-    assert_eq!(call(Method::PUT, &john, whole).await.is(200, "").text("username"), "jon");
-    gateway.log_in("jon@example.com", "another 12345").await.is(200, "");
-    let changed = call(Method::PATCH, &john, json!({"email": "jonathan@example.com"})).await;
+    assert_eq!(
+        call(Method::GET, &john, Value::Null).await.is(200, "").body,
+        made.body
+    );
+    let whole = json!({
+        "username": "jon",
+        "email": "jon@example.com",
+        "name": null,
+        "role": "user",
+        "disabled": false,
+        "password": "another 12345",
+    });
+    assert_eq!(
+        call(Method::PUT, &john, whole)
+            .await
+            .is(200, "")
+            .text("username"),
+        "jon"
+    );
+    gateway
+        .log_in("jon@example.com", "another 12345")
+        .await
+        .is(200, "");
+    let changed = call(
+        Method::PATCH,
+        &john,
+        json!({"email": "jonathan@example.com"}),
+    )
+    .await;
     assert_eq!(changed.is(200, "").text("email"), "jonathan@example.com");
     call(Method::DELETE, &john, Value::Null).await.is(204, "");
-    call(Method::GET, &john, Value::Null).await.is(404, "not_found");
+    call(Method::GET, &john, Value::Null)
+        .await
+        .is(404, "not_found");
 
     // Its own name for refreshing gives a new pair.
-    let pair = gateway.post("/refresh-token", json!({"refresh_token": session.refresh_token})).await;
+    let pair = gateway
+        .post(
+            "/refresh-token",
+            json!({"refresh_token": session.refresh_token}),
+        )
+        .await;
     let next = Session::of(pair.is(200, ""));
     assert_eq!(gateway.verify(&next.access_token).await.0, 204);
-    let again = gateway.post("/refresh-token", json!({"refresh_token": session.refresh_token})).await;
-    assert_eq!(Session::of(again.is(200, "")).refresh_token, next.refresh_token, "an answer that was lost comes again");
+    let again = gateway
+        .post(
+            "/refresh-token",
+            json!({"refresh_token": session.refresh_token}),
+        )
+        .await;
+    assert_eq!(
+        Session::of(again.is(200, "")).refresh_token,
+        next.refresh_token,
+        "an answer that was lost comes again"
+    );
 }
 
 /// What helps people to sign in, and what balancers ask, is all that is open.

@@ -13,7 +13,11 @@ const NEW_PASSWORD: &str = "of my own choice 7";
 
 /// The only field that keeps a browser signed in, of an answer that sets it.
 fn cookie(answer: &Answer) -> &str {
-    answer.header("set-cookie").split(';').next().unwrap_or_default()
+    answer
+        .header("set-cookie")
+        .split(';')
+        .next()
+        .unwrap_or_default()
 }
 
 #[tokio::test]
@@ -27,35 +31,73 @@ async fn its_requests_in_order() {
     assert_eq!(gateway.verify(&first.access_token).await.0, 204);
 
     // Signing in by e-mail; the dashboard is for valid tokens only.
-    let login = gateway.post("/login", json!({"email": "john@example.com", "password": PASSWORD})).await;
+    let login = gateway
+        .post(
+            "/login",
+            json!({"email": "john@example.com", "password": PASSWORD}),
+        )
+        .await;
     let second = Session::of(login.is(200, ""));
     gateway.get("/dashboard").await.is(401, "unauthenticated");
-    let dashboard = gateway.with_token(Method::GET, "/dashboard", &second.access_token, Value::Null).await;
-    assert_eq!(dashboard.is(200, "").body["user"]["email"], "john@example.com");
+    let dashboard = gateway
+        .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
+        .await;
+    assert_eq!(
+        dashboard.is(200, "").body["user"]["email"],
+        "john@example.com"
+    );
 
     // Logging out ends the token.
     gateway.log_out(&second.access_token).await.is(204, "");
-    let dashboard = gateway.with_token(Method::GET, "/dashboard", &second.access_token, Value::Null).await;
+    let dashboard = gateway
+        .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
+        .await;
     dashboard.is(401, "token_revoked");
 
     // The password is lost: a code by mail, and a password of one's own choice.
-    gateway.post("/send-mail", json!({"email": "john@example.com"})).await.is(202, "");
+    gateway
+        .post("/send-mail", json!({"email": "john@example.com"}))
+        .await
+        .is(202, "");
     let code = mails.code_for("john@example.com").await;
     let reset = json!({"email": "john@example.com", "code": code, "new_password": NEW_PASSWORD});
     gateway.post("/password/reset", reset).await.is(204, "");
-    assert_eq!(gateway.verify(&first.access_token).await, (401, "token_revoked".into()));
-    gateway.log_in("john@example.com", PASSWORD).await.is(401, "invalid_credentials");
-    let third = Session::of(gateway.log_in("john@example.com", NEW_PASSWORD).await.is(200, ""));
+    assert_eq!(
+        gateway.verify(&first.access_token).await,
+        (401, "token_revoked".into())
+    );
+    gateway
+        .log_in("john@example.com", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
+    let third = Session::of(
+        gateway
+            .log_in("john@example.com", NEW_PASSWORD)
+            .await
+            .is(200, ""),
+    );
 
     // Deleting the account.
-    gateway.with_token(Method::DELETE, "/user", &third.access_token, Value::Null).await.is(204, "");
-    gateway.log_in("john@example.com", NEW_PASSWORD).await.is(401, "invalid_credentials");
+    gateway
+        .with_token(Method::DELETE, "/user", &third.access_token, Value::Null)
+        .await
+        .is(204, "");
+    gateway
+        .log_in("john@example.com", NEW_PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
 
     // Deleting somebody by address.
     let mary = gateway.sign_up_with_email("mary", "mary@example.com").await;
     operator::told_with(&gateway, &["delete", "mary@example.com", "--yes"], "").await;
-    assert_eq!(gateway.verify(&mary.access_token).await, (401, "token_revoked".into()));
-    gateway.log_in("mary@example.com", PASSWORD).await.is(401, "invalid_credentials");
+    assert_eq!(
+        gateway.verify(&mary.access_token).await,
+        (401, "token_revoked".into())
+    );
+    gateway
+        .log_in("mary@example.com", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
 }
 
 /// The same in its browser: a JWT in a cookie, ten sliding minutes, and a logout that clears it.
@@ -63,32 +105,67 @@ async fn its_requests_in_order() {
 async fn its_requests_in_order_with_a_cookie() {
     let gateway = Gateway::start().await;
     let send = |method, path, cookie: &str, body: Value| {
-        let request = gateway.request(method, path).header("x-latchkey-request", "1").header(header::COOKIE, cookie);
-        gateway.send(if body.is_null() { request } else { request.json(&body) })
+        let request = gateway
+            .request(method, path)
+            .header("x-latchkey-request", "1")
+            .header(header::COOKIE, cookie);
+        gateway.send(if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        })
     };
 
     // Signing up means being signed in.
     let up = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
     let answer = send(Method::POST, "/signup", "", up).await;
-    send(Method::GET, "/dashboard", cookie(answer.is(201, "")), Value::Null).await.is(200, "");
+    send(
+        Method::GET,
+        "/dashboard",
+        cookie(answer.is(201, "")),
+        Value::Null,
+    )
+    .await
+    .is(200, "");
 
     // Signing in by e-mail, for ten minutes; the dashboard is for valid cookies only.
     let login = json!({"email": "john@example.com", "password": PASSWORD});
     let answer = send(Method::POST, "/session", "", login).await;
     let john = cookie(answer.is(200, "")).to_owned();
     let dashboard = send(Method::GET, "/dashboard", &john, Value::Null).await;
-    assert_eq!(dashboard.is(200, "").body["user"]["email"], "john@example.com");
-    send(Method::GET, "/dashboard", "__Host-latchkey=nonsense", Value::Null).await.is(401, "invalid_token");
+    assert_eq!(
+        dashboard.is(200, "").body["user"]["email"],
+        "john@example.com"
+    );
+    send(
+        Method::GET,
+        "/dashboard",
+        "__Host-latchkey=nonsense",
+        Value::Null,
+    )
+    .await
+    .is(401, "invalid_token");
 
     // Logging out clears the cookie, and whoever has kept it has nothing.
     let out = send(Method::DELETE, "/session", &john, Value::Null).await;
     assert_eq!(cookie(out.is(204, "")), "__Host-latchkey=");
-    send(Method::GET, "/dashboard", &john, Value::Null).await.is(401, "token_revoked");
+    send(Method::GET, "/dashboard", &john, Value::Null)
+        .await
+        .is(401, "token_revoked");
 
     // Deleting the account.
     let login = json!({"email": "john@example.com", "password": PASSWORD});
     let answer = send(Method::POST, "/session", "", login).await;
-    let gone = send(Method::DELETE, "/user", cookie(answer.is(200, "")), Value::Null).await;
+    let gone = send(
+        Method::DELETE,
+        "/user",
+        cookie(answer.is(200, "")),
+        Value::Null,
+    )
+    .await;
     assert_eq!(cookie(gone.is(204, "")), "__Host-latchkey=");
-    gateway.log_in("john@example.com", PASSWORD).await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john@example.com", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
 }

@@ -21,7 +21,10 @@ async fn its_requests_in_order() {
 
     // The check has an error for each failure.
     gateway.get("/auth/verify").await.is(401, "unauthenticated");
-    assert_eq!(gateway.verify("garbage").await, (401, "invalid_token".into()));
+    assert_eq!(
+        gateway.verify("garbage").await,
+        (401, "invalid_token".into())
+    );
     assert_eq!(gateway.verify(&session.access_token).await.0, 204);
 
     // Renewal before expiry.
@@ -32,31 +35,71 @@ async fn its_requests_in_order() {
     let hasty = gateway.replica_with(&[("LATCHKEY_ACCESS_TTL", "2s")]).await;
     let short = Session::of(hasty.refresh(&renewed.refresh_token).await.is(200, ""));
     let expired = (401, "token_expired".to_owned());
-    until("it expires", || async { gateway.verify(&short.access_token).await == expired }).await;
+    until("it expires", || async {
+        gateway.verify(&short.access_token).await == expired
+    })
+    .await;
     let last = Session::of(gateway.refresh(&short.refresh_token).await.is(200, ""));
 
     // Revocation.
-    gateway.post("/logout", json!({"refresh_token": last.refresh_token})).await.is(204, "");
-    gateway.refresh(&last.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(gateway.verify(&last.access_token).await, (401, "token_revoked".into()));
+    gateway
+        .post("/logout", json!({"refresh_token": last.refresh_token}))
+        .await
+        .is(204, "");
+    gateway
+        .refresh(&last.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    assert_eq!(
+        gateway.verify(&last.access_token).await,
+        (401, "token_revoked".into())
+    );
 
     // Revocation from the backend: by an administrator, and by the operator.
     let admin = gateway.admin("root").await;
-    let john = || async { Session::of(gateway.log_in("john@example.com", PASSWORD).await.is(200, "")) };
+    let john = || async {
+        Session::of(
+            gateway
+                .log_in("john@example.com", PASSWORD)
+                .await
+                .is(200, ""),
+        )
+    };
     let first = john().await;
-    let path = format!("/users/{}/revoke", first.claims()["sub"].as_str().expect("an id"));
-    gateway.with_token(Method::POST, &path, &admin.access_token, Value::Null).await.is(204, "");
-    gateway.refresh(&first.refresh_token).await.is(401, "invalid_refresh_token");
+    let path = format!(
+        "/users/{}/revoke",
+        first.claims()["sub"].as_str().expect("an id")
+    );
+    gateway
+        .with_token(Method::POST, &path, &admin.access_token, Value::Null)
+        .await
+        .is(204, "");
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     let second = john().await;
     operator::told_with(&gateway, &["revoke", "john@example.com"], "").await;
-    gateway.refresh(&second.refresh_token).await.is(401, "invalid_refresh_token");
+    gateway
+        .refresh(&second.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     gateway.refresh(&admin.refresh_token).await.is(200, "");
 
     // And from another of one's own devices.
     let (third, fourth) = (john().await, john().await);
-    let path = format!("/sessions/{}", third.claims()["sid"].as_str().expect("an id"));
-    gateway.with_token(Method::DELETE, &path, &fourth.access_token, Value::Null).await.is(204, "");
-    gateway.refresh(&third.refresh_token).await.is(401, "invalid_refresh_token");
+    let path = format!(
+        "/sessions/{}",
+        third.claims()["sid"].as_str().expect("an id")
+    );
+    gateway
+        .with_token(Method::DELETE, &path, &fourth.access_token, Value::Null)
+        .await
+        .is(204, "");
+    gateway
+        .refresh(&third.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     gateway.refresh(&fourth.refresh_token).await.is(200, "");
 
     // The documentation.

@@ -13,25 +13,44 @@ async fn its_requests_in_order() {
 
     // The home page, and the documentation.
     for path in ["/", "/docs"] {
-        assert_eq!(gateway.get(path).await.is(200, "").header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(
+            gateway.get(path).await.is(200, "").header("content-type"),
+            "text/html; charset=utf-8"
+        );
     }
 
     // Login and password give a token and a refresh token.
     let session = Session::of(gateway.log_in("ivan", PASSWORD).await.is(200, ""));
 
     // The user with their name; 401 for others.
-    let user = gateway.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
-    assert_eq!((user.is(200, "").text("username"), user.text("name")), ("ivan".into(), "Иван Петров".into()));
+    let user = gateway
+        .with_token(Method::GET, "/user", &session.access_token, Value::Null)
+        .await;
+    assert_eq!(
+        (user.is(200, "").text("username"), user.text("name")),
+        ("ivan".into(), "Иван Петров".into())
+    );
     gateway.get("/user").await.is(401, "unauthenticated");
 
     // A new pair.
-    let pair = gateway.post("/refresh_jwt", json!({"refresh_token": session.refresh_token})).await;
+    let pair = gateway
+        .post(
+            "/refresh_jwt",
+            json!({"refresh_token": session.refresh_token}),
+        )
+        .await;
     let next = Session::of(pair.is(200, ""));
 
     // Logging out is enforced here, not only forgotten there.
     gateway.log_out(&next.access_token).await.is(204, "");
     for token in [&session.access_token, &next.access_token] {
-        gateway.with_token(Method::GET, "/user", token, Value::Null).await.is(401, "token_revoked");
+        gateway
+            .with_token(Method::GET, "/user", token, Value::Null)
+            .await
+            .is(401, "token_revoked");
     }
-    gateway.post("/refresh_jwt", json!({"refresh_token": next.refresh_token})).await.is(401, "invalid_refresh_token");
+    gateway
+        .post("/refresh_jwt", json!({"refresh_token": next.refresh_token}))
+        .await
+        .is(401, "invalid_refresh_token");
 }

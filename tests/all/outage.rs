@@ -1,5 +1,5 @@
-//! A store that is down, stands still or refuses. What needs it is 503, quickly: never "valid", never 401; and when it is
-//! back, nobody restarts a gateway.
+//! A store that is down, stands still or refuses. What needs it is 503, quickly: never "valid",
+//! never 401; and when it is back, nobody restarts a gateway.
 
 mod both; // neither store, and starting without
 mod postgres; // the record
@@ -26,7 +26,10 @@ use crate::{
 };
 
 /// What the other tests relax: here they are the defaults.
-const DEFAULTS: [(&str, &str); 2] = [("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")];
+const DEFAULTS: [(&str, &str); 2] = [
+    ("LATCHKEY_REDIS_TIMEOUT", "100ms"),
+    ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
+];
 
 /// What Redis gets by default.
 const REDIS_LIMIT: Duration = Duration::from_millis(100);
@@ -46,17 +49,31 @@ impl OwnRedis {
         // Started by root it runs as somebody else.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
         let path = |name| folder.path().join(name);
-        let options = RedisOptions { data: path("data"), sockets: path(""), log: path("log"), persist: false };
-        OwnRedis { redis: Redis::start(&options).expect("Redis can be started"), _folder: folder }
+        let options = RedisOptions {
+            data: path("data"),
+            sockets: path(""),
+            log: path("log"),
+            persist: false,
+        };
+        OwnRedis {
+            redis: Redis::start(&options).expect("Redis can be started"),
+            _folder: folder,
+        }
     }
 
     async fn connection(&self) -> MultiplexedConnection {
         let client = Client::open(self.redis.url()).expect("an address");
-        client.get_multiplexed_async_connection().await.expect("it answers")
+        client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("it answers")
     }
 
     pub async fn tell<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        call(command).query_async(&mut self.connection().await).await.expect("it obeys")
+        call(command)
+            .query_async(&mut self.connection().await)
+            .await
+            .expect("it obeys")
     }
 
     async fn gateway(&self) -> Gateway {
@@ -70,14 +87,18 @@ fn call(command: &[&str]) -> Cmd {
     call
 }
 
-/// An administrator, to whom every operation is open, once the busy machine lets Redis answer in time.
+/// An administrator, to whom every operation is open, once the busy machine lets Redis answer in
+/// time.
 async fn signed_in(gateway: &Gateway) -> Session {
     for number in 0..20 {
         let body = json!({"username": format!("john{number}"), "password": PASSWORD});
         let answer = gateway.post("/signup", body.clone()).await;
         if answer.status == 201 {
             execute(gateway, "update users set role = 'admin'").await;
-            until("it signs in", || async { gateway.post("/login", body.clone()).await.status == 200 }).await;
+            until("it signs in", || async {
+                gateway.post("/login", body.clone()).await.status == 200
+            })
+            .await;
             return Session::of(gateway.post("/login", body).await.is(200, ""));
         }
         answer.is(503, "unavailable");
@@ -85,7 +106,8 @@ async fn signed_in(gateway: &Gateway) -> Session {
     panic!("nobody could sign up");
 }
 
-/// Every operation that wants a token, but those that end it, and making a user, which takes a hash before it fails.
+/// Every operation that wants a token, but those that end it, and making a user, which takes a hash
+/// before it fails.
 fn protected() -> Vec<(Method, &'static str, Value)> {
     let item = "/items/018f0000-0000-7000-8000-000000000000";
     let user = "/users/018f0000-0000-7000-8000-000000000000";
@@ -94,27 +116,63 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
         (Method::GET, "/user", Value::Null),
         (Method::PATCH, "/user", json!({"name": "Changed"})),
         (Method::DELETE, "/user", Value::Null),
-        (Method::POST, "/user/password", json!({"current_password": PASSWORD, "new_password": "another one 7"})),
-        (Method::POST, "/user/email", json!({"email": "changed@example.com", "password": PASSWORD})),
-        (Method::POST, "/user/email/confirm", json!({"code": "00000-00000"})),
+        (
+            Method::POST,
+            "/user/password",
+            json!({"current_password": PASSWORD, "new_password": "another one 7"}),
+        ),
+        (
+            Method::POST,
+            "/user/email",
+            json!({"email": "changed@example.com", "password": PASSWORD}),
+        ),
+        (
+            Method::POST,
+            "/user/email/confirm",
+            json!({"code": "00000-00000"}),
+        ),
         (Method::GET, "/dashboard", Value::Null),
         (Method::GET, "/sessions", Value::Null),
-        (Method::DELETE, "/sessions/018f0000-0000-7000-8000-000000000000", Value::Null),
+        (
+            Method::DELETE,
+            "/sessions/018f0000-0000-7000-8000-000000000000",
+            Value::Null,
+        ),
         (Method::GET, "/user/audit", Value::Null),
         (Method::GET, "/items", Value::Null),
         (Method::POST, "/items", json!({"name": "Changed"})),
         (Method::GET, item, Value::Null),
-        (Method::PUT, item, json!({"name": "Changed", "description": null})),
+        (
+            Method::PUT,
+            item,
+            json!({"name": "Changed", "description": null}),
+        ),
         (Method::PATCH, item, json!({"name": "Changed"})),
         (Method::DELETE, item, Value::Null),
         (Method::GET, "/users", Value::Null),
         (Method::GET, user, Value::Null),
-        (Method::PUT, user, json!({"username": "x", "email": null, "name": null, "role": "user", "disabled": true})),
+        (
+            Method::PUT,
+            user,
+            json!({"username": "x", "email": null, "name": null, "role": "user", "disabled": true}),
+        ),
         (Method::PATCH, user, json!({"disabled": true})),
         (Method::DELETE, user, Value::Null),
-        (Method::POST, "/users/018f0000-0000-7000-8000-000000000000/revoke", Value::Null),
-        (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/sessions", Value::Null),
-        (Method::GET, "/users/018f0000-0000-7000-8000-000000000000/audit", Value::Null),
+        (
+            Method::POST,
+            "/users/018f0000-0000-7000-8000-000000000000/revoke",
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/users/018f0000-0000-7000-8000-000000000000/sessions",
+            Value::Null,
+        ),
+        (
+            Method::GET,
+            "/users/018f0000-0000-7000-8000-000000000000/audit",
+            Value::Null,
+        ),
         (Method::GET, "/revocations", Value::Null),
     ]
 }
@@ -125,16 +183,33 @@ type Call = (Method, &'static str, Value);
 async fn slowest_refusal(gateway: &Gateway, session: &Session, calls: &[Call]) -> Duration {
     let refused = calls.iter().map(async |(method, path, body)| {
         let began = Instant::now();
-        let answer = gateway.with_token(method.clone(), path, &session.access_token, body.clone()).await;
+        let answer = gateway
+            .with_token(method.clone(), path, &session.access_token, body.clone())
+            .await;
         let elapsed = began.elapsed();
-        assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"), "{method} {path}");
-        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|wait| wait > 0), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (503, "unavailable"),
+            "{method} {path}"
+        );
+        assert!(
+            answer
+                .header("retry-after")
+                .parse::<u64>()
+                .is_ok_and(|wait| wait > 0),
+            "{method} {path}"
+        );
         elapsed
     });
-    join_all(refused).await.into_iter().max().unwrap_or_default()
+    join_all(refused)
+        .await
+        .into_iter()
+        .max()
+        .unwrap_or_default()
 }
 
-/// The same within a limit; with further chances, because the machine may be busy with something else.
+/// The same within a limit; with further chances, because the machine may be busy with something
+/// else.
 async fn refused_within(limit: Duration, gateway: &Gateway, session: &Session, calls: &[Call]) {
     for _ in 0..5 {
         let slowest = slowest_refusal(gateway, session, calls).await;
@@ -148,18 +223,41 @@ async fn refused_within(limit: Duration, gateway: &Gateway, session: &Session, c
 
 /// Nothing that was refused was done.
 async fn nothing_changed(gateway: &Gateway, session: &Session) {
-    let user = gateway.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
-    assert_eq!((user.status, &user.body["name"]), (200, &Value::Null), "{}", user.body);
-    let items = gateway.with_token(Method::GET, "/items", &session.access_token, Value::Null).await;
-    assert_eq!((items.status, &items.body["items"]), (200, &json!([])), "{}", items.body);
+    let user = gateway
+        .with_token(Method::GET, "/user", &session.access_token, Value::Null)
+        .await;
+    assert_eq!(
+        (user.status, &user.body["name"]),
+        (200, &Value::Null),
+        "{}",
+        user.body
+    );
+    let items = gateway
+        .with_token(Method::GET, "/items", &session.access_token, Value::Null)
+        .await;
+    assert_eq!(
+        (items.status, &items.body["items"]),
+        (200, &json!([])),
+        "{}",
+        items.body
+    );
 }
 
 /// Waits until everything is answered again, by the same process, and checks by memory.
 async fn works_again(gateway: &Gateway, session: &Session) {
-    let get = async |path| gateway.with_token(Method::GET, path, &session.access_token, Value::Null).await.status;
+    let get = async |path| {
+        gateway
+            .with_token(Method::GET, path, &session.access_token, Value::Null)
+            .await
+            .status
+    };
     let all = || async {
         checks_by(gateway, "memory").await
-            && (get("/auth/verify").await, get("/user").await, get("/items").await) == (204, 200, 200)
+            && (
+                get("/auth/verify").await,
+                get("/user").await,
+                get("/items").await,
+            ) == (204, 200, 200)
     };
     until("it works again", all).await;
 }
@@ -169,7 +267,8 @@ async fn checks_by(gateway: &Gateway, who: &str) -> bool {
     gateway.get("/health/ready").await.text("checks") == who
 }
 
-/// What is answered once the busy machine lets Redis answer in time. Who is refused sooner was not refused for that.
+/// What is answered once the busy machine lets Redis answer in time. Who is refused sooner was not
+/// refused for that.
 async fn in_time<F: Future<Output = Answer>>(mut ask: impl FnMut() -> F) -> Answer {
     for _ in 0..20 {
         let began = Instant::now();
@@ -184,27 +283,49 @@ async fn in_time<F: Future<Output = Answer>>(mut ask: impl FnMut() -> F) -> Answ
 /// A session that has just ended.
 async fn signed_out(gateway: &Gateway) -> Session {
     let mary = gateway.sign_up("mary").await;
-    in_time(|| gateway.log_out(&mary.access_token)).await.is(204, "");
+    in_time(|| gateway.log_out(&mary.access_token))
+        .await
+        .is(204, "");
     mary
 }
 
-/// While Redis is away and PostgreSQL is not: callers go on, without waiting for Redis; whoever is signed out stays so,
-/// while the lease lasts and when it is over.
+/// While Redis is away and PostgreSQL is not: callers go on, without waiting for Redis; whoever is
+/// signed out stays so, while the lease lasts and when it is over.
 async fn checked_without_redis(gateway: &Gateway, john: &Session, out: &Session) {
     let refused = (401, "token_revoked".to_owned());
     let over = || async {
-        assert_eq!(gateway.verify(&out.access_token).await, refused, "not for a moment");
-        assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()), "not for a moment");
+        assert_eq!(
+            gateway.verify(&out.access_token).await,
+            refused,
+            "not for a moment"
+        );
+        assert_eq!(
+            gateway.verify(&john.access_token).await,
+            (204, String::new()),
+            "not for a moment"
+        );
         checks_by(gateway, "postgres").await
     };
     until("the lease is over", over).await;
     for (method, path, body) in protected() {
-        let answer = gateway.with_token(method.clone(), path, &out.access_token, body).await;
+        let answer = gateway
+            .with_token(method.clone(), path, &out.access_token, body)
+            .await;
         assert_eq!((answer.status, answer.code()), refused, "{method} {path}");
     }
-    for path in ["/user", "/dashboard", "/sessions", "/items", "/users", "/user/audit"] {
+    for path in [
+        "/user",
+        "/dashboard",
+        "/sessions",
+        "/items",
+        "/users",
+        "/user/audit",
+    ] {
         let began = Instant::now();
-        gateway.with_token(Method::GET, path, &john.access_token, Value::Null).await.is(200, "");
+        gateway
+            .with_token(Method::GET, path, &john.access_token, Value::Null)
+            .await
+            .is(200, "");
         println!("{path} without Redis: {:?}", began.elapsed());
     }
 }

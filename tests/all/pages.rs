@@ -13,26 +13,38 @@ use crate::{
 };
 
 async fn get(gateway: &Gateway, path: &str, name: &str, value: &str) -> Answer {
-    gateway.send(gateway.request(Method::GET, path).header(name, value)).await
+    gateway
+        .send(gateway.request(Method::GET, path).header(name, value))
+        .await
 }
 
 /// The targets of `src` and `href` in a page, scripts left out.
 fn references(page: &str) -> Vec<String> {
-    let markup: String =
-        page.split("<script").map(|part| part.split_once("</script>").map_or(part, |(_, rest)| rest)).collect();
-    let markup: String =
-        markup.split("<style").map(|part| part.split_once("</style>").map_or(part, |(_, rest)| rest)).collect();
+    let markup: String = page
+        .split("<script")
+        .map(|part| part.split_once("</script>").map_or(part, |(_, rest)| rest))
+        .collect();
+    let markup: String = markup
+        .split("<style")
+        .map(|part| part.split_once("</style>").map_or(part, |(_, rest)| rest))
+        .collect();
     let after = |name: &'static str| {
         markup
             .split(name)
             .skip(1)
-            .map(|rest| rest.split(['"', '\'']).nth(1).unwrap_or_default().to_owned())
+            .map(|rest| {
+                rest.split(['"', '\''])
+                    .nth(1)
+                    .unwrap_or_default()
+                    .to_owned()
+            })
             .collect::<Vec<_>>()
     };
     [after("src="), after("href=")].concat()
 }
 
-/// The hashes, as policies name them, of a page's elements of a name, as a browser finds them: up to the first closing tag.
+/// The hashes, as policies name them, of a page's elements of a name, as a browser finds them: up
+/// to the first closing tag.
 fn hashes(page: &str, name: &str) -> Vec<String> {
     let mut rest = page;
     let texts = std::iter::from_fn(|| {
@@ -41,31 +53,65 @@ fn hashes(page: &str, name: &str) -> Vec<String> {
         rest = after;
         Some(text)
     });
-    texts.map(|text| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())))).collect()
+    texts
+        .map(|text| {
+            format!(
+                "'sha256-{}'",
+                STANDARD.encode(digest(&SHA256, text.as_bytes()))
+            )
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn pages_refer_to_nothing_elsewhere() {
     let gateway = Gateway::start().await;
-    for path in ["/", "/docs", "/forgot", "/problems", "/problems/weak_password"] {
+    for path in [
+        "/",
+        "/docs",
+        "/forgot",
+        "/problems",
+        "/problems/weak_password",
+    ] {
         let page = gateway.get(path).await;
-        assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"), "{path}");
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (200, "text/html; charset=utf-8"),
+            "{path}"
+        );
         let text = page.string();
-        assert!(text.trim_start().to_lowercase().starts_with("<!doctype html>"), "{path}");
+        assert!(
+            text.trim_start()
+                .to_lowercase()
+                .starts_with("<!doctype html>"),
+            "{path}"
+        );
         for reference in references(&text) {
             assert!(!reference.contains("//"), "{path} refers to {reference}");
-            assert!(!text.contains("<script src"), "{path}: scripts stand in the page");
+            assert!(
+                !text.contains("<script src"),
+                "{path}: scripts stand in the page"
+            );
         }
         let policy = page.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{path}: {policy}");
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("http"),
+            "{path}: {policy}"
+        );
     }
 }
 
-/// What stands in a page is named by its hash; nothing else is a style or a script. (The real browser says whether it is enough.)
+/// What stands in a page is named by its hash; nothing else is a style or a script. (The real
+/// browser says whether it is enough.)
 #[tokio::test]
 async fn pages_allow_what_stands_in_them() {
     let gateway = Gateway::start().await;
-    for (path, has_scripts) in [("/", false), ("/docs", true), ("/forgot", true), ("/problems/busy", false)] {
+    for (path, has_scripts) in [
+        ("/", false),
+        ("/docs", true),
+        ("/forgot", true),
+        ("/problems/busy", false),
+    ] {
         let page = gateway.get(path).await;
         let policy = page.header("content-security-policy");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
@@ -73,14 +119,27 @@ async fn pages_allow_what_stands_in_them() {
         // A script may speak of styles.
         let (style, scripts) = (&hashes(&text, "style")[..1], hashes(&text, "script"));
         assert_eq!(!scripts.is_empty(), has_scripts, "{path}");
-        assert!(style.iter().chain(&scripts).all(|hash| policy.contains(hash)), "{path}: {policy}");
         assert!(
-            !text.split("<script").next().unwrap_or_default().contains(" style="),
+            style
+                .iter()
+                .chain(&scripts)
+                .all(|hash| policy.contains(hash)),
+            "{path}: {policy}"
+        );
+        assert!(
+            !text
+                .split("<script")
+                .next()
+                .unwrap_or_default()
+                .contains(" style="),
             "{path}: a style without a hash"
         );
     }
     let page = gateway.get("/docs").await;
-    assert!(page.string().contains("\"tokenUrl\": \"/login\""), "Authorize asks this gateway");
+    assert!(
+        page.string().contains("\"tokenUrl\": \"/login\""),
+        "Authorize asks this gateway"
+    );
 }
 
 #[tokio::test]
@@ -98,21 +157,32 @@ async fn every_link_of_ours_leads_somewhere() {
 #[tokio::test]
 async fn every_problem_has_its_page() {
     let gateway = Gateway::start().await;
-    let codes = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"].as_array().expect("a closed list");
+    let codes = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"]
+        .as_array()
+        .expect("a closed list");
     let list = gateway.get("/problems").await.string();
     assert!(codes.len() > 20);
     for code in codes.iter().filter_map(Value::as_str) {
         let page = gateway.get(&format!("/problems/{code}")).await;
-        assert!(page.status == 200 && page.string().contains(code) && list.contains(code), "{code}");
+        assert!(
+            page.status == 200 && page.string().contains(code) && list.contains(code),
+            "{code}"
+        );
     }
-    gateway.get("/problems/%3Cscript%3E").await.is(404, "not_found");
+    gateway
+        .get("/problems/%3Cscript%3E")
+        .await
+        .is(404, "not_found");
 }
 
 #[tokio::test]
 async fn the_document_is_the_one_that_the_binary_prints() {
     let gateway = Gateway::start().await;
     let served = gateway.get("/openapi.json").await;
-    assert_eq!((served.header("content-type"), &served.body), ("application/json", &*DOCUMENT));
+    assert_eq!(
+        (served.header("content-type"), &served.body),
+        ("application/json", &*DOCUMENT)
+    );
 }
 
 #[tokio::test]
@@ -122,22 +192,55 @@ async fn large_pages_are_compressed_and_known_by_their_tags() {
         let plain = gateway.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
         let packed = get(&gateway, path, "accept-encoding", "br, gzip").await;
-        assert_eq!((packed.header("content-encoding"), packed.header("vary")), ("gzip", "Accept-Encoding"));
+        assert_eq!(
+            (packed.header("content-encoding"), packed.header("vary")),
+            ("gzip", "Accept-Encoding")
+        );
         let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(packed.bytes.as_slice()).read_to_end(&mut unpacked).expect("gzip");
-        assert!(unpacked == plain.bytes && packed.bytes.len() * 2 < plain.bytes.len(), "{path}");
+        flate2::read::GzDecoder::new(packed.bytes.as_slice())
+            .read_to_end(&mut unpacked)
+            .expect("gzip");
+        assert!(
+            unpacked == plain.bytes && packed.bytes.len() * 2 < plain.bytes.len(),
+            "{path}"
+        );
         let refused = get(&gateway, path, "accept-encoding", "gzip;q=0, identity").await;
-        assert_eq!((refused.header("content-encoding"), refused.bytes.len()), ("", plain.bytes.len()), "{path}");
+        assert_eq!(
+            (refused.header("content-encoding"), refused.bytes.len()),
+            ("", plain.bytes.len()),
+            "{path}"
+        );
         let etag = plain.header("etag").to_owned();
-        assert!(etag.starts_with("W/\""), "it names two encodings of one thing: {etag}");
-        assert_eq!(plain.header("cache-control"), "no-cache", "kept, and asked for each time");
+        assert!(
+            etag.starts_with("W/\""),
+            "it names two encodings of one thing: {etag}"
+        );
+        assert_eq!(
+            plain.header("cache-control"),
+            "no-cache",
+            "kept, and asked for each time"
+        );
         let known = get(&gateway, path, header::IF_NONE_MATCH.as_str(), &etag).await;
-        assert_eq!((known.status, known.bytes.len(), known.header("etag")), (304, 0, etag.as_str()), "{path}");
-        assert_eq!(get(&gateway, path, "if-none-match", "\"another\"").await.status, 200, "{path}");
+        assert_eq!(
+            (known.status, known.bytes.len(), known.header("etag")),
+            (304, 0, etag.as_str()),
+            "{path}"
+        );
+        assert_eq!(
+            get(&gateway, path, "if-none-match", "\"another\"")
+                .await
+                .status,
+            200,
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_mailbox_is_there_only_where_mails_go_into_it() {
-    Gateway::start().await.get("/dev/mailbox").await.is(404, "not_found");
+    Gateway::start()
+        .await
+        .get("/dev/mailbox")
+        .await
+        .is(404, "not_found");
 }

@@ -13,21 +13,37 @@ use crate::{
 
 /// What is answered when somebody wants a token.
 pub async fn want(gateway: &Gateway, token: &str, wanted: Value) -> Answer {
-    gateway.with_token(Method::POST, "/user/tokens", token, wanted).await
+    gateway
+        .with_token(Method::POST, "/user/tokens", token, wanted)
+        .await
 }
 
 /// A token with these scopes: its id and its text.
 pub async fn make(gateway: &Gateway, owner: &Session, scope: &str) -> (String, String) {
-    let made = want(gateway, &owner.access_token, json!({"name": "job", "scope": scope})).await;
+    let made = want(
+        gateway,
+        &owner.access_token,
+        json!({"name": "job", "scope": scope}),
+    )
+    .await;
     (made.is(201, "").text("id"), made.text("token"))
 }
 
 pub async fn delete(gateway: &Gateway, token: &str, id: &str) -> Answer {
-    gateway.with_token(Method::DELETE, &format!("/user/tokens/{id}"), token, Value::Null).await
+    gateway
+        .with_token(
+            Method::DELETE,
+            &format!("/user/tokens/{id}"),
+            token,
+            Value::Null,
+        )
+        .await
 }
 
 pub async fn get(gateway: &Gateway, token: &str, path: &str) -> Answer {
-    gateway.with_token(Method::GET, path, token, Value::Null).await
+    gateway
+        .with_token(Method::GET, path, token, Value::Null)
+        .await
 }
 
 #[tokio::test]
@@ -37,37 +53,69 @@ async fn it_is_shown_once_and_opens_what_it_says() {
     let wanted = json!({"name": "backup job", "scope": "items:read user:read"});
     let made = want(&gateway, &john.access_token, wanted).await;
     let token = made.is(201, "").text("token");
-    assert_eq!((made.header("cache-control"), made.text("scope")), ("no-store", "user:read items:read".into()));
+    assert_eq!(
+        (made.header("cache-control"), made.text("scope")),
+        ("no-store", "user:read items:read".into())
+    );
     get(&gateway, &token, "/items").await.is(200, "");
     let listed = async || get(&gateway, &token, "/user/tokens").await;
-    until("its use is told", || async { listed().await.body["items"][0]["last_used_at"].is_string() }).await;
+    until("its use is told", || async {
+        listed().await.body["items"][0]["last_used_at"].is_string()
+    })
+    .await;
     let listed = listed().await;
     let mut shown = made.body.clone();
     shown.as_object_mut().expect("an object").remove("token");
     shown["last_used_at"] = listed.is(200, "").body["items"][0]["last_used_at"].clone();
-    assert_eq!(listed.body["items"], json!([shown]), "the same, without what is known once");
+    assert_eq!(
+        listed.body["items"],
+        json!([shown]),
+        "the same, without what is known once"
+    );
     // Whoever it is asked of is told the same as by an access token.
     let verified = get(&gateway, &token, "/auth/verify").await;
-    assert_eq!(verified.is(204, "").header("x-auth-user"), john.claims()["sub"].as_str().expect("an id"));
-    for (path, body) in [("/items", json!({"name": "Book"})), ("/logout?scope=all", Value::Null)] {
+    assert_eq!(
+        verified.is(204, "").header("x-auth-user"),
+        john.claims()["sub"].as_str().expect("an id")
+    );
+    for (path, body) in [
+        ("/items", json!({"name": "Book"})),
+        ("/logout?scope=all", Value::Null),
+    ] {
         let refused = gateway.with_token(Method::POST, path, &token, body).await;
         assert_eq!(refused.status, 403, "{path}: {}", refused.string());
     }
-    let rename = gateway.with_token(Method::PATCH, "/user", &token, json!({"name": "Changed"})).await;
-    assert!(rename.is(403, "insufficient_scope").header("www-authenticate").contains("scope=\"user:write\""));
+    let rename = gateway
+        .with_token(Method::PATCH, "/user", &token, json!({"name": "Changed"}))
+        .await;
+    assert!(
+        rename
+            .is(403, "insufficient_scope")
+            .header("www-authenticate")
+            .contains("scope=\"user:write\"")
+    );
     assert_eq!(ask(&gateway, "select count(*) from items").await, "0");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
 }
 
-/// A prefix that scanners know, and a checksum by which a typing mistake shows; nothing but the very text opens anything.
+/// A prefix that scanners know, and a checksum by which a typing mistake shows; nothing but the
+/// very text opens anything.
 #[tokio::test]
 async fn nothing_but_the_very_text_is_accepted() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     let (_, other) = make(&gateway, &john, "user:read").await;
-    assert!(token.starts_with("lkp_") && token.len() == 74, "{}", token.len());
-    assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)));
+    assert!(
+        token.starts_with("lkp_") && token.len() == 74,
+        "{}",
+        token.len()
+    );
+    assert!(
+        token
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    );
     // Read before, so that what is remembered of it is asked as well.
     assert_eq!(gateway.verify(&token).await.0, 204);
     let wrong = [
@@ -84,7 +132,11 @@ async fn nothing_but_the_very_text_is_accepted() {
         format!("lkp_{}", "A".repeat(8000)),
     ];
     for wrong in wrong {
-        assert_eq!(gateway.verify(&wrong).await, (401, "invalid_token".into()), "{wrong}");
+        assert_eq!(
+            gateway.verify(&wrong).await,
+            (401, "invalid_token".into()),
+            "{wrong}"
+        );
     }
     assert_eq!(gateway.verify(&token).await.0, 204);
 }
@@ -95,16 +147,27 @@ async fn it_is_no_cookie_and_no_refresh_token() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read user:write items:read").await;
-    for (path, status, code) in
-        [("/user", 401, "invalid_token"), ("/items", 401, "invalid_token"), ("/session", 401, "unauthenticated")]
-    {
-        let request = gateway.request(Method::GET, path).header("cookie", format!("__Host-latchkey={token}"));
+    for (path, status, code) in [
+        ("/user", 401, "invalid_token"),
+        ("/items", 401, "invalid_token"),
+        ("/session", 401, "unauthenticated"),
+    ] {
+        let request = gateway
+            .request(Method::GET, path)
+            .header("cookie", format!("__Host-latchkey={token}"));
         let answer = gateway.send(request).await;
         assert_eq!(answer.is(status, code).header("set-cookie"), "", "{path}");
     }
-    gateway.refresh(&token).await.is(401, "invalid_refresh_token");
+    gateway
+        .refresh(&token)
+        .await
+        .is(401, "invalid_refresh_token");
     gateway.log_out(&token).await.is(401, "invalid_token");
-    assert_eq!(gateway.verify(&token).await.0, 204, "none of it did anything");
+    assert_eq!(
+        gateway.verify(&token).await.0,
+        204,
+        "none of it did anything"
+    );
 }
 
 #[tokio::test]
@@ -116,8 +179,12 @@ async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
     let (kept, stays) = make(&gateway, &john, "user:read user:write").await;
     // What the replica knows of it is from before.
     assert_eq!(replica.verify(&token).await.0, 204);
-    delete(&gateway, &mary.access_token, &id).await.is(404, "not_found");
-    delete(&gateway, &token, &id).await.is(403, "insufficient_scope");
+    delete(&gateway, &mary.access_token, &id)
+        .await
+        .is(404, "not_found");
+    delete(&gateway, &token, &id)
+        .await
+        .is(403, "insufficient_scope");
     assert_eq!(replica.verify(&token).await.0, 204);
     // Repeating it is fine.
     for _ in 0..2 {
@@ -127,19 +194,34 @@ async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
         }
     }
     // Nobody learns that it was John's.
-    delete(&gateway, &mary.access_token, &id).await.is(404, "not_found");
+    delete(&gateway, &mary.access_token, &id)
+        .await
+        .is(404, "not_found");
     for unknown in ["018f0000-0000-7000-8000-000000000000", "x"] {
-        delete(&gateway, &john.access_token, unknown).await.is(404, "not_found");
+        delete(&gateway, &john.access_token, unknown)
+            .await
+            .is(404, "not_found");
     }
     // A program may give up its own.
     delete(&gateway, &stays, &kept).await.is(204, "");
     // Which has never read it.
     assert_eq!(replica.verify(&stays).await, (401, "invalid_token".into()));
-    assert_eq!(ask(&gateway, "select count(*) from personal_tokens").await, "0");
-    assert_eq!(ask(&gateway, "select count(*) from audit where event = 'personal_token_deleted'").await, "2");
+    assert_eq!(
+        ask(&gateway, "select count(*) from personal_tokens").await,
+        "0"
+    );
+    assert_eq!(
+        ask(
+            &gateway,
+            "select count(*) from audit where event = 'personal_token_deleted'"
+        )
+        .await,
+        "2"
+    );
 }
 
-/// An administrator's program administers only if it was made for that, and only while its owner may.
+/// An administrator's program administers only if it was made for that, and only while its owner
+/// may.
 #[tokio::test]
 async fn it_administers_while_its_owner_may() {
     let gateway = Gateway::start().await;
@@ -152,33 +234,72 @@ async fn it_administers_while_its_owner_may() {
     // What only its owner may do, it does not do as an administrator either.
     for (method, body) in [
         (Method::PATCH, json!({"password": "correct horse 9"})),
-        (Method::PUT, json!({"username": "root", "email": null, "name": null, "role": "admin", "disabled": false})),
+        (
+            Method::PUT,
+            json!({
+                "username": "root",
+                "email": null,
+                "name": null,
+                "role": "admin",
+                "disabled": false,
+            }),
+        ),
         (Method::DELETE, Value::Null),
     ] {
-        gateway.with_token(method, &path, &token, body).await.is(403, "forbidden");
+        gateway
+            .with_token(method, &path, &token, body)
+            .await
+            .is(403, "forbidden");
     }
     gateway.sign_in("root").await;
-    let demoted = gateway.with_token(Method::PATCH, &path, &second.access_token, json!({"role": "user"})).await;
+    let demoted = gateway
+        .with_token(
+            Method::PATCH,
+            &path,
+            &second.access_token,
+            json!({"role": "user"}),
+        )
+        .await;
     demoted.is(200, "");
     for token in [token, weak] {
-        get(&gateway, &token, "/users").await.is(401, "token_revoked");
+        get(&gateway, &token, "/users")
+            .await
+            .is(401, "token_revoked");
     }
     // Behind the gateway's back, too: what says admin is worth nothing to somebody who is none.
     let john = gateway.sign_up("john").await;
     let (id, forged) = make(&gateway, &john, "user:read").await;
-    execute(&gateway, &format!("update personal_tokens set scope = 'admin user:read' where id = '{id}'")).await;
+    execute(
+        &gateway,
+        &format!("update personal_tokens set scope = 'admin user:read' where id = '{id}'"),
+    )
+    .await;
     get(&gateway, &forged, "/users").await.is(403, "forbidden");
 }
 
-/// Who changes a password because it was told around keeps the programs running; who resets it has lost everything.
+/// Who changes a password because it was told around keeps the programs running; who resets it has
+/// lost everything.
 #[tokio::test]
 async fn a_password_change_leaves_it_alone() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     let change = json!({"current_password": PASSWORD, "new_password": "another one 7"});
-    gateway.with_token(Method::POST, "/user/password", &john.access_token, change).await.is(204, "");
+    gateway
+        .with_token(Method::POST, "/user/password", &john.access_token, change)
+        .await
+        .is(204, "");
     get(&gateway, &token, "/user").await.is(200, "");
-    gateway.with_token(Method::POST, "/logout?scope=all", &john.access_token, Value::Null).await.is(204, "");
-    get(&gateway, &token, "/user").await.is(401, "token_revoked");
+    gateway
+        .with_token(
+            Method::POST,
+            "/logout?scope=all",
+            &john.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
+    get(&gateway, &token, "/user")
+        .await
+        .is(401, "token_revoked");
 }

@@ -1,5 +1,6 @@
-//! Logout means logout, on every replica, whatever breaks: a load that writes down every request, faults that strike
-//! beside it, and a checker that looks for a check that was accepted though it began after the logout's answer.
+//! Logout means logout, on every replica, whatever breaks: a load that writes down every request,
+//! faults that strike beside it, and a checker that looks for a check that was accepted though it
+//! began after the logout's answer.
 //!
 //! Here each fault strikes a few times; `./dev chaos` is the long run.
 
@@ -28,7 +29,11 @@ const BOUNDED: Scale = Scale {
     rounds: 4,
     limit: Duration::from_secs(300),
     // Not the default for Redis: a busy machine is no broken store.
-    settings: &[LIFETIME, ("LATCHKEY_REDIS_TIMEOUT", "1s"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")],
+    settings: &[
+        LIFETIME,
+        ("LATCHKEY_REDIS_TIMEOUT", "1s"),
+        ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
+    ],
 };
 
 /// Tokens outlive the run.
@@ -42,25 +47,59 @@ fn long(revocations: usize) -> Scale {
         pace: Duration::from_millis(200),
         rounds: 5,
         limit: Duration::from_secs(900),
-        settings: &[LIFETIME, ("LATCHKEY_REDIS_TIMEOUT", "100ms"), ("LATCHKEY_DATABASE_TIMEOUT", "2s")],
+        settings: &[
+            LIFETIME,
+            ("LATCHKEY_REDIS_TIMEOUT", "100ms"),
+            ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
+        ],
     }
 }
 
-/// Nothing that was signed out was accepted, nothing else was refused, and there was much to be seen.
+/// Nothing that was signed out was accepted, nothing else was refused, and there was much to be
+/// seen.
 fn holds(outcome: &Outcome, scale: Scale) {
     let verdict = &outcome.verdict;
     assert_eq!(verdict.violations, [], "{:?}", outcome.fault);
-    assert_eq!((verdict.wrongly_refused, verdict.unfinished, outcome.unrefused), (0, 0, 0), "{verdict}");
-    assert!(verdict.revocations >= scale.revocations, "{}", verdict.revocations);
-    assert!(verdict.checks.accepted > verdict.revocations, "what is alive is accepted: {:?}", verdict.checks);
-    assert!(outcome.rungs.by_memory() > 0, "the promise is about answers from memory: {:?}", outcome.rungs);
+    assert_eq!(
+        (
+            verdict.wrongly_refused,
+            verdict.unfinished,
+            outcome.unrefused
+        ),
+        (0, 0, 0),
+        "{verdict}"
+    );
+    assert!(
+        verdict.revocations >= scale.revocations,
+        "{}",
+        verdict.revocations
+    );
+    assert!(
+        verdict.checks.accepted > verdict.revocations,
+        "what is alive is accepted: {:?}",
+        verdict.checks
+    );
+    assert!(
+        outcome.rungs.by_memory() > 0,
+        "the promise is about answers from memory: {:?}",
+        outcome.rungs
+    );
     // On each replica, at once and later.
-    assert!(verdict.late_checks > verdict.revocations * 6, "{}", verdict.late_checks);
+    assert!(
+        verdict.late_checks > verdict.revocations * 6,
+        "{}",
+        verdict.late_checks
+    );
 }
 
 async fn it_holds(fault: Fault) {
     let outcome = run(fault, BOUNDED).await;
-    println!("{:?}\n{}\n{}", outcome.took, report::head(), report::row(&outcome));
+    println!(
+        "{:?}\n{}\n{}",
+        outcome.took,
+        report::head(),
+        report::row(&outcome)
+    );
     holds(&outcome, BOUNDED);
 }
 
@@ -96,8 +135,8 @@ promises! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a quarter of an hour: `./dev chaos`"]
 async fn the_long_run() {
-    let revocations =
-        env::var("LATCHKEY_CHAOS_LOGOUTS").map_or(10_000, |text| text.parse().expect("a number of logouts"));
+    let revocations = env::var("LATCHKEY_CHAOS_LOGOUTS")
+        .map_or(10_000, |text| text.parse().expect("a number of logouts"));
     let (scale, mut outcomes) = (long(revocations), Vec::new());
     println!("\n{}", report::head());
     for fault in selected() {
@@ -114,7 +153,12 @@ fn selected() -> Vec<Fault> {
     if names.is_empty() {
         return Fault::ALL.to_vec();
     }
-    let known = |name| Fault::ALL.iter().copied().find(|fault| fault.name() == name);
+    let known = |name| {
+        Fault::ALL
+            .iter()
+            .copied()
+            .find(|fault| fault.name() == name)
+    };
     names
         .split(',')
         .map(|name| known(name).unwrap_or_else(|| panic!("there is no fault `{name}`: {}", all())))
@@ -122,17 +166,32 @@ fn selected() -> Vec<Fault> {
 }
 
 fn all() -> String {
-    Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ")
+    Fault::ALL
+        .iter()
+        .map(|fault| fault.name())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The positive control: a gateway that was broken on purpose.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "wants a gateway that breaks the promise: `./dev chaos`"]
 async fn a_gateway_that_breaks_the_promise_is_caught() {
-    assert!(version().ends_with("(mutant)"), "{} breaks nothing", version());
+    assert!(
+        version().ends_with("(mutant)"),
+        "{} breaks nothing",
+        version()
+    );
     let outcome = run(Fault::None, BOUNDED).await;
-    println!("violations of the mutant: {} of {}", outcome.verdict.violations.len(), outcome.verdict.late_checks);
-    assert!(!outcome.verdict.violations.is_empty(), "the checker does not see what the mutant does");
+    println!(
+        "violations of the mutant: {} of {}",
+        outcome.verdict.violations.len(),
+        outcome.verdict.late_checks
+    );
+    assert!(
+        !outcome.verdict.violations.is_empty(),
+        "the checker does not see what the mutant does"
+    );
 }
 
 #[test]
@@ -141,6 +200,11 @@ fn what_is_shipped_breaks_nothing_on_purpose() {
 }
 
 fn version() -> String {
-    let output = Command::new(binary()).arg("--version").output().expect("the binary runs");
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    let output = Command::new(binary())
+        .arg("--version")
+        .output()
+        .expect("the binary runs");
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
 }

@@ -19,7 +19,8 @@ pub enum Line {
     Held,
     /// What the store says waits.
     Silent,
-    /// Connections stay open, but nothing passes, and never will: not those that are made meanwhile, either.
+    /// Connections stay open, but nothing passes, and never will: not those that are made
+    /// meanwhile, either.
     Lost,
     /// Connections are closed, new ones too.
     Cut,
@@ -38,7 +39,11 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let ((line, state), (store, socket)) = (watch::channel(Line::Open), watch::channel(socket));
         tokio::spawn(accept(listener, socket, state));
-        Proxy { address, line, store }
+        Proxy {
+            address,
+            line,
+            store,
+        }
     }
 
     /// Where new connections lead from now on; those that are there stay where they are.
@@ -51,7 +56,11 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, socket: watch::Receiver<PathBuf>, state: watch::Receiver<Line>) {
+async fn accept(
+    listener: TcpListener,
+    socket: watch::Receiver<PathBuf>,
+    state: watch::Receiver<Line>,
+) {
     while let Ok((client, _)) = listener.accept().await {
         tokio::spawn(serve(client, socket.borrow().clone(), state.clone()));
     }
@@ -61,11 +70,15 @@ async fn serve(mut client: TcpStream, socket: PathBuf, state: watch::Receiver<Li
     if *state.borrow() == Line::Cut {
         return;
     }
-    let Ok(mut store) = UnixStream::connect(socket).await else { return };
+    let Ok(mut store) = UnixStream::connect(socket).await else {
+        return;
+    };
     let (mut broken, mut cut) = (state.clone(), state.clone());
     let lost = tokio::select! {
         biased;
-        line = broken.wait_for(|line| matches!(line, Line::Cut | Line::Lost)) => line.is_ok_and(|line| *line == Line::Lost),
+        line = broken.wait_for(|line| matches!(line, Line::Cut | Line::Lost)) => {
+            line.is_ok_and(|line| *line == Line::Lost)
+        }
         () = pass(&mut client, &mut store, &state) => false,
     };
     if lost {
@@ -92,7 +105,11 @@ async fn carry(
 ) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        let late = if let Line::Late(time) = *state.borrow() { time } else { Duration::ZERO };
+        let late = if let Line::Late(time) = *state.borrow() {
+            time
+        } else {
+            Duration::ZERO
+        };
         if !late.is_zero() {
             tokio::time::sleep(late).await;
         }

@@ -1,5 +1,5 @@
-//! What is checked in and generated must be what the code says: the document, the collection for Postman, `.env.example`, the
-//! tables of the README. `LATCHKEY_BLESS=1` rewrites them.
+//! What is checked in and generated must be what the code says: the document, the collection for
+//! Postman, `.env.example`, the tables of the README. `LATCHKEY_BLESS=1` rewrites them.
 
 mod postman; // the collection, and a whole life by it
 mod promises; // what clients rely on, and that it stays
@@ -26,29 +26,43 @@ fn same(name: &str, expected: &str) {
         fs::write(path(name), expected).expect("it can be written");
     }
     let found = fs::read_to_string(path(name)).unwrap_or_default();
-    assert!(found == expected, "{name} is not what the code says; run: LATCHKEY_BLESS=1 ./dev test published::");
+    assert!(
+        found == expected,
+        "{name} is not what the code says; run: LATCHKEY_BLESS=1 ./dev test published::"
+    );
 }
 
 /// The README with the text between two marks replaced.
 fn readme_with(tables: &[(&str, String)]) -> String {
     let readme = fs::read_to_string(path("README.md")).expect("there is a README");
     tables.iter().fold(readme, |readme, (name, table)| {
-        let (before, rest) = readme.split_once(&format!("<!-- {name} -->\n")).expect("a mark");
-        let (_, after) = rest.split_once(&format!("<!-- /{name} -->")).expect("a closing mark");
+        let (before, rest) = readme
+            .split_once(&format!("<!-- {name} -->\n"))
+            .expect("a mark");
+        let (_, after) = rest
+            .split_once(&format!("<!-- /{name} -->"))
+            .expect("a closing mark");
         format!("{before}<!-- {name} -->\n{table}<!-- /{name} -->{after}")
     })
 }
 
 /// Who may call it, and with which scope.
 fn who(operation: &Value) -> String {
-    let ways: Vec<&Value> = operation["security"].as_array().into_iter().flatten().collect();
+    let ways: Vec<&Value> = operation["security"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
     if is_open(operation) {
         return "anybody".to_owned();
     }
     if ways.iter().any(|way| way.get("client").is_some()) {
         return "registered clients".to_owned();
     }
-    let scopes = ways.iter().filter_map(|way| way["session"].as_array().or(way["service"].as_array())).flatten();
+    let scopes = ways
+        .iter()
+        .filter_map(|way| way["session"].as_array().or(way["service"].as_array()))
+        .flatten();
     let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
     match scopes.as_slice() {
         [] => "signed in".to_owned(),
@@ -74,13 +88,19 @@ fn operations() -> String {
 }
 
 fn problems() -> String {
-    let row =
-        |code: &Code| format!("| {} | `{}` | {} | {} |\n", code.status(), code.slug(), code.title(), code.advice());
-    Code::ALL
-        .iter()
-        .fold(String::from("| status | code | meaning | what to do |\n|---|---|---|---|\n"), |rows, code| {
-            rows + &row(code)
-        })
+    let row = |code: &Code| {
+        format!(
+            "| {} | `{}` | {} | {} |\n",
+            code.status(),
+            code.slug(),
+            code.title(),
+            code.advice()
+        )
+    };
+    Code::ALL.iter().fold(
+        String::from("| status | code | meaning | what to do |\n|---|---|---|---|\n"),
+        |rows, code| rows + &row(code),
+    )
 }
 
 #[test]
@@ -92,7 +112,11 @@ fn the_document_is_the_one_that_is_checked_in() {
 fn the_tables_of_the_readme_are_true() {
     same(
         "README.md",
-        &readme_with(&[("operations", operations()), ("problems", problems()), ("settings", config::readme_table())]),
+        &readme_with(&[
+            ("operations", operations()),
+            ("problems", problems()),
+            ("settings", config::readme_table()),
+        ]),
     );
 }
 
@@ -101,8 +125,15 @@ fn every_limit_is_argued_for() {
     let readme = fs::read_to_string(path("README.md")).expect("there is a README");
     let (_, limits) = readme.split_once("\n## Limits\n").expect("a section");
     let limits = limits.split("\n## ").next().unwrap_or_default();
-    for setting in config::SETTINGS.iter().filter(|setting| setting.variable.starts_with("LATCHKEY_LIMIT_")) {
-        let row = format!("| `{}` | `{}` | ", setting.variable, setting.default.expect("a default"));
+    for setting in config::SETTINGS
+        .iter()
+        .filter(|setting| setting.variable.starts_with("LATCHKEY_LIMIT_"))
+    {
+        let row = format!(
+            "| `{}` | `{}` | ",
+            setting.variable,
+            setting.default.expect("a default")
+        );
         assert!(limits.contains(&row), "{row}");
     }
 }
@@ -172,20 +203,34 @@ fn the_document_has_no_member_twice() {
 fn every_operation_says_what_it_is() {
     for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
-            let said = |member: &str| operation[member].as_str().is_some_and(|text| !text.is_empty());
+            let said = |member: &str| {
+                operation[member]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty())
+            };
             assert!(said("operationId") && said("summary"), "{method} {path}");
-            assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{method} {path}");
+            assert!(
+                operation["tags"]
+                    .as_array()
+                    .is_some_and(|tags| tags.len() == 1),
+                "{method} {path}"
+            );
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 assert!(
-                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    response["description"]
+                        .as_str()
+                        .is_some_and(|text| !text.is_empty()),
                     "{method} {path} {status}"
                 );
             }
         }
     }
-    let schemas = DOCUMENT["components"]["schemas"].as_object().expect("schemas");
-    let bodies =
-        schemas.iter().filter(|(name, _)| name.ends_with("Body") || name.ends_with("Form") || name.ends_with("Patch"));
+    let schemas = DOCUMENT["components"]["schemas"]
+        .as_object()
+        .expect("schemas");
+    let bodies = schemas.iter().filter(|(name, _)| {
+        name.ends_with("Body") || name.ends_with("Form") || name.ends_with("Patch")
+    });
     for (name, schema) in bodies {
         // Of the forms of OAuth a standard wants the rest ignored.
         let is_open = ["TokenForm", "RevocationForm", "IntrospectionForm"].contains(&name.as_str());
@@ -199,22 +244,41 @@ fn compose_brings_up_three_replicas_behind_a_balancer() {
     let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
     let mut compose: serde_yaml::Value = serde_yaml::from_str(&compose).expect("it is YAML");
     compose.apply_merge().expect("its anchors fit");
-    let services = compose["services"].as_mapping().expect("there are services");
+    let services = compose["services"]
+        .as_mapping()
+        .expect("there are services");
     let nginx = fs::read_to_string(path("deploy/nginx.conf")).expect("it is there");
     for replica in ["gateway-1", "gateway-2", "gateway-3"] {
         assert_eq!(services[replica]["build"], ".", "{replica}");
-        let secret = services[replica]["environment"]["LATCHKEY_SECRET"].as_str().expect("a secret");
-        assert!(secret.starts_with("${LATCHKEY_SECRET:?"), "{replica}: a secret must come from outside");
-        assert!(nginx.contains(&format!("server {replica}:8000")), "{replica} is not behind nginx");
-        assert_eq!(services["balancer"]["depends_on"][replica]["condition"], "service_healthy");
+        let secret = services[replica]["environment"]["LATCHKEY_SECRET"]
+            .as_str()
+            .expect("a secret");
+        assert!(
+            secret.starts_with("${LATCHKEY_SECRET:?"),
+            "{replica}: a secret must come from outside"
+        );
+        assert!(
+            nginx.contains(&format!("server {replica}:8000")),
+            "{replica} is not behind nginx"
+        );
+        assert_eq!(
+            services["balancer"]["depends_on"][replica]["condition"],
+            "service_healthy"
+        );
     }
     for service in ["postgres", "redis", "mail", "balancer"] {
         assert!(services[service]["image"].is_string(), "{service}");
     }
-    let balancer = services["balancer"]["networks"]["front"]["ipv4_address"].as_str().expect("a fixed address");
-    let believed = services["gateway-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"].as_str().expect("whom it believes");
+    let balancer = services["balancer"]["networks"]["front"]["ipv4_address"]
+        .as_str()
+        .expect("a fixed address");
+    let believed = services["gateway-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"]
+        .as_str()
+        .expect("whom it believes");
     assert_eq!(believed, format!("{balancer}/32"), "and nobody else");
-    let mounted = services["balancer"]["volumes"][0].as_str().expect("its configuration");
+    let mounted = services["balancer"]["volumes"][0]
+        .as_str()
+        .expect("its configuration");
     assert!(mounted.starts_with("./deploy/nginx.conf:"), "{mounted}");
 }
 
@@ -227,7 +291,10 @@ fn the_image_is_small_not_root_and_without_the_dev_parts() {
     assert!(dockerfile.matches("--no-default-features").count() == 2);
     let ignored = fs::read_to_string(path(".dockerignore")).expect("it is there");
     for needed in ["Cargo.toml", "Cargo.lock", "src", "sql", "askama.toml"] {
-        assert!(ignored.contains(&format!("!{needed}")), "{needed} does not get into the build");
+        assert!(
+            ignored.contains(&format!("!{needed}")),
+            "{needed} does not get into the build"
+        );
     }
 }
 
@@ -238,7 +305,12 @@ fn compose_and_nginx_name_the_settings_that_there_are() {
         .split(|c: char| !(c.is_ascii_uppercase() || c == '_'))
         .filter(|word| word.starts_with("LATCHKEY_") && *word != "LATCHKEY_");
     for name in names {
-        assert!(config::SETTINGS.iter().any(|setting| setting.variable == name), "{name} is no setting");
+        assert!(
+            config::SETTINGS
+                .iter()
+                .any(|setting| setting.variable == name),
+            "{name} is no setting"
+        );
     }
 }
 
@@ -251,10 +323,18 @@ fn what_the_pages_tell_to_set_and_to_watch_is_there() {
             // A histogram has no value of its own, but that of how often.
             let metric = word.strip_suffix("_count").unwrap_or(word);
             let is_metric = metrics.contains(&format!("\"{metric}\""));
-            assert!(!word.starts_with("latchkey_") || is_metric, "{page}: {word} is no metric");
-            let is_setting = config::SETTINGS.iter().any(|setting| setting.variable == word);
+            assert!(
+                !word.starts_with("latchkey_") || is_metric,
+                "{page}: {word} is no metric"
+            );
+            let is_setting = config::SETTINGS
+                .iter()
+                .any(|setting| setting.variable == word);
             let is_mark = word == "LATCHKEY_BLESS";
-            assert!(!word.starts_with("LATCHKEY_") || is_setting || is_mark, "{page}: {word} is no setting");
+            assert!(
+                !word.starts_with("LATCHKEY_") || is_setting || is_mark,
+                "{page}: {word} is no setting"
+            );
         }
     }
 }

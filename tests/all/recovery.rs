@@ -22,7 +22,9 @@ const NEW: &str = "correct horse 9";
 
 /// A gateway that sends to a mail server of its own, with John, who is signed in.
 async fn john_with(changes: &[(&str, &str)]) -> (Gateway, MailServer, Session) {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let url = mails.url();
     let gateway = Gateway::with(&[&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat()).await;
     let john = gateway.sign_up_with_email("john", EMAIL).await;
@@ -34,11 +36,18 @@ async fn john() -> (Gateway, MailServer, Session) {
 }
 
 async fn forgot(gateway: &Gateway, email: &str) -> Answer {
-    gateway.post("/password/forgot", json!({"email": email})).await
+    gateway
+        .post("/password/forgot", json!({"email": email}))
+        .await
 }
 
 async fn reset(gateway: &Gateway, email: &str, code: &str, password: &str) -> Answer {
-    gateway.post("/password/reset", json!({"email": email, "code": code, "new_password": password})).await
+    gateway
+        .post(
+            "/password/reset",
+            json!({"email": email, "code": code, "new_password": password}),
+        )
+        .await
 }
 
 /// A code that was asked for and has arrived.
@@ -50,14 +59,21 @@ async fn code_of(gateway: &Gateway, mails: &MailServer, email: &str) -> String {
 /// Headers without those that differ from answer to answer.
 fn steady_headers(answer: &Answer) -> Vec<(String, String)> {
     let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let all = answer.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
-    all.filter(|(name, _)| !["date", "x-request-id", "retry-after"].contains(&name.as_str())).collect()
+    let all = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)));
+    all.filter(|(name, _)| !["date", "x-request-id", "retry-after"].contains(&name.as_str()))
+        .collect()
 }
 
 #[tokio::test]
 async fn an_unknown_address_is_answered_like_a_known_one() {
     let (gateway, mails, _) = john().await;
-    let (known, unknown) = (forgot(&gateway, EMAIL).await, forgot(&gateway, "nobody@example.com").await);
+    let (known, unknown) = (
+        forgot(&gateway, EMAIL).await,
+        forgot(&gateway, "nobody@example.com").await,
+    );
     known.is(202, "");
     unknown.is(202, "");
     assert_eq!(known.bytes, unknown.bytes);
@@ -80,20 +96,38 @@ async fn the_mail_can_be_read_anywhere_and_its_subject_tells_no_code() {
     let (gateway, mails, _) = john().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     let mail = mails.mails_to(EMAIL).remove(0);
-    for part in ["Content-Type: text/plain", "Content-Type: text/html", "Message-ID: <", "Date: "] {
+    for part in [
+        "Content-Type: text/plain",
+        "Content-Type: text/html",
+        "Message-ID: <",
+        "Date: ",
+    ] {
         assert!(mail.contains(part), "{part}: {mail}");
     }
-    let subject = mail.lines().find(|line| line.starts_with("Subject:")).expect("a subject");
+    let subject = mail
+        .lines()
+        .find(|line| line.starts_with("Subject:"))
+        .expect("a subject");
     assert!(mail.contains("for 10 minutes"), "{mail}");
-    assert!(!subject.contains(&code) && !subject.contains(&code.replace('-', "")), "{subject}");
-    assert!(unfolded(&mail).contains("https://auth.example.com"), "the configured address: {mail}");
+    assert!(
+        !subject.contains(&code) && !subject.contains(&code.replace('-', "")),
+        "{subject}"
+    );
+    assert!(
+        unfolded(&mail).contains("https://auth.example.com"),
+        "the configured address: {mail}"
+    );
 }
 
 #[tokio::test]
 async fn a_host_header_does_not_reach_the_mail() {
     let (gateway, mails, _) = john().await;
-    let request = gateway.request(Method::POST, "/password/forgot").json(&json!({"email": EMAIL}));
-    let request = request.header("host", "evil.example").header("x-forwarded-host", "evil.example");
+    let request = gateway
+        .request(Method::POST, "/password/forgot")
+        .json(&json!({"email": EMAIL}));
+    let request = request
+        .header("host", "evil.example")
+        .header("x-forwarded-host", "evil.example");
     gateway.send(request).await.is(202, "");
     let mail = unfolded(&mails.wait_for(EMAIL, 1).await[0]);
     assert!(!mail.contains("evil.example"), "{mail}");
@@ -111,13 +145,27 @@ async fn afterwards_nothing_older_is_good_on_any_replica() {
     let code = code_of(&gateway, &mails, EMAIL).await;
     reset(&second, EMAIL, &code, NEW).await.is(204, "");
     for replica in [&gateway, &second] {
-        assert_eq!(replica.verify(&old.access_token).await, (401, "token_revoked".into()));
-        replica.refresh(&old.refresh_token).await.is(401, "invalid_refresh_token");
-        replica.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+        assert_eq!(
+            replica.verify(&old.access_token).await,
+            (401, "token_revoked".into())
+        );
+        replica
+            .refresh(&old.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
+        replica
+            .log_in("john", PASSWORD)
+            .await
+            .is(401, "invalid_credentials");
     }
     let new = Session::of(gateway.log_in("john", NEW).await.is(200, ""));
-    let user = second.with_token(Method::GET, "/user", &new.access_token, Value::Null).await;
-    assert_eq!((user.status, &user.body["email_verified"]), (200, &Value::Bool(true)));
+    let user = second
+        .with_token(Method::GET, "/user", &new.access_token, Value::Null)
+        .await;
+    assert_eq!(
+        (user.status, &user.body["email_verified"]),
+        (200, &Value::Bool(true))
+    );
 }
 
 #[tokio::test]
@@ -127,10 +175,18 @@ async fn a_reset_signs_nobody_in_and_tells_the_owner() {
     let answer = reset(&gateway, EMAIL, &code, NEW).await;
     assert!(answer.is(204, "").bytes.is_empty() && !answer.headers.contains_key("set-cookie"));
     let sessions = connect(gateway.setting("DATABASE_URL")).await;
-    let live = sessions.query_one("select count(*) from sessions where ended_at is null", &[]).await.expect("a count");
+    let live = sessions
+        .query_one("select count(*) from sessions where ended_at is null", &[])
+        .await
+        .expect("a count");
     assert_eq!(live.get::<_, i64>(0), 0);
     let told = mails.wait_for(EMAIL, 2).await;
-    assert_eq!(told.iter().filter(|mail| mail.contains("Subject: Your password was changed")).count(), 1);
+    assert_eq!(
+        told.iter()
+            .filter(|mail| mail.contains("Subject: Your password was changed"))
+            .count(),
+        1
+    );
 }
 
 /// The commit of whoever is first is held up until the others have been answered or wait as well.
@@ -139,27 +195,60 @@ async fn of_eight_at_once_with_one_code_one_succeeds() {
     let (gateway, mails, _) = john().await;
     let second = gateway.replica().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
-    let passwords: Vec<String> = (0..8).map(|number| format!("{NEW} number {number}")).collect();
+    let passwords: Vec<String> = (0..8)
+        .map(|number| format!("{NEW} number {number}"))
+        .collect();
     let (replicas, answered) = ([&gateway, &second], AtomicUsize::new(0));
     let tries = passwords.iter().enumerate().map(async |(n, password)| {
         let answer = reset(replicas[n % 2], EMAIL, &code, password).await;
         answered.fetch_add(1, Ordering::SeqCst);
         (answer.status, answer.code())
     });
-    let held = hold_the_users(&gateway, |waiting| waiting + answered.load(Ordering::SeqCst) == 8, || ());
+    let held = hold_the_users(
+        &gateway,
+        |waiting| waiting + answered.load(Ordering::SeqCst) == 8,
+        || (),
+    );
     let (answers, ()) = tokio::join!(join_all(tries), held);
-    assert_eq!(answers.iter().filter(|(status, _)| *status == 204).count(), 1, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|(status, _)| *status == 204).count(),
+        1,
+        "{answers:?}"
+    );
     let refusals = ["", "busy", "invalid_code", "too_many_requests"];
-    assert!(answers.iter().all(|(_, code)| refusals.contains(&code.as_str())), "{answers:?}");
-    let signed_in = join_all(passwords.iter().map(|password| gateway.log_in("john", password))).await;
-    let welcome: Vec<_> = signed_in.iter().map(|answer| answer.status == 200).collect();
-    assert_eq!(welcome, answers.iter().map(|(status, _)| *status == 204).collect::<Vec<_>>(), "no other password");
+    assert!(
+        answers
+            .iter()
+            .all(|(_, code)| refusals.contains(&code.as_str())),
+        "{answers:?}"
+    );
+    let signed_in = join_all(
+        passwords
+            .iter()
+            .map(|password| gateway.log_in("john", password)),
+    )
+    .await;
+    let welcome: Vec<_> = signed_in
+        .iter()
+        .map(|answer| answer.status == 200)
+        .collect();
+    assert_eq!(
+        welcome,
+        answers
+            .iter()
+            .map(|(status, _)| *status == 204)
+            .collect::<Vec<_>>(),
+        "no other password"
+    );
 }
 
 /// Locks all users until enough statements wait for that, does something, and lets go.
 async fn hold_the_users(gateway: &Gateway, enough: impl Fn(usize) -> bool, then: impl FnOnce()) {
     let held = Held::rows(gateway, "select from users").await;
-    until("enough wait for the users", || async { enough(held.waiting().await) }).await;
+    until("enough wait for the users", || async {
+        enough(held.waiting().await)
+    })
+    .await;
     then();
     held.release().await;
 }
@@ -170,23 +259,43 @@ async fn the_record_decides_that_a_code_was_used() {
     let (gateway, mails, john) = john().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     let (mut redis, key) = (redis().await, code_key(&gateway, &john));
-    let dump: Vec<u8> = cmd("DUMP").arg(&key).query_async(&mut redis).await.expect("it is there");
+    let dump: Vec<u8> = cmd("DUMP")
+        .arg(&key)
+        .query_async(&mut redis)
+        .await
+        .expect("it is there");
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    let restored = cmd("RESTORE").arg(&key).arg(0).arg(dump).query_async::<String>(&mut redis).await;
+    let restored = cmd("RESTORE")
+        .arg(&key)
+        .arg(0)
+        .arg(dump)
+        .query_async::<String>(&mut redis)
+        .await;
     assert_eq!(restored.expect("it was gone"), "OK");
-    reset(&gateway, EMAIL, &code, "another password 7").await.is(400, "invalid_code");
-    gateway.log_in("john", "another password 7").await.is(401, "invalid_credentials");
+    reset(&gateway, EMAIL, &code, "another password 7")
+        .await
+        .is(400, "invalid_code");
+    gateway
+        .log_in("john", "another password 7")
+        .await
+        .is(401, "invalid_credentials");
     gateway.log_in("john", NEW).await.is(200, "");
 }
 
 async fn redis() -> MultiplexedConnection {
     let client = Client::open(STACK.redis.url()).expect("an address");
-    client.get_multiplexed_async_connection().await.expect("it answers")
+    client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("it answers")
 }
 
 fn code_key(gateway: &Gateway, session: &Session) -> String {
     let (prefix, claims) = (gateway.setting("LATCHKEY_REDIS_PREFIX"), session.claims());
-    format!("{prefix}:{{{}}}:code:password_reset", claims["sub"].as_str().expect("a user"))
+    format!(
+        "{prefix}:{{{}}}:code:password_reset",
+        claims["sub"].as_str().expect("a user")
+    )
 }
 
 #[tokio::test]
@@ -194,10 +303,17 @@ async fn a_code_works_once() {
     let (gateway, mails, _) = john().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    reset(&gateway, EMAIL, &code, "another password 7").await.is(400, "invalid_code");
-    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    reset(&gateway, EMAIL, &code, "another password 7")
+        .await
+        .is(400, "invalid_code");
+    reset(&gateway, EMAIL, &code, NEW)
+        .await
+        .is(400, "invalid_code");
     gateway.log_in("john", NEW).await.is(200, "");
-    gateway.log_in("john", "another password 7").await.is(401, "invalid_credentials");
+    gateway
+        .log_in("john", "another password 7")
+        .await
+        .is(401, "invalid_credentials");
 }
 
 #[tokio::test]
@@ -212,14 +328,22 @@ async fn a_code_may_be_typed_as_people_type() {
     for (round, way) in ways.into_iter().enumerate() {
         forgot(&gateway, EMAIL).await.is(202, "");
         let fresh = newest_code(&mails, &known).await;
-        reset(&gateway, EMAIL, &way(&fresh), &format!("{NEW} {round}")).await.is(204, "");
+        reset(&gateway, EMAIL, &way(&fresh), &format!("{NEW} {round}"))
+            .await
+            .is(204, "");
         known.push(fresh);
     }
 }
 
 /// The code of a mail that is none of these.
 async fn newest_code(mails: &MailServer, known: &[String]) -> String {
-    let fresh = || mails.mails_to(EMAIL).iter().filter_map(|mail| code(mail)).find(|code| !known.contains(code));
+    let fresh = || {
+        mails
+            .mails_to(EMAIL)
+            .iter()
+            .filter_map(|mail| code(mail))
+            .find(|code| !known.contains(code))
+    };
     until("a fresh code", || async { fresh().is_some() }).await;
     fresh().expect("it came")
 }
@@ -229,9 +353,15 @@ async fn a_weak_password_does_not_cost_the_code() {
     let (gateway, mails, old) = john().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     for weak in ["short", "password123"] {
-        reset(&gateway, EMAIL, &code, weak).await.is(400, "weak_password");
+        reset(&gateway, EMAIL, &code, weak)
+            .await
+            .is(400, "weak_password");
     }
-    assert_eq!(gateway.verify(&old.access_token).await.0, 204, "nothing happened");
+    assert_eq!(
+        gateway.verify(&old.access_token).await.0,
+        204,
+        "nothing happened"
+    );
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
 }
 
@@ -243,7 +373,13 @@ async fn without_mail_there_is_no_recovery_by_mail() {
         forgot(&gateway, email).await.is(501, "mail_off");
     }
     let database = connect(gateway.setting("DATABASE_URL")).await;
-    assert!(database.query("select from outbox", &[]).await.expect("rows").is_empty());
+    assert!(
+        database
+            .query("select from outbox", &[])
+            .await
+            .expect("rows")
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -262,13 +398,21 @@ async fn an_address_is_one_address() {
         json!({"0": "john@example.com"}),
     ];
     for email in lists {
-        let answer = gateway.post("/password/forgot", json!({"email": email})).await;
+        let answer = gateway
+            .post("/password/forgot", json!({"email": email}))
+            .await;
         answer.is(400, "invalid_request");
         assert_eq!(answer.body["errors"][0]["member"], "email", "{email}");
         assert!(!answer.string().contains("evil"), "never the value");
     }
     let database = connect(gateway.setting("DATABASE_URL")).await;
-    assert!(database.query("select from outbox", &[]).await.expect("rows").is_empty());
+    assert!(
+        database
+            .query("select from outbox", &[])
+            .await
+            .expect("rows")
+            .is_empty()
+    );
     assert!(mails.mails_to("").is_empty());
 }
 
@@ -277,16 +421,29 @@ async fn an_address_is_one_address() {
 async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
     let socket = STACK.redis.url().trim_start_matches("redis+unix://").into();
     let proxy = Proxy::to(socket).await;
-    let (gateway, mails, old) = john_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+    let (gateway, mails, old) =
+        john_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     let cut = hold_the_users(&gateway, |waiting| waiting > 0, || proxy.set(Line::Cut));
     let (answer, ()) = tokio::join!(reset(&gateway, EMAIL, &code, NEW), cut);
     answer.is(503, "unavailable");
-    assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+    assert!(
+        answer.text("detail").contains("The change was made"),
+        "{}",
+        answer.body
+    );
     proxy.set(Line::Open);
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    assert_eq!(gateway.verify(&old.access_token).await, (401, "token_revoked".into()));
-    gateway.refresh(&old.refresh_token).await.is(401, "invalid_refresh_token");
+    assert_eq!(
+        gateway.verify(&old.access_token).await,
+        (401, "token_revoked".into())
+    );
+    gateway
+        .refresh(&old.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     gateway.log_in("john", NEW).await.is(200, "");
-    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    reset(&gateway, EMAIL, &code, NEW)
+        .await
+        .is(400, "invalid_code");
 }

@@ -22,7 +22,10 @@ async fn refreshed(gateway: &Gateway, session: &Session) -> Session {
 async fn is_dead(replicas: [&Gateway; 2], sessions: &[&Session]) {
     for replica in replicas {
         for session in sessions {
-            assert_eq!(replica.verify(&session.access_token).await, (401, "token_revoked".into()));
+            assert_eq!(
+                replica.verify(&session.access_token).await,
+                (401, "token_revoked".into())
+            );
             let answer = replica.refresh(&session.refresh_token).await;
             assert_eq!(answer.status, 401, "{}", answer.string());
         }
@@ -35,13 +38,25 @@ async fn a_refresh_gives_a_new_pair_of_the_same_session() {
     let old = gateway.sign_up("john").await;
     let new = refreshed(&gateway, &old).await;
     let (before, after) = (old.claims(), new.claims());
-    for same in ["sub", "sid", "session_exp", "auth_time", "scope", "gen", "client_id"] {
+    for same in [
+        "sub",
+        "sid",
+        "session_exp",
+        "auth_time",
+        "scope",
+        "gen",
+        "client_id",
+    ] {
         assert_eq!(before[same], after[same], "{same}");
     }
     assert_ne!(before["jti"], after["jti"]);
     assert_ne!(old.refresh_token, new.refresh_token);
     assert_eq!(gateway.verify(&new.access_token).await.0, 204);
-    assert_eq!(gateway.verify(&old.access_token).await.0, 204, "a refresh takes nothing back");
+    assert_eq!(
+        gateway.verify(&old.access_token).await.0,
+        204,
+        "a refresh takes nothing back"
+    );
 }
 
 #[tokio::test]
@@ -51,18 +66,38 @@ async fn a_used_refresh_token_ends_its_session_everywhere() {
     let other = gateway.sign_in("john").await;
     let second = refreshed(&gateway, &first).await;
     let third = refreshed(&replica, &second).await;
-    replica.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
-    gateway.refresh(&third.refresh_token).await.is(401, "invalid_refresh_token");
+    replica
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
+    gateway
+        .refresh(&third.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     is_dead([&replica, &gateway], &[&first, &second, &third]).await;
-    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "reuse");
-    assert_eq!(replica.verify(&other.access_token).await.0, 204, "other sessions live");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
+        "reuse"
+    );
+    assert_eq!(
+        replica.verify(&other.access_token).await.0,
+        204,
+        "other sessions live"
+    );
     refreshed(&replica, &other).await;
 }
 
 #[tokio::test]
 async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
     let gateway = Gateway::start().await;
-    let (session, strange) = (gateway.sign_up("john").await, Gateway::start().await.sign_up("john").await);
+    let (session, strange) = (
+        gateway.sign_up("john").await,
+        Gateway::start().await.sign_up("john").await,
+    );
     let good = &session.refresh_token;
     let flip = |at: usize| {
         let with = if &good[at..=at] == "A" { "B" } else { "A" };
@@ -83,7 +118,10 @@ async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
     ];
     bad.extend([5, 24, 30, 50, 56, 60, 80, good.len() - 2].map(flip));
     for token in bad {
-        gateway.refresh(&token).await.is(401, "invalid_refresh_token");
+        gateway
+            .refresh(&token)
+            .await
+            .is(401, "invalid_refresh_token");
     }
     refreshed(&gateway, &session).await;
 }
@@ -91,7 +129,10 @@ async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
 #[tokio::test]
 async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
     let gateway = Gateway::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "8s")]).await;
-    let (idle, busy) = (gateway.sign_up("john").await, Mutex::new(gateway.sign_in("john").await));
+    let (idle, busy) = (
+        gateway.sign_up("john").await,
+        Mutex::new(gateway.sign_in("john").await),
+    );
     let began = idle.claims()["iat"].as_u64().expect("seconds");
     until("the idle one is over", || async {
         let current = busy.lock().expect("one task").clone();
@@ -101,23 +142,41 @@ async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
         now > began + 9
     })
     .await;
-    gateway.refresh(&idle.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(gateway.verify(&idle.access_token).await.0, 204, "until its own end");
+    gateway
+        .refresh(&idle.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    assert_eq!(
+        gateway.verify(&idle.access_token).await.0,
+        204,
+        "until its own end"
+    );
 }
 
 #[tokio::test]
 async fn the_absolute_end_never_moves() {
-    let gateway = Gateway::with(&[("LATCHKEY_SESSION_TTL", "4s"), ("LATCHKEY_REFRESH_IDLE_TTL", "4s")]).await;
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_SESSION_TTL", "4s"),
+        ("LATCHKEY_REFRESH_IDLE_TTL", "4s"),
+    ])
+    .await;
     let session = gateway.sign_up("john").await;
     let end = session.claims()["session_exp"].as_u64().expect("seconds");
-    assert_eq!(session.claims()["exp"], end, "an access token does not outlive its session");
+    assert_eq!(
+        session.claims()["exp"],
+        end,
+        "an access token does not outlive its session"
+    );
     let newest = Mutex::new(session);
     until("the session is over", || async {
         let current = newest.lock().expect("one task").clone();
         let answer = gateway.refresh(&current.refresh_token).await;
         if answer.status == 200 {
             let next = Session::of(&answer);
-            assert_eq!((&next.claims()["session_exp"], &next.claims()["exp"]), (&json!(end), &json!(end)));
+            assert_eq!(
+                (&next.claims()["session_exp"], &next.claims()["exp"]),
+                (&json!(end), &json!(end))
+            );
             assert!(answer.body["refresh_expires_in"].as_u64() <= Some(4));
             *newest.lock().expect("one task") = next;
             return false;
@@ -127,7 +186,10 @@ async fn the_absolute_end_never_moves() {
     })
     .await;
     let last = newest.lock().expect("one task").clone();
-    assert_eq!(gateway.verify(&last.access_token).await, (401, "token_expired".into()));
+    assert_eq!(
+        gateway.verify(&last.access_token).await,
+        (401, "token_expired".into())
+    );
     assert!(last.claims()["iat"].as_u64() < Some(end));
 }
 
@@ -139,10 +201,25 @@ async fn of_64_at_once_with_one_token_all_get_the_same_child() {
     for name in ["john", "jane", "joe"] {
         let session = first.sign_up(name).await;
         let tries = (0..64).map(|number| replicas[number % 3].refresh(&session.refresh_token));
-        let pairs: Vec<_> = join_all(tries).await.iter().map(|answer| Session::of(answer.is(200, ""))).collect();
-        assert!(pairs.iter().all(|pair| pair.refresh_token == pairs[0].refresh_token), "one child");
+        let pairs: Vec<_> = join_all(tries)
+            .await
+            .iter()
+            .map(|answer| Session::of(answer.is(200, "")))
+            .collect();
+        assert!(
+            pairs
+                .iter()
+                .all(|pair| pair.refresh_token == pairs[0].refresh_token),
+            "one child"
+        );
         for (number, pair) in pairs.iter().enumerate() {
-            assert_eq!(replicas[(number + 1) % 3].verify(&pair.access_token).await.0, 204);
+            assert_eq!(
+                replicas[(number + 1) % 3]
+                    .verify(&pair.access_token)
+                    .await
+                    .0,
+                204
+            );
         }
         refreshed(replicas[2], &pairs[63]).await;
     }
@@ -153,13 +230,22 @@ async fn of_64_at_once_without_a_grace_one_gets_a_pair_and_the_session_ends() {
     let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "0s")]).await;
     let replica = gateway.replica().await;
     let session = gateway.sign_up("john").await;
-    let tries = (0..64).map(|number| if number % 2 == 0 { &gateway } else { &replica }.refresh(&session.refresh_token));
+    let tries = (0..64).map(|number| {
+        if number % 2 == 0 { &gateway } else { &replica }.refresh(&session.refresh_token)
+    });
     let answers = join_all(tries).await;
-    let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(Session::of).collect();
+    let pairs: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .map(Session::of)
+        .collect();
     assert_eq!(pairs.len(), 1);
     let refused = answers.iter().filter(|answer| answer.status != 200);
     refused.for_each(|answer| {
-        assert!(["refresh_token_reused", "invalid_refresh_token"].contains(&answer.code().as_str()), "{answer:?}")
+        assert!(
+            ["refresh_token_reused", "invalid_refresh_token"].contains(&answer.code().as_str()),
+            "{answer:?}"
+        )
     });
     is_dead([&gateway, &replica], &[&session, &pairs[0]]).await;
 }
@@ -170,7 +256,10 @@ async fn the_grandparent_ends_the_session_inside_the_window_too() {
     let (replica, first) = (gateway.replica().await, gateway.sign_up("john").await);
     let second = refreshed(&gateway, &first).await;
     let third = refreshed(&replica, &second).await;
-    gateway.refresh(&first.refresh_token).await.is(401, "refresh_token_reused");
+    gateway
+        .refresh(&first.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
     is_dead([&gateway, &replica], &[&first, &second, &third]).await;
 }
 
@@ -180,23 +269,36 @@ async fn the_parent_ends_the_session_after_the_window() {
     let first = gateway.sign_up("john").await;
     let second = refreshed(&gateway, &first).await;
     refreshed(&gateway, &first).await;
-    let reused = || async { gateway.refresh(&first.refresh_token).await.code() == "refresh_token_reused" };
+    let reused =
+        || async { gateway.refresh(&first.refresh_token).await.code() == "refresh_token_reused" };
     until("the window is over", reused).await;
     is_dead([&gateway, &gateway], &[&first, &second]).await;
 }
 
-/// Two tabs that woke up with the same token: each refreshes when it expires, at the same moment, and keeps its own answer.
+/// Two tabs that woke up with the same token: each refreshes when it expires, at the same moment,
+/// and keeps its own answer.
 #[tokio::test]
 async fn two_tabs_with_240_refreshes_never_sign_each_other_out() {
     let gateway = Gateway::start().await;
     let (replica, session) = (gateway.replica().await, gateway.sign_up("john").await);
     let (mut left, mut right) = (session.clone(), session);
     for round in 0..120 {
-        let homes = if round % 3 == 0 { (&gateway, &gateway) } else { (&gateway, &replica) };
+        let homes = if round % 3 == 0 {
+            (&gateway, &gateway)
+        } else {
+            (&gateway, &replica)
+        };
         (left, right) = tokio::join!(refreshed(homes.0, &left), refreshed(homes.1, &right));
         assert_eq!(left.refresh_token, right.refresh_token);
     }
-    assert_eq!(ask(&gateway, "select count(*)::text from sessions where ended_at is not null").await, "0");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select count(*)::text from sessions where ended_at is not null"
+        )
+        .await,
+        "0"
+    );
 }
 
 #[tokio::test]
@@ -209,8 +311,13 @@ async fn twenty_refreshes_in_a_row_over_two_replicas_work() {
         assert!(!seen.contains(&session.refresh_token));
         seen.push(session.refresh_token.clone());
     }
-    let user = replica.with_token(Method::GET, "/user", &session.access_token, Value::Null).await;
+    let user = replica
+        .with_token(Method::GET, "/user", &session.access_token, Value::Null)
+        .await;
     user.is(200, "");
-    gateway.refresh(&seen[10]).await.is(401, "refresh_token_reused");
+    gateway
+        .refresh(&seen[10])
+        .await
+        .is(401, "refresh_token_reused");
     is_dead([&gateway, &replica], &[&session]).await;
 }

@@ -1,5 +1,5 @@
-//! Logout means logout, at the speed of memory: leases, the log that they follow, and what happens when it is lost, cannot be
-//! trusted, or holds something that nobody knows.
+//! Logout means logout, at the speed of memory: leases, the log that they follow, and what happens
+//! when it is lost, cannot be trusted, or holds something that nobody knows.
 
 mod keeping; // the lease and the log
 mod losing; // a Redis that cannot be relied on
@@ -22,15 +22,26 @@ const LONG_LEASE: Duration = Duration::from_secs(3);
 /// Who answered this replica's checks so far: memory, Redis, PostgreSQL, nobody.
 async fn answered_by(gateway: &Gateway) -> [f64; 4] {
     let mut counts = [0.0; 4];
-    for (count, by) in counts.iter_mut().zip(["memory", "redis", "postgres", "none"]) {
-        *count = value(gateway, &format!("latchkey_checks_total{{answered_by=\"{by}\"}}")).await;
+    for (count, by) in counts
+        .iter_mut()
+        .zip(["memory", "redis", "postgres", "none"])
+    {
+        *count = value(
+            gateway,
+            &format!("latchkey_checks_total{{answered_by=\"{by}\"}}"),
+        )
+        .await;
     }
     counts
 }
 
 /// How many revocations had taken effect in this way.
 async fn effects(gateway: &Gateway, by: &str) -> f64 {
-    value(gateway, &format!("latchkey_revocation_effect_seconds_count{{by=\"{by}\"}}")).await
+    value(
+        gateway,
+        &format!("latchkey_revocation_effect_seconds_count{{by=\"{by}\"}}"),
+    )
+    .await
 }
 
 /// What `/health/ready` says of who answers checks.
@@ -51,8 +62,14 @@ struct Behind {
 impl Behind {
     async fn of(gateway: &Gateway) -> Behind {
         let client = Client::open(gateway.setting("REDIS_URL")).expect("an address");
-        let connection = client.get_multiplexed_async_connection().await.expect("it answers");
-        Behind { connection, prefix: gateway.setting("LATCHKEY_REDIS_PREFIX").to_owned() }
+        let connection = client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("it answers");
+        Behind {
+            connection,
+            prefix: gateway.setting("LATCHKEY_REDIS_PREFIX").to_owned(),
+        }
     }
 
     /// A command; `{}` in its words stands for what the keys of the log begin with.
@@ -62,19 +79,29 @@ impl Behind {
         for word in &words[1..] {
             command.arg(word.replace("{}", &rev));
         }
-        command.query_async(&mut self.connection.clone()).await.expect("it obeys")
+        command
+            .query_async(&mut self.connection.clone())
+            .await
+            .expect("it obeys")
     }
 
     /// The members, as they stand in the state.
     async fn members(&self) -> Vec<String> {
         let fields: Vec<String> = self.tell(&["HKEYS", "{}:state"]).await;
-        fields.into_iter().filter(|field| field.starts_with("m:")).collect()
+        fields
+            .into_iter()
+            .filter(|field| field.starts_with("m:"))
+            .collect()
     }
 
     /// What stands there of each of them, which changes whenever it renews its lease.
     async fn states(&self) -> Vec<String> {
         let fields: HashMap<String, String> = self.tell(&["HGETALL", "{}:state"]).await;
-        fields.into_iter().filter(|(field, _)| field.starts_with("m:")).map(|(field, state)| field + &state).collect()
+        fields
+            .into_iter()
+            .filter(|(field, _)| field.starts_with("m:"))
+            .map(|(field, state)| field + &state)
+            .collect()
     }
 
     async fn epoch(&self) -> Option<String> {

@@ -16,18 +16,32 @@ const USERS: &str = "select count(*) from users";
 #[tokio::test]
 async fn somebody_signs_up_and_is_signed_in() {
     let gateway = Gateway::start().await;
-    let body = json!({"username": "John", "email": " john@example.com ", "password": "secret123", "name": "John Doe"});
+    let body = json!({
+        "username": "John",
+        "email": " john@example.com ",
+        "password": "secret123",
+        "name": "John Doe",
+    });
     let answer = gateway.post("/signup", body).await;
     answer.is(201, "");
-    assert_eq!((answer.header("location"), answer.header("cache-control")), ("/user", "no-store"));
+    assert_eq!(
+        (answer.header("location"), answer.header("cache-control")),
+        ("/user", "no-store")
+    );
     let user = &answer.body["user"];
-    assert_eq!((&user["username"], &user["email"]), (&json!("John"), &json!("john@example.com")));
+    assert_eq!(
+        (&user["username"], &user["email"]),
+        (&json!("John"), &json!("john@example.com"))
+    );
     assert_eq!(
         (&user["name"], &user["role"], &user["email_verified"]),
         (&json!("John Doe"), &json!("user"), &json!(false))
     );
     assert_eq!(answer.body["token_type"], "bearer");
-    assert_eq!(gateway.verify(&Session::of(&answer).access_token).await.0, 204);
+    assert_eq!(
+        gateway.verify(&Session::of(&answer).access_token).await.0,
+        204
+    );
 }
 
 #[tokio::test]
@@ -53,15 +67,28 @@ async fn a_taken_name_or_address_is_refused_in_any_case() {
     let gateway = Gateway::start().await;
     gateway.sign_up_with_email("john", "john@example.com").await;
     let taken = [
-        (json!({"username": "JOHN", "password": PASSWORD}), "username_taken"),
-        (json!({"email": "John@Example.COM", "password": PASSWORD}), "email_taken"),
-        (json!({"username": "jane", "email": "john@example.com", "password": PASSWORD}), "email_taken"),
+        (
+            json!({"username": "JOHN", "password": PASSWORD}),
+            "username_taken",
+        ),
+        (
+            json!({"email": "John@Example.COM", "password": PASSWORD}),
+            "email_taken",
+        ),
+        (
+            json!({"username": "jane", "email": "john@example.com", "password": PASSWORD}),
+            "email_taken",
+        ),
     ];
     for (body, code) in taken {
         gateway.post("/signup", body).await.is(409, code);
     }
     assert_eq!(ask(&gateway, USERS).await, "1");
-    assert_eq!(ask(&gateway, "select count(*) from sessions").await, "1", "a refused sign-up leaves no session");
+    assert_eq!(
+        ask(&gateway, "select count(*) from sessions").await,
+        "1",
+        "a refused sign-up leaves no session"
+    );
 }
 
 #[tokio::test]
@@ -70,10 +97,16 @@ async fn of_32_who_want_one_name_one_gets_it() {
     let (other, spellings) = (gateway.replica().await, ["john", "John", "JOHN", "jOHN"]);
     let wishes = (0..32).map(|number| {
         let replica = if number % 2 == 0 { &gateway } else { &other };
-        replica.post("/signup", json!({"username": spellings[number % 4], "password": PASSWORD}))
+        replica.post(
+            "/signup",
+            json!({"username": spellings[number % 4], "password": PASSWORD}),
+        )
     });
     let answers = join_all(wishes).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 201).count(),
+        1
+    );
     for refused in answers.iter().filter(|answer| answer.status != 201) {
         refused.is(409, "username_taken");
     }
@@ -83,13 +116,35 @@ async fn of_32_who_want_one_name_one_gets_it() {
 #[tokio::test]
 async fn weak_passwords_are_refused() {
     let gateway = Gateway::start().await;
-    for weak in ["short", "1234567", "ümläute", "password", "PASSWORD", "12345678", "qwertyuiop"] {
-        let answer = gateway.post("/signup", json!({"username": "john", "password": weak})).await;
+    for weak in [
+        "short",
+        "1234567",
+        "ümläute",
+        "password",
+        "PASSWORD",
+        "12345678",
+        "qwertyuiop",
+    ] {
+        let answer = gateway
+            .post("/signup", json!({"username": "john", "password": weak}))
+            .await;
         answer.is(400, "weak_password");
-        assert!(weak == "password" || !answer.string().contains(weak), "{}", answer.string());
+        assert!(
+            weak == "password" || !answer.string().contains(weak),
+            "{}",
+            answer.string()
+        );
     }
-    let short = gateway.replica_with(&[("LATCHKEY_PASSWORD_MIN", "15")]).await;
-    short.post("/signup", json!({"username": "john", "password": "fourteen chars"})).await.is(400, "weak_password");
+    let short = gateway
+        .replica_with(&[("LATCHKEY_PASSWORD_MIN", "15")])
+        .await;
+    short
+        .post(
+            "/signup",
+            json!({"username": "john", "password": "fourteen chars"}),
+        )
+        .await
+        .is(400, "weak_password");
     assert_eq!(ask(&gateway, USERS).await, "0");
 }
 
@@ -97,7 +152,10 @@ async fn weak_passwords_are_refused() {
 async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
     let gateway = Gateway::start().await;
     let password = format!(" Pässwörd\u{0}\t{} ", "x".repeat(200));
-    gateway.post("/signup", json!({"username": "john", "password": password})).await.is(201, "");
+    gateway
+        .post("/signup", json!({"username": "john", "password": password}))
+        .await
+        .is(201, "");
     for wrong in [
         password.trim(),
         &password.to_lowercase(),
@@ -105,7 +163,10 @@ async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
         &password.replace('\u{0}', ""),
         &format!("{password}x"),
     ] {
-        gateway.log_in("john", wrong).await.is(401, "invalid_credentials");
+        gateway
+            .log_in("john", wrong)
+            .await
+            .is(401, "invalid_credentials");
     }
     gateway.log_in("john", &password).await.is(200, "");
 }
@@ -113,20 +174,44 @@ async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
 #[tokio::test]
 async fn either_field_takes_a_user_name_or_an_address() {
     let gateway = Gateway::start().await;
-    let sub = gateway.sign_up_with_email("john", "john@example.com").await.claims()["sub"].clone();
+    let sub = gateway
+        .sign_up_with_email("john", "john@example.com")
+        .await
+        .claims()["sub"]
+        .clone();
     for field in ["username", "email"] {
-        for name in ["john", "JOHN", "john@example.com", "John@Example.com", " john@example.com "] {
-            let answer = gateway.post("/login", json!({field: name, "password": PASSWORD})).await;
+        for name in [
+            "john",
+            "JOHN",
+            "john@example.com",
+            "John@Example.com",
+            " john@example.com ",
+        ] {
+            let answer = gateway
+                .post("/login", json!({field: name, "password": PASSWORD}))
+                .await;
             answer.is(200, "");
-            assert_eq!((&Session::of(&answer).claims()["sub"], answer.header("cache-control")), (&sub, "no-store"));
+            assert_eq!(
+                (
+                    &Session::of(&answer).claims()["sub"],
+                    answer.header("cache-control")
+                ),
+                (&sub, "no-store")
+            );
         }
     }
     for (body, member) in [
         (json!({"password": PASSWORD}), "username"),
-        (json!({"username": "john", "email": "john@example.com", "password": PASSWORD}), "email"),
+        (
+            json!({"username": "john", "email": "john@example.com", "password": PASSWORD}),
+            "email",
+        ),
     ] {
         let answer = gateway.post("/login", body).await;
-        assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], member);
+        assert_eq!(
+            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            member
+        );
     }
 }
 
@@ -134,7 +219,13 @@ async fn either_field_takes_a_user_name_or_an_address() {
 async fn a_form_signs_in_as_swagger_ui_sends_it() {
     let gateway = Gateway::start().await;
     gateway.sign_up_with_email("john", "john@example.com").await;
-    gateway.form("/login", &[("username", "john@example.com"), ("password", PASSWORD)]).await.is(200, "");
+    gateway
+        .form(
+            "/login",
+            &[("username", "john@example.com"), ("password", PASSWORD)],
+        )
+        .await
+        .is(200, "");
     let form = [
         ("grant_type", "password"),
         ("username", "john"),
@@ -144,13 +235,31 @@ async fn a_form_signs_in_as_swagger_ui_sends_it() {
         ("client_secret", ""),
     ];
     for authorization in ["Basic Og==", "Basic "] {
-        let request = gateway.request(Method::POST, "/login").header(header::AUTHORIZATION, authorization);
+        let request = gateway
+            .request(Method::POST, "/login")
+            .header(header::AUTHORIZATION, authorization);
         gateway.send(request.form(&form)).await.is(200, "");
     }
-    let unknown = gateway.form("/login", &[("username", "john"), ("password", PASSWORD), ("role", "admin")]).await;
+    let unknown = gateway
+        .form(
+            "/login",
+            &[
+                ("username", "john"),
+                ("password", PASSWORD),
+                ("role", "admin"),
+            ],
+        )
+        .await;
     unknown.is(400, "invalid_request");
-    let twice = [("username", "john"), ("username", "jane"), ("password", PASSWORD)];
-    gateway.form("/login", &twice).await.is(400, "invalid_request");
+    let twice = [
+        ("username", "john"),
+        ("username", "jane"),
+        ("password", PASSWORD),
+    ];
+    gateway
+        .form("/login", &twice)
+        .await
+        .is(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -159,22 +268,46 @@ async fn unknown_wrong_and_disabled_look_alike() {
     for name in ["john", "jane", "joe"] {
         gateway.sign_up(name).await;
     }
-    execute(&gateway, "update users set disabled = true where username in ('jane', 'joe')").await;
+    execute(
+        &gateway,
+        "update users set disabled = true where username in ('jane', 'joe')",
+    )
+    .await;
     let wrong = gateway.log_in("john", "wrong-password").await;
     wrong.is(401, "invalid_credentials");
-    assert_eq!(wrong.header("www-authenticate"), "Bearer realm=\"latchkey\"");
-    let tries = [("nobody", PASSWORD), ("nobody@example.com", PASSWORD), ("jane", PASSWORD), ("joe", "wrong-password")];
+    assert_eq!(
+        wrong.header("www-authenticate"),
+        "Bearer realm=\"latchkey\""
+    );
+    let tries = [
+        ("nobody", PASSWORD),
+        ("nobody@example.com", PASSWORD),
+        ("jane", PASSWORD),
+        ("joe", "wrong-password"),
+    ];
     for (name, password) in tries {
         let answer = gateway.log_in(name, password).await;
-        assert_eq!((answer.status, &answer.bytes, headers(&answer)), (401, &wrong.bytes, headers(&wrong)), "{name}");
+        assert_eq!(
+            (answer.status, &answer.bytes, headers(&answer)),
+            (401, &wrong.bytes, headers(&wrong)),
+            "{name}"
+        );
     }
-    assert_eq!(ask(&gateway, "select count(*) from sessions").await, "3", "those of the sign-ups");
+    assert_eq!(
+        ask(&gateway, "select count(*) from sessions").await,
+        "3",
+        "those of the sign-ups"
+    );
 }
 
 /// All but what belongs to the one answer.
 fn headers(answer: &Answer) -> Vec<(String, String)> {
     let text = |value: &header::HeaderValue| value.to_str().expect("plain text").to_owned();
-    let mut headers: Vec<_> = answer.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let mut headers: Vec<_> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect();
     headers.retain(|(name, _)| name != "date" && name != "x-request-id");
     headers.sort();
     headers
@@ -186,30 +319,56 @@ async fn every_sign_in_is_a_new_session() {
     let first = gateway.sign_up("john").await;
     let (second, third) = (gateway.sign_in("john").await, gateway.sign_in("john").await);
     let refreshed = Session::of(&gateway.refresh(&third.refresh_token).await);
-    let sessions = [first.claims(), second.claims(), third.claims(), refreshed.claims()];
+    let sessions = [
+        first.claims(),
+        second.claims(),
+        third.claims(),
+        refreshed.claims(),
+    ];
     let distinct = |name: &str| {
-        let mut values: Vec<String> = sessions.iter().map(|claims| claims[name].to_string()).collect();
+        let mut values: Vec<String> = sessions
+            .iter()
+            .map(|claims| claims[name].to_string())
+            .collect();
         values.sort();
         values.dedup();
         values.len()
     };
-    assert_eq!((distinct("sub"), distinct("sid"), distinct("jti")), (1, 3, 4));
+    assert_eq!(
+        (distinct("sub"), distinct("sid"), distinct("jti")),
+        (1, 3, 4)
+    );
 }
 
 #[tokio::test]
 async fn the_claims_say_what_the_document_promises() {
     let gateway = Gateway::with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")]).await;
-    let claims = gateway.sign_up_with_email("john", "john@example.com").await.claims();
+    let claims = gateway
+        .sign_up_with_email("john", "john@example.com")
+        .await
+        .claims();
     let expected = json!({
-        "iss": "https://auth.example.com", "aud": "https://api.example.com", "client_id": "latchkey", "gen": 1,
-        "scope": "user:read user:write items:read items:write", "roles": ["user"],
-        "username": "john", "email": "john@example.com", "email_verified": false,
+        "iss": "https://auth.example.com",
+        "aud": "https://api.example.com",
+        "client_id": "latchkey",
+        "gen": 1,
+        "scope": "user:read user:write items:read items:write",
+        "roles": ["user"],
+        "username": "john",
+        "email": "john@example.com",
+        "email_verified": false,
     });
     for (name, value) in expected.as_object().expect("an object") {
         assert_eq!(&claims[name], value, "{name}");
     }
     let seconds = |name: &str| claims[name].as_u64().expect(name);
-    assert_eq!((seconds("exp") - seconds("iat"), seconds("session_exp") - seconds("auth_time")), (900, 30 * 86_400));
+    assert_eq!(
+        (
+            seconds("exp") - seconds("iat"),
+            seconds("session_exp") - seconds("auth_time")
+        ),
+        (900, 30 * 86_400)
+    );
     assert_eq!(claims["name"], Value::Null);
 }
 
@@ -217,12 +376,28 @@ async fn the_claims_say_what_the_document_promises() {
 async fn a_weak_hash_is_raised_at_the_next_sign_in() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up("john").await;
-    execute(&gateway, &format!("update users set password_hash = '{}'", phc(PASSWORD, 1024, 1))).await;
-    gateway.log_in("john", "wrong-password").await.is(401, "invalid_credentials");
-    assert!(stored_hash(&gateway).await.contains("m=1024,t=1,"), "a wrong password raises nothing");
+    execute(
+        &gateway,
+        &format!(
+            "update users set password_hash = '{}'",
+            phc(PASSWORD, 1024, 1)
+        ),
+    )
+    .await;
+    gateway
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    assert!(
+        stored_hash(&gateway).await.contains("m=1024,t=1,"),
+        "a wrong password raises nothing"
+    );
     gateway.log_in("john", PASSWORD).await.is(200, "");
     let raised = stored_hash(&gateway).await;
-    assert!(raised.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{raised}");
+    assert!(
+        raised.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+        "{raised}"
+    );
     gateway.log_in("john", PASSWORD).await.is(200, "");
     assert_eq!(stored_hash(&gateway).await, raised, "once is enough");
     assert_eq!(gateway.verify(&session.access_token).await.0, 204);
@@ -238,7 +413,9 @@ pub fn phc(password: &str, memory: u32, passes: u32) -> String {
     rand::fill(&mut salt).expect("there is randomness");
     let params = argon2::Params::new(memory, passes, 1, None).expect("sane parameters");
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-    argon2.hash_password_into(password.as_bytes(), &salt, &mut hash).expect("lengths are right");
+    argon2
+        .hash_password_into(password.as_bytes(), &salt, &mut hash)
+        .expect("lengths are right");
     let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
     format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${hash}")
 }

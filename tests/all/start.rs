@@ -1,5 +1,5 @@
-//! Starting: settings, migrations, and what replicas must agree on. A mistake is told in a sentence that names its
-//! variable and never repeats its value.
+//! Starting: settings, migrations, and what replicas must agree on. A mistake is told in a sentence
+//! that names its variable and never repeats its value.
 
 mod env_file; // `.env` and its example
 
@@ -35,8 +35,16 @@ fn latchkey(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
 
 fn latchkey_in(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-    command.args(arguments).env_clear().envs(settings.iter().copied()).current_dir(folder);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .current_dir(folder);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
     let pid = Pid::from_child(&child);
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || done.send(child.wait_with_output()));
@@ -61,16 +69,25 @@ fn stderr(output: &Output) -> String {
 /// Enough to be valid; nothing is connected by `config`.
 static VALID: LazyLock<[(&str, &str); 5]> = LazyLock::new(|| {
     [
-        ("DATABASE_URL", "postgres://user:hunter2hunter2@db.example/latchkey"),
+        (
+            "DATABASE_URL",
+            "postgres://user:hunter2hunter2@db.example/latchkey",
+        ),
         ("REDIS_URL", "redis://:hunter2hunter2@redis.example"),
         ("LATCHKEY_SECRET", SECRET.as_str()),
         ("LATCHKEY_ISSUER", "https://auth.example.com"),
-        ("LATCHKEY_SMTP_URL", "smtps://user:hunter2hunter2@mail.example"),
+        (
+            "LATCHKEY_SMTP_URL",
+            "smtps://user:hunter2hunter2@mail.example",
+        ),
     ]
 });
 
 fn valid_but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let kept = VALID.iter().copied().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    let kept = VALID
+        .iter()
+        .copied()
+        .filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     kept.chain(changes.iter().copied()).collect()
 }
 
@@ -78,7 +95,10 @@ fn valid_but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 async fn empty_database() -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
     let admin = connect(&STACK.postgres.url("postgres")).await;
-    admin.batch_execute(&format!("create database {name}")).await.expect("a database can be made");
+    admin
+        .batch_execute(&format!("create database {name}"))
+        .await
+        .expect("a database can be made");
     STACK.postgres.url(&name)
 }
 
@@ -117,23 +137,40 @@ fn all_mistakes_are_told_together_and_no_value_is_repeated() {
         ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
     ];
     let told = stderr(&latchkey(&["serve"], &wrong));
-    // Those that are read as a whole come first; the addresses of stores are read once the rest is right.
-    for (variable, _) in wrong.iter().filter(|(name, _)| name.starts_with("LATCHKEY_")) {
+    // Those that are read as a whole come first; the addresses of stores are read once the rest is
+    // right.
+    for (variable, _) in wrong
+        .iter()
+        .filter(|(name, _)| name.starts_with("LATCHKEY_"))
+    {
         assert!(told.contains(variable), "{variable} is not named: {told}");
     }
-    let stores = latchkey(&["serve"], &valid_but(&[wrong[0], wrong[1], ("LATCHKEY_MAIL_FROM", "hunter2")]));
+    let stores = latchkey(
+        &["serve"],
+        &valid_but(&[wrong[0], wrong[1], ("LATCHKEY_MAIL_FROM", "hunter2")]),
+    );
     for variable in ["DATABASE_URL", "REDIS_URL", "LATCHKEY_MAIL_FROM"] {
-        assert!(stderr(&stores).contains(variable), "{variable} is not named: {}", stderr(&stores));
+        assert!(
+            stderr(&stores).contains(variable),
+            "{variable} is not named: {}",
+            stderr(&stores)
+        );
     }
     assert_eq!(stores.status.code(), Some(2));
-    assert!(!told.contains("hunter2") && !stderr(&stores).contains("hunter2"), "{told}");
+    assert!(
+        !told.contains("hunter2") && !stderr(&stores).contains("hunter2"),
+        "{told}"
+    );
 }
 
 #[test]
 fn what_is_unsafe_or_absurd_is_refused_by_name() {
     let cases = [
         ("LATCHKEY_SECRET", "c2hvcnQ="),
-        ("LATCHKEY_SECRET", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        (
+            "LATCHKEY_SECRET",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        ),
         ("LATCHKEY_SECRET", "change-me"),
         ("LATCHKEY_SECRET", &format!("{},c2hvcnQ=", *SECRET)),
         ("LATCHKEY_SECRET", &format!("{0},{0}", *SECRET)),
@@ -160,23 +197,40 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
     ];
     for (variable, value) in cases {
         for command in ["serve", "config"] {
-            let output = latchkey(&[command, "--listen", "127.0.0.1:0"], &valid_but(&[(variable, value)]));
+            let output = latchkey(
+                &[command, "--listen", "127.0.0.1:0"],
+                &valid_but(&[(variable, value)]),
+            );
             let told = stderr(&output);
             assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
-            assert!(told.contains(variable) && !told.contains(value), "{variable}={value}: {told}");
+            assert!(
+                told.contains(variable) && !told.contains(value),
+                "{variable}={value}: {told}"
+            );
         }
     }
-    let allowed = valid_but(&[("LATCHKEY_ISSUER", "http://auth.example.com"), ("LATCHKEY_INSECURE_HTTP", "yes")]);
+    let allowed = valid_but(&[
+        ("LATCHKEY_ISSUER", "http://auth.example.com"),
+        ("LATCHKEY_INSECURE_HTTP", "yes"),
+    ]);
     assert!(latchkey(&["config"], &allowed).status.success());
 }
 
 #[test]
 fn a_misspelt_setting_is_no_default() {
-    let output = latchkey(&["serve"], &valid_but(&[("LATCHKEY_SINGUP", "admin"), ("LATCHKEY_LIMIT_SIGNIN", "1/1m")]));
+    let output = latchkey(
+        &["serve"],
+        &valid_but(&[
+            ("LATCHKEY_SINGUP", "admin"),
+            ("LATCHKEY_LIMIT_SIGNIN", "1/1m"),
+        ]),
+    );
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    for part in ["LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?", "did you mean LATCHKEY_LIMIT_SIGN_IN?"]
-    {
+    for part in [
+        "LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?",
+        "did you mean LATCHKEY_LIMIT_SIGN_IN?",
+    ] {
         assert!(told.contains(part), "{told}");
     }
 }
@@ -187,9 +241,16 @@ fn config_shows_every_setting_and_no_secret() {
     let shown = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
     for setting in SETTINGS {
-        assert!(shown.contains(setting.variable), "{} is missing: {shown}", setting.variable);
+        assert!(
+            shown.contains(setting.variable),
+            "{} is missing: {shown}",
+            setting.variable
+        );
     }
-    assert!(shown.contains("LATCHKEY_ISSUER=https://auth.example.com") && shown.contains("LATCHKEY_ACCESS_TTL=15m"));
+    assert!(
+        shown.contains("LATCHKEY_ISSUER=https://auth.example.com")
+            && shown.contains("LATCHKEY_ACCESS_TTL=15m")
+    );
     for secret in ["hunter2", SECRET.as_str(), "db.example", "mail.example"] {
         assert!(!shown.contains(secret), "{shown}");
     }
@@ -203,10 +264,18 @@ fn secrets_may_lie_in_files() {
         fs::write(&path, format!("{text}\n")).expect("it is ours");
         path.display().to_string()
     };
-    let secrets = VALID.iter().copied().filter(|(name, _)| *name != "LATCHKEY_ISSUER");
-    let mut given: Vec<_> = secrets.map(|(name, value)| (format!("{name}_FILE"), file(name, value))).collect();
+    let secrets = VALID
+        .iter()
+        .copied()
+        .filter(|(name, _)| *name != "LATCHKEY_ISSUER");
+    let mut given: Vec<_> = secrets
+        .map(|(name, value)| (format!("{name}_FILE"), file(name, value)))
+        .collect();
     given.push(("LATCHKEY_ISSUER".into(), "https://auth.example.com".into()));
-    let mut given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut given: Vec<_> = given
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let output = latchkey(&["config"], &given);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stdout(&output).matches("(set, not shown)").count(), 4);
@@ -214,7 +283,11 @@ fn secrets_may_lie_in_files() {
     given.push(("LATCHKEY_SECRET_FILE", "/nowhere/secret"));
     let output = latchkey(&["config"], &given);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("LATCHKEY_SECRET"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("LATCHKEY_SECRET"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -226,14 +299,24 @@ fn flags_win_over_the_environment_and_that_over_the_env_file() {
     let output = latchkey_in(folder.path(), &["config", "--access-ttl", "3m"], &given);
     let shown = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
-    for expected in ["LATCHKEY_ACCESS_TTL=3m", "LATCHKEY_CODE_TTL=2m", "LATCHKEY_SESSION_TTL=20d"] {
+    for expected in [
+        "LATCHKEY_ACCESS_TTL=3m",
+        "LATCHKEY_CODE_TTL=2m",
+        "LATCHKEY_SESSION_TTL=20d",
+    ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
 }
 
 #[test]
 fn no_secret_can_be_given_as_a_flag() {
-    for flag in ["--secret", "--latchkey-secret", "--database-url", "--redis-url", "--smtp-url"] {
+    for flag in [
+        "--secret",
+        "--latchkey-secret",
+        "--database-url",
+        "--redis-url",
+        "--smtp-url",
+    ] {
         let output = latchkey(&["serve", flag, SECRET.as_str()], &*VALID);
         assert_eq!(output.status.code(), Some(2), "{flag}");
         assert!(stderr(&output).contains(flag), "{}", stderr(&output));
@@ -246,7 +329,11 @@ fn help_names_every_setting() {
         let output = latchkey(arguments, &[]);
         assert!(output.status.success());
         for setting in SETTINGS {
-            assert!(stdout(&output).contains(setting.variable), "{}", setting.variable);
+            assert!(
+                stdout(&output).contains(setting.variable),
+                "{}",
+                setting.variable
+            );
         }
     }
 }
@@ -256,7 +343,11 @@ fn the_document_needs_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(".env"), "LATCHKEY_LISTEN=nonsense\n").expect("it is ours");
     let output = latchkey_in(folder.path(), &["openapi"], &[]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        stderr(&output)
+    );
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(document["paths"]["/login"].is_object());
 }
@@ -264,11 +355,26 @@ fn the_document_needs_nothing() {
 #[tokio::test]
 async fn migrating_twice_is_migrating_once() {
     let settings = settings(&empty_database().await, &STACK.redis.url(), "migrate");
-    let given: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let (first, second) = (latchkey(&["migrate"], &given), latchkey(&["migrate"], &given));
-    assert!(first.status.success() && second.status.success(), "{}{}", stderr(&first), stderr(&second));
+    let given: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let (first, second) = (
+        latchkey(&["migrate"], &given),
+        latchkey(&["migrate"], &given),
+    );
+    assert!(
+        first.status.success() && second.status.success(),
+        "{}{}",
+        stderr(&first),
+        stderr(&second)
+    );
     assert!(stdout(&first).contains("Applied"), "{}", stdout(&first));
-    assert!(stdout(&second).contains("Nothing to apply"), "{}", stdout(&second));
+    assert!(
+        stdout(&second).contains("Nothing to apply"),
+        "{}",
+        stdout(&second)
+    );
 }
 
 #[tokio::test]
@@ -276,7 +382,7 @@ async fn beside_a_newer_version_that_has_migrated_it_serves() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
-                 select max(version) + 1, 'newer', max(applied_on), '1' from refinery_schema_history";
+        select max(version) + 1, 'newer', max(applied_on), '1' from refinery_schema_history";
     execute(&gateway, newer).await;
     let replica = gateway.replica().await;
     assert_eq!(replica.verify(&john.access_token).await.0, 204);
@@ -293,17 +399,31 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
             let given = given.clone();
             tokio::task::spawn_blocking(|| Gateway::launch(given))
         };
-        let replicas: Vec<_> = join_all([launch(), launch(), launch()]).await.into_iter().map(Result::unwrap).collect();
+        let replicas: Vec<_> = join_all([launch(), launch(), launch()])
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
         for replica in &replicas {
-            until("it is ready", || async { replica.get("/health/ready").await.status == 200 }).await;
+            until("it is ready", || async {
+                replica.get("/health/ready").await.status == 200
+            })
+            .await;
         }
         let john = replicas[0].sign_up("john").await;
         for replica in &replicas {
-            assert_eq!(replica.verify(&john.access_token).await.0, 204, "one set of keys");
+            assert_eq!(
+                replica.verify(&john.access_token).await.0,
+                204,
+                "one set of keys"
+            );
         }
         let database = connect(replicas[0].setting("DATABASE_URL")).await;
         for table in ["signing_keys", "settings"] {
-            let count = database.query_one(&format!("select count(*) from {table}"), &[]).await.expect("a count");
+            let count = database
+                .query_one(&format!("select count(*) from {table}"), &[])
+                .await
+                .expect("a count");
             assert_eq!(count.get::<_, i64>(0), 1, "{table}");
         }
     }
@@ -316,13 +436,22 @@ async fn a_replica_that_differs(variable: &str, value: &str) {
     let mut given = gateway.settings();
     given.retain(|(name, _)| name != variable);
     given.push((variable.into(), value.into()));
-    let given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let given: Vec<_> = given
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let output = latchkey(&["serve"], &given);
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains(variable) && !told.contains(SECRET.as_str()), "{told}");
+    assert!(
+        told.contains(variable) && !told.contains(SECRET.as_str()),
+        "{told}"
+    );
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
-    assert!(gateway.replica().await.verify(&john.access_token).await.0 == 204, "the right one still starts");
+    assert!(
+        gateway.replica().await.verify(&john.access_token).await.0 == 204,
+        "the right one still starts"
+    );
 }
 
 #[tokio::test]
@@ -343,7 +472,10 @@ async fn a_taken_port_is_one_sentence() {
         let mut given = settings(&fresh_database().await, &STACK.redis.url(), "taken");
         given.retain(|(name, _)| name != variable);
         given.push((variable.into(), address.clone()));
-        let given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let given: Vec<_> = given
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let output = latchkey(&["serve"], &given);
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{told}");

@@ -1,4 +1,5 @@
-//! A thousand sign-ins at once: memory stays bounded, the excess is told to come back, and nothing else gets slow.
+//! A thousand sign-ins at once: memory stays bounded, the excess is told to come back, and nothing
+//! else gets slow.
 
 use std::{
     sync::{
@@ -27,20 +28,35 @@ const MOST_MEMORY: u64 = 400;
 /// Of a process, in MiB: `VmHWM` is the most it ever had, `VmRSS` what it has.
 #[cfg(target_os = "linux")]
 fn memory(gateway: &Gateway, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
-    let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).expect("it is told");
-    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
+    let line = status
+        .lines()
+        .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
+        .expect("it is told");
+    line.split_whitespace()
+        .next()
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        / 1024
 }
 
-/// Asks for `/health/live` until told to stop, from a thread that has nothing else to do; the times, sorted.
+/// Asks for `/health/live` until told to stop, from a thread that has nothing else to do; the
+/// times, sorted.
 fn watch(url: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let client = reqwest::Client::new();
         let mut times = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let began = Instant::now();
-            assert_eq!(client.get(&url).send().await.expect("it answers").status(), 200);
+            assert_eq!(
+                client.get(&url).send().await.expect("it answers").status(),
+                200
+            );
             times.push(began.elapsed());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -49,11 +65,18 @@ fn watch(url: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
     })
 }
 
-/// John, whose hash takes three times as long as others: so that on a fast machine, too, a crowd has to wait.
+/// John, whose hash takes three times as long as others: so that on a fast machine, too, a crowd
+/// has to wait.
 async fn sign_up_with_a_costly_hash(gateway: &Gateway) {
     gateway.sign_up("john").await;
-    let costly = tokio::task::spawn_blocking(|| phc(PASSWORD, 19_456, 6)).await.expect("a hash");
-    execute(gateway, &format!("update users set password_hash = '{costly}'")).await;
+    let costly = tokio::task::spawn_blocking(|| phc(PASSWORD, 19_456, 6))
+        .await
+        .expect("a hash");
+    execute(
+        gateway,
+        &format!("update users set password_hash = '{costly}'"),
+    )
+    .await;
 }
 
 #[cfg(target_os = "linux")]
@@ -76,32 +99,55 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
     let signed_in = answers.iter().filter(|answer| answer.status == 200).count();
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         answer.is(503, "busy");
-        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|wait| wait > 0));
+        assert!(
+            answer
+                .header("retry-after")
+                .parse::<u64>()
+                .is_ok_and(|wait| wait > 0)
+        );
     }
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
     let (most, now) = (memory(&gateway, "VmHWM"), memory(&gateway, "VmRSS"));
     println!("{signed_in} of {CROWD} signed in; at most {most} MiB, now {now} MiB");
-    println!("/health/live: p50 {:?}, p99 {:?}, max {:?} of {}", at(50), at(99), at(100), times.len());
+    println!(
+        "/health/live: p50 {:?}, p99 {:?}, max {:?} of {}",
+        at(50),
+        at(99),
+        at(100),
+        times.len()
+    );
     assert!(signed_in > 0 && signed_in < CROWD, "{signed_in}");
     assert!(most < MOST_MEMORY, "{most} MiB");
-    // The promise is 50 ms, to be measured with a release build on a quiet machine. This much only shows that no hash is
-    // computed where requests are answered.
+    // The promise is 50 ms, to be measured with a release build on a quiet machine. This much only
+    // shows that no hash is computed where requests are answered.
     let slow: Duration = times.iter().filter(|time| time.as_secs() >= 1).sum();
-    assert!(slow < times.iter().sum::<Duration>() / 2, "slow for {slow:?}, p99 {:?}", at(99));
-    until("John gets in", || async { gateway.log_in("john", PASSWORD).await.status == 200 }).await;
+    assert!(
+        slow < times.iter().sum::<Duration>() / 2,
+        "slow for {slow:?}, p99 {:?}",
+        at(99)
+    );
+    until("John gets in", || async {
+        gateway.log_in("john", PASSWORD).await.status == 200
+    })
+    .await;
 }
 
 /// The metric of how many wait for a hash.
 async fn waiting(gateway: &Gateway) -> f64 {
-    let page = reqwest::get(format!("http://{}/metrics", gateway.metrics)).await.expect("it answers");
+    let page = reqwest::get(format!("http://{}/metrics", gateway.metrics))
+        .await
+        .expect("it answers");
     let page = page.text().await.expect("text");
-    page.lines().find_map(|line| line.strip_prefix("latchkey_hash_queue ")?.parse().ok()).unwrap_or_default()
+    page.lines()
+        .find_map(|line| line.strip_prefix("latchkey_hash_queue ")?.parse().ok())
+        .unwrap_or_default()
 }
 
 #[tokio::test]
 async fn nobody_is_hashed_for_who_has_hung_up() {
     // Nobody is refused, so that all of them wait.
-    let gateway = Gateway::with(&[("LATCHKEY_HASH_THREADS", "1"), ("LATCHKEY_HASH_WAIT", "1h")]).await;
+    let gateway =
+        Gateway::with(&[("LATCHKEY_HASH_THREADS", "1"), ("LATCHKEY_HASH_WAIT", "1h")]).await;
     sign_up_with_a_costly_hash(&gateway).await;
     let began = Instant::now();
     gateway.log_in("john", PASSWORD).await.is(200, "");
@@ -115,7 +161,10 @@ async fn nobody_is_hashed_for_who_has_hung_up() {
     crowd.shutdown().await;
     let began = Instant::now();
     // The last of them may be seen to be gone a moment later.
-    until("John gets in", || async { gateway.log_in("john", PASSWORD).await.status == 200 }).await;
+    until("John gets in", || async {
+        gateway.log_in("john", PASSWORD).await.status == 200
+    })
+    .await;
     let after = began.elapsed();
     println!("alone {one:?}, behind 200 who hung up {after:?}");
     // Hashing for all of them would take at least 200 times as long.

@@ -1,4 +1,5 @@
-//! Everything that ends something × every kind of credential, asked on a second replica: what ends, and what stays.
+//! Everything that ends something × every kind of credential, asked on a second replica: what ends,
+//! and what stays.
 
 use std::fmt::Write;
 
@@ -15,7 +16,8 @@ use crate::{
 const EMAIL: &str = "john@example.com";
 const OTHER_EMAIL: &str = "doe@example.com";
 
-/// John with every kind of credential, an administrator, and two replicas: one where things end, one where it is asked.
+/// John with every kind of credential, an administrator, and two replicas: one where things end,
+/// one where it is asked.
 struct Scene {
     gateway: Gateway,
     replica: Gateway,
@@ -38,23 +40,45 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+        let mails = tokio::task::spawn_blocking(MailServer::start)
+            .await
+            .expect("it starts");
         let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
         let replica = gateway.replica().await;
         gateway.sign_up("root").await;
         execute(&gateway, "update users set role = 'admin'").await;
         let admin = gateway.sign_in("root").await;
         let own = gateway.sign_up_with_email("john", EMAIL).await;
-        let (other, cookie) = (gateway.sign_in("john").await, signed_in_by_cookie(&gateway).await);
-        gateway.post("/password/forgot", json!({"email": EMAIL})).await.is(202, "");
+        let (other, cookie) = (
+            gateway.sign_in("john").await,
+            signed_in_by_cookie(&gateway).await,
+        );
+        gateway
+            .post("/password/forgot", json!({"email": EMAIL}))
+            .await
+            .is(202, "");
         let (code, mary) = (mails.code_for(EMAIL).await, gateway.sign_up("mary").await);
         let wanted = json!({"name": "job", "scope": "user:read items:read"});
-        let made = gateway.with_token(Method::POST, "/user/tokens", &own.access_token, wanted).await;
+        let made = gateway
+            .with_token(Method::POST, "/user/tokens", &own.access_token, wanted)
+            .await;
         let personal = (made.is(201, "").text("id"), made.text("token"));
         let client = Client::register(&gateway, &admin, "items:read").await;
         let of_client = client.token(&gateway).await;
-        let scene =
-            Scene { gateway, replica, mails, admin, own, other, cookie, code, personal, client, of_client, mary };
+        let scene = Scene {
+            gateway,
+            replica,
+            mails,
+            admin,
+            own,
+            other,
+            cookie,
+            code,
+            personal,
+            client,
+            of_client,
+            mary,
+        };
         // The other replica has read it before, so that what it knows is old.
         assert_eq!(scene.replica.verify(&scene.personal.1).await.0, 204);
         scene
@@ -65,46 +89,69 @@ impl Scene {
     }
 
     fn other_sid(&self) -> String {
-        self.other.claims()["sid"].as_str().expect("an id").to_owned()
+        self.other.claims()["sid"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
     }
 
     async fn call(&self, session: &Session, method: Method, path: &str, body: Value) {
-        let answer = self.gateway.with_token(method, path, &session.access_token, body).await;
+        let answer = self
+            .gateway
+            .with_token(method, path, &session.access_token, body)
+            .await;
         assert!(answer.status < 300, "{path}: {}", answer.string());
     }
 
     async fn give_back(&self, token: &str, client: Option<&Client>) {
-        let form = client.map_or_else(|| vec![("token", token)], |client| client.form(&[("token", token)]));
+        let form = client.map_or_else(
+            || vec![("token", token)],
+            |client| client.form(&[("token", token)]),
+        );
         self.gateway.form("/oauth/revoke", &form).await.is(200, "");
     }
 
     /// What still works, on the other replica, in the order of [`CREDENTIALS`].
     async fn alive(&self) -> Vec<bool> {
-        let accepts_at = async |path: &str, token: &str| match self.replica.verify_at(path, token).await {
-            (204, _) => true,
-            refused => {
-                assert_eq!(refused, (401, "token_revoked".into()));
-                false
-            }
-        };
+        let accepts_at =
+            async |path: &str, token: &str| match self.replica.verify_at(path, token).await {
+                (204, _) => true,
+                refused => {
+                    assert_eq!(refused, (401, "token_revoked".into()));
+                    false
+                }
+            };
         let accepts = async |token: &str| accepts_at("/auth/verify", token).await;
-        let mut alive = vec![accepts(&self.own.access_token).await, accepts(&self.other.access_token).await];
+        let mut alive = vec![
+            accepts(&self.own.access_token).await,
+            accepts(&self.other.access_token).await,
+        ];
         for session in [&self.own, &self.other] {
             let answer = self.replica.refresh(&session.refresh_token).await;
             assert!([200, 401].contains(&answer.status), "{}", answer.string());
             alive.push(answer.status == 200);
         }
-        let shown = self.replica.request(Method::GET, "/session").header(header::COOKIE, &self.cookie);
+        let shown = self
+            .replica
+            .request(Method::GET, "/session")
+            .header(header::COOKIE, &self.cookie);
         alive.push(self.replica.send(shown).await.status == 200);
         alive.extend([
             accepts(&self.personal.1).await,
             accepts_at("/auth/verify?scope=items:read", &self.of_client).await,
         ]);
-        assert!(accepts(&self.mary.access_token).await, "nobody else is concerned");
+        assert!(
+            accepts(&self.mary.access_token).await,
+            "nobody else is concerned"
+        );
         // Last, because a good one ends everything.
         let reset = json!({"email": EMAIL, "code": self.code, "new_password": "correct horse 9"});
         let answer = self.replica.post("/password/reset", reset).await;
-        assert!(answer.status == 204 || answer.code() == "invalid_code", "{}", answer.string());
+        assert!(
+            answer.status == 204 || answer.code() == "invalid_code",
+            "{}",
+            answer.string()
+        );
         alive.push(answer.status == 204);
         alive
     }
@@ -112,17 +159,28 @@ impl Scene {
 
 async fn signed_in_by_cookie(gateway: &Gateway) -> String {
     let body = json!({"username": "john", "password": PASSWORD});
-    let request = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body);
+    let request = gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1")
+        .json(&body);
     let answer = gateway.send(request).await;
     let cookie = answer.is(200, "").header("set-cookie");
     cookie.split(';').next().expect("name and value").to_owned()
 }
 
-const CREDENTIALS: [&str; 8] =
-    ["own access", "other access", "own refresh", "other refresh", "cookie", "personal", "client's", "code"];
+const CREDENTIALS: [&str; 8] = [
+    "own access",
+    "other access",
+    "own refresh",
+    "other refresh",
+    "cookie",
+    "personal",
+    "client's",
+    "code",
+];
 
-/// What a trigger leaves alive: one letter for each credential, in the order of [`CREDENTIALS`]; `.` has ended. And the
-/// reason that is on record.
+/// What a trigger leaves alive: one letter for each credential, in the order of [`CREDENTIALS`];
+/// `.` has ended. And the reason that is on record.
 const TRIGGERS: &[(&str, &str, &str)] = &[
     ("sign-out", ".a.acptk", "logout"),
     ("sign-out of all others", "a.a..ptk", "logout_others"),
@@ -148,51 +206,137 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
 ];
 
 async fn pull(scene: &Scene, trigger: &str) {
-    let (user, client) = (format!("/users/{}", scene.id()), format!("/clients/{}", scene.client.id));
+    let (user, client) = (
+        format!("/users/{}", scene.id()),
+        format!("/clients/{}", scene.client.id),
+    );
     let (own, admin) = (&scene.own, &scene.admin);
     match trigger {
         "sign-out" => scene.call(own, Method::POST, "/logout", Value::Null).await,
-        "sign-out of all others" => scene.call(own, Method::POST, "/logout?scope=others", Value::Null).await,
-        "sign-out everywhere" => scene.call(own, Method::POST, "/logout?scope=all", Value::Null).await,
+        "sign-out of all others" => {
+            scene
+                .call(own, Method::POST, "/logout?scope=others", Value::Null)
+                .await
+        }
+        "sign-out everywhere" => {
+            scene
+                .call(own, Method::POST, "/logout?scope=all", Value::Null)
+                .await
+        }
         "sign-out by cookie" => {
-            let request = scene.gateway.request(Method::DELETE, "/session").header("x-latchkey-request", "1");
-            scene.gateway.send(request.header(header::COOKIE, &scene.cookie)).await.is(204, "");
+            let request = scene
+                .gateway
+                .request(Method::DELETE, "/session")
+                .header("x-latchkey-request", "1");
+            scene
+                .gateway
+                .send(request.header(header::COOKIE, &scene.cookie))
+                .await
+                .is(204, "");
         }
         "DELETE /sessions/{other}" => {
-            scene.call(own, Method::DELETE, &format!("/sessions/{}", scene.other_sid()), Value::Null).await
+            scene
+                .call(
+                    own,
+                    Method::DELETE,
+                    &format!("/sessions/{}", scene.other_sid()),
+                    Value::Null,
+                )
+                .await
         }
         "password change" => {
             let body = json!({"current_password": PASSWORD, "new_password": "correct horse 8"});
             scene.call(own, Method::POST, "/user/password", body).await
         }
         "password reset" => {
-            let reset = json!({"email": EMAIL, "code": scene.code, "new_password": "correct horse 8"});
-            scene.gateway.post("/password/reset", reset).await.is(204, "");
+            let reset =
+                json!({"email": EMAIL, "code": scene.code, "new_password": "correct horse 8"});
+            scene
+                .gateway
+                .post("/password/reset", reset)
+                .await
+                .is(204, "");
         }
         "e-mail change" => {
-            scene.call(own, Method::POST, "/user/email", json!({"email": OTHER_EMAIL, "password": PASSWORD})).await;
+            scene
+                .call(
+                    own,
+                    Method::POST,
+                    "/user/email",
+                    json!({"email": OTHER_EMAIL, "password": PASSWORD}),
+                )
+                .await;
             let code = scene.mails.code_for(OTHER_EMAIL).await;
-            scene.call(own, Method::POST, "/user/email/confirm", json!({"code": code})).await
+            scene
+                .call(
+                    own,
+                    Method::POST,
+                    "/user/email/confirm",
+                    json!({"code": code}),
+                )
+                .await
         }
         "reuse of a refresh token" => {
             let second = Session::of(&scene.gateway.refresh(&own.refresh_token).await);
-            scene.gateway.refresh(&second.refresh_token).await.is(200, "");
-            scene.gateway.refresh(&own.refresh_token).await.is(401, "refresh_token_reused");
+            scene
+                .gateway
+                .refresh(&second.refresh_token)
+                .await
+                .is(200, "");
+            scene
+                .gateway
+                .refresh(&own.refresh_token)
+                .await
+                .is(401, "refresh_token_reused");
         }
-        "disabled" => scene.call(admin, Method::PATCH, &user, json!({"disabled": true})).await,
-        "role change" => scene.call(admin, Method::PATCH, &user, json!({"role": "admin"})).await,
-        "revoked by an administrator" => scene.call(admin, Method::POST, &format!("{user}/revoke"), Value::Null).await,
-        "deleted by an administrator" => scene.call(admin, Method::DELETE, &user, Value::Null).await,
+        "disabled" => {
+            scene
+                .call(admin, Method::PATCH, &user, json!({"disabled": true}))
+                .await
+        }
+        "role change" => {
+            scene
+                .call(admin, Method::PATCH, &user, json!({"role": "admin"}))
+                .await
+        }
+        "revoked by an administrator" => {
+            scene
+                .call(admin, Method::POST, &format!("{user}/revoke"), Value::Null)
+                .await
+        }
+        "deleted by an administrator" => {
+            scene.call(admin, Method::DELETE, &user, Value::Null).await
+        }
         "deleted by its owner" => scene.call(own, Method::DELETE, "/user", Value::Null).await,
         "DELETE /user/tokens/{id}" => {
-            scene.call(own, Method::DELETE, &format!("/user/tokens/{}", scene.personal.0), Value::Null).await
+            scene
+                .call(
+                    own,
+                    Method::DELETE,
+                    &format!("/user/tokens/{}", scene.personal.0),
+                    Value::Null,
+                )
+                .await
         }
         "access token given back" => scene.give_back(&own.access_token, None).await,
         "refresh token given back" => scene.give_back(&own.refresh_token, None).await,
         "personal token given back" => scene.give_back(&scene.personal.1, None).await,
         "client's token given back" => scene.give_back(&scene.of_client, Some(&scene.client)).await,
-        "client rotated" => scene.call(admin, Method::POST, &format!("{client}/rotate"), Value::Null).await,
-        "client deleted" => scene.call(admin, Method::DELETE, &client, Value::Null).await,
+        "client rotated" => {
+            scene
+                .call(
+                    admin,
+                    Method::POST,
+                    &format!("{client}/rotate"),
+                    Value::Null,
+                )
+                .await
+        }
+        "client deleted" => {
+            scene
+                .call(admin, Method::DELETE, &client, Value::Null)
+                .await
+        }
         other => panic!("{other} is no trigger"),
     }
 }
@@ -202,7 +346,11 @@ const ELSEWHERE: [&str; 1] = ["too_many_sessions"];
 
 #[test]
 fn every_reason_has_its_trigger() {
-    let known: Vec<&str> = TRIGGERS.iter().map(|(_, _, reason)| *reason).chain(ELSEWHERE).collect();
+    let known: Vec<&str> = TRIGGERS
+        .iter()
+        .map(|(_, _, reason)| *reason)
+        .chain(ELSEWHERE)
+        .collect();
     for reason in latchkey::domain::revocation::Reason::ALL {
         assert!(known.contains(&reason.as_str()), "{reason:?}");
     }
@@ -211,13 +359,19 @@ fn every_reason_has_its_trigger() {
 #[tokio::test]
 async fn everything_ends_what_it_says_and_nothing_else() {
     let mut table = format!("{:30}", "");
-    CREDENTIALS.iter().for_each(|credential| write!(table, "{credential:>14}").expect("text"));
+    CREDENTIALS
+        .iter()
+        .for_each(|credential| write!(table, "{credential:>14}").expect("text"));
     let mut wrong = Vec::new();
     for (trigger, expected, reason) in TRIGGERS {
         let scene = Scene::new().await;
         pull(&scene, trigger).await;
         // What was taken back is on record, for whoever asks why.
-        let reasons = ask(&scene.gateway, "select string_agg(distinct reason, ' ') from revocations").await;
+        let reasons = ask(
+            &scene.gateway,
+            "select string_agg(distinct reason, ' ') from revocations",
+        )
+        .await;
         assert_eq!(reasons, *reason, "{trigger}");
         let alive = scene.alive().await;
         write!(table, "\n{trigger:30}").expect("text");

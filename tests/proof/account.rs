@@ -1,10 +1,11 @@
-//! The model of accounts: what is taken back (one session, or all of a user by its generation), told to Redis in two
-//! scripts, `{sub}` before `{rev}`, while the session is refreshed, adopted and lost, and while whoever tells may die and
-//! the publisher make up for it.
+//! The model of accounts: what is taken back (one session, or all of a user by its generation),
+//! told to Redis in two scripts, `{sub}` before `{rev}`, while the session is refreshed, adopted
+//! and lost, and while whoever tells may die and the publisher make up for it.
 //!
-//! How an entry reaches every replica is the matter of the other models: here it is in force at once. What matters here is
-//! what there is to be refused, by which entry, and for how long. A tick is 1,300 s, so that an entry, which lives 65 minutes,
-//! lives three of them, and so does, at most, a token of an hour. No request lasts as long as a tick.
+//! How an entry reaches every replica is the matter of the other models: here it is in force at
+//! once. What matters here is what there is to be refused, by which entry, and for how long. A tick
+//! is 1,300 s, so that an entry, which lives 65 minutes, lives three of them, and so does, at most,
+//! a token of an hour. No request lasts as long as a tick.
 
 mod publishing;
 mod redis;
@@ -30,7 +31,8 @@ const TICK: u64 = 1_300;
 /// Seconds that an access token lives, at most.
 const TOKEN: u64 = 3_600;
 
-/// The wall clock stands still, at seconds since the epoch, and what it measured moves away from it.
+/// The wall clock stands still, at seconds since the epoch, and what it measured moves away from
+/// it.
 const NOW: u64 = 1_000_000;
 
 /// The session that is there from the beginning is of this generation.
@@ -51,17 +53,32 @@ struct Accounts {
 impl Accounts {
     /// One session, which ends alone.
     const fn session(mutant: Option<Mutant>) -> Accounts {
-        Accounts { session: true, endings_of_all: 0, losses: 2, mutant }
+        Accounts {
+            session: true,
+            endings_of_all: 0,
+            losses: 2,
+            mutant,
+        }
     }
 
     /// Two endings of all, told in whatever order, and a sign-in between them.
     const fn generations(mutant: Option<Mutant>) -> Accounts {
-        Accounts { session: false, endings_of_all: 2, losses: 1, mutant }
+        Accounts {
+            session: false,
+            endings_of_all: 2,
+            losses: 1,
+            mutant,
+        }
     }
 
     /// Both kinds of ending.
     const fn both(mutant: Option<Mutant>) -> Accounts {
-        Accounts { session: true, endings_of_all: 1, losses: 1, mutant }
+        Accounts {
+            session: true,
+            endings_of_all: 1,
+            losses: 1,
+            mutant,
+        }
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -108,8 +125,17 @@ struct Record {
 
 /// Of a token of this generation.
 fn marks(generation: i64) -> Marks {
-    let (id, kid) = (Uuid::nil(), "AAAAAAAAAAAAAAAA".parse().expect("twelve bytes"));
-    Marks::OfSession { kid, sub: id, sid: id, jti: id, generation }
+    let (id, kid) = (
+        Uuid::nil(),
+        "AAAAAAAAAAAAAAAA".parse().expect("twelve bytes"),
+    );
+    Marks::OfSession {
+        kid,
+        sub: id,
+        sid: id,
+        jti: id,
+        generation,
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -146,16 +172,32 @@ impl Model for Accounts {
     /// Redis knows the session from the beginning, or did not answer at the sign-in.
     fn init_states(&self) -> Vec<State> {
         let known = State {
-            record: Record { ended: false, generation: FIRST },
+            record: Record {
+                ended: false,
+                generation: FIRST,
+            },
             redis: Account::signed_in(),
             entries: Entries::default(),
-            tokens: [Some(Token { age: 0, generation: FIRST }), None, None],
+            tokens: [
+                Some(Token {
+                    age: 0,
+                    generation: FIRST,
+                }),
+                None,
+                None,
+            ],
             refresh: Refresh::Nothing,
             stories: [Story::default(); 3],
             publisher: Publisher::default(),
             losses: 0,
         };
-        vec![known.clone(), State { redis: Account::default(), ..known }]
+        vec![
+            known.clone(),
+            State {
+                redis: Account::default(),
+                ..known
+            },
+        ]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -185,8 +227,15 @@ impl Model for Accounts {
         match action {
             Action::Tick => next.tick(),
             Action::Flush => (next.redis, next.losses) = (Account::default(), next.losses + 1),
-            Action::FallBack => (next.redis, next.losses) = (Account::fallen_back(), next.losses + 1),
-            Action::SignIn => next.tokens[2] = Some(Token { age: 0, generation: state.record.generation }),
+            Action::FallBack => {
+                (next.redis, next.losses) = (Account::fallen_back(), next.losses + 1)
+            }
+            Action::SignIn => {
+                next.tokens[2] = Some(Token {
+                    age: 0,
+                    generation: state.record.generation,
+                })
+            }
             Action::Refresh(step) => next.step_of_refresh(step),
             Action::Story(at, step) => next.step_of_story(self, at, step),
             Action::Publisher(look) => next.step_of_publisher(self, look),
@@ -196,31 +245,49 @@ impl Model for Accounts {
 
     fn properties(&self) -> Vec<Property<Accounts>> {
         let mut properties = vec![
-            Property::always("nothing is accepted after its end was answered", |model, state: &State| {
-                !state.is_accepted_late(model)
-            }),
-            Property::always("the record holds every finished revocation", |_, state: &State| {
-                state.record_holds_what_is_finished()
-            }),
-            Property::always("what the publisher has passed is refreshed no more", |_, state: &State| {
-                !state.refreshes_what_was_passed()
-            }),
+            Property::always(
+                "nothing is accepted after its end was answered",
+                |model, state: &State| !state.is_accepted_late(model),
+            ),
+            Property::always(
+                "the record holds every finished revocation",
+                |_, state: &State| state.record_holds_what_is_finished(),
+            ),
+            Property::always(
+                "what the publisher has passed is refreshed no more",
+                |_, state: &State| !state.refreshes_what_was_passed(),
+            ),
             Property::sometimes("an entry is over", |_, state: &State| {
-                state.stories.iter().any(|story| story.stage == Stage::Finished) && state.entries == Entries::default()
+                state
+                    .stories
+                    .iter()
+                    .any(|story| story.stage == Stage::Finished)
+                    && state.entries == Entries::default()
             }),
-            Property::sometimes("the publisher makes up for one who died", |_, state: &State| {
-                state.stories.iter().any(|story| story.stage == Stage::Dead && story.passed)
-            }),
+            Property::sometimes(
+                "the publisher makes up for one who died",
+                |_, state: &State| {
+                    state
+                        .stories
+                        .iter()
+                        .any(|story| story.stage == Stage::Dead && story.passed)
+                },
+            ),
         ];
         if self.session {
-            properties.push(Property::sometimes("a refreshed token is allowed", |_, state: &State| state.allows(1)));
-            properties.push(Property::sometimes("a session is adopted", |_, state: &State| {
-                state.refresh == Refresh::Granted { adopted: true }
-            }));
+            properties.push(Property::sometimes(
+                "a refreshed token is allowed",
+                |_, state: &State| state.allows(1),
+            ));
+            properties.push(Property::sometimes(
+                "a session is adopted",
+                |_, state: &State| state.refresh == Refresh::Granted { adopted: true },
+            ));
         } else {
-            properties.push(Property::sometimes("who signs in after an end is allowed", |_, state: &State| {
-                state.stories[1].stage == Stage::Finished && state.allows(2)
-            }));
+            properties.push(Property::sometimes(
+                "who signs in after an end is allowed",
+                |_, state: &State| state.stories[1].stage == Stage::Finished && state.allows(2),
+            ));
         }
         properties
     }
@@ -234,15 +301,24 @@ impl Entries {
             Subject::User(_) => &mut self.user,
             _token => &mut self.token,
         };
-        let known = slot.map(|(value, left)| Standing { value, ends_at: NOW + left });
+        let known = slot.map(|(value, left)| Standing {
+            value,
+            ends_at: NOW + left,
+        });
         let larger = known.map_or(entry.standing, |known| known.and(entry.standing));
-        let value = if model.is(Mutant::SmallerGenerationWins) { entry.standing.value } else { larger.value };
+        let value = if model.is(Mutant::SmallerGenerationWins) {
+            entry.standing.value
+        } else {
+            larger.value
+        };
         *slot = Some((value, larger.ends_at - NOW));
     }
 
     fn tick(&mut self) {
         for slot in [&mut self.session, &mut self.user, &mut self.token] {
-            *slot = slot.and_then(|(value, left)| Some((value, left.checked_sub(TICK).filter(|left| *left > 0)?)));
+            *slot = slot.and_then(|(value, left)| {
+                Some((value, left.checked_sub(TICK).filter(|left| *left > 0)?))
+            });
         }
     }
 }
@@ -251,7 +327,12 @@ impl State {
     fn tick(&mut self) {
         self.entries.tick();
         for slot in &mut self.tokens[..2] {
-            *slot = slot.map(|token| Token { age: token.age + 1, ..token }).filter(|token| token.is_alive());
+            *slot = slot
+                .map(|token| Token {
+                    age: token.age + 1,
+                    ..token
+                })
+                .filter(|token| token.is_alive());
         }
         // Nobody signs in again for the third.
         if let Some(token) = self.tokens[2].as_mut().filter(|token| token.is_alive()) {
@@ -261,23 +342,30 @@ impl State {
 
     /// What a check answers for a token.
     fn allows(&self, at: usize) -> bool {
-        let Entries { session, user, token } = self.entries;
+        let Entries {
+            session,
+            user,
+            token,
+        } = self.entries;
         let value = |subject: &Subject| match subject {
             Subject::Session(_) if at < 2 => session.map(|(value, _)| value),
             Subject::Token(_) if at == 0 => token.map(|(value, _)| value),
             Subject::User(_) => user.map(|(below, _)| below),
             _other => None,
         };
-        self.tokens[at].is_some_and(|token| token.is_alive() && marks(token.generation).refused_by(value).is_none())
+        self.tokens[at].is_some_and(|token| {
+            token.is_alive() && marks(token.generation).refused_by(value).is_none()
+        })
     }
 
-    /// Whether a token is accepted although the end of its session, or of its generation, was answered before.
+    /// Whether a token is accepted although the end of its session, or of its generation, was
+    /// answered before.
     fn is_accepted_late(&self, model: &Accounts) -> bool {
         let finished = |at: usize| self.stories[at].stage == Stage::Finished;
         let is_over = |at: usize, token: Token| {
             let of_session = finished(0) && at < 2;
-            let of_all =
-                (1..=model.endings_of_all).any(|all| finished(all) && token.generation < self.stories[all].below);
+            let of_all = (1..=model.endings_of_all)
+                .any(|all| finished(all) && token.generation < self.stories[all].below);
             of_session || of_all
         };
         (0..3).any(|at| self.allows(at) && self.tokens[at].is_some_and(|token| is_over(at, token)))
@@ -288,11 +376,16 @@ impl State {
             0 => self.record.ended,
             _ => self.record.generation >= story.below,
         };
-        let mut finished = self.stories.iter().enumerate().filter(|(_, story)| story.stage == Stage::Finished);
+        let mut finished = self
+            .stories
+            .iter()
+            .enumerate()
+            .filter(|(_, story)| story.stage == Stage::Finished);
         finished.all(|(at, story)| holds(at, story))
     }
 
-    /// The publisher has compared a row, so that it may be deleted; and a refresh token of what it ended is exchanged.
+    /// The publisher has compared a row, so that it may be deleted; and a refresh token of what it
+    /// ended is exchanged.
     fn refreshes_what_was_passed(&self) -> bool {
         let passed = self.stories.iter().any(|story| story.passed);
         passed && self.redis.would_rotate()

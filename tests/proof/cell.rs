@@ -1,7 +1,9 @@
-//! The cell that holds lease and set, the product's own file, under every order that the memory model allows.
+//! The cell that holds lease and set, the product's own file, under every order that the memory
+//! model allows.
 //!
-//! The set here is of the weakest kind: a slot that is written and read without any order of its own, so that nothing but
-//! the lease carries an entry to its readers. (The product's set is a concurrent map, which promises more.)
+//! The set here is of the weakest kind: a slot that is written and read without any order of its
+//! own, so that nothing but the lease carries an entry to its readers. (The product's set is a
+//! concurrent map, which promises more.)
 
 #[allow(dead_code)] // The proof needs less of it than the product.
 #[path = "../../src/gateway/revocation/cell.rs"]
@@ -19,8 +21,8 @@ use loom::{sync::Arc, thread};
 use product::Cell;
 use sync::{AtomicU64, Moment, Ordering, may_answer_from_memory};
 
-/// The lease that the replica has before the entry is appended; that of the renewal which brings the entry; and a moment
-/// between their ends. Whoever revokes waits until the first is over.
+/// The lease that the replica has before the entry is appended; that of the renewal which brings
+/// the entry; and a moment between their ends. Whoever revokes waits until the first is over.
 const BEFORE: Moment = 10;
 const AFTER: Moment = 30;
 const NOW: Moment = 20;
@@ -42,7 +44,8 @@ impl Slot {
     }
 }
 
-/// All answers that a check may get which begins when the old lease is over, while another thread renews.
+/// All answers that a check may get which begins when the old lease is over, while another thread
+/// renews.
 fn answers<C: Send + Sync + 'static>(
     new: fn() -> C,
     renew: fn(&C),
@@ -52,19 +55,32 @@ fn answers<C: Send + Sync + 'static>(
     let seen = answers.clone();
     loom::model(move || {
         let cell = Arc::new(new());
-        // The check is the thread that is spawned: loom tries too few orders where a thread that begins later changes what
-        // it has read just before, as `fetch_update` does.
+        // The check is the thread that is spawned: loom tries too few orders where a thread that
+        // begins later changes what it has read just before, as `fetch_update` does.
         let checking = thread::spawn({
             let cell = cell.clone();
             move || check(&cell)
         });
         renew(&cell);
         let answer = checking.join().expect("it does not panic");
-        assert_ne!(answer, Some(false), "answered under the lease of a renewal whose entry is not seen");
-        assert_eq!(check(&cell), Some(true), "in the end there is a lease, and the entry");
-        seen.lock().expect("nothing panics while it is held").insert(answer);
+        assert_ne!(
+            answer,
+            Some(false),
+            "answered under the lease of a renewal whose entry is not seen"
+        );
+        assert_eq!(
+            check(&cell),
+            Some(true),
+            "in the end there is a lease, and the entry"
+        );
+        seen.lock()
+            .expect("nothing panics while it is held")
+            .insert(answer);
     });
-    answers.lock().expect("nothing panics while it is held").clone()
+    answers
+        .lock()
+        .expect("nothing panics while it is held")
+        .clone()
 }
 
 fn leased() -> Cell<Slot> {
@@ -112,7 +128,11 @@ fn a_lease_that_was_given_up_never_comes_back() {
 }
 
 /// Whether loom finds an order in which a program breaks its promise.
-fn is_caught<C: Send + Sync + 'static>(new: fn() -> C, renew: fn(&C), check: fn(&C) -> Option<bool>) -> bool {
+fn is_caught<C: Send + Sync + 'static>(
+    new: fn() -> C,
+    renew: fn(&C),
+    check: fn(&C) -> Option<bool>,
+) -> bool {
     catch_unwind(|| answers(new, renew, check)).is_err()
 }
 
@@ -141,7 +161,10 @@ struct Relaxed {
 }
 
 fn relaxed() -> Relaxed {
-    Relaxed { lease_end: AtomicU64::new(BEFORE), set: Slot::empty() }
+    Relaxed {
+        lease_end: AtomicU64::new(BEFORE),
+        set: Slot::empty(),
+    }
 }
 
 fn check_relaxed(cell: &Relaxed) -> Option<bool> {

@@ -1,12 +1,14 @@
 //! The model of leases: reading, renewing, revoking, and the early return with its reaper.
 //!
-//! Somebody revokes one session and reaps; two replicas may hold leases. Each of the two starts at any time, so that the
-//! second is another replica, or the first after a restart, with a new id. Between any two steps of one, all others may
-//! take theirs: requests to Redis wait before they run, and answers before they are read, as long as they like.
+//! Somebody revokes one session and reaps; two replicas may hold leases. Each of the two starts at
+//! any time, so that the second is another replica, or the first after a restart, with a new id.
+//! Between any two steps of one, all others may take theirs: requests to Redis wait before they
+//! run, and answers before they are read, as long as they like.
 //!
-//! Time goes in ticks. A lease has four of them, so W has five; the clock of the replicas loses at most one tick of any
-//! five beside that of the revoker, which is twice the drift that the protocol allows. The log has one entry when all
-//! begins and a page holds one, so that whoever reads it from its beginning once the revocation is appended needs two.
+//! Time goes in ticks. A lease has four of them, so W has five; the clock of the replicas loses at
+//! most one tick of any five beside that of the revoker, which is twice the drift that the protocol
+//! allows. The log has one entry when all begins and a page holds one, so that whoever reads it
+//! from its beginning once the revocation is appended needs two.
 
 mod replica;
 mod revoker;
@@ -23,8 +25,8 @@ use super::{
 use replica::{Check, Look, Replica};
 use revoker::{By, Revoker, Stage};
 
-/// All clocks are at this moment all the time, and what they measured moves away from it: states that differ only by the
-/// time of day are one.
+/// All clocks are at this moment all the time, and what they measured moves away from it: states
+/// that differ only by the time of day are one.
 const NOW: Moment = 100;
 
 /// Ticks of the replicas' clock between two that it loses.
@@ -38,7 +40,8 @@ const PAGE: u8 = 1;
 struct Leases {
     /// How many replicas may hold leases.
     replicas: usize,
-    /// The length of a lease, in ticks. Ticks are nanoseconds here, so that the product's functions count in them.
+    /// The length of a lease, in ticks. Ticks are nanoseconds here, so that the product's functions
+    /// count in them.
     lease: u8,
     /// Whether the replicas' clock is slow.
     drift: bool,
@@ -57,17 +60,40 @@ impl Leases {
     /// The plain wait with clocks that drift apart; limited pages.
     const fn drift(mutant: Option<Mutant>) -> Leases {
         let (lease, drift, slow_look) = (4, true, 2);
-        Leases { replicas: 1, lease, drift, slow_look, before: 1, early: false, reaper: false, mutant }
+        Leases {
+            replicas: 1,
+            lease,
+            drift,
+            slow_look,
+            before: 1,
+            early: false,
+            reaper: false,
+            mutant,
+        }
     }
 
     /// The early return; two replicas, the second of which may be the first after a restart.
     const fn early(mutant: Option<Mutant>) -> Leases {
-        Leases { replicas: 2, lease: 1, drift: false, slow_look: 0, before: 1, early: true, reaper: false, mutant }
+        Leases {
+            replicas: 2,
+            lease: 1,
+            drift: false,
+            slow_look: 0,
+            before: 1,
+            early: true,
+            reaper: false,
+            mutant,
+        }
     }
 
     /// The early return with a reaper, and with reports that come late.
     const fn reaper(mutant: Option<Mutant>) -> Leases {
-        Leases { replicas: 1, before: 0, reaper: true, ..Leases::early(mutant) }
+        Leases {
+            replicas: 1,
+            before: 0,
+            reaper: true,
+            ..Leases::early(mutant)
+        }
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -83,7 +109,8 @@ impl Leases {
         Duration::from_nanos(u64::from(self.lease + u8::from(self.is(Mutant::OwnLease))))
     }
 
-    /// No age beyond makes a difference: whatever is as old is over, for whoever has read the clock as early as may be.
+    /// No age beyond makes a difference: whatever is as old is over, for whoever has read the clock
+    /// as early as may be.
     fn old(&self) -> u8 {
         self.lease + self.lease / 4 + 1 + self.slow_look
     }
@@ -139,7 +166,10 @@ impl Model for Leases {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            redis: Redis { last: self.before, members: [None; 2] },
+            redis: Redis {
+                last: self.before,
+                members: [None; 2],
+            },
             replicas: [Replica::default(); 2],
             revoker: Revoker::default(),
             check: None,
@@ -151,7 +181,10 @@ impl Model for Leases {
         if state.is_broken() {
             return;
         }
-        if state.check.is_none_or(|check| check.look != Look::Arrived || check.age < self.slow_look) {
+        if state
+            .check
+            .is_none_or(|check| check.look != Look::Arrived || check.age < self.slow_look)
+        {
             actions.push(Action::Tick { counted: true });
             if self.drift && state.since_loss == SLOWEST {
                 actions.push(Action::Tick { counted: false });
@@ -178,27 +211,42 @@ impl Model for Leases {
 
     fn properties(&self) -> Vec<Property<Leases>> {
         let mut properties = vec![
-            Property::always("no check that began after the logout is accepted", |_, state: &State| !state.is_broken()),
-            Property::sometimes("memory would allow a check", |model: &Leases, state: &State| {
-                state.revoker.stage == Stage::Idle && model.is_leased(&state.replicas[0], NOW)
-            }),
-            Property::sometimes("memory answers a check that began after the logout", |_, state: &State| {
-                state.check.is_some_and(|check| check.look == Look::Leased)
-            }),
+            Property::always(
+                "no check that began after the logout is accepted",
+                |_, state: &State| !state.is_broken(),
+            ),
+            Property::sometimes(
+                "memory would allow a check",
+                |model: &Leases, state: &State| {
+                    state.revoker.stage == Stage::Idle && model.is_leased(&state.replicas[0], NOW)
+                },
+            ),
+            Property::sometimes(
+                "memory answers a check that began after the logout",
+                |_, state: &State| state.check.is_some_and(|check| check.look == Look::Leased),
+            ),
             Property::sometimes("a revocation has waited", |_, state: &State| {
                 state.revoker.stage == Stage::Returned(By::Wait)
             }),
         ];
         if self.early {
-            properties.push(Property::sometimes("a revocation has returned early", |_, state: &State| {
-                state.revoker.stage == Stage::Returned(By::Reports)
-            }));
+            properties.push(Property::sometimes(
+                "a revocation has returned early",
+                |_, state: &State| state.revoker.stage == Stage::Returned(By::Reports),
+            ));
         }
         if self.reaper {
-            properties.push(Property::sometimes("a dead member is about to be removed", |_, state: &State| {
-                let beat = state.redis.members[0].map(|field| field.beat);
-                state.replicas[0].is_dead() && state.revoker.reap.is_some_and(|reap| Some(reap.mark) == beat)
-            }));
+            properties.push(Property::sometimes(
+                "a dead member is about to be removed",
+                |_, state: &State| {
+                    let beat = state.redis.members[0].map(|field| field.beat);
+                    state.replicas[0].is_dead()
+                        && state
+                            .revoker
+                            .reap
+                            .is_some_and(|reap| Some(reap.mark) == beat)
+                },
+            ));
         }
         properties
     }
@@ -213,21 +261,30 @@ impl State {
     fn tick(&mut self, model: &Leases, counted: bool) {
         self.revoker.tick(model);
         if model.drift {
-            self.since_loss = if counted { SLOWEST.min(self.since_loss + 1) } else { 0 };
+            self.since_loss = if counted {
+                SLOWEST.min(self.since_loss + 1)
+            } else {
+                0
+            };
         }
         if counted {
-            self.replicas.iter_mut().for_each(|replica| replica.tick(model));
+            self.replicas
+                .iter_mut()
+                .for_each(|replica| replica.tick(model));
             if let Some(check) = &mut self.check {
                 check.age = model.older(check.age);
             }
         }
     }
 
-    /// A beat never comes again, and nothing but whether two are equal matters: so the least numbers will do.
+    /// A beat never comes again, and nothing but whether two are equal matters: so the least
+    /// numbers will do.
     fn count_beats_anew(&mut self, model: &Leases) {
         let counts = model.reaper && !model.is(Mutant::ReaperByPosition);
         for at in 0..2 {
-            let Revoker { heard, seen, reap, .. } = &mut self.revoker;
+            let Revoker {
+                heard, seen, reap, ..
+            } = &mut self.revoker;
             let heard = heard.as_mut().and_then(|heard| heard.members[at].as_mut());
             let fields = self.redis.members[at].as_mut().into_iter().chain(heard);
             let mut beats: Vec<&mut u8> = fields.map(|field| &mut field.beat).collect();
@@ -236,7 +293,11 @@ impl State {
                 continue;
             }
             beats.extend(seen[at].as_mut().map(|seen| &mut seen.mark));
-            beats.extend(reap.as_mut().filter(|reap| reap.member == at).map(|reap| &mut reap.mark));
+            beats.extend(
+                reap.as_mut()
+                    .filter(|reap| reap.member == at)
+                    .map(|reap| &mut reap.mark),
+            );
             let mut known: Vec<u8> = beats.iter().map(|beat| **beat).collect();
             known.sort_unstable();
             known.dedup();
@@ -266,15 +327,28 @@ fn the_early_return_leaves_nobody_out() {
 
 #[test]
 fn the_reaper_removes_nobody_who_holds_a_lease() {
-    report::holds("lease: early return, late reports, reaper, one replica", Leases::reaper(None));
+    report::holds(
+        "lease: early return, late reports, reaper, one replica",
+        Leases::reaper(None),
+    );
 }
 
 #[test]
 fn every_mutant_of_leases_is_caught() {
     report::catches(Catcher::Lease, |mutant| match mutant {
-        Mutant::LimitedReadRenews => Leases { drift: false, ..Leases::drift(Some(mutant)) },
-        Mutant::WaitOneLease => Leases { before: 0, slow_look: 0, ..Leases::drift(Some(mutant)) },
+        Mutant::LimitedReadRenews => Leases {
+            drift: false,
+            ..Leases::drift(Some(mutant))
+        },
+        Mutant::WaitOneLease => Leases {
+            before: 0,
+            slow_look: 0,
+            ..Leases::drift(Some(mutant))
+        },
         Mutant::ReaperByPosition | Mutant::ReaperWithoutComparing => Leases::reaper(Some(mutant)),
-        _other => Leases { replicas: 1, ..Leases::early(Some(mutant)) },
+        _other => Leases {
+            replicas: 1,
+            ..Leases::early(Some(mutant))
+        },
     });
 }

@@ -1,9 +1,11 @@
-//! The model of losses: Redis is flushed, loses its log, or fails over to a replica that lags; two reconcilers build the
-//! log anew, each of which may be paused at any moment and lose its lock; and checks climb down the ladder.
+//! The model of losses: Redis is flushed, loses its log, or fails over to a replica that lags; two
+//! reconcilers build the log anew, each of which may be paused at any moment and lose its lock; and
+//! checks climb down the ladder.
 //!
-//! Somebody revokes one session, with the early return on. One replica is a member from the beginning; where there are two,
-//! the second starts at any time: another replica, or the first after a restart. Clocks agree here and a lease is one tick,
-//! as is W: drift is the matter of the model of leases. Scripts are single steps; the answers to renewals may be late.
+//! Somebody revokes one session, with the early return on. One replica is a member from the
+//! beginning; where there are two, the second starts at any time: another replica, or the first
+//! after a restart. Clocks agree here and a lease is one tick, as is W: drift is the matter of the
+//! model of leases. Scripts are single steps; the answers to renewals may be late.
 
 mod check;
 mod reconciler;
@@ -44,8 +46,8 @@ struct Losses {
     flushes: u8,
     /// Whether it may fail over, once, to a replica that lags.
     failover: bool,
-    /// Whether the old master goes on then: it refuses writes, because no replica follows it (`min-replicas-to-write`), and
-    /// answers who only reads. Else it is stopped.
+    /// Whether the old master goes on then: it refuses writes, because no replica follows it
+    /// (`min-replicas-to-write`), and answers who only reads. Else it is stopped.
     deposed: bool,
     reconcilers: usize,
     /// How many logs may be begun.
@@ -72,27 +74,49 @@ impl Losses {
 
     /// Two reconcilers, which may be paused.
     const fn paused(mutant: Option<Mutant>) -> Losses {
-        Losses { reconcilers: 2, ..Losses::flushes(mutant) }
+        Losses {
+            reconcilers: 2,
+            ..Losses::flushes(mutant)
+        }
     }
 
     /// A replica that starts later.
     const fn restart(mutant: Option<Mutant>) -> Losses {
-        Losses { replicas: 2, flushes: 1, logs: 1, ..Losses::flushes(mutant) }
+        Losses {
+            replicas: 2,
+            flushes: 1,
+            logs: 1,
+            ..Losses::flushes(mutant)
+        }
     }
 
     /// Logs that are replaced although they are good.
     const fn rebuild(mutant: Option<Mutant>) -> Losses {
-        Losses { flushes: 0, logs: 2, rebuild: true, ..Losses::restart(mutant) }
+        Losses {
+            flushes: 0,
+            logs: 2,
+            rebuild: true,
+            ..Losses::restart(mutant)
+        }
     }
 
     /// A failover to a replica that lags.
     const fn failover(mutant: Option<Mutant>) -> Losses {
-        Losses { flushes: 0, failover: true, logs: 2, ..Losses::restart(mutant) }
+        Losses {
+            flushes: 0,
+            failover: true,
+            logs: 2,
+            ..Losses::restart(mutant)
+        }
     }
 
     /// One that does not know that there is another master by now.
     const fn deposed(mutant: Option<Mutant>) -> Losses {
-        Losses { replicas: 1, deposed: true, ..Losses::failover(mutant) }
+        Losses {
+            replicas: 1,
+            deposed: true,
+            ..Losses::failover(mutant)
+        }
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -188,10 +212,16 @@ impl Model for Losses {
 
     fn properties(&self) -> Vec<Property<Losses>> {
         vec![
-            Property::always("no check that began after the logout is accepted", |_, state: &State| !state.is_broken()),
-            Property::always("the record holds every finished revocation", |_, state: &State| {
-                state.recorded || !matches!(state.revoker.stage, Stage::Returned(_))
-            }),
+            Property::always(
+                "no check that began after the logout is accepted",
+                |_, state: &State| !state.is_broken(),
+            ),
+            Property::always(
+                "the record holds every finished revocation",
+                |_, state: &State| {
+                    state.recorded || !matches!(state.revoker.stage, Stage::Returned(_))
+                },
+            ),
             Property::sometimes("memory would allow a check", |model, state: &State| {
                 state.would_allow(model, Rung::Memory)
             }),
@@ -207,19 +237,28 @@ impl Model for Losses {
             Property::sometimes("a revocation has waited", |_, state: &State| {
                 state.revoker.stage == Stage::Returned(By::Wait)
             }),
-            Property::sometimes("the log was built anew, and has the revocation", |_, state: &State| {
-                state.redis.data.state.is_some_and(|log| log.epoch.nonce > 0 && log.last > 0)
-            }),
+            Property::sometimes(
+                "the log was built anew, and has the revocation",
+                |_, state: &State| {
+                    state
+                        .redis
+                        .data
+                        .state
+                        .is_some_and(|log| log.epoch.nonce > 0 && log.last > 0)
+                },
+            ),
         ]
     }
 }
 
 impl State {
     fn is_broken(&self) -> bool {
-        self.check.is_some_and(|check| matches!(check.look, Look::Allowed(_)))
+        self.check
+            .is_some_and(|check| matches!(check.look, Look::Allowed(_)))
     }
 
-    /// Whether a check that begins at this moment, when nothing is revoked yet, and is done at once, is allowed by this rung.
+    /// Whether a check that begins at this moment, when nothing is revoked yet, and is done at
+    /// once, is allowed by this rung.
     fn would_allow(&self, model: &Losses, rung: Rung) -> bool {
         self.revoker.stage == Stage::Idle && self.clone().ask(model) == Some(rung)
     }
@@ -241,11 +280,17 @@ impl State {
 
     fn lose(&mut self, model: &Losses, action: Action) {
         match action {
-            Action::Flush => (self.redis.data, self.flushes) = (redis::Data::default(), self.flushes + 1),
+            Action::Flush => {
+                (self.redis.data, self.flushes) = (redis::Data::default(), self.flushes + 1)
+            }
             Action::DeleteLog => (self.redis.data.log, self.flushes) = (0, self.flushes + 1),
             Action::FailOver | Action::Resync => {
                 let other = u8::from(action == Action::FailOver);
-                let promoted = Server { id: self.redis.id + other, history: 1, ..Server::at_first() };
+                let promoted = Server {
+                    id: self.redis.id + other,
+                    history: 1,
+                    ..Server::at_first()
+                };
                 let before = std::mem::replace(&mut self.redis, promoted);
                 if action == Action::FailOver && model.deposed {
                     self.old = Some(before);
@@ -273,7 +318,10 @@ fn two_flushes_bring_nothing_back() {
 
 #[test]
 fn a_paused_reconciler_brings_nothing_back() {
-    report::holds("loss: two flushes, two reconcilers, one replica", Losses::paused(None));
+    report::holds(
+        "loss: two flushes, two reconcilers, one replica",
+        Losses::paused(None),
+    );
 }
 
 #[test]
@@ -283,7 +331,10 @@ fn a_replica_that_starts_after_a_flush_knows_enough() {
 
 #[test]
 fn a_log_that_is_replaced_leaves_nothing_out() {
-    report::holds("loss: rebuilt on request, two replicas", Losses::rebuild(None));
+    report::holds(
+        "loss: rebuilt on request, two replicas",
+        Losses::rebuild(None),
+    );
 }
 
 #[test]
@@ -293,13 +344,19 @@ fn a_failover_to_a_replica_that_lags_brings_nothing_back() {
 
 #[test]
 fn a_deposed_master_lets_nothing_pass() {
-    report::holds("loss: failover, the old master goes on, one replica", Losses::deposed(None));
+    report::holds(
+        "loss: failover, the old master goes on, one replica",
+        Losses::deposed(None),
+    );
 }
 
 #[test]
 fn every_mutant_of_losses_is_caught() {
     report::catches(Catcher::Loss, |mutant| match mutant {
-        Mutant::NoEpochCheck | Mutant::EpochByRunId => Losses { replicas: 1, ..Losses::failover(Some(mutant)) },
+        Mutant::NoEpochCheck | Mutant::EpochByRunId => Losses {
+            replicas: 1,
+            ..Losses::failover(Some(mutant))
+        },
         Mutant::NoFence => Losses::paused(Some(mutant)),
         Mutant::CheckOnlyReads => Losses::deposed(Some(mutant)),
         _other => Losses::flushes(Some(mutant)),

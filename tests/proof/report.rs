@@ -21,7 +21,10 @@ where
     let checker = model.checker().spawn_bfs().join();
     let (states, seconds) = (checker.unique_state_count(), began.elapsed().as_secs_f64());
     let found = checker.discoveries();
-    println!("model {name}: {states} states, {} deep, {seconds:.1} s", checker.max_depth());
+    println!(
+        "model {name}: {states} states, {} deep, {seconds:.1} s",
+        checker.max_depth()
+    );
     for property in &properties {
         let word = match (&property.expectation, found.contains_key(property.name)) {
             (Expectation::Sometimes, true) => "is seen",
@@ -32,21 +35,40 @@ where
         println!("    {:?} {} {word}", property.expectation, property.name);
     }
     checker.assert_properties();
-    assert!(states <= MOST_STATES, "{name} has {states} states; it is not small any more");
+    assert!(
+        states <= MOST_STATES,
+        "{name} has {states} states; it is not small any more"
+    );
 }
 
-/// A way to break what must always hold, one of the shortest, and its length; nothing if there is none.
+/// A way to break what must always hold, one of the shortest, and its length; nothing if there is
+/// none.
 pub fn counterexample<M>(model: M) -> Option<(usize, String)>
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
     M::Action: Clone + Debug + PartialEq,
 {
-    let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let broken = checker.model().properties().into_iter().filter(|one| one.expectation.discovery_is_failure());
+    let checker = model
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let broken = checker
+        .model()
+        .properties()
+        .into_iter()
+        .filter(|one| one.expectation.discovery_is_failure());
     let paths = broken.filter_map(|one| checker.discovery(one.name));
     let steps = paths.map(|path| path.into_actions()).min_by_key(Vec::len)?;
-    Some((steps.len(), steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join(" → ")))
+    Some((
+        steps.len(),
+        steps
+            .iter()
+            .map(|step| format!("{step:?}"))
+            .collect::<Vec<_>>()
+            .join(" → "),
+    ))
 }
 
 /// Each mutant that a model is to catch has a counterexample within its bounds.
@@ -59,9 +81,14 @@ where
     for mutant in Mutant::caught_by(catcher) {
         let began = Instant::now();
         let found = counterexample(bounds(mutant));
-        let (steps, path) = found.unwrap_or_else(|| panic!("{mutant:?} is not caught: {}", mutant.says()));
+        let (steps, path) =
+            found.unwrap_or_else(|| panic!("{mutant:?} is not caught: {}", mutant.says()));
         let seconds = began.elapsed().as_secs_f64();
-        println!("{:<26} {:<78} {catcher:?}: {steps} steps, {seconds:.1} s", format!("{mutant:?}"), mutant.says());
+        println!(
+            "{:<26} {:<78} {catcher:?}: {steps} steps, {seconds:.1} s",
+            format!("{mutant:?}"),
+            mutant.says()
+        );
         println!("    {path}");
     }
 }

@@ -20,17 +20,31 @@ impl Issuer {
         self.0.starts_with("https://") || self.is_loopback()
     }
 
-    /// Its origin, as browsers write it (RFC 6454 section 6.1): in lower case, without a port that goes without saying.
+    /// Its origin, as browsers write it (RFC 6454 section 6.1): in lower case, without a port that
+    /// goes without saying.
     pub fn origin(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let authority = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+        let authority = rest
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let usual = if scheme == "https" { ":443" } else { ":80" };
-        format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(&authority))
+        format!(
+            "{scheme}://{}",
+            authority.strip_suffix(usual).unwrap_or(&authority)
+        )
     }
 
     /// The name or the IP address in it.
     fn host(&self) -> &str {
-        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
+        let authority = self
+            .0
+            .split_once("://")
+            .map_or("", |(_, rest)| rest)
+            .split('/')
+            .next()
+            .unwrap_or_default();
         authority
             .strip_prefix('[')
             .and_then(|v6| v6.split(']').next())
@@ -40,7 +54,8 @@ impl Issuer {
     /// Whether a cookie of this domain reaches it (RFC 6265 section 5.1.3).
     pub fn is_within(&self, domain: &CookieDomain) -> bool {
         let host = self.host().to_ascii_lowercase();
-        host.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        host.strip_suffix(&domain.0)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
     fn is_loopback(&self) -> bool {
@@ -61,11 +76,18 @@ impl CookieDomain {
 
 impl Value for Issuer {
     fn read(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let bare = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>']));
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let bare = rest.is_some_and(|rest| {
+            !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>'])
+        });
         let issuer = Issuer(text.trim_end_matches('/').to_owned());
         if text.len() > LONGEST_IN_TOKENS {
-            Err(format!("must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies hold it"))
+            Err(format!(
+                "must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies hold \
+                 it"
+            ))
         } else if bare {
             Ok(issuer)
         } else {
@@ -82,14 +104,22 @@ impl Value for CookieDomain {
     fn read(text: &str) -> Result<Self, String> {
         let label = |label: &str| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
         // Browsers take neither an address nor a whole top-level domain.
-        let is_domain =
-            text.len() <= 253 && text.contains('.') && text.split('.').all(label) && text.parse::<IpAddr>().is_err();
+        let is_domain = text.len() <= 253
+            && text.contains('.')
+            && text.split('.').all(label)
+            && text.parse::<IpAddr>().is_err();
         let domain = CookieDomain(text.to_ascii_lowercase());
-        if is_domain { Ok(domain) } else { Err("must be a domain such as `example.com`".into()) }
+        if is_domain {
+            Ok(domain)
+        } else {
+            Err("must be a domain such as `example.com`".into())
+        }
     }
 }

@@ -21,7 +21,8 @@ pub struct Claims {
     pub sub: Uuid,
     /// The OAuth client.
     pub client_id: String,
-    /// The session. This, `auth_time` and `session_exp` are there of a user's sign-in, and of nothing else.
+    /// The session. This, `auth_time` and `session_exp` are there of a user's sign-in, and of
+    /// nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<Uuid>,
     /// The token itself.
@@ -87,11 +88,16 @@ impl Claims {
         self.scope.split(' ').any(|word| word == scope.as_str())
     }
 
-    /// Whether a signed token is what it says: of a session with all that belongs to one, or of a client for itself.
+    /// Whether a signed token is what it says: of a session with all that belongs to one, or of a
+    /// client for itself.
     pub(super) fn is_whole(&self) -> bool {
         match self.sid {
             Some(_) => self.auth_time.is_some() && self.session_exp.is_some(),
-            None => self.auth_time.is_none() && self.session_exp.is_none() && self.client_id == self.sub.to_string(),
+            None => {
+                self.auth_time.is_none()
+                    && self.session_exp.is_none()
+                    && self.client_id == self.sub.to_string()
+            }
         }
     }
 
@@ -99,7 +105,11 @@ impl Claims {
     #[must_use]
     pub fn of(self, identity: &Identity) -> Claims {
         // A token that may not be used to administer is not to be taken for an administrator's.
-        let role = if self.permits(Scope::Admin) { identity.role } else { Role::User };
+        let role = if self.permits(Scope::Admin) {
+            identity.role
+        } else {
+            Role::User
+        };
         Claims {
             roles: vec![role],
             username: identity.username.clone(),
@@ -142,7 +152,14 @@ pub struct PersonalToken {
 }
 
 /// The claims of a new token of a session: `exp` is never after the session's end.
-pub fn claims(realm: &Realm, session: &Session, identity: &Identity, jti: Uuid, now: u64, lifetime: u64) -> Claims {
+pub fn claims(
+    realm: &Realm,
+    session: &Session,
+    identity: &Identity,
+    jti: Uuid,
+    now: u64,
+    lifetime: u64,
+) -> Claims {
     Claims {
         client_id: session.client_id.clone(),
         sid: Some(session.sid),
@@ -150,7 +167,13 @@ pub fn claims(realm: &Realm, session: &Session, identity: &Identity, jti: Uuid, 
         generation: session.generation,
         auth_time: Some(session.auth_time),
         session_exp: Some(session.ends_at),
-        ..of_nobody(realm, session.sub, jti, now, (now + lifetime).min(session.ends_at))
+        ..of_nobody(
+            realm,
+            session.sub,
+            jti,
+            now,
+            (now + lifetime).min(session.ends_at),
+        )
     }
     .of(identity)
 }
@@ -166,13 +189,20 @@ pub fn client_claims(realm: &Realm, grant: &Grant, jti: Uuid, now: u64, lifetime
     }
 }
 
-/// What a personal access token would say if it were an access token: to whoever checks, all tokens are alike.
+/// What a personal access token would say if it were an access token: to whoever checks, all tokens
+/// are alike.
 pub fn personal_claims(realm: &Realm, token: &PersonalToken, identity: &Identity) -> Claims {
     Claims {
         client_id: PERSONAL_TOKEN_CLIENT.to_owned(),
         scope: token.scope.clone(),
         generation: token.generation,
-        ..of_nobody(realm, token.sub, token.id, token.created_at, token.expires_at)
+        ..of_nobody(
+            realm,
+            token.sub,
+            token.id,
+            token.created_at,
+            token.expires_at,
+        )
     }
     .of(identity)
 }

@@ -1,37 +1,48 @@
 //! Argon2id (RFC 9106): two implementations of it, and which of them computes.
 //!
-//! `argon2-rust` takes a third of the time of `argon2`: it finds the widest instructions of the processor at run time,
-//! asks for pages of 2 MiB, and keeps its memory, which it wipes after each hash. But it is young, and not audited
-//! (`benches/README.md` has the judgement). So it has to show that it is right: tests compare both, with the reference's
-//! answers and over parameters at random; and each process, on the processor that it runs on, asks it for an answer that
-//! is known before it trusts it. Whatever it refuses, or all where it failed, `argon2` computes.
+//! `argon2-rust` takes a third of the time of `argon2`: it finds the widest instructions of the
+//! processor at run time, asks for pages of 2 MiB, and keeps its memory, which it wipes after each
+//! hash. But it is young, and not audited (`benches/README.md` has the judgement). So it has to
+//! show that it is right: tests compare both, with the reference's answers and over parameters at
+//! random; and each process, on the processor that it runs on, asks it for an answer that is known
+//! before it trusts it. Whatever it refuses, or all where it failed, `argon2` computes.
 
 use std::sync::LazyLock;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 
-/// What the reference implementation computes with today's parameters from an empty password, which nobody can have,
-/// and a salt of zeros.
+/// What the reference implementation computes with today's parameters from an empty password, which
+/// nobody can have, and a salt of zeros.
 pub(super) const NOBODY: [u8; Params::DEFAULT_OUTPUT_LEN] = [
-    0xf8, 0x33, 0x20, 0xd0, 0x7b, 0x31, 0xc7, 0x60, 0x99, 0x18, 0xe2, 0x8b, 0xff, 0x06, 0x85, 0x16, 0x0f, 0x36, 0xcd,
-    0x7c, 0x06, 0x5d, 0xd0, 0x88, 0x53, 0x93, 0x75, 0x48, 0xde, 0x97, 0x28, 0xf4,
+    0xf8, 0x33, 0x20, 0xd0, 0x7b, 0x31, 0xc7, 0x60, 0x99, 0x18, 0xe2, 0x8b, 0xff, 0x06, 0x85, 0x16,
+    0x0f, 0x36, 0xcd, 0x7c, 0x06, 0x5d, 0xd0, 0x88, 0x53, 0x93, 0x75, 0x48, 0xde, 0x97, 0x28, 0xf4,
 ];
 
 /// Whether the fast implementation gives the known answer here.
 static IS_PROVEN: LazyLock<bool> = LazyLock::new(|| {
     let mut output = [0; NOBODY.len()];
-    let computed = vectorised(b"", &[0; super::SALT_BYTES], &super::policy(), &mut output, &mut Memory::default());
+    let computed = vectorised(
+        b"",
+        &[0; super::SALT_BYTES],
+        &super::policy(),
+        &mut output,
+        &mut Memory::default(),
+    );
     computed.is_ok() && output == NOBODY
 });
 
-/// The memory of one hash with today's parameters, kept by each hashing thread: 19 MiB that need not be mapped again.
-/// Between two hashes it holds nothing but zeros.
+/// The memory of one hash with today's parameters, kept by each hashing thread: 19 MiB that need
+/// not be mapped again. Between two hashes it holds nothing but zeros.
 pub struct Memory(argon2_rust::Hasher);
 
 impl Default for Memory {
     fn default() -> Self {
         let today = super::policy();
-        Memory(with_costs(&today, NOBODY.len()).expect("today's parameters are in range").hasher())
+        Memory(
+            with_costs(&today, NOBODY.len())
+                .expect("today's parameters are in range")
+                .hasher(),
+        )
     }
 }
 
@@ -70,10 +81,15 @@ fn vectorised(
         return argon2.hash_into_with_ad(password, salt, &[], params.data(), output);
     }
     memory.0.set_argon2(argon2);
-    memory.0.hash_into_with_ad(password, salt, &[], params.data(), output)
+    memory
+        .0
+        .hash_into_with_ad(password, salt, &[], params.data(), output)
 }
 
-fn with_costs(params: &Params, output_len: usize) -> Result<argon2_rust::Argon2, argon2_rust::Error> {
+fn with_costs(
+    params: &Params,
+    output_len: usize,
+) -> Result<argon2_rust::Argon2, argon2_rust::Error> {
     use argon2_rust::params::{Memory, TagLen};
     let costs = argon2_rust::Params::builder()
         .memory(Memory::kib(params.m_cost().into()))
@@ -81,11 +97,21 @@ fn with_costs(params: &Params, output_len: usize) -> Result<argon2_rust::Argon2,
         .lanes(params.p_cost())
         .threads(1)
         .tag_len(TagLen::bytes(output_len as u64));
-    Ok(argon2_rust::Argon2::new(argon2_rust::Algorithm::Argon2id, argon2_rust::Version::V0x13, costs.build()?))
+    Ok(argon2_rust::Argon2::new(
+        argon2_rust::Algorithm::Argon2id,
+        argon2_rust::Version::V0x13,
+        costs.build()?,
+    ))
 }
 
-fn portable(password: &[u8], salt: &[u8], params: &Params, output: &mut [u8]) -> Result<(), argon2::Error> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone()).hash_password_into(password, salt, output)
+fn portable(
+    password: &[u8],
+    salt: &[u8],
+    params: &Params,
+    output: &mut [u8],
+) -> Result<(), argon2::Error> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into(password, salt, output)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub enum Subject {
     Token(Uuid),
     /// A signing key.
     Key(Kid),
-    /// Nothing that could be taken back: what a replica writes into the log to see how fast entries arrive.
+    /// Nothing that could be taken back: what a replica writes into the log to see how fast entries
+    /// arrive.
     Canary(Uuid),
 }
 
@@ -36,7 +37,8 @@ impl Subject {
         }
     }
 
-    /// What its kind is called where others follow what is taken back; nothing for a canary, of which nobody is told.
+    /// What its kind is called where others follow what is taken back; nothing for a canary, of
+    /// which nobody is told.
     pub const fn told_as(&self) -> Option<&'static str> {
         match self {
             Subject::Session(_) => Some("session"),
@@ -76,8 +78,8 @@ impl Subject {
 /// What an entry says, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
-    /// Of a user or a client: tokens with a smaller generation are refused. Of a canary: its number. Of anything else:
-    /// [`Standing::FLAG`].
+    /// Of a user or a client: tokens with a smaller generation are refused. Of a canary: its
+    /// number. Of anything else: [`Standing::FLAG`].
     pub value: i64,
     /// Until when it matters, in seconds since the epoch.
     pub ends_at: u64,
@@ -87,10 +89,14 @@ impl Standing {
     /// It is refused.
     pub const FLAG: i64 = 1;
 
-    /// Of two entries for one subject the larger generation and the later end win, in whatever order they come.
+    /// Of two entries for one subject the larger generation and the later end win, in whatever
+    /// order they come.
     #[must_use]
     pub fn and(self, other: Standing) -> Standing {
-        Standing { value: self.value.max(other.value), ends_at: self.ends_at.max(other.ends_at) }
+        Standing {
+            value: self.value.max(other.value),
+            ends_at: self.ends_at.max(other.ends_at),
+        }
     }
 }
 
@@ -113,14 +119,18 @@ impl Entry {
     }
 }
 
-/// An entry of a kind that this version does not know: it cannot say that it knows everything that was taken back.
+/// An entry of a kind that this version does not know: it cannot say that it knows everything that
+/// was taken back.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unknown;
 
 /// As it stands in the log.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Entry { subject, standing: Standing { value, ends_at } } = self;
+        let Entry {
+            subject,
+            standing: Standing { value, ends_at },
+        } = self;
         write!(f, "{} {} {value} {ends_at}", subject.kind(), subject.id())
     }
 }
@@ -130,10 +140,14 @@ impl FromStr for Entry {
 
     fn from_str(text: &str) -> Result<Entry, Unknown> {
         let words: Vec<&str> = text.split(' ').collect();
-        let [kind, id, value, ends_at] = words[..] else { return Err(Unknown) };
+        let [kind, id, value, ends_at] = words[..] else {
+            return Err(Unknown);
+        };
         let subject = Subject::read(kind, id).ok_or(Unknown)?;
-        let standing =
-            Standing { value: value.parse().map_err(|_| Unknown)?, ends_at: ends_at.parse().map_err(|_| Unknown)? };
+        let standing = Standing {
+            value: value.parse().map_err(|_| Unknown)?,
+            ends_at: ends_at.parse().map_err(|_| Unknown)?,
+        };
         Ok(Entry { subject, standing })
     }
 }
@@ -163,18 +177,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_larger_wins_in_any_order(mut all in proptest::collection::vec(standing(), 1..6), turn in 0usize..6) {
+        fn the_larger_wins_in_any_order(
+            mut all in proptest::collection::vec(standing(), 1..6),
+            turn in 0usize..6,
+        ) {
             let together = |all: &[Standing]| all.iter().copied().reduce(Standing::and).unwrap();
             let before = together(&all);
             let turn = turn % all.len();
             all.rotate_left(turn);
             all.push(all[0]);
             prop_assert_eq!(together(&all), before);
-            prop_assert!(all.iter().all(|one| one.value <= before.value && one.ends_at <= before.ends_at));
+            prop_assert!(
+                all.iter()
+                    .all(|one| one.value <= before.value && one.ends_at <= before.ends_at)
+            );
         }
 
         #[test]
-        fn what_is_written_into_the_log_is_read_again(subject in subject(), value: i64, ends_at: u64) {
+        fn what_is_written_into_the_log_is_read_again(
+            subject in subject(),
+            value: i64,
+            ends_at: u64,
+        ) {
             let entry = Entry { subject, standing: Standing { value, ends_at } };
             prop_assert_eq!(entry.to_string().parse(), Ok(entry));
         }
@@ -188,7 +212,14 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_newer_version_is_unknown() {
-        assert_eq!("tenant 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>(), Err(Unknown));
-        assert!("user 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>().is_ok());
+        assert_eq!(
+            "tenant 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>(),
+            Err(Unknown)
+        );
+        assert!(
+            "user 018f0000-0000-7000-8000-000000000000 2 1800000000"
+                .parse::<Entry>()
+                .is_ok()
+        );
     }
 }

@@ -1,14 +1,16 @@
-//! The end of the log, for those who follow what is taken back from outside: services that check tokens themselves, and
-//! holders of connections that outlive a token.
+//! The end of the log, for those who follow what is taken back from outside: services that check
+//! tokens themselves, and holders of connections that outlive a token.
 //!
-//! Numbers count all entries of the log, also those of which nobody outside is told. So each one that is told names the
-//! one that was told before it, and who reads can see that nothing is missing.
+//! Numbers count all entries of the log, also those of which nobody outside is told. So each one
+//! that is told names the one that was told before it, and who reads can see that nothing is
+//! missing.
 
 use std::{collections::VecDeque, fmt, str::FromStr};
 
 use super::{Entry, lease::Position};
 
-/// The longest text that is looked at for a position: a replication id, a nonce and a number are about 100 characters.
+/// The longest text that is looked at for a position: a replication id, a nonce and a number are
+/// about 100 characters.
 const LONGEST: usize = 200;
 
 /// As readers keep it, and send it back.
@@ -26,9 +28,19 @@ impl FromStr for Position<String> {
     type Err = Unreadable;
 
     fn from_str(text: &str) -> Result<Position<String>, Unreadable> {
-        let (epoch, number) = text.rsplit_once(':').filter(|_| text.len() <= LONGEST).ok_or(Unreadable)?;
+        let (epoch, number) = text
+            .rsplit_once(':')
+            .filter(|_| text.len() <= LONGEST)
+            .ok_or(Unreadable)?;
         let applied = number.parse().map_err(|_| Unreadable)?;
-        if epoch.is_empty() { Err(Unreadable) } else { Ok(Position { epoch: epoch.to_owned(), applied }) }
+        if epoch.is_empty() {
+            Err(Unreadable)
+        } else {
+            Ok(Position {
+                epoch: epoch.to_owned(),
+                applied,
+            })
+        }
     }
 }
 
@@ -48,8 +60,8 @@ pub struct Told {
 pub enum News {
     /// No log is followed yet.
     None,
-    /// More is missing than is kept, or it was of another log: everything is to be told, and after that what came since
-    /// this position.
+    /// More is missing than is kept, or it was of another log: everything is to be told, and after
+    /// that what came since this position.
     Anew(Position<String>),
     /// What came since.
     Since {
@@ -77,13 +89,21 @@ pub struct Recent {
 impl Recent {
     /// Keeps so many.
     pub fn new(most: usize) -> Recent {
-        Recent { most, reached: None, floor: 0, last: 0, kept: VecDeque::new() }
+        Recent {
+            most,
+            reached: None,
+            floor: 0,
+            last: 0,
+            kept: VecDeque::new(),
+        }
     }
 
-    /// A log is followed from its beginning, the position before its first entry. Under an epoch a number never means
-    /// something else, so whatever is kept of the same log stays.
+    /// A log is followed from its beginning, the position before its first entry. Under an epoch a
+    /// number never means something else, so whatever is kept of the same log stays.
     pub fn begin(&mut self, before: Position<String>) {
-        let is_known = |reached: &Position<String>| reached.epoch == before.epoch && reached.applied >= before.applied;
+        let is_known = |reached: &Position<String>| {
+            reached.epoch == before.epoch && reached.applied >= before.applied
+        };
         if !self.reached.as_ref().is_some_and(is_known) {
             (self.floor, self.last) = (before.applied, before.applied);
             self.kept.clear();
@@ -96,9 +116,12 @@ impl Recent {
         self.reached = None;
     }
 
-    /// Entries of that log, each the next one or known already; whether there was a new one that is told.
+    /// Entries of that log, each the next one or known already; whether there was a new one that is
+    /// told.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = (u64, Entry)>) -> bool {
-        let Some(reached) = &mut self.reached else { return false };
+        let Some(reached) = &mut self.reached else {
+            return false;
+        };
         let before = self.last;
         for (number, entry) in entries {
             if number <= reached.applied {
@@ -109,9 +132,16 @@ impl Recent {
                 continue;
             }
             if self.kept.len() == self.most {
-                self.floor = self.kept.pop_front().map_or(self.floor, |oldest| oldest.number);
+                self.floor = self
+                    .kept
+                    .pop_front()
+                    .map_or(self.floor, |oldest| oldest.number);
             }
-            self.kept.push_back(Told { entry, number, previous: self.last });
+            self.kept.push_back(Told {
+                entry,
+                number,
+                previous: self.last,
+            });
             self.last = number;
         }
         self.last != before
@@ -119,15 +149,27 @@ impl Recent {
 
     /// What there is for somebody who has come so far, at most so many.
     pub fn after(&self, known: Option<&Position<String>>, most: usize) -> News {
-        let Some(reached) = &self.reached else { return News::None };
-        let Some(known) = known.filter(|known| self.covers(known)) else { return News::Anew(reached.clone()) };
-        let first = self.kept.partition_point(|told| told.number <= known.applied);
+        let Some(reached) = &self.reached else {
+            return News::None;
+        };
+        let Some(known) = known.filter(|known| self.covers(known)) else {
+            return News::Anew(reached.clone());
+        };
+        let first = self
+            .kept
+            .partition_point(|told| told.number <= known.applied);
         let told: Vec<Told> = self.kept.range(first..).take(most).copied().collect();
         let applied = match told.last() {
             Some(last) if first + told.len() < self.kept.len() => last.number,
             _all => reached.applied,
         };
-        News::Since { told, position: Position { epoch: reached.epoch.clone(), applied } }
+        News::Since {
+            told,
+            position: Position {
+                epoch: reached.epoch.clone(),
+                applied,
+            },
+        }
     }
 
     /// Whether everything that came since is kept.
@@ -153,19 +195,39 @@ mod tests {
     use crate::domain::revocation::{Standing, Subject};
 
     fn at(epoch: &str, applied: u64) -> Position<String> {
-        Position { epoch: epoch.to_owned(), applied }
+        Position {
+            epoch: epoch.to_owned(),
+            applied,
+        }
     }
 
     fn entry(number: u64, is_told: bool) -> (u64, Entry) {
         let id = Uuid::from_u128(number.into());
-        let subject = if is_told { Subject::Session(id) } else { Subject::Canary(id) };
-        (number, Entry { subject, standing: Standing { value: Standing::FLAG, ends_at: 1 } })
+        let subject = if is_told {
+            Subject::Session(id)
+        } else {
+            Subject::Canary(id)
+        };
+        (
+            number,
+            Entry {
+                subject,
+                standing: Standing {
+                    value: Standing::FLAG,
+                    ends_at: 1,
+                },
+            },
+        )
     }
 
     fn followed(most: usize, before: u64, kinds: &[bool]) -> Recent {
         let mut recent = Recent::new(most);
         recent.begin(at("a", before));
-        recent.extend((before + 1..).zip(kinds).map(|(number, is_told)| entry(number, *is_told)));
+        recent.extend(
+            (before + 1..)
+                .zip(kinds)
+                .map(|(number, is_told)| entry(number, *is_told)),
+        );
         recent
     }
 
@@ -184,12 +246,19 @@ mod tests {
 
         /// Whoever asks again and again is told each one once, in order, in a chain without a gap.
         #[test]
-        fn nothing_is_left_out(before in 0u64..5, kinds: Vec<bool>, batch in 1usize..5, begun in 0usize..20) {
+        fn nothing_is_left_out(
+            before in 0u64..5,
+            kinds: Vec<bool>,
+            batch in 1usize..5,
+            begun in 0usize..20,
+        ) {
             let recent = followed(kinds.len() + 1, before, &kinds);
             let from = before + (begun.min(kinds.len()) as u64);
             let (mut known, mut numbers) = (at("a", from), Vec::new());
             loop {
-                let News::Since { told, position } = recent.after(Some(&known), batch) else { panic!("all is kept") };
+                let News::Since { told, position } = recent.after(Some(&known), batch) else {
+                    panic!("all is kept")
+                };
                 prop_assert!(told.len() <= batch);
                 for one in &told {
                     prop_assert!(one.previous <= numbers.last().copied().unwrap_or(from), "a gap");
@@ -208,13 +277,21 @@ mod tests {
 
         /// Too old, ahead, or of another log: everything anew, never a part.
         #[test]
-        fn who_cannot_be_told_the_rest_is_told_everything(kinds: Vec<bool>, most in 1usize..4, known in 0u64..120) {
+        fn who_cannot_be_told_the_rest_is_told_everything(
+            kinds: Vec<bool>,
+            most in 1usize..4,
+            known in 0u64..120,
+        ) {
             let recent = followed(most, 0, &kinds);
             let reached = kinds.len() as u64;
-            let missed = (1..).zip(&kinds).filter(|(number, told)| **told && *number > known).count();
+            let missed = (1..)
+                .zip(&kinds)
+                .filter(|(number, told)| **told && *number > known)
+                .count();
             let is_kept = known <= reached && missed <= most;
             let anew = News::Anew(at("a", reached));
-            // What lies before the oldest that is kept may be covered all the same, if nothing is told of it.
+            // What lies before the oldest that is kept may be covered all the same, if nothing is
+            // told of it.
             prop_assert!(is_kept || recent.after(Some(&at("a", known)), 9) == anew);
             prop_assert_eq!(recent.after(Some(&at("b", known)), 9), anew.clone());
             prop_assert_eq!(recent.after(None, 9), anew);
@@ -227,7 +304,11 @@ mod tests {
         let told = |numbers: &[(u64, u64)]| News::Since {
             told: numbers
                 .iter()
-                .map(|&(number, previous)| Told { entry: entry(number, true).1, number, previous })
+                .map(|&(number, previous)| Told {
+                    entry: entry(number, true).1,
+                    number,
+                    previous,
+                })
                 .collect(),
             position: at("a", 4),
         };
@@ -240,13 +321,25 @@ mod tests {
     #[test]
     fn a_log_that_is_read_again_is_not_told_again() {
         let mut recent = Recent::new(9);
-        assert_eq!((recent.after(None, 9), recent.extend([entry(1, true)])), (News::None, false));
+        assert_eq!(
+            (recent.after(None, 9), recent.extend([entry(1, true)])),
+            (News::None, false)
+        );
         recent.begin(at("a", 0));
         assert!(recent.extend([entry(1, true)]) && !recent.extend([entry(2, false)]));
         recent.begin(at("a", 0));
-        assert!(!recent.extend([entry(1, true), entry(2, false)]) && recent.extend([entry(3, true)]));
-        let News::Since { told, position } = recent.after(Some(&at("a", 0)), 9) else { panic!("all is kept") };
-        assert_eq!(told.iter().map(|told| (told.number, told.previous)).collect::<Vec<_>>(), [(1, 0), (3, 1)]);
+        assert!(
+            !recent.extend([entry(1, true), entry(2, false)]) && recent.extend([entry(3, true)])
+        );
+        let News::Since { told, position } = recent.after(Some(&at("a", 0)), 9) else {
+            panic!("all is kept")
+        };
+        assert_eq!(
+            told.iter()
+                .map(|told| (told.number, told.previous))
+                .collect::<Vec<_>>(),
+            [(1, 0), (3, 1)]
+        );
         assert_eq!(position, at("a", 3));
     }
 
@@ -257,10 +350,18 @@ mod tests {
         assert_eq!(recent.after(Some(&at("a", 2)), 9), News::Anew(at("b", 0)));
         recent.extend([entry(1, true)]);
         recent.begin(at("b", 5));
-        assert_eq!(recent.after(Some(&at("b", 1)), 9), News::Anew(at("b", 5)), "what lies between is gone");
+        assert_eq!(
+            recent.after(Some(&at("b", 1)), 9),
+            News::Anew(at("b", 5)),
+            "what lies between is gone"
+        );
         recent.forget();
         assert_eq!(recent.after(Some(&at("b", 5)), 9), News::None);
         recent.begin(at("b", 0));
-        assert_eq!(recent.after(Some(&at("b", 5)), 9), News::Anew(at("b", 0)), "nothing of it is believed");
+        assert_eq!(
+            recent.after(Some(&at("b", 5)), 9),
+            News::Anew(at("b", 0)),
+            "nothing of it is believed"
+        );
     }
 }

@@ -1,32 +1,36 @@
-//! The decisions behind the promise: when memory may answer, what a renewal is worth, and when a revocation has taken
-//! effect on every replica. The server and the models of its proof (`tests/proof`) call the same functions.
+//! The decisions behind the promise: when memory may answer, what a renewal is worth, and when a
+//! revocation has taken effect on every replica. The server and the models of its proof
+//! (`tests/proof`) call the same functions.
 //!
-//! A *lease* is a replica's right to answer from memory until a moment on its own clock. Whoever revokes something appends
-//! it to the log in Redis and then waits, until every replica has said that it has the entry, or until no replica can hold
-//! a lease that is older than the entry. So a check that begins after the answer finds the entry in memory, or no lease.
+//! A *lease* is a replica's right to answer from memory until a moment on its own clock. Whoever
+//! revokes something appends it to the log in Redis and then waits, until every replica has said
+//! that it has the entry, or until no replica can hold a lease that is older than the entry. So a
+//! check that begins after the answer finds the entry in memory, or no lease.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// A moment on a clock that never stops, not even while the machine is suspended, in nanoseconds since an arbitrary one.
+/// A moment on a clock that never stops, not even while the machine is suspended, in nanoseconds
+/// since an arbitrary one.
 pub type Moment = u64;
 
-/// Whether a check at this moment may answer from memory. It must be asked *before* memory is looked at: the other order
-/// accepts a token whose entry arrived in between.
+/// Whether a check at this moment may answer from memory. It must be asked *before* memory is
+/// looked at: the other order accepts a token whose entry arrived in between.
 pub fn may_answer_from_memory(now: Moment, lease_end: Moment) -> bool {
     now < lease_end
 }
 
-/// The end of a lease by a renewal that was sent at this moment. It counts from before the sending: what was appended
-/// after that may be missing in the answer, however late the answer came.
+/// The end of a lease by a renewal that was sent at this moment. It counts from before the sending:
+/// what was appended after that may be missing in the answer, however late the answer came.
 pub fn lease_end(sent: Moment, lease: Duration) -> Moment {
     sent.saturating_add(nanoseconds(lease))
 }
 
-/// How long it takes until nobody can hold a lease of this length that was there before. A renewal that missed an entry
-/// was sent before it was appended; the quarter covers clocks that drift apart by up to a tenth.
+/// How long it takes until nobody can hold a lease of this length that was there before. A renewal
+/// that missed an entry was sent before it was appended; the quarter covers clocks that drift apart
+/// by up to a tenth.
 pub fn wait(lease: Duration) -> Duration {
     lease + lease / 4
 }
@@ -36,8 +40,9 @@ pub fn waited_out(answered: Moment, lease: Duration) -> Moment {
     answered.saturating_add(nanoseconds(wait(lease)))
 }
 
-/// Whether a member that was seen with an unchanged beat since `seen` may be removed from the list: then whatever lease it
-/// had is over. The script that removes it compares the beat once more, in the same step.
+/// Whether a member that was seen with an unchanged beat since `seen` may be removed from the list:
+/// then whatever lease it had is over. The script that removes it compares the beat once more, in
+/// the same step.
 pub fn may_reap(seen: Moment, now: Moment, lease: Duration) -> bool {
     now > waited_out(seen, lease)
 }
@@ -66,7 +71,8 @@ pub enum Renewal {
     Worthless,
 }
 
-/// Judges the answer to a renewal: entries with these numbers after mine, of a log that ends at `last` under an epoch.
+/// Judges the answer to a renewal: entries with these numbers after mine, of a log that ends at
+/// `last` under an epoch.
 pub fn accept_renewal<E: PartialEq>(
     mine: &Position<E>,
     epoch: &E,
@@ -114,14 +120,29 @@ pub struct Appended<E, I> {
     pub members: BTreeSet<I>,
 }
 
-/// Whether the revocation has taken effect everywhere before the wait is over: every member has reported, under the same
-/// epoch, that it has applied the entry. I have, if I am one of them. Who is no member any more holds no lease: it said so
-/// itself, or it was removed after one was over. Who has become one since then has read the entry before its first lease.
-/// Reports of a log that did not have the entry yet are older than the list of members, and say nothing.
-pub fn may_return<E: PartialEq, I: Ord>(appended: &Appended<E, I>, me: &I, reports: &Reports<E, I>) -> bool {
+/// Whether the revocation has taken effect everywhere before the wait is over: every member has
+/// reported, under the same epoch, that it has applied the entry. I have, if I am one of them. Who
+/// is no member any more holds no lease: it said so itself, or it was removed after one was over.
+/// Who has become one since then has read the entry before its first lease. Reports of a log that
+/// did not have the entry yet are older than the list of members, and say nothing.
+pub fn may_return<E: PartialEq, I: Ord>(
+    appended: &Appended<E, I>,
+    me: &I,
+    reports: &Reports<E, I>,
+) -> bool {
     let newer = reports.epoch == appended.epoch && reports.last >= appended.number;
-    let has_it = |member: &I| newer && reports.applied.get(member).is_none_or(|applied| *applied >= appended.number);
-    cfg!(latchkey_mutant) || appended.members.iter().all(|member| member == me || has_it(member))
+    let has_it = |member: &I| {
+        newer
+            && reports
+                .applied
+                .get(member)
+                .is_none_or(|applied| *applied >= appended.number)
+    };
+    cfg!(latchkey_mutant)
+        || appended
+            .members
+            .iter()
+            .all(|member| member == me || has_it(member))
 }
 
 /// What Redis is good for, as far as was seen last.
@@ -166,8 +187,8 @@ impl Rung {
     }
 }
 
-/// Where there is no lease. A Redis that was seen without an answer is not asked by every request: the next renewal finds
-/// out when it is back.
+/// Where there is no lease. A Redis that was seen without an answer is not asked by every request:
+/// the next renewal finds out when it is back.
 pub fn rung_without_lease(sight: Sight) -> Rung {
     match sight {
         Sight::Whole => Rung::Redis,
@@ -185,7 +206,10 @@ mod tests {
     const LEASE: Duration = Duration::from_millis(250);
 
     fn at(applied: u64) -> Position<char> {
-        Position { epoch: 'a', applied }
+        Position {
+            epoch: 'a',
+            applied,
+        }
     }
 
     #[test]
@@ -193,11 +217,15 @@ mod tests {
         let end = lease_end(1_000, LEASE);
         assert_eq!(end, 1_000 + 250_000_000);
         assert!(may_answer_from_memory(end - 1, end) && !may_answer_from_memory(end, end));
-        assert!(!may_answer_from_memory(0, 0), "nobody has a lease from the beginning");
+        assert!(
+            !may_answer_from_memory(0, 0),
+            "nobody has a lease from the beginning"
+        );
     }
 
     proptest! {
-        /// A slow clock of whoever holds the lease, a fast one of whoever waits: together they are apart by a tenth.
+        /// A slow clock of whoever holds the lease, a fast one of whoever waits: together they are
+        /// apart by a tenth.
         #[test]
         fn who_waits_outlasts_every_older_lease(lease in 1u64..10_000, drift in 0u64..=1_000) {
             let lease = Duration::from_millis(lease);
@@ -207,8 +235,15 @@ mod tests {
         }
 
         #[test]
-        fn a_renewal_is_complete_only_without_a_gap_to_the_very_end(applied in 0u64..5, numbers in proptest::collection::vec(0u64..10, 0..4), last in 0u64..10) {
-            let dense = numbers.iter().enumerate().all(|(at, number)| *number == applied + 1 + at as u64);
+        fn a_renewal_is_complete_only_without_a_gap_to_the_very_end(
+            applied in 0u64..5,
+            numbers in proptest::collection::vec(0u64..10, 0..4),
+            last in 0u64..10,
+        ) {
+            let dense = numbers
+                .iter()
+                .enumerate()
+                .all(|(at, number)| *number == applied + 1 + at as u64);
             let whole = dense && last == applied + numbers.len() as u64;
             let verdict = accept_renewal(&at(applied), &'a', numbers.iter().copied(), last);
             prop_assert_eq!(verdict == Renewal::Complete, whole);
@@ -216,23 +251,48 @@ mod tests {
         }
 
         #[test]
-        fn a_revocation_waits_for_every_member_that_is_left(positions in proptest::collection::btree_map(0u8..4, 0u64..6, 0..4), members in proptest::collection::btree_set(0u8..4, 0..4), number in 0u64..6) {
+        fn a_revocation_waits_for_every_member_that_is_left(
+            positions in proptest::collection::btree_map(0u8..4, 0u64..6, 0..4),
+            members in proptest::collection::btree_set(0u8..4, 0..4),
+            number in 0u64..6,
+        ) {
             let appended = Appended { epoch: 'a', number, members: members.clone() };
-            let behind = positions.iter().any(|(id, applied)| *id != 0 && members.contains(id) && *applied < number);
+            let behind = positions
+                .iter()
+                .any(|(id, applied)| *id != 0 && members.contains(id) && *applied < number);
             let alone = members.iter().all(|id| *id == 0);
-            let returns = |epoch, last| may_return(&appended, &0, &Reports { epoch, last, applied: positions.clone() });
+            let returns = |epoch, last| {
+                let applied = positions.clone();
+                may_return(&appended, &0, &Reports { epoch, last, applied })
+            };
             prop_assert_eq!(returns('a', number), !behind);
             prop_assert_eq!(returns('b', number), alone, "of another epoch");
-            prop_assert_eq!(number > 0 && returns('a', number.saturating_sub(1)), number > 0 && alone, "older than the entry");
+            prop_assert_eq!(
+                number > 0 && returns('a', number.saturating_sub(1)),
+                number > 0 && alone,
+                "older than the entry"
+            );
         }
     }
 
     #[test]
     fn a_page_that_does_not_reach_the_end_gives_no_lease() {
         assert_eq!(accept_renewal(&at(3), &'a', [4, 5], 9), Renewal::Partial);
-        assert_eq!(accept_renewal(&at(3), &'a', [], 9), Renewal::Worthless, "nothing came");
-        assert_eq!(accept_renewal(&at(3), &'a', [], 2), Renewal::Worthless, "the log has gone back");
-        assert_eq!(accept_renewal(&at(3), &'a', [5], 5), Renewal::Worthless, "a gap");
+        assert_eq!(
+            accept_renewal(&at(3), &'a', [], 9),
+            Renewal::Worthless,
+            "nothing came"
+        );
+        assert_eq!(
+            accept_renewal(&at(3), &'a', [], 2),
+            Renewal::Worthless,
+            "the log has gone back"
+        );
+        assert_eq!(
+            accept_renewal(&at(3), &'a', [5], 5),
+            Renewal::Worthless,
+            "a gap"
+        );
     }
 
     #[test]
@@ -243,8 +303,15 @@ mod tests {
 
     #[test]
     fn only_a_whole_redis_is_asked() {
-        let asked = [Sight::Nothing, Sight::Whole, Sight::Lost, Sight::Evicting, Sight::Silent, Sight::Unknown]
-            .map(rung_without_lease);
+        let asked = [
+            Sight::Nothing,
+            Sight::Whole,
+            Sight::Lost,
+            Sight::Evicting,
+            Sight::Silent,
+            Sight::Unknown,
+        ]
+        .map(rung_without_lease);
         let (redis, record, nobody) = (Rung::Redis, Rung::Record, Rung::Nobody);
         assert_eq!(asked, [record, redis, record, record, record, nobody]);
     }

@@ -12,10 +12,14 @@ macro_rules! reasons {
             pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
 
             /// The reason as it is stored.
-            pub const fn as_str(self) -> &'static str { match self { $(Reason::$variant => $word,)* } }
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$variant => $word,)* }
+            }
 
             /// The reason in words that follow "ended".
-            pub const fn told(self) -> &'static str { match self { $(Reason::$variant => $told,)* } }
+            pub const fn told(self) -> &'static str {
+                match self { $(Reason::$variant => $told,)* }
+            }
 
             /// Whether it ends everything of an account, and not single sessions.
             pub const fn ends_everything(self) -> bool {

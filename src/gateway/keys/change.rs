@@ -23,7 +23,8 @@ pub struct KnownKey {
     pub state: State,
     /// When it began to sign, or will.
     pub since: OffsetDateTime,
-    /// When it ends: of the one that signs, when the next one takes over; of the others, when nobody needs it any more.
+    /// When it ends: of the one that signs, when the next one takes over; of the others, when
+    /// nobody needs it any more.
     pub until: Option<OffsetDateTime>,
 }
 
@@ -64,14 +65,25 @@ impl Gateway {
     /// `unavailable`.
     pub async fn rotate_key(&self) -> Result<KeyChange, Error> {
         let key = self.new_key()?;
-        let delay = |lives: &[KeyLife], now| key_life::waiting(lives, now).is_none().then(|| self.pace().lead());
-        let added = self.record.add_signing_key(&key, Actor::Operator, delay).await?;
-        let made = |signs_from| KeyChange::Made { kid: key.kid, signs_from: moment(signs_from) };
+        let delay = |lives: &[KeyLife], now| {
+            key_life::waiting(lives, now)
+                .is_none()
+                .then(|| self.pace().lead())
+        };
+        let added = self
+            .record
+            .add_signing_key(&key, Actor::Operator, delay)
+            .await?;
+        let made = |signs_from| KeyChange::Made {
+            kid: key.kid,
+            signs_from: moment(signs_from),
+        };
         Ok(added.map_or(KeyChange::Waiting, made))
     }
 
-    /// Takes a key back: no replica accepts anything that it signed. Where it is the one that signs, another one does from
-    /// now on, which is told. Repeating it is fine, and finishes what could not be published.
+    /// Takes a key back: no replica accepts anything that it signed. Where it is the one that
+    /// signs, another one does from now on, which is told. Repeating it is fine, and finishes what
+    /// could not be published.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -79,7 +91,10 @@ impl Gateway {
         let gateway = self.clone();
         self.uncancelled(async move {
             let new = gateway.new_key()?;
-            let revoked = gateway.record.revoke_signing_key(kid, &new, Actor::Operator).await?;
+            let revoked = gateway
+                .record
+                .revoke_signing_key(kid, &new, Actor::Operator)
+                .await?;
             let revoked = revoked.ok_or(Error::NotFound)?;
             gateway.publish(&revoked.ending).await?;
             Ok(revoked.successor)

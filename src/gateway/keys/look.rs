@@ -1,4 +1,5 @@
-//! Reading the record, because something is not known here: one at a time, and for whoever waits at that moment.
+//! Reading the record, because something is not known here: one at a time, and for whoever waits at
+//! that moment.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,8 @@ const REMEMBERED: usize = 1024;
 pub struct Looks {
     last: Mutex<Look>,
     waiting: Semaphore,
-    /// Ids that no key in the record had when a token came with them. None ever will: an id is made of its key, and a key is
-    /// in the record before it signs.
+    /// Ids that no key in the record had when a token came with them. None ever will: an id is made
+    /// of its key, and a key is in the record before it signs.
     strange: Cache<Kid, ()>,
 }
 
@@ -46,12 +47,17 @@ struct Look {
 
 impl Default for Looks {
     fn default() -> Looks {
-        Looks { last: Mutex::default(), waiting: Semaphore::new(MOST_WAITING), strange: Cache::new(REMEMBERED) }
+        Looks {
+            last: Mutex::default(),
+            waiting: Semaphore::new(MOST_WAITING),
+            strange: Cache::new(REMEMBERED),
+        }
     }
 }
 
 impl Gateway {
-    /// Reads the keys, or waits for a reading that begins from now on; never sooner than this after the last one.
+    /// Reads the keys, or waits for a reading that begins from now on; never sooner than this after
+    /// the last one.
     ///
     /// # Errors
     /// `unavailable`.
@@ -60,15 +66,24 @@ impl Gateway {
         loop {
             let mut last = self.keys.looks.last.lock().await;
             match *last {
-                Look { began: Some(began), succeeded: Some(true) } if began >= arrived => return Ok(()),
-                Look { began: Some(began), succeeded: Some(false) } if began >= arrived => {
+                Look {
+                    began: Some(began),
+                    succeeded: Some(true),
+                } if began >= arrived => return Ok(()),
+                Look {
+                    began: Some(began),
+                    succeeded: Some(false),
+                } if began >= arrived => {
                     return Err(Error::unavailable("the signing keys could not be read"));
                 }
                 _earlier => {}
             }
             let next = last.began.map_or(arrived, |began| began + pause);
             if next <= Instant::now() {
-                *last = Look { began: Some(Instant::now()), succeeded: None };
+                *last = Look {
+                    began: Some(Instant::now()),
+                    succeeded: None,
+                };
                 let outcome = self.read_keys().await;
                 last.succeeded = Some(outcome.is_ok());
                 return outcome;
@@ -84,7 +99,11 @@ impl Gateway {
         if stored.is_empty() {
             return Err(Error::unavailable("the record holds no signing key"));
         }
-        self.keys.learn(&stored, |key| unseal(&self.config.secret, key), self.clock.now_ms());
+        self.keys.learn(
+            &stored,
+            |key| unseal(&self.config.secret, key),
+            self.clock.now_ms(),
+        );
         Ok(())
     }
 
@@ -101,7 +120,12 @@ impl Gateway {
         if self.is_gone(kid) || self.keys.looks.strange.get(&kid).is_some() {
             return Err(Error::InvalidToken);
         }
-        let _place = self.keys.looks.waiting.try_acquire().map_err(|_| Error::Busy)?;
+        let _place = self
+            .keys
+            .looks
+            .waiting
+            .try_acquire()
+            .map_err(|_| Error::Busy)?;
         self.look_at_keys(FOR_STRANGERS).await?;
         let known = self.keys.known.load();
         match open(&known.verifying) {
@@ -118,7 +142,9 @@ impl Gateway {
     /// Whether the key was ours, and all its tokens are dead.
     fn is_gone(&self, kid: Kid) -> bool {
         let known = self.keys.known.load();
-        known.states(self.clock.now_ms()).any(|(life, state)| life.kid == kid && state == State::Gone)
+        known
+            .states(self.clock.now_ms())
+            .any(|(life, state)| life.kid == kid && state == State::Gone)
     }
 
     pub(super) async fn signer_after_look(&self) -> Result<std::sync::Arc<SigningKey>, Error> {

@@ -17,13 +17,20 @@ pub fn unseal(secrets: &MasterSecrets, stored: &StoredKey) -> Option<SigningKey>
     SigningKey::from_pkcs8(&document)
 }
 
-/// Whether every key that signs, now (ms since the epoch) or later, was sealed under one of our secrets. Those that only
-/// verify need no private half.
+/// Whether every key that signs, now (ms since the epoch) or later, was sealed under one of our
+/// secrets. Those that only verify need no private half.
 pub fn can_sign(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool {
     let lives: Vec<KeyLife> = stored.iter().map(|stored| stored.life).collect();
-    let signs =
-        |stored: &&StoredKey| matches!(key_life::state(&lives, &stored.life, now), State::Next | State::Current);
-    stored.iter().filter(signs).all(|stored| unseal(secrets, stored).is_some())
+    let signs = |stored: &&StoredKey| {
+        matches!(
+            key_life::state(&lives, &stored.life, now),
+            State::Next | State::Current
+        )
+    };
+    stored
+        .iter()
+        .filter(signs)
+        .all(|stored| unseal(secrets, stored).is_some())
 }
 
 impl Gateway {
@@ -32,7 +39,10 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub(in crate::gateway) async fn first_keys(&self) -> Result<bool, Error> {
-        let first = || self.new_key().inspect(|key| tracing::info!(kid = %key.kid, "the first signing key is made"));
+        let first = || {
+            self.new_key()
+                .inspect(|key| tracing::info!(kid = %key.kid, "the first signing key is made"))
+        };
         let stored = self.record.signing_keys_or(first).await?;
         let (secrets, now) = (&self.config.secret, self.clock.now_ms());
         if !can_sign(secrets, &stored, now) {
@@ -45,22 +55,37 @@ impl Gateway {
     /// A new key, sealed under the first secret.
     pub(in crate::gateway) fn new_key(&self) -> Result<SealedKey, Error> {
         let private = SigningKey::generate().map_err(Error::internal)?;
-        let key = SigningKey::from_pkcs8(&private).ok_or_else(|| Error::internal("a fresh key cannot be read"))?;
-        let sealed = self.config.secret.first().sealing_key().seal(&private, &key.kid().to_string());
-        Ok(SealedKey { kid: key.kid(), public: key.public().to_vec(), sealed })
+        let key = SigningKey::from_pkcs8(&private)
+            .ok_or_else(|| Error::internal("a fresh key cannot be read"))?;
+        let sealed = self
+            .config
+            .secret
+            .first()
+            .sealing_key()
+            .seal(&private, &key.kid().to_string());
+        Ok(SealedKey {
+            kid: key.kid(),
+            public: key.public().to_vec(),
+            sealed,
+        })
     }
 
-    /// Seals under the first secret what rests under the second. At the start and by the janitor, not with every look: where
-    /// replicas have the secrets in different orders for a while, each undoes what the other did. The last one to start has
-    /// them in the new order.
+    /// Seals under the first secret what rests under the second. At the start and by the janitor,
+    /// not with every look: where replicas have the secrets in different orders for a while, each
+    /// undoes what the other did. The last one to start has them in the new order.
     pub(in crate::gateway) async fn reseal_keys(&self) {
         if self.config.secret.second().is_none() {
             return;
         }
         match self.try_reseal_keys().await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "signing keys were sealed anew under the first secret"),
-            Err(error) => tracing::warn!(error = %Chain(&error), "the signing keys could not be sealed anew"),
+            Ok(count) => tracing::info!(
+                count,
+                "signing keys were sealed anew under the first secret"
+            ),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the signing keys could not be sealed anew")
+            }
         }
     }
 
@@ -68,8 +93,16 @@ impl Gateway {
         let mut count = 0;
         for stored in self.record.signing_keys().await? {
             let context = stored.key.kid.to_string();
-            let Some((private, false)) = self.config.secret.unseal(&stored.key.sealed, &context) else { continue };
-            let sealed = self.config.secret.first().sealing_key().seal(&private, &context);
+            let Some((private, false)) = self.config.secret.unseal(&stored.key.sealed, &context)
+            else {
+                continue;
+            };
+            let sealed = self
+                .config
+                .secret
+                .first()
+                .sealing_key()
+                .seal(&private, &context);
             count += u32::from(self.record.reseal_signing_key(&stored.key, &sealed).await?);
         }
         Ok(count)

@@ -1,5 +1,5 @@
-//! The worker that follows the record, and makes the next key when it is time. While PostgreSQL is down everything goes on
-//! with what is known.
+//! The worker that follows the record, and makes the next key when it is time. While PostgreSQL is
+//! down everything goes on with what is known.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,8 @@ use crate::{
     gateway::Gateway,
 };
 
-/// The longest time between two looks. A key is published for longer before it signs, so it is known in time.
+/// The longest time between two looks. A key is published for longer before it signs, so it is
+/// known in time.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Looks in the time for which others may keep what they have read of our keys.
@@ -32,9 +33,16 @@ struct Told {
 impl Gateway {
     /// Follows the record until the process ends.
     pub async fn watch_keys(self: Arc<Self>) {
-        let mut told = Told { signer: self.signer(), ..Told::default() };
+        let mut told = Told {
+            signer: self.signer(),
+            ..Told::default()
+        };
         loop {
-            let _ = timeout(LOOK.min(self.config.jwks_max_age / LOOKS), self.keys.bell.notified()).await;
+            let _ = timeout(
+                LOOK.min(self.config.jwks_max_age / LOOKS),
+                self.keys.bell.notified(),
+            )
+            .await;
             let outcome = self.watch_once().await;
             // Also without an answer: a key may have had its time.
             self.keys.grow_older(self.clock.now_ms());
@@ -44,10 +52,16 @@ impl Gateway {
 
     async fn watch_once(&self) -> Result<(), Error> {
         self.look_at_keys(Duration::ZERO).await?;
-        if self.pace().due(&self.keys.known.load().lives, self.clock.now_ms()).is_some() {
+        if self
+            .pace()
+            .due(&self.keys.known.load().lives, self.clock.now_ms())
+            .is_some()
+        {
             // Another replica may be faster: decided once more, by the record.
             let due = |lives: &[_], now| self.pace().due(lives, now);
-            self.record.add_signing_key(&self.new_key()?, Actor::Gateway, due).await?;
+            self.record
+                .add_signing_key(&self.new_key()?, Actor::Gateway, due)
+                .await?;
             self.look_at_keys(Duration::ZERO).await?;
         }
         Ok(())
@@ -65,26 +79,41 @@ impl Gateway {
         }
         let sealed_otherwise = self.is_sealed_otherwise();
         if sealed_otherwise && !told.sealed_otherwise {
-            tracing::error!("LATCHKEY_SECRET does not open a signing key: this replica cannot sign with it");
+            tracing::error!(
+                "LATCHKEY_SECRET does not open a signing key: this replica cannot sign with it"
+            );
         }
         if let Some(error) = failure.as_ref().filter(|_| !told.failing) {
             tracing::warn!(error = %Chain(error), "the signing keys cannot be read");
         }
-        *told = Told { signer, failing: failure.is_some(), sealed_otherwise };
+        *told = Told {
+            signer,
+            failing: failure.is_some(),
+            sealed_otherwise,
+        };
     }
 
     fn is_sealed_otherwise(&self) -> bool {
         let known = self.keys.known.load();
-        let mut signing =
-            known.states(self.clock.now_ms()).filter(|(_, state)| matches!(state, State::Next | State::Current));
-        signing.any(|(life, _)| known.halves.get(&life.kid).is_none_or(|halves| halves.private.is_none()))
+        let mut signing = known
+            .states(self.clock.now_ms())
+            .filter(|(_, state)| matches!(state, State::Next | State::Current));
+        signing.any(|(life, _)| {
+            known
+                .halves
+                .get(&life.kid)
+                .is_none_or(|halves| halves.private.is_none())
+        })
     }
 
     /// For the metrics.
     pub(in crate::gateway) fn measure_keys(&self) {
         let (known, now) = (self.keys.known.load(), self.clock.now_ms());
         for state in State::ALL {
-            let count = known.states(now).filter(|(_, other)| *other == state).count();
+            let count = known
+                .states(now)
+                .filter(|(_, other)| *other == state)
+                .count();
             metrics::gauge!("latchkey_signing_keys", "state" => state.as_str()).set(count as f64);
         }
         if let Some(signer) = key_life::signer(&known.lives, now) {

@@ -15,8 +15,8 @@ const ROOM: usize = 20_000;
 /// For how long they are believed, in nanoseconds.
 const BELIEVED: Moment = PERSONAL_TOKEN_SECONDS * 1_000_000_000;
 
-/// What was read of personal access tokens, by their whole text. Only good ones get in, so that a flood of others pushes none
-/// of them out.
+/// What was read of personal access tokens, by their whole text. Only good ones get in, so that a
+/// flood of others pushes none of them out.
 pub struct Remembered(Cache<Box<str>, Read>);
 
 impl Default for Remembered {
@@ -35,13 +35,22 @@ struct Read {
 impl Remembered {
     /// What this token says, if that is still believed.
     pub fn get(&self, token: &str, now: Moment) -> Option<Arc<Claims>> {
-        self.0.get(token).filter(|read| now < read.until).map(|read| read.claims)
+        self.0
+            .get(token)
+            .filter(|read| now < read.until)
+            .map(|read| read.claims)
     }
 
     /// Remembers what was asked for at that moment. Whether nobody else had read it meanwhile.
     pub fn put(&self, token: &str, claims: Arc<Claims>, asked: Moment) -> bool {
         let is_first = self.get(token, asked).is_none();
-        self.0.insert(token.into(), Read { claims, until: asked + BELIEVED });
+        self.0.insert(
+            token.into(),
+            Read {
+                claims,
+                until: asked + BELIEVED,
+            },
+        );
         is_first
     }
 }
@@ -57,15 +66,33 @@ mod tests {
     };
 
     fn claims() -> Arc<Claims> {
-        let realm = Realm { issuer: "https://a".into(), audience: "https://a".into(), clock_skew: 0 };
+        let realm = Realm {
+            issuer: "https://a".into(),
+            audience: "https://a".into(),
+            clock_skew: 0,
+        };
         let (id, sub) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let token = PersonalToken { id, sub, generation: 1, scope: String::new(), created_at: 0, expires_at: 1 };
-        let identity =
-            Identity { username: None, email: None, email_verified: false, name: None, role: Role::User, version: 1 };
+        let token = PersonalToken {
+            id,
+            sub,
+            generation: 1,
+            scope: String::new(),
+            created_at: 0,
+            expires_at: 1,
+        };
+        let identity = Identity {
+            username: None,
+            email: None,
+            email_verified: false,
+            name: None,
+            role: Role::User,
+            version: 1,
+        };
         Arc::new(personal_claims(&realm, &token, &identity))
     }
 
-    /// Ten minutes from the question, not from the answer: what was taken back in between is not in it.
+    /// Ten minutes from the question, not from the answer: what was taken back in between is not in
+    /// it.
     #[test]
     fn what_was_read_is_believed_for_ten_minutes_and_not_a_moment_longer() {
         let (remembered, asked) = (Remembered::default(), 5);
@@ -80,8 +107,13 @@ mod tests {
     #[test]
     fn of_a_crowd_that_reads_the_same_one_is_the_first() {
         let remembered = Remembered::default();
-        let firsts = (0..5).filter(|asked| remembered.put("lkp_a", claims(), *asked)).count();
+        let firsts = (0..5)
+            .filter(|asked| remembered.put("lkp_a", claims(), *asked))
+            .count();
         assert_eq!(firsts, 1);
-        assert!(remembered.put("lkp_a", claims(), BELIEVED + 5), "it is read again");
+        assert!(
+            remembered.put("lkp_a", claims(), BELIEVED + 5),
+            "it is read again"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Revocations that arrive together share a script: whoever finds nobody sending sends for all who wait.
+//! Revocations that arrive together share a script: whoever finds nobody sending sends for all who
+//! wait.
 
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
@@ -42,7 +43,10 @@ pub struct Pending {
 impl Appender {
     /// The oldest of those who wait, as many as fit into one script.
     fn take(&self) -> Vec<Waiting> {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it is held");
+        let mut waiting = self
+            .waiting
+            .lock()
+            .expect("nothing panics while it is held");
         let mut room = MOST;
         let fits = |one: &&Waiting| {
             let fits = one.entries.len() <= room || room == MOST;
@@ -62,20 +66,29 @@ impl Gateway {
     pub(in crate::gateway) async fn append(&self, entries: Vec<Entry>) -> Result<Pending, Error> {
         let appender = &self.revocations.appender;
         let (caller, mut answer) = oneshot::channel();
-        appender.waiting.lock().expect("nothing panics while it is held").push(Waiting { entries, caller });
+        appender
+            .waiting
+            .lock()
+            .expect("nothing panics while it is held")
+            .push(Waiting { entries, caller });
         loop {
             let _turn = appender.turn.lock().await;
             match answer.try_recv() {
                 Ok(pending) => return Ok(pending),
                 // Whoever sent for us has failed, and told everybody so.
                 Err(oneshot::error::TryRecvError::Closed) => return Err(not_appended()),
-                Err(oneshot::error::TryRecvError::Empty) => self.append_waiting(appender.take()).await?,
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    self.append_waiting(appender.take()).await?
+                }
             }
         }
     }
 
     async fn append_waiting(&self, batch: Vec<Waiting>) -> Result<(), Error> {
-        let entries: Vec<Entry> = batch.iter().flat_map(|one| one.entries.iter().copied()).collect();
+        let entries: Vec<Entry> = batch
+            .iter()
+            .flat_map(|one| one.entries.iter().copied())
+            .collect();
         let revoked = self.speed.revoke(&entries).await?;
         let answered = clock::uptime();
         let published = match revoked {
@@ -83,23 +96,38 @@ impl Gateway {
             Revoked::Evicting => self.waited_out_only().await?,
             Revoked::Lost => {
                 self.revocations.renewal_bell.notify_one();
-                return Err(Error::unavailable("the revocation log was lost, and is being built anew"));
+                return Err(Error::unavailable(
+                    "the revocation log was lost, and is being built anew",
+                ));
             }
         };
         self.revocations.cell.set().apply(&entries);
         self.take_back_keys(&entries);
-        let pending = Pending { published, answered };
+        let pending = Pending {
+            published,
+            answered,
+        };
         // Who hung up has no use for it.
-        batch.into_iter().for_each(|one| drop(one.caller.send(pending.clone())));
+        batch
+            .into_iter()
+            .for_each(|one| drop(one.caller.send(pending.clone())));
         Ok(())
     }
 
-    /// No log and no new lease: once the longest one is over, the record answers every check, and knows.
+    /// No log and no new lease: once the longest one is over, the record answers every check, and
+    /// knows.
     async fn waited_out_only(&self) -> Result<Published, Error> {
         let lease = self.record.raise_longest_lease(Duration::ZERO).await?;
         // Nobody ever reports for this one.
         let members = BTreeSet::from([Uuid::nil()]);
-        Ok(Published { appended: Appended { epoch: String::new(), number: u64::MAX, members }, lease })
+        Ok(Published {
+            appended: Appended {
+                epoch: String::new(),
+                number: u64::MAX,
+                members,
+            },
+            lease,
+        })
     }
 }
 

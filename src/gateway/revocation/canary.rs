@@ -1,4 +1,5 @@
-//! How fast entries reach every replica, measured by one that says nothing; and what is over is forgotten in passing.
+//! How fast entries reach every replica, measured by one that says nothing; and what is over is
+//! forgotten in passing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,13 +29,20 @@ impl Gateway {
     async fn send_canary(&self) {
         let began = clock::uptime();
         let number = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
-        let standing = Standing { value: number, ends_at: self.clock.now() + LIFETIME };
-        let entry = Entry { subject: Subject::Canary(self.revocations.id), standing };
+        let standing = Standing {
+            value: number,
+            ends_at: self.clock.now() + LIFETIME,
+        };
+        let entry = Entry {
+            subject: Subject::Canary(self.revocations.id),
+            standing,
+        };
         // Whatever keeps it from being appended is told by those who have something to append.
         if let Ok(pending) = self.append(vec![entry]).await {
             self.take_effect(&pending).await;
             let taken = Duration::from_nanos(clock::uptime().saturating_sub(began));
-            metrics::histogram!("latchkey_revocation_propagation_seconds").record(taken.as_secs_f64());
+            metrics::histogram!("latchkey_revocation_propagation_seconds")
+                .record(taken.as_secs_f64());
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The ladder of a check: memory while there is a lease; else Redis, if it has an epoch; else the record. Who finds none of
-//! them is told to come back: nothing passes because a store cannot answer.
+//! The ladder of a check: memory while there is a lease; else Redis, if it has an epoch; else the
+//! record. Who finds none of them is told to come back: nothing passes because a store cannot
+//! answer.
 
 use std::sync::LazyLock;
 
@@ -30,7 +31,10 @@ impl Gateway {
     /// # Errors
     /// `busy`, `unavailable`.
     pub(in crate::gateway) async fn is_revoked(&self, marks: &Marks) -> Result<bool, Error> {
-        let known = self.revocations.cell.ask(clock::uptime(), |memory| memory.refuses(marks));
+        let known = self
+            .revocations
+            .cell
+            .ask(clock::uptime(), |memory| memory.refuses(marks));
         if let Some(refuses) = known {
             BY_MEMORY.increment(1);
             return Ok(refuses);
@@ -58,7 +62,9 @@ impl Gateway {
             },
             Rung::Nobody => {
                 BY_NOBODY.increment(1);
-                return Err(Error::unavailable("something was taken back that this version does not understand"));
+                return Err(Error::unavailable(
+                    "something was taken back that this version does not understand",
+                ));
             }
             Rung::Memory | Rung::Record => {}
         }
@@ -72,7 +78,11 @@ impl Gateway {
     }
 
     async fn ask_record(&self, marks: &Marks) -> Result<bool, Error> {
-        let _place = self.revocations.asking_record.try_acquire().map_err(|_| Error::Busy)?;
+        let _place = self
+            .revocations
+            .asking_record
+            .try_acquire()
+            .map_err(|_| Error::Busy)?;
         self.record.refuses(marks).await
     }
 }

@@ -16,7 +16,8 @@ use crate::{
 pub enum Patience {
     /// Until no replica accepts it any more.
     UntilEnforced,
-    /// Only until it is published: it is enforced a moment later, at most the wait of the leases in force.
+    /// Only until it is published: it is enforced a moment later, at most the wait of the leases in
+    /// force.
     UntilPublished,
 }
 
@@ -37,21 +38,34 @@ impl Drop for Counted<'_> {
 }
 
 impl Gateway {
-    /// Waits until no replica can answer from a memory without these entries: each has said that it has them, or no lease
-    /// is left that is older. Which of the two it was, and how long it took.
+    /// Waits until no replica can answer from a memory without these entries: each has said that it
+    /// has them, or no lease is left that is older. Which of the two it was, and how long it took.
     pub(super) async fn take_effect(&self, pending: &Pending) -> (&'static str, Duration) {
-        let Pending { published, answered } = pending;
+        let Pending {
+            published,
+            answered,
+        } = pending;
         let over = waited_out(*answered, published.lease);
         let mut reports = self.revocations.reports.subscribe();
         let _counted = Counted::one(&self.revocations.waiting);
         let known = |reports: &_| may_return(&published.appended, &self.revocations.id, reports);
-        let acknowledged = matches!(tokio::time::timeout(rest(over), reports.wait_for(known)).await, Ok(Ok(_)));
+        let acknowledged = matches!(
+            tokio::time::timeout(rest(over), reports.wait_for(known)).await,
+            Ok(Ok(_))
+        );
         // A timer may be early by less than its own grain, and this is no place to be early.
         while !acknowledged && clock::uptime() < over {
             tokio::time::sleep(rest(over)).await;
         }
-        let by = if acknowledged { "acknowledged" } else { "waited" };
-        (by, Duration::from_nanos(clock::uptime().saturating_sub(*answered)))
+        let by = if acknowledged {
+            "acknowledged"
+        } else {
+            "waited"
+        };
+        (
+            by,
+            Duration::from_nanos(clock::uptime().saturating_sub(*answered)),
+        )
     }
 }
 

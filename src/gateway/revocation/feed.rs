@@ -1,11 +1,14 @@
-//! What is taken back, told to those who check tokens themselves or hold connections that outlive a token.
+//! What is taken back, told to those who check tokens themselves or hold connections that outlive a
+//! token.
 //!
-//! Each reader has a task of its own, which asks for what came since (`domain::revocation::feed`) and hands it on in small
-//! batches, one at a time: a reader that takes nothing holds up nobody, costs no more memory, and is dropped. Who begins,
-//! or has missed too much, is told everything that is in memory first.
+//! Each reader has a task of its own, which asks for what came since (`domain::revocation::feed`)
+//! and hands it on in small batches, one at a time: a reader that takes nothing holds up nobody,
+//! costs no more memory, and is dropped. Who begins, or has missed too much, is told everything
+//! that is in memory first.
 //!
-//! Once a second a reader is told whether this replica has a lease. If so, what it was told before is all that was appended
-//! until a lease ago. The lease is looked at first, and what came since second, as in checks.
+//! Once a second a reader is told whether this replica has a lease. If so, what it was told before
+//! is all that was appended until a lease ago. The lease is looked at first, and what came since
+//! second, as in checks.
 
 mod event;
 
@@ -36,8 +39,8 @@ use crate::{
     },
 };
 
-/// Entries that are kept for those who were away for a moment: some seconds of a thousand sign-outs a second; less than a
-/// megabyte.
+/// Entries that are kept for those who were away for a moment: some seconds of a thousand sign-outs
+/// a second; less than a megabyte.
 const KEPT: usize = 10_000;
 
 /// Entries of one batch: 30 kB on the wire.
@@ -49,8 +52,8 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Who takes nothing for so long is dropped.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Everything is told within this time, because what goes meanwhile is not freed: a million entries at half a megabyte a
-/// second.
+/// Everything is told within this time, because what goes meanwhile is not freed: a million entries
+/// at half a megabyte a second.
 const ALL_WITHIN: Duration = Duration::from_secs(300);
 
 /// Why a stream ended.
@@ -92,8 +95,14 @@ struct End {
 
 impl Default for Feed {
     fn default() -> Feed {
-        let end = End { recent: Recent::new(KEPT), closed: false };
-        Feed { end: watch::Sender::new(end), open: AtomicUsize::new(0) }
+        let end = End {
+            recent: Recent::new(KEPT),
+            closed: false,
+        };
+        Feed {
+            end: watch::Sender::new(end),
+            open: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -121,7 +130,11 @@ impl Feed {
     /// The next batch for somebody who has come so far, and the number of the last that is told.
     fn after(&self, known: Option<&Position<String>>) -> Result<(News, u64), Ended> {
         let end = self.end.borrow();
-        if end.closed { Err(Ended::Draining) } else { Ok((end.recent.after(known, BATCH), end.recent.last())) }
+        if end.closed {
+            Err(Ended::Draining)
+        } else {
+            Ok((end.recent.after(known, BATCH), end.recent.last()))
+        }
     }
 }
 
@@ -132,7 +145,9 @@ impl Place {
     fn take(gateway: &Arc<Gateway>) -> Result<Place, Error> {
         let (feed, most) = (&gateway.revocations.feed, gateway.config.feeds);
         let one_more = |open| (open < most).then_some(open + 1);
-        feed.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).map_err(|_| Error::Busy)?;
+        feed.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .map_err(|_| Error::Busy)?;
         metrics::gauge!("latchkey_feed_streams").increment(1.0);
         Ok(Place(gateway.clone()))
     }
@@ -175,12 +190,16 @@ struct Teller {
 type Room = mpsc::OwnedPermit<Vec<Event>>;
 
 impl Gateway {
-    /// Tells what is taken back from now on to whoever has this token, which was good just now: after this position, or
-    /// everything first.
+    /// Tells what is taken back from now on to whoever has this token, which was good just now:
+    /// after this position, or everything first.
     ///
     /// # Errors
     /// `busy`: there are too many already, or this replica is about to end.
-    pub fn follow(self: &Arc<Self>, token: String, known: Option<Position<String>>) -> Result<Following, Error> {
+    pub fn follow(
+        self: &Arc<Self>,
+        token: String,
+        known: Option<Position<String>>,
+    ) -> Result<Following, Error> {
         let place = Place::take(self)?;
         let news = self.revocations.feed.end.subscribe();
         if news.borrow().closed {
@@ -188,7 +207,16 @@ impl Gateway {
         }
         let (reader, following) = mpsc::channel(1);
         let gateway = self.clone();
-        let mut teller = Teller { gateway, token, reader, news, known, has_told: false, leased: None, is_due: false };
+        let mut teller = Teller {
+            gateway,
+            token,
+            reader,
+            news,
+            known,
+            has_told: false,
+            leased: None,
+            is_due: false,
+        };
         tokio::spawn(async move {
             let ended = teller.tell().await;
             metrics::counter!("latchkey_feed_ended_total", "why" => ended.as_str()).increment(1);
@@ -226,7 +254,12 @@ impl Teller {
         let room = self.room().await?;
         if !self.is_leased() && self.is_to_be_told(false) {
             // At once: the next question may wait for a store.
-            send(room, vec![Event::Blind { checks: rung_without_lease(self.gateway.revocations.sight()) }]);
+            send(
+                room,
+                vec![Event::Blind {
+                    checks: rung_without_lease(self.gateway.revocations.sight()),
+                }],
+            );
             return Ok(false);
         }
         self.check_token().await?;
@@ -238,11 +271,20 @@ impl Teller {
             News::Since { told, position } => {
                 let is_all = told.len() < BATCH;
                 let epoch: Arc<str> = position.epoch.as_str().into();
-                let mut events: Vec<Event> =
-                    told.into_iter().map(|told| Event::Revoked { told, epoch: epoch.clone() }).collect();
+                let mut events: Vec<Event> = told
+                    .into_iter()
+                    .map(|told| Event::Revoked {
+                        told,
+                        epoch: epoch.clone(),
+                    })
+                    .collect();
                 if is_all && leased && self.is_to_be_told(true) {
                     let at = moment(self.gateway.clock.now_ms());
-                    events.push(Event::Beat { position: position.clone(), previous: last, at });
+                    events.push(Event::Beat {
+                        position: position.clone(),
+                        previous: last,
+                        at,
+                    });
                 }
                 send(room, events);
                 (self.known, self.has_told) = (Some(position), true);
@@ -251,19 +293,33 @@ impl Teller {
         }
     }
 
-    /// Everything that is in memory. The position is older than the look at memory, so nothing is left out; what comes
-    /// twice does no harm.
+    /// Everything that is in memory. The position is older than the look at memory, so nothing is
+    /// left out; what comes twice does no harm.
     async fn tell_all(&mut self, room: Room, position: Position<String>) -> Result<(), Ended> {
-        let is_of_the_same = self.known.as_ref().is_some_and(|known| known.epoch == position.epoch);
+        let is_of_the_same = self
+            .known
+            .as_ref()
+            .is_some_and(|known| known.epoch == position.epoch);
         if self.has_told && is_of_the_same {
             return Err(Ended::Behind);
         }
         let gateway = self.gateway.clone();
         let (revocations, now) = (&gateway.revocations, gateway.clock.now());
         let over = Instant::now() + ALL_WITHIN;
-        send(room, vec![Event::Snapshot { position: position.clone(), entries: revocations.entries() }]);
+        send(
+            room,
+            vec![Event::Snapshot {
+                position: position.clone(),
+                entries: revocations.entries(),
+            }],
+        );
         let hold = revocations.cell.set().hold();
-        let mut all = revocations.cell.set().all(&hold).filter(|entry| is_told(entry, now)).map(Event::Known);
+        let mut all = revocations
+            .cell
+            .set()
+            .all(&hold)
+            .filter(|entry| is_told(entry, now))
+            .map(Event::Known);
         loop {
             let batch: Vec<Event> = all.by_ref().take(BATCH).collect();
             if batch.is_empty() {
@@ -296,7 +352,9 @@ impl Teller {
     /// Whether it is still good. A store that cannot answer takes nothing back.
     async fn check_token(&self) -> Result<(), Ended> {
         match self.gateway.verify(&self.token).await {
-            Err(Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked) => Err(Ended::Refused),
+            Err(Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked) => {
+                Err(Ended::Refused)
+            }
             Ok(_) | Err(_) => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
-//! Keeping the lease: a fifth of its length after each renewal the next one is sent, or at once when something was
-//! appended. A renewal tells how far this replica is, and what it does not know yet.
+//! Keeping the lease: a fifth of its length after each renewal the next one is sent, or at once
+//! when something was appended. A renewal tells how far this replica is, and what it does not know
+//! yet.
 
 use std::{
     collections::HashMap,
@@ -51,8 +52,13 @@ struct Keeper {
 impl Gateway {
     /// Keeps the lease until the process ends.
     pub async fn keep_lease(self: Arc<Self>) {
-        let mut keeper =
-            Keeper { gateway: self.clone(), position: None, seen: HashMap::new(), told: None, failure: None };
+        let mut keeper = Keeper {
+            gateway: self.clone(),
+            position: None,
+            seen: HashMap::new(),
+            told: None,
+            failure: None,
+        };
         while !self.revocations.is_leaving() {
             let began = Instant::now();
             let next = began + keeper.look().await;
@@ -63,7 +69,8 @@ impl Gateway {
         std::future::pending().await
     }
 
-    /// Listens for whatever is a reason to renew at once, until the process ends. Without it all takes a little longer.
+    /// Listens for whatever is a reason to renew at once, until the process ends. Without it all
+    /// takes a little longer.
     pub async fn listen_for_revocations(self: Arc<Self>) {
         loop {
             let hear = |wake| {
@@ -94,7 +101,11 @@ impl Keeper {
         self.gateway.revocations.saw(sight);
         self.tell(sight, outcome.err());
         match sight {
-            Sight::Whole => self.gateway.revocations.lease().map_or(PAUSE, |lease| lease / RENEWALS),
+            Sight::Whole => self
+                .gateway
+                .revocations
+                .lease()
+                .map_or(PAUSE, |lease| lease / RENEWALS),
             Sight::Lost => {
                 self.position = None;
                 self.rebuild().await;
@@ -109,7 +120,8 @@ impl Keeper {
         }
     }
 
-    /// Reads the log to its end, and moves the lease. What was applied is reported at once: somebody waits for it.
+    /// Reads the log to its end, and moves the lease. What was applied is reported at once:
+    /// somebody waits for it.
     async fn follow(&mut self) -> Result<Sight, Error> {
         let mut begun = false;
         loop {
@@ -124,7 +136,12 @@ impl Keeper {
             };
             // Read before the sending: what is appended after that may be missing in the answer.
             let sent = clock::uptime();
-            match self.gateway.speed.renew(self.member(), &position.epoch, position.applied).await? {
+            match self
+                .gateway
+                .speed
+                .renew(self.member(), &position.epoch, position.applied)
+                .await?
+            {
                 Renewed::Page(page) => {
                     let news = !page.entries.is_empty();
                     let sight = self.take_in(position, page, sent);
@@ -142,8 +159,15 @@ impl Keeper {
     /// Registers, before anything is read.
     async fn join(&mut self) -> Result<Option<Sight>, Error> {
         match self.gateway.speed.join(self.member()).await? {
-            Joined::Joined { epoch, before, lease } => {
-                let position = Position { epoch, applied: before };
+            Joined::Joined {
+                epoch,
+                before,
+                lease,
+            } => {
+                let position = Position {
+                    epoch,
+                    applied: before,
+                };
                 self.gateway.revocations.begins(lease, &position);
                 self.position = Some(position);
                 self.seen.clear();
@@ -163,14 +187,23 @@ impl Keeper {
             self.gateway.revocations.feed.forget();
             return Sight::Whole;
         }
-        let read: Result<Vec<Entry>, _> = page.entries.iter().map(|(_, text)| text.parse()).collect();
-        let Ok(entries) = read else { return Sight::Unknown };
+        let read: Result<Vec<Entry>, _> =
+            page.entries.iter().map(|(_, text)| text.parse()).collect();
+        let Ok(entries) = read else {
+            return Sight::Unknown;
+        };
         let revocations = &self.gateway.revocations;
         revocations.cell.set().apply(&entries);
         self.gateway.take_back_keys(&entries);
-        // After memory, because who is told everything looks at the position first; before the lease, which speaks for it.
-        revocations.feed.extend(page.entries.iter().map(|(number, _)| *number).zip(entries));
-        position.applied = page.entries.last().map_or(position.applied, |(number, _)| *number);
+        // After memory, because who is told everything looks at the position first; before the
+        // lease, which speaks for it.
+        revocations
+            .feed
+            .extend(page.entries.iter().map(|(number, _)| *number).zip(entries));
+        position.applied = page
+            .entries
+            .last()
+            .map_or(position.applied, |(number, _)| *number);
         if renewal == Renewal::Complete {
             if self.member().is_some() {
                 revocations.cell.renew(lease_end(sent, page.lease));
@@ -181,22 +214,40 @@ impl Keeper {
         Sight::Whole
     }
 
-    /// How far the others are, for those who wait for them. Who has not renewed for longer than a lease is to be removed.
+    /// How far the others are, for those who wait for them. Who has not renewed for longer than a
+    /// lease is to be removed.
     fn note_members(&mut self, position: &Position<String>, page: &Page) {
-        let applied = page.members.iter().map(|member| (member.id, member.applied)).collect();
-        let reports = Reports { epoch: position.epoch.clone(), last: page.last, applied };
+        let applied = page
+            .members
+            .iter()
+            .map(|member| (member.id, member.applied))
+            .collect();
+        let reports = Reports {
+            epoch: position.epoch.clone(),
+            last: page.last,
+            applied,
+        };
         self.gateway.revocations.reports.send_replace(reports);
         let now = clock::uptime();
-        for member in page.members.iter().filter(|member| member.id != self.gateway.revocations.id) {
+        for member in page
+            .members
+            .iter()
+            .filter(|member| member.id != self.gateway.revocations.id)
+        {
             let seen = self.seen.entry(member.id).or_insert((member.beat, now));
             if seen.0 != member.beat {
                 *seen = (member.beat, now);
             } else if may_reap(seen.1, now, page.lease) {
-                tokio::spawn(reap(self.gateway.clone(), member.clone(), position.epoch.clone()));
+                tokio::spawn(reap(
+                    self.gateway.clone(),
+                    member.clone(),
+                    position.epoch.clone(),
+                ));
                 seen.1 = now;
             }
         }
-        self.seen.retain(|id, _| page.members.iter().any(|member| member.id == *id));
+        self.seen
+            .retain(|id, _| page.members.iter().any(|member| member.id == *id));
     }
 
     /// Nothing where leases are off: then it reads along, and asks Redis for each check.
@@ -206,7 +257,12 @@ impl Keeper {
 
     /// Once: the next look tries again. A failure is told the log when it is another than before.
     async fn rebuild(&mut self) {
-        let failure = self.gateway.rebuild_log().await.err().map(|error| Chain(&error).to_string());
+        let failure = self
+            .gateway
+            .rebuild_log()
+            .await
+            .err()
+            .map(|error| Chain(&error).to_string());
         if let Some(error) = failure.as_ref().filter(|_| failure != self.failure) {
             tracing::warn!(error, "the revocation log could not be built anew");
         }
@@ -219,7 +275,8 @@ impl Keeper {
         self.stand_aside().await;
     }
 
-    /// First without a lease, then no member any more: the other order would keep a lease that nobody waits for.
+    /// First without a lease, then no member any more: the other order would keep a lease that
+    /// nobody waits for.
     async fn stand_aside(&mut self) {
         self.gateway.revocations.cell.suspend();
         self.position = None;
@@ -237,23 +294,30 @@ impl Keeper {
         match (sight, error) {
             (Sight::Whole, _) => tracing::info!("the revocation log is followed"),
             (Sight::Nothing, _) => {}
-            (Sight::Lost, _) => tracing::warn!("Redis has no revocation log; it is built anew from the record"),
+            (Sight::Lost, _) => {
+                tracing::warn!("Redis has no revocation log; it is built anew from the record")
+            }
             (Sight::Evicting, _) => tracing::error!(
-                "Redis forgets keys when its memory is full, so nothing missing there counts: set maxmemory-policy to noeviction"
+                "Redis forgets keys when its memory is full, so nothing missing there counts: set \
+                 maxmemory-policy to noeviction"
             ),
             (Sight::Unknown, _) => {
                 tracing::error!(
-                    "the revocation log holds entries of a newer version: no lease until this replica is updated"
+                    "the revocation log holds entries of a newer version: no lease until this \
+                     replica is updated"
                 )
             }
-            (Sight::Silent, Some(error)) => tracing::warn!(error = %Chain(&error), "the lease cannot be renewed"),
+            (Sight::Silent, Some(error)) => {
+                tracing::warn!(error = %Chain(&error), "the lease cannot be renewed")
+            }
             (Sight::Silent, None) => {}
         }
     }
 }
 
 async fn reap(gateway: Arc<Gateway>, member: Member, epoch: String) {
-    // Else it renewed after all, or somebody else was faster; or Redis is asked again by the next renewal.
+    // Else it renewed after all, or somebody else was faster; or Redis is asked again by the next
+    // renewal.
     if let Ok(true) = gateway.speed.reap(&member, &epoch).await {
         tracing::info!(member = %member.id, "a replica does not renew its lease any more");
     }

@@ -1,5 +1,5 @@
-//! All that was taken back and still matters, in memory. It only grows, but for what is over; whatever comes twice, or in
-//! another order, leaves the same.
+//! All that was taken back and still matters, in memory. It only grows, but for what is over;
+//! whatever comes twice, or in another order, leaves the same.
 
 use foldhash::fast::RandomState;
 use papaya::{Guard, HashMap};
@@ -22,7 +22,9 @@ impl Memory {
     /// Whether something here speaks against a token.
     pub fn refuses(&self, marks: &Marks) -> bool {
         let known = self.0.pin();
-        marks.refused_by(|subject| known.get(subject).map(|standing| standing.value)).is_some()
+        marks
+            .refused_by(|subject| known.get(subject).map(|standing| standing.value))
+            .is_some()
     }
 
     /// Whether it says as much as this entry, now.
@@ -31,14 +33,21 @@ impl Memory {
         known.is_some_and(|known| known.value >= entry.standing.value && known.ends_at > now)
     }
 
-    /// Holds what is there for [`Memory::all`], also while somebody waits. Meanwhile nothing that goes is freed.
+    /// Holds what is there for [`Memory::all`], also while somebody waits. Meanwhile nothing that
+    /// goes is freed.
     pub fn hold(&self) -> impl Guard + Send + Sync + '_ {
         self.0.owned_guard()
     }
 
     /// All that was there when this was called, and perhaps what came since.
-    pub fn all<'a, G: Guard + Sync>(&'a self, hold: &'a G) -> impl Iterator<Item = Entry> + Send + 'a {
-        self.0.iter(hold).map(|(subject, standing)| Entry { subject: *subject, standing: *standing })
+    pub fn all<'a, G: Guard + Sync>(
+        &'a self,
+        hold: &'a G,
+    ) -> impl Iterator<Item = Entry> + Send + 'a {
+        self.0.iter(hold).map(|(subject, standing)| Entry {
+            subject: *subject,
+            standing: *standing,
+        })
     }
 
     /// Forgets what was over before this moment (s since the epoch).
@@ -67,7 +76,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_larger_wins_in_whatever_order_they_come(entries in proptest::collection::vec(entry(), 0..8), now in 0u64..5) {
+        fn the_larger_wins_in_whatever_order_they_come(
+            entries in proptest::collection::vec(entry(), 0..8),
+            now in 0u64..5,
+        ) {
             let (forwards, backwards) = (Memory::default(), Memory::default());
             forwards.apply(&entries);
             entries.iter().rev().for_each(|entry| backwards.apply(&[*entry]));

@@ -1,9 +1,11 @@
-//! The worker that publishes what others could not: whoever committed a revocation and then found Redis down, or died.
+//! The worker that publishes what others could not: whoever committed a revocation and then found
+//! Redis down, or died.
 //!
-//! It compares the record with memory, row by row, and publishes what is missing there: of the last moments every second,
-//! and all of it whenever memory began to follow a log from its beginning. There is no flag that something was published,
-//! and so none that could be wrong; to publish twice is harmless. Rows are deleted only when they were compared
-//! (`janitor.rs`): a tombstone that never reached Redis would let refreshing go on.
+//! It compares the record with memory, row by row, and publishes what is missing there: of the last
+//! moments every second, and all of it whenever memory began to follow a log from its beginning.
+//! There is no flag that something was published, and so none that could be wrong; to publish twice
+//! is harmless. Rows are deleted only when they were compared (`janitor.rs`): a tombstone that
+//! never reached Redis would let refreshing go on.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -28,13 +30,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Publications at once.
 const AT_ONCE: usize = 32;
 
-/// A row is seen when its transaction commits, and dated when it began; no transaction lasts as long.
+/// A row is seen when its transaction commits, and dated when it began; no transaction lasts as
+/// long.
 fn overlap(gateway: &Gateway) -> Duration {
     (gateway.config.database_timeout * 3).max(Duration::from_secs(15))
 }
 
-/// Looking back so far, once in a while, finds also what a server with another clock dated before it failed over: clocks
-/// agree within two minutes.
+/// Looking back so far, once in a while, finds also what a server with another clock dated before
+/// it failed over: clocks agree within two minutes.
 const FAR_BACK: Duration = Duration::from_secs(300);
 
 /// Between two looks far back.
@@ -59,7 +62,10 @@ impl Gateway {
             match self.compare(&mut position).await {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
-                    tracing::warn!(error = %Chain(&error), "revocations cannot be compared with the record");
+                    tracing::warn!(
+                        error = %Chain(&error),
+                        "revocations cannot be compared with the record"
+                    );
                     failing = true;
                 }
                 Err(_) => {}
@@ -81,11 +87,25 @@ impl Gateway {
         let beginnings = self.revocations.beginnings.load(Ordering::Relaxed);
         let since = position.since.filter(|_| position.beginnings == beginnings);
         let now = self.record.clock().await?;
-        let far_back = position.far_back.filter(|last| now - *last < ONCE_IN_A_WHILE);
-        let rows_since = since.map(|since| if far_back.is_some() { since } else { since - FAR_BACK });
-        self.publish_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH)).await?;
-        self.publish_identities_since(position.since.unwrap_or_else(|| self.longest_ago())).await?;
-        *position = Position { since: Some(now - overlap(self)), far_back: far_back.or(Some(now)), beginnings };
+        let far_back = position
+            .far_back
+            .filter(|last| now - *last < ONCE_IN_A_WHILE);
+        let rows_since = since.map(|since| {
+            if far_back.is_some() {
+                since
+            } else {
+                since - FAR_BACK
+            }
+        });
+        self.publish_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+            .await?;
+        self.publish_identities_since(position.since.unwrap_or_else(|| self.longest_ago()))
+            .await?;
+        *position = Position {
+            since: Some(now - overlap(self)),
+            far_back: far_back.or(Some(now)),
+            beginnings,
+        };
         self.revocations.has_published(now - FAR_BACK);
         Ok(())
     }
@@ -106,14 +126,23 @@ impl Gateway {
         let mut reached = (since, Uuid::nil());
         loop {
             let page = self.record.identities_changed_after(reached).await?;
-            let Some((changed, user)) = page.last() else { return Ok(()) };
+            let Some((changed, user)) = page.last() else {
+                return Ok(());
+            };
             reached = (*changed, user.account.id);
             let store = |(_, user): &(OffsetDateTime, StoredUser)| {
                 let account = user.account.clone();
-                async move { self.speed.store_identity(account.id, &account.identity, self.idle_seconds()).await }
+                async move {
+                    self.speed
+                        .store_identity(account.id, &account.identity, self.idle_seconds())
+                        .await
+                }
             };
             let stored: Vec<_> = page.iter().map(store).collect();
-            let () = stream::iter(stored).buffer_unordered(AT_ONCE).try_collect().await?;
+            let () = stream::iter(stored)
+                .buffer_unordered(AT_ONCE)
+                .try_collect()
+                .await?;
         }
     }
 
@@ -124,20 +153,37 @@ impl Gateway {
 
     async fn publish_rows(&self, rows: &[RecordedRevocation]) -> Result<(), Error> {
         let now = self.clock.now();
-        let is_missing = |row: &&RecordedRevocation| !self.revocations.cell.set().covers(&row.entry.entry(now), now);
+        let is_missing = |row: &&RecordedRevocation| {
+            !self
+                .revocations
+                .cell
+                .set()
+                .covers(&row.entry.entry(now), now)
+        };
         let missing: Vec<_> = rows.iter().filter(is_missing).collect();
         self.end_all_in_accounts(&missing).await?;
         for some in missing.chunks(MOST) {
-            self.append(some.iter().map(|row| row.entry.entry(now)).collect()).await?;
-            metrics::counter!("latchkey_revocations_made_up_for_total").increment(some.len() as u64);
+            self.append(some.iter().map(|row| row.entry.entry(now)).collect())
+                .await?;
+            metrics::counter!("latchkey_revocations_made_up_for_total")
+                .increment(some.len() as u64);
         }
         Ok(())
     }
 
     /// The scripts of the accounts, for many rows.
-    pub(super) async fn end_all_in_accounts(&self, rows: &[&RecordedRevocation]) -> Result<(), Error> {
+    pub(super) async fn end_all_in_accounts(
+        &self,
+        rows: &[&RecordedRevocation],
+    ) -> Result<(), Error> {
         let endings: Vec<_> = rows.iter().map(|row| row.ending()).collect();
-        let ends: Vec<_> = endings.iter().map(|ending| self.end_in_account(ending)).collect();
-        stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await
+        let ends: Vec<_> = endings
+            .iter()
+            .map(|ending| self.end_in_account(ending))
+            .collect();
+        stream::iter(ends)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
     }
 }

@@ -16,7 +16,10 @@ impl Gateway {
 
     /// What is not as it should be, why, and what to do.
     pub(in crate::gateway) fn degraded_revocation(&self) -> Vec<String> {
-        [self.lost_sight(), self.other_lease()].into_iter().flatten().collect()
+        [self.lost_sight(), self.other_lease()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn lost_sight(&self) -> Option<String> {
@@ -24,16 +27,20 @@ impl Gateway {
             Sight::Whole => return None,
             Sight::Nothing => "The revocation log was not read yet: PostgreSQL answers checks.",
             Sight::Lost => {
-                "Redis has lost the revocation log, which is being built anew: PostgreSQL answers checks, and signing out is answered 503."
+                "Redis has lost the revocation log, which is being built anew: PostgreSQL answers \
+                 checks, and signing out is answered 503."
             }
             Sight::Silent => {
-                "Redis does not answer: PostgreSQL answers checks; refreshing and signing out are answered 503."
+                "Redis does not answer: PostgreSQL answers checks; refreshing and signing out are \
+                 answered 503."
             }
             Sight::Evicting => {
-                "Redis forgets keys when its memory is full: PostgreSQL answers checks. Set its `maxmemory-policy` to `noeviction`."
+                "Redis forgets keys when its memory is full: PostgreSQL answers checks. Set its \
+                 `maxmemory-policy` to `noeviction`."
             }
             Sight::Unknown => {
-                "The revocation log holds entries of a newer version: no check is answered. Update this replica."
+                "The revocation log holds entries of a newer version: no check is answered. Update \
+                 this replica."
             }
         };
         Some(told.to_owned())
@@ -44,7 +51,8 @@ impl Gateway {
         let differs = !mine.is_zero() && mine != theirs;
         differs.then(|| {
             format!(
-                "LATCHKEY_LEASE is {mine:?}, but leases of {theirs:?} are in force: run `latchkey revocations rebuild` with the length that all replicas shall have."
+                "LATCHKEY_LEASE is {mine:?}, but leases of {theirs:?} are in force: run `latchkey \
+                 revocations rebuild` with the length that all replicas shall have."
             )
         })
     }

@@ -12,23 +12,44 @@ const MOST: usize = 100_000;
 pub struct Memory(Mutex<HashMap<BucketId, u64>>);
 
 impl Memory {
-    /// Counts one try in several buckets, in all or in none; `now` is in microseconds since the epoch.
+    /// Counts one try in several buckets, in all or in none; `now` is in microseconds since the
+    /// epoch.
     pub fn reserve(&self, buckets: &[Bucket], now: u64) -> Reserved {
         let mut known = self.0.lock().expect("nothing panics while it is held");
-        let level = |Bucket { id, limit }: &Bucket| limit.level(known.get(id).copied().unwrap_or_default(), now);
+        let level = |Bucket { id, limit }: &Bucket| {
+            limit.level(known.get(id).copied().unwrap_or_default(), now)
+        };
         let levels: Vec<u64> = buckets.iter().map(level).collect();
-        let after = buckets.iter().zip(&levels).map(|(bucket, level)| bucket.limit.after_try(*level));
-        let Some(after) = after.collect::<Option<Vec<u64>>>() else { return Reserved { allowed: false, levels } };
+        let after = buckets
+            .iter()
+            .zip(&levels)
+            .map(|(bucket, level)| bucket.limit.after_try(*level));
+        let Some(after) = after.collect::<Option<Vec<u64>>>() else {
+            return Reserved {
+                allowed: false,
+                levels,
+            };
+        };
         make_room(&mut known, now);
-        known.extend(buckets.iter().zip(&after).map(|(bucket, level)| (bucket.id, now + level)));
-        Reserved { allowed: true, levels: after }
+        known.extend(
+            buckets
+                .iter()
+                .zip(&after)
+                .map(|(bucket, level)| (bucket.id, now + level)),
+        );
+        Reserved {
+            allowed: true,
+            levels: after,
+        }
     }
 
     /// Takes a try back that was counted; the levels afterwards.
     pub fn refund(&self, buckets: &[Bucket], now: u64) -> Vec<u64> {
         let mut known = self.0.lock().expect("nothing panics while it is held");
         let mut refund = |Bucket { id, limit }: &Bucket| {
-            let Some(empty_at) = known.get_mut(id) else { return 0 };
+            let Some(empty_at) = known.get_mut(id) else {
+                return 0;
+            };
             let level = limit.after_refund(limit.level(*empty_at, now));
             *empty_at = now + level;
             level
@@ -37,8 +58,8 @@ impl Memory {
     }
 }
 
-/// Forgets what is empty; if that is too little, the half that is nearest to it: whoever comes from a hundred thousand
-/// networks at once is not stopped here.
+/// Forgets what is empty; if that is too little, the half that is nearest to it: whoever comes from
+/// a hundred thousand networks at once is not stopped here.
 fn make_room(known: &mut HashMap<BucketId, u64>, now: u64) {
     if known.len() < MOST {
         return;
@@ -64,7 +85,11 @@ mod tests {
 
     fn bucket(owner: u128, burst: u32) -> Bucket {
         let limit = Limit::new(burst, Duration::from_secs(60)).unwrap();
-        let id = BucketId { name: "sign_in", owner: Uuid::from_u128(owner), account: None };
+        let id = BucketId {
+            name: "sign_in",
+            owner: Uuid::from_u128(owner),
+            account: None,
+        };
         Bucket { id, limit }
     }
 
@@ -75,12 +100,18 @@ mod tests {
         assert!(memory.reserve(&[narrow, wide], SECOND).allowed);
         for _ in 0..5 {
             let refused = memory.reserve(&[narrow, wide], SECOND);
-            assert_eq!((refused.allowed, refused.levels), (false, vec![60 * SECOND, 20 * SECOND]));
+            assert_eq!(
+                (refused.allowed, refused.levels),
+                (false, vec![60 * SECOND, 20 * SECOND])
+            );
         }
         assert!(memory.reserve(&[wide], SECOND).allowed);
         assert!(memory.reserve(&[wide], SECOND).allowed);
         assert!(!memory.reserve(&[wide], SECOND).allowed);
-        assert!(memory.reserve(&[narrow, wide], 61 * SECOND).allowed, "time empties them");
+        assert!(
+            memory.reserve(&[narrow, wide], 61 * SECOND).allowed,
+            "time empties them"
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::{
     error::{Error, Flaw},
 };
 
-/// More members than any body has. Whoever sends that many is told so once, not member by member: within the limit of
-/// bytes there is room for thousands.
+/// More members than any body has. Whoever sends that many is told so once, not member by member:
+/// within the limit of bytes there is room for thousands.
 const MOST_MEMBERS: usize = 32;
 
 /// The members of a body.
@@ -24,18 +24,21 @@ pub struct Members {
 impl Members {
     /// Reads a JSON object.
     pub fn from_json(bytes: &[u8]) -> Result<Members, Error> {
-        let Object(found) =
-            serde_json::from_slice(bytes).map_err(|_| Error::malformed("The body must be a JSON object in UTF-8."))?;
+        let Object(found) = serde_json::from_slice(bytes)
+            .map_err(|_| Error::malformed("The body must be a JSON object in UTF-8."))?;
         Members::new(found)
     }
 
     /// Reads a form.
     pub fn from_form(bytes: &[u8]) -> Result<Members, Error> {
         let pairs = form_urlencoded::parse(bytes);
-        let found: Vec<_> = pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+        let found: Vec<_> = pairs
+            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+            .collect();
         // The parser replaces what is no UTF-8, and two passwords must not become one.
         let replaced = |(name, value): &(String, Value)| {
-            name.contains('\u{fffd}') || value.as_str().is_some_and(|text| text.contains('\u{fffd}'))
+            name.contains('\u{fffd}')
+                || value.as_str().is_some_and(|text| text.contains('\u{fffd}'))
         };
         if found.iter().any(replaced) {
             Err(Error::malformed("The form must be in UTF-8."))
@@ -46,13 +49,22 @@ impl Members {
 
     fn new(found: Vec<(String, Value)>) -> Result<Members, Error> {
         if found.len() > MOST_MEMBERS {
-            return Err(Error::malformed("The body has far more members than there are."));
+            return Err(Error::malformed(
+                "The body has far more members than there are.",
+            ));
         }
         let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        let twice =
-            names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| flaw(pair[0], "is there twice")).collect();
-        Ok(Members { found, known: Vec::new(), flaws: twice })
+        let twice = names
+            .windows(2)
+            .filter(|pair| pair[0] == pair[1])
+            .map(|pair| flaw(pair[0], "is there twice"))
+            .collect();
+        Ok(Members {
+            found,
+            known: Vec::new(),
+            flaws: twice,
+        })
     }
 
     /// Takes the member of this name.
@@ -60,12 +72,20 @@ impl Members {
         self.known.push(name);
         let at = self.found.iter().position(|(found, _)| found == name);
         let value = at.map(|at| self.found.swap_remove(at).1);
-        M::read(value).map_err(|reason| self.flaws.push(Flaw { member: name.to_owned(), reason })).ok()
+        M::read(value)
+            .map_err(|reason| {
+                self.flaws.push(Flaw {
+                    member: name.to_owned(),
+                    reason,
+                })
+            })
+            .ok()
     }
 
     /// Members that a standard allows here and that have no meaning for us.
     pub fn ignore(&mut self, names: &[&'static str]) {
-        self.found.retain(|(name, _)| !names.contains(&name.as_str()));
+        self.found
+            .retain(|(name, _)| !names.contains(&name.as_str()));
     }
 
     /// Takes out what was sent without a value, which counts as not sent (RFC 6749 section 3.2).
@@ -75,7 +95,11 @@ impl Members {
 
     /// Whether what is known is right, where a standard wants the rest ignored.
     pub fn finish_known(self) -> Result<(), Error> {
-        if self.flaws.is_empty() { Ok(()) } else { Err(Error::from_flaws(self.flaws)) }
+        if self.flaws.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::from_flaws(self.flaws))
+        }
     }
 
     /// What is left is unknown.
@@ -83,36 +107,63 @@ impl Members {
         for (name, _) in &self.found {
             let member = shown(name);
             if !self.flaws.iter().any(|flaw| flaw.member == member) {
-                self.flaws.push(Flaw { member, reason: self.unknown(name) });
+                self.flaws.push(Flaw {
+                    member,
+                    reason: self.unknown(name),
+                });
             }
         }
-        if self.flaws.is_empty() { Ok(()) } else { Err(Error::from_flaws(self.flaws)) }
+        if self.flaws.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::from_flaws(self.flaws))
+        }
     }
 
     fn unknown(&self, name: &str) -> Reason {
         // A name far longer than any known one is near none, and costly to compare.
         let name = if name.len() <= 64 { name } else { "" };
-        let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, &name.to_lowercase()), known));
-        let members: Vec<String> = self.known.iter().map(|known| format!("`{known}`")).collect();
+        let near = self.known.iter().map(|known| {
+            (
+                strsim::damerau_levenshtein(known, &name.to_lowercase()),
+                known,
+            )
+        });
+        let members: Vec<String> = self
+            .known
+            .iter()
+            .map(|known| format!("`{known}`"))
+            .collect();
         match near.min().filter(|(distance, _)| *distance <= 2) {
-            Some((_, known)) => {
-                format!("is unknown; did you mean `{known}`? The members are {}", members.join(", ")).into()
-            }
+            Some((_, known)) => format!(
+                "is unknown; did you mean `{known}`? The members are {}",
+                members.join(", ")
+            )
+            .into(),
             None => format!("is unknown; the members are {}", members.join(", ")).into(),
         }
     }
 }
 
 fn flaw(member: &str, reason: &'static str) -> Flaw {
-    Flaw { member: shown(member), reason: reason.into() }
+    Flaw {
+        member: shown(member),
+        reason: reason.into(),
+    }
 }
 
-/// A name that somebody sent, if it is fit to be shown. What does not look like one may be a value: JSON sent as a form has
-/// the whole of it, password included, for its only name.
+/// A name that somebody sent, if it is fit to be shown. What does not look like one may be a value:
+/// JSON sent as a form has the whole of it, password included, for its only name.
 pub fn shown(name: &str) -> String {
-    let like_a_name =
-        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    if like_a_name { name.to_owned() } else { "(unreadable)".to_owned() }
+    let like_a_name = (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if like_a_name {
+        name.to_owned()
+    } else {
+        "(unreadable)".to_owned()
+    }
 }
 
 /// A JSON object with all its members, duplicates included.
@@ -164,7 +215,10 @@ impl<T: Parsed> Readable for T {
     const KIND: Kind = Kind::Text(T::SHAPE);
 
     fn read(found: &Value) -> Result<Self, Reason> {
-        found.as_str().ok_or_else(|| "must be text".into()).and_then(T::parse)
+        found
+            .as_str()
+            .ok_or_else(|| "must be text".into())
+            .and_then(T::parse)
     }
 }
 
@@ -172,7 +226,9 @@ impl Readable for bool {
     const KIND: Kind = Kind::Flag;
 
     fn read(found: &Value) -> Result<Self, Reason> {
-        found.as_bool().ok_or_else(|| "must be `true` or `false`".into())
+        found
+            .as_bool()
+            .ok_or_else(|| "must be `true` or `false`".into())
     }
 }
 
@@ -207,7 +263,10 @@ pub struct Kept<T>(std::marker::PhantomData<T>);
 pub struct Clearable<T>(std::marker::PhantomData<T>);
 
 macro_rules! members {
-    ($($kind:ident -> $value:ty, required $required:literal, nullable $nullable:literal, absent $absent:expr, null $null:expr, some $some:expr;)*) => {$(
+    ($(
+        $kind:ident -> $value:ty, required $required:literal, nullable $nullable:literal,
+        absent $absent:expr, null $null:expr, some $some:expr;
+    )*) => {$(
         impl<T: Readable> Member for $kind<T> {
             type Value = $value;
             const REQUIRED: bool = $required;
@@ -226,9 +285,14 @@ macro_rules! members {
 }
 
 members! {
-    Required -> T, required true, nullable false, absent Err("is missing".into()), null Err("must not be null".into()), some |value| value;
-    Nullable -> Option<T>, required true, nullable true, absent Err("is missing".into()), null Ok(None), some Some;
-    Optional -> Option<T>, required false, nullable true, absent Ok(None), null Ok(None), some Some;
-    Kept -> Option<T>, required false, nullable false, absent Ok(None), null Err("must not be null".into()), some Some;
-    Clearable -> Option<Option<T>>, required false, nullable true, absent Ok(None), null Ok(Some(None)), some |value| Some(Some(value));
+    Required -> T, required true, nullable false,
+        absent Err("is missing".into()), null Err("must not be null".into()), some |value| value;
+    Nullable -> Option<T>, required true, nullable true,
+        absent Err("is missing".into()), null Ok(None), some Some;
+    Optional -> Option<T>, required false, nullable true,
+        absent Ok(None), null Ok(None), some Some;
+    Kept -> Option<T>, required false, nullable false,
+        absent Ok(None), null Err("must not be null".into()), some Some;
+    Clearable -> Option<Option<T>>, required false, nullable true,
+        absent Ok(None), null Ok(Some(None)), some |value| Some(Some(value));
 }

@@ -1,5 +1,5 @@
-//! How OAuth clients prove who they are. The framework knows extractors of tokens and cookies; a client's proof is part of what
-//! its form is read with (`oauth/asker.rs`).
+//! How OAuth clients prove who they are. The framework knows extractors of tokens and cookies; a
+//! client's proof is part of what its form is read with (`oauth/asker.rs`).
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,8 @@ pub fn add_scheme(document: &mut Value) {
     document["components"]["securitySchemes"][CLIENT] = json!({
         "type": "http",
         "scheme": "basic",
-        "description": "`client_id` and `client_secret` of a registered client (RFC 6749 section 2.3.1); the form takes them as well.",
+        "description": "`client_id` and `client_secret` of a registered client (RFC 6749 section \
+            2.3.1); the form takes them as well.",
     });
 }
 

@@ -1,6 +1,6 @@
-//! The form that a sign-in may be. Most generators of clients can have one media type at an operation and no more, so the
-//! form stands beside the JSON, where people find it. (OAuth's password flow, which is among the security schemes, says that
-//! there is one.)
+//! The form that a sign-in may be. Most generators of clients can have one media type at an
+//! operation and no more, so the form stands beside the JSON, where people find it. (OAuth's
+//! password flow, which is among the security schemes, says that there is one.)
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,18 @@ use crate::http::body::FORM;
 /// The framework's name for what it says.
 const NAME: &str = "LoginForm";
 
-/// Moves the form from the operation's media types, and its schema from where no operation names it.
+/// Moves the form from the operation's media types, and its schema from where no operation names
+/// it.
 pub fn mend(document: &mut Value) {
     let body = &mut document["paths"]["/login"]["post"]["requestBody"];
-    body["content"].as_object_mut().expect("media types").shift_remove(FORM).expect("it is registered");
-    let schemas = document["components"]["schemas"].as_object_mut().expect("there are schemas");
+    body["content"]
+        .as_object_mut()
+        .expect("media types")
+        .shift_remove(FORM)
+        .expect("it is registered");
+    let schemas = document["components"]["schemas"]
+        .as_object_mut()
+        .expect("there are schemas");
     let mut form = schemas.shift_remove(NAME).expect("it is registered");
     form["title"] = json!(NAME);
     document["paths"]["/login"]["post"]["requestBody"]["x-form"] = form;

@@ -1,5 +1,5 @@
-//! What the cookie means for the document: requests that change something by cookie need a header, and may be refused for
-//! the page that they come from. The framework knows nothing of either.
+//! What the cookie means for the document: requests that change something by cookie need a header,
+//! and may be refused for the page that they come from. The framework knows nothing of either.
 
 use serde_json::{Map, Value, json};
 
@@ -12,27 +12,45 @@ const FOR_PAGES: [&str; 2] = ["openSession", "closeSession"];
 const FOR_BOTH: &str = "signUp";
 
 /// What answers with a cookie, by operation and status.
-const COOKIES: [(&str, &str); 3] = [("openSession", "200"), ("closeSession", "204"), (FOR_BOTH, "201")];
+const COOKIES: [(&str, &str); 3] = [
+    ("openSession", "200"),
+    ("closeSession", "204"),
+    (FOR_BOTH, "201"),
+];
 
 /// Adds the header, its refusal, and the cookie of those answers that set one.
 pub fn mend(document: &mut Value) {
     let paths = document["paths"].as_object_mut().expect("there are paths");
     for operations in paths.values_mut().filter_map(Value::as_object_mut) {
         for (method, operation) in operations {
-            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            let id = operation["operationId"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             let for_pages = FOR_PAGES.contains(&id.as_str());
             if for_pages || id == FOR_BOTH || (method != "get" && takes_cookie(operation)) {
                 add_header(operation, for_pages);
                 add_refusal(operation);
             }
             for (_, status) in COOKIES.iter().filter(|(setting, _)| *setting == id) {
-                add_cookie(&mut operation["responses"][*status], "The browser's cookie.");
+                add_cookie(
+                    &mut operation["responses"][*status],
+                    "The browser's cookie.",
+                );
             }
             if takes_cookie(operation) && !for_pages {
-                let responses = operation["responses"].as_object_mut().expect("there are responses");
-                let good = responses.iter_mut().filter(|(status, _)| status.starts_with('2'));
+                let responses = operation["responses"]
+                    .as_object_mut()
+                    .expect("there are responses");
+                let good = responses
+                    .iter_mut()
+                    .filter(|(status, _)| status.starts_with('2'));
                 good.for_each(|(_, response)| {
-                    add_cookie(response, "The browser's cookie, where one came along and is signed anew or has ended.")
+                    add_cookie(
+                        response,
+                        "The browser's cookie, where one came along and is signed anew or has \
+                         ended.",
+                    )
                 });
             }
         }
@@ -40,7 +58,8 @@ pub fn mend(document: &mut Value) {
 }
 
 fn add_cookie(response: &mut Value, description: &str) {
-    response["headers"]["Set-Cookie"] = json!({ "description": description, "schema": { "type": "string" } });
+    response["headers"]["Set-Cookie"] =
+        json!({ "description": description, "schema": { "type": "string" } });
 }
 
 fn takes_cookie(operation: &Value) -> bool {
@@ -49,8 +68,8 @@ fn takes_cookie(operation: &Value) -> bool {
 }
 
 fn add_header(operation: &mut Value, required: bool) {
-    // Whoever shows a token is no page, and may say what it likes here. And no list of one: generators would make a type of it,
-    // for each operation.
+    // Whoever shows a token is no page, and may say what it likes here. And no list of one:
+    // generators would make a type of it, for each operation.
     let schema = if required || operation["operationId"] == FOR_BOTH {
         json!({ "type": "string", "pattern": "^1$", "example": "1" })
     } else {
@@ -59,18 +78,30 @@ fn add_header(operation: &mut Value, required: bool) {
     let header = json!({
         "name": "X-Latchkey-Request",
         "in": "header",
-        "description": "Pages send `1`; no form can, and no page of another origin without permission.",
+        "description": "Pages send `1`; no form can, and no page of another origin without \
+            permission.",
         "required": required,
         "schema": schema,
     });
-    let parameters = operation.as_object_mut().expect("an operation is a map").entry("parameters");
-    parameters.or_insert(json!([])).as_array_mut().expect("parameters are a list").push(header);
+    let parameters = operation
+        .as_object_mut()
+        .expect("an operation is a map")
+        .entry("parameters");
+    parameters
+        .or_insert(json!([]))
+        .as_array_mut()
+        .expect("parameters are a list")
+        .push(header);
 }
 
 fn add_refusal(operation: &mut Value) {
-    let responses = operation["responses"].as_object_mut().expect("there are responses");
+    let responses = operation["responses"]
+        .as_object_mut()
+        .expect("there are responses");
     let problem = responses["400"]["content"].clone();
-    let refusal = responses.entry("403").or_insert(json!({ "description": "", "content": problem }));
+    let refusal = responses
+        .entry("403")
+        .or_insert(json!({ "description": "", "content": problem }));
     let others = refusal["description"].as_str().unwrap_or_default();
     let separator = if others.is_empty() { "" } else { ", " };
     refusal["description"] = json!(format!("{others}{separator}`csrf`"));

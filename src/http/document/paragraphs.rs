@@ -55,7 +55,9 @@ fn is_text(line: &str) -> bool {
 fn starts_item(line: &str) -> bool {
     let line = line.trim_start();
     let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
-    line.starts_with("- ") || line.starts_with("* ") || (number.len() < line.len() && number.starts_with(". "))
+    line.starts_with("- ")
+        || line.starts_with("* ")
+        || (number.len() < line.len() && number.starts_with(". "))
 }
 
 #[cfg(test)]
@@ -69,7 +71,10 @@ mod tests {
         for (text, expected) in [
             ("one\ntwo", "one two"),
             ("one\n\ntwo\nthree\n", "one\n\ntwo three\n"),
-            ("list:\n- one\n  more\n- two\n1. three", "list:\n- one more\n- two\n1. three"),
+            (
+                "list:\n- one\n  more\n- two\n1. three",
+                "list:\n- one more\n- two\n1. three",
+            ),
             ("1990 was\n12.5 long", "1990 was 12.5 long"),
             ("```\na\nb\n```\nc\nd", "```\na\nb\n```\nc d"),
             ("| a |\n|---|\n| b |\nc", "| a |\n|---|\n| b |\nc"),

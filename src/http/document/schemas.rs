@@ -7,13 +7,18 @@ use crate::error::Code;
 /// Forms of which a standard wants the rest ignored (RFC 6749 section 3.2).
 const OPEN: [&str; 3] = ["TokenForm", "RevocationForm", "IntrospectionForm"];
 
-/// Answers that leave out what they have nothing to say of: because a standard wants it so (RFC 6749, RFC 7662), and to
-/// pages, which get no tokens.
+/// Answers that leave out what they have nothing to say of: because a standard wants it so (RFC
+/// 6749, RFC 7662), and to pages, which get no tokens.
 const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignedUp"];
 
-/// Bodies of which something must be there, though no member must: the fewest members. That it is a user name or an address
-/// would be a union, which generators of clients do not know.
-const FEWEST: [(&str, u8); 4] = [("SignUpBody", 2), ("LoginBody", 2), ("LoginForm", 2), ("NewUserBody", 1)];
+/// Bodies of which something must be there, though no member must: the fewest members. That it is a
+/// user name or an address would be a union, which generators of clients do not know.
+const FEWEST: [(&str, u8); 4] = [
+    ("SignUpBody", 2),
+    ("LoginBody", 2),
+    ("LoginForm", 2),
+    ("NewUserBody", 1),
+];
 
 /// Mends all of them: what is so of each, and what is so of one by its name.
 pub fn mend(schemas: &mut Map<String, Value>) {
@@ -22,7 +27,8 @@ pub fn mend(schemas: &mut Map<String, Value>) {
     for (name, fewest) in FEWEST {
         named(schemas, name)["minProperties"] = json!(fewest);
     }
-    named(schemas, "TokenForm")["properties"]["grant_type"]["enum"] = json!(["refresh_token", "client_credentials"]);
+    named(schemas, "TokenForm")["properties"]["grant_type"]["enum"] =
+        json!(["refresh_token", "client_credentials"]);
     for (name, example) in examples() {
         named(schemas, name)["example"] = example;
     }
@@ -38,7 +44,12 @@ pub fn mend_each(schemas: &mut Map<String, Value>) {
         if OPEN.contains(&name.as_str()) {
             without_value(schema);
         }
-        for (_, member) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        for (_, member) in schema
+            .get_mut("properties")
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flatten()
+        {
             refer(member);
             count(member);
         }
@@ -46,7 +57,9 @@ pub fn mend_each(schemas: &mut Map<String, Value>) {
 }
 
 fn named<'a>(schemas: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
-    schemas.get_mut(name).unwrap_or_else(|| panic!("{name} is no schema any more; mend the tables of schemas.rs"))
+    schemas
+        .get_mut(name)
+        .unwrap_or_else(|| panic!("{name} is no schema any more; mend the tables of schemas.rs"))
 }
 
 /// The closed list of codes is a schema of its own: so generators make a type of it, with a name.
@@ -54,12 +67,17 @@ fn name_codes(schemas: &mut Map<String, Value>) {
     let code = &mut named(schemas, "Problem")["properties"]["code"];
     let member = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ProblemCode" }));
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
-    let schema =
-        json!({ "type": "string", "title": "ProblemCode", "description": member["description"], "enum": codes });
+    let schema = json!({
+        "type": "string",
+        "title": "ProblemCode",
+        "description": member["description"],
+        "enum": codes,
+    });
     schemas.insert("ProblemCode".to_owned(), schema);
 }
 
-/// Where not all members go together, or some are for few. Swagger UI and Postman send an example as it is: it must work.
+/// Where not all members go together, or some are for few. Swagger UI and Postman send an example
+/// as it is: it must work.
 fn examples() -> [(&'static str, Value); 13] {
     let sign_in = json!({ "username": "john", "password": "secret123" });
     [
@@ -67,30 +85,71 @@ fn examples() -> [(&'static str, Value); 13] {
         ("LoginForm", sign_in),
         // Who signs out has sent an access token already.
         ("LogoutBody", json!({})),
-        ("PasswordBody", json!({ "current_password": "secret123", "new_password": "a better secret" })),
+        (
+            "PasswordBody",
+            json!({ "current_password": "secret123", "new_password": "a better secret" }),
+        ),
         ("ItemPatchBody", json!({ "name": "A better book" })),
-        ("ClientBody", json!({ "name": "billing", "scope": "items:read", "audience": "https://billing.example.com" })),
+        (
+            "ClientBody",
+            json!({
+                "name": "billing",
+                "scope": "items:read",
+                "audience": "https://billing.example.com",
+            }),
+        ),
         // Somebody else than who signs up.
-        ("NewUserBody", json!({ "username": "jane", "email": "jane@example.com", "name": "Jane Doe", "role": "user" })),
+        (
+            "NewUserBody",
+            json!({
+                "username": "jane",
+                "email": "jane@example.com",
+                "name": "Jane Doe",
+                "role": "user",
+            }),
+        ),
         (
             "ManagedUserBody",
-            json!({ "username": "jane", "email": null, "name": null, "role": "user", "disabled": false }),
+            json!({
+                "username": "jane",
+                "email": null,
+                "name": null,
+                "role": "user",
+                "disabled": false,
+            }),
         ),
         ("ManagedUserPatch", json!({ "name": "Jane Doe" })),
         // A date would be over one day.
-        ("PersonalTokenBody", json!({ "name": "backup job", "scope": "items:read" })),
-        ("TokenForm", json!({ "grant_type": "refresh_token", "refresh_token": "lkr_…", "client_id": "latchkey" })),
-        ("RevocationForm", json!({ "token": "lkr_…", "client_id": "latchkey" })),
+        (
+            "PersonalTokenBody",
+            json!({ "name": "backup job", "scope": "items:read" }),
+        ),
+        (
+            "TokenForm",
+            json!({
+                "grant_type": "refresh_token",
+                "refresh_token": "lkr_…",
+                "client_id": "latchkey",
+            }),
+        ),
+        (
+            "RevocationForm",
+            json!({ "token": "lkr_…", "client_id": "latchkey" }),
+        ),
         ("IntrospectionForm", json!({ "token": "eyJ…" })),
     ]
 }
 
-/// Bodies of requests refuse unknown members; answers always have all of theirs, some of them `null`.
+/// Bodies of requests refuse unknown members; answers always have all of theirs, some of them
+/// `null`.
 fn close(name: &str, schema: &mut Value) {
     if OPEN.contains(&name) || SPARSE.contains(&name) {
         return;
     }
-    if ["Body", "Form", "Patch"].iter().any(|kind| name.ends_with(kind)) {
+    if ["Body", "Form", "Patch"]
+        .iter()
+        .any(|kind| name.ends_with(kind))
+    {
         schema["additionalProperties"] = json!(false);
     } else {
         always_there(schema);
@@ -100,36 +159,50 @@ fn close(name: &str, schema: &mut Value) {
 /// A form has no `null`: a client that reads of one would send the word.
 fn without_null(form: &mut Value) {
     for (_, member) in form["properties"].as_object_mut().into_iter().flatten() {
-        member.as_object_mut().and_then(|member| member.shift_remove("nullable"));
+        member
+            .as_object_mut()
+            .and_then(|member| member.shift_remove("nullable"));
     }
 }
 
 /// What is sent without a value counts as not sent (RFC 6749 section 3.2).
 fn without_value(form: &mut Value) {
     let required = form["required"].clone();
-    let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|known| known == name));
+    let is_required = |name: &str| {
+        required
+            .as_array()
+            .is_some_and(|names| names.iter().any(|known| known == name))
+    };
     for (name, member) in form["properties"].as_object_mut().into_iter().flatten() {
         if !is_required(name) {
-            member.as_object_mut().and_then(|member| member.shift_remove("minLength"));
+            member
+                .as_object_mut()
+                .and_then(|member| member.shift_remove("minLength"));
         }
     }
 }
 
 fn always_there(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
     for (name, property) in properties.iter_mut() {
         // The one member that is left out where there is nothing to say.
         if !required.contains(&json!(name)) && name != "errors" {
             property["nullable"] = json!(true);
         }
     }
-    let names: Vec<_> = properties.keys().filter(|name| *name != "errors").map(|name| json!(name)).collect();
+    let names: Vec<_> = properties
+        .keys()
+        .filter(|name| *name != "errors")
+        .map(|name| json!(name))
+        .collect();
     schema["required"] = Value::Array(names);
 }
 
-/// A member that is another schema is that and nothing else: wrapped together with a description, generators take it for a
-/// schema of its own.
+/// A member that is another schema is that and nothing else: wrapped together with a description,
+/// generators take it for a schema of its own.
 fn refer(member: &mut Value) {
     let reference = member["allOf"][0]["$ref"].as_str().map(str::to_owned);
     if let Some(reference) = reference {
@@ -137,7 +210,8 @@ fn refer(member: &mut Value) {
     }
 }
 
-/// Formats of whole numbers that OpenAPI has: of those that it has not, some generators make 32 bits.
+/// Formats of whole numbers that OpenAPI has: of those that it has not, some generators make 32
+/// bits.
 fn count(member: &mut Value) {
     let format = match member["format"].as_str() {
         Some("uint64") => "int64",

@@ -13,7 +13,8 @@ use crate::{
     gateway::revocation::Event,
 };
 
-/// The data of `snapshot`: everything that still matters comes next, as `revoked` without numbers, and then `current`.
+/// The data of `snapshot`: everything that still matters comes next, as `revoked` without numbers,
+/// and then `current`.
 #[derive(Object)]
 #[oai(rename = "FeedSnapshot", example)]
 pub struct SnapshotShape {
@@ -25,13 +26,14 @@ pub struct SnapshotShape {
     entries: usize,
 }
 
-/// The data of `revoked`: something was taken back. Twice the same does no harm: the larger `below` and the later `until`
-/// count.
+/// The data of `revoked`: something was taken back. Twice the same does no harm: the larger `below`
+/// and the later `until` count.
 #[derive(Object)]
 #[oai(rename = "FeedRevoked", example)]
 pub struct RevokedShape {
-    /// `session`, `user`, `client`, `token` or `key`: tokens with this `sid`, `sub`, `sub`, `jti` or (in the header) `kid`.
-    /// There may be more kinds tomorrow; who meets one that it does not know may miss something, as after `blind`.
+    /// `session`, `user`, `client`, `token` or `key`: tokens with this `sid`, `sub`, `sub`, `jti`
+    /// or (in the header) `kid`. There may be more kinds tomorrow; who meets one that it does not
+    /// know may miss something, as after `blind`.
     kind: String,
     /// Which.
     id: String,
@@ -41,11 +43,13 @@ pub struct RevokedShape {
     until: OffsetDateTime,
     /// Its number in the log; `null` in a snapshot. Numbers rise, but not by one.
     number: Option<u64>,
-    /// The number of the `revoked` before. If it is above all numbers that were told, something was missed.
+    /// The number of the `revoked` before. If it is above all numbers that were told, something was
+    /// missed.
     previous: Option<u64>,
 }
 
-/// The data of `beat`: this replica knows everything that was taken back until a quarter of a second ago, and has told it.
+/// The data of `beat`: this replica knows everything that was taken back until a quarter of a
+/// second ago, and has told it.
 #[derive(Object)]
 #[oai(rename = "FeedBeat", example)]
 pub struct BeatShape {
@@ -53,7 +57,8 @@ pub struct BeatShape {
     epoch: String,
     /// The number of its last entry.
     number: u64,
-    /// The number of the last `revoked`. If it is above all numbers that were told, something was missed.
+    /// The number of the last `revoked`. If it is above all numbers that were told, something was
+    /// missed.
     previous: u64,
     /// When this was so: if that is long ago, something holds the stream up.
     at: OffsetDateTime,
@@ -127,28 +132,48 @@ impl Example for RevokedShape {
 
 impl Example for SnapshotShape {
     fn example() -> Self {
-        let Position { epoch, applied: number } = position();
-        SnapshotShape { epoch, number, entries: 1 }
+        let Position {
+            epoch,
+            applied: number,
+        } = position();
+        SnapshotShape {
+            epoch,
+            number,
+            entries: 1,
+        }
     }
 }
 
 impl Example for CurrentShape {
     fn example() -> Self {
-        let Position { epoch, applied: number } = position();
+        let Position {
+            epoch,
+            applied: number,
+        } = position();
         CurrentShape { epoch, number }
     }
 }
 
 impl Example for BeatShape {
     fn example() -> Self {
-        let Position { epoch, applied: number } = position();
-        BeatShape { epoch, number, previous: number, at: datetime!(2026-11-20 08:00:00 UTC) }
+        let Position {
+            epoch,
+            applied: number,
+        } = position();
+        BeatShape {
+            epoch,
+            number,
+            previous: number,
+            at: datetime!(2026-11-20 08:00:00 UTC),
+        }
     }
 }
 
 impl Example for BlindShape {
     fn example() -> Self {
-        BlindShape { checks: "postgres".to_owned() }
+        BlindShape {
+            checks: "postgres".to_owned(),
+        }
     }
 }
 
@@ -160,28 +185,61 @@ pub fn example() -> String {
         ("revoked", RevokedShape::example().to_json_string()),
         ("beat", BeatShape::example().to_json_string()),
     ];
-    events.iter().map(|(event, data)| format!("event: {event}\ndata: {data}\n\n")).collect()
+    events
+        .iter()
+        .map(|(event, data)| format!("event: {event}\ndata: {data}\n\n"))
+        .collect()
 }
 
 /// An example of a position.
 pub fn position() -> Position<String> {
     let epoch = "8f6c5a0d3b1e4f72960a4cde81b35f7a2d9e0c46:5e0b6f2c1a7e4d3e9d557c1b019a9f5e";
-    Position { epoch: epoch.to_owned(), applied: 4711 }
+    Position {
+        epoch: epoch.to_owned(),
+        applied: 4711,
+    }
 }
 
 impl From<&Event> for EventShape {
     fn from(event: &Event) -> EventShape {
         match event.clone() {
-            Event::Snapshot { position: Position { epoch, applied: number }, entries } => {
-                EventShape::Snapshot(SnapshotShape { epoch, number, entries })
-            }
+            Event::Snapshot {
+                position:
+                    Position {
+                        epoch,
+                        applied: number,
+                    },
+                entries,
+            } => EventShape::Snapshot(SnapshotShape {
+                epoch,
+                number,
+                entries,
+            }),
             Event::Known(entry) => EventShape::Revoked(RevokedShape::new(&entry, None)),
-            Event::Revoked { told, .. } => EventShape::Revoked(RevokedShape::new(&told.entry, Some(&told))),
-            Event::Current(Position { epoch, applied: number }) => EventShape::Current(CurrentShape { epoch, number }),
-            Event::Beat { position: Position { epoch, applied: number }, previous, at } => {
-                EventShape::Beat(BeatShape { epoch, number, previous, at })
+            Event::Revoked { told, .. } => {
+                EventShape::Revoked(RevokedShape::new(&told.entry, Some(&told)))
             }
-            Event::Blind { checks } => EventShape::Blind(BlindShape { checks: checks.as_str().to_owned() }),
+            Event::Current(Position {
+                epoch,
+                applied: number,
+            }) => EventShape::Current(CurrentShape { epoch, number }),
+            Event::Beat {
+                position:
+                    Position {
+                        epoch,
+                        applied: number,
+                    },
+                previous,
+                at,
+            } => EventShape::Beat(BeatShape {
+                epoch,
+                number,
+                previous,
+                at,
+            }),
+            Event::Blind { checks } => EventShape::Blind(BlindShape {
+                checks: checks.as_str().to_owned(),
+            }),
         }
     }
 }
@@ -214,17 +272,33 @@ mod tests {
 
     #[test]
     fn events_are_lines_with_an_empty_one_at_the_end() {
-        let standing = Standing { value: 3, ends_at: 1_795_163_100 };
-        let entry = Entry { subject: Subject::User(Uuid::nil()), standing };
-        let told = Told { entry, number: 7, previous: 5 };
+        let standing = Standing {
+            value: 3,
+            ends_at: 1_795_163_100,
+        };
+        let entry = Entry {
+            subject: Subject::User(Uuid::nil()),
+            standing,
+        };
+        let told = Told {
+            entry,
+            number: 7,
+            previous: 5,
+        };
         assert_eq!(
-            written(&Event::Revoked { told, epoch: "a:b".into() }),
-            "event: revoked\nid: a:b:7\ndata: {\"kind\":\"user\",\"id\":\"00000000-0000-0000-0000-000000000000\",\"below\":3,\
+            written(&Event::Revoked {
+                told,
+                epoch: "a:b".into()
+            }),
+            "event: revoked\nid: a:b:7\ndata: {\"kind\":\"user\",\
+             \"id\":\"00000000-0000-0000-0000-000000000000\",\"below\":3,\
              \"until\":\"2026-11-20T08:25:00Z\",\"number\":7,\"previous\":5}\n\n"
         );
         assert!(written(&Event::Known(entry)).ends_with("\"number\":null,\"previous\":null}\n\n"));
         assert_eq!(
-            written(&Event::Blind { checks: Rung::Record }),
+            written(&Event::Blind {
+                checks: Rung::Record
+            }),
             "event: blind\ndata: {\"checks\":\"postgres\"}\n\n"
         );
     }

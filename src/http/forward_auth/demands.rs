@@ -1,5 +1,5 @@
-//! What a proxy may demand of the caller, in the query. A demand that is misspelt must never be none: whatever is not
-//! understood is a 400, which proxies take for a refusal.
+//! What a proxy may demand of the caller, in the query. A demand that is misspelt must never be
+//! none: whatever is not understood is a 400, which proxies take for a refusal.
 
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema};
@@ -36,11 +36,16 @@ impl Parameter for DemandedRole {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        MetaSchema { enum_items: vec!["user".into(), "admin".into()], ..MetaSchema::new("string") }
+        MetaSchema {
+            enum_items: vec!["user".into(), "admin".into()],
+            ..MetaSchema::new("string")
+        }
     }
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
-        let role = |text| Role::from_name(text).ok_or_else(|| Error::flaw(name, "must be `user` or `admin`"));
+        let role = |text| {
+            Role::from_name(text).ok_or_else(|| Error::flaw(name, "must be `user` or `admin`"))
+        };
         Ok(DemandedRole(text.map(role).transpose()?))
     }
 }
@@ -49,8 +54,9 @@ impl Parameter for DemandedRole {
 pub struct DemandedScope(Option<Scopes>);
 
 impl DemandedScope {
-    /// Refuses a token that lacks one of them. A client is no person: it passes where it is said what it must be good for, and
-    /// nowhere else, so that what is behind takes none for somebody who has signed in.
+    /// Refuses a token that lacks one of them. A client is no person: it passes where it is said
+    /// what it must be good for, and nowhere else, so that what is behind takes none for somebody
+    /// who has signed in.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
             None if claims.holder() == Holder::Client => Err(Error::Forbidden),
@@ -77,9 +83,15 @@ impl Parameter for DemandedScope {
 
     /// Nothing at all is no demand, and whoever writes that means one.
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
-        let Some(text) = text else { return Ok(DemandedScope(None)) };
+        let Some(text) = text else {
+            return Ok(DemandedScope(None));
+        };
         let scopes = Scopes::parse(text).map_err(|reason| Error::flaw(name, reason))?;
-        if scopes.is_empty() { Err(Error::flaw(name, "must name a scope")) } else { Ok(DemandedScope(Some(scopes))) }
+        if scopes.is_empty() {
+            Err(Error::flaw(name, "must name a scope"))
+        } else {
+            Ok(DemandedScope(Some(scopes)))
+        }
     }
 }
 
@@ -89,10 +101,15 @@ pub struct NothingElse;
 impl<'a> FromRequest<'a> for NothingElse {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let query = request.uri().query().unwrap_or_default();
-        let strange = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !NAMES.contains(&name.as_ref()));
+        let strange = form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| !NAMES.contains(&name.as_ref()));
         match strange {
             None => Ok(NothingElse),
-            Some((name, _)) => Err(Error::flaw(body::shown(&name), "is unknown: there are `role` and `scope`").into()),
+            Some((name, _)) => Err(Error::flaw(
+                body::shown(&name),
+                "is unknown: there are `role` and `scope`",
+            )
+            .into()),
         }
     }
 }
@@ -105,7 +122,15 @@ mod tests {
     fn what_is_misspelt_is_no_demand_and_no_pass() {
         let scope = |text| DemandedScope::read(Some(text), "scope").is_ok();
         assert!(scope("admin") && scope("items:read items:write") && scope("revocations:read"));
-        for bad in ["", " ", "items", "items:read,items:write", "items:read items", "admin\t", "Admin"] {
+        for bad in [
+            "",
+            " ",
+            "items",
+            "items:read,items:write",
+            "items:read items",
+            "admin\t",
+            "Admin",
+        ] {
             assert!(!scope(bad), "{bad}");
         }
         let role = |text| DemandedRole::read(Some(text), "role").is_ok();
@@ -113,6 +138,8 @@ mod tests {
         for bad in ["", "Admin", "admin ", "admin,user", "admins"] {
             assert!(!role(bad), "{bad}");
         }
-        assert!(DemandedRole::read(None, "role").is_ok() && DemandedScope::read(None, "scope").is_ok());
+        assert!(
+            DemandedRole::read(None, "role").is_ok() && DemandedScope::read(None, "scope").is_ok()
+        );
     }
 }

@@ -1,9 +1,10 @@
-//! The headers that say who is behind a request. They are on every answer, empty where there is nothing to say: a proxy
-//! that copies them so overwrites whatever a client wrote under these names.
+//! The headers that say who is behind a request. They are on every answer, empty where there is
+//! nothing to say: a proxy that copies them so overwrites whatever a client wrote under these
+//! names.
 //!
-//! Values are printable ASCII. Whatever else is in them, a space at either end, and `%` itself is `%` and two hexadecimal
-//! digits for each byte of its UTF-8 (RFC 3986 section 2.1), so that an upstream can decode all of them alike, and no
-//! name can break a header.
+//! Values are printable ASCII. Whatever else is in them, a space at either end, and `%` itself is
+//! `%` and two hexadecimal digits for each byte of its UTF-8 (RFC 3986 section 2.1), so that an
+//! upstream can decode all of them alike, and no name can break a header.
 
 use std::{
     fmt::{self, Write},
@@ -28,14 +29,42 @@ const ASSERTION: HeaderName = HeaderName::from_static("x-auth-assertion");
 
 /// All of them, as the document writes and explains them.
 const FIELDS: [(HeaderName, &str, &str); 9] = [
-    (USER, "X-Auth-User", "The id of the user, or of the OAuth client that asks for itself."),
-    (USERNAME, "X-Auth-Username", "The user name, if there is one."),
+    (
+        USER,
+        "X-Auth-User",
+        "The id of the user, or of the OAuth client that asks for itself.",
+    ),
+    (
+        USERNAME,
+        "X-Auth-Username",
+        "The user name, if there is one.",
+    ),
     (NAME, "X-Auth-Name", "The display name, if there is one."),
-    (EMAIL, "X-Auth-Email", "The e-mail address, if there is one."),
-    (EMAIL_VERIFIED, "X-Auth-Email-Verified", "`true` where somebody proved to read mail there, else `false`."),
-    (ROLES, "X-Auth-Roles", "The user's roles, separated by spaces; a client has none."),
-    (SCOPE, "X-Auth-Scope", "What the token may be used for, separated by spaces."),
-    (SESSION, "X-Auth-Session", "The session's id; personal access tokens and clients have none."),
+    (
+        EMAIL,
+        "X-Auth-Email",
+        "The e-mail address, if there is one.",
+    ),
+    (
+        EMAIL_VERIFIED,
+        "X-Auth-Email-Verified",
+        "`true` where somebody proved to read mail there, else `false`.",
+    ),
+    (
+        ROLES,
+        "X-Auth-Roles",
+        "The user's roles, separated by spaces; a client has none.",
+    ),
+    (
+        SCOPE,
+        "X-Auth-Scope",
+        "What the token may be used for, separated by spaces.",
+    ),
+    (
+        SESSION,
+        "X-Auth-Session",
+        "The session's id; personal access tokens and clients have none.",
+    ),
     (
         ASSERTION,
         "X-Auth-Assertion",
@@ -65,11 +94,22 @@ pub fn tell(headers: &mut HeaderMap, claims: &Claims, assertion: Option<&str>) {
     // All values are parts of one piece of memory: on this path seven allocations would be felt.
     let bytes = Bytes::from(values.0);
     for (name, part) in fields {
-        headers.insert(name, HeaderValue::from_maybe_shared(bytes.slice(part)).expect("values are printable"));
+        headers.insert(
+            name,
+            HeaderValue::from_maybe_shared(bytes.slice(part)).expect("values are printable"),
+        );
     }
-    headers.insert(EMAIL_VERIFIED, HeaderValue::from_static(if claims.email_verified { "true" } else { "false" }));
-    let assertion = assertion
-        .map_or(HeaderValue::from_static(""), |token| HeaderValue::from_str(token).expect("tokens are plain text"));
+    headers.insert(
+        EMAIL_VERIFIED,
+        HeaderValue::from_static(if claims.email_verified {
+            "true"
+        } else {
+            "false"
+        }),
+    );
+    let assertion = assertion.map_or(HeaderValue::from_static(""), |token| {
+        HeaderValue::from_str(token).expect("tokens are plain text")
+    });
     headers.insert(ASSERTION, assertion);
 }
 
@@ -84,7 +124,8 @@ pub fn complete(headers: &mut HeaderMap) {
 /// Documents them for an answer.
 pub fn document(response: &mut Value) {
     for (_, name, description) in FIELDS {
-        response["headers"][name] = json!({ "description": description, "schema": { "type": "string" } });
+        response["headers"][name] =
+            json!({ "description": description, "schema": { "type": "string" } });
     }
 }
 

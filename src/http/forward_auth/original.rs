@@ -1,9 +1,11 @@
-//! What a proxy says of the request that it asks about, and whether another site may have caused that.
+//! What a proxy says of the request that it asks about, and whether another site may have caused
+//! that.
 //!
-//! Only the proxies in `LATCHKEY_TRUSTED_PROXIES` are believed, and only fields that are there once: of two, one may be
-//! the client's. A page of any site can make a browser send its cookie along; with a cookie alone passes what changes
-//! nothing, and everything else wants the `Origin` of the upstream itself. What is not known counts as unsafe. (The
-//! header of our own that `csrf` wants cannot be asked for here: applications that know nothing of us send no such thing.)
+//! Only the proxies in `LATCHKEY_TRUSTED_PROXIES` are believed, and only fields that are there
+//! once: of two, one may be the client's. A page of any site can make a browser send its cookie
+//! along; with a cookie alone passes what changes nothing, and everything else wants the `Origin`
+//! of the upstream itself. What is not known counts as unsafe. (The header of our own that `csrf`
+//! wants cannot be asked for here: applications that know nothing of us send no such thing.)
 
 use std::sync::Arc;
 
@@ -29,51 +31,79 @@ const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 /// Refuses what came by cookie and may have been caused by another site.
 pub fn check(request: &Request) -> Result<(), Error> {
-    if is_safe(request) || is_of_the_upstream(request) { Ok(()) } else { Err(Error::Csrf) }
+    if is_safe(request) || is_of_the_upstream(request) {
+        Ok(())
+    } else {
+        Err(Error::Csrf)
+    }
 }
 
 /// Scheme and host that the client asked for, if a trusted proxy says so.
 pub fn upstream(request: &Request) -> Option<WebOrigin> {
-    let (scheme, host) = (told(request, FORWARDED_PROTO)?, told(request, FORWARDED_HOST)?);
+    let (scheme, host) = (
+        told(request, FORWARDED_PROTO)?,
+        told(request, FORWARDED_HOST)?,
+    );
     WebOrigin::new(scheme?, host?)
 }
 
-/// The same for whom an assertion is to be: only where a proxy asks, which says what the original method was. A balancer in
-/// front of us hands on what anybody asks with any `Host`.
+/// The same for whom an assertion is to be: only where a proxy asks, which says what the original
+/// method was. A balancer in front of us hands on what anybody asks with any `Host`.
 pub fn asserted_upstream(request: &Request) -> Option<WebOrigin> {
     method(request).and_then(|_| upstream(request))
 }
 
-/// Whether it is known to change nothing. Its own method counts as well: some proxies ask with that of the original.
+/// Whether it is known to change nothing. Its own method counts as well: some proxies ask with that
+/// of the original.
 fn is_safe(request: &Request) -> bool {
     let is_safe = |method: &str| SAFE.contains(&method);
-    is_safe(request.method().as_str()) && !opens_a_socket(request) && method(request).is_some_and(is_safe)
+    is_safe(request.method().as_str())
+        && !opens_a_socket(request)
+        && method(request).is_some_and(is_safe)
 }
 
-/// A WebSocket begins with a GET, and then carries whatever the page wants, with the cookie's rights (RFC 6455 section
-/// 10.2). Proxies may keep `Upgrade` to themselves, but not these fields, which no page can set or leave out.
+/// A WebSocket begins with a GET, and then carries whatever the page wants, with the cookie's
+/// rights (RFC 6455 section 10.2). Proxies may keep `Upgrade` to themselves, but not these fields,
+/// which no page can set or leave out.
 fn opens_a_socket(request: &Request) -> bool {
-    let fields = [header::UPGRADE, header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION];
-    fields.into_iter().any(|name| request.headers().contains_key(name))
+    let fields = [
+        header::UPGRADE,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_VERSION,
+    ];
+    fields
+        .into_iter()
+        .any(|name| request.headers().contains_key(name))
 }
 
 /// The method of the original request; nothing where two fields disagree.
 fn method(request: &Request) -> Option<&str> {
-    match (told(request, FORWARDED_METHOD)?, told(request, ORIGINAL_METHOD)?) {
+    match (
+        told(request, FORWARDED_METHOD)?,
+        told(request, ORIGINAL_METHOD)?,
+    ) {
         (Some(one), Some(other)) if one != other => None,
         (one, other) => one.or(other),
     }
 }
 
-/// Whether a page of the upstream itself sent it: browsers say which page it was, and no script can say otherwise.
+/// Whether a page of the upstream itself sent it: browsers say which page it was, and no script can
+/// say otherwise.
 fn is_of_the_upstream(request: &Request) -> bool {
-    let page = csrf::single(request, header::ORIGIN).ok().flatten().and_then(WebOrigin::parse);
+    let page = csrf::single(request, header::ORIGIN)
+        .ok()
+        .flatten()
+        .and_then(WebOrigin::parse);
     page.is_some() && page == upstream(request)
 }
 
-/// What a trusted proxy says in this field, if anything; nothing at all where nobody is to be believed.
+/// What a trusted proxy says in this field, if anything; nothing at all where nobody is to be
+/// believed.
 fn told(request: &Request, name: HeaderName) -> Option<Option<&str>> {
-    let config = request.data::<Arc<Gateway>>().expect("the edge sets it").config();
+    let config = request
+        .data::<Arc<Gateway>>()
+        .expect("the edge sets it")
+        .config();
     if !origin::is_from_trusted_proxy(request, &config.trusted_proxies.0) {
         return None;
     }

@@ -1,5 +1,6 @@
-//! Who asks for a token, takes one back or looks at one: a registered client, which proves it with its secret (RFC 6749
-//! section 2.3.1: in `Authorization: Basic`, or in the form), or what people use themselves, which has none.
+//! Who asks for a token, takes one back or looks at one: a registered client, which proves it with
+//! its secret (RFC 6749 section 2.3.1: in `Authorization: Basic`, or in the form), or what people
+//! use themselves, which has none.
 
 use std::sync::Arc;
 
@@ -84,7 +85,11 @@ impl<'a, T: Content + Signed + 'static> ApiExtractor<'a> for Asking<T> {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        Some(MetaRequest { description: None, content: vec![body::meta::<T>(body::FORM)], required: true })
+        Some(MetaRequest {
+            description: None,
+            content: vec![body::meta::<T>(body::FORM)],
+            required: true,
+        })
     }
 
     async fn from_request(
@@ -103,7 +108,9 @@ async fn read<T: Content>(request: &Request, body: &mut RequestBody) -> Result<T
     let bytes = body::read(request, body).await?;
     match body::media_type(request).as_str() {
         body::FORM => body::parse_known(Members::from_form(&bytes)?),
-        _other => Err(Error::UnsupportedMediaType("`application/x-www-form-urlencoded`")),
+        _other => Err(Error::UnsupportedMediaType(
+            "`application/x-www-form-urlencoded`",
+        )),
     }
 }
 
@@ -117,12 +124,17 @@ async fn prove(
     let (id, secret) = match &basic {
         None => (id, secret),
         Some(_) if secret.is_some() => {
-            return Err(Error::flaw("client_secret", "must not be sent beside `Authorization`").into());
+            return Err(
+                Error::flaw("client_secret", "must not be sent beside `Authorization`").into(),
+            );
         }
         Some((named, _)) if id.is_some_and(|id| id != named) => {
             return Err(Error::flaw("client_id", "is another one than in `Authorization`").into());
         }
-        Some((id, secret)) => (Some(id.as_str()), Some(secret.as_str()).filter(|secret| !secret.is_empty())),
+        Some((id, secret)) => (
+            Some(id.as_str()),
+            Some(secret.as_str()).filter(|secret| !secret.is_empty()),
+        ),
     };
     match (id, secret) {
         (None | Some(FIRST_PARTY_CLIENT), None) => Ok(Asker::Person),
@@ -134,8 +146,8 @@ async fn prove(
     }
 }
 
-/// Id and secret of `Authorization: Basic`, each of them form-encoded in there (RFC 6749 section 2.3.1). One of which
-/// nothing is filled in is none: Swagger UI sends it.
+/// Id and secret of `Authorization: Basic`, each of them form-encoded in there (RFC 6749 section
+/// 2.3.1). One of which nothing is filled in is none: Swagger UI sends it.
 fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refusal> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
@@ -143,13 +155,20 @@ fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refus
         return Err(Error::flaw("Authorization", "is there twice").into());
     }
     let Some(field) = first else { return Ok(None) };
-    let pair = field.to_str().ok().and_then(read_basic).ok_or_else(Refusal::client)?;
+    let pair = field
+        .to_str()
+        .ok()
+        .and_then(read_basic)
+        .ok_or_else(Refusal::client)?;
     Ok(Some(pair).filter(|(id, secret)| !id.is_empty() || !secret.is_empty()))
 }
 
 fn read_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
     let (scheme, encoded) = field.split_once(' ')?;
-    let decoded = STANDARD.decode(encoded.trim_matches(' ')).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let decoded = STANDARD
+        .decode(encoded.trim_matches(' '))
+        .ok()
+        .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = Zeroizing::new(String::from_utf8(decoded).ok()?);
     let (id, secret) = decoded.split_once(':')?;
     Some((form_decoded(id), Zeroizing::new(form_decoded(secret))))
@@ -158,7 +177,9 @@ fn read_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
 fn form_decoded(text: &str) -> String {
     // As a value without a name, in which `=` and `&` stand for nothing.
     let escaped = text.replace('=', "%3D").replace('&', "%26");
-    form_urlencoded::parse(format!("={escaped}").as_bytes()).map(|(_, value)| value.into_owned()).collect()
+    form_urlencoded::parse(format!("={escaped}").as_bytes())
+        .map(|(_, value)| value.into_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -166,7 +187,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<(String, String)> {
-        read_basic(&format!("Basic {}", STANDARD.encode(text))).map(|(id, secret)| (id, secret.to_string()))
+        read_basic(&format!("Basic {}", STANDARD.encode(text)))
+            .map(|(id, secret)| (id, secret.to_string()))
     }
 
     #[test]

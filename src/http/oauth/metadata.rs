@@ -10,9 +10,10 @@ pub const CACHED: &str = "public, max-age=300";
 /// How a registered client proves that it is itself.
 const PROOFS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
-/// There is no authorization endpoint, so no type of response is supported. But the member is required, and an empty list is
-/// to be left out (RFC 8414 sections 2 and 3.2): so clients that check refuse both. `none` is the registered word that
-/// promises nothing (OAuth 2.0 Multiple Response Type Encoding Practices, section 4).
+/// There is no authorization endpoint, so no type of response is supported. But the member is
+/// required, and an empty list is to be left out (RFC 8414 sections 2 and 3.2): so clients that
+/// check refuse both. `none` is the registered word that promises nothing (OAuth 2.0 Multiple
+/// Response Type Encoding Practices, section 4).
 const RESPONSE_TYPES: [&str; 1] = ["none"];
 
 /// The metadata of the authorization server.
@@ -57,7 +58,10 @@ impl MetadataShape {
             revocation_endpoint: at("/oauth/revoke"),
             introspection_endpoint: at("/oauth/introspect"),
             jwks_uri: at("/.well-known/jwks.json"),
-            scopes_supported: Scope::ALL.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            scopes_supported: Scope::ALL
+                .iter()
+                .map(|scope| scope.as_str().to_owned())
+                .collect(),
             response_types_supported: words(&RESPONSE_TYPES),
             grant_types_supported: words(&["refresh_token", "client_credentials"]),
             token_endpoint_auth_methods_supported: words(&or_none),

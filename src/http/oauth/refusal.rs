@@ -20,20 +20,26 @@ pub struct OAuthErrorShape {
 
 impl Example for OAuthErrorShape {
     fn example() -> Self {
-        OAuthErrorShape { error: "invalid_grant".to_owned(), error_description: advice(Code::InvalidRefreshToken) }
+        OAuthErrorShape {
+            error: "invalid_grant".to_owned(),
+            error_description: advice(Code::InvalidRefreshToken),
+        }
     }
 }
 
 /// A refusal, by its status.
 #[derive(Debug, ApiResponse)]
 pub enum Refusal {
-    /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`, `unsupported_grant_type`,
-    /// `unauthorized_client`
+    /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`,
+    /// `unsupported_grant_type`, `unauthorized_client`
     #[oai(status = 400)]
     Refused(Json<OAuthErrorShape>),
     /// `invalid_client`
     #[oai(status = 401)]
-    Unknown(Json<OAuthErrorShape>, #[oai(header = "WWW-Authenticate")] String),
+    Unknown(
+        Json<OAuthErrorShape>,
+        #[oai(header = "WWW-Authenticate")] String,
+    ),
     /// `temporarily_unavailable`: too many tries
     #[oai(status = 429)]
     TooMany(Json<OAuthErrorShape>, #[oai(header = "Retry-After")] u64),
@@ -47,9 +53,18 @@ pub enum Refusal {
 
 fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorShape> {
     // Quotes and other letters have no place there (RFC 6749 appendix A.8).
-    let plain = |c: char| if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') { c } else { '\'' };
+    let plain = |c: char| {
+        if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') {
+            c
+        } else {
+            '\''
+        }
+    };
     let error_description = description.into().chars().map(plain).collect();
-    Json(OAuthErrorShape { error: error.to_owned(), error_description })
+    Json(OAuthErrorShape {
+        error: error.to_owned(),
+        error_description,
+    })
 }
 
 fn advice(code: Code) -> String {
@@ -60,22 +75,32 @@ impl Refusal {
     /// The client is not known, its secret is wrong, or it should have said who it is.
     pub fn client() -> Refusal {
         let description = "Send the client_id and the client_secret of a registered client.";
-        Refusal::Unknown(told("invalid_client", description), "Basic realm=\"latchkey\"".to_owned())
+        Refusal::Unknown(
+            told("invalid_client", description),
+            "Basic realm=\"latchkey\"".to_owned(),
+        )
     }
 
     /// It asks for a scope that there is not, or that it may not have.
     pub fn scope() -> Refusal {
-        Refusal::Refused(told("invalid_scope", "Ask for nothing beyond the scopes that were granted."))
+        Refusal::Refused(told(
+            "invalid_scope",
+            "Ask for nothing beyond the scopes that were granted.",
+        ))
     }
 
     /// It asks for an audience that it may have no token for (RFC 8707).
     pub fn audience() -> Refusal {
-        Refusal::Refused(told("invalid_target", "Ask for an audience that tokens of this grant may be for."))
+        Refusal::Refused(told(
+            "invalid_target",
+            "Ask for an audience that tokens of this grant may be for.",
+        ))
     }
 
     /// It asks in a way that there is not.
     pub fn grant_type() -> Refusal {
-        let description = "The grant types are refresh_token and client_credentials; people sign in at POST /login.";
+        let description = "The grant types are refresh_token and client_credentials; people sign \
+            in at POST /login.";
         Refusal::Refused(told("unsupported_grant_type", description))
     }
 }
@@ -83,12 +108,21 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         problem::log(&error);
-        let (detail, wait) = (error.detail().into_owned(), error.retry_after().unwrap_or(1));
+        let (detail, wait) = (
+            error.detail().into_owned(),
+            error.retry_after().unwrap_or(1),
+        );
         match error.code() {
-            Code::InvalidRefreshToken | Code::RefreshTokenReused => Refusal::Refused(told("invalid_grant", detail)),
+            Code::InvalidRefreshToken | Code::RefreshTokenReused => {
+                Refusal::Refused(told("invalid_grant", detail))
+            }
             Code::InsufficientScope => Refusal::scope(),
-            Code::TooManyRequests => Refusal::TooMany(told("temporarily_unavailable", detail), wait),
-            Code::Busy | Code::Unavailable => Refusal::Unavailable(told("temporarily_unavailable", detail), wait),
+            Code::TooManyRequests => {
+                Refusal::TooMany(told("temporarily_unavailable", detail), wait)
+            }
+            Code::Busy | Code::Unavailable => {
+                Refusal::Unavailable(told("temporarily_unavailable", detail), wait)
+            }
             Code::Internal => Refusal::Fault(told("server_error", detail)),
             // Whatever else may be wrong with a request is wrong with its form.
             _other => Refusal::Refused(told("invalid_request", detail)),
@@ -109,9 +143,10 @@ impl From<NotGranted> for Refusal {
 impl From<NotRevoked> for Refusal {
     fn from(why: NotRevoked) -> Self {
         match why {
-            NotRevoked::OtherClient => {
-                Refusal::Refused(told("unauthorized_client", "The token was issued to another client."))
-            }
+            NotRevoked::OtherClient => Refusal::Refused(told(
+                "unauthorized_client",
+                "The token was issued to another client.",
+            )),
             NotRevoked::Unproved => Refusal::client(),
             NotRevoked::Failed(error) => error.into(),
         }

@@ -28,16 +28,38 @@ pub struct IssuedShape {
 impl IssuedShape {
     /// Of a session.
     pub fn refreshed(pair: Pair) -> IssuedShape {
-        let Pair { access_token, expires_in, refresh_token, refresh_expires_in: _, scope } = pair;
+        let Pair {
+            access_token,
+            expires_in,
+            refresh_token,
+            refresh_expires_in: _,
+            scope,
+        } = pair;
         let (token_type, refresh_token) = ("Bearer".to_owned(), Some(refresh_token));
-        IssuedShape { access_token, token_type, expires_in, scope, refresh_token }
+        IssuedShape {
+            access_token,
+            token_type,
+            expires_in,
+            scope,
+            refresh_token,
+        }
     }
 
     /// Of a client for itself.
     pub fn granted(granted: Granted) -> IssuedShape {
-        let Granted { access_token, expires_in, scopes } = granted;
+        let Granted {
+            access_token,
+            expires_in,
+            scopes,
+        } = granted;
         let (token_type, scope) = ("Bearer".to_owned(), scopes.to_string());
-        IssuedShape { access_token, token_type, expires_in, scope, refresh_token: None }
+        IssuedShape {
+            access_token,
+            token_type,
+            expires_in,
+            scope,
+            refresh_token: None,
+        }
     }
 }
 
@@ -58,7 +80,11 @@ impl Example for IssuedShape {
 pub enum Issued {
     /// The token.
     #[oai(status = 200)]
-    Token(Json<IssuedShape>, #[oai(header = "Cache-Control")] String, #[oai(header = "Pragma")] String),
+    Token(
+        Json<IssuedShape>,
+        #[oai(header = "Cache-Control")] String,
+        #[oai(header = "Pragma")] String,
+    ),
 }
 
 impl Issued {
@@ -126,7 +152,9 @@ pub struct IntrospectionShape {
 impl IntrospectionShape {
     /// Of a token that is good, or of one that is not.
     pub fn new(claims: Option<&Claims>) -> IntrospectionShape {
-        let Some(claims) = claims else { return IntrospectionShape::default() };
+        let Some(claims) = claims else {
+            return IntrospectionShape::default();
+        };
         IntrospectionShape {
             active: true,
             scope: Some(claims.scope.clone()),
@@ -141,7 +169,13 @@ impl IntrospectionShape {
             iss: Some(claims.iss.clone()),
             jti: Some(claims.jti),
             sid: claims.sid,
-            roles: Some(claims.roles.iter().map(|role| role.as_str().to_owned()).collect()),
+            roles: Some(
+                claims
+                    .roles
+                    .iter()
+                    .map(|role| role.as_str().to_owned())
+                    .collect(),
+            ),
         }
     }
 }

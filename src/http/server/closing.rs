@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::Answer;
 
-/// After such a silence hardly anybody sends on a connection that was kept: a proxy that is refused new ones turns away, or has
-/// used those up.
+/// After such a silence hardly anybody sends on a connection that was kept: a proxy that is refused
+/// new ones turns away, or has used those up.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Where there is never such a silence, because few requests come and many connections were kept, so long.
+/// Where there is never such a silence, because few requests come and many connections were kept,
+/// so long.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// What connections know of it.
@@ -30,7 +31,10 @@ pub struct Closing {
 impl Closing {
     /// Not yet.
     pub fn new() -> Closing {
-        Closing { is_begun: AtomicBool::new(false), last_request: Mutex::new(Instant::now()) }
+        Closing {
+            is_begun: AtomicBool::new(false),
+            last_request: Mutex::new(Instant::now()),
+        }
     }
 
     /// From now on each answer ends its connection.
@@ -41,14 +45,20 @@ impl Closing {
     /// A request has come.
     pub fn note(&self) {
         if self.is_begun.load(Ordering::Relaxed) {
-            *self.last_request.lock().expect("nothing panics while it is held") = Instant::now();
+            *self
+                .last_request
+                .lock()
+                .expect("nothing panics while it is held") = Instant::now();
         }
     }
 
-    /// Tells the client that there is no next request on this connection, if so (RFC 9112 section 9.6).
+    /// Tells the client that there is no next request on this connection, if so (RFC 9112 section
+    /// 9.6).
     pub fn tell(&self, answer: &mut Answer) {
         if self.is_begun.load(Ordering::Relaxed) {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            answer
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
@@ -56,7 +66,10 @@ impl Closing {
     pub async fn until_silent(&self, longest: Duration) {
         let began = Instant::now();
         loop {
-            let last = *self.last_request.lock().expect("nothing panics while it is held");
+            let last = *self
+                .last_request
+                .lock()
+                .expect("nothing panics while it is held");
             let end = end_of_silence(began, last, longest);
             if Instant::now() >= end {
                 return;
@@ -66,7 +79,8 @@ impl Closing {
     }
 }
 
-/// When a silence is over that began with the last request, or with the drain, if none came; and at the latest.
+/// When a silence is over that began with the last request, or with the drain, if none came; and at
+/// the latest.
 fn end_of_silence(began: Instant, last: Instant, longest: Duration) -> Instant {
     (last.max(began) + SILENCE.min(longest)).min(began + LONGEST)
 }
@@ -91,7 +105,10 @@ mod tests {
         let late = began + SILENCE / 2;
         assert_eq!(end_of_silence(began, late, SILENCE), late + SILENCE);
         for last in [LONGEST, LONGEST * 2] {
-            assert_eq!(end_of_silence(began, began + last, SILENCE), began + LONGEST);
+            assert_eq!(
+                end_of_silence(began, began + last, SILENCE),
+                began + LONGEST
+            );
         }
     }
 }

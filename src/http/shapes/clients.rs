@@ -26,8 +26,23 @@ pub struct ClientShape {
 
 impl From<StoredClient> for ClientShape {
     fn from(client: StoredClient) -> Self {
-        let StoredClient { id, name, scopes, audiences, created_at, rotated_at, .. } = client;
-        ClientShape { id, name, scope: scopes.to_string(), audiences, created_at, rotated_at }
+        let StoredClient {
+            id,
+            name,
+            scopes,
+            audiences,
+            created_at,
+            rotated_at,
+            ..
+        } = client;
+        ClientShape {
+            id,
+            name,
+            scope: scopes.to_string(),
+            audiences,
+            created_at,
+            rotated_at,
+        }
     }
 }
 
@@ -59,14 +74,22 @@ pub struct ClientWithSecretShape {
 impl ClientWithSecretShape {
     /// It with what is known once.
     pub fn new(client: StoredClient, client_secret: String) -> Self {
-        ClientWithSecretShape { client_id: client.id, client_secret, client: client.into() }
+        ClientWithSecretShape {
+            client_id: client.id,
+            client_secret,
+            client: client.into(),
+        }
     }
 }
 
 impl Example for ClientWithSecretShape {
     fn example() -> Self {
         let client = ClientShape::example();
-        ClientWithSecretShape { client_id: client.id, client_secret: "lks_…".to_owned(), client }
+        ClientWithSecretShape {
+            client_id: client.id,
+            client_secret: "lks_…".to_owned(),
+            client,
+        }
     }
 }
 
@@ -82,12 +105,18 @@ pub struct ClientPageShape {
 
 impl From<ClientPage> for ClientPageShape {
     fn from(page: ClientPage) -> Self {
-        ClientPageShape { items: page.clients.into_iter().map(Into::into).collect(), next: page.next }
+        ClientPageShape {
+            items: page.clients.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
     }
 }
 
 impl Example for ClientPageShape {
     fn example() -> Self {
-        ClientPageShape { items: vec![ClientShape::example()], next: None }
+        ClientPageShape {
+            items: vec![ClientShape::example()],
+            next: None,
+        }
     }
 }

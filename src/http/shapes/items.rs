@@ -59,6 +59,9 @@ pub struct ItemPageShape {
 
 impl Example for ItemPageShape {
     fn example() -> Self {
-        ItemPageShape { items: vec![ItemShape::example()], next: None }
+        ItemPageShape {
+            items: vec![ItemShape::example()],
+            next: None,
+        }
     }
 }

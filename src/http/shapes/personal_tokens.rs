@@ -26,8 +26,22 @@ pub struct PersonalTokenShape {
 
 impl From<PersonalToken> for PersonalTokenShape {
     fn from(token: PersonalToken) -> Self {
-        let PersonalToken { id, name, scope, created_at, expires_at, last_used_at } = token;
-        PersonalTokenShape { id, name, scope, created_at, expires_at, last_used_at }
+        let PersonalToken {
+            id,
+            name,
+            scope,
+            created_at,
+            expires_at,
+            last_used_at,
+        } = token;
+        PersonalTokenShape {
+            id,
+            name,
+            scope,
+            created_at,
+            expires_at,
+            last_used_at,
+        }
     }
 }
 
@@ -65,16 +79,43 @@ pub struct NewPersonalTokenShape {
 impl NewPersonalTokenShape {
     /// It with what is known once.
     pub fn new(made: PersonalToken, token: String) -> Self {
-        let PersonalToken { id, name, scope, created_at, expires_at, last_used_at: _ } = made;
-        NewPersonalTokenShape { token, id, name, scope, created_at, expires_at }
+        let PersonalToken {
+            id,
+            name,
+            scope,
+            created_at,
+            expires_at,
+            last_used_at: _,
+        } = made;
+        NewPersonalTokenShape {
+            token,
+            id,
+            name,
+            scope,
+            created_at,
+            expires_at,
+        }
     }
 }
 
 impl Example for NewPersonalTokenShape {
     fn example() -> Self {
-        let PersonalTokenShape { id, name, scope, created_at, expires_at, last_used_at: _ } =
-            PersonalTokenShape::example();
-        NewPersonalTokenShape { token: "lkp_…".to_owned(), id, name, scope, created_at, expires_at }
+        let PersonalTokenShape {
+            id,
+            name,
+            scope,
+            created_at,
+            expires_at,
+            last_used_at: _,
+        } = PersonalTokenShape::example();
+        NewPersonalTokenShape {
+            token: "lkp_…".to_owned(),
+            id,
+            name,
+            scope,
+            created_at,
+            expires_at,
+        }
     }
 }
 
@@ -90,12 +131,18 @@ pub struct PersonalTokenPageShape {
 
 impl From<PersonalTokenPage> for PersonalTokenPageShape {
     fn from(page: PersonalTokenPage) -> Self {
-        PersonalTokenPageShape { items: page.tokens.into_iter().map(Into::into).collect(), next: page.next }
+        PersonalTokenPageShape {
+            items: page.tokens.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
     }
 }
 
 impl Example for PersonalTokenPageShape {
     fn example() -> Self {
-        PersonalTokenPageShape { items: vec![PersonalTokenShape::example()], next: None }
+        PersonalTokenPageShape {
+            items: vec![PersonalTokenShape::example()],
+            next: None,
+        }
     }
 }

@@ -71,14 +71,24 @@ pub struct SessionPageShape {
 impl SessionPageShape {
     /// The page as seen from one of the sessions, or from elsewhere.
     pub fn new(page: DevicePage, current: Option<Uuid>) -> Self {
-        let items = page.devices.into_iter().map(|device| SessionShape::new(device, current)).collect();
-        SessionPageShape { items, next: page.next }
+        let items = page
+            .devices
+            .into_iter()
+            .map(|device| SessionShape::new(device, current))
+            .collect();
+        SessionPageShape {
+            items,
+            next: page.next,
+        }
     }
 }
 
 impl Example for SessionPageShape {
     fn example() -> Self {
-        SessionPageShape { items: vec![SessionShape::example()], next: None }
+        SessionPageShape {
+            items: vec![SessionShape::example()],
+            next: None,
+        }
     }
 }
 
@@ -99,7 +109,11 @@ impl DashboardShape {
     pub fn new(dashboard: Dashboard, current: Option<Uuid>) -> Self {
         DashboardShape {
             user: dashboard.user.into(),
-            sessions: dashboard.sessions.into_iter().map(|device| SessionShape::new(device, current)).collect(),
+            sessions: dashboard
+                .sessions
+                .into_iter()
+                .map(|device| SessionShape::new(device, current))
+                .collect(),
             item_count: dashboard.items,
         }
     }
@@ -107,6 +121,10 @@ impl DashboardShape {
 
 impl Example for DashboardShape {
     fn example() -> Self {
-        DashboardShape { user: UserShape::example(), sessions: vec![SessionShape::example()], item_count: 3 }
+        DashboardShape {
+            user: UserShape::example(),
+            sessions: vec![SessionShape::example()],
+            item_count: 3,
+        }
     }
 }

@@ -20,21 +20,29 @@ const END_OLDEST: &str = include_str!("../../../sql/queries/end_oldest_sessions.
 const END_ALL: &str = include_str!("../../../sql/queries/end_all_sessions.sql");
 const RAISE_GENERATION: &str = include_str!("../../../sql/queries/raise_generation.sql");
 
-/// Ends all sessions of the user but one. Those that have ended before a while ago are among the ending: somebody may be
-/// about to publish them, or have failed to.
+/// Ends all sessions of the user but one. Those that have ended before a while ago are among the
+/// ending: somebody may be about to publish them, or have failed to.
 pub(in crate::postgres) async fn end_others(
     db: &mut Connection,
     user: Uuid,
     keep: Uuid,
     reason: Reason,
 ) -> Result<Ending, Error> {
-    let ended = ids(db.all(END_OTHERS, &[&user, &keep, &reason.as_str()]).await?)?;
+    let ended = ids(db
+        .all(END_OTHERS, &[&user, &keep, &reason.as_str()])
+        .await?)?;
     recorded(db, Ending::of_sessions(user, &ended, reason)).await?;
-    Ok(Ending::of_sessions(user, &ended_lately(db, user).await?, reason))
+    Ok(Ending::of_sessions(
+        user,
+        &ended_lately(db, user).await?,
+        reason,
+    ))
 }
 
 async fn ended_lately(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Error> {
-    ids(db.all(LIST_ENDED, &[&user, &(ENTRY_SECONDS as f64)]).await?)
+    ids(db
+        .all(LIST_ENDED, &[&user, &(ENTRY_SECONDS as f64)])
+        .await?)
 }
 
 /// Ends everything of the user below this generation, which its row has already.
@@ -54,16 +62,33 @@ async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> 
 }
 
 impl Postgres {
-    /// Ends the session of this user. One that has ended keeps its time and reason, and is no event.
-    pub async fn end_session(&self, user: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+    /// Ends the session of this user. One that has ended keeps its time and reason, and is no
+    /// event.
+    pub async fn end_session(
+        &self,
+        user: Uuid,
+        sid: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Ending, Error> {
         twice!(self.try_end_session(user, sid, reason, event).await)
     }
 
-    async fn try_end_session(&self, user: Uuid, sid: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+    async fn try_end_session(
+        &self,
+        user: Uuid,
+        sid: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Ending, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let ending = Ending::of_sessions(user, &[sid], reason);
-        if db.first(END, &[&user, &sid, &reason.as_str()]).await?.is_some() {
+        if db
+            .first(END, &[&user, &sid, &reason.as_str()])
+            .await?
+            .is_some()
+        {
             revocations::record(&mut db, &ending).await?;
             audit::insert(&mut db, event).await?;
         }
@@ -73,7 +98,11 @@ impl Postgres {
 
     /// What ended of this user a while ago, for whoever repeats what could not be published.
     pub async fn sessions_ended_lately(&self, user: Uuid, reason: Reason) -> Result<Ending, Error> {
-        Ok(Ending::of_sessions(user, &ended_lately(&mut self.connection().await?, user).await?, reason))
+        Ok(Ending::of_sessions(
+            user,
+            &ended_lately(&mut self.connection().await?, user).await?,
+            reason,
+        ))
     }
 
     /// Ends all sessions of this user but one.
@@ -87,7 +116,13 @@ impl Postgres {
         twice!(self.try_end_others(user, keep, reason, event).await)
     }
 
-    async fn try_end_others(&self, user: Uuid, keep: Uuid, reason: Reason, event: &Event) -> Result<Ending, Error> {
+    async fn try_end_others(
+        &self,
+        user: Uuid,
+        keep: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Ending, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let ending = end_others(&mut db, user, keep, reason).await?;
@@ -97,11 +132,21 @@ impl Postgres {
     }
 
     /// Ends everything of this user; nothing if there is no such user.
-    pub async fn end_all_sessions(&self, user: Uuid, reason: Reason, event: &Event) -> Result<Option<Ending>, Error> {
+    pub async fn end_all_sessions(
+        &self,
+        user: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Option<Ending>, Error> {
         twice!(self.try_end_all(user, reason, event).await)
     }
 
-    async fn try_end_all(&self, user: Uuid, reason: Reason, event: &Event) -> Result<Option<Ending>, Error> {
+    async fn try_end_all(
+        &self,
+        user: Uuid,
+        reason: Reason,
+        event: &Event,
+    ) -> Result<Option<Ending>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some(row) = db.first(RAISE_GENERATION, &[&user]).await? else {
@@ -115,14 +160,26 @@ impl Postgres {
     }
 
     /// Ends the oldest live sessions of this user, so that no more than `most` are left.
-    pub async fn end_oldest_sessions(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
+    pub async fn end_oldest_sessions(
+        &self,
+        user: Uuid,
+        most: i64,
+        idle: Idle,
+    ) -> Result<Ending, Error> {
         twice!(self.try_end_oldest(user, most, idle).await)
     }
 
     async fn try_end_oldest(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
         let reason = Reason::TooManySessions;
         let (tokens, browser) = (idle.tokens as f64, idle.browser as f64);
-        let params: Params = &[&user, &most, &reason.as_str(), &tokens, &browser, &BROWSER_CLIENT];
+        let params: Params = &[
+            &user,
+            &most,
+            &reason.as_str(),
+            &tokens,
+            &browser,
+            &BROWSER_CLIENT,
+        ];
         let mut db = self.connection().await?;
         db.begin().await?;
         let ended = ids(db.all(END_OLDEST, params).await?)?;

@@ -11,7 +11,10 @@ use crate::{
 };
 
 fn path_of(session: &Session) -> String {
-    format!("/users/{}", session.claims()["sub"].as_str().expect("an id"))
+    format!(
+        "/users/{}",
+        session.claims()["sub"].as_str().expect("an id")
+    )
 }
 
 #[tokio::test]
@@ -25,36 +28,87 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     let cases: [(Value, &[&str]); 7] = [
         (json!({"name": "J"}), &["renamed success admin -"]),
         (json!({"name": "J", "disabled": false, "role": "user"}), &[]),
-        (json!({"email": "j@example.com"}), &["email_changed success admin -"]),
-        (json!({"disabled": true}), &["account_disabled success admin disabled"]),
-        (json!({"disabled": false, "username": "j"}), &["account_enabled success admin -", "renamed success admin -"]),
-        (json!({"password": "another one 7"}), &["password_reset success admin password_reset"]),
-        (json!({"role": "admin"}), &["role_changed success admin role_change"]),
+        (
+            json!({"email": "j@example.com"}),
+            &["email_changed success admin -"],
+        ),
+        (
+            json!({"disabled": true}),
+            &["account_disabled success admin disabled"],
+        ),
+        (
+            json!({"disabled": false, "username": "j"}),
+            &["account_enabled success admin -", "renamed success admin -"],
+        ),
+        (
+            json!({"password": "another one 7"}),
+            &["password_reset success admin password_reset"],
+        ),
+        (
+            json!({"role": "admin"}),
+            &["role_changed success admin role_change"],
+        ),
     ];
     for (change, expected) in cases {
         patch(change).await.is(200, "");
         scene.news(expected).await;
     }
-    scene.call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null).await.is(204, "");
-    scene.news(&["sessions_revoked success admin revoked"]).await;
-    scene.call(Method::DELETE, &path, &admin, Value::Null).await.is(204, "");
+    scene
+        .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
+        .await
+        .is(204, "");
+    scene
+        .news(&["sessions_revoked success admin revoked"])
+        .await;
+    scene
+        .call(Method::DELETE, &path, &admin, Value::Null)
+        .await
+        .is(204, "");
     // A repeat is fine, and no event.
-    scene.call(Method::DELETE, &path, &admin, Value::Null).await.is(204, "");
-    scene.call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null).await.is(404, "not_found");
+    scene
+        .call(Method::DELETE, &path, &admin, Value::Null)
+        .await
+        .is(204, "");
+    scene
+        .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
+        .await
+        .is(404, "not_found");
     scene.news(&["account_deleted success admin -"]).await;
-    let made = scene.call(Method::POST, "/users", &admin, json!({"username": "new", "password": PASSWORD})).await;
+    let made = scene
+        .call(
+            Method::POST,
+            "/users",
+            &admin,
+            json!({"username": "new", "password": PASSWORD}),
+        )
+        .await;
     made.is(201, "");
     scene.news(&["account_created success admin user"]).await;
     // The last administrator, and a taken name.
-    scene.call(Method::PATCH, &path_of(&admin), &admin, json!({"role": "user"})).await.is(403, "last_admin");
     scene
-        .call(Method::POST, "/users", &admin, json!({"username": "NEW", "password": PASSWORD}))
+        .call(
+            Method::PATCH,
+            &path_of(&admin),
+            &admin,
+            json!({"role": "user"}),
+        )
+        .await
+        .is(403, "last_admin");
+    scene
+        .call(
+            Method::POST,
+            "/users",
+            &admin,
+            json!({"username": "NEW", "password": PASSWORD}),
+        )
         .await
         .is(409, "username_taken");
     scene.news(&[]).await;
     let root = admin.claims()["sub"].as_str().expect("an id").to_owned();
-    let by =
-        format!("select bool_and(actor_id = '{root}' and user_id <> actor_id and address = '127.0.0.1') from audit");
+    let by = format!(
+        "select bool_and(actor_id = '{root}' and user_id <> actor_id and address = '127.0.0.1') \
+         from audit"
+    );
     assert_eq!(ask(&scene.gateway, &by).await, "true");
 }
 
@@ -63,17 +117,50 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
     let scene = Scene::new().await;
     let admin = scene.gateway.admin("root").await;
     let john = scene.gateway.sign_up("john").await;
-    scene.call(Method::PATCH, &path_of(&john), &admin, json!({"name": "J"})).await.is(200, "");
-    let own = items(&scene.call(Method::GET, "/user/audit", &john, Value::Null).await).remove(0);
-    assert_eq!((&own["event"], &own["actor"]), (&json!("renamed"), &json!("admin")));
-    assert_eq!((&own["actor_id"], &own["address"], &own["agent"]), (&Value::Null, &Value::Null, &Value::Null));
+    scene
+        .call(Method::PATCH, &path_of(&john), &admin, json!({"name": "J"}))
+        .await
+        .is(200, "");
+    let own = items(
+        &scene
+            .call(Method::GET, "/user/audit", &john, Value::Null)
+            .await,
+    )
+    .remove(0);
+    assert_eq!(
+        (&own["event"], &own["actor"]),
+        (&json!("renamed"), &json!("admin"))
+    );
+    assert_eq!(
+        (&own["actor_id"], &own["address"], &own["agent"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     let path = format!("{}/audit", path_of(&john));
     let whole = items(&scene.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
-    assert_eq!((&whole["actor_id"], &whole["address"]), (&admin.claims()["sub"], &json!("127.0.0.1")));
+    assert_eq!(
+        (&whole["actor_id"], &whole["address"]),
+        (&admin.claims()["sub"], &json!("127.0.0.1"))
+    );
     // What an administrator does to the own account is no secret.
-    scene.call(Method::PATCH, &path_of(&admin), &admin, json!({"name": "R"})).await.is(200, "");
-    let own = items(&scene.call(Method::GET, "/user/audit", &admin, Value::Null).await).remove(0);
-    assert_eq!((&own["actor"], &own["address"]), (&json!("admin"), &json!("127.0.0.1")));
+    scene
+        .call(
+            Method::PATCH,
+            &path_of(&admin),
+            &admin,
+            json!({"name": "R"}),
+        )
+        .await
+        .is(200, "");
+    let own = items(
+        &scene
+            .call(Method::GET, "/user/audit", &admin, Value::Null)
+            .await,
+    )
+    .remove(0);
+    assert_eq!(
+        (&own["actor"], &own["address"]),
+        (&json!("admin"), &json!("127.0.0.1"))
+    );
 }
 
 #[tokio::test]
@@ -82,20 +169,52 @@ async fn the_operator_is_recorded_too() {
     scene.gateway.sign_up_with_email("john", EMAIL).await;
     scene.news(&["sign_up success user -"]).await;
     for (arguments, input, event) in [
-        (["create", "--username", "root", "--role", "admin"].as_slice(), "", "account_created success operator admin"),
-        (&["reset", "john"], "", "code_requested success operator password_reset"),
-        (&["reset", "john", "--password-stdin"], "another one 7", "password_reset success operator password_reset"),
-        (&["revoke", "john"], "", "sessions_revoked success operator revoked"),
-        (&["disable", "john"], "", "account_disabled success operator disabled"),
-        (&["enable", "john"], "", "account_enabled success operator -"),
-        (&["role", "john", "admin"], "", "role_changed success operator role_change"),
-        (&["delete", "john", "--yes"], "", "account_deleted success operator -"),
+        (
+            ["create", "--username", "root", "--role", "admin"].as_slice(),
+            "",
+            "account_created success operator admin",
+        ),
+        (
+            &["reset", "john"],
+            "",
+            "code_requested success operator password_reset",
+        ),
+        (
+            &["reset", "john", "--password-stdin"],
+            "another one 7",
+            "password_reset success operator password_reset",
+        ),
+        (
+            &["revoke", "john"],
+            "",
+            "sessions_revoked success operator revoked",
+        ),
+        (
+            &["disable", "john"],
+            "",
+            "account_disabled success operator disabled",
+        ),
+        (
+            &["enable", "john"],
+            "",
+            "account_enabled success operator -",
+        ),
+        (
+            &["role", "john", "admin"],
+            "",
+            "role_changed success operator role_change",
+        ),
+        (
+            &["delete", "john", "--yes"],
+            "",
+            "account_deleted success operator -",
+        ),
     ] {
         told_with(&scene.gateway, arguments, input).await;
         scene.news(&[event]).await;
     }
-    let nobody =
-        "select count(*) from audit where actor = 'operator' and (actor_id is not null or address is not null)";
+    let nobody = "select count(*) from audit \
+        where actor = 'operator' and (actor_id is not null or address is not null)";
     assert_eq!(ask(&scene.gateway, nobody).await, "0");
 }
 
@@ -105,16 +224,34 @@ async fn what_cannot_be_recorded_is_not_done_by_others_either() {
     let scene = Scene::new().await;
     let admin = scene.gateway.admin("root").await;
     let john = scene.gateway.sign_up_with_email("john", EMAIL).await;
-    let state = "select concat((select string_agg(u::text, ';') from users u), (select string_agg(s::text, ';') from sessions s),
-        (select count(*) from revocations), (select count(*) from outbox), (select count(*) from audit))";
+    let state = "select concat(
+        (select string_agg(u::text, ';') from users u),
+        (select string_agg(s::text, ';') from sessions s),
+        (select count(*) from revocations), (select count(*) from outbox),
+        (select count(*) from audit))";
     let before = ask(&scene.gateway, state).await;
-    execute(&scene.gateway, "alter table audit add constraint broken check (event = 'none') not valid").await;
+    execute(
+        &scene.gateway,
+        "alter table audit add constraint broken check (event = 'none') not valid",
+    )
+    .await;
     let path = path_of(&john);
     let attempts = [
-        scene.call(Method::PATCH, &path, &admin, json!({"disabled": true})).await,
-        scene.call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null).await,
+        scene
+            .call(Method::PATCH, &path, &admin, json!({"disabled": true}))
+            .await,
+        scene
+            .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
+            .await,
         scene.call(Method::DELETE, &path, &admin, Value::Null).await,
-        scene.call(Method::POST, "/users", &admin, json!({"username": "new", "password": PASSWORD})).await,
+        scene
+            .call(
+                Method::POST,
+                "/users",
+                &admin,
+                json!({"username": "new", "password": PASSWORD}),
+            )
+            .await,
     ];
     for answer in attempts {
         answer.is(500, "internal");

@@ -1,5 +1,5 @@
-//! A steady mixed load: people who sign in once, and then make, read, change and remove items, and refresh, one request
-//! after the other.
+//! A steady mixed load: people who sign in once, and then make, read, change and remove items, and
+//! refresh, one request after the other.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,10 @@ const PACE: Duration = Duration::from_millis(15);
 
 /// A request that was not answered as it should be.
 #[derive(Debug)]
-#[expect(dead_code, reason = "what was told is for whoever reads why a test failed")]
+#[expect(
+    dead_code,
+    reason = "what was told is for whoever reads why a test failed"
+)]
 pub struct Failure {
     pub method: Method,
     pub path: String,
@@ -52,11 +55,24 @@ impl Load {
     /// So many people, by way of a balancer. Their accounts are made by a replica.
     pub async fn begin(replica: &Gateway, balancer: SocketAddr, people: usize) -> Load {
         let (stopped, tally) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Tally>>::default());
-        let mut load = Load { began: Instant::now(), stopped, tally, people: JoinSet::new() };
+        let mut load = Load {
+            began: Instant::now(),
+            stopped,
+            tally,
+            people: JoinSet::new(),
+        };
         for number in 0..people {
             let session = replica.sign_up(&format!("person{number}")).await;
-            let client = reqwest::Client::builder().timeout(Duration::from_secs(40)).build().expect("a client");
-            let person = Person { client, balancer, session, tally: load.tally.clone() };
+            let client = reqwest::Client::builder()
+                .timeout(Duration::from_secs(40))
+                .build()
+                .expect("a client");
+            let person = Person {
+                client,
+                balancer,
+                session,
+                tally: load.tally.clone(),
+            };
             load.people.spawn(person.live(load.stopped.clone()));
         }
         load.began = Instant::now();
@@ -96,25 +112,41 @@ impl Person {
 
     /// From its making to its end, unless it is kept.
     async fn have_an_item(&mut self, keeps: bool) {
-        let Some(item) = self.ask(Method::POST, "/items", 201, json!({"name": "one"})).await else { return };
+        let Some(item) = self
+            .ask(Method::POST, "/items", 201, json!({"name": "one"}))
+            .await
+        else {
+            return;
+        };
         self.tally().kept += 1;
         let path = format!("/items/{}", item["id"].as_str().expect("an id"));
         self.ask(Method::GET, &path, 200, Value::Null).await;
-        self.ask(Method::PATCH, &path, 200, json!({"name": "two"})).await;
-        self.ask(Method::PUT, &path, 200, json!({"name": "three"})).await;
-        if !keeps && self.ask(Method::DELETE, &path, 204, Value::Null).await.is_some() {
+        self.ask(Method::PATCH, &path, 200, json!({"name": "two"}))
+            .await;
+        self.ask(Method::PUT, &path, 200, json!({"name": "three"}))
+            .await;
+        if !keeps
+            && self
+                .ask(Method::DELETE, &path, 204, Value::Null)
+                .await
+                .is_some()
+        {
             self.tally().kept -= 1;
         }
     }
 
     /// A refresh that failed is tried again in the next round with the same token.
     async fn go_on(&mut self) {
-        self.ask(Method::GET, "/auth/verify", 204, Value::Null).await;
+        self.ask(Method::GET, "/auth/verify", 204, Value::Null)
+            .await;
         self.ask(Method::GET, "/user", 200, Value::Null).await;
         let body = json!({"refresh_token": self.session.refresh_token});
         if let Some(pair) = self.ask(Method::POST, "/refresh", 200, body).await {
             let token = |name: &str| pair[name].as_str().expect("a token").to_owned();
-            self.session = Session { access_token: token("access_token"), refresh_token: token("refresh_token") };
+            self.session = Session {
+                access_token: token("access_token"),
+                refresh_token: token("refresh_token"),
+            };
         }
     }
 
@@ -122,8 +154,15 @@ impl Person {
     async fn ask(&mut self, method: Method, path: &str, status: u16, body: Value) -> Option<Value> {
         tokio::time::sleep(PACE).await;
         let url = format!("http://{}{path}", self.balancer);
-        let request = self.client.request(method.clone(), url).bearer_auth(&self.session.access_token);
-        let request = if body.is_null() { request } else { request.json(&body) };
+        let request = self
+            .client
+            .request(method.clone(), url)
+            .bearer_auth(&self.session.access_token);
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
         let (answered, told) = match request.send().await {
             Ok(answer) => (Some(answer.status()), answer.text().await),
             Err(error) => (error.status(), Err(error)),
@@ -136,7 +175,12 @@ impl Person {
             told => {
                 let (status, path) = (answered.as_ref().map(StatusCode::as_u16), path.to_owned());
                 let told = told.unwrap_or_else(|error| format!("{error:?}"));
-                self.tally().failures.push(Failure { method, path, status, told });
+                self.tally().failures.push(Failure {
+                    method,
+                    path,
+                    status,
+                    told,
+                });
                 None
             }
         }

@@ -1,5 +1,5 @@
-//! Three replicas, each at an address of its own that stays when the process is replaced, and the real balancers in
-//! front of them, as `deploy/` configures them.
+//! Three replicas, each at an address of its own that stays when the process is replaced, and the
+//! real balancers in front of them, as `deploy/` configures them.
 
 use crate::{
     address::own_address,
@@ -26,9 +26,12 @@ pub struct Pool {
 impl Pool {
     pub async fn with(changes: &[(&str, &str)]) -> Pool {
         let address = own_address().to_string();
-        let mut replicas = vec![Gateway::with(&[changes, &[("LATCHKEY_LISTEN", &address)]].concat()).await];
+        let mut replicas =
+            vec![Gateway::with(&[changes, &[("LATCHKEY_LISTEN", &address)]].concat()).await];
         for _ in 0..2 {
-            let replica = replicas[0].replica_with(&[("LATCHKEY_LISTEN", &own_address().to_string())]).await;
+            let replica = replicas[0]
+                .replica_with(&[("LATCHKEY_LISTEN", &own_address().to_string())])
+                .await;
             replicas.push(replica);
         }
         Pool { replicas }
@@ -39,12 +42,18 @@ impl Pool {
         let place = Place::new();
         let listen = place.address.to_string();
         let names = ["gateway-1:8000", "gateway-2:8000", "gateway-3:8000"];
-        let servers = names.into_iter().zip(&self.replicas).map(|(name, replica)| (name, replica.address.to_string()));
+        let servers = names
+            .into_iter()
+            .zip(&self.replicas)
+            .map(|(name, replica)| (name, replica.address.to_string()));
         let mut changes: Vec<_> = servers.collect();
         let command = match kind {
             Kind::Nginx => {
                 let folders = format!("server_tokens off; {}", place.nginx_folders());
-                changes.extend([("listen 8080", format!("listen {listen}")), ("server_tokens off;", folders)]);
+                changes.extend([
+                    ("listen 8080", format!("listen {listen}")),
+                    ("server_tokens off;", folders),
+                ]);
                 place.nginx(&place.adapted("nginx.conf", &changes))
             }
             Kind::HaProxy => {
@@ -55,7 +64,8 @@ impl Pool {
         place.run(command).await
     }
 
-    /// As a rolling restart does it: this one is asked to end, and when it has, another one takes its place.
+    /// As a rolling restart does it: this one is asked to end, and when it has, another one takes
+    /// its place.
     pub async fn replace(&mut self, number: usize) {
         let replica = &mut self.replicas[number];
         assert_eq!(replica.stop(), Some(0), "it ends by itself");

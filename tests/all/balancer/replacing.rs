@@ -35,9 +35,22 @@ async fn rolling_restart(kind: Kind) {
     let tally = load.end().await;
     summary("rolling restart", kind, &tally);
     // Which it tells, unlike nginx: so that its silence elsewhere says something.
-    assert!(kind == Kind::Nginx || balancer.errors().contains("is DOWN"), "{}", balancer.errors());
-    assert!(tally.failures.is_empty(), "{:#?}\n{}", tally.failures, balancer.errors());
-    assert_eq!(ask(&pool.replicas[0], "select count(*) from items").await, tally.kept.to_string(), "each made once");
+    assert!(
+        kind == Kind::Nginx || balancer.errors().contains("is DOWN"),
+        "{}",
+        balancer.errors()
+    );
+    assert!(
+        tally.failures.is_empty(),
+        "{:#?}\n{}",
+        tally.failures,
+        balancer.errors()
+    );
+    assert_eq!(
+        ask(&pool.replicas[0], "select count(*) from items").await,
+        tally.kept.to_string(),
+        "each made once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,8 +63,9 @@ async fn a_rolling_restart_behind_haproxy_loses_nothing() {
     rolling_restart(Kind::HaProxy).await;
 }
 
-/// What was in flight and may not be sent twice; and what was done, and sent again, so that it was there no more. Where it was
-/// on a connection that HAProxy had used before, that hangs up on the client without a word, so that the client decides.
+/// What was in flight and may not be sent twice; and what was done, and sent again, so that it was
+/// there no more. Where it was on a connection that HAProxy had used before, that hangs up on the
+/// client without a word, so that the client decides.
 fn is_the_price(failure: &Failure) -> bool {
     match failure.status {
         Some(502) | None => [Method::POST, Method::PATCH].contains(&failure.method),
@@ -70,14 +84,39 @@ async fn killed(kind: Kind) {
     go_on(&load, 400).await;
     let tally = load.end().await;
     summary("a replica killed", kind, &tally);
-    assert!(tally.failures.iter().all(is_the_price), "{:#?}\n{}", tally.failures, balancer.errors());
-    assert!(tally.failures.len() <= PEOPLE, "each had one request in flight: {:#?}", tally.failures);
-    let lost = |path: &str| tally.failures.iter().filter(|failure| failure.path == path).count();
-    let there: usize = ask(&pool.replicas[0], "select count(*) from items").await.parse().expect("a number");
+    assert!(
+        tally.failures.iter().all(is_the_price),
+        "{:#?}\n{}",
+        tally.failures,
+        balancer.errors()
+    );
+    assert!(
+        tally.failures.len() <= PEOPLE,
+        "each had one request in flight: {:#?}",
+        tally.failures
+    );
+    let lost = |path: &str| {
+        tally
+            .failures
+            .iter()
+            .filter(|failure| failure.path == path)
+            .count()
+    };
+    let there: usize = ask(&pool.replicas[0], "select count(*) from items")
+        .await
+        .parse()
+        .expect("a number");
     // A deletion that was made and sent again was told that there is nothing.
-    let gone = tally.failures.iter().filter(|failure| failure.method == Method::DELETE).count();
+    let gone = tally
+        .failures
+        .iter()
+        .filter(|failure| failure.method == Method::DELETE)
+        .count();
     let kept = tally.kept - gone;
-    assert!((kept..=kept + lost("/items")).contains(&there), "{there} for {kept}: none made twice");
+    assert!(
+        (kept..=kept + lost("/items")).contains(&there),
+        "{there} for {kept}: none made twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

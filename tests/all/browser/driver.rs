@@ -1,4 +1,5 @@
-//! A real browser, driven through the WebDriver protocol (W3C WebDriver 2) over plain HTTP: Chromium and its chromedriver.
+//! A real browser, driven through the WebDriver protocol (W3C WebDriver 2) over plain HTTP:
+//! Chromium and its chromedriver.
 
 use std::{
     cell::OnceCell,
@@ -12,7 +13,8 @@ use tempfile::TempDir;
 
 use crate::gateway::until;
 
-/// The same browsers as `./dev` looks for; where none is in `PATH`, chromedriver knows where its own is.
+/// The same browsers as `./dev` looks for; where none is in `PATH`, chromedriver knows where its
+/// own is.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// Of `{ELEMENT: id}`, by which the protocol names an element (section 12.1 there).
@@ -42,18 +44,37 @@ impl Driver {
             .expect("chromedriver is installed (`./dev install`)");
         let output = BufReader::new(process.stdout.take().expect("piped"));
         let mut lines = output.lines().map_while(Result::ok);
-        let port = lines
-            .find_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse::<u16>().ok());
-        let base = format!("http://127.0.0.1:{}", port.expect("it says where it listens"));
+        let port = lines.find_map(|line| {
+            line.split("successfully on port ")
+                .nth(1)?
+                .trim_end_matches('.')
+                .parse::<u16>()
+                .ok()
+        });
+        let base = format!(
+            "http://127.0.0.1:{}",
+            port.expect("it says where it listens")
+        );
         // Whoever does not read on stops it when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
-        let mut driver = Driver { process, session: base, client: reqwest::Client::new(), profile };
-        let opened = driver.call(Method::POST, "/session", driver.capabilities()).await;
-        driver.session += &format!("/session/{}", opened["sessionId"].as_str().expect("a session"));
+        let mut driver = Driver {
+            process,
+            session: base,
+            client: reqwest::Client::new(),
+            profile,
+        };
+        let opened = driver
+            .call(Method::POST, "/session", driver.capabilities())
+            .await;
+        driver.session += &format!(
+            "/session/{}",
+            opened["sessionId"].as_str().expect("a session")
+        );
         driver
     }
 
-    /// No window, though as large as one, and no talk with the world. Without its sandbox, which root may not have.
+    /// No window, though as large as one, and no talk with the world. Without its sandbox, which
+    /// root may not have.
     fn capabilities(&self) -> Value {
         let args = [
             "--headless",
@@ -74,20 +95,36 @@ impl Driver {
             options["binary"] = json!(browser);
         }
         let logs = json!({"browser": "ALL", "performance": "ALL"});
-        json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logs}}})
+        json!({
+            "capabilities": {
+                "alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logs},
+            },
+        })
     }
 
     /// One command of the protocol; what it returns.
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
-        self.try_call(method, path, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+        self.try_call(method, path, body)
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     async fn try_call(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
-        let request = self.client.request(method, format!("{}{path}", self.session));
-        let request = if body.is_null() { request } else { request.json(&body) };
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.session));
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
         let answer = request.send().await.expect("chromedriver answers");
         let mut answer: Value = answer.json().await.expect("JSON");
-        if answer["value"]["error"].is_null() { Ok(answer["value"].take()) } else { Err(answer) }
+        if answer["value"]["error"].is_null() {
+            Ok(answer["value"].take())
+        } else {
+            Err(answer)
+        }
     }
 
     /// Opens a page and waits until it is there.
@@ -97,12 +134,21 @@ impl Driver {
 
     /// The address of the page, as it is by now.
     pub async fn address(&self) -> String {
-        self.call(Method::GET, "/url", Value::Null).await.as_str().unwrap_or_default().to_owned()
+        self.call(Method::GET, "/url", Value::Null)
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Runs a script in the page; what it returns, or what its promise becomes.
     pub async fn run(&self, script: &str) -> Value {
-        self.call(Method::POST, "/execute/sync", json!({"script": script, "args": []})).await
+        self.call(
+            Method::POST,
+            "/execute/sync",
+            json!({"script": script, "args": []}),
+        )
+        .await
     }
 
     /// Clicks it, as the mouse does: where it is covered or not drawn yet, it waits.
@@ -112,12 +158,22 @@ impl Driver {
 
     /// Types into it, over what stood there.
     pub async fn enter(&self, xpath: &str, text: &str) {
-        self.act(xpath, Method::POST, "value", json!({"text": format!("{ALL}{text}")})).await;
+        self.act(
+            xpath,
+            Method::POST,
+            "value",
+            json!({"text": format!("{ALL}{text}")}),
+        )
+        .await;
     }
 
     /// What a person reads there.
     pub async fn text(&self, xpath: &str) -> String {
-        self.act(xpath, Method::GET, "text", Value::Null).await.as_str().unwrap_or_default().to_owned()
+        self.act(xpath, Method::GET, "text", Value::Null)
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Whether it is in the page.
@@ -125,53 +181,81 @@ impl Driver {
         self.find(xpath).await.is_ok()
     }
 
-    /// Does something with an element, once that is possible: pages draw themselves while they are used.
+    /// Does something with an element, once that is possible: pages draw themselves while they are
+    /// used.
     async fn act(&self, xpath: &str, method: Method, action: &str, body: Value) -> Value {
         let done = OnceCell::new();
         until(&format!("{action} of {xpath}"), || async {
-            let acted = self.try_act(xpath, method.clone(), action, body.clone()).await;
+            let acted = self
+                .try_act(xpath, method.clone(), action, body.clone())
+                .await;
             acted.is_ok_and(|value| done.set(value).is_ok())
         })
         .await;
         done.into_inner().expect("it was done")
     }
 
-    async fn try_act(&self, xpath: &str, method: Method, action: &str, body: Value) -> Result<Value, Value> {
+    async fn try_act(
+        &self,
+        xpath: &str,
+        method: Method,
+        action: &str,
+        body: Value,
+    ) -> Result<Value, Value> {
         let element = self.find(xpath).await?;
-        self.try_call(method, &format!("/element/{element}/{action}"), body).await
+        self.try_call(method, &format!("/element/{element}/{action}"), body)
+            .await
     }
 
     async fn find(&self, xpath: &str) -> Result<String, Value> {
-        let found = self.try_call(Method::POST, "/element", json!({"using": "xpath", "value": xpath})).await?;
+        let found = self
+            .try_call(
+                Method::POST,
+                "/element",
+                json!({"using": "xpath", "value": xpath}),
+            )
+            .await?;
         Ok(found[ELEMENT].as_str().expect("an element").to_owned())
     }
 
     /// What the console says since it was asked last, advice left out.
     pub async fn console(&self) -> Vec<String> {
         let entries = self.log("browser").await;
-        let said = entries.iter().filter(|entry| entry["source"] != "recommendation");
-        said.filter_map(|entry| entry["message"].as_str().map(str::to_owned)).collect()
+        let said = entries
+            .iter()
+            .filter(|entry| entry["source"] != "recommendation");
+        said.filter_map(|entry| entry["message"].as_str().map(str::to_owned))
+            .collect()
     }
 
-    /// What the network saw since it was asked last: events of Chrome's protocol, each with its `method` and `params`.
+    /// What the network saw since it was asked last: events of Chrome's protocol, each with its
+    /// `method` and `params`.
     pub async fn network(&self) -> Vec<Value> {
         let entries = self.log("performance").await;
         let event = |entry: &Value| -> Value {
-            let mut told: Value = serde_json::from_str(entry["message"].as_str().expect("text")).expect("JSON");
+            let mut told: Value =
+                serde_json::from_str(entry["message"].as_str().expect("text")).expect("JSON");
             told["message"].take()
         };
         entries.iter().map(event).collect()
     }
 
     async fn log(&self, kind: &str) -> Vec<Value> {
-        let entries = self.call(Method::POST, "/se/log", json!({"type": kind})).await;
+        let entries = self
+            .call(Method::POST, "/se/log", json!({"type": kind}))
+            .await;
         entries.as_array().expect("a list").clone()
     }
 
     /// The cookie of this name that the page's address would get, as the browser keeps it.
     pub async fn cookie(&self, name: &str) -> Option<Value> {
         let cookies = self.call(Method::GET, "/cookie", Value::Null).await;
-        cookies.as_array().expect("a list").iter().find(|cookie| cookie["name"] == *name).cloned()
+        cookies
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|cookie| cookie["name"] == *name)
+            .cloned()
     }
 }
 
@@ -180,7 +264,9 @@ impl Drop for Driver {
         // Its browser ends with it only if it is asked to; this is no place to await.
         let url = self.session.clone();
         let asked = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(async { drop(reqwest::Client::new().delete(url).send().await) });
             std::io::Result::Ok(())
         });
@@ -193,7 +279,11 @@ impl Drop for Driver {
 fn in_path(names: &[&str]) -> Option<String> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<_> = std::env::split_paths(&path).collect();
-    let found =
-        names.iter().find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()));
+    let found = names.iter().find_map(|name| {
+        folders
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())
+    });
     found.map(|file| file.display().to_string())
 }

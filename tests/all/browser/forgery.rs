@@ -22,31 +22,130 @@ const CASES: &[Case] = &[
     (&[("sec-fetch-site", "same-origin"), ("origin", OWN)], false),
     (&[("x-latchkey-request", "")], false),
     (&[("x-latchkey-request", "0")], false),
-    (&[("x-latchkey-request", "true"), ("sec-fetch-site", "same-origin")], false),
-    (&[("x-latchkey-request", "1"), ("x-latchkey-request", "1")], false),
+    (
+        &[
+            ("x-latchkey-request", "true"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        false,
+    ),
+    (
+        &[("x-latchkey-request", "1"), ("x-latchkey-request", "1")],
+        false,
+    ),
     (&[("x-latchkey-request", "1")], true),
     (&[("x-latchkey-request", "1"), ("origin", OWN)], true),
     (&[("x-latchkey-request", "1"), ("origin", APP)], true),
-    (&[("x-latchkey-request", "1"), ("origin", "https://evil.example")], false),
-    (&[("x-latchkey-request", "1"), ("origin", "http://auth.example.com")], false),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("origin", "https://evil.example"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("origin", "http://auth.example.com"),
+        ],
+        false,
+    ),
     (&[("x-latchkey-request", "1"), ("origin", "null")], false),
-    (&[("x-latchkey-request", "1"), ("origin", OWN), ("origin", "https://evil.example")], false),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "same-origin")], true),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "none")], true),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "same-site")], false),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "same-site"), ("origin", "https://blog.example.com")], false),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "same-site"), ("origin", APP)], true),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "cross-site")], false),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")], false),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "cross-site"), ("origin", APP)], true),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "nonsense")], false),
-    (&[("x-latchkey-request", "1"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("origin", OWN),
+            ("origin", "https://evil.example"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        true,
+    ),
+    (
+        &[("x-latchkey-request", "1"), ("sec-fetch-site", "none")],
+        true,
+    ),
+    (
+        &[("x-latchkey-request", "1"), ("sec-fetch-site", "same-site")],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://blog.example.com"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", APP),
+        ],
+        true,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "https://evil.example"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", APP),
+        ],
+        true,
+    ),
+    (
+        &[("x-latchkey-request", "1"), ("sec-fetch-site", "nonsense")],
+        false,
+    ),
+    (
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        false,
+    ),
 ];
 
-async fn send(gateway: &Gateway, case: Case<'_>, method: Method, path: &str, cookie: &str, body: Value) -> Answer {
-    let request =
-        case.0.iter().fold(bare(gateway, method, path, cookie), |request, (name, value)| request.header(*name, *value));
-    gateway.send(if body.is_null() { request } else { request.json(&body) }).await
+async fn send(
+    gateway: &Gateway,
+    case: Case<'_>,
+    method: Method,
+    path: &str,
+    cookie: &str,
+    body: Value,
+) -> Answer {
+    let request = case.0.iter().fold(
+        bare(gateway, method, path, cookie),
+        |request, (name, value)| request.header(*name, *value),
+    );
+    gateway
+        .send(if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        })
+        .await
 }
 
 #[tokio::test]
@@ -54,14 +153,48 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
     let (gateway, cookie) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
     for (number, case) in CASES.iter().enumerate() {
         let name = format!("Name {number}");
-        let answer = send(&gateway, *case, Method::PATCH, "/user", &cookie, json!({"name": name})).await;
+        let answer = send(
+            &gateway,
+            *case,
+            Method::PATCH,
+            "/user",
+            &cookie,
+            json!({"name": name}),
+        )
+        .await;
         let code = if case.1 { "" } else { "csrf" };
-        assert_eq!((answer.status, answer.code().as_str()), (if case.1 { 200 } else { 403 }, code), "{:?}", case.0);
-        assert_eq!(ask(&gateway, "select coalesce(name, '') from users").await == name, case.1, "{:?}", case.0);
-        assert_eq!(SetCookie::of(&answer), None, "no failure touches the cookie");
-        // What changes nothing may come from everywhere: the answer is for the page's eyes only if CORS says so.
-        send(&gateway, *case, Method::GET, "/user", &cookie, Value::Null).await.is(200, "");
-        send(&gateway, *case, Method::HEAD, "/auth/verify", &cookie, Value::Null).await.is(204, "");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (if case.1 { 200 } else { 403 }, code),
+            "{:?}",
+            case.0
+        );
+        assert_eq!(
+            ask(&gateway, "select coalesce(name, '') from users").await == name,
+            case.1,
+            "{:?}",
+            case.0
+        );
+        assert_eq!(
+            SetCookie::of(&answer),
+            None,
+            "no failure touches the cookie"
+        );
+        // What changes nothing may come from everywhere: the answer is for the page's eyes only if
+        // CORS says so.
+        send(&gateway, *case, Method::GET, "/user", &cookie, Value::Null)
+            .await
+            .is(200, "");
+        send(
+            &gateway,
+            *case,
+            Method::HEAD,
+            "/auth/verify",
+            &cookie,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
     }
 }
 
@@ -72,10 +205,10 @@ async fn signing_in_up_and_out_are_guarded_too() {
     let login = json!({"username": "john", "password": PASSWORD});
     for (number, case) in CASES.iter().enumerate() {
         let sessions = ask(&gateway, "select count(*) from sessions").await;
-        let fields = case
-            .0
-            .iter()
-            .fold(gateway.request(Method::POST, "/session"), |request, (name, value)| request.header(*name, *value));
+        let fields = case.0.iter().fold(
+            gateway.request(Method::POST, "/session"),
+            |request, (name, value)| request.header(*name, *value),
+        );
         let answer = gateway.send(fields.json(&login)).await;
         assert_eq!(
             (answer.status, SetCookie::of(&answer).is_some()),
@@ -83,32 +216,56 @@ async fn signing_in_up_and_out_are_guarded_too() {
             "{:?}",
             case.0
         );
-        assert_eq!(ask(&gateway, "select count(*) from sessions").await == sessions, !case.1);
+        assert_eq!(
+            ask(&gateway, "select count(*) from sessions").await == sessions,
+            !case.1
+        );
 
         let up = json!({"username": format!("user{number}"), "password": PASSWORD});
         let asked = case.0.iter().any(|(name, _)| *name == "x-latchkey-request");
-        let fields = case
-            .0
-            .iter()
-            .fold(gateway.request(Method::POST, "/signup"), |request, (name, value)| request.header(*name, *value));
+        let fields = case.0.iter().fold(
+            gateway.request(Method::POST, "/signup"),
+            |request, (name, value)| request.header(*name, *value),
+        );
         let answer = gateway.send(fields.json(&up)).await;
-        assert_eq!(answer.status, if case.1 || !asked { 201 } else { 403 }, "{:?}", case.0);
         assert_eq!(
-            (SetCookie::of(&answer).is_some(), answer.body["access_token"].is_string()),
+            answer.status,
+            if case.1 || !asked { 201 } else { 403 },
+            "{:?}",
+            case.0
+        );
+        assert_eq!(
+            (
+                SetCookie::of(&answer).is_some(),
+                answer.body["access_token"].is_string()
+            ),
             (case.1, !asked),
             "{:?}",
             case.0
         );
 
         let cookie = open(&gateway, "john").await;
-        let answer = send(&gateway, *case, Method::DELETE, "/session", &cookie, Value::Null).await;
+        let answer = send(
+            &gateway,
+            *case,
+            Method::DELETE,
+            "/session",
+            &cookie,
+            Value::Null,
+        )
+        .await;
         assert_eq!(
             (answer.status, SetCookie::of(&answer).is_some()),
             (if case.1 { 204 } else { 403 }, case.1),
             "{:?}",
             case.0
         );
-        assert_eq!(verify(&gateway, &cookie).await.0 == 204, !case.1, "{:?}", case.0);
+        assert_eq!(
+            verify(&gateway, &cookie).await.0 == 204,
+            !case.1,
+            "{:?}",
+            case.0
+        );
     }
 }
 
@@ -116,27 +273,53 @@ async fn signing_in_up_and_out_are_guarded_too() {
 #[tokio::test]
 async fn every_operation_that_changes_something_is_guarded() {
     let (gateway, cookie) = john().await;
-    let request = super::page(&gateway, Method::POST, "/items", &cookie).json(&json!({"name": "Book"}));
+    let request =
+        super::page(&gateway, Method::POST, "/items", &cookie).json(&json!({"name": "Book"}));
     let item = gateway.send(request).await.is(201, "").text("id");
-    let fingerprint = "select string_agg(t, ';') from (select u::text as t from users u union all select i::text from items i \
-                       union all select s::text from sessions s order by 1) whole";
+    let fingerprint = "select string_agg(t, ';') from (select u::text as t from users u \
+        union all select i::text from items i \
+        union all select s::text from sessions s order by 1) whole";
     let before = ask(&gateway, fingerprint).await;
-    let cases: [&[(&str, &str)]; 2] =
-        [&[], &[("x-latchkey-request", "1"), ("sec-fetch-site", "cross-site"), ("origin", APP)]];
+    let cases: [&[(&str, &str)]; 2] = [
+        &[],
+        &[
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", APP),
+        ],
+    ];
     let mut guarded = 0;
     for (method, path, operation) in operations(&item) {
-        let ways = operation["security"].as_array().cloned().unwrap_or_default();
+        let ways = operation["security"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         if method == Method::GET || !ways.contains(&json!({"cookie": []})) {
             continue;
         }
         for fields in cases {
             let body = json_body(operation).map_or(Value::Null, |schema| schema["example"].clone());
-            let answer = send(&gateway, (fields, false), method.clone(), &path, &cookie, body).await;
-            assert_eq!((answer.status, answer.code().as_str()), (403, "csrf"), "{method} {path}");
+            let answer = send(
+                &gateway,
+                (fields, false),
+                method.clone(),
+                &path,
+                &cookie,
+                body,
+            )
+            .await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (403, "csrf"),
+                "{method} {path}"
+            );
         }
         guarded += 1;
     }
-    assert!(guarded >= 9, "the document lists what is guarded: {guarded}");
+    assert!(
+        guarded >= 9,
+        "the document lists what is guarded: {guarded}"
+    );
     assert_eq!(ask(&gateway, fingerprint).await, before);
     get(&gateway, "/session", &cookie).await.is(200, "");
 }
@@ -145,13 +328,27 @@ async fn every_operation_that_changes_something_is_guarded() {
 #[tokio::test]
 async fn what_a_form_can_send_fails() {
     let (gateway, cookie) = john().await;
-    for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
-        for (path, body) in
-            [("/logout", ""), ("/logout?scope=all", ""), ("/items", "{\"name\":\"x\"}"), ("/session", "{}")]
-        {
-            let request = gateway.request(Method::POST, path).header(header::COOKIE, format!("{NAME}={cookie}"));
-            let request = request.header(header::CONTENT_TYPE, media_type).header("sec-fetch-site", "cross-site");
-            gateway.send(request.header("origin", "https://evil.example").body(body)).await.is(403, "csrf");
+    for media_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
+        for (path, body) in [
+            ("/logout", ""),
+            ("/logout?scope=all", ""),
+            ("/items", "{\"name\":\"x\"}"),
+            ("/session", "{}"),
+        ] {
+            let request = gateway
+                .request(Method::POST, path)
+                .header(header::COOKIE, format!("{NAME}={cookie}"));
+            let request = request
+                .header(header::CONTENT_TYPE, media_type)
+                .header("sec-fetch-site", "cross-site");
+            gateway
+                .send(request.header("origin", "https://evil.example").body(body))
+                .await
+                .is(403, "csrf");
         }
     }
     assert_eq!(verify(&gateway, &cookie).await.0, 204);
@@ -160,7 +357,10 @@ async fn what_a_form_can_send_fails() {
 
 #[tokio::test]
 async fn programs_of_other_origins_may_bring_the_cookie_only_where_its_domain_is_set() {
-    let domain = [("LATCHKEY_CORS_ORIGINS", APP), ("LATCHKEY_COOKIE_DOMAIN", "example.com")];
+    let domain = [
+        ("LATCHKEY_CORS_ORIGINS", APP),
+        ("LATCHKEY_COOKIE_DOMAIN", "example.com"),
+    ];
     for (settings, credentials) in [(&domain[..1], ""), (&domain[..], "true")] {
         let gateway = Gateway::with(settings).await;
         for (method, origin, allowed) in [
@@ -169,10 +369,20 @@ async fn programs_of_other_origins_may_bring_the_cookie_only_where_its_domain_is
             (Method::GET, "https://evil.example", ""),
         ] {
             let request = gateway.request(method, "/user").header("origin", origin);
-            let answer = gateway.send(request.header("access-control-request-method", "PATCH")).await;
-            assert_eq!(answer.header("access-control-allow-credentials"), allowed, "{origin}");
+            let answer = gateway
+                .send(request.header("access-control-request-method", "PATCH"))
+                .await;
+            assert_eq!(
+                answer.header("access-control-allow-credentials"),
+                allowed,
+                "{origin}"
+            );
             if answer.status == 204 {
-                assert!(answer.header("access-control-allow-headers").contains("x-latchkey-request"));
+                assert!(
+                    answer
+                        .header("access-control-allow-headers")
+                        .contains("x-latchkey-request")
+                );
             }
         }
     }

@@ -3,7 +3,9 @@
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use super::{NAME, SetCookie, aged, altered, bare, by_cookie, claims, get, john, open, opening, page, verify};
+use super::{
+    NAME, SetCookie, aged, altered, bare, by_cookie, claims, get, john, open, opening, page, verify,
+};
 use crate::{
     contract::{json_body, operations},
     gateway::{Gateway, PASSWORD, Session},
@@ -17,36 +19,85 @@ async fn signing_in_gives_a_cookie_and_tells_no_token() {
     let answer = gateway.send(opening(&gateway, "john", PASSWORD)).await;
     let cookie = SetCookie::of(answer.is(200, "")).expect("a cookie");
     assert_eq!(cookie.name, NAME);
-    let attributes: Vec<_> = cookie.attributes.iter().filter(|attribute| !attribute.starts_with("Max-Age")).collect();
+    let attributes: Vec<_> = cookie
+        .attributes
+        .iter()
+        .filter(|attribute| !attribute.starts_with("Max-Age"))
+        .collect();
     assert_eq!(attributes, ["Path=/", "Secure", "HttpOnly", "SameSite=Lax"]);
-    let max_age: u64 = cookie.attribute("Max-Age").and_then(|seconds| seconds.parse().ok()).expect("seconds");
+    let max_age: u64 = cookie
+        .attribute("Max-Age")
+        .and_then(|seconds| seconds.parse().ok())
+        .expect("seconds");
     assert!(max_age > 0 && max_age <= 600, "{max_age}");
     let said = claims(&cookie.value);
-    assert_eq!(said["exp"].as_u64(), said["iat"].as_u64().map(|iat| iat + 600));
+    assert_eq!(
+        said["exp"].as_u64(),
+        said["iat"].as_u64().map(|iat| iat + 600)
+    );
     assert_eq!(said["client_id"], "latchkey-browser");
-    let members: Vec<_> = answer.body.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!((members, &answer.body["user"]["username"]), (vec!["user", "expires_at"], &json!("john")));
+    let members: Vec<_> = answer
+        .body
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        (members, &answer.body["user"]["username"]),
+        (vec!["user", "expires_at"], &json!("john"))
+    );
     assert!(!answer.string().contains("eyJ"), "{}", answer.string());
 
     let state = get(&gateway, "/session", &cookie.value).await;
     assert_eq!(state.is(200, "").body, answer.body);
     assert_eq!(SetCookie::of(&state), None, "it is fresh");
-    let expires_at = ask(&gateway, &format!("to_timestamp({}) at time zone 'utc'", said["exp"])).await;
-    assert_eq!(state.text("expires_at").replace('T', " ").trim_end_matches('Z'), expires_at);
+    let expires_at = ask(
+        &gateway,
+        &format!("to_timestamp({}) at time zone 'utc'", said["exp"]),
+    )
+    .await;
+    assert_eq!(
+        state
+            .text("expires_at")
+            .replace('T', " ")
+            .trim_end_matches('Z'),
+        expires_at
+    );
 }
 
 #[tokio::test]
 async fn signing_up_in_a_page_gives_a_cookie_and_no_tokens() {
     let gateway = Gateway::start().await;
-    let request = gateway.request(Method::POST, "/signup").json(&json!({"username": "john", "password": PASSWORD}));
-    let answer = gateway.send(request.header("x-latchkey-request", "1")).await;
+    let request = gateway
+        .request(Method::POST, "/signup")
+        .json(&json!({"username": "john", "password": PASSWORD}));
+    let answer = gateway
+        .send(request.header("x-latchkey-request", "1"))
+        .await;
     let cookie = SetCookie::of(answer.is(201, "")).expect("a cookie").value;
     assert_eq!(answer.header("location"), "/user");
-    assert!(answer.body.as_object().is_some_and(|members| members.keys().eq(["user"])), "{}", answer.body);
-    assert_eq!(get(&gateway, "/session", &cookie).await.is(200, "").body["user"], answer.body["user"]);
+    assert!(
+        answer
+            .body
+            .as_object()
+            .is_some_and(|members| members.keys().eq(["user"])),
+        "{}",
+        answer.body
+    );
+    assert_eq!(
+        get(&gateway, "/session", &cookie).await.is(200, "").body["user"],
+        answer.body["user"]
+    );
 
-    let other = gateway.post("/signup", json!({"username": "jane", "password": PASSWORD})).await;
-    assert_eq!(SetCookie::of(other.is(201, "")), None, "a program gets no cookie");
+    let other = gateway
+        .post("/signup", json!({"username": "jane", "password": PASSWORD}))
+        .await;
+    assert_eq!(
+        SetCookie::of(other.is(201, "")),
+        None,
+        "a program gets no cookie"
+    );
     assert!(other.body["access_token"].is_string());
 }
 
@@ -59,8 +110,13 @@ async fn a_wrong_password_gives_no_cookie() {
         assert_eq!(SetCookie::of(answer.is(401, "invalid_credentials")), None);
     }
     execute(&gateway, "update users set disabled = true").await;
-    gateway.send(opening(&gateway, "john", PASSWORD)).await.is(401, "invalid_credentials");
-    let form = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1");
+    gateway
+        .send(opening(&gateway, "john", PASSWORD))
+        .await
+        .is(401, "invalid_credentials");
+    let form = gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1");
     let form = form.form(&[("username", "john"), ("password", PASSWORD)]);
     gateway.send(form).await.is(415, "unsupported_media_type");
 }
@@ -71,27 +127,40 @@ async fn with_a_domain_the_cookie_is_that_of_all_its_hosts() {
     gateway.sign_up("john").await;
     let answer = gateway.send(opening(&gateway, "john", PASSWORD)).await;
     let cookie = SetCookie::of(answer.is(200, "")).expect("a cookie");
-    assert_eq!((cookie.name.as_str(), cookie.attribute("Domain")), ("__Secure-latchkey", Some("example.com")));
-    get(&gateway, "/session", &cookie.value).await.is(401, "unauthenticated");
+    assert_eq!(
+        (cookie.name.as_str(), cookie.attribute("Domain")),
+        ("__Secure-latchkey", Some("example.com"))
+    );
+    get(&gateway, "/session", &cookie.value)
+        .await
+        .is(401, "unauthenticated");
     let own = |method| {
-        let request =
-            gateway.request(method, "/session").header(header::COOKIE, format!("__Secure-latchkey={}", cookie.value));
+        let request = gateway.request(method, "/session").header(
+            header::COOKIE,
+            format!("__Secure-latchkey={}", cookie.value),
+        );
         request.header("x-latchkey-request", "1")
     };
     gateway.send(own(Method::GET)).await.is(200, "");
     let out = gateway.send(own(Method::DELETE)).await;
     let cleared = SetCookie::of(out.is(204, "")).expect("it is cleared");
     assert!(
-        cleared.clears() && cleared.name == "__Secure-latchkey" && cleared.attribute("Domain") == Some("example.com")
+        cleared.clears()
+            && cleared.name == "__Secure-latchkey"
+            && cleared.attribute("Domain") == Some("example.com")
     );
 }
 
-/// Everything that a cookie holds is as long as it may be: names in characters of four bytes, and the addresses too.
+/// Everything that a cookie holds is as long as it may be: names in characters of four bytes, and
+/// the addresses too.
 #[tokio::test]
 async fn the_longest_names_fit_into_a_cookie() {
     let label = "a".repeat(63);
     let domain = format!("{label}.{label}.{}.example", "b".repeat(40));
-    let issuer = format!("https://auth.{domain}/{}", "c".repeat(255 - 14 - domain.len()));
+    let issuer = format!(
+        "https://auth.{domain}/{}",
+        "c".repeat(255 - 14 - domain.len())
+    );
     let audience = "d".repeat(255);
     let settings = [
         ("LATCHKEY_ISSUER", issuer.as_str()),
@@ -102,16 +171,31 @@ async fn the_longest_names_fit_into_a_cookie() {
     assert_eq!(issuer.len(), 255);
     let gateway = Gateway::with(&settings).await;
     for (number, symbol) in ["\u{1f511}", "\"", "\u{2028}"].into_iter().enumerate() {
-        let email = format!("{number}{}@{label}.{label}.{}.example", "e".repeat(63), "f".repeat(52));
+        let email = format!(
+            "{number}{}@{label}.{label}.{}.example",
+            "e".repeat(63),
+            "f".repeat(52)
+        );
         let username = format!("{number}{}", "g".repeat(63));
-        let body = json!({"username": username, "email": email, "password": PASSWORD, "name": symbol.repeat(200)});
-        let request = gateway.request(Method::POST, "/signup").header("x-latchkey-request", "1").json(&body);
+        let body = json!({
+            "username": username,
+            "email": email,
+            "password": PASSWORD,
+            "name": symbol.repeat(200),
+        });
+        let request = gateway
+            .request(Method::POST, "/signup")
+            .header("x-latchkey-request", "1")
+            .json(&body);
         // Its length is asserted where it is read.
         let cookie = SetCookie::of(gateway.send(request).await.is(201, "")).expect("a cookie");
         let state = gateway
             .request(Method::GET, "/session")
             .header(header::COOKIE, format!("{}={}", cookie.name, cookie.value));
-        assert_eq!(gateway.send(state).await.is(200, "").body["user"]["name"], symbol.repeat(200));
+        assert_eq!(
+            gateway.send(state).await.is(200, "").body["user"]["name"],
+            symbol.repeat(200)
+        );
     }
 }
 
@@ -119,23 +203,47 @@ async fn the_longest_names_fit_into_a_cookie() {
 async fn a_planted_cookie_never_survives_a_sign_in() {
     let (gateway, mallory) = john().await;
     gateway.sign_up("jane").await;
-    let request = opening(&gateway, "jane", PASSWORD).header(header::COOKIE, format!("{NAME}={mallory}"));
-    let jane = SetCookie::of(gateway.send(request).await.is(200, "")).expect("a cookie").value;
+    let request =
+        opening(&gateway, "jane", PASSWORD).header(header::COOKIE, format!("{NAME}={mallory}"));
+    let jane = SetCookie::of(gateway.send(request).await.is(200, ""))
+        .expect("a cookie")
+        .value;
     let (planted, own) = (claims(&mallory), claims(&jane));
-    assert!(planted["sid"] != own["sid"] && planted["jti"] != own["jti"] && planted["sub"] != own["sub"]);
-    assert_eq!(get(&gateway, "/session", &mallory).await.body["user"]["username"], "john");
-    assert_eq!(get(&gateway, "/session", &jane).await.body["user"]["username"], "jane");
+    assert!(
+        planted["sid"] != own["sid"]
+            && planted["jti"] != own["jti"]
+            && planted["sub"] != own["sub"]
+    );
+    assert_eq!(
+        get(&gateway, "/session", &mallory).await.body["user"]["username"],
+        "john"
+    );
+    assert_eq!(
+        get(&gateway, "/session", &jane).await.body["user"]["username"],
+        "jane"
+    );
 
     // Beside one that was planted from elsewhere, neither counts.
-    for both in [format!("{NAME}={mallory}; {NAME}={jane}"), format!("{NAME}={jane};{NAME}={jane}")] {
+    for both in [
+        format!("{NAME}={mallory}; {NAME}={jane}"),
+        format!("{NAME}={jane};{NAME}={jane}"),
+    ] {
         for path in ["/session", "/user", "/auth/verify"] {
-            let answer = gateway.send(gateway.request(Method::GET, path).header(header::COOKIE, &both)).await;
+            let answer = gateway
+                .send(
+                    gateway
+                        .request(Method::GET, path)
+                        .header(header::COOKIE, &both),
+                )
+                .await;
             assert_eq!(SetCookie::of(answer.is(400, "invalid_request")), None);
         }
     }
-    let two = page(&gateway, Method::GET, "/user", &jane).header(header::COOKIE, format!("{NAME}={mallory}"));
+    let two = page(&gateway, Method::GET, "/user", &jane)
+        .header(header::COOKIE, format!("{NAME}={mallory}"));
     gateway.send(two).await.is(400, "invalid_request");
-    let again = opening(&gateway, "jane", PASSWORD).header(header::COOKIE, format!("{NAME}={mallory}; {NAME}={jane}"));
+    let again = opening(&gateway, "jane", PASSWORD)
+        .header(header::COOKIE, format!("{NAME}={mallory}; {NAME}={jane}"));
     gateway.send(again).await.is(200, "");
 }
 
@@ -143,18 +251,29 @@ async fn a_planted_cookie_never_survives_a_sign_in() {
 async fn only_a_browsers_token_counts_as_a_cookie() {
     let (gateway, cookie) = john().await;
     let session = gateway.sign_in("john").await;
-    let stolen = [session.access_token.clone(), altered(&gateway, &cookie, "client_id", json!("latchkey")).await];
+    let stolen = [
+        session.access_token.clone(),
+        altered(&gateway, &cookie, "client_id", json!("latchkey")).await,
+    ];
     for token in &stolen {
         for token in [token.clone(), aged(&gateway, token, 300).await] {
             for path in ["/user", "/auth/verify", "/items"] {
                 let answer = get(&gateway, path, &token).await;
-                assert_eq!(SetCookie::of(answer.is(401, "invalid_token")), None, "{path}");
+                assert_eq!(
+                    SetCookie::of(answer.is(401, "invalid_token")),
+                    None,
+                    "{path}"
+                );
             }
             let state = get(&gateway, "/session", &token).await;
             assert_eq!(SetCookie::of(state.is(401, "unauthenticated")), None);
         }
     }
-    assert_eq!(gateway.verify(&session.access_token).await.0, 204, "as a bearer token it is as good as before");
+    assert_eq!(
+        gateway.verify(&session.access_token).await.0,
+        204,
+        "as a bearer token it is as good as before"
+    );
 }
 
 #[tokio::test]
@@ -162,7 +281,9 @@ async fn whatever_is_wrong_with_the_cookie_the_state_is_the_same() {
     let (gateway, cookie) = john().await;
     let session = gateway.sign_in("john").await;
     let revoked = open(&gateway, "john").await;
-    by_cookie(&gateway, Method::DELETE, "/session", &revoked).await.is(204, "");
+    by_cookie(&gateway, Method::DELETE, "/session", &revoked)
+        .await
+        .is(204, "");
     let wrong = [
         String::new(),
         "garbage".into(),
@@ -174,7 +295,11 @@ async fn whatever_is_wrong_with_the_cookie_the_state_is_the_same() {
     ];
     for cookie in wrong {
         let answer = get(&gateway, "/session", &cookie).await;
-        assert_eq!(SetCookie::of(answer.is(401, "unauthenticated")), None, "{cookie}");
+        assert_eq!(
+            SetCookie::of(answer.is(401, "unauthenticated")),
+            None,
+            "{cookie}"
+        );
         assert_eq!(answer.header("vary"), "Authorization, Cookie");
     }
     gateway.get("/session").await.is(401, "unauthenticated");
@@ -185,8 +310,13 @@ async fn whatever_is_wrong_with_the_cookie_the_state_is_the_same() {
         .is(401, "unauthenticated");
     let gone = gateway.sign_up("jane").await;
     let jane = open(&gateway, "jane").await;
-    gateway.with_token(Method::DELETE, "/user", &gone.access_token, Value::Null).await.is(204, "");
-    get(&gateway, "/session", &jane).await.is(401, "unauthenticated");
+    gateway
+        .with_token(Method::DELETE, "/user", &gone.access_token, Value::Null)
+        .await
+        .is(204, "");
+    get(&gateway, "/session", &jane)
+        .await
+        .is(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -196,9 +326,15 @@ async fn every_protected_operation_takes_a_cookie() {
     let item = gateway.send(request).await.is(201, "").text("id");
     let mut taken = 0;
     for (method, path, operation) in operations(&item) {
-        let ways = operation["security"].as_array().cloned().unwrap_or_default();
+        let ways = operation["security"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         // What may end the session is another matter.
-        if !ways.contains(&json!({"cookie": []})) || ways.contains(&json!({})) || method == Method::DELETE {
+        if !ways.contains(&json!({"cookie": []}))
+            || ways.contains(&json!({}))
+            || method == Method::DELETE
+        {
             continue;
         }
         let request = page(&gateway, method.clone(), &path, &cookie);
@@ -208,11 +344,24 @@ async fn every_protected_operation_takes_a_cookie() {
                 None => request,
             })
             .await;
-        let refused = ["unauthenticated", "invalid_token", "token_expired", "token_revoked", "csrf"];
-        assert!(!refused.contains(&answer.code().as_str()), "{method} {path}: {}", answer.string());
+        let refused = [
+            "unauthenticated",
+            "invalid_token",
+            "token_expired",
+            "token_revoked",
+            "csrf",
+        ];
+        assert!(
+            !refused.contains(&answer.code().as_str()),
+            "{method} {path}: {}",
+            answer.string()
+        );
         taken += 1;
     }
-    assert!(taken >= 10, "the document lists what takes a cookie: {taken}");
+    assert!(
+        taken >= 10,
+        "the document lists what takes a cookie: {taken}"
+    );
 }
 
 #[tokio::test]
@@ -222,19 +371,34 @@ async fn beside_a_bearer_token_the_cookie_is_not_read() {
     let old = aged(&gateway, &cookie, 300).await;
     let both = |path, token: &str| page(&gateway, Method::GET, path, &old).bearer_auth(token);
     let answer = gateway.send(both("/user", &jane.access_token)).await;
-    assert_eq!((SetCookie::of(answer.is(200, "")), &answer.body["username"]), (None, &json!("jane")));
+    assert_eq!(
+        (SetCookie::of(answer.is(200, "")), &answer.body["username"]),
+        (None, &json!("jane"))
+    );
     let bad = gateway.send(both("/user", "garbage")).await;
     assert_eq!(SetCookie::of(bad.is(401, "invalid_token")), None);
     // No page is asked after: a bearer token comes from a program.
     let write = bare(&gateway, Method::PATCH, "/user", &old).bearer_auth(&jane.access_token);
-    gateway.send(write.json(&json!({"name": "Jane"}))).await.is(200, "");
+    gateway
+        .send(write.json(&json!({"name": "Jane"})))
+        .await
+        .is(200, "");
 
     for scheme in ["Basic Og==", "DPoP x", "Bearer", "nonsense"] {
-        let request = page(&gateway, Method::GET, "/user", &cookie).header(header::AUTHORIZATION, scheme);
-        assert_eq!(gateway.send(request).await.is(200, "").body["username"], "john", "{scheme}");
+        let request =
+            page(&gateway, Method::GET, "/user", &cookie).header(header::AUTHORIZATION, scheme);
+        assert_eq!(
+            gateway.send(request).await.is(200, "").body["username"],
+            "john",
+            "{scheme}"
+        );
     }
-    let twice = page(&gateway, Method::GET, "/user", &cookie).header(header::AUTHORIZATION, "Basic Og==");
-    gateway.send(twice.header(header::AUTHORIZATION, "Basic Og==")).await.is(400, "invalid_request");
+    let twice =
+        page(&gateway, Method::GET, "/user", &cookie).header(header::AUTHORIZATION, "Basic Og==");
+    gateway
+        .send(twice.header(header::AUTHORIZATION, "Basic Og=="))
+        .await
+        .is(400, "invalid_request");
 }
 
 /// A browser session has no refresh token, and none that was made for it by hand works.
@@ -243,10 +407,18 @@ async fn a_cookie_as_a_bearer_token_is_never_slid() {
     let (gateway, cookie) = john().await;
     let old = aged(&gateway, &cookie, 300).await;
     for path in ["/auth/verify", "/user"] {
-        let answer = gateway.with_token(Method::GET, path, &old, Value::Null).await;
-        assert!(answer.status < 300 && SetCookie::of(&answer).is_none(), "{path}");
+        let answer = gateway
+            .with_token(Method::GET, path, &old, Value::Null)
+            .await;
+        assert!(
+            answer.status < 300 && SetCookie::of(&answer).is_none(),
+            "{path}"
+        );
     }
-    gateway.refresh(&cookie).await.is(401, "invalid_refresh_token");
+    gateway
+        .refresh(&cookie)
+        .await
+        .is(401, "invalid_refresh_token");
     assert_eq!(verify(&gateway, &cookie).await.0, 204);
     let session = Session::of(&gateway.log_in("john", PASSWORD).await);
     assert_eq!(gateway.verify(&session.access_token).await.0, 204);

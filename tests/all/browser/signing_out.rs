@@ -17,8 +17,14 @@ fn cleared(answer: &Answer) -> bool {
 async fn is_over(replicas: [&Gateway; 2], cookie: &str) {
     for replica in replicas {
         assert_eq!(verify(replica, cookie).await, (401, "token_revoked".into()));
-        get(replica, "/session", cookie).await.is(401, "unauthenticated");
-        assert_eq!(replica.verify(cookie).await, (401, "token_revoked".into()), "as a bearer token too");
+        get(replica, "/session", cookie)
+            .await
+            .is(401, "unauthenticated");
+        assert_eq!(
+            replica.verify(cookie).await,
+            (401, "token_revoked".into()),
+            "as a bearer token too"
+        );
     }
 }
 
@@ -37,7 +43,11 @@ async fn signing_out_ends_the_session_everywhere_and_clears_the_cookie() {
         let answer = by_cookie(&gateway, method, path, &cookie).await;
         assert!(cleared(answer.is(204, "")), "{path}");
         is_over([&replica, &gateway], &cookie).await;
-        assert_eq!(verify(&replica, &other).await.0 == 204, !path.ends_with("all"), "{path}");
+        assert_eq!(
+            verify(&replica, &other).await.0 == 204,
+            !path.ends_with("all"),
+            "{path}"
+        );
     }
 }
 
@@ -46,7 +56,8 @@ async fn signing_out_ends_the_session_everywhere_and_clears_the_cookie() {
 async fn of_two_cookies_both_end() {
     let (gateway, first) = john().await;
     let second = open(&gateway, "john").await;
-    let both = page(&gateway, Method::DELETE, "/session", &first).header(header::COOKIE, format!("{NAME}={second}"));
+    let both = page(&gateway, Method::DELETE, "/session", &first)
+        .header(header::COOKIE, format!("{NAME}={second}"));
     assert!(cleared(gateway.send(both).await.is(204, "")));
     is_over([&gateway, &gateway], &first).await;
     is_over([&gateway, &gateway], &second).await;
@@ -67,36 +78,68 @@ async fn any_cookie_of_ours_signs_out_and_any_other_is_cleared() {
     let (gateway, cookie) = john().await;
     let replica = gateway.replica().await;
     let expired = aged(&gateway, &cookie, 600).await;
-    assert_eq!(verify(&gateway, &expired).await, (401, "token_expired".into()));
-    assert!(cleared(by_cookie(&gateway, Method::DELETE, "/session", &expired).await.is(204, "")));
+    assert_eq!(
+        verify(&gateway, &expired).await,
+        (401, "token_expired".into())
+    );
+    assert!(cleared(
+        by_cookie(&gateway, Method::DELETE, "/session", &expired)
+            .await
+            .is(204, "")
+    ));
     is_over([&replica, &gateway], &cookie).await;
     for again in [&cookie, &expired] {
-        assert!(cleared(by_cookie(&replica, Method::DELETE, "/session", again).await.is(204, "")));
+        assert!(cleared(
+            by_cookie(&replica, Method::DELETE, "/session", again)
+                .await
+                .is(204, "")
+        ));
     }
 
     let living = open(&gateway, "john").await;
     let foreign = altered(&gateway, &living, "aud", json!("https://elsewhere.example")).await;
     for garbage in ["", "garbage", &format!("{living}A"), &foreign] {
-        assert!(cleared(by_cookie(&gateway, Method::DELETE, "/session", garbage).await.is(204, "")), "{garbage}");
+        assert!(
+            cleared(
+                by_cookie(&gateway, Method::DELETE, "/session", garbage)
+                    .await
+                    .is(204, "")
+            ),
+            "{garbage}"
+        );
     }
-    let nothing = gateway.request(Method::DELETE, "/session").header("x-latchkey-request", "1");
+    let nothing = gateway
+        .request(Method::DELETE, "/session")
+        .header("x-latchkey-request", "1");
     assert!(cleared(gateway.send(nothing).await.is(204, "")));
-    assert_eq!(verify(&replica, &living).await.0, 204, "nobody else was signed out");
+    assert_eq!(
+        verify(&replica, &living).await.0,
+        204,
+        "nobody else was signed out"
+    );
 }
 
 #[tokio::test]
 async fn beside_a_bearer_token_that_one_signs_out() {
     let (gateway, cookie) = john().await;
     let session = gateway.sign_in("john").await;
-    let answer =
-        gateway.send(page(&gateway, Method::POST, "/logout", &cookie).bearer_auth(&session.access_token)).await;
+    let answer = gateway
+        .send(page(&gateway, Method::POST, "/logout", &cookie).bearer_auth(&session.access_token))
+        .await;
     assert_eq!(SetCookie::of(answer.is(204, "")), None);
-    assert_eq!(gateway.verify(&session.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        gateway.verify(&session.access_token).await,
+        (401, "token_revoked".into())
+    );
     assert_eq!(verify(&gateway, &cookie).await.0, 204);
     // The browser's own way out is the cookie's, whatever else is sent.
-    let both = page(&gateway, Method::DELETE, "/session", &cookie).bearer_auth(&session.access_token);
+    let both =
+        page(&gateway, Method::DELETE, "/session", &cookie).bearer_auth(&session.access_token);
     assert!(cleared(gateway.send(both).await.is(204, "")));
-    assert_eq!(verify(&gateway, &cookie).await, (401, "token_revoked".into()));
+    assert_eq!(
+        verify(&gateway, &cookie).await,
+        (401, "token_revoked".into())
+    );
 }
 
 #[tokio::test]
@@ -104,30 +147,65 @@ async fn a_refresh_token_beside_the_cookie_signs_out_both() {
     let (gateway, cookie) = john().await;
     let session = gateway.sign_in("john").await;
     let body = json!({"refresh_token": session.refresh_token});
-    let answer = gateway.send(page(&gateway, Method::POST, "/logout", &cookie).json(&body)).await;
+    let answer = gateway
+        .send(page(&gateway, Method::POST, "/logout", &cookie).json(&body))
+        .await;
     assert!(cleared(answer.is(204, "")));
-    assert_eq!(verify(&gateway, &cookie).await, (401, "token_revoked".into()));
-    gateway.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+    assert_eq!(
+        verify(&gateway, &cookie).await,
+        (401, "token_revoked".into())
+    );
+    gateway
+        .refresh(&session.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
 }
 
 #[tokio::test]
 async fn what_ends_the_callers_own_session_clears_its_cookie() {
     let (gateway, cookie) = john().await;
     let other = open(&gateway, "john").await;
-    let path = |cookie: &str| format!("/sessions/{}", claims(cookie)["sid"].as_str().expect("a sid"));
+    let path = |cookie: &str| {
+        format!(
+            "/sessions/{}",
+            claims(cookie)["sid"].as_str().expect("a sid")
+        )
+    };
     let answer = by_cookie(&gateway, Method::DELETE, &path(&other), &cookie).await;
     assert_eq!(SetCookie::of(answer.is(204, "")), None);
-    assert_eq!(verify(&gateway, &other).await, (401, "token_revoked".into()));
+    assert_eq!(
+        verify(&gateway, &other).await,
+        (401, "token_revoked".into())
+    );
     let session = gateway.sign_in("john").await;
-    let foreign =
-        page(&gateway, Method::DELETE, &path(&session.access_token), &cookie).bearer_auth(&session.access_token);
-    assert_eq!(SetCookie::of(gateway.send(foreign).await.is(204, "")), None, "the cookie is not what was shown");
-    assert!(cleared(by_cookie(&gateway, Method::DELETE, &path(&cookie), &cookie).await.is(204, "")));
-    assert_eq!(verify(&gateway, &cookie).await, (401, "token_revoked".into()));
+    let foreign = page(
+        &gateway,
+        Method::DELETE,
+        &path(&session.access_token),
+        &cookie,
+    )
+    .bearer_auth(&session.access_token);
+    assert_eq!(
+        SetCookie::of(gateway.send(foreign).await.is(204, "")),
+        None,
+        "the cookie is not what was shown"
+    );
+    assert!(cleared(
+        by_cookie(&gateway, Method::DELETE, &path(&cookie), &cookie)
+            .await
+            .is(204, "")
+    ));
+    assert_eq!(
+        verify(&gateway, &cookie).await,
+        (401, "token_revoked".into())
+    );
 
     let last = aged(&gateway, &open(&gateway, "john").await, 200).await;
     let answer = by_cookie(&gateway, Method::DELETE, "/user", &last).await;
-    assert!(cleared(answer.is(204, "")), "and not slid, though it was time for it");
+    assert!(
+        cleared(answer.is(204, "")),
+        "and not slid, though it was time for it"
+    );
     assert_eq!(ask(&gateway, "select count(*) from users").await, "0");
 }
 
@@ -136,9 +214,17 @@ async fn a_change_of_password_keeps_the_cookie_and_ends_the_others() {
     let (gateway, cookie) = john().await;
     let other = open(&gateway, "john").await;
     let body = json!({"current_password": PASSWORD, "new_password": "of my own choice 7"});
-    let answer = gateway.send(page(&gateway, Method::POST, "/user/password", &cookie).json(&body)).await;
+    let answer = gateway
+        .send(page(&gateway, Method::POST, "/user/password", &cookie).json(&body))
+        .await;
     assert_eq!(SetCookie::of(answer.is(204, "")), None);
-    assert_eq!((verify(&gateway, &cookie).await.0, verify(&gateway, &other).await.0), (204, 401));
+    assert_eq!(
+        (
+            verify(&gateway, &cookie).await.0,
+            verify(&gateway, &other).await.0
+        ),
+        (204, 401)
+    );
 }
 
 /// Whatever is wrong with a request, its cookie stays.
@@ -147,7 +233,11 @@ async fn no_refusal_clears_a_cookie() {
     let (gateway, cookie) = john().await;
     let send = |method, path: &'static str, body: Value| {
         let request = page(&gateway, method, path, &cookie);
-        gateway.send(if body.is_null() { request } else { request.json(&body) })
+        gateway.send(if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        })
     };
     let wrong = json!({"current_password": "wrong", "new_password": "of my own choice 7"});
     for (answer, status) in [
@@ -155,21 +245,54 @@ async fn no_refusal_clears_a_cookie() {
         (send(Method::GET, "/items?limit=0", Value::Null).await, 400),
         (send(Method::GET, "/items/nope", Value::Null).await, 404),
         (send(Method::PUT, "/user", json!({})).await, 405),
-        (send(Method::PATCH, "/user", json!({"nonsense": 1})).await, 400),
+        (
+            send(Method::PATCH, "/user", json!({"nonsense": 1})).await,
+            400,
+        ),
         (send(Method::POST, "/user/password", wrong).await, 401),
-        (send(Method::POST, "/logout?scope=galaxy", Value::Null).await, 400),
-        (send(Method::POST, "/logout", json!({"refresh_token": "garbage"})).await, 401),
-        (send(Method::POST, "/refresh", json!({"refresh_token": "garbage"})).await, 401),
-        (send(Method::POST, "/session", json!({"username": "john", "password": "wrong"})).await, 401),
-        (send(Method::DELETE, "/sessions/nope", Value::Null).await, 404),
+        (
+            send(Method::POST, "/logout?scope=galaxy", Value::Null).await,
+            400,
+        ),
+        (
+            send(Method::POST, "/logout", json!({"refresh_token": "garbage"})).await,
+            401,
+        ),
+        (
+            send(
+                Method::POST,
+                "/refresh",
+                json!({"refresh_token": "garbage"}),
+            )
+            .await,
+            401,
+        ),
+        (
+            send(
+                Method::POST,
+                "/session",
+                json!({"username": "john", "password": "wrong"}),
+            )
+            .await,
+            401,
+        ),
+        (
+            send(Method::DELETE, "/sessions/nope", Value::Null).await,
+            404,
+        ),
     ] {
-        assert_eq!((answer.status, SetCookie::of(&answer)), (status, None), "{}", answer.string());
+        assert_eq!(
+            (answer.status, SetCookie::of(&answer)),
+            (status, None),
+            "{}",
+            answer.string()
+        );
     }
     assert_eq!(verify(&gateway, &cookie).await.0, 204);
 }
 
-/// Redis is away: whoever is signed in goes on, nothing is cleared, and a sign-out that could not be told works by its
-/// repeat.
+/// Redis is away: whoever is signed in goes on, nothing is cleared, and a sign-out that could not
+/// be told works by its repeat.
 #[tokio::test]
 async fn a_store_that_is_down_clears_no_cookie() {
     let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
@@ -187,20 +310,41 @@ async fn a_store_that_is_down_clears_no_cookie() {
         let answer = by_cookie(&gateway, method, path, &cookie).await;
         assert_eq!(SetCookie::of(answer.is(status, code)), None, "{path}");
     }
-    assert_eq!(ask(&gateway, "select ended_by from sessions where client_id = 'latchkey-browser'").await, "logout");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select ended_by from sessions where client_id = 'latchkey-browser'"
+        )
+        .await,
+        "logout"
+    );
     proxy.set(Line::Open);
-    until("Redis is told", || async { verify(&gateway, &cookie).await == (401, "token_revoked".into()) }).await;
-    assert!(cleared(by_cookie(&gateway, Method::DELETE, "/session", &cookie).await.is(204, "")));
+    until("Redis is told", || async {
+        verify(&gateway, &cookie).await == (401, "token_revoked".into())
+    })
+    .await;
+    assert!(cleared(
+        by_cookie(&gateway, Method::DELETE, "/session", &cookie)
+            .await
+            .is(204, "")
+    ));
 }
 
 #[tokio::test]
 async fn a_page_that_need_not_wait_is_answered_and_loses_its_cookie() {
     let (gateway, cookie) = john().await;
-    let request = page(&gateway, Method::DELETE, "/session", &cookie).header("prefer", "respond-async");
+    let request =
+        page(&gateway, Method::DELETE, "/session", &cookie).header("prefer", "respond-async");
     let answer = gateway.send(request).await;
-    assert_eq!(answer.is(202, "").header("preference-applied"), "respond-async");
+    assert_eq!(
+        answer.is(202, "").header("preference-applied"),
+        "respond-async"
+    );
     assert!(cleared(&answer));
-    until("it is enforced", || async { verify(&gateway, &cookie).await == (401, "token_revoked".into()) }).await;
+    until("it is enforced", || async {
+        verify(&gateway, &cookie).await == (401, "token_revoked".into())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -208,9 +352,15 @@ async fn a_cookie_in_a_url_or_another_field_is_none() {
     let (gateway, cookie) = john().await;
     for request in [
         gateway.request(Method::GET, &format!("/user?{NAME}={cookie}")),
-        gateway.request(Method::GET, "/user").header("x-cookie", format!("{NAME}={cookie}")),
-        gateway.request(Method::GET, "/user").header(header::COOKIE, format!("__host-latchkey={cookie}")),
-        gateway.request(Method::GET, "/user").header(header::COOKIE, format!("latchkey={cookie}")),
+        gateway
+            .request(Method::GET, "/user")
+            .header("x-cookie", format!("{NAME}={cookie}")),
+        gateway
+            .request(Method::GET, "/user")
+            .header(header::COOKIE, format!("__host-latchkey={cookie}")),
+        gateway
+            .request(Method::GET, "/user")
+            .header(header::COOKIE, format!("latchkey={cookie}")),
     ] {
         gateway.send(request).await.is(401, "unauthenticated");
     }

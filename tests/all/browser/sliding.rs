@@ -1,5 +1,5 @@
-//! A cookie is signed anew while it is used. No test waits for that: a cookie of the past is signed with the gateway's own
-//! key (`forge.rs`).
+//! A cookie is signed anew while it is used. No test waits for that: a cookie of the past is signed
+//! with the gateway's own key (`forge.rs`).
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -27,23 +27,52 @@ fn seconds(claims: &Value, name: &str) -> u64 {
 async fn it_slides_once_a_quarter_of_its_life_has_passed() {
     let (gateway, cookie) = john().await;
     assert_eq!(slid(&gateway, &cookie).await, None);
-    assert_eq!(slid(&gateway, &aged(&gateway, &cookie, 100).await).await, None);
+    assert_eq!(
+        slid(&gateway, &aged(&gateway, &cookie, 100).await).await,
+        None
+    );
     let old = aged(&gateway, &cookie, 150).await;
-    for path in ["/user", "/auth/verify", "/session", "/items", "/items/nope", "/dashboard"] {
+    for path in [
+        "/user",
+        "/auth/verify",
+        "/session",
+        "/items",
+        "/items/nope",
+        "/dashboard",
+    ] {
         let answer = get(&gateway, path, &old).await;
         let next = SetCookie::of(&answer).unwrap_or_else(|| panic!("{path}: {}", answer.string()));
         let (before, after) = (claims(&old), claims(&next.value));
         assert_eq!(seconds(&after, "exp"), seconds(&after, "iat") + 600);
         assert!(seconds(&after, "exp") >= seconds(&before, "exp") + 150);
-        for same in
-            ["sub", "sid", "gen", "auth_time", "session_exp", "client_id", "scope", "roles", "username", "iss", "aud"]
-        {
+        for same in [
+            "sub",
+            "sid",
+            "gen",
+            "auth_time",
+            "session_exp",
+            "client_id",
+            "scope",
+            "roles",
+            "username",
+            "iss",
+            "aud",
+        ] {
             assert_eq!(before[same], after[same], "{same}");
         }
         assert_ne!(before["jti"], after["jti"]);
-        let max_age: u64 = next.attribute("Max-Age").and_then(|seconds| seconds.parse().ok()).expect("seconds");
+        let max_age: u64 = next
+            .attribute("Max-Age")
+            .and_then(|seconds| seconds.parse().ok())
+            .expect("seconds");
         assert!((500..=600).contains(&max_age), "{max_age}");
-        assert_eq!((verify(&gateway, &next.value).await.0, verify(&gateway, &old).await.0), (204, 204));
+        assert_eq!(
+            (
+                verify(&gateway, &next.value).await.0,
+                verify(&gateway, &old).await.0
+            ),
+            (204, 204)
+        );
     }
 }
 
@@ -52,17 +81,24 @@ async fn the_state_tells_the_end_of_the_cookie_that_it_hands_out() {
     let (gateway, cookie) = john().await;
     let answer = get(&gateway, "/session", &aged(&gateway, &cookie, 300).await).await;
     let next = SetCookie::of(answer.is(200, "")).expect("it slides").value;
-    assert_eq!(get(&gateway, "/session", &next).await.text("expires_at"), answer.text("expires_at"));
+    assert_eq!(
+        get(&gateway, "/session", &next).await.text("expires_at"),
+        answer.text("expires_at")
+    );
 }
 
-/// A client that never takes it costs no signature per request, and many requests at once share one.
+/// A client that never takes it costs no signature per request, and many requests at once share
+/// one.
 #[tokio::test]
 async fn a_slide_is_remembered() {
     let (gateway, cookie) = john().await;
     let old = aged(&gateway, &cookie, 200).await;
     let all = join_all((0..32).map(|_| slid(&gateway, &old))).await;
     let first = all[0].clone().expect("it slides");
-    assert!(all.iter().all(|next| next.as_ref() == Some(&first)), "one cookie, one slide");
+    assert!(
+        all.iter().all(|next| next.as_ref() == Some(&first)),
+        "one cookie, one slide"
+    );
     assert_eq!(slid(&gateway, &old).await.as_ref(), Some(&first));
     let other = aged(&gateway, &open(&gateway, "john").await, 200).await;
     assert_ne!(slid(&gateway, &other).await.as_ref(), Some(&first));
@@ -79,10 +115,16 @@ async fn a_slide_is_remembered() {
 async fn another_replica_takes_it_and_slides_it_further() {
     let (gateway, cookie) = john().await;
     let replica = gateway.replica().await;
-    let next = slid(&gateway, &aged(&gateway, &cookie, 200).await).await.expect("it slides");
+    let next = slid(&gateway, &aged(&gateway, &cookie, 200).await)
+        .await
+        .expect("it slides");
     assert_eq!(verify(&replica, &next).await.0, 204);
-    let further = slid(&replica, &aged(&gateway, &next, 200).await).await.expect("it slides");
-    by_cookie(&gateway, Method::DELETE, "/session", &further).await.is(204, "");
+    let further = slid(&replica, &aged(&gateway, &next, 200).await)
+        .await
+        .expect("it slides");
+    by_cookie(&gateway, Method::DELETE, "/session", &further)
+        .await
+        .is(204, "");
     for dead in [&cookie, &next, &further] {
         for replica in [&gateway, &replica] {
             assert_eq!(verify(replica, dead).await, (401, "token_revoked".into()));
@@ -97,20 +139,36 @@ async fn no_slide_moves_the_end_of_the_session() {
     let end = seconds(&claims(&old), "exp") + 20;
     let near = altered(&gateway, &old, "session_exp", json!(end)).await;
     let last = slid(&gateway, &near).await.expect("it slides");
-    assert_eq!((seconds(&claims(&last), "exp"), seconds(&claims(&last), "session_exp")), (end, end));
     assert_eq!(
-        slid(&gateway, &aged(&gateway, &last, 350).await).await.map(|cookie| seconds(&claims(&cookie), "exp")),
+        (
+            seconds(&claims(&last), "exp"),
+            seconds(&claims(&last), "session_exp")
+        ),
+        (end, end)
+    );
+    assert_eq!(
+        slid(&gateway, &aged(&gateway, &last, 350).await)
+            .await
+            .map(|cookie| seconds(&claims(&cookie), "exp")),
         Some(end)
     );
     let forge = Forge::of(&gateway).await;
     let over = with(&claims(&old), "session_exp", claims(&old)["exp"].clone());
-    assert_eq!(slid(&gateway, &forge.sign(&over)).await, None, "it lives as long as it may");
+    assert_eq!(
+        slid(&gateway, &forge.sign(&over)).await,
+        None,
+        "it lives as long as it may"
+    );
 }
 
 /// With a session that is shorter than the cookie's idle time.
 #[tokio::test]
 async fn a_cookie_never_outlives_its_session() {
-    let (_, cookie) = john_with(&[("LATCHKEY_SESSION_TTL", "60s"), ("LATCHKEY_REFRESH_IDLE_TTL", "60s")]).await;
+    let (_, cookie) = john_with(&[
+        ("LATCHKEY_SESSION_TTL", "60s"),
+        ("LATCHKEY_REFRESH_IDLE_TTL", "60s"),
+    ])
+    .await;
     let claims = claims(&cookie);
     assert_eq!(seconds(&claims, "exp"), seconds(&claims, "iat") + 60);
     assert_eq!(claims["exp"], claims["session_exp"]);
@@ -120,8 +178,13 @@ async fn a_cookie_never_outlives_its_session() {
 async fn silence_ends_it() {
     let (gateway, cookie) = john_with(&[("LATCHKEY_COOKIE_IDLE_TTL", "2s")]).await;
     // Nobody takes what is handed out meanwhile.
-    until("its time has come", || async { verify(&gateway, &cookie).await == (401, "token_expired".into()) }).await;
-    get(&gateway, "/session", &cookie).await.is(401, "unauthenticated");
+    until("its time has come", || async {
+        verify(&gateway, &cookie).await == (401, "token_expired".into())
+    })
+    .await;
+    get(&gateway, "/session", &cookie)
+        .await
+        .is(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -130,16 +193,44 @@ async fn the_next_cookie_says_who_the_user_is_by_now() {
     let change = json!({"username": "johnny", "name": "Johnny Döe"});
     let renamed = super::page(&gateway, Method::PATCH, "/user", &cookie).json(&change);
     gateway.send(renamed).await.is(200, "");
-    execute(&gateway, "update users set role = 'admin', email = 'j@example.com', email_verified = true").await;
-    let next = claims(&slid(&gateway, &aged(&gateway, &cookie, 200).await).await.expect("it slides"));
-    let said = [&next["username"], &next["name"], &next["roles"], &next["email"], &next["email_verified"]];
-    assert_eq!(said, [&json!("johnny"), &json!("Johnny Döe"), &json!(["user"]), &json!("j@example.com"), &json!(true)]);
+    execute(
+        &gateway,
+        "update users set role = 'admin', email = 'j@example.com', email_verified = true",
+    )
+    .await;
+    let next = claims(
+        &slid(&gateway, &aged(&gateway, &cookie, 200).await)
+            .await
+            .expect("it slides"),
+    );
+    let said = [
+        &next["username"],
+        &next["name"],
+        &next["roles"],
+        &next["email"],
+        &next["email_verified"],
+    ];
+    assert_eq!(
+        said,
+        [
+            &json!("johnny"),
+            &json!("Johnny Döe"),
+            &json!(["user"]),
+            &json!("j@example.com"),
+            &json!(true)
+        ]
+    );
 }
 
-/// What took them back is in the record and on its way: until it has come the cookie passes, and lives no longer.
+/// What took them back is in the record and on its way: until it has come the cookie passes, and
+/// lives no longer.
 #[tokio::test]
 async fn who_was_taken_back_gets_no_further_cookie() {
-    for taken in ["update users set disabled = true", "update users set gen = gen + 1", "delete from users"] {
+    for taken in [
+        "update users set disabled = true",
+        "update users set gen = gen + 1",
+        "delete from users",
+    ] {
         let (gateway, cookie) = john().await;
         let old = aged(&gateway, &cookie, 200).await;
         execute(&gateway, taken).await;
@@ -151,33 +242,66 @@ async fn who_was_taken_back_gets_no_further_cookie() {
 #[tokio::test]
 async fn a_slide_is_recorded() {
     let (gateway, cookie) = john().await;
-    let long_ago = "update sessions set refreshed_at = now() - interval '9 minutes', address = '192.0.2.1'";
+    let long_ago =
+        "update sessions set refreshed_at = now() - interval '9 minutes', address = '192.0.2.1'";
     execute(&gateway, long_ago).await;
-    slid(&gateway, &aged(&gateway, &cookie, 200).await).await.expect("it slides");
-    let seen = "select address from sessions \
-                where client_id = 'latchkey-browser' and refreshed_at > now() - interval '1 minute'";
-    until("it is recorded", || async { ask(&gateway, &format!("coalesce(({seen}), '')")).await == "127.0.0.1" }).await;
-    assert_eq!(ask(&gateway, "select max(counter) from sessions").await, "0");
+    slid(&gateway, &aged(&gateway, &cookie, 200).await)
+        .await
+        .expect("it slides");
+    let seen = "select address from sessions where client_id = 'latchkey-browser' \
+        and refreshed_at > now() - interval '1 minute'";
+    until("it is recorded", || async {
+        ask(&gateway, &format!("coalesce(({seen}), '')")).await == "127.0.0.1"
+    })
+    .await;
+    assert_eq!(
+        ask(&gateway, "select max(counter) from sessions").await,
+        "0"
+    );
 }
 
-/// A session that has ended in the record, and of which Redis knows nothing: whoever slides it has it published.
+/// A session that has ended in the record, and of which Redis knows nothing: whoever slides it has
+/// it published.
 #[tokio::test]
 async fn an_ending_that_redis_does_not_know_ends_a_cookie_that_slides() {
     let (gateway, cookie) = john().await;
-    execute(&gateway, "update sessions set ended_at = now(), ended_by = 'logout'").await;
-    let next = slid(&gateway, &aged(&gateway, &cookie, 200).await).await.expect("nobody knows yet");
-    until("it is published", || async { verify(&gateway, &next).await == (401, "token_revoked".into()) }).await;
+    execute(
+        &gateway,
+        "update sessions set ended_at = now(), ended_by = 'logout'",
+    )
+    .await;
+    let next = slid(&gateway, &aged(&gateway, &cookie, 200).await)
+        .await
+        .expect("nobody knows yet");
+    until("it is published", || async {
+        verify(&gateway, &next).await == (401, "token_revoked".into())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn with_postgres_down_it_slides_on_what_it_says() {
     let (gateway, cookie) = john().await;
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
-    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let name = gateway
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
     let url = format!("postgres://latchkey@{}/{name}", proxy.address);
     let cut = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
-    execute(&gateway, "update sessions set refreshed_at = now() - interval '9 minutes'").await;
+    execute(
+        &gateway,
+        "update sessions set refreshed_at = now() - interval '9 minutes'",
+    )
+    .await;
     execute(&gateway, "update users set name = 'Somebody else'").await;
     proxy.set(Line::Cut);
     let old = aged(&gateway, &cookie, 200).await;
@@ -190,5 +314,8 @@ async fn with_postgres_down_it_slides_on_what_it_says() {
     proxy.set(Line::Open);
     let recorded = "select exists (select from sessions where client_id = 'latchkey-browser' \
                     and refreshed_at > now() - interval '1 minute')";
-    until("it is recorded when PostgreSQL is back", || async { ask(&gateway, recorded).await == "true" }).await;
+    until("it is recorded when PostgreSQL is back", || async {
+        ask(&gateway, recorded).await == "true"
+    })
+    .await;
 }

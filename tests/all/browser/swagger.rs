@@ -23,7 +23,11 @@ impl Page {
         let gateway = Gateway::with(&[("LATCHKEY_ISSUER", "http://localhost")]).await;
         gateway.sign_up("john").await;
         let origin = format!("http://localhost:{}", gateway.address.port());
-        let page = Page { driver: Driver::start().await, gateway, origin };
+        let page = Page {
+            driver: Driver::start().await,
+            gateway,
+            origin,
+        };
         // What the browser shows before belongs to itself.
         page.driver.open("about:blank").await;
         page.driver.network().await;
@@ -34,7 +38,8 @@ impl Page {
     /// Opens it, or opens it again: it remembers nothing.
     async fn load(&self) {
         self.driver.open(&format!("{}/docs", self.origin)).await;
-        self.until_shown("//div[@id='operations-Health-ready']").await;
+        self.until_shown("//div[@id='operations-Health-ready']")
+            .await;
     }
 
     async fn until_shown(&self, xpath: &str) {
@@ -43,26 +48,52 @@ impl Page {
 
     /// *Authorize* with user name and password, ticking these scopes.
     async fn authorize(&self, scopes: &[&str]) {
-        self.driver.click("//button[contains(@class, 'btn authorize')]").await;
+        self.driver
+            .click("//button[contains(@class, 'btn authorize')]")
+            .await;
         self.until_shown(SIGN_IN).await;
         let has_cursor = "return document.activeElement.id";
-        assert_eq!(self.driver.run(has_cursor).await, "oauth_username", "whoever types at once, types the user name");
-        self.driver.enter(&format!("{SIGN_IN}//input[@id='oauth_username']"), "john").await;
-        self.driver.enter(&format!("{SIGN_IN}//input[@id='oauth_password']"), PASSWORD).await;
+        assert_eq!(
+            self.driver.run(has_cursor).await,
+            "oauth_username",
+            "whoever types at once, types the user name"
+        );
+        self.driver
+            .enter(&format!("{SIGN_IN}//input[@id='oauth_username']"), "john")
+            .await;
+        self.driver
+            .enter(&format!("{SIGN_IN}//input[@id='oauth_password']"), PASSWORD)
+            .await;
         for scope in scopes {
-            self.driver.click(&format!("{SIGN_IN}//label[.//p[text()='{scope}']]")).await;
+            self.driver
+                .click(&format!("{SIGN_IN}//label[.//p[text()='{scope}']]"))
+                .await;
         }
-        self.driver.click(&format!("{SIGN_IN}//button[text()='Authorize']")).await;
-        self.until_shown(&format!("{SIGN_IN}//h6[text()='Authorized']")).await;
-        self.driver.click(&format!("{SIGN_IN}//button[text()='Close']")).await;
+        self.driver
+            .click(&format!("{SIGN_IN}//button[text()='Authorize']"))
+            .await;
+        self.until_shown(&format!("{SIGN_IN}//h6[text()='Authorized']"))
+            .await;
+        self.driver
+            .click(&format!("{SIGN_IN}//button[text()='Close']"))
+            .await;
     }
 
     /// Opens an operation, and *Try it out*.
     async fn try_out(&self, operation: &str) -> Operation<'_> {
         let block = format!("//div[@id='operations-{operation}']");
-        self.driver.click(&format!("{block}//button[@class='opblock-summary-control']")).await;
-        self.driver.click(&format!("{block}//button[text()='Try it out ']")).await;
-        Operation { driver: &self.driver, block }
+        self.driver
+            .click(&format!(
+                "{block}//button[@class='opblock-summary-control']"
+            ))
+            .await;
+        self.driver
+            .click(&format!("{block}//button[text()='Try it out ']"))
+            .await;
+        Operation {
+            driver: &self.driver,
+            block,
+        }
     }
 }
 
@@ -75,24 +106,48 @@ struct Operation<'a> {
 impl Operation<'_> {
     /// *Execute*; the status that is shown, and the body.
     async fn execute(&self) -> (String, Value) {
-        self.driver.click(&format!("{}//button[text()='Execute']", self.block)).await;
-        let shown = format!("{}//table[contains(@class, 'live-responses-table')]//tr[@class='response']", self.block);
-        let status = self.driver.text(&format!("{shown}/td[contains(@class, 'response-col_status')]")).await;
+        self.driver
+            .click(&format!("{}//button[text()='Execute']", self.block))
+            .await;
+        let shown = format!(
+            "{}//table[contains(@class, 'live-responses-table')]//tr[@class='response']",
+            self.block
+        );
+        let status = self
+            .driver
+            .text(&format!(
+                "{shown}/td[contains(@class, 'response-col_status')]"
+            ))
+            .await;
         let body = format!("{shown}//div[@class='highlight-code']//code");
-        let body = if self.driver.has(&body).await { self.driver.text(&body).await } else { "null".to_owned() };
-        (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("JSON: {body}")))
+        let body = if self.driver.has(&body).await {
+            self.driver.text(&body).await
+        } else {
+            "null".to_owned()
+        };
+        (
+            status,
+            serde_json::from_str(&body).unwrap_or_else(|_| panic!("JSON: {body}")),
+        )
     }
 
     /// *Clear*, and *Execute* again.
     async fn execute_again(&self) -> (String, Value) {
-        self.driver.click(&format!("{}//button[text()='Clear']", self.block)).await;
-        let shown = format!("{}//table[contains(@class, 'live-responses-table')]", self.block);
+        self.driver
+            .click(&format!("{}//button[text()='Clear']", self.block))
+            .await;
+        let shown = format!(
+            "{}//table[contains(@class, 'live-responses-table')]",
+            self.block
+        );
         until("it is cleared", || async { !self.driver.has(&shown).await }).await;
         self.execute().await
     }
 
     async fn enter_body(&self, body: &Value) {
-        self.driver.enter(&format!("{}//textarea", self.block), &body.to_string()).await;
+        self.driver
+            .enter(&format!("{}//textarea", self.block), &body.to_string())
+            .await;
     }
 
     /// Types what a parameter is to be.
@@ -105,39 +160,76 @@ impl Operation<'_> {
 #[tokio::test]
 async fn a_person_signs_in_there_uses_it_and_signs_out() {
     let page = Page::open().await;
-    let ways: [&[&str]; 2] = [&[], &["user:read", "user:write", "items:read", "items:write", "admin"]];
+    let ways: [&[&str]; 2] = [
+        &[],
+        &[
+            "user:read",
+            "user:write",
+            "items:read",
+            "items:write",
+            "admin",
+        ],
+    ];
     for scopes in ways {
         page.load().await;
         page.authorize(scopes).await;
         let create = page.try_out("Items-createItem").await;
         let (status, item) = create.execute().await;
-        assert_eq!((status.as_str(), &item["name"]), ("201", &json!("Book")), "{item}");
+        assert_eq!(
+            (status.as_str(), &item["name"]),
+            ("201", &json!("Book")),
+            "{item}"
+        );
         create.enter_body(&json!({})).await;
         let (status, problem) = create.execute_again().await;
-        assert_eq!((status.as_str(), &problem["code"]), ("400", &json!("invalid_request")), "{problem}");
+        assert_eq!(
+            (status.as_str(), &problem["code"]),
+            ("400", &json!("invalid_request")),
+            "{problem}"
+        );
         assert_eq!(problem["errors"][0]["member"], "name", "{problem}");
 
         let list = page.try_out("Items-listItems").await;
         let (status, items) = list.execute().await;
         let listed = items["items"].as_array().expect("a list");
-        assert!(status == "200" && listed.contains(&item), "{status} {items}");
+        assert!(
+            status == "200" && listed.contains(&item),
+            "{status} {items}"
+        );
 
         let (status, _) = page.try_out("Signing_in-logOut").await.execute().await;
         assert_eq!(status, "204");
         let (status, problem) = list.execute_again().await;
-        assert_eq!((status.as_str(), &problem["code"]), ("401", &json!("token_revoked")), "{problem}");
+        assert_eq!(
+            (status.as_str(), &problem["code"]),
+            ("401", &json!("token_revoked")),
+            "{problem}"
+        );
     }
     assert_eq!(ask(&page.gateway, "select count(*) from items").await, "2");
-    page.has_kept_to_itself(&["/items 400", "/items?limit=20 401", "/items 400", "/items?limit=20 401"]).await;
+    page.has_kept_to_itself(&[
+        "/items 400",
+        "/items?limit=20 401",
+        "/items 400",
+        "/items?limit=20 401",
+    ])
+    .await;
 }
 
 #[tokio::test]
 async fn scopes_that_were_not_ticked_are_not_granted() {
     let page = Page::open().await;
     page.authorize(&["items:read"]).await;
-    assert_eq!(page.try_out("Items-listItems").await.execute().await.0, "200");
+    assert_eq!(
+        page.try_out("Items-listItems").await.execute().await.0,
+        "200"
+    );
     let (status, problem) = page.try_out("Items-createItem").await.execute().await;
-    assert_eq!((status.as_str(), &problem["code"]), ("403", &json!("insufficient_scope")), "{problem}");
+    assert_eq!(
+        (status.as_str(), &problem["code"]),
+        ("403", &json!("insufficient_scope")),
+        "{problem}"
+    );
     assert_eq!(ask(&page.gateway, "select count(*) from items").await, "0");
 }
 
@@ -147,19 +239,35 @@ async fn a_page_signs_in_there_by_cookie() {
     let state = page.try_out("Signing_in-getSession").await;
     assert_eq!(state.execute().await.1["code"], "unauthenticated");
     let (status, opened) = page.try_out("Signing_in-openSession").await.execute().await;
-    assert_eq!((status.as_str(), &opened["user"]["username"]), ("200", &json!("john")), "{opened}");
+    assert_eq!(
+        (status.as_str(), &opened["user"]["username"]),
+        ("200", &json!("john")),
+        "{opened}"
+    );
     assert_eq!(state.execute_again().await.0, "200");
 
     let create = page.try_out("Items-createItem").await;
     let (status, problem) = create.execute().await;
-    assert_eq!((status.as_str(), &problem["code"]), ("403", &json!("csrf")), "{problem}");
+    assert_eq!(
+        (status.as_str(), &problem["code"]),
+        ("403", &json!("csrf")),
+        "{problem}"
+    );
     assert_eq!(ask(&page.gateway, "select count(*) from items").await, "0");
     create.say("X-Latchkey-Request", "1").await;
     assert_eq!(create.execute_again().await.0, "201");
 
-    assert_eq!(page.try_out("Signing_in-closeSession").await.execute().await.0, "204");
+    assert_eq!(
+        page.try_out("Signing_in-closeSession")
+            .await
+            .execute()
+            .await
+            .0,
+        "204"
+    );
     assert_eq!(state.execute_again().await.1["code"], "unauthenticated");
-    page.has_kept_to_itself(&["/session 401", "/items 403", "/session 401"]).await;
+    page.has_kept_to_itself(&["/session 401", "/items 403", "/session 401"])
+        .await;
 }
 
 #[tokio::test]
@@ -176,25 +284,44 @@ impl Page {
     async fn how_it_came(&self) -> (u64, String) {
         let events = self.driver.network().await;
         let address = format!("{}/docs", self.origin);
-        let asked = events.iter().find(|event| event["params"]["request"]["url"] == address).expect("it was asked for");
+        let asked = events
+            .iter()
+            .find(|event| event["params"]["request"]["url"] == address)
+            .expect("it was asked for");
         let id = &asked["params"]["requestId"];
         let answered = events.iter().find(|event| {
-            event["method"] == "Network.responseReceivedExtraInfo" && event["params"]["requestId"] == *id
+            event["method"] == "Network.responseReceivedExtraInfo"
+                && event["params"]["requestId"] == *id
         });
         let answer = &answered.expect("it was answered")["params"];
-        let encoding = answer["headers"]["content-encoding"].as_str().unwrap_or_default();
-        (answer["statusCode"].as_u64().expect("a status"), encoding.to_owned())
+        let encoding = answer["headers"]["content-encoding"]
+            .as_str()
+            .unwrap_or_default();
+        (
+            answer["statusCode"].as_u64().expect("a status"),
+            encoding.to_owned(),
+        )
     }
 
-    /// Nothing was asked for elsewhere, and the console says nothing but which answers were refusals: also no word of the
-    /// policy, which would speak.
+    /// Nothing was asked for elsewhere, and the console says nothing but which answers were
+    /// refusals: also no word of the policy, which would speak.
     async fn has_kept_to_itself(&self, refusals: &[&str]) {
         let events = self.driver.network().await;
-        let asked = events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
-        let asked: Vec<&str> = asked.filter_map(|event| event["params"]["request"]["url"].as_str()).collect();
+        let asked = events
+            .iter()
+            .filter(|event| event["method"] == "Network.requestWillBeSent");
+        let asked: Vec<&str> = asked
+            .filter_map(|event| event["params"]["request"]["url"].as_str())
+            .collect();
         let ours = |url: &&str| url.starts_with(&format!("{}/", self.origin));
-        let elsewhere: Vec<_> = asked.iter().filter(|url| !ours(url) && !url.starts_with("data:")).collect();
-        assert!(elsewhere.is_empty() && asked.iter().any(ours), "{elsewhere:?}");
+        let elsewhere: Vec<_> = asked
+            .iter()
+            .filter(|url| !ours(url) && !url.starts_with("data:"))
+            .collect();
+        assert!(
+            elsewhere.is_empty() && asked.iter().any(ours),
+            "{elsewhere:?}"
+        );
 
         let refused = |line: &String| {
             let (address, told) = line.strip_prefix(&self.origin)?.split_once(' ')?;
@@ -202,9 +329,21 @@ impl Page {
             Some(format!("{address} {}", &status[..3]))
         };
         let said = self.driver.console().await;
-        let said: Vec<_> = said.iter().map(|line| refused(line).unwrap_or_else(|| line.clone())).collect();
+        let said: Vec<_> = said
+            .iter()
+            .map(|line| refused(line).unwrap_or_else(|| line.clone()))
+            .collect();
         assert_eq!(said, refusals);
-        self.driver.run("new Image().src = 'http://localhost:9/'").await;
-        until("the policy speaks", || async { self.driver.console().await.concat().contains("img-src data:") }).await;
+        self.driver
+            .run("new Image().src = 'http://localhost:9/'")
+            .await;
+        until("the policy speaks", || async {
+            self.driver
+                .console()
+                .await
+                .concat()
+                .contains("img-src data:")
+        })
+        .await;
     }
 }

@@ -18,7 +18,10 @@ fn kill_9_of_the_supervisor_leaves_no_child() {
     let folder = Place::new();
     let mut dev = Dev::ready(folder.path(), &["--replicas", "2"]);
     let children = descendants(dev.child.id());
-    assert!(children.len() >= 4, "two stores and two replicas at least: {children:?}");
+    assert!(
+        children.len() >= 4,
+        "two stores and two replicas at least: {children:?}"
+    );
     dev.kill();
     eventually("all children are gone", || all_gone(&children));
 }
@@ -30,7 +33,11 @@ fn ctrl_c_and_sigterm_end_everything_in_peace() {
         let mut dev = Dev::ready(folder.path(), &[]);
         let children = descendants(dev.child.id());
         dev.signal(signal);
-        assert!(dev.child.wait().unwrap().success(), "{signal}: {}", dev.last_words());
+        assert!(
+            dev.child.wait().unwrap().success(),
+            "{signal}: {}",
+            dev.last_words()
+        );
         assert!(all_gone(&children), "{signal}: {children:?}");
     }
 }
@@ -39,7 +46,9 @@ fn ctrl_c_and_sigterm_end_everything_in_peace() {
 fn an_interrupted_start_ends_everything_too() {
     let folder = Place::new();
     let mut dev = Dev::start(folder.path(), &[]);
-    eventually("a child is there", || !descendants(dev.child.id()).is_empty());
+    eventually("a child is there", || {
+        !descendants(dev.child.id()).is_empty()
+    });
     let children = descendants(dev.child.id());
     dev.signal("INT");
     assert!(dev.child.wait().unwrap().success(), "{}", dev.last_words());
@@ -55,7 +64,10 @@ fn a_run_starts_at_once_where_another_was_killed() {
     }
     let secret = fs::read(folder.path().join(".latchkey/secret")).unwrap();
     drop(Dev::ready(folder.path(), &[]));
-    assert_eq!(fs::read(folder.path().join(".latchkey/secret")).unwrap(), secret);
+    assert_eq!(
+        fs::read(folder.path().join(".latchkey/secret")).unwrap(),
+        secret
+    );
 }
 
 #[test]
@@ -64,7 +76,9 @@ fn a_run_that_was_killed_while_it_made_its_data_starts_at_once() {
     for _ in 0..3 {
         let mut dev = Dev::start(folder.path(), &[]);
         // `initdb` is the first child, and the server that it runs the first grandchild.
-        eventually("data are being made", || descendants(dev.child.id()).len() > 1);
+        eventually("data are being made", || {
+            descendants(dev.child.id()).len() > 1
+        });
         let children = descendants(dev.child.id());
         dev.kill();
         drop(Dev::start(folder.path(), &[]));
@@ -78,11 +92,17 @@ fn a_store_that_stood_still_when_its_run_was_killed_is_ended_by_the_next() {
     let folder = Place::new();
     let mut dev = Dev::ready(folder.path(), &[]);
     let children = descendants(dev.child.id());
-    processes::children(dev.child.id()).iter().for_each(|pid| send("STOP", *pid));
+    processes::children(dev.child.id())
+        .iter()
+        .for_each(|pid| send("STOP", *pid));
     dev.kill();
     let _next = Dev::ready(folder.path(), &[]);
     // The gateway holds no data, so nobody looks for one that stands still.
-    let stopped: Vec<_> = children.iter().copied().filter(|pid| is_stopped(*pid)).collect();
+    let stopped: Vec<_> = children
+        .iter()
+        .copied()
+        .filter(|pid| is_stopped(*pid))
+        .collect();
     stopped.iter().for_each(|pid| send("KILL", *pid));
     assert!(stopped.len() <= 1, "stores are ended: {stopped:?}");
     eventually("all are gone", || all_gone(&children));
@@ -95,7 +115,10 @@ fn a_second_run_in_one_folder_says_where_the_first_is() {
     let output = latchkey(folder.path(), &[]).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(&first.lock_line(1).unwrap()) && text.contains("./dev down"), "{text}");
+    assert!(
+        text.contains(&first.lock_line(1).unwrap()) && text.contains("./dev down"),
+        "{text}"
+    );
     assert_eq!(text.trim().lines().count(), 1, "{text}");
 }
 
@@ -104,10 +127,16 @@ fn a_taken_port_is_one_sentence() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap();
     let folder = Place::new();
-    let output = latchkey(folder.path(), &[]).env("LATCHKEY_LISTEN", taken.to_string()).output().unwrap();
+    let output = latchkey(folder.path(), &[])
+        .env("LATCHKEY_LISTEN", taken.to_string())
+        .output()
+        .unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(&taken.port().to_string()) && text.contains("LATCHKEY_LISTEN"), "{text}");
+    assert!(
+        text.contains(&taken.port().to_string()) && text.contains("LATCHKEY_LISTEN"),
+        "{text}"
+    );
     assert_eq!(text.trim().lines().count(), 1, "{text}");
 }
 
@@ -115,14 +144,26 @@ fn a_taken_port_is_one_sentence() {
 fn detach_returns_when_ready_and_down_ends_it() {
     let folder = Place::new();
     let nothing = latchkey(folder.path(), &["--down"]).output().unwrap();
-    assert!(nothing.status.success() && text_of(&nothing).contains("Nothing runs"), "{}", text_of(&nothing));
+    assert!(
+        nothing.status.success() && text_of(&nothing).contains("Nothing runs"),
+        "{}",
+        text_of(&nothing)
+    );
     let up = latchkey(folder.path(), &["--detach"]).output().unwrap();
-    assert!(up.status.success() && text_of(&up).contains("/signup"), "{}", text_of(&up));
+    assert!(
+        up.status.success() && text_of(&up).contains("/signup"),
+        "{}",
+        text_of(&up)
+    );
     let lock = fs::read_to_string(folder.path().join(".latchkey/lock")).unwrap();
     let children = descendants(lock.lines().next().unwrap().parse().unwrap());
     assert!(children.len() >= 3, "{children:?}");
     let down = latchkey(folder.path(), &["--down"]).output().unwrap();
-    assert!(down.status.success() && text_of(&down).contains("Stopped"), "{}", text_of(&down));
+    assert!(
+        down.status.success() && text_of(&down).contains("Stopped"),
+        "{}",
+        text_of(&down)
+    );
     assert!(all_gone(&children));
 }
 
@@ -133,7 +174,13 @@ fn a_dead_replica_ends_the_run_with_its_name() {
     let name = dev.lock_line(1).unwrap();
     let children = descendants(dev.child.id());
     // The replica is the child that was started last.
-    send("KILL", processes::children(dev.child.id()).into_iter().max().unwrap());
+    send(
+        "KILL",
+        processes::children(dev.child.id())
+            .into_iter()
+            .max()
+            .unwrap(),
+    );
     assert_eq!(dev.child.wait().unwrap().code(), Some(1));
     assert!(dev.last_words().contains(&name));
     assert!(all_gone(&children));
@@ -145,6 +192,9 @@ fn it_runs_from_a_path_of_150_bytes_in_a_closed_folder() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let deep = Place(TempDir::with_prefix_in("p".repeat(150), folder.path()).unwrap());
     drop(Dev::ready(deep.path(), &[]));
-    let mode = fs::metadata(deep.path().join(".latchkey")).unwrap().permissions().mode();
+    let mode = fs::metadata(deep.path().join(".latchkey"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
 }

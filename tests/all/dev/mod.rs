@@ -36,7 +36,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for stack in [self.path().to_owned(), self.path().join(".latchkey"), self.path().join("data")] {
+        for stack in [
+            self.path().to_owned(),
+            self.path().join(".latchkey"),
+            self.path().join("data"),
+        ] {
             if let Ok(data) = fs::read_to_string(stack.join("data-is-in")) {
                 let _ = fs::remove_dir_all(data.trim_end());
             }
@@ -67,14 +71,22 @@ impl Dev {
 
     fn start_with(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let mut command = latchkey(folder, arguments);
-        command.envs(settings.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .envs(settings.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary is built");
         let output = Arc::default();
         let readers = vec![
             collect(child.stdout.take().expect("piped"), &output),
             collect(child.stderr.take().expect("piped"), &output),
         ];
-        Self { child, folder: folder.to_owned(), output, readers }
+        Self {
+            child,
+            folder: folder.to_owned(),
+            output,
+            readers,
+        }
     }
 
     fn ready(folder: &Path, arguments: &[&str]) -> Self {
@@ -85,8 +97,13 @@ impl Dev {
         let mut dev = Self::start_with(folder, arguments, settings);
         eventually("the stack is ready", || {
             let ended = dev.child.try_wait().expect("it can be waited for");
-            assert!(ended.is_none(), "ended with {ended:?}: {}", dev.last_words());
-            dev.lock_line(0) == Some(dev.child.id().to_string()) && dev.lock_line(2).as_deref() == Some("ready")
+            assert!(
+                ended.is_none(),
+                "ended with {ended:?}: {}",
+                dev.last_words()
+            );
+            dev.lock_line(0) == Some(dev.child.id().to_string())
+                && dev.lock_line(2).as_deref() == Some("ready")
         });
         dev
     }
@@ -98,12 +115,15 @@ impl Dev {
 
     /// What it and its children said so far.
     fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.lock().expect("no test panics while it reads")).into_owned()
+        String::from_utf8_lossy(&self.output.lock().expect("no test panics while it reads"))
+            .into_owned()
     }
 
     /// All that was said, once nobody is left to say more.
     fn last_words(&mut self) -> String {
-        self.readers.drain(..).for_each(|reader| reader.join().expect("it reads to the end"));
+        self.readers
+            .drain(..)
+            .for_each(|reader| reader.join().expect("it reads to the end"));
         self.output()
     }
 
@@ -111,7 +131,11 @@ impl Dev {
     fn gateways(&self) -> Vec<String> {
         eventually("the banner is there", || self.output().contains("  stop "));
         let output = self.output();
-        output.lines().filter_map(|line| line.trim().strip_prefix("gateway ")).map(|url| url.trim().into()).collect()
+        output
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("gateway "))
+            .map(|url| url.trim().into())
+            .collect()
     }
 
     fn signal(&self, signal: &str) {
@@ -138,7 +162,10 @@ fn collect(mut pipe: impl Read + Send + 'static, output: &Arc<Mutex<Vec<u8>>>) -
     thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-            output.lock().expect("no test panics while it reads").extend_from_slice(&bytes[..count]);
+            output
+                .lock()
+                .expect("no test panics while it reads")
+                .extend_from_slice(&bytes[..count]);
         }
     })
 }
@@ -146,15 +173,23 @@ fn collect(mut pipe: impl Read + Send + 'static, output: &Arc<Mutex<Vec<u8>>>) -
 fn latchkey(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
     command.arg("dev").args(arguments).current_dir(folder);
-    command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
+    command
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default());
     // The ports are chosen long before somebody listens there.
     let listen = format!("{}:0", own_host());
-    command.env("LATCHKEY_LISTEN", &listen).env("LATCHKEY_METRICS_LISTEN", &listen);
+    command
+        .env("LATCHKEY_LISTEN", &listen)
+        .env("LATCHKEY_METRICS_LISTEN", &listen);
     // As for all gateways of the tests: a busy machine is no broken store.
-    let patience =
-        [("LATCHKEY_REDIS_TIMEOUT", "10s"), ("LATCHKEY_DATABASE_TIMEOUT", "10s"), ("LATCHKEY_HASH_WAIT", "30s")];
+    let patience = [
+        ("LATCHKEY_REDIS_TIMEOUT", "10s"),
+        ("LATCHKEY_DATABASE_TIMEOUT", "10s"),
+        ("LATCHKEY_HASH_WAIT", "30s"),
+    ];
     command.envs(patience);
-    // Otherwise it follows the port, which is another one at each start, and the record keeps the first.
+    // Otherwise it follows the port, which is another one at each start, and the record keeps the
+    // first.
     command.env("LATCHKEY_ISSUER", "http://127.0.0.1:8000");
     command
 }

@@ -10,8 +10,13 @@ pub struct Process {
 
 /// Through the shell, which has the command built in: a small image has no other.
 pub fn send(signal: &str, pid: u32) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
-    assert!(status.expect("a shell is there").success(), "process {pid} is not there");
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -{signal} {pid}")])
+        .status();
+    assert!(
+        status.expect("a shell is there").success(),
+        "process {pid} is not there"
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -21,39 +26,65 @@ pub fn all() -> Vec<Process> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         parse(pid, stat.rsplit_once(')')?.1)
     };
-    entries.filter_map(|entry| parse(entry.file_name().to_str()?)).collect()
+    entries
+        .filter_map(|entry| parse(entry.file_name().to_str()?))
+        .collect()
 }
 
 #[cfg(not(target_os = "linux"))]
 pub fn all() -> Vec<Process> {
-    let output = Command::new("ps").args(["-axo", "pid=,state=,ppid="]).output().expect("`ps` is there");
+    let output = Command::new("ps")
+        .args(["-axo", "pid=,state=,ppid="])
+        .output()
+        .expect("`ps` is there");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().filter_map(|line| line.trim().split_once(' ').and_then(|(pid, rest)| parse(pid, rest))).collect()
+    text.lines()
+        .filter_map(|line| {
+            line.trim()
+                .split_once(' ')
+                .and_then(|(pid, rest)| parse(pid, rest))
+        })
+        .collect()
 }
 
 /// `rest` is the state and the parent.
 fn parse(pid: &str, rest: &str) -> Option<Process> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    Some(Process { pid: pid.parse().ok()?, state, parent: fields.next()?.parse().ok()? })
+    Some(Process {
+        pid: pid.parse().ok()?,
+        state,
+        parent: fields.next()?.parse().ok()?,
+    })
 }
 
 pub fn children(pid: u32) -> Vec<u32> {
-    all().iter().filter(|process| process.parent == pid).map(|process| process.pid).collect()
+    all()
+        .iter()
+        .filter(|process| process.parent == pid)
+        .map(|process| process.pid)
+        .collect()
 }
 
 /// Children, their children, and so on.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let direct = children(pid);
-    let further: Vec<_> = direct.iter().flat_map(|child| descendants(*child)).collect();
+    let further: Vec<_> = direct
+        .iter()
+        .flat_map(|child| descendants(*child))
+        .collect();
     [direct, further].concat()
 }
 
 /// A zombie is gone: only its parent has not noticed.
 pub fn all_gone(pids: &[u32]) -> bool {
-    !all().iter().any(|process| pids.contains(&process.pid) && process.state != 'Z')
+    !all()
+        .iter()
+        .any(|process| pids.contains(&process.pid) && process.state != 'Z')
 }
 
 pub fn is_stopped(pid: u32) -> bool {
-    all().iter().any(|process| process.pid == pid && process.state == 'T')
+    all()
+        .iter()
+        .any(|process| process.pid == pid && process.state == 'T')
 }

@@ -22,7 +22,10 @@ use super::{
 
 fn socket_folder(stack: &Stack) -> PathBuf {
     let url = stack.redis.url();
-    Path::new(url.trim_start_matches("redis+unix://")).parent().expect("a folder holds it").to_owned()
+    Path::new(url.trim_start_matches("redis+unix://"))
+        .parent()
+        .expect("a folder holds it")
+        .to_owned()
 }
 
 /// For an answer that must come, also on a busy machine.
@@ -46,7 +49,11 @@ fn redis_answers(stack: &Stack, limit: Duration) -> bool {
 
 /// A request for TLS is the shortest question there is; on a socket the answer is no.
 fn postgres_answers(stack: &Stack, limit: Duration) -> bool {
-    ask(&socket_folder(stack).join(".s.PGSQL.5432"), b"\x00\x00\x00\x08\x04\xd2\x16\x2f", limit) == Some(*b"N")
+    ask(
+        &socket_folder(stack).join(".s.PGSQL.5432"),
+        b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+        limit,
+    ) == Some(*b"N")
 }
 
 fn both_answer(stack: &Stack) -> bool {
@@ -58,9 +65,15 @@ fn neither_answers(stack: &Stack) -> bool {
 }
 
 fn psql(stack: &Stack, statement: &str) -> String {
-    let output = Command::new("psql").args([&stack.postgres.url("kept"), "-tAqc", statement]).output();
+    let output = Command::new("psql")
+        .args([&stack.postgres.url("kept"), "-tAqc", statement])
+        .output();
     let output = output.expect("`psql` is there");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).trim().into()
 }
 
@@ -70,14 +83,27 @@ fn data_survive_a_restart() {
     let directory = folder.path().join("data");
     let stack = Stack::persistent(&directory).unwrap();
     stack.postgres.create_database("kept").unwrap();
-    stack.postgres.create_database("kept").expect("a second time does no harm");
+    stack
+        .postgres
+        .create_database("kept")
+        .expect("a second time does no harm");
     psql(&stack, "create table kept as select 42 as answer");
-    let redis = |question: &[u8]| ask(&socket_folder(&stack).join("redis.sock"), question, PATIENCE);
+    let redis = |question: &[u8]| {
+        ask(
+            &socket_folder(&stack).join("redis.sock"),
+            question,
+            PATIENCE,
+        )
+    };
     assert_eq!(redis(b"SET kept 42\r\n"), Some(*b"+OK\r\n"));
     drop(stack);
     let stack = Stack::persistent(&directory).unwrap();
     assert_eq!(psql(&stack, "select answer from kept"), "42");
-    let kept = ask(&socket_folder(&stack).join("redis.sock"), b"GET kept\r\n", PATIENCE);
+    let kept = ask(
+        &socket_folder(&stack).join("redis.sock"),
+        b"GET kept\r\n",
+        PATIENCE,
+    );
     assert_eq!(kept, Some(*b"$2\r\n42"));
 }
 
@@ -86,13 +112,21 @@ fn a_pid_file_of_somebody_else_does_not_stop_the_start() {
     let folder = Place::new();
     drop(Stack::persistent(folder.path()).unwrap());
     let noted = fs::read_to_string(folder.path().join("data-is-in"));
-    let data = noted.map_or(folder.path().to_owned(), |path| PathBuf::from(path.trim_end()));
+    let data = noted.map_or(folder.path().to_owned(), |path| {
+        PathBuf::from(path.trim_end())
+    });
     let mut dead = Command::new("true").spawn().unwrap();
     dead.wait().unwrap();
     for pid in [std::process::id(), dead.id()] {
         let file = data.join("postgres/postmaster.pid");
-        fs::write(&file, format!("{pid}\n{}\n0\n5432\n/tmp\n\n  0  0\nready   \n", data.join("postgres").display()))
-            .unwrap();
+        fs::write(
+            &file,
+            format!(
+                "{pid}\n{}\n0\n5432\n/tmp\n\n  0  0\nready   \n",
+                data.join("postgres").display()
+            ),
+        )
+        .unwrap();
         drop(Stack::persistent(folder.path()).unwrap());
     }
 }
@@ -126,7 +160,11 @@ fn stores_are_killed_and_start_again() {
         stack.postgres.start_again().unwrap();
         stack.redis.start_again().unwrap();
         assert!(both_answer(&stack));
-        assert_eq!(psql(&stack, "select answer from kept"), "42", "what was committed is there");
+        assert_eq!(
+            psql(&stack, "select answer from kept"),
+            "42",
+            "what was committed is there"
+        );
     }
 }
 
@@ -144,7 +182,8 @@ fn a_stopped_store_starts_again() {
 #[test]
 fn a_stack_outlives_the_thread_that_started_it() {
     let stack = thread::spawn(Stack::temporary).join().unwrap().unwrap();
-    // The kernel sends the signal while the thread ends: a stack that does not outlive it is gone by now.
+    // The kernel sends the signal while the thread ends: a stack that does not outlive it is gone
+    // by now.
     assert!(both_answer(&stack));
     stack.postgres.create_database("kept").unwrap();
     assert_eq!(psql(&stack, "select 1"), "1");
@@ -155,7 +194,10 @@ fn nothing_of_a_temporary_stack_stays() {
     let stack = Stack::temporary().unwrap();
     let folder = socket_folder(&stack);
     let pids = [stack.postgres.pid(), stack.redis.pid()];
-    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
     drop(stack);
     assert!(!folder.exists() && all_gone(&pids));
 }
@@ -175,7 +217,10 @@ fn folders_of_killed_runs_are_swept_and_those_of_living_ones_are_not() {
 #[test]
 fn a_database_name_is_no_place_for_sql() -> Result<(), Error> {
     let stack = Stack::temporary()?;
-    let error = stack.postgres.create_database("x'; drop database postgres; --").unwrap_err();
+    let error = stack
+        .postgres
+        .create_database("x'; drop database postgres; --")
+        .unwrap_err();
     assert!(error.to_string().contains("lower case"), "{error}");
     Ok(())
 }

@@ -14,8 +14,16 @@ use crate::{
 const EMAIL: &str = "john@example.com";
 
 async fn post(url: String, body: Value) -> (u16, Value) {
-    let answer = reqwest::Client::new().post(url).json(&body).send().await.expect("it answers");
-    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    let answer = reqwest::Client::new()
+        .post(url)
+        .json(&body)
+        .send()
+        .await
+        .expect("it answers");
+    (
+        answer.status().as_u16(),
+        answer.json().await.unwrap_or_default(),
+    )
 }
 
 /// Signs John up; his access token.
@@ -27,11 +35,18 @@ async fn sign_up(gateway: &str) -> String {
 }
 
 async fn log_in(gateway: &str, password: &str) -> u16 {
-    post(format!("{gateway}/login"), json!({"username": "john", "password": password})).await.0
+    post(
+        format!("{gateway}/login"),
+        json!({"username": "john", "password": password}),
+    )
+    .await
+    .0
 }
 
 async fn verify(gateway: &str, token: &str) -> u16 {
-    let request = reqwest::Client::new().get(format!("{gateway}/auth/verify")).bearer_auth(token);
+    let request = reqwest::Client::new()
+        .get(format!("{gateway}/auth/verify"))
+        .bearer_auth(token);
     request.send().await.expect("it answers").status().as_u16()
 }
 
@@ -40,12 +55,24 @@ async fn who_signs_out_on_the_first_replica_is_refused_on_the_second() {
     let folder = Place::new();
     let dev = Dev::ready(folder.path(), &["--replicas", "2"]);
     let [first, second] = dev.gateways().try_into().expect("two gateways");
-    assert!(dev.output().contains(&format!("{second}/auth/verify")), "the lines to paste: {}", dev.output());
+    assert!(
+        dev.output().contains(&format!("{second}/auth/verify")),
+        "the lines to paste: {}",
+        dev.output()
+    );
     let token = sign_up(&first).await;
-    assert_eq!((verify(&first, &token).await, verify(&second, &token).await), (204, 204));
-    let logout = reqwest::Client::new().post(format!("{first}/logout")).bearer_auth(&token);
+    assert_eq!(
+        (verify(&first, &token).await, verify(&second, &token).await),
+        (204, 204)
+    );
+    let logout = reqwest::Client::new()
+        .post(format!("{first}/logout"))
+        .bearer_auth(&token);
     assert_eq!(logout.send().await.expect("it answers").status(), 204);
-    assert_eq!((verify(&first, &token).await, verify(&second, &token).await), (401, 401));
+    assert_eq!(
+        (verify(&first, &token).await, verify(&second, &token).await),
+        (401, 401)
+    );
 }
 
 #[tokio::test]
@@ -54,18 +81,47 @@ async fn the_mailbox_page_shows_a_code_that_works() {
     let dev = Dev::ready(folder.path(), &[]);
     let gateway = dev.gateways().remove(0);
     sign_up(&gateway).await;
-    assert_eq!(post(format!("{gateway}/password/forgot"), json!({"email": EMAIL})).await.0, 202);
+    assert_eq!(
+        post(
+            format!("{gateway}/password/forgot"),
+            json!({"email": EMAIL})
+        )
+        .await
+        .0,
+        202
+    );
     let page = async || {
-        let answer = reqwest::get(format!("{gateway}/dev/mailbox")).await.expect("it answers");
+        let answer = reqwest::get(format!("{gateway}/dev/mailbox"))
+            .await
+            .expect("it answers");
         answer.text().await.expect("text")
     };
-    until("the mail is shown", || async { code(&page().await).is_some() }).await;
+    until("the mail is shown", || async {
+        code(&page().await).is_some()
+    })
+    .await;
     let shown = page().await;
     assert!(shown.contains(EMAIL), "{shown}");
-    let reset = json!({"email": EMAIL, "code": code(&shown).expect("a code"), "new_password": "correct horse 9"});
-    assert_eq!(post(format!("{gateway}/password/reset"), reset).await.0, 204);
-    assert_eq!((log_in(&gateway, PASSWORD).await, log_in(&gateway, "correct horse 9").await), (401, 200));
-    until("the owner is told", || async { page().await.contains("Your password was changed") }).await;
+    let reset = json!({
+        "email": EMAIL,
+        "code": code(&shown).expect("a code"),
+        "new_password": "correct horse 9",
+    });
+    assert_eq!(
+        post(format!("{gateway}/password/reset"), reset).await.0,
+        204
+    );
+    assert_eq!(
+        (
+            log_in(&gateway, PASSWORD).await,
+            log_in(&gateway, "correct horse 9").await
+        ),
+        (401, 200)
+    );
+    until("the owner is told", || async {
+        page().await.contains("Your password was changed")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -83,10 +139,21 @@ async fn an_account_survives_a_restart() {
 /// Runs with these stores and asserts that no others were started.
 async fn uses_the_given_stores(folder: &Path, settings: &[(&str, &str)], database: &str) {
     let dev = Dev::ready_with(folder, &[], settings);
-    assert_eq!(children(dev.child.id()).len(), 1, "one gateway and no stores");
-    assert!(!folder.join(".latchkey/postgres").exists() && !folder.join(".latchkey/data-is-in").exists());
+    assert_eq!(
+        children(dev.child.id()).len(),
+        1,
+        "one gateway and no stores"
+    );
+    assert!(
+        !folder.join(".latchkey/postgres").exists()
+            && !folder.join(".latchkey/data-is-in").exists()
+    );
     sign_up(&dev.gateways()[0]).await;
-    let rows = connect(database).await.query("select from users where username = 'john'", &[]).await.expect("rows");
+    let rows = connect(database)
+        .await
+        .query("select from users where username = 'john'", &[])
+        .await
+        .expect("rows");
     assert_eq!(rows.len(), 1);
 }
 
@@ -94,7 +161,11 @@ async fn uses_the_given_stores(folder: &Path, settings: &[(&str, &str)], databas
 async fn stores_that_are_set_in_the_environment_are_used_instead() {
     let folder = Place::new();
     let (database, redis) = (fresh_database().await, STACK.redis.url());
-    let settings = [("DATABASE_URL", database.as_str()), ("REDIS_URL", &redis), ("LATCHKEY_REDIS_PREFIX", "dev1")];
+    let settings = [
+        ("DATABASE_URL", database.as_str()),
+        ("REDIS_URL", &redis),
+        ("LATCHKEY_REDIS_PREFIX", "dev1"),
+    ];
     uses_the_given_stores(folder.path(), &settings, &database).await;
 }
 
@@ -102,7 +173,8 @@ async fn stores_that_are_set_in_the_environment_are_used_instead() {
 async fn stores_that_are_set_in_the_env_file_are_used_instead() {
     let folder = Place::new();
     let (database, redis) = (fresh_database().await, STACK.redis.url());
-    let text = format!("DATABASE_URL={database}\nREDIS_URL='{redis}'\nLATCHKEY_REDIS_PREFIX=dev2\n");
+    let text =
+        format!("DATABASE_URL={database}\nREDIS_URL='{redis}'\nLATCHKEY_REDIS_PREFIX=dev2\n");
     fs::write(folder.path().join(".env"), text).expect("it is ours");
     uses_the_given_stores(folder.path(), &[], &database).await;
 }
@@ -115,7 +187,11 @@ async fn one_store_may_be_given_and_the_other_be_private() {
     assert_eq!(children(dev.child.id()).len(), 2, "a Redis and a gateway");
     let token = sign_up(&dev.gateways()[0]).await;
     assert_eq!(verify(&dev.gateways()[0], &token).await, 204);
-    let rows = connect(&database).await.query("select from users", &[]).await.expect("rows");
+    let rows = connect(&database)
+        .await
+        .query("select from users", &[])
+        .await
+        .expect("rows");
     assert_eq!(rows.len(), 1);
 }
 
@@ -123,12 +199,26 @@ async fn one_store_may_be_given_and_the_other_be_private() {
 fn dev_user(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dev");
     fs::copy(script, folder.join("dev")).expect("it is ours");
-    let target = Path::new(env!("CARGO_BIN_EXE_latchkey")).ancestors().nth(2).expect("the folder of all builds");
+    let target = Path::new(env!("CARGO_BIN_EXE_latchkey"))
+        .ancestors()
+        .nth(2)
+        .expect("the folder of all builds");
     let mut command = Command::new("bash");
-    command.arg(folder.join("dev")).arg("user").args(arguments).env_clear().env("CARGO_TARGET_DIR", target);
-    let output = command.env("PATH", env::var_os("PATH").unwrap_or_default()).output().expect("bash is there");
+    command
+        .arg(folder.join("dev"))
+        .arg("user")
+        .args(arguments)
+        .env_clear()
+        .env("CARGO_TARGET_DIR", target);
+    let output = command
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .output()
+        .expect("bash is there");
     let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 #[tokio::test]
@@ -137,16 +227,45 @@ async fn the_first_administrator_is_one_line() {
     let (code, told) = dev_user(folder.path(), &["list"]);
     assert!(code == Some(1) && told.contains("./dev up"), "{told}");
     // Closed sign-up, and a secret of the caller's: the commands know both.
-    let given = [("LATCHKEY_SIGNUP", "admin"), ("LATCHKEY_MAIL_FROM", "It's \"me\" <me@example.com>")];
+    let given = [
+        ("LATCHKEY_SIGNUP", "admin"),
+        ("LATCHKEY_MAIL_FROM", "It's \"me\" <me@example.com>"),
+    ];
     let dev = Dev::ready_with(folder.path(), &[], &given);
     let gateway = dev.gateways().remove(0);
-    assert!(dev.output().contains("./dev user create --username admin --role admin"), "{}", dev.output());
-    assert_eq!(post(format!("{gateway}/signup"), json!({"username": "x", "password": PASSWORD})).await.0, 403);
+    assert!(
+        dev.output()
+            .contains("./dev user create --username admin --role admin"),
+        "{}",
+        dev.output()
+    );
+    assert_eq!(
+        post(
+            format!("{gateway}/signup"),
+            json!({"username": "x", "password": PASSWORD})
+        )
+        .await
+        .0,
+        403
+    );
     let file = folder.path().join(".latchkey/.env");
-    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
-    let (code, told) = dev_user(folder.path(), &["create", "--username", "admin", "--role", "admin"]);
+    assert_eq!(
+        fs::metadata(&file)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    let (code, told) = dev_user(
+        folder.path(),
+        &["create", "--username", "admin", "--role", "admin"],
+    );
     assert_eq!(code, Some(0), "{told}");
-    let password = told.lines().find_map(|line| line.strip_prefix("Password, shown this once: ")).expect("a password");
+    let password = told
+        .lines()
+        .find_map(|line| line.strip_prefix("Password, shown this once: "))
+        .expect("a password");
     let login = json!({"username": "admin", "password": password});
     assert_eq!(post(format!("{gateway}/login"), login).await.0, 200);
     drop(dev);

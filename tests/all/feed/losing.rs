@@ -1,4 +1,5 @@
-//! What readers are told when something breaks: that they may miss something, and when they do not any more.
+//! What readers are told when something breaks: that they may miss something, and when they do not
+//! any more.
 
 use tokio::{io::AsyncWriteExt, net::TcpSocket};
 
@@ -21,13 +22,19 @@ async fn a_log_that_is_built_anew_is_told_anew() {
     assert!(!before.id.starts_with(snapshot.epoch()), "another epoch");
     let told = reader.until("current").await;
     for sid in [sid(&scene.out), ended] {
-        assert!(told.iter().any(|event| event.is_of("session", &sid)), "{told:?}");
+        assert!(
+            told.iter().any(|event| event.is_of("session", &sid)),
+            "{told:?}"
+        );
     }
     // What happens then has the new epoch, and the one from before is of no use.
     reader.until("beat").await;
     let ended = scene.logout(&scene.replica).await;
     let live = reader.first("revoked").await;
-    assert!(live.is_of("session", &ended) && live.id.starts_with(snapshot.epoch()), "{live:?}");
+    assert!(
+        live.is_of("session", &ended) && live.id.starts_with(snapshot.epoch()),
+        "{live:?}"
+    );
     let mut again = Reader::from(&scene.gateway, &scene.admin, &before.id).await;
     assert_eq!(names(&again.until("beat").await)[0], "snapshot");
 }
@@ -44,7 +51,11 @@ async fn who_cannot_know_says_so_until_it_does() {
     let mut newcomer = Reader::of(&scene.gateway, &scene.admin).await;
     assert_eq!(newcomer.next().await.expect("it goes on").name, "blind");
     let told = newcomer.until("current").await;
-    assert!(told.iter().any(|event| event.is_of("session", &sid(&scene.out))), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|event| event.is_of("session", &sid(&scene.out))),
+        "{told:?}"
+    );
     for reader in [&mut reader, &mut newcomer] {
         for _ in 0..3 {
             let event = reader.next().await.expect("it goes on");
@@ -54,8 +65,15 @@ async fn who_cannot_know_says_so_until_it_does() {
     own.redis.start_again().expect("it can be started");
     for reader in [&mut reader, &mut newcomer] {
         let told = reader.until("beat").await;
-        let seen: Vec<&str> = names(&told).into_iter().filter(|name| *name != "blind" && *name != "revoked").collect();
-        assert_eq!(seen, ["snapshot", "current", "beat"], "an empty Redis has another log");
+        let seen: Vec<&str> = names(&told)
+            .into_iter()
+            .filter(|name| *name != "blind" && *name != "revoked")
+            .collect();
+        assert_eq!(
+            seen,
+            ["snapshot", "current", "beat"],
+            "an empty Redis has another log"
+        );
     }
     let ended = scene.logout(&scene.replica).await;
     assert!(reader.first("revoked").await.is_of("session", &ended));
@@ -65,7 +83,10 @@ async fn who_cannot_know_says_so_until_it_does() {
 #[tokio::test]
 async fn a_replica_without_leases_tells_everything_and_promises_nothing() {
     let scene = Scene::new().await;
-    let careful = scene.gateway.replica_with(&[("LATCHKEY_LEASE", "0s")]).await;
+    let careful = scene
+        .gateway
+        .replica_with(&[("LATCHKEY_LEASE", "0s")])
+        .await;
     let mut reader = Reader::of(&careful, &scene.admin).await;
     let mut told = reader.until("current").await;
     let ended = scene.logout(&scene.gateway).await;
@@ -94,8 +115,19 @@ async fn a_replica_that_stops_ends_its_streams_at_once() {
     }
     // It still answers others, and sends who would follow elsewhere.
     assert_eq!(scene.gateway.get("/health/ready").await.status, 503);
-    scene.gateway.send(request(&scene.gateway, &scene.admin)).await.is(503, "busy");
-    assert_eq!(value(&scene.gateway, "latchkey_feed_ended_total{why=\"draining\"}").await, 5.0);
+    scene
+        .gateway
+        .send(request(&scene.gateway, &scene.admin))
+        .await
+        .is(503, "busy");
+    assert_eq!(
+        value(
+            &scene.gateway,
+            "latchkey_feed_ended_total{why=\"draining\"}"
+        )
+        .await,
+        5.0
+    );
     assert_eq!(scene.gateway.wait(), Some(0));
 }
 
@@ -103,17 +135,26 @@ async fn a_replica_that_stops_ends_its_streams_at_once() {
 #[cfg(target_os = "linux")]
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a size");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<u64>()
+        .expect("a number")
+        * 1024
 }
 
-/// Fifty thousand entries are 8 MB on the wire, for each of eight who ask for them and take nothing.
+/// Fifty thousand entries are 8 MB on the wire, for each of eight who ask for them and take
+/// nothing.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     let scene = Scene::new().await;
     let entries = "insert into revocations (kind, subject, reason, expires_at) \
-        select 'token', gen_random_uuid(), 'logout', now() + interval '1 hour' from generate_series(1, 50000)";
+        select 'token', gen_random_uuid(), 'logout', now() + interval '1 hour' \
+        from generate_series(1, 50000)";
     execute(&scene.gateway, entries).await;
     let known = || async { value(&scene.gateway, "latchkey_revocation_entries").await > 50_000.0 };
     until("all are known", known).await;
@@ -122,24 +163,43 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     for _ in 0..8 {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small one");
-        let mut stream = socket.connect(scene.gateway.address).await.expect("it listens");
+        let mut stream = socket
+            .connect(scene.gateway.address)
+            .await
+            .expect("it listens");
         let token = &scene.admin.access_token;
-        let request = format!("GET /revocations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let request = format!(
+            "GET /revocations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
         silent.push(stream);
     }
-    until("all are let in", || async { streams(&scene.gateway).await == 8.0 }).await;
+    until("all are let in", || async {
+        streams(&scene.gateway).await == 8.0
+    })
+    .await;
     // Whoever reads is told everything meanwhile.
     let mut reader = Reader::of(&scene.gateway, &scene.admin).await;
-    assert_eq!(reader.count("\"kind\":\"token\"", "event: current").await, 50_000);
+    assert_eq!(
+        reader.count("\"kind\":\"token\"", "event: current").await,
+        50_000
+    );
     reader.until("beat").await;
-    let behind = || async { value(&scene.gateway, "latchkey_feed_ended_total{why=\"behind\"}").await == 8.0 };
+    let behind = || async {
+        value(&scene.gateway, "latchkey_feed_ended_total{why=\"behind\"}").await == 8.0
+    };
     until("they are dropped, and nobody else", behind).await;
     let grown = memory(scene.gateway.pid()).saturating_sub(before);
     println!("{grown} bytes more");
     assert!(grown < 30_000_000, "{grown} bytes more");
     let ended = scene.logout(&scene.gateway).await;
     assert!(reader.first("revoked").await.is_of("session", &ended));
-    until("the reader is the only one", || async { streams(&scene.gateway).await == 1.0 }).await;
+    until("the reader is the only one", || async {
+        streams(&scene.gateway).await == 1.0
+    })
+    .await;
     drop(silent);
 }

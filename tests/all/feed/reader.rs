@@ -23,15 +23,21 @@ pub struct Event {
 
 impl Event {
     pub fn number(&self) -> u64 {
-        self.data["number"].as_u64().unwrap_or_else(|| panic!("a number: {self:?}"))
+        self.data["number"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("a number: {self:?}"))
     }
 
     pub fn previous(&self) -> u64 {
-        self.data["previous"].as_u64().unwrap_or_else(|| panic!("a number: {self:?}"))
+        self.data["previous"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("a number: {self:?}"))
     }
 
     pub fn epoch(&self) -> &str {
-        self.data["epoch"].as_str().unwrap_or_else(|| panic!("an epoch: {self:?}"))
+        self.data["epoch"]
+            .as_str()
+            .unwrap_or_else(|| panic!("an epoch: {self:?}"))
     }
 
     /// Whether this was taken back.
@@ -62,8 +68,12 @@ pub struct Reader {
 
 /// A request for the stream.
 pub fn request(gateway: &Gateway, session: &Session) -> RequestBuilder {
-    let request = gateway.request(Method::GET, "/revocations").header("accept", "text/event-stream");
-    request.bearer_auth(&session.access_token).timeout(3 * LIMIT)
+    let request = gateway
+        .request(Method::GET, "/revocations")
+        .header("accept", "text/event-stream");
+    request
+        .bearer_auth(&session.access_token)
+        .timeout(3 * LIMIT)
 }
 
 impl Reader {
@@ -79,14 +89,24 @@ impl Reader {
     pub async fn with(request: RequestBuilder) -> Reader {
         let response = request.send().await.expect("the gateway answers");
         assert_eq!(
-            (response.status().as_u16(), &response.headers()["content-type"] == "text/event-stream"),
+            (
+                response.status().as_u16(),
+                &response.headers()["content-type"] == "text/event-stream"
+            ),
             (200, true)
         );
-        Reader { response, text: String::new() }
+        Reader {
+            response,
+            text: String::new(),
+        }
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The next event; nothing where the stream has ended.
@@ -99,9 +119,13 @@ impl Reader {
                 contract::check_event(&Method::GET, "/revocations", &event.name, &event.data);
                 return Some(event);
             }
-            let chunk = tokio::time::timeout(LIMIT, self.response.chunk()).await.expect("it goes on or ends");
+            let chunk = tokio::time::timeout(LIMIT, self.response.chunk())
+                .await
+                .expect("it goes on or ends");
             match chunk.expect("it is not cut") {
-                Some(chunk) => self.text.push_str(std::str::from_utf8(&chunk).expect("whole events")),
+                Some(chunk) => self
+                    .text
+                    .push_str(std::str::from_utf8(&chunk).expect("whole events")),
                 None => {
                     assert_eq!(self.text, "", "it ends between two events");
                     return None;
@@ -114,8 +138,10 @@ impl Reader {
     pub async fn until(&mut self, name: &str) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
-            let event =
-                self.next().await.unwrap_or_else(|| panic!("it ended before {name}, after {} events", events.len()));
+            let event = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("it ended before {name}, after {} events", events.len()));
             events.push(event);
             if events.last().is_some_and(|event| event.name == name) {
                 return events;
@@ -135,8 +161,14 @@ impl Reader {
             let (whole, rest) = self.text.rsplit_once("\n\n").unwrap_or(("", &self.text));
             count += whole.matches(what).count();
             self.text = rest.to_owned();
-            let chunk = self.response.chunk().await.expect("it is not cut").expect("it goes on");
-            self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
+            let chunk = self
+                .response
+                .chunk()
+                .await
+                .expect("it is not cut")
+                .expect("it goes on");
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("text"));
         }
         let (told, rest) = self.text.split_once(before).expect("it is there");
         count += told.matches(what).count();

@@ -1,4 +1,5 @@
-//! The README's reader, as it is printed: a service that checks tokens itself, and knows what was taken back.
+//! The README's reader, as it is printed: a service that checks tokens itself, and knows what was
+//! taken back.
 
 use std::{
     fs,
@@ -43,17 +44,32 @@ struct Service {
 
 impl Service {
     fn start(scene: &Scene) -> Service {
-        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README");
-        let (_, rest) = readme.split_once("<!-- reader -->\n```python\n").expect("the marks");
+        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
+            .expect("there is a README");
+        let (_, rest) = readme
+            .split_once("<!-- reader -->\n```python\n")
+            .expect("the marks");
         let (printed, _) = rest.split_once("```\n<!-- /reader -->").expect("the marks");
         let mut child = Command::new("/usr/bin/python3")
-            .args(["-c", &format!("{printed}{SERVICE}"), &scene.gateway.url(""), &scene.admin.access_token])
+            .args([
+                "-c",
+                &format!("{printed}{SERVICE}"),
+                &scene.gateway.url(""),
+                &scene.admin.access_token,
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python is installed");
-        let (asked, answers) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        Service { child, asked, answers: BufReader::new(answers).lines() }
+        let (asked, answers) = (
+            child.stdin.take().expect("piped"),
+            child.stdout.take().expect("piped"),
+        );
+        Service {
+            child,
+            asked,
+            answers: BufReader::new(answers).lines(),
+        }
     }
 
     /// Whether it refuses the token; nothing where it does not know.
@@ -61,7 +77,9 @@ impl Service {
         let question = json!({"kid": "some", "claims": session.claims()});
         writeln!(self.asked, "{question}").expect("it runs");
         let answer = self.answers.next().expect("it runs").expect("a line");
-        serde_json::from_str::<Value>(&answer).expect("JSON").as_bool()
+        serde_json::from_str::<Value>(&answer)
+            .expect("JSON")
+            .as_bool()
     }
 }
 
@@ -76,10 +94,16 @@ impl Drop for Service {
 async fn the_reader_of_the_readme_knows_what_was_taken_back() {
     let mut own = OwnRedis::start();
     let scene = Scene::with(&[("REDIS_URL", &own.redis.url())]).await;
-    let (john, all) = (scene.gateway.sign_in("john").await, scene.gateway.sign_up("jane").await);
+    let (john, all) = (
+        scene.gateway.sign_in("john").await,
+        scene.gateway.sign_up("jane").await,
+    );
     let service = std::cell::RefCell::new(Service::start(&scene));
     let says = async |session: &Session, verdict| {
-        until("it says so", || async { service.borrow_mut().refuses(session) == verdict }).await;
+        until("it says so", || async {
+            service.borrow_mut().refuses(session) == verdict
+        })
+        .await;
     };
     // There may be a moment at which it does not know; what it knows is right.
     let knows = async |session: &Session| {
@@ -96,11 +120,21 @@ async fn the_reader_of_the_readme_knows_what_was_taken_back() {
     scene.replica.log_out(&john.access_token).await.is(204, "");
     says(&john, Some(true)).await;
     assert_eq!(knows(&all).await, Some(false));
-    let everywhere = scene.replica.request(reqwest::Method::POST, "/logout?scope=all");
-    scene.replica.send(everywhere.bearer_auth(&all.access_token)).await.is(204, "");
+    let everywhere = scene
+        .replica
+        .request(reqwest::Method::POST, "/logout?scope=all");
+    scene
+        .replica
+        .send(everywhere.bearer_auth(&all.access_token))
+        .await
+        .is(204, "");
     says(&all, Some(true)).await;
     let again = scene.gateway.sign_in("jane").await;
-    assert_eq!(knows(&again).await, Some(false), "of the generation that counts");
+    assert_eq!(
+        knows(&again).await,
+        Some(false),
+        "of the generation that counts"
+    );
     // What it does not know it does not claim to know; what it knew it still knows.
     own.redis.kill();
     says(&again, None).await;

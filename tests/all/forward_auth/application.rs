@@ -22,7 +22,11 @@ pub struct Arrived {
 impl Arrived {
     /// The values of a field.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 }
 
@@ -44,12 +48,21 @@ impl Application {
                 tokio::spawn(serve(stream, kept.clone()));
             }
         });
-        Application { address, arrived, task }
+        Application {
+            address,
+            arrived,
+            task,
+        }
     }
 
     /// What has arrived since it was last asked.
     pub fn take(&self) -> Vec<Arrived> {
-        std::mem::take(&mut self.arrived.lock().expect("nothing panics while it is held"))
+        std::mem::take(
+            &mut self
+                .arrived
+                .lock()
+                .expect("nothing panics while it is held"),
+        )
     }
 }
 
@@ -60,12 +73,18 @@ impl Drop for Application {
 }
 
 async fn serve(mut stream: TcpStream, arrived: Arc<Mutex<Vec<Arrived>>>) {
-    let Some(request) = read(&mut stream).await else { return };
+    let Some(request) = read(&mut stream).await else {
+        return;
+    };
     let is_head = request.line.starts_with("HEAD ");
-    arrived.lock().expect("nothing panics while it is held").push(request);
+    arrived
+        .lock()
+        .expect("nothing panics while it is held")
+        .push(request);
     let body = if is_head { "" } else { "reached" };
     let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nset-cookie: own=1\r\nx-reached: yes\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nset-cookie: own=1\r\nx-reached: yes\r\n\
+         connection: close\r\n\r\n{body}"
     );
     let _ = stream.write_all(answer.as_bytes()).await;
 }
@@ -89,12 +108,25 @@ fn parse(bytes: &[u8]) -> Option<Arrived> {
     let head: String = bytes[..end].iter().map(|byte| char::from(*byte)).collect();
     let mut lines = head.split("\r\n");
     let line = lines.next().unwrap_or_default().to_owned();
-    let field = |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
-    let mut arrived = Arrived { line, fields: lines.filter_map(field).collect(), body: Vec::new() };
+    let field = |line: &str| {
+        line.split_once(':')
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+    };
+    let mut arrived = Arrived {
+        line,
+        fields: lines.filter_map(field).collect(),
+        body: Vec::new(),
+    };
     let body = &bytes[end + 4..];
-    let length: usize = arrived.all("content-length").first().map_or(0, |length| length.parse().expect("a length"));
-    arrived.body =
-        if arrived.all("transfer-encoding").is_empty() { body.get(..length)?.to_vec() } else { chunks(body)? };
+    let length: usize = arrived
+        .all("content-length")
+        .first()
+        .map_or(0, |length| length.parse().expect("a length"));
+    arrived.body = if arrived.all("transfer-encoding").is_empty() {
+        body.get(..length)?.to_vec()
+    } else {
+        chunks(body)?
+    };
     Some(arrived)
 }
 

@@ -11,10 +11,12 @@ use crate::{
     wire::{self, exchange},
 };
 
-const METHODS: [&str; 11] =
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "get"];
+const METHODS: [&str; 11] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "get",
+];
 
-/// Below the path stands what some proxies append; clients write it, and nobody need read it as we would.
+/// Below the path stands what some proxies append; clients write it, and nobody need read it as we
+/// would.
 const BELOW: [&str; 10] = [
     "/",
     "//",
@@ -40,56 +42,108 @@ async fn every_header_is_there_and_fits_a_header() {
     let text = |name: &str| claims[name].as_str().expect("text").to_owned();
     let (user, sid, scope) = (text("sub"), text("sid"), text("scope"));
     let told = |name: &str, verified: &str, roles: &str| {
-        [&user, "john", name, "j%25hn@example.com", verified, roles, &scope, &sid, ""].map(str::to_owned)
+        [
+            &user,
+            "john",
+            name,
+            "j%25hn@example.com",
+            verified,
+            roles,
+            &scope,
+            &sid,
+            "",
+        ]
+        .map(str::to_owned)
     };
     let answer = verify(&gateway, &session, "").await;
     assert_eq!(identity(answer.is(204, "")), told("", "false", "user"));
     assert!(answer.bytes.is_empty() && answer.header("content-type").is_empty());
-    assert_eq!((answer.header("cache-control"), answer.header("vary")), ("no-store", "Authorization, Cookie"));
+    assert_eq!(
+        (answer.header("cache-control"), answer.header("vary")),
+        ("no-store", "Authorization, Cookie")
+    );
 
-    execute(&gateway, "update users set name = ' Jöhn 100% {env.X}, ', email_verified = true").await;
+    execute(
+        &gateway,
+        "update users set name = ' Jöhn 100% {env.X}, ', email_verified = true",
+    )
+    .await;
     let session = gateway.sign_in("john").await;
     let encoded = identity(verify(&gateway, &session, "").await.is(204, ""));
-    assert_eq!((encoded[2].as_str(), encoded[4].as_str()), ("%20J%C3%B6hn 100%25 {env.X},%20", "true"));
+    assert_eq!(
+        (encoded[2].as_str(), encoded[4].as_str()),
+        ("%20J%C3%B6hn 100%25 {env.X},%20", "true")
+    );
 }
 
 #[tokio::test]
 async fn every_method_is_answered_alike() {
     let gateway = Gateway::start().await;
-    let token = format!("authorization: Bearer {}\r\n", gateway.sign_up("john").await.access_token);
+    let token = format!(
+        "authorization: Bearer {}\r\n",
+        gateway.sign_up("john").await.access_token
+    );
     for method in METHODS {
         for path in ["/auth/verify", "/auth/verify/items"] {
             let (good, bad) = (raw(method, path, &token), raw(method, path, ""));
-            assert_eq!(wire::status(&exchange(gateway.address, &good).await), 204, "{method} {path}");
+            assert_eq!(
+                wire::status(&exchange(gateway.address, &good).await),
+                204,
+                "{method} {path}"
+            );
             let refused = exchange(gateway.address, &bad).await;
             assert_eq!(wire::status(&refused), 401, "{method} {path}");
             assert!(refused.contains("x-auth-user: \r\n"), "{refused}");
         }
     }
-    let elsewhere = [("GET", "/auth/verified", 404), ("GET", "/auth", 404), ("GET", "/auth/verify%2f", 404)];
+    let elsewhere = [
+        ("GET", "/auth/verified", 404),
+        ("GET", "/auth", 404),
+        ("GET", "/auth/verify%2f", 404),
+    ];
     for (method, path, status) in elsewhere {
-        assert_eq!(wire::status(&exchange(gateway.address, &raw(method, path, &token)).await), status, "{path}");
+        assert_eq!(
+            wire::status(&exchange(gateway.address, &raw(method, path, &token)).await),
+            status,
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_stands_below_the_path_decides_nothing() {
     let gateway = Gateway::start().await;
-    let token = format!("authorization: Bearer {}\r\n", gateway.sign_up("john").await.access_token);
+    let token = format!(
+        "authorization: Bearer {}\r\n",
+        gateway.sign_up("john").await.access_token
+    );
     for below in BELOW {
         let path = format!("/auth/verify{below}");
-        assert_eq!(wire::status(&exchange(gateway.address, &raw("GET", &path, &token)).await), 204, "{path}");
-        assert_eq!(wire::status(&exchange(gateway.address, &raw("GET", &path, "")).await), 401, "{path}");
+        assert_eq!(
+            wire::status(&exchange(gateway.address, &raw("GET", &path, &token)).await),
+            204,
+            "{path}"
+        );
+        assert_eq!(
+            wire::status(&exchange(gateway.address, &raw("GET", &path, "")).await),
+            401,
+            "{path}"
+        );
     }
     let long = format!("/auth/verify/{}", "a".repeat(20_000));
-    assert_eq!(wire::status(&exchange(gateway.address, &raw("GET", &long, &token)).await), 204);
+    assert_eq!(
+        wire::status(&exchange(gateway.address, &raw("GET", &long, &token)).await),
+        204
+    );
 }
 
 #[tokio::test]
 async fn a_body_is_not_waited_for() {
     let gateway = Gateway::start().await;
     let token = gateway.sign_up("john").await.access_token;
-    let fields = format!("authorization: Bearer {token}\r\ncontent-type: text/html\r\ncontent-length: 1000000000\r\n");
+    let fields = format!(
+        "authorization: Bearer {token}\r\ncontent-type: text/html\r\ncontent-length: 1000000000\r\n"
+    );
     let answer = exchange(gateway.address, &raw("POST", "/auth/verify", &fields)).await;
     assert_eq!(wire::status(&answer), 204, "{answer}");
 }
@@ -109,7 +163,11 @@ async fn a_demand_is_met_or_the_answer_is_no() {
         ("?scope=items%3Aread+items%3Awrite", "", ""),
         ("?scope=items:read+admin", "", "insufficient_scope"),
         ("?scope=admin&role=admin", "", "forbidden"),
-        ("?scope=revocations:read", "insufficient_scope", "insufficient_scope"),
+        (
+            "?scope=revocations:read",
+            "insufficient_scope",
+            "insufficient_scope",
+        ),
     ] {
         for (session, code) in [(&admin, of_admin), (&user, of_user)] {
             let answer = verify(&gateway, session, query).await;
@@ -150,11 +208,22 @@ async fn a_misspelt_demand_is_a_refusal() {
         "?x=1",
         "?role=admin&x=1",
     ] {
-        is_refused(&verify(&gateway, &admin, query).await, 400, "invalid_request");
-        is_refused(&gateway.send(ask(&gateway, query)).await, 400, "invalid_request");
+        is_refused(
+            &verify(&gateway, &admin, query).await,
+            400,
+            "invalid_request",
+        );
+        is_refused(
+            &gateway.send(ask(&gateway, query)).await,
+            400,
+            "invalid_request",
+        );
     }
     let answer = verify(&gateway, &admin, "?hunter2zqx=1").await;
-    assert_eq!(answer.is(400, "invalid_request").body["errors"][0]["member"], "hunter2zqx");
+    assert_eq!(
+        answer.is(400, "invalid_request").body["errors"][0]["member"],
+        "hunter2zqx"
+    );
 }
 
 #[tokio::test]
@@ -162,14 +231,34 @@ async fn every_refusal_empties_what_a_client_claims() {
     let gateway = Gateway::start().await;
     let session = gateway.sign_up("john").await;
     let planted = |token: &str| {
-        let request = super::IDENTITY.iter().fold(ask(&gateway, ""), |request, name| request.header(*name, "planted"));
-        if token.is_empty() { request } else { request.header("authorization", token) }
+        let request = super::IDENTITY
+            .iter()
+            .fold(ask(&gateway, ""), |request, name| {
+                request.header(*name, "planted")
+            });
+        if token.is_empty() {
+            request
+        } else {
+            request.header("authorization", token)
+        }
     };
     let good = format!("Bearer {}", session.access_token);
-    assert!(!identity(gateway.send(planted(&good)).await.is(204, "")).contains(&"planted".to_owned()));
+    assert!(
+        !identity(gateway.send(planted(&good)).await.is(204, "")).contains(&"planted".to_owned())
+    );
     is_refused(&gateway.send(planted("")).await, 401, "unauthenticated");
-    is_refused(&gateway.send(planted("Bearer nonsense")).await, 401, "invalid_token");
-    is_refused(&gateway.send(planted(&good).header("authorization", "Basic Og==")).await, 400, "invalid_request");
+    is_refused(
+        &gateway.send(planted("Bearer nonsense")).await,
+        401,
+        "invalid_token",
+    );
+    is_refused(
+        &gateway
+            .send(planted(&good).header("authorization", "Basic Og=="))
+            .await,
+        400,
+        "invalid_request",
+    );
     gateway.log_out(&session.access_token).await.is(204, "");
     is_refused(&gateway.send(planted(&good)).await, 401, "token_revoked");
 }
@@ -177,15 +266,32 @@ async fn every_refusal_empties_what_a_client_claims() {
 #[tokio::test]
 async fn stores_that_are_down_are_a_refusal() {
     let redis = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let postgres = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
     let sound = Gateway::start().await;
     let session = sound.sign_up("john").await;
-    let name = sound.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
-    let (database, store) =
-        (format!("postgres://latchkey@{}/{name}", postgres.address), format!("redis://{}", redis.address));
-    let gateway =
-        sound.replica_with(&[("DATABASE_URL", &database), ("REDIS_URL", &store), ("LATCHKEY_LEASE", "0s")]).await;
+    let name = sound
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
+    let (database, store) = (
+        format!("postgres://latchkey@{}/{name}", postgres.address),
+        format!("redis://{}", redis.address),
+    );
+    let gateway = sound
+        .replica_with(&[
+            ("DATABASE_URL", &database),
+            ("REDIS_URL", &store),
+            ("LATCHKEY_LEASE", "0s"),
+        ])
+        .await;
     verify(&gateway, &session, "").await.is(204, "");
     redis.set(Line::Cut);
     postgres.set(Line::Cut);
@@ -200,13 +306,26 @@ async fn no_permission_for_other_origins_is_taken_for_a_pass() {
     let session = gateway.sign_up("john").await;
     for path in ["/auth/verify", "/auth/verify/", "/auth/verify/items"] {
         let asked = || {
-            let request = gateway.request(Method::OPTIONS, path).header("origin", origin);
-            request.header("access-control-request-method", "GET").header("accept", "text/nothing")
+            let request = gateway
+                .request(Method::OPTIONS, path)
+                .header("origin", origin);
+            request
+                .header("access-control-request-method", "GET")
+                .header("accept", "text/nothing")
         };
         let refused = gateway.send(asked()).await;
         is_refused(&refused, 401, "unauthenticated");
-        assert!(!refused.headers.keys().any(|name| name.as_str().starts_with("access-control")), "{path}");
-        gateway.send(asked().bearer_auth(&session.access_token)).await.is(204, "");
+        assert!(
+            !refused
+                .headers
+                .keys()
+                .any(|name| name.as_str().starts_with("access-control")),
+            "{path}"
+        );
+        gateway
+            .send(asked().bearer_auth(&session.access_token))
+            .await
+            .is(204, "");
     }
 }
 
@@ -217,20 +336,34 @@ async fn it_is_counted_as_one_operation_and_named_in_the_document() {
     let Session { access_token, .. } = gateway.sign_up("john").await;
     for method in ["GET", "PROPFIND"] {
         let fields = format!("authorization: Bearer {access_token}\r\n");
-        assert_eq!(wire::status(&exchange(gateway.address, &raw(method, "/auth/verify/x", &fields)).await), 204);
+        assert_eq!(
+            wire::status(&exchange(gateway.address, &raw(method, "/auth/verify/x", &fields)).await),
+            204
+        );
     }
-    let page = reqwest::get(format!("http://{}/metrics", gateway.metrics)).await.expect("it answers");
+    let page = reqwest::get(format!("http://{}/metrics", gateway.metrics))
+        .await
+        .expect("it answers");
     let page = page.text().await.expect("text");
     let counted = "latchkey_http_request_seconds_count{operation=\"verify\",status=\"204\"} 2";
     assert!(page.contains(counted), "{page}");
     let operation = &crate::contract::DOCUMENT["paths"]["/auth/verify"]["get"];
     for status in ["204", "400", "401", "403", "503"] {
         for name in super::IDENTITY {
-            let headers = operation["responses"][status]["headers"].as_object().expect("headers");
-            assert!(headers.keys().any(|known| known.eq_ignore_ascii_case(name)), "{status} {name}");
+            let headers = operation["responses"][status]["headers"]
+                .as_object()
+                .expect("headers");
+            assert!(
+                headers.keys().any(|known| known.eq_ignore_ascii_case(name)),
+                "{status} {name}"
+            );
         }
     }
-    let parameters: Vec<_> =
-        operation["parameters"].as_array().expect("a list").iter().map(|one| &one["name"]).collect();
+    let parameters: Vec<_> = operation["parameters"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
     assert_eq!(parameters, [&json!("role"), &json!("scope")]);
 }

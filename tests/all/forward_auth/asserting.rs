@@ -20,7 +20,9 @@ fn about(gateway: &Gateway, session: &Session, host: &str) -> RequestBuilder {
 /// Who hands on what anybody asks, and says of no original request what it was.
 fn by_balancer(gateway: &Gateway, session: &Session, host: &str) -> RequestBuilder {
     let request = ask(gateway, "").bearer_auth(&session.access_token);
-    request.header("x-forwarded-proto", "https").header("x-forwarded-host", host)
+    request
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-host", host)
 }
 
 async fn assertion(request: RequestBuilder, gateway: &Gateway) -> String {
@@ -32,7 +34,8 @@ fn open(forge: &Forge, token: &str) -> (Value, Value) {
     let (message, signature) = token.rsplit_once('.').expect("three parts");
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("base64url");
     let key = UnparsedPublicKey::new(&ED25519, forge.public());
-    key.verify(message.as_bytes(), &decode(signature)).expect("it is signed");
+    key.verify(message.as_bytes(), &decode(signature))
+        .expect("it is signed");
     let (header, claims) = message.split_once('.').expect("three parts");
     let read = |part: &str| serde_json::from_slice(&decode(part)).expect("JSON");
     (read(header), read(claims))
@@ -45,16 +48,34 @@ async fn it_is_for_one_upstream_and_for_a_minute() {
     let forge = Forge::of(&gateway).await;
     let token = assertion(about(&gateway, &session, "App.example.com:443"), &gateway).await;
     let (header, said) = open(&forge, &token);
-    assert_eq!((header["typ"].as_str(), header["kid"].as_str()), (Some("JWT"), Some(forge.kid.as_str())));
+    assert_eq!(
+        (header["typ"].as_str(), header["kid"].as_str()),
+        (Some("JWT"), Some(forge.kid.as_str()))
+    );
     assert_eq!(
         (said["iss"].as_str(), said["aud"].as_str()),
-        (Some("https://auth.example.com"), Some("https://app.example.com"))
+        (
+            Some("https://auth.example.com"),
+            Some("https://app.example.com")
+        )
     );
     let claims = session.claims();
-    for same in ["sub", "sid", "client_id", "scope", "roles", "username", "email", "email_verified"] {
+    for same in [
+        "sub",
+        "sid",
+        "client_id",
+        "scope",
+        "roles",
+        "username",
+        "email",
+        "email_verified",
+    ] {
         assert_eq!(said[same], claims[same], "{same}");
     }
-    let (from, to) = (said["iat"].as_u64().expect("seconds"), said["exp"].as_u64().expect("seconds"));
+    let (from, to) = (
+        said["iat"].as_u64().expect("seconds"),
+        said["exp"].as_u64().expect("seconds"),
+    );
     assert!(to > from && to - from <= 60, "{said}");
     let other = assertion(about(&gateway, &session, "other.example.com"), &gateway).await;
     assert_eq!(open(&forge, &other).1["aud"], "https://other.example.com");
@@ -72,25 +93,51 @@ async fn it_is_not_signed_for_every_request() {
     for _ in 0..100 {
         seen.insert(assertion(about(&gateway, &session, "app.example.com"), &gateway).await);
     }
-    assert!((1..=3).contains(&seen.len()) && !seen.contains(""), "{}", seen.len());
+    assert!(
+        (1..=3).contains(&seen.len()) && !seen.contains(""),
+        "{}",
+        seen.len()
+    );
 }
 
 #[tokio::test]
 async fn without_a_setting_a_host_or_a_trusted_proxy_there_is_none() {
     let off = Gateway::start().await;
     let session = off.sign_up("john").await;
-    assert_eq!(assertion(about(&off, &session, "app.example.com"), &off).await, "");
+    assert_eq!(
+        assertion(about(&off, &session, "app.example.com"), &off).await,
+        ""
+    );
     let on = off.replica_with(&[ON]).await;
-    assert_ne!(assertion(about(&on, &session, "app.example.com"), &on).await, "");
-    assert_eq!(assertion(ask(&on, "").bearer_auth(&session.access_token), &on).await, "");
-    assert_eq!(assertion(by_balancer(&on, &session, "app.example.com"), &on).await, "");
-    for bad in ["", "evil.example, app.example.com", "app.example.com/", "a@app.example.com"] {
+    assert_ne!(
+        assertion(about(&on, &session, "app.example.com"), &on).await,
+        ""
+    );
+    assert_eq!(
+        assertion(ask(&on, "").bearer_auth(&session.access_token), &on).await,
+        ""
+    );
+    assert_eq!(
+        assertion(by_balancer(&on, &session, "app.example.com"), &on).await,
+        ""
+    );
+    for bad in [
+        "",
+        "evil.example, app.example.com",
+        "app.example.com/",
+        "a@app.example.com",
+    ] {
         assert_eq!(assertion(about(&on, &session, bad), &on).await, "", "{bad}");
     }
     let twice = about(&on, &session, "app.example.com").header("x-forwarded-host", "evil.example");
     assert_eq!(assertion(twice, &on).await, "");
-    let strict = off.replica_with(&[ON, ("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    assert_eq!(assertion(about(&strict, &session, "app.example.com"), &strict).await, "");
+    let strict = off
+        .replica_with(&[ON, ("LATCHKEY_TRUSTED_PROXIES", "none")])
+        .await;
+    assert_eq!(
+        assertion(about(&strict, &session, "app.example.com"), &strict).await,
+        ""
+    );
 }
 
 /// Also where both are for the same audience.
@@ -100,10 +147,19 @@ async fn it_is_no_access_token() {
     let session = gateway.sign_up("john").await;
     let token = assertion(about(&gateway, &session, "app.example.com"), &gateway).await;
     let (header, said) = open(&Forge::of(&gateway).await, &token);
-    assert_eq!((said["aud"].as_str(), header["typ"].as_str()), (Some("https://app.example.com"), Some("JWT")));
+    assert_eq!(
+        (said["aud"].as_str(), header["typ"].as_str()),
+        (Some("https://app.example.com"), Some("JWT"))
+    );
     assert_eq!(gateway.verify(&token).await, (401, "invalid_token".into()));
     let by_cookie = ask(&gateway, "").header("cookie", format!("__Host-latchkey={token}"));
-    gateway.send(by_cookie.header("x-forwarded-method", "GET")).await.is(401, "invalid_token");
+    gateway
+        .send(by_cookie.header("x-forwarded-method", "GET"))
+        .await
+        .is(401, "invalid_token");
     let (header, _) = open(&Forge::of(&gateway).await, &session.access_token);
-    assert_eq!(header["typ"], "at+jwt", "and the other way round whoever wants a JWT gets none");
+    assert_eq!(
+        header["typ"], "at+jwt",
+        "and the other way round whoever wants a JWT gets none"
+    );
 }

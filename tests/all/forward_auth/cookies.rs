@@ -1,4 +1,5 @@
-//! What passes by cookie: what changes nothing, as a trusted proxy says; and what a page of the upstream itself sent.
+//! What passes by cookie: what changes nothing, as a trusted proxy says; and what a page of the
+//! upstream itself sent.
 
 use reqwest::{Method, header};
 
@@ -8,7 +9,10 @@ use crate::{
     gateway::{Answer, Gateway},
 };
 
-const HOST: &[(&str, &str)] = &[("x-forwarded-host", "app.example.com"), ("x-forwarded-proto", "https")];
+const HOST: &[(&str, &str)] = &[
+    ("x-forwarded-host", "app.example.com"),
+    ("x-forwarded-proto", "https"),
+];
 
 /// Fields of a proxy's question, and whether it passes with a good cookie.
 type Case<'a> = (&'a [(&'a str, &'a str)], bool);
@@ -20,11 +24,29 @@ const METHODS: &[Case] = &[
     (&[("x-forwarded-method", "HEAD")], true),
     (&[("x-forwarded-method", "OPTIONS")], true),
     (&[("x-original-method", "GET")], true),
-    (&[("x-forwarded-method", "GET"), ("x-original-method", "GET")], true),
-    (&[("x-forwarded-method", "GET"), ("x-original-method", "POST")], false),
-    (&[("x-forwarded-method", "POST"), ("x-original-method", "GET")], false),
-    (&[("x-forwarded-method", "GET"), ("x-forwarded-method", "GET")], false),
-    (&[("x-forwarded-method", "GET"), ("x-forwarded-method", "POST")], false),
+    (
+        &[("x-forwarded-method", "GET"), ("x-original-method", "GET")],
+        true,
+    ),
+    (
+        &[("x-forwarded-method", "GET"), ("x-original-method", "POST")],
+        false,
+    ),
+    (
+        &[("x-forwarded-method", "POST"), ("x-original-method", "GET")],
+        false,
+    ),
+    (
+        &[("x-forwarded-method", "GET"), ("x-forwarded-method", "GET")],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-method", "GET"),
+            ("x-forwarded-method", "POST"),
+        ],
+        false,
+    ),
     (&[("x-forwarded-method", "GET, POST")], false),
     (&[("x-forwarded-method", "POST")], false),
     (&[("x-forwarded-method", "TRACE")], false),
@@ -33,11 +55,33 @@ const METHODS: &[Case] = &[
     (&[("x-forwarded-method", "")], false),
     (&[("x-http-method-override", "GET")], false),
     // A page may open a socket with the cookie of anybody who looks at it.
-    (&[("x-forwarded-method", "GET"), ("upgrade", "websocket")], false),
-    (&[("x-forwarded-method", "GET"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")], false),
-    (&[("x-forwarded-method", "GET"), ("sec-websocket-version", "13")], false),
+    (
+        &[("x-forwarded-method", "GET"), ("upgrade", "websocket")],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-method", "GET"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-method", "GET"),
+            ("sec-websocket-version", "13"),
+        ],
+        false,
+    ),
     // For a POST nothing but the origin counts.
-    (&[("x-forwarded-method", "POST"), ("x-latchkey-request", "1"), ("sec-fetch-site", "same-origin")], false),
+    (
+        &[
+            ("x-forwarded-method", "POST"),
+            ("x-latchkey-request", "1"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        false,
+    ),
 ];
 
 /// Origins of what is unsafe, for an upstream at https://app.example.com.
@@ -52,21 +96,61 @@ const ORIGINS: &[(&[&str], bool)] = &[
     (&["https://evil.example"], false),
     (&["https://auth.example.com"], false),
     (&["https://app.example.com/"], false),
-    (&["https://app.example.com", "https://app.example.com"], false),
+    (
+        &["https://app.example.com", "https://app.example.com"],
+        false,
+    ),
     (&["https://app.example.com", "https://evil.example"], false),
 ];
 
 /// What a proxy may say of scheme and host, with the origin https://app.example.com.
 const HOSTS: &[Case] = &[
     (HOST, true),
-    (&[("x-forwarded-host", "APP.example.com:443"), ("x-forwarded-proto", "HTTPS")], true),
+    (
+        &[
+            ("x-forwarded-host", "APP.example.com:443"),
+            ("x-forwarded-proto", "HTTPS"),
+        ],
+        true,
+    ),
     (&[("x-forwarded-host", "app.example.com")], false),
     (&[("x-forwarded-proto", "https")], false),
-    (&[("x-forwarded-host", "app.example.com"), ("x-forwarded-proto", "http")], false),
-    (&[("x-forwarded-host", "app.example.com"), ("x-forwarded-proto", "https, http")], false),
-    (&[("x-forwarded-host", "app.example.com"), ("x-forwarded-proto", "https"), ("x-forwarded-proto", "https")], false),
-    (&[("x-forwarded-host", "other.example.com"), ("x-forwarded-proto", "https")], false),
-    (&[("x-forwarded-host", "evil.example, app.example.com"), ("x-forwarded-proto", "https")], false),
+    (
+        &[
+            ("x-forwarded-host", "app.example.com"),
+            ("x-forwarded-proto", "http"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-host", "app.example.com"),
+            ("x-forwarded-proto", "https, http"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-host", "app.example.com"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-proto", "https"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-host", "other.example.com"),
+            ("x-forwarded-proto", "https"),
+        ],
+        false,
+    ),
+    (
+        &[
+            ("x-forwarded-host", "evil.example, app.example.com"),
+            ("x-forwarded-proto", "https"),
+        ],
+        false,
+    ),
     (
         &[
             ("x-forwarded-host", "app.example.com"),
@@ -75,13 +159,22 @@ const HOSTS: &[Case] = &[
         ],
         false,
     ),
-    (&[("host", "app.example.com"), ("x-forwarded-proto", "https")], false),
+    (
+        &[("host", "app.example.com"), ("x-forwarded-proto", "https")],
+        false,
+    ),
     (&[("forwarded", "host=app.example.com;proto=https")], false),
 ];
 
 async fn ask(gateway: &Gateway, method: Method, cookie: &str, fields: &[(&str, &str)]) -> Answer {
-    let request = gateway.request(method, "/auth/verify").header(header::COOKIE, format!("{NAME}={cookie}"));
-    gateway.send(fields.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    let request = gateway
+        .request(method, "/auth/verify")
+        .header(header::COOKIE, format!("{NAME}={cookie}"));
+    gateway
+        .send(fields.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        }))
+        .await
 }
 
 #[track_caller]
@@ -90,7 +183,11 @@ fn check(answer: &Answer, passes: bool, what: &[(&str, &str)]) {
         assert_eq!(answer.status, 204, "{what:?} {}", answer.string());
         assert_eq!(identity(answer)[1], "john");
     } else {
-        assert_eq!((answer.status, answer.code().as_str()), (403, "csrf"), "{what:?}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (403, "csrf"),
+            "{what:?}"
+        );
         is_refused(answer, 403, "csrf");
     }
 }
@@ -105,12 +202,21 @@ async fn what_is_known_to_change_nothing_passes() {
     let gateway = Gateway::start().await;
     let cookie = john(&gateway).await;
     for (fields, passes) in METHODS {
-        check(&ask(&gateway, Method::GET, &cookie, fields).await, *passes, fields);
+        check(
+            &ask(&gateway, Method::GET, &cookie, fields).await,
+            *passes,
+            fields,
+        );
     }
     // With whatever method it asks: none makes an unsafe one safe.
     let safe = [("x-forwarded-method", "GET")];
-    for (method, passes) in [("HEAD", true), ("OPTIONS", true), ("POST", false), ("DELETE", false), ("PROPFIND", false)]
-    {
+    for (method, passes) in [
+        ("HEAD", true),
+        ("OPTIONS", true),
+        ("POST", false),
+        ("DELETE", false),
+        ("PROPFIND", false),
+    ] {
         let answer = ask(&gateway, method.parse().expect("a method"), &cookie, &safe).await;
         assert_eq!(answer.status, if passes { 204 } else { 403 }, "{method}");
     }
@@ -120,34 +226,70 @@ async fn what_is_known_to_change_nothing_passes() {
 async fn everything_else_wants_the_origin_of_the_upstream() {
     let gateway = Gateway::with(&[("LATCHKEY_CORS_ORIGINS", "https://evil.example")]).await;
     let cookie = john(&gateway).await;
-    for unsafe_fields in
-        [&[("x-forwarded-method", "POST")][..], &[], &[("x-forwarded-method", "GET"), ("upgrade", "websocket")]]
-    {
+    for unsafe_fields in [
+        &[("x-forwarded-method", "POST")][..],
+        &[],
+        &[("x-forwarded-method", "GET"), ("upgrade", "websocket")],
+    ] {
         for (origins, passes) in ORIGINS {
             let origins: Vec<_> = origins.iter().map(|origin| ("origin", *origin)).collect();
             let fields = [unsafe_fields, HOST, &origins].concat();
-            check(&ask(&gateway, Method::GET, &cookie, &fields).await, *passes, &fields);
+            check(
+                &ask(&gateway, Method::GET, &cookie, &fields).await,
+                *passes,
+                &fields,
+            );
         }
         for (hosts, passes) in HOSTS {
-            let fields = [unsafe_fields, hosts, &[("origin", "https://app.example.com")]].concat();
-            check(&ask(&gateway, Method::GET, &cookie, &fields).await, *passes, &fields);
+            let fields = [
+                unsafe_fields,
+                hosts,
+                &[("origin", "https://app.example.com")],
+            ]
+            .concat();
+            check(
+                &ask(&gateway, Method::GET, &cookie, &fields).await,
+                *passes,
+                &fields,
+            );
         }
     }
     let fields = [HOST, &[("origin", "https://app.example.com")]].concat();
-    check(&ask(&gateway, Method::DELETE, &cookie, &fields).await, true, &fields);
+    check(
+        &ask(&gateway, Method::DELETE, &cookie, &fields).await,
+        true,
+        &fields,
+    );
 }
 
 /// Otherwise any page could say what it likes.
 #[tokio::test]
 async fn nobody_is_believed_by_default() {
     let gateway = Gateway::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    let elsewhere = gateway.replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8")]).await;
+    let elsewhere = gateway
+        .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8")])
+        .await;
     let cookie = john(&gateway).await;
-    let claims = [HOST, &[("x-forwarded-method", "GET"), ("origin", "https://app.example.com")]].concat();
+    let claims = [
+        HOST,
+        &[
+            ("x-forwarded-method", "GET"),
+            ("origin", "https://app.example.com"),
+        ],
+    ]
+    .concat();
     for gateway in [&gateway, &elsewhere] {
-        check(&ask(gateway, Method::GET, &cookie, &claims).await, false, &claims);
+        check(
+            &ask(gateway, Method::GET, &cookie, &claims).await,
+            false,
+            &claims,
+        );
         let named = [&claims[..], &[("x-forwarded-for", "10.0.0.1")]].concat();
-        check(&ask(gateway, Method::GET, &cookie, &named).await, false, &named);
+        check(
+            &ask(gateway, Method::GET, &cookie, &named).await,
+            false,
+            &named,
+        );
     }
 }
 
@@ -157,7 +299,9 @@ async fn a_bearer_token_needs_no_word_of_a_proxy() {
     let gateway = Gateway::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
     let cookie = john(&gateway).await;
     let session = gateway.sign_in("john").await;
-    let both = gateway.request(Method::POST, "/auth/verify").header(header::COOKIE, format!("{NAME}={cookie}"));
+    let both = gateway
+        .request(Method::POST, "/auth/verify")
+        .header(header::COOKIE, format!("{NAME}={cookie}"));
     let answer = gateway.send(both.bearer_auth(&session.access_token)).await;
     assert_eq!(identity(answer.is(204, ""))[7], session.claims()["sid"]);
     assert!(!answer.headers.contains_key("set-cookie"));
@@ -170,17 +314,51 @@ async fn the_slid_cookie_is_for_who_passes() {
     let old = aged(&gateway, &cookie, 200).await;
     let safe = [("x-forwarded-method", "GET")];
     let asked = |query: &str| {
-        let request = gateway.request(Method::GET, &format!("/auth/verify{query}")).header("x-forwarded-method", "GET");
+        let request = gateway
+            .request(Method::GET, &format!("/auth/verify{query}"))
+            .header("x-forwarded-method", "GET");
         request.header(header::COOKIE, format!("{NAME}={old}"))
     };
     is_refused(&gateway.send(asked("?role=admin")).await, 403, "forbidden");
-    is_refused(&gateway.send(asked("?scope=admin")).await, 403, "insufficient_scope");
-    is_refused(&gateway.send(asked("?role=nobody")).await, 400, "invalid_request");
+    is_refused(
+        &gateway.send(asked("?scope=admin")).await,
+        403,
+        "insufficient_scope",
+    );
+    is_refused(
+        &gateway.send(asked("?role=nobody")).await,
+        400,
+        "invalid_request",
+    );
     is_refused(&ask(&gateway, Method::GET, &old, &[]).await, 403, "csrf");
-    for answer in [ask(&gateway, Method::GET, &old, &safe).await, gateway.send(asked("/items?role=admin")).await] {
-        assert!(answer.is(204, "").header("set-cookie").starts_with(&format!("{NAME}=ey")), "{:?}", answer.headers);
+    for answer in [
+        ask(&gateway, Method::GET, &old, &safe).await,
+        gateway.send(asked("/items?role=admin")).await,
+    ] {
+        assert!(
+            answer
+                .is(204, "")
+                .header("set-cookie")
+                .starts_with(&format!("{NAME}=ey")),
+            "{:?}",
+            answer.headers
+        );
     }
     let with_basic = asked("").header(header::AUTHORIZATION, "Basic am9obg==");
-    assert!(gateway.send(with_basic).await.is(204, "").headers.contains_key("set-cookie"), "another scheme is ignored");
-    assert!(!ask(&gateway, Method::GET, &cookie, &safe).await.is(204, "").headers.contains_key("set-cookie"));
+    assert!(
+        gateway
+            .send(with_basic)
+            .await
+            .is(204, "")
+            .headers
+            .contains_key("set-cookie"),
+        "another scheme is ignored"
+    );
+    assert!(
+        !ask(&gateway, Method::GET, &cookie, &safe)
+            .await
+            .is(204, "")
+            .headers
+            .contains_key("set-cookie")
+    );
 }

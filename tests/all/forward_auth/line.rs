@@ -1,4 +1,5 @@
-//! The line between a proxy and the gateway: it can lead somewhere else, and it tells what the proxy asked.
+//! The line between a proxy and the gateway: it can lead somewhere else, and it tells what the
+//! proxy asked.
 
 use std::{
     net::SocketAddr,
@@ -44,7 +45,12 @@ impl Line {
                 tokio::spawn(serve(stream, state.clone(), kept.clone()));
             }
         });
-        Line { address, end, asked, task }
+        Line {
+            address,
+            end,
+            asked,
+            task,
+        }
     }
 
     /// From now on; connections that are there are closed.
@@ -64,7 +70,11 @@ impl Drop for Line {
     }
 }
 
-async fn serve(mut proxy: TcpStream, mut state: watch::Receiver<End>, asked: Arc<Mutex<Vec<Arrived>>>) {
+async fn serve(
+    mut proxy: TcpStream,
+    mut state: watch::Receiver<End>,
+    asked: Arc<Mutex<Vec<Arrived>>>,
+) {
     let end = state.borrow_and_update().clone();
     let lead = async {
         match end {
@@ -76,7 +86,10 @@ async fn serve(mut proxy: TcpStream, mut state: watch::Receiver<End>, asked: Arc
             }
             End::Says(answer) => {
                 while let Some(request) = read(&mut proxy).await {
-                    asked.lock().expect("nothing panics while it is held").push(request);
+                    asked
+                        .lock()
+                        .expect("nothing panics while it is held")
+                        .push(request);
                     let _ = proxy.write_all(answer.as_bytes()).await;
                 }
             }

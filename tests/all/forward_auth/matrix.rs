@@ -1,5 +1,6 @@
-//! Every case × every proxy: the application is reached only when it should be, and sees our identity alone.
-//! `./dev test forward_auth::matrix -- --nocapture` prints the table of `deploy/README.md`.
+//! Every case × every proxy: the application is reached only when it should be, and sees our
+//! identity alone. `./dev test forward_auth::matrix -- --nocapture` prints the table of
+//! `deploy/README.md`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -59,22 +60,49 @@ impl Site {
         let (line, application) = tokio::join!(Line::to(gateway.address), Application::start());
         let proxy = kind.start(line.address, application.address).await;
         gateway.sign_up_with_email("john", "john@example.com").await;
-        execute(&gateway, "update users set name = 'Jöhn {env.HOME} $host %[src]', email_verified = true").await;
-        let (good, gone, cookie) =
-            (gateway.sign_in("john").await, gateway.sign_in("john").await, open(&gateway, "john").await);
+        execute(
+            &gateway,
+            "update users set name = 'Jöhn {env.HOME} $host %[src]', email_verified = true",
+        )
+        .await;
+        let (good, gone, cookie) = (
+            gateway.sign_in("john").await,
+            gateway.sign_in("john").await,
+            open(&gateway, "john").await,
+        );
         gateway.log_out(&gone.access_token).await.is(204, "");
         let by_bearer = identity(verify(&gateway, &good, "").await.is(204, ""));
         // As a bearer token it says the same as by cookie.
-        let browser = Session { access_token: cookie.clone(), refresh_token: String::new() };
+        let browser = Session {
+            access_token: cookie.clone(),
+            refresh_token: String::new(),
+        };
         let by_cookie = identity(verify(&gateway, &browser, "").await.is(204, ""));
         let credentials = credentials(&gateway, &good, &gone, &cookie).await;
-        Site { kind, gateway, line, application, proxy, credentials, by_bearer, by_cookie }
+        Site {
+            kind,
+            gateway,
+            line,
+            application,
+            proxy,
+            credentials,
+            by_bearer,
+            by_cookie,
+        }
     }
 
     pub async fn send(&self, case: &Case) -> Result {
-        let (_, credential) = self.credentials.iter().find(|(kind, _)| *kind == case.credential).expect("it is known");
+        let (_, credential) = self
+            .credentials
+            .iter()
+            .find(|(kind, _)| *kind == case.credential)
+            .expect("it is known");
         let (status, answer) = exchange(&self.proxy, case, &case.bytes(credential)).await;
-        Result { status, answer, arrived: self.application.take() }
+        Result {
+            status,
+            answer,
+            arrived: self.application.take(),
+        }
     }
 
     /// Sends it, judges what came of it, and says so in a word.
@@ -86,30 +114,53 @@ impl Site {
         if case.end.is_some() {
             self.line.lead_to(End::Gateway(self.gateway.address));
         }
-        let what = format!("{:?}: {} → {} {:?}", self.kind, case.name, result.answer, result.arrived);
+        let what = format!(
+            "{:?}: {} → {} {:?}",
+            self.kind, case.name, result.answer, result.arrived
+        );
         assert!(result.arrived.len() <= 1, "{what}");
         match (result.arrived.first(), case.outcome) {
-            (Some(arrived), Outcome::Reaches | Outcome::MayReach) => self.is_ours(arrived, case, &what),
+            (Some(arrived), Outcome::Reaches | Outcome::MayReach) => {
+                self.is_ours(arrived, case, &what)
+            }
             (Some(arrived), Outcome::AtMostAsNobody) => is_nobodys(arrived, &what),
-            (Some(_), Outcome::Refused(_) | Outcome::NeverReaches) => panic!("it must not pass: {what}"),
+            (Some(_), Outcome::Refused(_) | Outcome::NeverReaches) => {
+                panic!("it must not pass: {what}")
+            }
             (None, Outcome::Reaches) => panic!("it must pass: {what}"),
             (None, Outcome::Refused(status)) => assert_eq!(result.status, status, "{what}"),
             (None, Outcome::MayReach | Outcome::AtMostAsNobody | Outcome::NeverReaches) => {
                 assert!(is_refusal(&result), "{what}")
             }
         }
-        if result.arrived.is_empty() { shown(result.status) } else { "passes".to_owned() }
+        if result.arrived.is_empty() {
+            shown(result.status)
+        } else {
+            "passes".to_owned()
+        }
     }
 
     /// All of the caller's identity, and nothing that might be taken for another.
     #[track_caller]
     fn is_ours(&self, arrived: &Arrived, case: &Case, what: &str) {
         let by_cookie = matches!(case.credential, Credential::Cookie | Credential::OldCookie);
-        let ours = if by_cookie { &self.by_cookie } else { &self.by_bearer };
+        let ours = if by_cookie {
+            &self.by_cookie
+        } else {
+            &self.by_bearer
+        };
         let said = said(arrived, what);
         for (name, value) in IDENTITY.iter().zip(ours) {
-            let value = if value.is_empty() { None } else { Some(value.as_str()) };
-            assert_eq!(said.get(*name).copied().filter(|value| !value.is_empty()), value, "{name}: {what}");
+            let value = if value.is_empty() {
+                None
+            } else {
+                Some(value.as_str())
+            };
+            assert_eq!(
+                said.get(*name).copied().filter(|value| !value.is_empty()),
+                value,
+                "{name}: {what}"
+            );
         }
     }
 }
@@ -120,38 +171,68 @@ fn said<'a>(arrived: &'a Arrived, what: &str) -> BTreeMap<&'a str, &'a str> {
     let mut said = BTreeMap::new();
     for (name, value) in &arrived.fields {
         // Where names become variables, as in CGI, whatever is no letter is the same.
-        let plain: String = name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let plain: String = name
+            .trim()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
         if !plain.starts_with("x-auth-") {
-            assert!(!value.contains("planted") || name == "x-other", "{name}: {what}");
+            assert!(
+                !value.contains("planted") || name == "x-other",
+                "{name}: {what}"
+            );
             continue;
         }
         assert!(IDENTITY.contains(&name.as_str()), "{name:?}: {what}");
-        assert_eq!(said.insert(name.as_str(), value.as_str()), None, "{name} twice: {what}");
+        assert_eq!(
+            said.insert(name.as_str(), value.as_str()),
+            None,
+            "{name} twice: {what}"
+        );
     }
     let hops = arrived.all("connection").join(",").to_lowercase();
-    assert!(!hops.contains("x-auth"), "the next hop would drop them: {what}");
+    assert!(
+        !hops.contains("x-auth"),
+        "the next hop would drop them: {what}"
+    );
     said
 }
 
 #[track_caller]
 fn is_nobodys(arrived: &Arrived, what: &str) {
-    assert!(said(arrived, what).values().all(|value| value.is_empty()), "{what}");
+    assert!(
+        said(arrived, what).values().all(|value| value.is_empty()),
+        "{what}"
+    );
 }
 
-/// Nothing of the application came back. To what is no HTTP some proxies answer by hanging up, and Caddy answers an empty
-/// 200 for hosts that it does not know.
+/// Nothing of the application came back. To what is no HTTP some proxies answer by hanging up, and
+/// Caddy answers an empty 200 for hosts that it does not know.
 fn is_refusal(result: &Result) -> bool {
     result.arrived.is_empty() && !result.answer.contains("x-reached")
 }
 
 fn shown(status: u16) -> String {
-    if status == 0 { "no answer".to_owned() } else { status.to_string() }
+    if status == 0 {
+        "no answer".to_owned()
+    } else {
+        status.to_string()
+    }
 }
 
-async fn credentials(gateway: &Gateway, good: &Session, gone: &Session, cookie: &str) -> Vec<(Credential, String)> {
+async fn credentials(
+    gateway: &Gateway,
+    good: &Session,
+    gone: &Session,
+    cookie: &str,
+) -> Vec<(Credential, String)> {
     let forge = Forge::of(gateway).await;
     let claims = good.claims();
-    let expired = forge.sign(&with(&claims, "exp", json!(claims["iat"].as_u64().expect("seconds") - 1)));
+    let expired = forge.sign(&with(
+        &claims,
+        "exp",
+        json!(claims["iat"].as_u64().expect("seconds") - 1),
+    ));
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let jar = |cookie: &str| format!("Cookie: theme=dark; {NAME}={cookie}\r\n");
     vec![
@@ -161,11 +242,15 @@ async fn credentials(gateway: &Gateway, good: &Session, gone: &Session, cookie: 
         (Credential::Expired, bearer(&expired)),
         (Credential::Revoked, bearer(&gone.access_token)),
         (Credential::Cookie, jar(cookie)),
-        (Credential::OldCookie, jar(&aged(gateway, cookie, 200).await)),
+        (
+            Credential::OldCookie,
+            jar(&aged(gateway, cookie, 200).await),
+        ),
     ]
 }
 
-/// Sends the bytes, and reads an answer: to the end of its head and of its body, whatever becomes of the connection.
+/// Sends the bytes, and reads an answer: to the end of its head and of its body, whatever becomes
+/// of the connection.
 async fn exchange(proxy: &Proxy, case: &Case, bytes: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(proxy.address).await.expect("it listens");
     let (mut reads, mut writes) = stream.split();
@@ -187,15 +272,21 @@ async fn exchange(proxy: &Proxy, case: &Case, bytes: &[u8]) -> (u16, String) {
     let talk = async {
         tokio::select! { () = read => {}, () = write => {} }
     };
-    tokio::time::timeout(LIMIT, talk).await.unwrap_or_else(|_| panic!("no answer in time: {}", case.name));
+    tokio::time::timeout(LIMIT, talk)
+        .await
+        .unwrap_or_else(|_| panic!("no answer in time: {}", case.name));
     let answer = String::from_utf8_lossy(&answer).to_lowercase();
     (wire::status(&answer), answer)
 }
 
 fn is_whole(answer: &[u8], case: &Case) -> bool {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     case.method == "HEAD" || length.is_some_and(|length: usize| answer.len() >= end + 4 + length)
 }
 
@@ -209,15 +300,45 @@ async fn the_slid_cookie_and_the_challenge_reach_the_client() {
     everywhere(async |site| {
         let slid = site.send(&cases::simple(Credential::OldCookie)).await;
         let ours = format!("set-cookie: {}=ey", NAME.to_lowercase());
-        assert!(slid.status == 200 && slid.answer.contains(&ours), "{:?}: {}", site.kind, slid.answer);
-        assert!(slid.answer.contains("set-cookie: own=1"), "the application's own: {}", slid.answer);
-        assert!(slid.answer.contains("cache-control: private, no-store"), "{:?}: {}", site.kind, slid.answer);
+        assert!(
+            slid.status == 200 && slid.answer.contains(&ours),
+            "{:?}: {}",
+            site.kind,
+            slid.answer
+        );
+        assert!(
+            slid.answer.contains("set-cookie: own=1"),
+            "the application's own: {}",
+            slid.answer
+        );
+        assert!(
+            slid.answer.contains("cache-control: private, no-store"),
+            "{:?}: {}",
+            site.kind,
+            slid.answer
+        );
         let plain = site.send(&cases::simple(Credential::Cookie)).await;
-        assert_eq!(plain.answer.matches("set-cookie").count(), 1, "{:?}: {}", site.kind, plain.answer);
+        assert_eq!(
+            plain.answer.matches("set-cookie").count(),
+            1,
+            "{:?}: {}",
+            site.kind,
+            plain.answer
+        );
         let refused = site.send(&cases::simple(Credential::Revoked)).await;
         let challenge = "www-authenticate: bearer realm=\"latchkey\", error=\"invalid_token\"";
-        assert!(refused.status == 401 && refused.answer.contains(challenge), "{:?}: {}", site.kind, refused.answer);
-        assert!(!refused.answer.contains("set-cookie"), "{:?}: {}", site.kind, refused.answer);
+        assert!(
+            refused.status == 401 && refused.answer.contains(challenge),
+            "{:?}: {}",
+            site.kind,
+            refused.answer
+        );
+        assert!(
+            !refused.answer.contains("set-cookie"),
+            "{:?}: {}",
+            site.kind,
+            refused.answer
+        );
     })
     .await;
 }
@@ -230,7 +351,14 @@ async fn a_web_socket_is_passed_on_as_one() {
         let what = format!("{:?}: {} {:?}", site.kind, result.answer, result.arrived);
         let arrived = result.arrived.first().expect(&what);
         let connection = arrived.all("connection").join(",").to_lowercase();
-        assert_eq!((connection.as_str(), arrived.all("upgrade").concat().as_str()), ("upgrade", "websocket"), "{what}");
+        assert_eq!(
+            (
+                connection.as_str(),
+                arrived.all("upgrade").concat().as_str()
+            ),
+            ("upgrade", "websocket"),
+            "{what}"
+        );
     })
     .await;
 }
@@ -242,7 +370,14 @@ async fn no_other_protocol_is_opened() {
         let what = format!("{:?}: {} {:?}", site.kind, result.answer, result.arrived);
         let arrived = result.arrived.first().expect(&what);
         assert!(arrived.all("upgrade").is_empty(), "{what}");
-        assert!(!arrived.all("connection").join(",").to_lowercase().contains("upgrade"), "{what}");
+        assert!(
+            !arrived
+                .all("connection")
+                .join(",")
+                .to_lowercase()
+                .contains("upgrade"),
+            "{what}"
+        );
     })
     .await;
 }
@@ -252,22 +387,43 @@ async fn no_other_protocol_is_opened() {
 async fn the_check_is_asked_what_it_must_know_and_no_more() {
     everywhere(async |site| {
         for case in cases::uploads() {
-            site.line.lead_to(End::Says("HTTP/1.1 204 No Content\r\nx-auth-user: john\r\n\r\n".into()));
+            site.line.lead_to(End::Says(
+                "HTTP/1.1 204 No Content\r\nx-auth-user: john\r\n\r\n".into(),
+            ));
             let result = site.send(&case).await;
             let what = format!("{:?}: {}: {}", site.kind, case.name, result.answer);
             let arrived = result.arrived.first().expect(&what);
-            assert!(arrived.body.len() == 300_000 && arrived.body.iter().all(|byte| *byte == b'x'), "{what}");
+            assert!(
+                arrived.body.len() == 300_000 && arrived.body.iter().all(|byte| *byte == b'x'),
+                "{what}"
+            );
             let asked = site.line.take();
             assert_eq!(asked.len(), 1, "{what} {asked:?}");
             assert_eq!(asked[0].line, "GET /auth/verify HTTP/1.1", "{what}");
-            for (name, value) in
-                [("method", "POST"), ("host", "app.example.com"), ("proto", "http"), ("for", "127.0.0.1")]
-            {
-                assert_eq!(asked[0].all(&format!("x-forwarded-{name}")), [value], "{what} {:?}", asked[0]);
+            for (name, value) in [
+                ("method", "POST"),
+                ("host", "app.example.com"),
+                ("proto", "http"),
+                ("for", "127.0.0.1"),
+            ] {
+                assert_eq!(
+                    asked[0].all(&format!("x-forwarded-{name}")),
+                    [value],
+                    "{what} {:?}",
+                    asked[0]
+                );
             }
-            assert_eq!(asked[0].all("x-original-method").concat() + &asked[0].all("forwarded").concat(), "", "{what}");
+            assert_eq!(
+                asked[0].all("x-original-method").concat() + &asked[0].all("forwarded").concat(),
+                "",
+                "{what}"
+            );
             assert_eq!(asked[0].all("authorization").len(), 1, "{what}");
-            assert!(asked[0].body.is_empty() && asked[0].all("transfer-encoding").is_empty(), "{what} {:?}", asked[0]);
+            assert!(
+                asked[0].body.is_empty() && asked[0].all("transfer-encoding").is_empty(),
+                "{what} {:?}",
+                asked[0]
+            );
         }
     })
     .await;
@@ -280,7 +436,10 @@ async fn a_gateway_that_stands_still_or_is_gone_lets_nothing_pass() {
         assert_eq!(site.check(&case).await, "passes");
         site.gateway.pause();
         // A signal takes a moment to reach every thread.
-        until("it stands still", async || site.send(&case).await.arrived.is_empty()).await;
+        until("it stands still", async || {
+            site.send(&case).await.arrived.is_empty()
+        })
+        .await;
         for _ in 0..2 {
             let result = site.send(&case).await;
             assert!(is_refusal(&result), "{:?}: {}", site.kind, result.answer);
@@ -309,6 +468,10 @@ async fn the_application_is_reached_only_when_it_should_be_and_sees_only_our_ide
     println!("| | nginx | Caddy | HAProxy |\n|---|---|---|---|");
     for (row, case) in cases.iter().enumerate() {
         let cells: Vec<_> = columns.iter().map(|column| column[row].as_str()).collect();
-        println!("| {} | {} |", case.name.replace('|', "\\|"), cells.join(" | "));
+        println!(
+            "| {} | {} |",
+            case.name.replace('|', "\\|"),
+            cells.join(" | ")
+        );
     }
 }

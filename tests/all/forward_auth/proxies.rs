@@ -16,7 +16,10 @@ impl Kind {
     /// Runs it in front of an application, and until it listens.
     pub async fn start(self, gateway: SocketAddr, application: SocketAddr) -> Proxy {
         let place = Place::new();
-        let neighbours = [("gateway:8000", gateway.to_string()), ("application:9000", application.to_string())];
+        let neighbours = [
+            ("gateway:8000", gateway.to_string()),
+            ("application:9000", application.to_string()),
+        ];
         let command = match self {
             Kind::Nginx => nginx(&place, neighbours),
             Kind::Caddy => caddy(&place, neighbours),
@@ -33,19 +36,31 @@ type Neighbours = [(&'static str, String); 2];
 fn nginx(place: &Place, [gateway, application]: Neighbours) -> Command {
     let listen = ("listen 8080", format!("listen {}", place.address));
     let site = place.adapted("nginx-forward-auth.conf", &[gateway, application, listen]);
-    let http = format!("access_log off; {} include {};", place.nginx_folders(), site.display());
+    let http = format!(
+        "access_log off; {} include {};",
+        place.nginx_folders(),
+        site.display()
+    );
     let main = format!("worker_processes 1; events {{}} http {{ {http} }}");
     place.nginx(&place.write("nginx.conf", &main))
 }
 
 fn caddy(place: &Place, [gateway, application]: Neighbours) -> Command {
-    let listen = ("app.example.com {", format!("http://app.example.com:{} {{", place.address.port()));
+    let listen = (
+        "app.example.com {",
+        format!("http://app.example.com:{} {{", place.address.port()),
+    );
     let site = place.adapted("Caddyfile", &[gateway, application, listen]);
     let host = place.address.ip();
-    let main = format!("{{\n\tadmin off\n\tdefault_bind {host}\n}}\nimport {}\n", site.display());
+    let main = format!(
+        "{{\n\tadmin off\n\tdefault_bind {host}\n}}\nimport {}\n",
+        site.display()
+    );
     let main = place.write("Main", &main);
     let mut command = Command::new(program("caddy"));
-    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(main);
+    command
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(main);
     for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
         command.env(home, place.folder());
     }

@@ -1,5 +1,6 @@
-//! openapi-generator writes a package, and the Go toolchain of `tests/tools/clients.in` builds it with the program. The one
-//! package that it imports, golang.org/x/oauth2, is Debian's: so nothing is fetched from where Go fetches from.
+//! openapi-generator writes a package, and the Go toolchain of `tests/tools/clients.in` builds it
+//! with the program. The one package that it imports, golang.org/x/oauth2, is Debian's: so nothing
+//! is fetched from where Go fetches from.
 
 use std::{fs, path::Path, process::Command};
 
@@ -30,7 +31,13 @@ pub fn recipe(address: &str) -> Recipe {
 /// With packages as they lie in folders.
 fn go(folder: &Path) -> Command {
     let mut command = Command::new(workshop("tools").join("bin/go"));
-    command.current_dir(folder).env("GO111MODULE", "off").env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
-    command.env("GOCACHE", folder.join("cache")).env("GOPATH", format!("{}:{DEBIAN}", folder.display()));
+    command
+        .current_dir(folder)
+        .env("GO111MODULE", "off")
+        .env("GOFLAGS", "")
+        .env("GOTOOLCHAIN", "local");
+    command
+        .env("GOCACHE", folder.join("cache"))
+        .env("GOPATH", format!("{}:{DEBIAN}", folder.display()));
     command
 }

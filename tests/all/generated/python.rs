@@ -1,4 +1,5 @@
-//! openapi-python-client writes a package, mypy checks all of it and the program, and Python runs it.
+//! openapi-python-client writes a package, mypy checks all of it and the program, and Python runs
+//! it.
 
 use std::fs;
 
@@ -9,8 +10,10 @@ use super::{
 };
 use crate::tools;
 
-/// It would run ruff over what it wrote, where it finds it, which changes types to such as mypy refuses.
-const KNOWN_WARNINGS: [&str; 1] = ["Warning(s) encountered while generating. Client was generated, but some pieces"];
+/// It would run ruff over what it wrote, where it finds it, which changes types to such as mypy
+/// refuses.
+const KNOWN_WARNINGS: [&str; 1] =
+    ["Warning(s) encountered while generating. Client was generated, but some pieces"];
 
 pub fn recipe(address: &str) -> Recipe {
     of("python", str::to_owned, address)
@@ -23,8 +26,12 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
     fs::write(folder.join("example.py"), change(&program)).expect("it can be written");
     let [mut compile, mut run] = ["mypy", "python"].map(tools::python);
     compile.args(["--strict", "latchkey-client/latchkey_client", "example.py"]);
-    compile.env("MYPYPATH", "latchkey-client").current_dir(&folder);
-    run.args(["example.py", address]).env("PYTHONPATH", "latchkey-client").current_dir(&folder);
+    compile
+        .env("MYPYPATH", "latchkey-client")
+        .current_dir(&folder);
+    run.args(["example.py", address])
+        .env("PYTHONPATH", "latchkey-client")
+        .current_dir(&folder);
     Recipe {
         generator: pinned("openapi-python-client"),
         known_warnings: &KNOWN_WARNINGS,

@@ -36,25 +36,47 @@ impl Recipe {
         let compiled = began.elapsed() - generated;
         let (told, _) = output(self.run).await?;
         let ran = began.elapsed() - generated - compiled;
-        Ok((told, Row { generator: self.generator, generated, compiled, ran }))
+        Ok((
+            told,
+            Row {
+                generator: self.generator,
+                generated,
+                compiled,
+                ran,
+            },
+        ))
     }
 }
 
 /// What it printed; all of that, where it failed.
 async fn output(mut command: Command) -> Result<(String, String), String> {
     let name = format!("{command:?}");
-    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends");
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("it ends");
     let output = output.map_err(|error| format!("{name}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    if output.status.success() { Ok((stdout, stderr)) } else { Err(format!("{name}\n{stdout}{stderr}")) }
+    if output.status.success() {
+        Ok((stdout, stderr))
+    } else {
+        Err(format!("{name}\n{stdout}{stderr}"))
+    }
 }
 
 /// The lines that warn of something else than what is known.
 fn unknown(told: &str, known: &[&str]) -> String {
-    let warns = |line: &&str| ["WARN", "ERROR", "Warning", "⚠", "✘"].iter().any(|mark| line.contains(mark));
+    let warns = |line: &&str| {
+        ["WARN", "ERROR", "Warning", "⚠", "✘"]
+            .iter()
+            .any(|mark| line.contains(mark))
+    };
     let is_known = |line: &&str| known.iter().any(|part| line.contains(part));
-    told.lines().filter(warns).filter(|line| !is_known(line)).collect::<Vec<_>>().join("\n")
+    told.lines()
+        .filter(warns)
+        .filter(|line| !is_known(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A row of the table of `./dev clients`, behind its language.
@@ -69,9 +91,14 @@ pub struct Row {
 impl Row {
     /// What stands above all rows.
     pub fn head() -> String {
-        let names =
-            format!("| {:10} | {:47} | {:9} | {:9} | {:9} |", "language", "generator", "generated", "compiled", "ran");
-        format!("{names}\n|{0:-<12}|{0:-<49}|{0:-<11}|{0:-<11}|{0:-<11}|", "")
+        let names = format!(
+            "| {:10} | {:47} | {:9} | {:9} | {:9} |",
+            "language", "generator", "generated", "compiled", "ran"
+        );
+        format!(
+            "{names}\n|{0:-<12}|{0:-<49}|{0:-<11}|{0:-<11}|{0:-<11}|",
+            ""
+        )
     }
 }
 
@@ -86,17 +113,24 @@ impl Display for Row {
 
 /// A package with its version, as `tests/tools` pins it.
 pub fn pinned(package: &str) -> String {
-    let npm: Value = serde_json::from_str(include_str!("../../tools/package.json")).expect("it is JSON");
+    let npm: Value =
+        serde_json::from_str(include_str!("../../tools/package.json")).expect("it is JSON");
     let pypi = include_str!("../../tools/requirements.in")
         .lines()
         .find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
-    let version = npm["dependencies"][package].as_str().or(pypi).unwrap_or_else(|| panic!("{package} is not pinned"));
+    let version = npm["dependencies"][package]
+        .as_str()
+        .or(pypi)
+        .unwrap_or_else(|| panic!("{package} is not pinned"));
     format!("{package} {version}")
 }
 
 #[test]
 fn a_warning_that_nobody_knows_is_told() {
-    let told =
-        "all is well\n[main] WARN  `type` is a word of the language\n ⚠  no security\nWarning: half of it is missing";
-    assert_eq!(unknown(told, &["is a word of the language"]), " ⚠  no security\nWarning: half of it is missing");
+    let told = "all is well\n[main] WARN  `type` is a word of the language\n \
+        ⚠  no security\nWarning: half of it is missing";
+    assert_eq!(
+        unknown(told, &["is a word of the language"]),
+        " ⚠  no security\nWarning: half of it is missing"
+    );
 }

@@ -9,7 +9,8 @@ const KNOWN_WARNINGS: [&str; 5] = [
     "type cannot be used as a field/variable name. Renamed to r#type",
     "use cannot be used as a field/variable name. Renamed to r#use",
     "ApplicationJson cannot be used as a model name. Renamed to ApplicationSlashJson",
-    "ApplicationProblem+json cannot be used as a model name. Renamed to ApplicationSlashProblemPlusJson",
+    "ApplicationProblem+json cannot be used as a model name. Renamed to \
+     ApplicationSlashProblemPlusJson",
     "TextEventStream cannot be used as a model name. Renamed to TextSlashEventStream",
 ];
 
@@ -23,7 +24,10 @@ pub fn recipe(address: &str) -> Recipe {
     }
     let mut compile = Command::new("cargo");
     // Not `--locked`: the lock file pins all crates, but the generated one has our version.
-    compile.args(["build", "--quiet"]).current_dir(program).env("CARGO_TARGET_DIR", folder.join("target"));
+    compile
+        .args(["build", "--quiet"])
+        .current_dir(program)
+        .env("CARGO_TARGET_DIR", folder.join("target"));
     // Those of the tests are not its own.
     compile.env_remove("RUSTFLAGS");
     let mut run = Command::new(folder.join("target/debug/latchkey-client-example"));

@@ -1,5 +1,5 @@
-//! openapi-typescript writes the types, openapi-fetch is the client, the compiler of TypeScript checks the program, and Node
-//! runs it.
+//! openapi-typescript writes the types, openapi-fetch is the client, the compiler of TypeScript
+//! checks the program, and Node runs it.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -23,24 +23,47 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
     let folder = empty(workshop(folder));
     let program = fs::read_to_string(example("typescript/example.ts")).expect("it is there");
     let package = r#"{ "type": "module" }"#;
-    for (name, text) in
-        [("example.ts", change(&program).as_str()), ("node.d.ts", NODE_TYPES), ("package.json", package)]
-    {
+    for (name, text) in [
+        ("example.ts", change(&program).as_str()),
+        ("node.d.ts", NODE_TYPES),
+        ("package.json", package),
+    ] {
         fs::write(folder.join(name), text).expect("it can be written");
     }
-    symlink(installed().join("node/node_modules"), folder.join("node_modules")).expect("a link can be made");
+    symlink(
+        installed().join("node/node_modules"),
+        folder.join("node_modules"),
+    )
+    .expect("a link can be made");
     let node = || {
         let mut command = tools::node();
         command.current_dir(&folder);
         command
     };
     let [mut compile, mut run] = [node(), node()];
-    compile.args(["node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--noUncheckedIndexedAccess"]);
-    compile.args(["--erasableSyntaxOnly", "--target", "esnext", "--module", "esnext", "--moduleResolution", "bundler"]);
+    compile.args([
+        "node_modules/typescript/bin/tsc",
+        "--noEmit",
+        "--strict",
+        "--noUncheckedIndexedAccess",
+    ]);
+    compile.args([
+        "--erasableSyntaxOnly",
+        "--target",
+        "esnext",
+        "--module",
+        "esnext",
+        "--moduleResolution",
+        "bundler",
+    ]);
     compile.args(["example.ts", "node.d.ts"]);
     run.args(["example.ts", address]);
     Recipe {
-        generator: format!("{}, {}", pinned("openapi-typescript"), pinned("openapi-fetch")),
+        generator: format!(
+            "{}, {}",
+            pinned("openapi-typescript"),
+            pinned("openapi-fetch")
+        ),
         known_warnings: &[],
         generate: line::command("TypeScript", &folder, address),
         compile: vec![compile],

@@ -25,12 +25,18 @@ impl Fleet {
         let first = Gateway::with(changes).await;
         let others = [first.replica().await, first.replica().await];
         let replicas = std::iter::once(first).chain(others).map(Arc::new).collect();
-        Fleet { replicas: Mutex::new(replicas), next: AtomicUsize::new(0) }
+        Fleet {
+            replicas: Mutex::new(replicas),
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Gateway>> {
-        self.replicas.lock().expect("nothing panics while it is held").clone()
+        self.replicas
+            .lock()
+            .expect("nothing panics while it is held")
+            .clone()
     }
 
     /// One after the other.
@@ -43,12 +49,18 @@ impl Fleet {
     pub async fn exchange(&self, number: usize, changes: &[(&str, &str)]) {
         let new = self.all()[number].replica_with(changes).await;
         let old = {
-            let mut replicas = self.replicas.lock().expect("nothing panics while it is held");
+            let mut replicas = self
+                .replicas
+                .lock()
+                .expect("nothing panics while it is held");
             std::mem::replace(&mut replicas[number], Arc::new(new))
         };
         // Whoever talks to it finishes.
         old.terminate();
-        crate::gateway::until("the old one has ended", || async { old.try_get("/health/live").await.is_none() }).await;
+        crate::gateway::until("the old one has ended", || async {
+            old.try_get("/health/live").await.is_none()
+        })
+        .await;
     }
 
     /// Asks one; another one, where it has ended.
@@ -62,8 +74,8 @@ impl Fleet {
         panic!("no replica answers")
     }
 
-    /// People sign in, refresh and are checked, and nothing that is good is ever refused, as long as the story goes on. How
-    /// often they were let in.
+    /// People sign in, refresh and are checked, and nothing that is good is ever refused, as long
+    /// as the story goes on. How often they were let in.
     pub async fn under_load(&self, story: impl Future<Output = ()>) -> usize {
         let over = AtomicBool::new(false);
         let people = join_all((0..PEOPLE).map(|number| self.person(number, &over)));
@@ -77,20 +89,33 @@ impl Fleet {
 
     async fn person(&self, number: usize, over: &AtomicBool) -> usize {
         let body = json!({"username": format!("person{number}"), "password": PASSWORD});
-        let mut session =
-            Session::of(self.ask(|any| any.request(Method::POST, "/signup").json(&body)).await.is(201, ""));
+        let mut session = Session::of(
+            self.ask(|any| any.request(Method::POST, "/signup").json(&body))
+                .await
+                .is(201, ""),
+        );
         let mut checks = 0;
         while !over.load(Ordering::Relaxed) {
             for _ in 0..3 {
-                let check = |any: &Gateway| any.request(Method::GET, "/auth/verify").bearer_auth(&session.access_token);
+                let check = |any: &Gateway| {
+                    any.request(Method::GET, "/auth/verify")
+                        .bearer_auth(&session.access_token)
+                };
                 self.ask(check).await.is(204, "");
                 checks += 1;
             }
             let token = json!({"refresh_token": session.refresh_token});
-            session = Session::of(self.ask(|any| any.request(Method::POST, "/refresh").json(&token)).await.is(200, ""));
+            session = Session::of(
+                self.ask(|any| any.request(Method::POST, "/refresh").json(&token))
+                    .await
+                    .is(200, ""),
+            );
             if checks % 30 == 0 {
-                session =
-                    Session::of(self.ask(|any| any.request(Method::POST, "/login").json(&body)).await.is(200, ""));
+                session = Session::of(
+                    self.ask(|any| any.request(Method::POST, "/login").json(&body))
+                        .await
+                        .is(200, ""),
+                );
             }
         }
         checks

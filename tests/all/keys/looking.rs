@@ -17,9 +17,19 @@ const LOOKS: &str = "latchkey_signing_key_looks_total";
 
 /// Keys are looked at by themselves every thirty seconds here.
 async fn behind_a_line(direct: &Gateway) -> (Gateway, Proxy) {
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let line = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
-    let name = direct.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let name = direct
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
     let url = format!("postgres://latchkey@{}/{name}", line.address);
     (direct.replica_with(&[("DATABASE_URL", &url)]).await, line)
 }
@@ -29,17 +39,30 @@ async fn a_token_of_a_key_that_was_not_seen_yet_is_a_reason_to_look_and_not_to_r
     let first = Gateway::start().await;
     let (away, line) = behind_a_line(&first).await;
     let before = first.sign_up("john").await;
-    assert_eq!(away.verify(&before.access_token).await, (204, String::new()));
+    assert_eq!(
+        away.verify(&before.access_token).await,
+        (204, String::new())
+    );
     line.set(Line::Cut);
     keys(&first, &["rotate"]).await.well();
-    execute(&first, "update signing_keys set signs_from = now() where signs_from > now()").await;
+    execute(
+        &first,
+        "update signing_keys set signs_from = now() where signs_from > now()",
+    )
+    .await;
     // It has read the keys when it started.
     let other = first.replica().await;
     let john = other.sign_in("john").await;
     assert_ne!(kid(&john.access_token), kid(&before.access_token));
     // Nobody knows whether it is good, and those that are known go on.
-    assert_eq!(away.verify(&john.access_token).await, (503, "unavailable".into()));
-    assert_eq!(away.verify(&before.access_token).await, (204, String::new()));
+    assert_eq!(
+        away.verify(&john.access_token).await,
+        (503, "unavailable".into())
+    );
+    assert_eq!(
+        away.verify(&before.access_token).await,
+        (204, String::new())
+    );
     line.set(Line::Open);
     let accepted = || async {
         match away.verify(&john.access_token).await {
@@ -52,7 +75,11 @@ async fn a_token_of_a_key_that_was_not_seen_yet_is_a_reason_to_look_and_not_to_r
     };
     until("it has looked", accepted).await;
     assert!(published(&away).await.contains(&kid(&john.access_token)));
-    assert_eq!(kid(&away.sign_in("john").await.access_token), kid(&john.access_token), "it signs here as well");
+    assert_eq!(
+        kid(&away.sign_in("john").await.access_token),
+        kid(&john.access_token),
+        "it signs here as well"
+    );
 }
 
 #[tokio::test]
@@ -61,10 +88,17 @@ async fn the_first_token_of_a_new_key_ends_its_session_as_well() {
     let (away, _line) = behind_a_line(&first).await;
     first.sign_up("john").await;
     keys(&first, &["rotate"]).await.well();
-    execute(&first, "update signing_keys set signs_from = now() where signs_from > now()").await;
+    execute(
+        &first,
+        "update signing_keys set signs_from = now() where signs_from > now()",
+    )
+    .await;
     let john = first.replica().await.sign_in("john").await;
     away.log_out(&john.access_token).await.is(204, "");
-    assert_eq!(first.verify(&john.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        first.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
 }
 
 #[tokio::test]
@@ -74,7 +108,10 @@ async fn a_flood_of_keys_that_nobody_knows_makes_no_flood_of_looks() {
     let (forge, claims) = (Forge::of(&gateway).await, john.claims().to_string());
     let strange = || {
         let kid = Uuid::new_v4().simple().to_string()[..16].to_owned();
-        forge.sign_as(&json!({"typ": "at+jwt", "alg": "EdDSA", "kid": kid}), &claims)
+        forge.sign_as(
+            &json!({"typ": "at+jwt", "alg": "EdDSA", "kid": kid}),
+            &claims,
+        )
     };
     let (before, began) = (value(&gateway, LOOKS).await, Instant::now());
     for _ in 0..3 {
@@ -83,7 +120,12 @@ async fn a_flood_of_keys_that_nobody_knows_makes_no_flood_of_looks() {
             join_all(tokens.iter().map(|token| gateway.verify(token))),
             gateway.verify(&john.access_token)
         );
-        assert!(refused.iter().all(|refused| *refused == (401, "invalid_token".to_owned())), "{refused:?}");
+        assert!(
+            refused
+                .iter()
+                .all(|refused| *refused == (401, "invalid_token".to_owned())),
+            "{refused:?}"
+        );
         assert_eq!(good, (204, String::new()));
     }
     // The same token again is no reason to look again.
@@ -96,7 +138,14 @@ async fn a_flood_of_keys_that_nobody_knows_makes_no_flood_of_looks() {
     // One a second for them, and one in thirty by itself.
     let seconds = began.elapsed().as_secs_f64();
     let after = value(&gateway, LOOKS).await;
-    assert!(after - before <= 2.0 + seconds * 31.0 / 30.0, "{} looks in {seconds} s", after - before);
-    assert!(after - looks <= 1.0 + seconds / 30.0, "the same key was looked for again");
+    assert!(
+        after - before <= 2.0 + seconds * 31.0 / 30.0,
+        "{} looks in {seconds} s",
+        after - before
+    );
+    assert!(
+        after - looks <= 1.0 + seconds / 30.0,
+        "the same key was looked for again"
+    );
     assert!(!key_that_is(&gateway, "current").await.is_empty());
 }

@@ -21,32 +21,58 @@ async fn keys_follow_each_other_under_load_and_nobody_notices() {
                 let before = key_that_is(&fleet.any(), "current").await;
                 let told = keys(&fleet.any(), &["rotate"]).await.well();
                 let next = told.split([' ', ';']).nth(1).expect("its id").to_owned();
-                assert!(told.starts_with(&format!("Made {next}; it signs from 20")), "{told}");
-                keys(&fleet.any(), &["rotate"]).await.refused(1, "The next key is there already");
+                assert!(
+                    told.starts_with(&format!("Made {next}; it signs from 20")),
+                    "{told}"
+                );
+                keys(&fleet.any(), &["rotate"])
+                    .await
+                    .refused(1, "The next key is there already");
                 // Everybody publishes it, while the one before still signs.
                 for replica in fleet.all() {
-                    until("it is published", || async { published(&replica).await.contains(&next) }).await;
+                    until("it is published", || async {
+                        published(&replica).await.contains(&next)
+                    })
+                    .await;
                     assert!(published(&replica).await.contains(&before));
                 }
                 for replica in fleet.all() {
-                    let signs = || async { kid(&replica.sign_in("john").await.access_token) == next };
+                    let signs =
+                        || async { kid(&replica.sign_in("john").await.access_token) == next };
                     until("it signs", signs).await;
-                    replica.until_logged(&["a signing key begins to sign", &next]).await;
+                    replica
+                        .until_logged(&["a signing key begins to sign", &next])
+                        .await;
                 }
                 assert_eq!(key_that_is(&fleet.any(), "current").await, next);
             }
         })
         .await;
     assert!(checks > 20, "people were let in {checks} times");
-    let states: Vec<_> = listed(&fleet.any()).await.into_iter().map(|(_, state)| state).collect();
+    let states: Vec<_> = listed(&fleet.any())
+        .await
+        .into_iter()
+        .map(|(_, state)| state)
+        .collect();
     assert_eq!(states, ["current", "retiring", "retiring"]);
     for replica in fleet.all() {
-        assert!(published(&replica).await.contains(&first), "its tokens still live");
+        assert!(
+            published(&replica).await.contains(&first),
+            "its tokens still live"
+        );
     }
-    let events = "select string_agg(concat_ws(' ', event, outcome, actor, reason), ',' order by id) from audit
-        where event like 'key%'";
-    let made: Vec<_> = listed(&fleet.any()).await.into_iter().map(|(kid, _)| kid).collect();
-    let expected = format!("key_rotated success operator {},key_rotated success operator {}", made[1], made[0]);
+    let events = "select string_agg(
+            concat_ws(' ', event, outcome, actor, reason), ',' order by id)
+        from audit where event like 'key%'";
+    let made: Vec<_> = listed(&fleet.any())
+        .await
+        .into_iter()
+        .map(|(kid, _)| kid)
+        .collect();
+    let expected = format!(
+        "key_rotated success operator {},key_rotated success operator {}",
+        made[1], made[0]
+    );
     assert_eq!(ask(&fleet.any(), events).await, expected);
 }
 
@@ -61,26 +87,43 @@ async fn when_a_key_has_signed_for_long_enough_one_replica_makes_the_next() {
     fleet
         .under_load(async {
             execute(&fleet.any(), old).await;
-            until("there is another", || async { ask(&fleet.any(), "select count(*) from signing_keys").await == "2" })
-                .await;
+            until("there is another", || async {
+                ask(&fleet.any(), "select count(*) from signing_keys").await == "2"
+            })
+            .await;
             let waits =
-                "select signs_from - created_at between interval '8 s' and interval '1 minute' from signing_keys
-                order by signs_from desc limit 1";
-            assert_eq!(ask(&fleet.any(), waits).await, "true", "it is published first");
+                "select signs_from - created_at between interval '8 s' and interval '1 minute'
+                 from signing_keys order by signs_from desc limit 1";
+            assert_eq!(
+                ask(&fleet.any(), waits).await,
+                "true",
+                "it is published first"
+            );
             for replica in fleet.all() {
                 let signs = || async { kid(&replica.sign_in("john").await.access_token) != before };
                 until("it signs", signs).await;
             }
         })
         .await;
-    assert_eq!(ask(&fleet.any(), "select count(*) from signing_keys").await, "2", "only one was made");
-    let event = "select string_agg(concat_ws(' ', actor, reason), ',') from audit where event = 'key_rotated'";
-    assert_eq!(ask(&fleet.any(), event).await, format!("gateway {}", key_that_is(&fleet.any(), "current").await));
+    assert_eq!(
+        ask(&fleet.any(), "select count(*) from signing_keys").await,
+        "2",
+        "only one was made"
+    );
+    let event = "select string_agg(concat_ws(' ', actor, reason), ',') from audit \
+        where event = 'key_rotated'";
+    assert_eq!(
+        ask(&fleet.any(), event).await,
+        format!("gateway {}", key_that_is(&fleet.any(), "current").await)
+    );
     let age = || async { value(&fleet.any(), "latchkey_signing_key_age_seconds").await < 60.0 };
     until("its age is of the one that signs", age).await;
     for (state, count) in [("current", 1.0), ("retiring", 1.0), ("next", 0.0)] {
         let series = format!("latchkey_signing_keys{{state=\"{state}\"}}");
-        until(&series, || async { value(&fleet.any(), &series).await == count }).await;
+        until(&series, || async {
+            value(&fleet.any(), &series).await == count
+        })
+        .await;
     }
     // Who is never to make one has looked at its old key as well by now.
     let looks = value(&never, "latchkey_signing_key_looks_total").await;
@@ -94,22 +137,48 @@ async fn others_may_keep_the_keys_for_a_while() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let answer = gateway.get("/.well-known/jwks.json").await;
-    assert_eq!(answer.is(200, "").header(header::CACHE_CONTROL.as_str()), "public, max-age=300");
+    assert_eq!(
+        answer.is(200, "").header(header::CACHE_CONTROL.as_str()),
+        "public, max-age=300"
+    );
     assert_eq!(answer.header("set-cookie"), "");
     let key = &answer.body["keys"][0];
-    let members: Vec<_> = key.as_object().expect("a key").keys().map(String::as_str).collect();
-    assert_eq!(members, ["kty", "crv", "x", "kid", "alg", "use"], "the public half, and nothing else");
+    let members: Vec<_> = key
+        .as_object()
+        .expect("a key")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        members,
+        ["kty", "crv", "x", "kid", "alg", "use"],
+        "the public half, and nothing else"
+    );
     assert_eq!(
         (&key["kty"], &key["crv"], &key["alg"], &key["use"]),
-        (&"OKP".into(), &"Ed25519".into(), &"EdDSA".into(), &"sig".into())
+        (
+            &"OKP".into(),
+            &"Ed25519".into(),
+            &"EdDSA".into(),
+            &"sig".into()
+        )
     );
     assert_eq!(key["kid"], kid(&john.access_token).as_str());
     assert_eq!(answer.body["keys"].as_array().expect("keys").len(), 1);
     // With it alone, others verify.
-    let x = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, key["x"].as_str().expect("text"));
+    let x = base64::Engine::decode(
+        &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+        key["x"].as_str().expect("text"),
+    );
     let (message, signature) = john.access_token.rsplit_once('.').expect("three parts");
     let signature =
-        base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).expect("base64url");
-    let public = aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, x.expect("base64url"));
-    public.verify(message.as_bytes(), &signature).expect("its signature is right");
+        base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature)
+            .expect("base64url");
+    let public = aws_lc_rs::signature::UnparsedPublicKey::new(
+        &aws_lc_rs::signature::ED25519,
+        x.expect("base64url"),
+    );
+    public
+        .verify(message.as_bytes(), &signature)
+        .expect("its signature is right");
 }

@@ -24,30 +24,48 @@ async fn refuses(gateway: &Gateway, secret: &str) {
     let mut settings = gateway.settings();
     settings.retain(|(name, _)| name != SECRET);
     settings.push((SECRET.to_owned(), secret.to_owned()));
-    let mut replica = tokio::task::spawn_blocking(|| Gateway::launch(settings)).await.expect("it begins");
-    until("it has ended", || async { replica.try_get("/health/live").await.is_none() }).await;
+    let mut replica = tokio::task::spawn_blocking(|| Gateway::launch(settings))
+        .await
+        .expect("it begins");
+    until("it has ended", || async {
+        replica.try_get("/health/live").await.is_none()
+    })
+    .await;
     assert_eq!(replica.wait(), Some(2));
 }
 
 async fn forgot(fleet: &Fleet, email: &str) {
     let body = json!({"email": email});
-    fleet.ask(|any| any.request(Method::POST, "/password/forgot").json(&body)).await.is(202, "");
+    fleet
+        .ask(|any| any.request(Method::POST, "/password/forgot").json(&body))
+        .await
+        .is(202, "");
 }
 
 async fn reset(fleet: &Fleet, email: &str, code: &str) {
     let body = json!({"email": email, "code": code, "new_password": NEW_PASSWORD});
-    fleet.ask(|any| any.request(Method::POST, "/password/reset").json(&body)).await.is(204, "");
+    fleet
+        .ask(|any| any.request(Method::POST, "/password/reset").json(&body))
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
 async fn the_secret_is_exchanged_under_load_and_nobody_is_signed_out() {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let fleet = Fleet::start(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (old, new) = (fleet.any().setting(SECRET).to_owned(), random());
     let people = ["jane@example.com", "joan@example.com"];
     let mut quiet = Vec::new();
     for (number, email) in people.iter().enumerate() {
-        quiet.push(fleet.any().sign_up_with_email(&format!("quiet{number}"), email).await);
+        quiet.push(
+            fleet
+                .any()
+                .sign_up_with_email(&format!("quiet{number}"), email)
+                .await,
+        );
     }
     let sleeper = fleet.any().sign_up("sleeper").await;
     let checks = fleet
@@ -55,11 +73,15 @@ async fn the_secret_is_exchanged_under_load_and_nobody_is_signed_out() {
             forgot(&fleet, people[0]).await;
             let before = mails.code_for(people[0]).await;
             for number in 0..3 {
-                fleet.exchange(number, &[(SECRET, &format!("{old},{new}"))]).await;
+                fleet
+                    .exchange(number, &[(SECRET, &format!("{old},{new}"))])
+                    .await;
             }
             refuses(&fleet.any(), &new).await;
             for number in 0..3 {
-                fleet.exchange(number, &[(SECRET, &format!("{new},{old}"))]).await;
+                fleet
+                    .exchange(number, &[(SECRET, &format!("{new},{old}"))])
+                    .await;
                 if number == 0 {
                     // Made by either, used at either.
                     forgot(&fleet, people[1]).await;
@@ -69,23 +91,45 @@ async fn the_secret_is_exchanged_under_load_and_nobody_is_signed_out() {
             reset(&fleet, people[1], &mails.code_for(people[1]).await).await;
             // Signed in long before, and heard of for the first time since.
             let token = json!({"refresh_token": sleeper.refresh_token});
-            let awake = fleet.ask(|any| any.request(Method::POST, "/refresh").json(&token)).await;
+            let awake = fleet
+                .ask(|any| any.request(Method::POST, "/refresh").json(&token))
+                .await;
             let awake = Session::of(awake.is(200, ""));
             for number in 0..3 {
                 fleet.exchange(number, &[(SECRET, &new)]).await;
             }
             let token = json!({"refresh_token": awake.refresh_token});
-            fleet.ask(|any| any.request(Method::POST, "/refresh").json(&token)).await.is(200, "");
+            fleet
+                .ask(|any| any.request(Method::POST, "/refresh").json(&token))
+                .await
+                .is(200, "");
         })
         .await;
     assert!(checks > 20, "people were let in {checks} times");
     // What was left behind under the old one is worth nothing any more.
-    fleet.any().refresh(&sleeper.refresh_token).await.is(401, "invalid_refresh_token");
+    fleet
+        .any()
+        .refresh(&sleeper.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
     refuses(&fleet.any(), &old).await;
-    assert_eq!(ask(&fleet.any(), "select count(*) from signing_keys").await, "1", "the keys are the same");
+    assert_eq!(
+        ask(&fleet.any(), "select count(*) from signing_keys").await,
+        "1",
+        "the keys are the same"
+    );
     // The next one is sealed under it as well.
     keys(&fleet.any(), &["rotate"]).await.well();
-    assert_eq!(fleet.any().replica().await.get("/health/ready").await.status, 200);
+    assert_eq!(
+        fleet
+            .any()
+            .replica()
+            .await
+            .get("/health/ready")
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -93,7 +137,9 @@ async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_seal
     let gateway = Gateway::start().await;
     let (old, new) = (gateway.setting(SECRET).to_owned(), random());
     let john = gateway.sign_up("john").await;
-    let both = gateway.replica_with(&[(SECRET, &format!("{new},{old}"))]).await;
+    let both = gateway
+        .replica_with(&[(SECRET, &format!("{new},{old}"))])
+        .await;
     // Sealed anew at its start; made by one that knows the old one only.
     keys(&gateway, &["list"]).await.refused(2, SECRET);
     let sealed = "select string_agg(md5(sealed_private_key), ',' order by kid) from signing_keys";
@@ -101,37 +147,71 @@ async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_seal
     let only = both.replica_with(&[(SECRET, &new)]).await;
     assert_eq!(only.verify(&john.access_token).await, (204, String::new()));
     // Its janitor is done, and does not look again for a while.
-    let tidy = || async { value(&both, "latchkey_janitor_last_success_timestamp_seconds").await > 0.0 };
+    let tidy =
+        || async { value(&both, "latchkey_janitor_last_success_timestamp_seconds").await > 0.0 };
     until("it has tidied up", tidy).await;
     // Who has them the other way round seals the next one under the old one.
-    let mut behind = both.replica_with(&[(SECRET, &format!("{old},{new}"))]).await;
-    assert_ne!(ask(&gateway, sealed).await, before, "sealed under its first");
+    let mut behind = both
+        .replica_with(&[(SECRET, &format!("{old},{new}"))])
+        .await;
+    assert_ne!(
+        ask(&gateway, sealed).await,
+        before,
+        "sealed under its first"
+    );
     refuses(&gateway, &new).await;
     for replica in [&gateway, &both, &only, &behind] {
         let jane = replica.sign_in("john").await;
-        assert_eq!(gateway.verify(&jane.access_token).await, (204, String::new()), "none forgets what it has unsealed");
+        assert_eq!(
+            gateway.verify(&jane.access_token).await,
+            (204, String::new()),
+            "none forgets what it has unsealed"
+        );
         assert_eq!(published(replica).await.len(), 1);
     }
     assert_eq!(behind.stop(), Some(0));
-    let _again = both.replica_with(&[(SECRET, &format!("{new},{old}"))]).await;
-    assert_eq!(both.replica_with(&[(SECRET, &new)]).await.get("/health/ready").await.status, 200);
+    let _again = both
+        .replica_with(&[(SECRET, &format!("{new},{old}"))])
+        .await;
+    assert_eq!(
+        both.replica_with(&[(SECRET, &new)])
+            .await
+            .get("/health/ready")
+            .await
+            .status,
+        200
+    );
 }
 
 /// Its code was registered, and then the mail server was away: nobody knows whether it has arrived.
 #[tokio::test]
 async fn a_mail_that_is_sent_again_by_a_replica_with_another_first_secret_has_a_good_code() {
-    let mut mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mut mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let mut gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (old, new) = (gateway.setting(SECRET).to_owned(), random());
     gateway.sign_up_with_email("jane", "jane@example.com").await;
     mails.stop();
-    gateway.post("/password/forgot", json!({"email": "jane@example.com"})).await.is(202, "");
+    gateway
+        .post("/password/forgot", json!({"email": "jane@example.com"}))
+        .await
+        .is(202, "");
     let failed = "latchkey_mails_total{outcome=\"failed\"}";
-    until("it was tried", || async { value(&gateway, failed).await >= 1.0 }).await;
+    until("it was tried", || async {
+        value(&gateway, failed).await >= 1.0
+    })
+    .await;
     assert_eq!(gateway.stop(), Some(0));
-    let other = gateway.replica_with(&[(SECRET, &format!("{new},{old}"))]).await;
+    let other = gateway
+        .replica_with(&[(SECRET, &format!("{new},{old}"))])
+        .await;
     mails.start_again();
     let mail = mails.wait_for("jane@example.com", 1).await.remove(0);
-    let body = json!({"email": "jane@example.com", "code": code(&mail).expect("a code"), "new_password": NEW_PASSWORD});
+    let body = json!({
+        "email": "jane@example.com",
+        "code": code(&mail).expect("a code"),
+        "new_password": NEW_PASSWORD,
+    });
     other.post("/password/reset", body).await.is(204, "");
 }

@@ -1,4 +1,5 @@
-//! A store is down: what cannot be known is 503, never good, and nothing is said to be taken back that is not.
+//! A store is down: what cannot be known is 503, never good, and nothing is said to be taken back
+//! that is not.
 
 use latchkey::dev::Stack;
 
@@ -16,22 +17,52 @@ struct Cut {
 impl Cut {
     async fn new() -> Cut {
         let stack = Stack::temporary().expect("it can be started");
-        stack.postgres.create_database("latchkey").expect("a database can be made");
+        stack
+            .postgres
+            .create_database("latchkey")
+            .expect("a database can be made");
         let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
-        let gateway = Gateway::with(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str())]).await;
+        let gateway = Gateway::with(&[
+            ("DATABASE_URL", database.as_str()),
+            ("REDIS_URL", redis.as_str()),
+        ])
+        .await;
         let scene = Scene::of(gateway).await;
-        let (good, bad) = (scene.gateway.sign_in("john").await, scene.gateway.sign_in("john").await.access_token);
-        scene.gateway.form("/oauth/revoke", &[("token", &bad)]).await.is(200, "");
-        Cut { stack, scene, good, bad }
+        let (good, bad) = (
+            scene.gateway.sign_in("john").await,
+            scene.gateway.sign_in("john").await.access_token,
+        );
+        scene
+            .gateway
+            .form("/oauth/revoke", &[("token", &bad)])
+            .await
+            .is(200, "");
+        Cut {
+            stack,
+            scene,
+            good,
+            bad,
+        }
     }
 
     /// What is said of a token, by whoever is asked.
     async fn introspect(&self, token: &str) -> Answer {
-        self.scene.gateway.form("/oauth/introspect", &self.scene.client.form(&[("token", token)])).await
+        self.scene
+            .gateway
+            .form(
+                "/oauth/introspect",
+                &self.scene.client.form(&[("token", token)]),
+            )
+            .await
     }
 
     async fn refuse(&self, path: &str, form: &[(&str, &str)]) {
-        is_refusal(&self.scene.gateway.form(path, form).await, 503, "temporarily_unavailable", path);
+        is_refusal(
+            &self.scene.gateway.form(path, form).await,
+            503,
+            "temporarily_unavailable",
+            path,
+        );
     }
 
     /// Nothing can be taken back, and nobody is told that it was.
@@ -42,7 +73,11 @@ impl Cut {
         }
         // What cannot be one needs no store to be none.
         for token in ["garbage", &personal] {
-            self.scene.gateway.form("/oauth/revoke", &[("token", token)]).await.is(200, "");
+            self.scene
+                .gateway
+                .form("/oauth/revoke", &[("token", token)])
+                .await
+                .is(200, "");
         }
     }
 
@@ -50,20 +85,34 @@ impl Cut {
     async fn nothing_is_told(&self) {
         let client: &Client = &self.scene.client;
         for token in [&self.good.access_token, &self.bad, "garbage"] {
-            self.refuse("/oauth/introspect", &client.form(&[("token", token)])).await;
+            self.refuse("/oauth/introspect", &client.form(&[("token", token)]))
+                .await;
         }
-        self.refuse("/oauth/token", &client.form(&[("grant_type", "client_credentials")])).await;
+        self.refuse(
+            "/oauth/token",
+            &client.form(&[("grant_type", "client_credentials")]),
+        )
+        .await;
     }
 
     /// What was refused is done when it is asked for again.
     async fn repeats_are_done(&self) {
         let form = [("token", self.good.access_token.as_str())];
         let gateway = &self.scene.gateway;
-        until("it is taken back", || async { gateway.form("/oauth/revoke", &form).await.status == 200 }).await;
-        until("it is told", || async { self.introspect(&self.bad).await.status == 200 }).await;
+        until("it is taken back", || async {
+            gateway.form("/oauth/revoke", &form).await.status == 200
+        })
+        .await;
+        until("it is told", || async {
+            self.introspect(&self.bad).await.status == 200
+        })
+        .await;
         for token in [&self.good.access_token, &self.bad] {
             assert_eq!(gateway.verify(token).await, (401, "token_revoked".into()));
-            assert_eq!(self.introspect(token).await.is(200, "").string(), r#"{"active":false}"#);
+            assert_eq!(
+                self.introspect(token).await.is(200, "").string(),
+                r#"{"active":false}"#
+            );
         }
         gateway.refresh(&self.good.refresh_token).await.is(200, "");
     }
@@ -74,11 +123,27 @@ async fn without_redis_the_record_tells_what_is_good() {
     let mut cut = Cut::new().await;
     cut.stack.redis.kill();
     for _ in 0..3 {
-        assert_eq!(cut.introspect(&cut.good.access_token).await.is(200, "").body["active"], true);
-        assert_eq!(cut.introspect(&cut.bad).await.is(200, "").string(), r#"{"active":false}"#);
+        assert_eq!(
+            cut.introspect(&cut.good.access_token)
+                .await
+                .is(200, "")
+                .body["active"],
+            true
+        );
+        assert_eq!(
+            cut.introspect(&cut.bad).await.is(200, "").string(),
+            r#"{"active":false}"#
+        );
     }
     cut.nothing_is_taken_back().await;
-    cut.refuse("/oauth/token", &[("grant_type", "refresh_token"), ("refresh_token", &cut.good.refresh_token)]).await;
+    cut.refuse(
+        "/oauth/token",
+        &[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &cut.good.refresh_token),
+        ],
+    )
+    .await;
     cut.stack.redis.start_again().expect("it can be started");
     // That the refresh token was given back is on record, and Redis is told now.
     let over = || async {
@@ -95,11 +160,20 @@ async fn without_the_record_nothing_is_told_and_nothing_taken_back() {
     cut.nothing_is_told().await;
     cut.nothing_is_taken_back().await;
     // Redis knows the session, and what may be wished for.
-    let form = [("grant_type", "refresh_token"), ("refresh_token", cut.good.refresh_token.as_str())];
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", cut.good.refresh_token.as_str()),
+    ];
     let beyond = [&form[..], &[("scope", "admin")]].concat();
     let beyond = cut.scene.gateway.form("/oauth/token", &beyond).await;
     is_refusal(&beyond, 400, "invalid_scope", "more");
-    cut.good = Session::of(cut.scene.gateway.form("/oauth/token", &form).await.is(200, ""));
+    cut.good = Session::of(
+        cut.scene
+            .gateway
+            .form("/oauth/token", &form)
+            .await
+            .is(200, ""),
+    );
     cut.stack.postgres.start_again().expect("it can be started");
     cut.repeats_are_done().await;
 }

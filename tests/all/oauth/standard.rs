@@ -1,6 +1,6 @@
-//! Clients that nobody here wrote complete their flows: Authlib with joserfc (Python), and oauth4webapi (JavaScript), which
-//! refuses any deviation. The issuer is where the gateway listens, so that
-//! everything else is discovered.
+//! Clients that nobody here wrote complete their flows: Authlib with joserfc (Python), and
+//! oauth4webapi (JavaScript), which refuses any deviation. The issuer is where the gateway listens,
+//! so that everything else is discovered.
 
 use std::process::Command;
 
@@ -15,13 +15,25 @@ use crate::{
 };
 
 /// What each of them does.
-const STEPS: [&str; 8] =
-    ["metadata", "refresh", "no growth", "client credentials", "wrong secret", "introspection", "keys", "revocation"];
+const STEPS: [&str; 8] = [
+    "metadata",
+    "refresh",
+    "no growth",
+    "client credentials",
+    "wrong secret",
+    "introspection",
+    "keys",
+    "revocation",
+];
 
 /// A gateway whose issuer is its address.
 async fn at_home() -> Gateway {
     let address = own_address().to_string();
-    Gateway::with(&[("LATCHKEY_LISTEN", &address), ("LATCHKEY_ISSUER", &format!("http://{address}"))]).await
+    Gateway::with(&[
+        ("LATCHKEY_LISTEN", &address),
+        ("LATCHKEY_ISSUER", &format!("http://{address}")),
+    ])
+    .await
 }
 
 /// What a client is given, as JSON.
@@ -30,10 +42,23 @@ async fn scene() -> (Scene, Value) {
     let (admin, john) = (gateway.admin("root").await, gateway.sign_up("john").await);
     let client = Client::register(&gateway, &admin, "items:read").await;
     let body = json!({"username": "john", "password": PASSWORD});
-    let request = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body);
+    let request = gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1")
+        .json(&body);
     let cookie = gateway.send(request).await;
-    let cookie = cookie.is(200, "").header("set-cookie").split(['=', ';']).nth(1).expect("a value");
-    let scene = Scene { gateway, admin, john, client };
+    let cookie = cookie
+        .is(200, "")
+        .header("set-cookie")
+        .split(['=', ';'])
+        .nth(1)
+        .expect("a value");
+    let scene = Scene {
+        gateway,
+        admin,
+        john,
+        client,
+    };
     let given = json!({
         "issuer": scene.gateway.setting("LATCHKEY_ISSUER"),
         "audience": scene.gateway.setting("LATCHKEY_ISSUER"),
@@ -47,26 +72,40 @@ async fn scene() -> (Scene, Value) {
     (scene, given)
 }
 
-/// Runs it with the scene, which holds secrets, on its standard input; every step must have been completed.
+/// Runs it with the scene, which holds secrets, on its standard input; every step must have been
+/// completed.
 async fn completes(command: Command) {
     let (scene, given) = scene().await;
     let told = tools::succeeds(command, given.to_string()).await;
     assert_eq!(told.lines().collect::<Vec<_>>(), STEPS);
     // What it gave back is over, for us as well.
-    let over = || async { scene.gateway.refresh(&scene.john.refresh_token).await.status == 401 };
+    let over = || async {
+        scene
+            .gateway
+            .refresh(&scene.john.refresh_token)
+            .await
+            .status
+            == 401
+    };
     until("the session is over", over).await;
 }
 
 #[tokio::test]
 async fn authlib_completes_its_flows() {
     let mut command = tools::python("python");
-    command.arg("-c").arg(include_str!("../../clients/with_authlib.py"));
+    command
+        .arg("-c")
+        .arg(include_str!("../../clients/with_authlib.py"));
     completes(command).await;
 }
 
 #[tokio::test]
 async fn oauth4webapi_completes_its_flows() {
     let mut command = tools::node();
-    command.args(["--input-type=module", "--eval", include_str!("../../clients/with_oauth4webapi.mjs")]);
+    command.args([
+        "--input-type=module",
+        "--eval",
+        include_str!("../../clients/with_oauth4webapi.mjs"),
+    ]);
     completes(command).await;
 }

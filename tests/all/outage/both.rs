@@ -17,18 +17,36 @@ fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
 /// Status of `/health/ready`, and what it says of itself, of PostgreSQL and of Redis.
 async fn ready(gateway: &Gateway) -> (u16, String) {
     let answer = gateway.get("/health/ready").await;
-    (answer.status, format!("{} {} {}", answer.text("status"), answer.text("postgres"), answer.text("redis")))
+    (
+        answer.status,
+        format!(
+            "{} {} {}",
+            answer.text("status"),
+            answer.text("postgres"),
+            answer.text("redis")
+        ),
+    )
 }
 
 async fn until_ready_says(gateway: &Gateway, status: u16, states: &str) {
-    until(states, || async { ready(gateway).await == (status, states.to_owned()) }).await;
+    until(states, || async {
+        ready(gateway).await == (status, states.to_owned())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
     let mut stack = Stack::temporary().expect("it can be started");
-    stack.postgres.create_database("latchkey").expect("a database can be made");
-    let gateway = Gateway::run(with_defaults(&stack.postgres.url("latchkey"), &stack.redis.url())).await;
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
+    let gateway = Gateway::run(with_defaults(
+        &stack.postgres.url("latchkey"),
+        &stack.redis.url(),
+    ))
+    .await;
     let john = signed_in(&gateway).await;
     until_ready_says(&gateway, 200, "ready up up").await;
     stack.redis.kill();
@@ -37,7 +55,13 @@ async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
     until_ready_says(&gateway, 503, "down down down").await;
     assert_eq!(gateway.get("/health/live").await.status, 200);
     let keys = gateway.get("/.well-known/jwks.json").await;
-    assert_eq!(keys.is(200, "").body["keys"].as_array().expect("keys").len(), 1);
+    assert_eq!(
+        keys.is(200, "").body["keys"]
+            .as_array()
+            .expect("keys")
+            .len(),
+        1
+    );
     slowest_refusal(&gateway, &john, &protected()).await;
     stack.redis.start_again().expect("it can be started");
     until_ready_says(&gateway, 200, "ready down up").await;
@@ -49,14 +73,26 @@ async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
 #[tokio::test]
 async fn started_without_postgres_it_waits_for_it() {
     let mut stack = Stack::temporary().expect("it can be started");
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     stack.postgres.kill();
-    let gateway = Gateway::launch(with_defaults(&stack.postgres.url("latchkey"), &stack.redis.url()));
+    let gateway = Gateway::launch(with_defaults(
+        &stack.postgres.url("latchkey"),
+        &stack.redis.url(),
+    ));
     until_ready_says(&gateway, 503, "starting down up").await;
     assert_eq!(gateway.get("/health/live").await.status, 200);
-    let nobody = Session { access_token: "a.b.c".into(), refresh_token: String::new() };
+    let nobody = Session {
+        access_token: "a.b.c".into(),
+        refresh_token: String::new(),
+    };
     slowest_refusal(&gateway, &nobody, &protected()).await;
-    gateway.get("/.well-known/jwks.json").await.is(503, "unavailable");
+    gateway
+        .get("/.well-known/jwks.json")
+        .await
+        .is(503, "unavailable");
     stack.postgres.start_again().expect("it can be started");
     until_ready_says(&gateway, 200, "ready up up").await;
     let john = signed_in(&gateway).await;
@@ -72,10 +108,15 @@ async fn started_without_redis_it_waits_for_it_and_says_why() {
     // Prepared, and still not ready: only Redis is missing.
     gateway.until_logged(&[r#""message":"started""#]).await;
     until_ready_says(&gateway, 503, "starting up down").await;
-    gateway.until_logged(&[r#""message":"the store does not answer","store":"Redis""#]).await;
+    gateway
+        .until_logged(&[r#""message":"the store does not answer","store":"Redis""#])
+        .await;
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
     let early = Session::of(gateway.post("/signup", body).await.is(201, ""));
-    gateway.refresh(&early.refresh_token).await.is(503, "unavailable");
+    gateway
+        .refresh(&early.refresh_token)
+        .await
+        .is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
     until_ready_says(&gateway, 200, "ready up up").await;
     let john = signed_in(&gateway).await;

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Call, DEFAULTS, POSTGRES_LIMIT, in_time, nothing_changed, protected, refused_within, signed_in, works_again,
+    Call, DEFAULTS, POSTGRES_LIMIT, in_time, nothing_changed, protected, refused_within, signed_in,
+    works_again,
 };
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
@@ -22,7 +23,10 @@ async fn own() -> (Stack, Gateway) {
 
 async fn own_with(changes: &[(&str, &str)]) -> (Stack, Gateway) {
     let stack = Stack::temporary().expect("it can be started");
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     let url = stack.postgres.url("latchkey");
     let gateway = Gateway::with(&[changes, &[("DATABASE_URL", &url)]].concat()).await;
     (stack, gateway)
@@ -32,12 +36,18 @@ async fn own_with(changes: &[(&str, &str)]) -> (Stack, Gateway) {
 fn rows() -> Vec<Call> {
     // A wrong code is found wrong without a row.
     let without = ["/auth/verify", "/user/email/confirm", "/revocations"];
-    protected().into_iter().filter(|(_, path, _)| !without.contains(path)).collect()
+    protected()
+        .into_iter()
+        .filter(|(_, path, _)| !without.contains(path))
+        .collect()
 }
 
 /// What needs no token and a row.
 async fn strangers_are_told(gateway: &Gateway, john: &Session) {
-    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    let name = john.claims()["username"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     let (login, signup, logout) = tokio::join!(
         gateway.log_in(&name, PASSWORD),
         gateway.post("/signup", json!({"username": "mary", "password": PASSWORD})),
@@ -46,12 +56,19 @@ async fn strangers_are_told(gateway: &Gateway, john: &Session) {
     for answer in [login, signup, logout] {
         answer.is(503, "unavailable");
         assert!(!answer.header("retry-after").is_empty());
-        assert!(!answer.text("detail").contains("was made"), "nothing was made: {}", answer.body);
+        assert!(
+            !answer.text("detail").contains("was made"),
+            "nothing was made: {}",
+            answer.body
+        );
     }
 }
 
 async fn what_needs_no_row_goes_on(gateway: &Gateway, john: &mut Session) {
-    until("it is verified", || async { gateway.verify(&john.access_token).await.0 == 204 }).await;
+    until("it is verified", || async {
+        gateway.verify(&john.access_token).await.0 == 204
+    })
+    .await;
     let refreshed = in_time(|| gateway.refresh(&john.refresh_token)).await;
     *john = Session::of(refreshed.is(200, ""));
     for path in ["/health/live", "/openapi.json"] {
@@ -59,7 +76,11 @@ async fn what_needs_no_row_goes_on(gateway: &Gateway, john: &mut Session) {
     }
     until("it is ready", || async {
         let ready = gateway.get("/health/ready").await;
-        assert!(ready.status == 200 || ready.text("redis") == "down", "of PostgreSQL alone it is: {}", ready.body);
+        assert!(
+            ready.status == 200 || ready.text("redis") == "down",
+            "of PostgreSQL alone it is: {}",
+            ready.body
+        );
         ready.status == 200
     })
     .await;
@@ -90,24 +111,58 @@ async fn postgres_stands_still_and_goes_on() {
     works_again(&gateway, &john).await;
 }
 
-/// The denylist comes first here; the record is made up for by whoever shows a token of the session next.
+/// The denylist comes first here; the record is made up for by whoever shows a token of the session
+/// next.
 #[tokio::test]
 async fn a_thief_gains_nothing_while_postgres_stands_still() {
-    let (stack, gateway) = own_with(&[("LATCHKEY_DATABASE_TIMEOUT", "2s"), ("LATCHKEY_REFRESH_GRACE", "0s")]).await;
+    let (stack, gateway) = own_with(&[
+        ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
+        ("LATCHKEY_REFRESH_GRACE", "0s"),
+    ])
+    .await;
     let (replica, used) = (gateway.replica().await, gateway.sign_up("john").await);
-    let (other, new) = (gateway.sign_in("john").await, Session::of(&gateway.refresh(&used.refresh_token).await));
+    let (other, new) = (
+        gateway.sign_in("john").await,
+        Session::of(&gateway.refresh(&used.refresh_token).await),
+    );
     stack.postgres.pause();
-    gateway.refresh(&used.refresh_token).await.is(503, "unavailable");
-    assert_eq!(replica.verify(&new.access_token).await, (401, "token_revoked".into()));
+    gateway
+        .refresh(&used.refresh_token)
+        .await
+        .is(503, "unavailable");
+    assert_eq!(
+        replica.verify(&new.access_token).await,
+        (401, "token_revoked".into())
+    );
     stack.postgres.resume();
     let refresh = || replica.refresh(&used.refresh_token);
-    until("the record answers", || async { refresh().await.status != 503 }).await;
+    until("the record answers", || async {
+        refresh().await.status != 503
+    })
+    .await;
     refresh().await.is(401, "invalid_refresh_token");
-    replica.refresh(&new.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(ask(&gateway, "select ended_by from sessions where ended_at is not null").await, "reuse");
-    let dashboard = replica.with_token(Method::GET, "/dashboard", &other.access_token, Value::Null).await;
-    let listed = dashboard.is(200, "").body["sessions"].as_array().expect("a list");
-    assert_eq!((listed.len(), &listed[0]["id"]), (1, &other.claims()["sid"]));
+    replica
+        .refresh(&new.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    assert_eq!(
+        ask(
+            &gateway,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
+        "reuse"
+    );
+    let dashboard = replica
+        .with_token(Method::GET, "/dashboard", &other.access_token, Value::Null)
+        .await;
+    let listed = dashboard.is(200, "").body["sessions"]
+        .as_array()
+        .expect("a list");
+    assert_eq!(
+        (listed.len(), &listed[0]["id"]),
+        (1, &other.claims()["sid"])
+    );
 }
 
 #[tokio::test]
@@ -125,12 +180,24 @@ async fn two_hundred_at_once_are_all_answered_while_postgres_stands_still() {
 
 #[tokio::test]
 async fn the_line_to_postgres_is_cut_and_mended() {
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
     let gateway = Gateway::start().await;
-    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let name = gateway
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
     let url = format!("postgres://latchkey@{}/{name}", proxy.address);
-    let gateway = gateway.replica_with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat()).await;
+    let gateway = gateway
+        .replica_with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat())
+        .await;
     let mut john = signed_in(&gateway).await;
     proxy.set(Line::Cut);
     refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
@@ -138,19 +205,39 @@ async fn the_line_to_postgres_is_cut_and_mended() {
     proxy.set(Line::Open);
     works_again(&gateway, &john).await;
     nothing_changed(&gateway, &john).await;
-    let item = gateway.with_token(Method::POST, "/items", &john.access_token, json!({"name": "a"})).await;
+    let item = gateway
+        .with_token(
+            Method::POST,
+            "/items",
+            &john.access_token,
+            json!({"name": "a"}),
+        )
+        .await;
     item.is(201, "");
-    let listed = gateway.with_token(Method::GET, "/items", &john.access_token, Value::Null).await;
+    let listed = gateway
+        .with_token(Method::GET, "/items", &john.access_token, Value::Null)
+        .await;
     assert_eq!(listed.body["items"][0]["id"], item.body["id"]);
 }
 
-/// The line is half open: the server waits for the rest of a transaction, and nobody is there any more.
+/// The line is half open: the server waits for the rest of a transaction, and nobody is there any
+/// more.
 #[tokio::test]
 async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
-    let folder = STACK.redis.url().trim_start_matches("redis+unix://").trim_end_matches("redis.sock").to_owned();
+    let folder = STACK
+        .redis
+        .url()
+        .trim_start_matches("redis+unix://")
+        .trim_end_matches("redis.sock")
+        .to_owned();
     let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
     let gateway = Gateway::with(&DEFAULTS).await;
-    let name = gateway.setting("DATABASE_URL").rsplit('/').next().expect("a database").to_owned();
+    let name = gateway
+        .setting("DATABASE_URL")
+        .rsplit('/')
+        .next()
+        .expect("a database")
+        .to_owned();
     let url = format!("postgres://latchkey@{}/{name}", proxy.address);
     let lost = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     let john = signed_in(&gateway).await;
@@ -163,6 +250,12 @@ async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
     };
     let (answer, ()) = tokio::join!(lost.log_out(&john.access_token), lose);
     answer.is(503, "unavailable");
-    until("the other replica gets them", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
-    assert_eq!(gateway.verify(&john.access_token).await, (401, "token_revoked".into()));
+    until("the other replica gets them", || async {
+        gateway.log_out(&john.access_token).await.status == 204
+    })
+    .await;
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
 }

@@ -1,5 +1,5 @@
-//! Redis is cut off between a commit and its publication: what ended in the record is refused as soon as the line is
-//! mended, and nobody need ask for it again.
+//! Redis is cut off between a commit and its publication: what ended in the record is refused as
+//! soon as the line is mended, and nobody need ask for it again.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ use crate::{
     stack::{Held, STACK, ask},
 };
 
-/// A gateway whose line to Redis can be cut, a replica that always reaches it, and John, who is signed in twice.
+/// A gateway whose line to Redis can be cut, a replica that always reaches it, and John, who is
+/// signed in twice.
 struct Scene {
     proxy: Proxy,
     gateway: Gateway,
@@ -24,15 +25,28 @@ impl Scene {
     async fn new() -> Scene {
         let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
         let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
-        let replica = gateway.replica_with(&[("REDIS_URL", &STACK.redis.url())]).await;
+        let replica = gateway
+            .replica_with(&[("REDIS_URL", &STACK.redis.url())])
+            .await;
         let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
-        Scene { proxy, gateway, replica, john, other }
+        Scene {
+            proxy,
+            gateway,
+            replica,
+            john,
+            other,
+        }
     }
 
-    /// Sends a request of John's, and cuts the line when all that it still has to do is to commit and to publish.
+    /// Sends a request of John's, and cuts the line when all that it still has to do is to commit
+    /// and to publish.
     async fn cut_off(&self, rows: &str, method: Method, path: &str, body: Value) {
         let held = Held::rows(&self.gateway, rows).await;
-        let mut request = std::pin::pin!(self.gateway.with_token(method, path, &self.john.access_token, body));
+        let mut request =
+            std::pin::pin!(
+                self.gateway
+                    .with_token(method, path, &self.john.access_token, body)
+            );
         tokio::select! {
             answer = &mut request => panic!("it waited for no row: {}", answer.string()),
             () = held.until_somebody_waits() => {}
@@ -41,15 +55,21 @@ impl Scene {
         held.release().await;
         let answer: Answer = request.await;
         answer.is(503, "unavailable");
-        assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+        assert!(
+            answer.text("detail").contains("The change was made"),
+            "{}",
+            answer.body
+        );
     }
 
     /// The session ends though nobody asks again.
     async fn ends_when_mended(&self, session: &Session) {
         self.proxy.set(Line::Open);
         self.ends_when_mended_too(session).await;
-        // By the request nobody was told, which was answered; by who looks for what was not published.
-        let made_up_for = async |replica| metrics::value(replica, "latchkey_revocations_made_up_for_total").await;
+        // By the request nobody was told, which was answered; by who looks for what was not
+        // published.
+        let made_up_for =
+            async |replica| metrics::value(replica, "latchkey_revocations_made_up_for_total").await;
         until("it is made up for", || async {
             made_up_for(&self.gateway).await + made_up_for(&self.replica).await > 0.0
         })
@@ -58,9 +78,14 @@ impl Scene {
 
     /// The line is mended already.
     async fn ends_when_mended_too(&self, session: &Session) {
-        let refused = || async { self.replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
+        let refused = || async {
+            self.replica.verify(&session.access_token).await == (401, "token_revoked".into())
+        };
         until("it is refused", refused).await;
-        self.replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+        self.replica
+            .refresh(&session.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
     }
 }
 
@@ -68,47 +93,95 @@ impl Scene {
 async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
     let scene = Scene::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene.cut_off("select from users", Method::POST, "/user/password", body).await;
+    scene
+        .cut_off("select from users", Method::POST, "/user/password", body)
+        .await;
     assert_eq!(
-        ask(&scene.gateway, "select ended_by from sessions where ended_at is not null").await,
+        ask(
+            &scene.gateway,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
         "password_change"
     );
     scene.ends_when_mended(&scene.other).await;
-    assert_eq!(scene.replica.verify(&scene.john.access_token).await.0, 204, "the caller's own tokens stay good");
-    scene.replica.refresh(&scene.john.refresh_token).await.is(200, "");
+    assert_eq!(
+        scene.replica.verify(&scene.john.access_token).await.0,
+        204,
+        "the caller's own tokens stay good"
+    );
+    scene
+        .replica
+        .refresh(&scene.john.refresh_token)
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
 async fn a_deletion_that_could_not_be_published_publishes_itself() {
     let scene = Scene::new().await;
-    scene.cut_off("select from users", Method::DELETE, "/user", Value::Null).await;
+    scene
+        .cut_off("select from users", Method::DELETE, "/user", Value::Null)
+        .await;
     assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "0");
     scene.ends_when_mended(&scene.other).await;
-    assert_eq!(scene.replica.verify(&scene.john.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        scene.replica.verify(&scene.john.access_token).await,
+        (401, "token_revoked".into())
+    );
 }
 
 #[tokio::test]
 async fn a_logout_that_could_not_be_published_publishes_itself() {
     let scene = Scene::new().await;
-    scene.cut_off("select from sessions", Method::POST, "/logout", Value::Null).await;
-    assert_eq!(ask(&scene.gateway, "select ended_by from sessions where ended_at is not null").await, "logout");
+    scene
+        .cut_off("select from sessions", Method::POST, "/logout", Value::Null)
+        .await;
+    assert_eq!(
+        ask(
+            &scene.gateway,
+            "select ended_by from sessions where ended_at is not null"
+        )
+        .await,
+        "logout"
+    );
     scene.ends_when_mended(&scene.john).await;
-    assert_eq!(scene.replica.verify(&scene.other.access_token).await.0, 204, "other sessions live");
+    assert_eq!(
+        scene.replica.verify(&scene.other.access_token).await.0,
+        204,
+        "other sessions live"
+    );
 }
 
 /// There is nothing left to end; but who is told so must not be told before it is true everywhere.
 #[tokio::test]
 async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
     let scene = Scene::new().await;
-    scene.cut_off("select from sessions", Method::POST, "/logout?scope=others", Value::Null).await;
+    scene
+        .cut_off(
+            "select from sessions",
+            Method::POST,
+            "/logout?scope=others",
+            Value::Null,
+        )
+        .await;
     scene.proxy.set(Line::Open);
     let token = &scene.john.access_token;
     let repeat = || async {
-        scene.gateway.with_token(Method::POST, "/logout?scope=others", token, Value::Null).await.status == 204
+        scene
+            .gateway
+            .with_token(Method::POST, "/logout?scope=others", token, Value::Null)
+            .await
+            .status
+            == 204
     };
     until("the repeat is good", repeat).await;
     let refused = (401, "token_revoked".to_owned());
-    assert_eq!(scene.replica.verify(&scene.other.access_token).await, refused, "at once");
+    assert_eq!(
+        scene.replica.verify(&scene.other.access_token).await,
+        refused,
+        "at once"
+    );
     assert_eq!(scene.replica.verify(token).await.0, 204);
 }
 
@@ -117,8 +190,19 @@ async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first
     let scene = Scene::new().await;
     scene.proxy.set(Line::Cut);
     let body = json!({"refresh_token": scene.other.refresh_token});
-    scene.gateway.with_token(Method::POST, "/logout", &scene.john.access_token, body).await.is(503, "unavailable");
-    assert_eq!(ask(&scene.gateway, "select count(*)::text from sessions where ended_by = 'logout'").await, "2");
+    scene
+        .gateway
+        .with_token(Method::POST, "/logout", &scene.john.access_token, body)
+        .await
+        .is(503, "unavailable");
+    assert_eq!(
+        ask(
+            &scene.gateway,
+            "select count(*)::text from sessions where ended_by = 'logout'"
+        )
+        .await,
+        "2"
+    );
     scene.ends_when_mended(&scene.john).await;
     scene.ends_when_mended_too(&scene.other).await;
 }
@@ -132,7 +216,11 @@ async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
     let second = Session::of(scene.gateway.log_in("mary", PASSWORD).await.is(200, ""));
     for session in [first, second] {
         assert_eq!(scene.replica.verify(&session.access_token).await.0, 204);
-        scene.replica.refresh(&session.refresh_token).await.is(200, "");
+        scene
+            .replica
+            .refresh(&session.refresh_token)
+            .await
+            .is(200, "");
     }
 }
 
@@ -140,21 +228,40 @@ async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
 async fn what_a_dead_process_could_not_publish_another_one_does() {
     let mut scene = Scene::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene.cut_off("select from users", Method::POST, "/user/password", body).await;
+    scene
+        .cut_off("select from users", Method::POST, "/user/password", body)
+        .await;
     scene.gateway.kill();
     scene.ends_when_mended_too(&scene.other).await;
-    assert_eq!(scene.replica.verify(&scene.john.access_token).await.0, 204, "the caller's own tokens stay good");
+    assert_eq!(
+        scene.replica.verify(&scene.john.access_token).await.0,
+        204,
+        "the caller's own tokens stay good"
+    );
 }
 
 #[tokio::test]
 async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
     let mut scene = Scene::new().await;
-    scene.cut_off("select from users", Method::PATCH, "/user", json!({"name": "John Doe"})).await;
+    scene
+        .cut_off(
+            "select from users",
+            Method::PATCH,
+            "/user",
+            json!({"name": "John Doe"}),
+        )
+        .await;
     scene.gateway.kill();
     let current = std::sync::Mutex::new(scene.john.clone());
     let says_it = || async {
         let session = current.lock().expect("one task").clone();
-        let next = Session::of(scene.replica.refresh(&session.refresh_token).await.is(200, ""));
+        let next = Session::of(
+            scene
+                .replica
+                .refresh(&session.refresh_token)
+                .await
+                .is(200, ""),
+        );
         let name = next.claims()["name"].clone();
         *current.lock().expect("one task") = next;
         name == "John Doe"

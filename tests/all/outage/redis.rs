@@ -3,7 +3,10 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{DEFAULTS, OwnRedis, checked_without_redis, checks_by, in_time, signed_in, signed_out, works_again};
+use super::{
+    DEFAULTS, OwnRedis, checked_without_redis, checks_by, in_time, signed_in, signed_out,
+    works_again,
+};
 use crate::{
     gateway::{Gateway, PASSWORD, until},
     proxy::{Line, Proxy},
@@ -28,7 +31,10 @@ async fn redis_stands_still_and_goes_on() {
     let (john, out) = (signed_in(&gateway).await, signed_out(&gateway).await);
     own.redis.pause();
     checked_without_redis(&gateway, &john, &out).await;
-    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    gateway
+        .refresh(&john.refresh_token)
+        .await
+        .is(503, "unavailable");
     own.redis.resume();
     works_again(&gateway, &john).await;
 }
@@ -42,10 +48,15 @@ async fn the_line_to_redis_is_cut_and_mended() {
     works_again(&gateway, &john).await;
     proxy.set(Line::Cut);
     checked_without_redis(&gateway, &john, &out).await;
-    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
+    gateway
+        .refresh(&john.refresh_token)
+        .await
+        .is(503, "unavailable");
     proxy.set(Line::Open);
     works_again(&gateway, &john).await;
-    in_time(|| gateway.refresh(&john.refresh_token)).await.is(200, "");
+    in_time(|| gateway.refresh(&john.refresh_token))
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
@@ -53,15 +64,31 @@ async fn signing_in_works_and_what_needs_redis_says_so() {
     let mut own = OwnRedis::start();
     let gateway = own.gateway().await;
     let john = signed_in(&gateway).await;
-    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    let name = john.claims()["username"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     own.redis.kill();
     gateway.log_in(&name, PASSWORD).await.is(200, "");
-    gateway.log_in(&name, "wrong-password").await.is(401, "invalid_credentials");
-    gateway.refresh(&john.refresh_token).await.is(503, "unavailable");
-    let reset = json!({"email": "john@example.com", "code": "00000-00000", "new_password": PASSWORD});
-    gateway.post("/password/reset", reset).await.is(503, "unavailable");
+    gateway
+        .log_in(&name, "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    gateway
+        .refresh(&john.refresh_token)
+        .await
+        .is(503, "unavailable");
+    let reset =
+        json!({"email": "john@example.com", "code": "00000-00000", "new_password": PASSWORD});
+    gateway
+        .post("/password/reset", reset)
+        .await
+        .is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
-    until("it refreshes again", || async { gateway.refresh(&john.refresh_token).await.status == 200 }).await;
+    until("it refreshes again", || async {
+        gateway.refresh(&john.refresh_token).await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -72,15 +99,31 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
     own.redis.kill();
     let answer = gateway.log_out(&john.access_token).await;
     answer.is(503, "unavailable");
-    assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+    assert!(
+        answer.text("detail").contains("The change was made"),
+        "{}",
+        answer.body
+    );
     assert!(!answer.header("retry-after").is_empty());
     let database = connect(gateway.setting("DATABASE_URL")).await;
     let ended = "select count(*) from sessions where ended_by = 'logout'";
-    assert_eq!(database.query_one(ended, &[]).await.expect("a count").get::<_, i64>(0), 1);
+    assert_eq!(
+        database
+            .query_one(ended, &[])
+            .await
+            .expect("a count")
+            .get::<_, i64>(0),
+        1
+    );
     own.redis.start_again().expect("it can be started");
-    until("the repeat is answered", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
-    until("it is refused", || async { gateway.verify(&john.access_token).await == (401, "token_revoked".into()) })
-        .await;
+    until("the repeat is answered", || async {
+        gateway.log_out(&john.access_token).await.status == 204
+    })
+    .await;
+    until("it is refused", || async {
+        gateway.verify(&john.access_token).await == (401, "token_revoked".into())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -89,10 +132,16 @@ async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
     let gateway = own.gateway().await;
     let john = signed_in(&gateway).await;
     own.redis.pause();
-    until("the lease is over", || async { checks_by(&gateway, "postgres").await }).await;
+    until("the lease is over", || async {
+        checks_by(&gateway, "postgres").await
+    })
+    .await;
     let calls = (0..200).map(|_| gateway.verify(&john.access_token));
     let answers = join_all(calls).await;
-    assert!(answers.iter().all(|answer| *answer == (204, String::new())), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == (204, String::new())),
+        "{answers:?}"
+    );
     assert_eq!(gateway.get("/health/live").await.status, 200);
     own.redis.resume();
     works_again(&gateway, &john).await;
@@ -102,22 +151,43 @@ async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
 #[tokio::test]
 async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
     let mut own = OwnRedis::start();
-    let throttle = [("LATCHKEY_THROTTLE", "on"), ("LATCHKEY_LIMIT_SIGN_IN", "8/1d"), ("REDIS_URL", &own.redis.url())];
+    let throttle = [
+        ("LATCHKEY_THROTTLE", "on"),
+        ("LATCHKEY_LIMIT_SIGN_IN", "8/1d"),
+        ("REDIS_URL", &own.redis.url()),
+    ];
     let gateway = Gateway::with(&[DEFAULTS.as_slice(), throttle.as_slice()].concat()).await;
     let john = signed_in(&gateway).await;
-    let name = john.claims()["username"].as_str().expect("a name").to_owned();
+    let name = john.claims()["username"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     own.redis.kill();
     for _ in 0..4 {
         gateway.log_in(&name, PASSWORD).await.is(200, "");
     }
     let guesses = (0..20).map(|_| gateway.log_in(&name, "not the right one"));
     let answers = futures_util::future::join_all(guesses).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 401).count(), 2);
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 401).count(),
+        2
+    );
     for refused in answers.iter().filter(|answer| answer.status != 401) {
         refused.is(429, "too_many_requests");
-        assert!(refused.header("ratelimit-policy").starts_with("\"sign_in\";q=2;w=86400"), "{refused:?}");
+        assert!(
+            refused
+                .header("ratelimit-policy")
+                .starts_with("\"sign_in\";q=2;w=86400"),
+            "{refused:?}"
+        );
     }
-    gateway.log_in(&name, PASSWORD).await.is(429, "too_many_requests");
+    gateway
+        .log_in(&name, PASSWORD)
+        .await
+        .is(429, "too_many_requests");
     own.redis.start_again().expect("it can be started");
-    until("the replicas count together again", || async { gateway.log_in(&name, PASSWORD).await.status == 200 }).await;
+    until("the replicas count together again", || async {
+        gateway.log_in(&name, PASSWORD).await.status == 200
+    })
+    .await;
 }

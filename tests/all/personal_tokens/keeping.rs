@@ -28,7 +28,10 @@ async fn its_id_opens_and_ends_nothing() {
     for id in [&id, &Uuid::now_v7().to_string()] {
         let forged = forged(Purpose::PersonalToken, id);
         assert_eq!(gateway.verify(&forged).await, (401, "invalid_token".into()));
-        gateway.form("/oauth/revoke", &[("token", &forged)]).await.is(200, "");
+        gateway
+            .form("/oauth/revoke", &[("token", &forged)])
+            .await
+            .is(200, "");
     }
     assert_eq!(gateway.verify(&token).await.0, 204);
 }
@@ -41,10 +44,16 @@ async fn no_byte_of_it_is_kept() {
     get(&gateway, &token, "/user").await.is(200, "");
     get(&gateway, &token, "/users").await.is(403, "forbidden");
     assert_eq!(gateway.verify(&format!("{token}A")).await.0, 401);
-    gateway.form("/oauth/revoke", &[("token", &format!("{token}A"))]).await.is(200, "");
+    gateway
+        .form("/oauth/revoke", &[("token", &format!("{token}A"))])
+        .await
+        .is(200, "");
     leaks::only_its_hash_is_kept(&gateway, &token).await;
     delete(&gateway, &john.access_token, &id).await.is(204, "");
-    assert_eq!(ask(&gateway, "select count(*) from personal_tokens").await, "0");
+    assert_eq!(
+        ask(&gateway, "select count(*) from personal_tokens").await,
+        "0"
+    );
 }
 
 /// Once in ten minutes for each replica is often enough, and no check waits for more.
@@ -53,18 +62,30 @@ async fn its_use_is_told_when_it_is_read() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
-    let used =
-        async || get(&gateway, &john.access_token, "/user/tokens").await.body["items"][0]["last_used_at"].clone();
+    let used = async || {
+        get(&gateway, &john.access_token, "/user/tokens").await.body["items"][0]["last_used_at"]
+            .clone()
+    };
     assert_eq!(used().await, Value::Null);
-    assert_eq!(join_all((0..20).map(|_| gateway.verify(&token))).await, vec![(204, String::new()); 20]);
+    assert_eq!(
+        join_all((0..20).map(|_| gateway.verify(&token))).await,
+        vec![(204, String::new()); 20]
+    );
     until("it is told", || async { used().await.is_string() }).await;
     let first = used().await;
     assert_eq!(gateway.verify(&token).await.0, 204);
     assert_eq!(used().await, first);
-    execute(&gateway, "update personal_tokens set last_used_at = now() - interval '10 minutes'").await;
+    execute(
+        &gateway,
+        "update personal_tokens set last_used_at = now() - interval '10 minutes'",
+    )
+    .await;
     let replica = gateway.replica().await;
     assert_eq!(replica.verify(&token).await.0, 204);
-    until("it is told again", || async { used().await.as_str() > first.as_str() }).await;
+    until("it is told again", || async {
+        used().await.as_str() > first.as_str()
+    })
+    .await;
 }
 
 /// Whoever holds the row holds up the news of its use, and nobody who checks it.
@@ -82,9 +103,16 @@ async fn a_check_waits_for_no_row() {
 #[tokio::test]
 async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
     let mut stack = Stack::temporary().expect("it can be started");
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
-    let gateway = Gateway::with(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str())]).await;
+    let gateway = Gateway::with(&[
+        ("DATABASE_URL", database.as_str()),
+        ("REDIS_URL", redis.as_str()),
+    ])
+    .await;
     let john = gateway.sign_up("john").await;
     let (_, known) = make(&gateway, &john, "user:read").await;
     let (id, deleted) = make(&gateway, &john, "user:read").await;
@@ -96,52 +124,85 @@ async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
     stack.postgres.kill();
     for _ in 0..3 {
         assert_eq!(gateway.verify(&known).await.0, 204);
-        assert_eq!(gateway.verify(&deleted).await, (401, "token_revoked".into()));
+        assert_eq!(
+            gateway.verify(&deleted).await,
+            (401, "token_revoked".into())
+        );
         for token in [&unread, &unknown()] {
             assert_eq!(gateway.verify(token).await, (503, "unavailable".into()));
         }
-        assert_eq!(gateway.verify("lkp_garbage").await, (401, "invalid_token".into()));
+        assert_eq!(
+            gateway.verify("lkp_garbage").await,
+            (401, "invalid_token".into())
+        );
     }
     stack.postgres.start_again().expect("it can be started");
-    until("it is read", || async { gateway.verify(&unread).await.0 == 204 }).await;
+    until("it is read", || async {
+        gateway.verify(&unread).await.0 == 204
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn without_redis_the_record_is_asked() {
     let mut stack = Stack::temporary().expect("it can be started");
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
-    let gateway = Gateway::with(&[("DATABASE_URL", database.as_str()), ("REDIS_URL", redis.as_str())]).await;
+    let gateway = Gateway::with(&[
+        ("DATABASE_URL", database.as_str()),
+        ("REDIS_URL", redis.as_str()),
+    ])
+    .await;
     let john = gateway.sign_up("john").await;
     let (id, token) = make(&gateway, &john, "user:read").await;
     let (_, stays) = make(&gateway, &john, "user:read").await;
-    assert_eq!((gateway.verify(&token).await.0, gateway.verify(&stays).await.0), (204, 204));
+    assert_eq!(
+        (
+            gateway.verify(&token).await.0,
+            gateway.verify(&stays).await.0
+        ),
+        (204, 204)
+    );
     stack.redis.kill();
     let by_record = || async { gateway.get("/health/ready").await.text("checks") == "postgres" };
     until("the lease is over", by_record).await;
     assert_eq!(gateway.verify(&token).await.0, 204);
-    delete(&gateway, &john.access_token, &id).await.is(503, "unavailable");
+    delete(&gateway, &john.access_token, &id)
+        .await
+        .is(503, "unavailable");
     // On record it is gone, and that is who answers.
     assert_eq!(gateway.verify(&token).await, (401, "token_revoked".into()));
     assert_eq!(gateway.verify(&stays).await.0, 204);
     stack.redis.start_again().expect("it can be started");
-    until("it is deleted", || async { delete(&gateway, &john.access_token, &id).await.status == 204 }).await;
+    until("it is deleted", || async {
+        delete(&gateway, &john.access_token, &id).await.status == 204
+    })
+    .await;
     assert_eq!(gateway.verify(&token).await, (401, "token_revoked".into()));
 }
 
-/// Each costs a look at the record, which they share; nothing of them is remembered, so that no good one is forgotten.
+/// Each costs a look at the record, which they share; nothing of them is remembered, so that no
+/// good one is forgotten.
 #[tokio::test]
 async fn a_flood_of_unknown_ones_pushes_no_good_one_out() {
     let mut stack = Stack::temporary().expect("it can be started");
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     let gateway = Gateway::with(&[("DATABASE_URL", stack.postgres.url("latchkey").as_str())]).await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     assert_eq!(gateway.verify(&token).await.0, 204);
     for _ in 0..10 {
         let flood: Vec<_> = (0..200).map(|_| unknown()).collect();
-        let (verdicts, good) =
-            tokio::join!(join_all(flood.iter().map(|token| gateway.verify(token))), gateway.verify(&token));
+        let (verdicts, good) = tokio::join!(
+            join_all(flood.iter().map(|token| gateway.verify(token))),
+            gateway.verify(&token)
+        );
         assert_eq!(good.0, 204);
         for verdict in verdicts {
             assert_eq!(verdict, (401, "invalid_token".into()));

@@ -20,7 +20,11 @@ async fn count(gateway: &Gateway) -> String {
 async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    let form = [("username", "john"), ("password", PASSWORD), ("scope", "user:write items:read")];
+    let form = [
+        ("username", "john"),
+        ("password", PASSWORD),
+        ("scope", "user:write items:read"),
+    ];
     let narrow = Session::of(gateway.form("/login", &form).await.is(200, ""));
     for (asks, scope) in [
         (&john, "admin"),
@@ -32,8 +36,17 @@ async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
         (&narrow, "items:write"),
         (&narrow, "items:read user:read"),
     ] {
-        let refused = want(&gateway, &asks.access_token, json!({"name": "job", "scope": scope})).await;
-        assert_eq!(refused.is(400, "invalid_request").body["errors"][0]["member"], "scope", "{scope}");
+        let refused = want(
+            &gateway,
+            &asks.access_token,
+            json!({"name": "job", "scope": scope}),
+        )
+        .await;
+        assert_eq!(
+            refused.is(400, "invalid_request").body["errors"][0]["member"],
+            "scope",
+            "{scope}"
+        );
     }
     assert_eq!(count(&gateway).await, "0");
     make(&gateway, &narrow, "items:read user:write").await;
@@ -43,8 +56,13 @@ async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
 async fn wrong_wishes_are_refused() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    let of_year =
-        |year: &str| json!({"name": "job", "scope": "user:read", "expires_at": format!("{year}-01-01T00:00:00Z")});
+    let of_year = |year: &str| {
+        json!({
+            "name": "job",
+            "scope": "user:read",
+            "expires_at": format!("{year}-01-01T00:00:00Z"),
+        })
+    };
     for (wanted, member) in [
         (json!({"scope": "user:read"}), "name"),
         (json!({"name": "", "scope": "user:read"}), "name"),
@@ -53,36 +71,68 @@ async fn wrong_wishes_are_refused() {
         (of_year("2020"), "expires_at"),
         (of_year("2999"), "expires_at"),
         (of_year("soon"), "expires_at"),
-        (json!({"name": "job", "scope": "user:read", "token": "lkp_mine"}), "token"),
-        (json!({"name": "job", "scope": "user:read", "user_id": "x"}), "user_id"),
+        (
+            json!({"name": "job", "scope": "user:read", "token": "lkp_mine"}),
+            "token",
+        ),
+        (
+            json!({"name": "job", "scope": "user:read", "user_id": "x"}),
+            "user_id",
+        ),
     ] {
         let refused = want(&gateway, &john.access_token, wanted).await;
-        assert_eq!(refused.is(400, "invalid_request").body["errors"][0]["member"], member);
+        assert_eq!(
+            refused.is(400, "invalid_request").body["errors"][0]["member"],
+            member
+        );
     }
     assert_eq!(count(&gateway).await, "0");
 }
 
-/// What outlives the session wants somebody who has just proved to know the password, and is no program.
+/// What outlives the session wants somebody who has just proved to know the password, and is no
+/// program.
 #[tokio::test]
 async fn it_wants_a_fresh_sign_in_by_a_person() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let (_, personal) = make(&gateway, &john, "user:read user:write").await;
     let wanted = json!({"name": "job", "scope": "user:read"});
-    want(&gateway, &personal, wanted.clone()).await.is(403, "forbidden");
+    want(&gateway, &personal, wanted.clone())
+        .await
+        .is(403, "forbidden");
     let forge = crate::forge::Forge::of(&gateway).await;
     let mut claims = john.claims();
     claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("seconds") - 301);
-    want(&gateway, &forge.sign(&claims), wanted.clone()).await.is(403, "reauthentication_required");
+    want(&gateway, &forge.sign(&claims), wanted.clone())
+        .await
+        .is(403, "reauthentication_required");
     assert_eq!(count(&gateway).await, "1");
     // A browser may, if its page asks.
     let body = json!({"username": "john", "password": PASSWORD});
-    let signed_in = gateway.request(Method::POST, "/session").header("x-latchkey-request", "1").json(&body);
-    let cookie =
-        gateway.send(signed_in).await.is(200, "").header("set-cookie").split(';').next().expect("one").to_owned();
-    let asks = || gateway.request(Method::POST, "/user/tokens").header("cookie", &cookie).json(&wanted);
+    let signed_in = gateway
+        .request(Method::POST, "/session")
+        .header("x-latchkey-request", "1")
+        .json(&body);
+    let cookie = gateway
+        .send(signed_in)
+        .await
+        .is(200, "")
+        .header("set-cookie")
+        .split(';')
+        .next()
+        .expect("one")
+        .to_owned();
+    let asks = || {
+        gateway
+            .request(Method::POST, "/user/tokens")
+            .header("cookie", &cookie)
+            .json(&wanted)
+    };
     gateway.send(asks()).await.is(403, "csrf");
-    gateway.send(asks().header("x-latchkey-request", "1")).await.is(201, "");
+    gateway
+        .send(asks().header("x-latchkey-request", "1"))
+        .await
+        .is(201, "");
 }
 
 /// Exactly so many, however many are asked for at once; those that are over do not count.
@@ -93,24 +143,50 @@ async fn there_are_fifty_at_most() {
     let wanted = json!({"name": "job", "scope": "user:read"});
     let ask_for = |_| want(&gateway, &john.access_token, wanted.clone());
     let answers = join_all((0..MOST + 10).map(ask_for)).await;
-    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 201).collect();
-    assert_eq!((refused.len(), count(&gateway).await), (10, MOST.to_string()));
+    let refused: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status != 201)
+        .collect();
+    assert_eq!(
+        (refused.len(), count(&gateway).await),
+        (10, MOST.to_string())
+    );
     for answer in refused {
-        assert!(answer.is(400, "invalid_request").text("detail").contains("50"));
+        assert!(
+            answer
+                .is(400, "invalid_request")
+                .text("detail")
+                .contains("50")
+        );
     }
-    want(&gateway, &mary.access_token, wanted.clone()).await.is(201, "");
+    want(&gateway, &mary.access_token, wanted.clone())
+        .await
+        .is(201, "");
     let page = get(&gateway, &john.access_token, "/user/tokens?limit=30").await;
     let after = page.is(200, "").text("next");
-    let rest = get(&gateway, &john.access_token, &format!("/user/tokens?limit=30&after={after}")).await;
-    assert_eq!(rest.is(200, "").body["items"].as_array().map(Vec::len), Some(20));
+    let rest = get(
+        &gateway,
+        &john.access_token,
+        &format!("/user/tokens?limit=30&after={after}"),
+    )
+    .await;
+    assert_eq!(
+        rest.is(200, "").body["items"].as_array().map(Vec::len),
+        Some(20)
+    );
     assert_eq!(rest.body["next"], Value::Null);
     execute(
         &gateway,
-        "update personal_tokens set expires_at = now() where id = (select min(id::text)::uuid from personal_tokens)",
+        "update personal_tokens set expires_at = now() \
+         where id = (select min(id::text)::uuid from personal_tokens)",
     )
     .await;
-    want(&gateway, &john.access_token, wanted.clone()).await.is(201, "");
-    want(&gateway, &john.access_token, wanted).await.is(400, "invalid_request");
+    want(&gateway, &john.access_token, wanted.clone())
+        .await
+        .is(201, "");
+    want(&gateway, &john.access_token, wanted)
+        .await
+        .is(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -118,21 +194,44 @@ async fn it_ends_when_its_time_has_come() {
     let gateway = Gateway::start().await;
     let replica = gateway.replica().await;
     let john = gateway.sign_up("john").await;
-    let made = want(&gateway, &john.access_token, json!({"name": "job", "scope": "user:read"})).await;
-    let days = "select round(extract(epoch from expires_at - created_at) / 86400) from personal_tokens";
-    assert_eq!(ask(&gateway, days).await, "90", "where nobody says otherwise");
+    let made = want(
+        &gateway,
+        &john.access_token,
+        json!({"name": "job", "scope": "user:read"}),
+    )
+    .await;
+    let days =
+        "select round(extract(epoch from expires_at - created_at) / 86400) from personal_tokens";
+    assert_eq!(
+        ask(&gateway, days).await,
+        "90",
+        "where nobody says otherwise"
+    );
     let token = made.is(201, "").text("token");
     assert_eq!(gateway.verify(&token).await.0, 204);
     execute(&gateway, "update personal_tokens set expires_at = now()").await;
     // One who has not read it yet.
     assert_eq!(replica.verify(&token).await, (401, "token_expired".into()));
-    assert_eq!(get(&gateway, &john.access_token, "/user/tokens").await.is(200, "").body["items"], json!([]));
+    assert_eq!(
+        get(&gateway, &john.access_token, "/user/tokens")
+            .await
+            .is(200, "")
+            .body["items"],
+        json!([])
+    );
     // One who has, and whose claims say when it ends.
-    execute(&gateway, "update personal_tokens set expires_at = now() + interval '2 seconds'").await;
+    execute(
+        &gateway,
+        "update personal_tokens set expires_at = now() + interval '2 seconds'",
+    )
+    .await;
     let third = gateway.replica().await;
     crate::gateway::until("it expires", || async {
         let verdict = third.verify(&token).await;
-        assert!(verdict.0 == 204 || verdict.1 == "token_expired", "{verdict:?}");
+        assert!(
+            verdict.0 == 204 || verdict.1 == "token_expired",
+            "{verdict:?}"
+        );
         verdict.0 == 401
     })
     .await;

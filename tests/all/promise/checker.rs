@@ -1,4 +1,5 @@
-//! What happened, and whether the promise was kept: one pass over the log finds every check that it forbids.
+//! What happened, and whether the promise was kept: one pass over the log finds every check that it
+//! forbids.
 
 use std::{
     fmt,
@@ -93,7 +94,10 @@ struct Fate {
 
 impl Fate {
     fn note(&mut self, event: &Event) {
-        self.asked = Some(self.asked.map_or(event.start, |asked| asked.min(event.start)));
+        self.asked = Some(
+            self.asked
+                .map_or(event.start, |asked| asked.min(event.start)),
+        );
         if event.succeeded() {
             self.ended = Some(self.ended.map_or(event.end, |ended| ended.min(event.end)));
         } else {
@@ -106,28 +110,58 @@ impl Fate {
 pub fn judge(events: &[Event], sessions: usize) -> Verdict {
     let mut fates = vec![Fate::default(); sessions];
     let mut verdict = Verdict::default();
-    for event in events.iter().filter(|event| event.operation == Operation::LogOut) {
+    for event in events
+        .iter()
+        .filter(|event| event.operation == Operation::LogOut)
+    {
         fates[event.session].note(event);
         verdict.logouts.count(event);
-        verdict.times.extend(event.succeeded().then(|| event.end - event.start));
+        verdict
+            .times
+            .extend(event.succeeded().then(|| event.end - event.start));
     }
-    for event in events.iter().filter(|event| event.operation == Operation::Check) {
+    for event in events
+        .iter()
+        .filter(|event| event.operation == Operation::Check)
+    {
         verdict.checks.count(event);
         verdict.weigh(event, &fates[event.session]);
     }
     verdict.times.sort_unstable();
     verdict.revocations = fates.iter().filter(|fate| fate.ended.is_some()).count();
-    verdict.repeated = fates.iter().filter(|fate| fate.ended.is_some() && fate.repeated).count();
-    verdict.unfinished = fates.iter().filter(|fate| fate.asked.is_some() && fate.ended.is_none()).count();
+    verdict.repeated = fates
+        .iter()
+        .filter(|fate| fate.ended.is_some() && fate.repeated)
+        .count();
+    verdict.unfinished = fates
+        .iter()
+        .filter(|fate| fate.asked.is_some() && fate.ended.is_none())
+        .count();
     verdict
 }
 
 /// In short.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Verdict { wrongly_refused, revocations, unfinished, checks, late_checks, logouts, .. } = self;
-        write!(f, "{} violations, {wrongly_refused} wrongly refused, ", self.violations.len())?;
-        write!(f, "{revocations} revoked, {unfinished} unfinished, {late_checks} late checks; {checks:?}, {logouts:?}")
+        let Verdict {
+            wrongly_refused,
+            revocations,
+            unfinished,
+            checks,
+            late_checks,
+            logouts,
+            ..
+        } = self;
+        write!(
+            f,
+            "{} violations, {wrongly_refused} wrongly refused, ",
+            self.violations.len()
+        )?;
+        write!(
+            f,
+            "{revocations} revoked, {unfinished} unfinished, {late_checks} late checks; \
+             {checks:?}, {logouts:?}"
+        )
     }
 }
 
@@ -135,21 +169,33 @@ impl Verdict {
     fn weigh(&mut self, check: &Event, fate: &Fate) {
         let before = fate.asked.is_none_or(|asked| check.end < asked);
         self.wrongly_refused += usize::from(before && check.status == 401);
-        let Some(after) = fate.ended.and_then(|ended| check.start.checked_duration_since(ended)) else { return };
+        let Some(after) = fate
+            .ended
+            .and_then(|ended| check.start.checked_duration_since(ended))
+        else {
+            return;
+        };
         // Of two at one moment nobody knows which was first.
         if after.is_zero() {
             return;
         }
         self.late_checks += 1;
         if check.succeeded() {
-            self.violations.push(Violation { session: check.session, replica: check.replica, after });
+            self.violations.push(Violation {
+                session: check.session,
+                replica: check.replica,
+                after,
+            });
         }
     }
 
     /// The time that this share of the logouts stayed within.
     pub fn quantile(&self, share: f64) -> Duration {
         let last = self.times.len().saturating_sub(1);
-        self.times.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+        self.times
+            .get((last as f64 * share).round() as usize)
+            .copied()
+            .unwrap_or_default()
     }
 }
 

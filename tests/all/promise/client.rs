@@ -17,7 +17,8 @@ use tokio::{
 use super::{checker::Operation, sessions::Held};
 use crate::wire;
 
-/// Longer than anything stands still here: whoever waits behind a stopped replica is to be answered by it.
+/// Longer than anything stands still here: whoever waits behind a stopped replica is to be answered
+/// by it.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// One replica, wherever it listens after its last start.
@@ -32,7 +33,10 @@ impl Target {
     /// It listens there now.
     pub fn moved_to(&self, port: u16) {
         self.port.store(port, Ordering::Release);
-        self.idle.lock().expect("nobody panics while it is held").clear();
+        self.idle
+            .lock()
+            .expect("nobody panics while it is held")
+            .clear();
     }
 
     /// The status of the answer, 0 where none came.
@@ -56,7 +60,10 @@ impl Target {
         stream.write_all(request).await?;
         let answer = read(&mut stream).await?;
         if answer.keeps {
-            self.idle.lock().expect("nobody panics while it is held").push((port, stream));
+            self.idle
+                .lock()
+                .expect("nobody panics while it is held")
+                .push((port, stream));
         }
         Ok(answer.status)
     }
@@ -64,13 +71,17 @@ impl Target {
     fn take(&self, port: u16) -> Option<TcpStream> {
         let mut idle = self.idle.lock().expect("nobody panics while it is held");
         let usable = |(leads_to, stream): &(u16, TcpStream)| *leads_to == port && is_open(stream);
-        std::iter::from_fn(|| idle.pop()).find(usable).map(|(_, stream)| stream)
+        std::iter::from_fn(|| idle.pop())
+            .find(usable)
+            .map(|(_, stream)| stream)
     }
 }
 
 /// The gateway closes those on which nothing was asked for a while.
 fn is_open(stream: &TcpStream) -> bool {
-    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    stream
+        .try_read(&mut [0])
+        .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 async fn connect(port: u16) -> io::Result<TcpStream> {
@@ -99,16 +110,25 @@ async fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     while bytes.len() < all {
         more(stream, &mut bytes).await?;
     }
-    Ok(Answer { status: wire::status(&head), keeps: body.is_some() && !head.contains("\nconnection: close") })
+    Ok(Answer {
+        status: wire::status(&head),
+        keeps: body.is_some() && !head.contains("\nconnection: close"),
+    })
 }
 
 async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
-    if stream.read_buf(bytes).await? == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    if stream.read_buf(bytes).await? == 0 {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Bytes of the body, where the head says it.
 fn length(head: &str) -> Option<usize> {
-    let told = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let told = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     match told {
         Some(told) => told.trim().parse().ok(),
         None => (wire::status(head) == 204).then_some(0),

@@ -1,5 +1,5 @@
-//! What can go wrong. Each fault is a function that breaks the real thing beside the running load, and returns when the
-//! cause is gone.
+//! What can go wrong. Each fault is a function that breaks the real thing beside the running load,
+//! and returns when the cause is gone.
 
 mod failover;
 mod lines;
@@ -22,9 +22,13 @@ macro_rules! faults {
         impl Fault {
             pub const ALL: &[Fault] = &[$(Fault::$variant,)*];
 
-            pub const fn name(self) -> &'static str { match self { $(Fault::$variant => $name,)* } }
+            pub const fn name(self) -> &'static str {
+                match self { $(Fault::$variant => $name,)* }
+            }
 
-            pub const fn told(self) -> &'static str { match self { $(Fault::$variant => $told,)* } }
+            pub const fn told(self) -> &'static str {
+                match self { $(Fault::$variant => $told,)* }
+            }
         }
     };
 }
@@ -52,7 +56,8 @@ impl Fault {
         self == Fault::Restart
     }
 
-    /// Strikes for this time, and returns when the cause is gone. Rounds differ in whom it strikes, and how long.
+    /// Strikes for this time, and returns when the cause is gone. Rounds differ in whom it strikes,
+    /// and how long.
     pub async fn strike(self, fleet: &mut Fleet, load: &Arc<Load>, round: usize) {
         match self {
             Fault::None => {}

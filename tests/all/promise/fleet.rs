@@ -43,19 +43,33 @@ pub struct Fleet {
 impl Fleet {
     /// With the PostgreSQL of all tests, or with one of its own, and with these settings.
     pub async fn start(own_postgres: bool, changes: &[(&str, &str)]) -> Fleet {
-        let own = own_postgres.then(|| block_in_place(|| Stack::temporary().expect("it can be started")));
+        let own =
+            own_postgres.then(|| block_in_place(|| Stack::temporary().expect("it can be started")));
         let database = match &own {
             Some(stack) => {
-                stack.postgres.create_database("latchkey").expect("a database can be made");
+                stack
+                    .postgres
+                    .create_database("latchkey")
+                    .expect("a database can be made");
                 stack.postgres.url("latchkey")
             }
             None => fresh_database().await,
         };
         let redis = block_in_place(OwnRedis::start);
         let targets = (0..REPLICAS).map(|_| Target::default()).collect();
-        let mut fleet = Fleet { replicas: Vec::new(), redis, own, database, targets };
+        let mut fleet = Fleet {
+            replicas: Vec::new(),
+            redis,
+            own,
+            database,
+            targets,
+        };
         let mut common = settings(&fleet.database, &fleet.redis.redis.url(), PREFIX);
-        common.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        common.extend(
+            changes
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         for _ in 0..REPLICAS {
             let replica = fleet.replica(&common).await;
             fleet.replicas.push(replica);
@@ -71,16 +85,28 @@ impl Fleet {
         let name = self.database.rsplit('/').next().expect("a database");
         let lines = [
             ("REDIS_URL", format!("redis://{}", redis.address)),
-            ("DATABASE_URL", format!("postgres://latchkey@{}/{name}", postgres.address)),
+            (
+                "DATABASE_URL",
+                format!("postgres://latchkey@{}/{name}", postgres.address),
+            ),
         ];
         let mut settings = common.to_vec();
         settings.extend(lines.map(|(name, value)| (name.to_owned(), value)));
-        Replica { gateway: block_in_place(|| Gateway::launch(settings)), redis, postgres }
+        Replica {
+            gateway: block_in_place(|| Gateway::launch(settings)),
+            redis,
+            postgres,
+        }
     }
 
     /// All of them, which may have been launched anew.
     pub async fn until_ready(&self) {
-        join_all(self.replicas.iter().map(|replica| replica.gateway.until_ready())).await;
+        join_all(
+            self.replicas
+                .iter()
+                .map(|replica| replica.gateway.until_ready()),
+        )
+        .await;
         for (replica, target) in self.replicas.iter().zip(self.targets.iter()) {
             target.moved_to(replica.gateway.address.port());
         }
@@ -94,12 +120,19 @@ impl Fleet {
 
     /// Where the Redis of this moment listens.
     pub fn redis_socket(&self) -> PathBuf {
-        self.redis.redis.url().trim_start_matches("redis+unix://").into()
+        self.redis
+            .redis
+            .url()
+            .trim_start_matches("redis+unix://")
+            .into()
     }
 
     /// What the replicas complained of.
     fn complaints(&self) -> Vec<String> {
-        let lines = self.replicas.iter().flat_map(|replica| replica.gateway.log());
+        let lines = self
+            .replicas
+            .iter()
+            .flat_map(|replica| replica.gateway.log());
         lines.filter(|line| !line.contains("\"INFO\"")).collect()
     }
 

@@ -1,6 +1,5 @@
-//! What people do meanwhile: sessions, personal tokens and tokens of clients are checked on all replicas and ended on one
-//! of them, and every request is
-//! written down.
+//! What people do meanwhile: sessions, personal tokens and tokens of clients are checked on all
+//! replicas and ended on one of them, and every request is written down.
 
 use std::{
     sync::{
@@ -20,20 +19,26 @@ use super::{
     sessions::{Held, SURVIVORS, Sessions},
 };
 
-/// When a session that has ended is checked again, on every replica: at once, when leases of that moment have run out,
-/// and much later.
-const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(350), Duration::from_secs(2)];
+/// When a session that has ended is checked again, on every replica: at once, when leases of that
+/// moment have run out, and much later.
+const AGAIN: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(350),
+    Duration::from_secs(2),
+];
 
 /// How often each replica is asked for one that is alive.
 const WATCH: Duration = Duration::from_millis(10);
 
-/// Between two attempts at one logout: of clients that wait a second, as they are told to, too few would try in time.
+/// Between two attempts at one logout: of clients that wait a second, as they are told to, too few
+/// would try in time.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Between two looks at what is to be waited for.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// By then a fault is over, and with it all that it kept from being answered, on the busiest machine.
+/// By then a fault is over, and with it all that it kept from being answered, on the busiest
+/// machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Checks at once in the last pass over everything.
@@ -62,7 +67,8 @@ impl Load {
         })
     }
 
-    /// This many people, each of whom signs a session out once in this time, and one who watches each replica.
+    /// This many people, each of whom signs a session out once in this time, and one who watches
+    /// each replica.
     pub fn begin(self: &Arc<Self>, actors: usize, pace: Duration) {
         for _ in 0..actors {
             self.tasks.spawn(self.clone().act(pace));
@@ -76,7 +82,9 @@ impl Load {
     pub async fn finish(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.tasks.close();
-        tokio::time::timeout(LIMIT * 2, self.tasks.wait()).await.expect("every request has its limit");
+        tokio::time::timeout(LIMIT * 2, self.tasks.wait())
+            .await
+            .expect("every request has its limit");
     }
 
     /// Logouts that were answered with 2xx so far.
@@ -86,13 +94,18 @@ impl Load {
 
     /// Everything that was written down, judged.
     pub fn verdict(&self) -> Verdict {
-        judge(&self.events.lock().expect("nobody panics while it is held"), self.sessions.count())
+        judge(
+            &self.events.lock().expect("nobody panics while it is held"),
+            self.sessions.count(),
+        )
     }
 
     async fn act(self: Arc<Self>, pace: Duration) {
         while !self.stopped.load(Ordering::Relaxed) {
             let next = tokio::time::Instant::now() + pace;
-            let Some(session) = self.sessions.next() else { return };
+            let Some(session) = self.sessions.next() else {
+                return;
+            };
             let held = self.sessions.held(session);
             self.check_everywhere(session, &held).await;
             self.revoke(session, &held).await;
@@ -101,7 +114,9 @@ impl Load {
     }
 
     async fn watch(self: Arc<Self>, replica: usize) {
-        let all: Vec<_> = (0..SURVIVORS).map(|session| self.sessions.held(session)).collect();
+        let all: Vec<_> = (0..SURVIVORS)
+            .map(|session| self.sessions.held(session))
+            .collect();
         for turn in (0..SURVIVORS).cycle() {
             if self.stopped.load(Ordering::Relaxed) {
                 return;
@@ -111,11 +126,20 @@ impl Load {
         }
     }
 
-    /// Signs it out, on one replica after the other until one says that it is done; then asks for it everywhere.
+    /// Signs it out, on one replica after the other until one says that it is done; then asks for
+    /// it everywhere.
     async fn revoke(self: &Arc<Self>, session: usize, held: &Held) {
         let deadline = Instant::now() + LIMIT;
         for attempt in session.. {
-            match self.ask(Operation::LogOut, session, held, attempt % self.targets.len()).await {
+            match self
+                .ask(
+                    Operation::LogOut,
+                    session,
+                    held,
+                    attempt % self.targets.len(),
+                )
+                .await
+            {
                 200 | 204 => break,
                 0 | 503 if Instant::now() < deadline => sleep(PAUSE).await,
                 // It stays unfinished in the log.
@@ -150,8 +174,18 @@ impl Load {
     async fn ask(&self, operation: Operation, session: usize, held: &Held, replica: usize) -> u16 {
         let start = Instant::now();
         let status = self.targets[replica].ask(operation, held).await;
-        let event = Event { operation, session, replica, start, end: Instant::now(), status };
-        self.events.lock().expect("nobody panics while it is held").push(event);
+        let event = Event {
+            operation,
+            session,
+            replica,
+            start,
+            end: Instant::now(),
+            status,
+        };
+        self.events
+            .lock()
+            .expect("nobody panics while it is held")
+            .push(event);
         status
     }
 
@@ -159,18 +193,32 @@ impl Load {
     pub async fn advances(&self, count: usize) {
         let (goal, deadline) = (self.revoked() + count, Instant::now() + LIMIT);
         while self.revoked() < goal {
-            assert!(Instant::now() < deadline, "nobody can sign out: {}", self.verdict());
+            assert!(
+                Instant::now() < deadline,
+                "nobody can sign out: {}",
+                self.verdict()
+            );
             sleep(LOOK).await;
         }
     }
 
-    /// Waits until every replica accepts what is alive, and a logout is done; how long each of them took.
+    /// Waits until every replica accepts what is alive, and a logout is done; how long each of them
+    /// took.
     pub async fn recovers(self: &Arc<Self>) -> Recovery {
         let began = Instant::now();
         let checks = async {
             let survivor = self.sessions.held(0);
-            while !self.check_everywhere(0, &survivor).await.iter().all(|status| *status == 204) {
-                assert!(began.elapsed() < LIMIT, "not every replica accepts what is alive: {}", self.verdict());
+            while !self
+                .check_everywhere(0, &survivor)
+                .await
+                .iter()
+                .all(|status| *status == 204)
+            {
+                assert!(
+                    began.elapsed() < LIMIT,
+                    "not every replica accepts what is alive: {}",
+                    self.verdict()
+                );
                 sleep(LOOK).await;
             }
             began.elapsed()
@@ -183,11 +231,16 @@ impl Load {
         Recovery { checks, logouts }
     }
 
-    /// Asks once more for everything that was signed out, with another token of it; how many are not refused with 401
-    /// even when asked again.
+    /// Asks once more for everything that was signed out, with another token of it; how many are
+    /// not refused with 401 even when asked again.
     pub async fn sweep(&self) -> usize {
-        let asked = stream::iter(SURVIVORS..self.sessions.given()).map(|session| self.is_refused(session));
-        asked.buffer_unordered(SWEEPERS).filter(|refused| std::future::ready(!refused)).count().await
+        let asked =
+            stream::iter(SURVIVORS..self.sessions.given()).map(|session| self.is_refused(session));
+        asked
+            .buffer_unordered(SWEEPERS)
+            .filter(|refused| std::future::ready(!refused))
+            .count()
+            .await
     }
 
     async fn is_refused(&self, session: usize) -> bool {

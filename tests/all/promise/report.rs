@@ -30,7 +30,11 @@ pub fn head() -> String {
 /// The line of one run.
 pub fn row(outcome: &Outcome) -> String {
     let verdict = &outcome.verdict;
-    let answers = outcome.rungs.shares().map(|share| format!("{share:.1}")).join(", ");
+    let answers = outcome
+        .rungs
+        .shares()
+        .map(|share| format!("{share:.1}"))
+        .join(", ");
     line(&[
         outcome.fault.told().to_owned(),
         outcome.recoveries.len().to_string(),
@@ -45,17 +49,28 @@ pub fn row(outcome: &Outcome) -> String {
         verdict.violations.len().to_string(),
         times(outcome, |recovery| recovery.checks),
         times(outcome, |recovery| recovery.logouts),
-        format!("{}, {}", told(verdict.quantile(0.5)), told(verdict.quantile(0.99))),
+        format!(
+            "{}, {}",
+            told(verdict.quantile(0.5)),
+            told(verdict.quantile(0.99))
+        ),
     ])
 }
 
 fn line(cells: &[impl AsRef<str>; HEAD.len()]) -> String {
-    format!("| {} |", cells.each_ref().map(|cell| cell.as_ref()).join(" | "))
+    format!(
+        "| {} |",
+        cells.each_ref().map(|cell| cell.as_ref()).join(" | ")
+    )
 }
 
 fn failures(answers: &Answers) -> String {
     let share = |count: usize| count as f64 * 100.0 / answers.all.max(1) as f64;
-    format!("{:.2} % ({:.2} %)", share(answers.unavailable), share(answers.none))
+    format!(
+        "{:.2} % ({:.2} %)",
+        share(answers.unavailable),
+        share(answers.none)
+    )
 }
 
 fn times(outcome: &Outcome, which: impl Fn(&Recovery) -> Duration) -> String {

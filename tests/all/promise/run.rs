@@ -55,14 +55,25 @@ pub async fn run(fault: Fault, scale: Scale) -> Outcome {
     load.finish().await;
     let took = began.elapsed();
     let unrefused = load.sweep().await;
-    Outcome { fault, verdict: load.verdict(), recoveries, unrefused, took, rungs: Rungs::of(&fleet).await }
+    Outcome {
+        fault,
+        verdict: load.verdict(),
+        recoveries,
+        unrefused,
+        took,
+        rungs: Rungs::of(&fleet).await,
+    }
 }
 
 /// Again and again, each time after a while at full speed.
 async fn strike(fault: Fault, fleet: &mut Fleet, load: &Arc<Load>, scale: Scale) -> Vec<Recovery> {
     let (deadline, mut recoveries) = (Instant::now() + scale.limit, Vec::new());
     while recoveries.len() < scale.rounds || load.revoked() < scale.revocations {
-        assert!(Instant::now() < deadline, "{fault:?}: too slow: {}", load.verdict());
+        assert!(
+            Instant::now() < deadline,
+            "{fault:?}: too slow: {}",
+            load.verdict()
+        );
         load.advances(scale.actors * 2).await;
         fault.strike(fleet, load, recoveries.len()).await;
         recoveries.push(load.recovers().await);

@@ -37,5 +37,8 @@ impl Rungs {
 
 fn count(pages: &str, rung: &str) -> u64 {
     let name = format!("latchkey_checks_total{{answered_by=\"{rung}\"}} ");
-    pages.lines().filter_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok()).sum()
+    pages
+        .lines()
+        .filter_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok())
+        .sum()
 }

@@ -1,5 +1,5 @@
-//! Sessions without sign-ins, personal tokens, and tokens of a client: rows by the thousand, and tokens that are signed here,
-//! with the gateway's own key.
+//! Sessions without sign-ins, personal tokens, and tokens of a client: rows by the thousand, and
+//! tokens that are signed here, with the gateway's own key.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,7 +53,10 @@ impl Held {
     pub fn check(&self) -> String {
         // What a client is to be good for must be said.
         let path = "/auth/verify?scope=items:read";
-        format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", self.token)
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n",
+            self.token
+        )
     }
 
     /// The request that ends it.
@@ -62,20 +65,26 @@ impl Held {
         let form = match kind {
             Kind::Session => {
                 return format!(
-                    "POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
+                    "POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\
+                     content-length: 0\r\n\r\n"
                 );
             }
             Kind::Personal => format!("token={token}"),
-            Kind::OfClient { id, secret } => format!("token={token}&client_id={id}&client_secret={secret}"),
+            Kind::OfClient { id, secret } => {
+                format!("token={token}&client_id={id}&client_secret={secret}")
+            }
         };
         let length = form.len();
         format!(
-            "POST /oauth/revoke HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{form}"
+            "POST /oauth/revoke HTTP/1.1\r\nhost: a\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\
+             content-length: {length}\r\n\r\n{form}"
         )
     }
 }
 
-/// Everything that a run ends: of four, two are sessions, one is a personal token and one a client's.
+/// Everything that a run ends: of four, two are sessions, one is a personal token and one a
+/// client's.
 pub struct Sessions {
     key: SigningKey,
     realm: Realm,
@@ -87,47 +96,81 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Makes this many, behind the gateway's back, each of a user of its own. `database` is the record's own address.
+    /// Makes this many, behind the gateway's back, each of a user of its own. `database` is the
+    /// record's own address.
     pub async fn make(gateway: &Gateway, database: &str, count: usize) -> Sessions {
         let client = connect(database).await;
-        let [users, sessions] = [USERS, SESSIONS].map(|ids| Uuid::from_u128(ids).simple().to_string()[..20].to_owned());
+        let [users, sessions] =
+            [USERS, SESSIONS].map(|ids| Uuid::from_u128(ids).simple().to_string()[..20].to_owned());
         let scope = Role::User.scopes().to_string();
         let rows = format!(
             "insert into users (id, username, password_hash)
-             select ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 'user' || n, 'none' from generate_series(0, {count} - 1) n;
+             select ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 'user' || n, 'none'
+             from generate_series(0, {count} - 1) n;
              insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at)
-             select ('{sessions}' || lpad(to_hex(n), 12, '0'))::uuid, ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 1,
-                 '{FIRST_PARTY_CLIENT}', '{scope}', now(), now() + interval '30 days' from generate_series(0, {count} - 1) n;
+             select ('{sessions}' || lpad(to_hex(n), 12, '0'))::uuid,
+                 ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 1,
+                 '{FIRST_PARTY_CLIENT}', '{scope}', now(), now() + interval '30 days'
+             from generate_series(0, {count} - 1) n;
              analyze users, sessions"
         );
-        client.batch_execute(&rows).await.expect("the statements are right");
+        client
+            .batch_execute(&rows)
+            .await
+            .expect("the statements are right");
         let issuer = gateway.setting("LATCHKEY_ISSUER").to_owned();
-        let realm = Realm { audience: issuer.clone(), issuer, clock_skew: 0 };
+        let realm = Realm {
+            audience: issuer.clone(),
+            issuer,
+            clock_skew: 0,
+        };
         let mut random = [0; SECRET_BYTES];
         aws_lc_rs::rand::fill(&mut random).expect("there is randomness");
         let key = signing_key(gateway, &client).await;
         let next = AtomicUsize::new(SURVIVORS);
-        let made = Sessions { key, realm, count, next, random, client: Uuid::now_v7() };
+        let made = Sessions {
+            key,
+            realm,
+            count,
+            next,
+            random,
+            client: Uuid::now_v7(),
+        };
         made.insert_opaque(&client).await;
         made
     }
 
     /// The client, and the personal tokens.
     async fn insert_opaque(&self, client: &tokio_postgres::Client) {
-        let register =
-            "insert into clients (id, name, secret_hash, scope, audiences) values ($1, 'run', $2, 'items:read', $3)";
+        let register = "insert into clients (id, name, secret_hash, scope, audiences) \
+            values ($1, 'run', $2, 'items:read', $3)";
         let (hash, audience) = (self.secret().hash(), vec![self.realm.audience.clone()]);
-        client.execute(register, &[&self.client, &hash, &audience]).await.expect("the statement is right");
+        client
+            .execute(register, &[&self.client, &hash, &audience])
+            .await
+            .expect("the statement is right");
         let numbers = (0..self.count).filter(|number| number % 4 == 2);
-        let tokens: Vec<_> = numbers.clone().map(|number| self.personal(number)).collect();
+        let tokens: Vec<_> = numbers
+            .clone()
+            .map(|number| self.personal(number))
+            .collect();
         let ids: Vec<Uuid> = tokens.iter().map(|token| token.id).collect();
         let hashes: Vec<Vec<u8>> = tokens.iter().map(OpaqueToken::hash).collect();
-        let users: Vec<Uuid> = numbers.map(|number| Uuid::from_u128(USERS | number as u128)).collect();
-        let insert = "insert into personal_tokens (id, user_id, gen, name, secret_hash, scope, expires_at)
+        let users: Vec<Uuid> = numbers
+            .map(|number| Uuid::from_u128(USERS | number as u128))
+            .collect();
+        let insert =
+            "insert into personal_tokens (id, user_id, gen, name, secret_hash, scope, expires_at)
              select id, user_id, 1, 'run', hash, 'items:read', now() + interval '1 day'
              from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as token (id, user_id, hash)";
-        client.execute(insert, &[&ids, &users, &hashes]).await.expect("the statement is right");
-        client.batch_execute("analyze personal_tokens").await.expect("the statement is right");
+        client
+            .execute(insert, &[&ids, &users, &hashes])
+            .await
+            .expect("the statement is right");
+        client
+            .batch_execute("analyze personal_tokens")
+            .await
+            .expect("the statement is right");
     }
 
     /// How many there are.
@@ -149,12 +192,24 @@ impl Sessions {
     /// What this one is known by: of a session, another token each time.
     pub fn held(&self, number: usize) -> Held {
         match number % 4 {
-            2 => Held { token: self.personal(number).text().to_string(), kind: Kind::Personal },
+            2 => Held {
+                token: self.personal(number).text().to_string(),
+                kind: Kind::Personal,
+            },
             3 => {
-                let kind = Kind::OfClient { id: self.client, secret: self.secret().text().to_string() };
-                Held { token: self.signed(&self.claims_of_client(number)), kind }
+                let kind = Kind::OfClient {
+                    id: self.client,
+                    secret: self.secret().text().to_string(),
+                };
+                Held {
+                    token: self.signed(&self.claims_of_client(number)),
+                    kind,
+                }
             }
-            _session => Held { token: self.signed(&self.claims(number)), kind: Kind::Session },
+            _session => Held {
+                token: self.signed(&self.claims(number)),
+                kind: Kind::Session,
+            },
         }
     }
 
@@ -163,18 +218,31 @@ impl Sessions {
     }
 
     fn secret(&self) -> OpaqueToken {
-        OpaqueToken::new(Purpose::ClientSecret, self.client, Zeroizing::new(self.random))
+        OpaqueToken::new(
+            Purpose::ClientSecret,
+            self.client,
+            Zeroizing::new(self.random),
+        )
     }
 
     fn personal(&self, number: usize) -> OpaqueToken {
         let mut secret = self.random;
         secret[..8].copy_from_slice(&number.to_be_bytes());
-        OpaqueToken::new(Purpose::PersonalToken, Uuid::from_u128(PERSONAL | number as u128), Zeroizing::new(secret))
+        OpaqueToken::new(
+            Purpose::PersonalToken,
+            Uuid::from_u128(PERSONAL | number as u128),
+            Zeroizing::new(secret),
+        )
     }
 
     fn claims_of_client(&self, number: usize) -> Claims {
         let scopes = Scopes::of(&[Scope::ItemsRead]);
-        let grant = Grant { client: self.client, generation: 1, audience: self.realm.audience.clone(), scopes };
+        let grant = Grant {
+            client: self.client,
+            generation: 1,
+            audience: self.realm.audience.clone(),
+            scopes,
+        };
         let jti = Uuid::from_u128(OF_CLIENT | number as u128);
         access_token::client_claims(&self.realm, &grant, jti, now(), LIFETIME)
     }
@@ -197,7 +265,14 @@ impl Sessions {
             email_verified: false,
             name: None,
         };
-        access_token::claims(&self.realm, &session, &identity, Uuid::new_v4(), now(), LIFETIME)
+        access_token::claims(
+            &self.realm,
+            &session,
+            &identity,
+            Uuid::new_v4(),
+            now(),
+            LIFETIME,
+        )
     }
 }
 
@@ -207,9 +282,13 @@ fn now() -> u64 {
 
 /// Secret and record together give the gateway's key away.
 async fn signing_key(gateway: &Gateway, client: &tokio_postgres::Client) -> SigningKey {
-    let newest = "select kid, sealed_private_key from signing_keys order by created_at desc limit 1";
+    let newest =
+        "select kid, sealed_private_key from signing_keys order by created_at desc limit 1";
     let row = client.query_one(newest, &[]).await.expect("it has a key");
     let secret = MasterSecret::parse(gateway.setting("LATCHKEY_SECRET")).expect("a secret");
-    let document = secret.sealing_key().unseal(row.get(1), row.get(0)).expect("sealed under this secret");
+    let document = secret
+        .sealing_key()
+        .unseal(row.get(1), row.get(0))
+        .expect("sealed under this secret");
     SigningKey::from_pkcs8(&document).expect("a key")
 }

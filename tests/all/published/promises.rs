@@ -1,5 +1,5 @@
-//! What clients rely on, read from the document and written down in `openapi/promises.txt`: while the version stays, no
-//! promise may go, and nobody may have to reckon with more.
+//! What clients rely on, read from the document and written down in `openapi/promises.txt`: while
+//! the version stays, no promise may go, and nobody may have to reckon with more.
 
 #[path = "promises_tests.rs"]
 mod tests;
@@ -14,13 +14,15 @@ use crate::contract::DOCUMENT;
 const FILE: &str = "openapi/promises.txt";
 
 const HEAD: &str = "\
-# What clients of this version rely on: `is`, `accepts`, `answers`; and what they reckon with: `must`, `may`.
+# What clients of this version rely on: `is`, `accepts`, `answers`; and what they reckon with: \
+    `must`, `may`.
 # While the version stays, no line of the first kind may go, and none of the second kind may come.
-# LATCHKEY_BLESS=1 ./dev test published:: writes down what harms nobody; all else wants another version.
+# LATCHKEY_BLESS=1 ./dev test published:: writes down what harms nobody; all else wants \
+    another version.
 ";
 
-/// What a document promises. Each sentence begins with what it is about: an operation, a parameter of it (`operation:name`), a
-/// body or a member of it (`body.member`).
+/// What a document promises. Each sentence begins with what it is about: an operation, a parameter
+/// of it (`operation:name`), a body or a member of it (`body.member`).
 struct Promises {
     version: String,
     sentences: BTreeSet<String>,
@@ -29,7 +31,10 @@ struct Promises {
 impl Promises {
     fn of(document: &Value) -> Promises {
         let version = text(&document["info"]["version"]).to_owned();
-        let mut promises = Promises { version, sentences: BTreeSet::new() };
+        let mut promises = Promises {
+            version,
+            sentences: BTreeSet::new(),
+        };
         let (mut taken, mut given) = (BTreeSet::new(), BTreeSet::new());
         for (path, operations) in members(&document["paths"]) {
             for (method, operation) in members(operations) {
@@ -42,8 +47,12 @@ impl Promises {
             promises.scheme(name, scheme);
         }
         let schemas = &document["components"]["schemas"];
-        taken.iter().for_each(|name| promises.taken(name, &schemas[name]));
-        given.iter().for_each(|name| promises.given(name, &schemas[name]));
+        taken
+            .iter()
+            .for_each(|name| promises.taken(name, &schemas[name]));
+        given
+            .iter()
+            .for_each(|name| promises.given(name, &schemas[name]));
         promises
     }
 
@@ -54,7 +63,9 @@ impl Promises {
     fn operation(&mut self, method: &str, path: &str, operation: &Value) {
         let id = text(&operation["operationId"]);
         self.say(format!("{id} is {} {path}", method.to_uppercase()));
-        ways(operation).iter().for_each(|way| self.say(format!("{id} is for {way}")));
+        ways(operation)
+            .iter()
+            .for_each(|way| self.say(format!("{id} is for {way}")));
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let about = format!("{id}:{}", text(&parameter["name"]));
             self.accepted(&about, &parameter["schema"]);
@@ -69,34 +80,52 @@ impl Promises {
         // A form that stands beside, for the sake of generators of clients.
         let form = &operation["requestBody"]["x-form"];
         if let Some(name) = form["title"].as_str() {
-            self.say(format!("{id} accepts application/x-www-form-urlencoded {name}"));
+            self.say(format!(
+                "{id} accepts application/x-www-form-urlencoded {name}"
+            ));
             self.taken(name, form);
         }
         if operation["requestBody"]["required"] == true {
             self.say(format!("{id} must have a body"));
         }
-        members(&operation["responses"]).for_each(|(status, response)| self.answer(id, status, response));
+        members(&operation["responses"])
+            .for_each(|(status, response)| self.answer(id, status, response));
     }
 
     /// How callers prove who they are.
     fn scheme(&mut self, name: &str, scheme: &Value) {
-        let where_it_goes = ["type", "scheme", "in", "name"].map(|word| scheme[word].as_str()).into_iter().flatten();
-        self.say(format!("scheme:{name} is {}", where_it_goes.collect::<Vec<_>>().join(" ")));
+        let where_it_goes = ["type", "scheme", "in", "name"]
+            .map(|word| scheme[word].as_str())
+            .into_iter()
+            .flatten();
+        self.say(format!(
+            "scheme:{name} is {}",
+            where_it_goes.collect::<Vec<_>>().join(" ")
+        ));
         for (flow, what) in members(&scheme["flows"]) {
-            for address in ["tokenUrl", "refreshUrl"].map(|word| what[word].as_str()).into_iter().flatten() {
+            for address in ["tokenUrl", "refreshUrl"]
+                .map(|word| what[word].as_str())
+                .into_iter()
+                .flatten()
+            {
                 self.say(format!("scheme:{name} is had by {flow} at {address}"));
             }
-            members(&what["scopes"]).for_each(|(scope, _)| self.say(format!("scheme:{name} is for {scope}")));
+            members(&what["scopes"])
+                .for_each(|(scope, _)| self.say(format!("scheme:{name} is for {scope}")));
         }
     }
 
-    /// A refusal that comes is no harm: who knows it not knows its status. That one goes is harm to who reacts to it.
+    /// A refusal that comes is no harm: who knows it not knows its status. That one goes is harm to
+    /// who reacts to it.
     fn answer(&mut self, id: &str, status: &str, response: &Value) {
         if status < "4" {
             self.say(format!("{id} may answer {status}"));
         }
         for (media, body) in members(&response["content"]) {
-            self.say(format!("{id} answers {status} {media} {}", kind(&body["schema"])));
+            self.say(format!(
+                "{id} answers {status} {media} {}",
+                kind(&body["schema"])
+            ));
             let codes = members(&body["examples"]).filter(|_| status >= "4");
             codes.for_each(|(code, _)| self.say(format!("{id} answers {status} {code}")));
         }
@@ -104,7 +133,8 @@ impl Promises {
             self.say(format!("{id} answers {status} event {event}"));
             self.given(&format!("{id}.{event}"), data);
         }
-        members(&response["headers"]).for_each(|(header, _)| self.say(format!("{id} answers {status} {header}")));
+        members(&response["headers"])
+            .for_each(|(header, _)| self.say(format!("{id} answers {status} {header}")));
     }
 
     /// A body of requests.
@@ -114,7 +144,10 @@ impl Promises {
         }
         required(schema).for_each(|member| self.say(format!("{name}.{member} must be there")));
         if schema["minProperties"].is_number() {
-            self.say(format!("{name} must keep minProperties {}", schema["minProperties"]));
+            self.say(format!(
+                "{name} must keep minProperties {}",
+                schema["minProperties"]
+            ));
         }
         if schema["additionalProperties"] == false {
             self.say(format!("{name} must have no other members"));
@@ -127,7 +160,14 @@ impl Promises {
         if what["nullable"] == true {
             self.say(format!("{about} accepts null"));
         }
-        for limit in ["minLength", "maxLength", "minimum", "maximum", "multipleOf", "pattern"] {
+        for limit in [
+            "minLength",
+            "maxLength",
+            "minimum",
+            "maximum",
+            "multipleOf",
+            "pattern",
+        ] {
             if !what[limit].is_null() {
                 self.say(format!("{about} must keep {limit} {}", what[limit]));
             }
@@ -152,19 +192,35 @@ impl Promises {
 
     /// What harms those who rely on the old ones.
     fn harm(&self, old: &Promises) -> Vec<String> {
-        let gone = old.sentences.difference(&self.sentences).filter(|sentence| !is_demand(sentence));
-        let new = self.sentences.difference(&old.sentences).filter(|sentence| is_demand(sentence));
-        let new = new.filter(|demand| !old.has_nobody_for(demand) && !old.has_stricter_than(demand));
-        gone.map(|gone| format!("gone: {gone}")).chain(new.map(|new| format!("new: {new}"))).collect()
+        let gone = old
+            .sentences
+            .difference(&self.sentences)
+            .filter(|sentence| !is_demand(sentence));
+        let new = self
+            .sentences
+            .difference(&old.sentences)
+            .filter(|sentence| is_demand(sentence));
+        let new =
+            new.filter(|demand| !old.has_nobody_for(demand) && !old.has_stricter_than(demand));
+        gone.map(|gone| format!("gone: {gone}"))
+            .chain(new.map(|new| format!("new: {new}")))
+            .collect()
     }
 
-    /// Nobody sends or reads what there was not. (But what must be there, all must send who send what it is a part of.)
+    /// Nobody sends or reads what there was not. (But what must be there, all must send who send
+    /// what it is a part of.)
     fn has_nobody_for(&self, demand: &str) -> bool {
         let (about, what) = demand.split_once(' ').expect("a sentence");
         let whole = about.split(['.', ':']).next().expect("a word");
-        let of_whole =
-            |known: &str| known.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']));
-        let mut known = self.sentences.iter().filter_map(|sentence| sentence.split(' ').next());
+        let of_whole = |known: &str| {
+            known
+                .strip_prefix(whole)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
+        };
+        let mut known = self
+            .sentences
+            .iter()
+            .filter_map(|sentence| sentence.split(' ').next());
         if what == "must be there" || about == whole {
             !known.any(of_whole)
         } else {
@@ -175,32 +231,64 @@ impl Promises {
     /// A limit that lets more pass than before.
     fn has_stricter_than(&self, demand: &str) -> bool {
         let limit = |sentence: &str| {
-            let (limit, number) = sentence.rsplit_once(' ').filter(|(limit, _)| limit.contains(" must keep "))?;
+            let (limit, number) = sentence
+                .rsplit_once(' ')
+                .filter(|(limit, _)| limit.contains(" must keep "))?;
             Some((limit.to_owned(), number.parse::<f64>().ok()?))
         };
-        let Some((limit_of, new)) = limit(demand) else { return false };
-        let old = self.sentences.iter().filter_map(|sentence| limit(sentence)).find(|(old, _)| *old == limit_of);
-        let is_least = ["minLength", "minimum", "minProperties"].iter().any(|least| limit_of.ends_with(least));
+        let Some((limit_of, new)) = limit(demand) else {
+            return false;
+        };
+        let old = self
+            .sentences
+            .iter()
+            .filter_map(|sentence| limit(sentence))
+            .find(|(old, _)| *old == limit_of);
+        let is_least = ["minLength", "minimum", "minProperties"]
+            .iter()
+            .any(|least| limit_of.ends_with(least));
         old.is_some_and(|(_, old)| if is_least { new <= old } else { new >= old })
     }
 
     fn read(text: &str) -> Promises {
-        let mut lines = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
-        let version = lines.next().unwrap_or_default().trim_start_matches("version ").to_owned();
-        Promises { version, sentences: lines.collect() }
+        let mut lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned);
+        let version = lines
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("version ")
+            .to_owned();
+        Promises {
+            version,
+            sentences: lines.collect(),
+        }
     }
 
     fn write(&self) -> String {
-        let lines = self.sentences.iter().map(|sentence| format!("{sentence}\n"));
-        format!("{HEAD}version {}\n{}", self.version, lines.collect::<String>())
+        let lines = self
+            .sentences
+            .iter()
+            .map(|sentence| format!("{sentence}\n"));
+        format!(
+            "{HEAD}version {}\n{}",
+            self.version,
+            lines.collect::<String>()
+        )
     }
 
-    /// Whether the version says that something may be incompatible: before 1.0 the second number does, later the first
-    /// (Semantic Versioning 2.0.0, items 4 and 8).
+    /// Whether the version says that something may be incompatible: before 1.0 the second number
+    /// does, later the first (Semantic Versioning 2.0.0, items 4 and 8).
     fn is_another_version_than(&self, old: &Promises) -> bool {
         let telling = |version: &str| {
-            let mut numbers = version.split('.').map(|number| number.parse::<u64>().expect("a number"));
-            let (major, minor) = (numbers.next().expect("a major"), numbers.next().expect("a minor"));
+            let mut numbers = version
+                .split('.')
+                .map(|number| number.parse::<u64>().expect("a number"));
+            let (major, minor) = (
+                numbers.next().expect("a major"),
+                numbers.next().expect("a minor"),
+            );
             if major == 0 { (0, minor) } else { (major, 0) }
         };
         telling(&self.version) > telling(&old.version)
@@ -209,7 +297,10 @@ impl Promises {
 
 /// What a client must reckon with; the others are what it relies on.
 fn is_demand(sentence: &str) -> bool {
-    sentence.split(' ').nth(1).is_some_and(|verb| verb == "must" || verb == "may")
+    sentence
+        .split(' ')
+        .nth(1)
+        .is_some_and(|verb| verb == "must" || verb == "may")
 }
 
 fn text(value: &Value) -> &str {
@@ -221,7 +312,11 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 fn required(schema: &Value) -> impl Iterator<Item = &str> {
-    schema["required"].as_array().into_iter().flatten().map(text)
+    schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(text)
 }
 
 fn words(schema: &Value) -> impl Iterator<Item = &str> {
@@ -230,15 +325,25 @@ fn words(schema: &Value) -> impl Iterator<Item = &str> {
 
 /// Who may call it: ways of which one is enough. A way may want several proofs at once.
 fn ways(operation: &Value) -> Vec<String> {
-    let ways = operation["security"].as_array().expect("it says who may call it");
+    let ways = operation["security"]
+        .as_array()
+        .expect("it says who may call it");
     let proof = |(scheme, scopes): (&String, &Value)| {
-        scopes.as_array().into_iter().flatten().fold(scheme.clone(), |proof, scope| proof + " " + text(scope))
+        scopes
+            .as_array()
+            .into_iter()
+            .flatten()
+            .fold(scheme.clone(), |proof, scope| proof + " " + text(scope))
     };
     let way = |way: &Value| match members(way).map(proof).collect::<Vec<_>>() {
         proofs if proofs.is_empty() => "anybody".to_owned(),
         proofs => proofs.join(" and "),
     };
-    if ways.is_empty() { vec![way(&json!({}))] } else { ways.iter().map(way).collect() }
+    if ways.is_empty() {
+        vec![way(&json!({}))]
+    } else {
+        ways.iter().map(way).collect()
+    }
 }
 
 /// The type of a value.
@@ -255,18 +360,25 @@ fn kind(schema: &Value) -> String {
 
 /// The schemas that are named below a value, and below those.
 fn referred(value: &Value, document: &Value, found: &mut BTreeSet<String>) {
-    if let Some(name) = value["$ref"].as_str().and_then(|reference| reference.rsplit('/').next())
+    if let Some(name) = value["$ref"]
+        .as_str()
+        .and_then(|reference| reference.rsplit('/').next())
         && found.insert(name.to_owned())
     {
         referred(&document["components"]["schemas"][name], document, found);
     }
-    let below = value.as_array().into_iter().flatten().chain(members(value).map(|(_, value)| value));
+    let below = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .chain(members(value).map(|(_, value)| value));
     below.for_each(|value| referred(value, document, found));
 }
 
 #[test]
 fn what_clients_rely_on_stays_while_the_version_does() {
-    let old = fs::read_to_string(path(FILE)).expect("it is checked in, and never written from nothing");
+    let old =
+        fs::read_to_string(path(FILE)).expect("it is checked in, and never written from nothing");
     let old = Promises::read(&old);
     let new = Promises::of(&DOCUMENT);
     let harm = new.harm(&old);

@@ -15,11 +15,17 @@ fn harm_of(change: impl FnOnce(&mut Value)) -> Vec<String> {
 }
 
 fn at<'a>(document: &'a mut Value, way: &str) -> &'a mut Value {
-    document.pointer_mut(way).unwrap_or_else(|| panic!("there is no {way}"))
+    document
+        .pointer_mut(way)
+        .unwrap_or_else(|| panic!("there is no {way}"))
 }
 
 fn without(document: &mut Value, way: &str, member: &str) {
-    at(document, way).as_object_mut().expect("an object").shift_remove(member).expect("it was there");
+    at(document, way)
+        .as_object_mut()
+        .expect("an object")
+        .shift_remove(member)
+        .expect("it was there");
 }
 
 const EVENTS: &str = "/paths/~1revocations/get/responses/200/x-events";
@@ -31,7 +37,9 @@ const ITEM: &str = "/components/schemas/Item";
 fn what_breaks_clients_is_found() {
     type Change = fn(&mut Value);
     let changes: &[(&str, Change)] = &[
-        ("gone: createItem is POST /items", |document| without(document, "/paths/~1items", "post")),
+        ("gone: createItem is POST /items", |document| {
+            without(document, "/paths/~1items", "post")
+        }),
         ("gone: createItem is for cookie", |document| {
             *at(document, &format!("{CREATE}/security")) = json!([{ "session": ["items:write"] }])
         }),
@@ -41,12 +49,16 @@ fn what_breaks_clients_is_found() {
         ("gone: createItem answers 201 ETag", |document| {
             without(document, &format!("{CREATE}/responses/201/headers"), "ETag")
         }),
-        ("new: createItem may answer 202", |document| at(document, &format!("{CREATE}/responses"))["202"] = json!({})),
-        ("gone: logIn accepts application/x-www-form-urlencoded LoginForm", |document| {
-            without(document, "/paths/~1login/post/requestBody", "x-form")
+        ("new: createItem may answer 202", |document| {
+            at(document, &format!("{CREATE}/responses"))["202"] = json!({})
         }),
+        (
+            "gone: logIn accepts application/x-www-form-urlencoded LoginForm",
+            |document| without(document, "/paths/~1login/post/requestBody", "x-form"),
+        ),
         ("gone: logOut:scope accepts others", |document| {
-            *at(document, "/paths/~1logout/post/parameters/0/schema/enum") = json!(["session", "all"])
+            *at(document, "/paths/~1logout/post/parameters/0/schema/enum") =
+                json!(["session", "all"])
         }),
         ("new: listItems:limit must be there", |document| {
             at(document, "/paths/~1items/get/parameters/0")["required"] = json!(true)
@@ -58,7 +70,11 @@ fn what_breaks_clients_is_found() {
             without(document, &format!("{BODY}/properties"), "description")
         }),
         ("gone: ItemBody.description accepts null", |document| {
-            without(document, &format!("{BODY}/properties/description"), "nullable")
+            without(
+                document,
+                &format!("{BODY}/properties/description"),
+                "nullable",
+            )
         }),
         ("new: ItemBody.description must be there", |document| {
             *at(document, &format!("{BODY}/required")) = json!(["name", "description"])
@@ -79,30 +95,50 @@ fn what_breaks_clients_is_found() {
         ("new: Item.name may be null", |document| {
             at(document, &format!("{ITEM}/properties/name"))["nullable"] = json!(true)
         }),
-        ("new: Item.name may be left out", |document| *at(document, &format!("{ITEM}/required")) = json!(["id"])),
+        ("new: Item.name may be left out", |document| {
+            *at(document, &format!("{ITEM}/required")) = json!(["id"])
+        }),
         ("gone: signUp answers 409 username_taken", |document| {
             without(document, "/paths/~1signup/post/responses", "409")
         }),
         ("gone: signUp answers 429 Retry-After", |document| {
-            without(document, "/paths/~1signup/post/responses/429/headers", "Retry-After")
+            without(
+                document,
+                "/paths/~1signup/post/responses/429/headers",
+                "Retry-After",
+            )
         }),
-        ("gone: createItem answers 400 application/problem+json Problem", |document| {
-            let content = at(document, &format!("{CREATE}/responses/400/content"));
-            *content = json!({ "application/json": content["application/problem+json"] });
-        }),
-        ("gone: followRevocations answers 200 event blind", |document| without(document, EVENTS, "blind")),
-        ("gone: followRevocations.revoked.kind is string", |document| {
-            without(document, &format!("{EVENTS}/revoked/properties"), "kind")
-        }),
+        (
+            "gone: createItem answers 400 application/problem+json Problem",
+            |document| {
+                let content = at(document, &format!("{CREATE}/responses/400/content"));
+                *content = json!({ "application/json": content["application/problem+json"] });
+            },
+        ),
+        (
+            "gone: followRevocations answers 200 event blind",
+            |document| without(document, EVENTS, "blind"),
+        ),
+        (
+            "gone: followRevocations.revoked.kind is string",
+            |document| without(document, &format!("{EVENTS}/revoked/properties"), "kind"),
+        ),
         ("gone: createItem is for cookie", |document| {
             *at(document, &format!("{CREATE}/security/1")) = json!({ "cookie": [], "client": [] })
         }),
-        ("gone: scheme:cookie is apiKey cookie __Host-latchkey", |document| {
-            *at(document, "/components/securitySchemes/cookie/name") = json!("other")
-        }),
-        ("gone: scheme:service is had by clientCredentials at /oauth/token", |document| {
-            *at(document, "/components/securitySchemes/service/flows/clientCredentials/tokenUrl") = json!("/token")
-        }),
+        (
+            "gone: scheme:cookie is apiKey cookie __Host-latchkey",
+            |document| *at(document, "/components/securitySchemes/cookie/name") = json!("other"),
+        ),
+        (
+            "gone: scheme:service is had by clientCredentials at /oauth/token",
+            |document| {
+                *at(
+                    document,
+                    "/components/securitySchemes/service/flows/clientCredentials/tokenUrl",
+                ) = json!("/token")
+            },
+        ),
         ("new: SignUpBody must keep minProperties 3", |document| {
             at(document, "/components/schemas/SignUpBody")["minProperties"] = json!(3)
         }),
@@ -133,17 +169,29 @@ fn what_harms_nobody_passes() {
                 json!({ "type": "string", "maxLength": 10, "nullable": true });
         }),
         ("a member that is given", |document| {
-            at(document, &format!("{ITEM}/properties"))["colour"] = json!({ "type": "string", "nullable": true })
+            at(document, &format!("{ITEM}/properties"))["colour"] =
+                json!({ "type": "string", "nullable": true })
         }),
         ("a parameter that may be sent", |document| {
-            let parameter = json!({ "name": "colour", "in": "query", "schema": { "type": "string" } });
-            at(document, "/paths/~1items/get/parameters").as_array_mut().expect("a list").push(parameter);
+            let parameter =
+                json!({ "name": "colour", "in": "query", "schema": { "type": "string" } });
+            at(document, "/paths/~1items/get/parameters")
+                .as_array_mut()
+                .expect("a list")
+                .push(parameter);
         }),
-        ("more room", |document| *at(document, &format!("{BODY}/properties/name/maxLength")) = json!(300)),
+        ("more room", |document| {
+            *at(document, &format!("{BODY}/properties/name/maxLength")) = json!(300)
+        }),
         ("another way to be allowed", |document| {
-            at(document, &format!("{CREATE}/security")).as_array_mut().expect("a list").push(json!({}))
+            at(document, &format!("{CREATE}/security"))
+                .as_array_mut()
+                .expect("a list")
+                .push(json!({}))
         }),
-        ("other words", |document| *at(document, &format!("{CREATE}/description")) = json!("Makes one.")),
+        ("other words", |document| {
+            *at(document, &format!("{CREATE}/description")) = json!("Makes one.")
+        }),
         ("another refusal", |document| {
             let refusal = at(document, &format!("{CREATE}/responses/401")).clone();
             at(document, &format!("{CREATE}/responses"))["402"] = refusal;
@@ -151,7 +199,13 @@ fn what_harms_nobody_passes() {
         ("fewer members that must be sent", |document| {
             at(document, "/components/schemas/LoginBody")["minProperties"] = json!(1)
         }),
-        ("no more null", |document| without(document, &format!("{ITEM}/properties/description"), "nullable")),
+        ("no more null", |document| {
+            without(
+                document,
+                &format!("{ITEM}/properties/description"),
+                "nullable",
+            )
+        }),
     ];
     for (name, change) in changes {
         assert_eq!(harm_of(change), Vec::<String>::new(), "{name}");
@@ -160,7 +214,10 @@ fn what_harms_nobody_passes() {
 
 #[test]
 fn only_another_version_may_break_clients() {
-    let of = |version: &str| Promises { version: version.to_owned(), sentences: BTreeSet::new() };
+    let of = |version: &str| Promises {
+        version: version.to_owned(),
+        sentences: BTreeSet::new(),
+    };
     for (old, new, may) in [
         ("0.1.0", "0.1.0", false),
         ("0.1.0", "0.1.9", false),
@@ -171,7 +228,11 @@ fn only_another_version_may_break_clients() {
         ("1.9.0", "2.0.0", true),
         ("2.0.0", "1.9.0", false),
     ] {
-        assert_eq!(of(new).is_another_version_than(&of(old)), may, "{old} → {new}");
+        assert_eq!(
+            of(new).is_another_version_than(&of(old)),
+            may,
+            "{old} → {new}"
+        );
     }
 }
 
@@ -179,5 +240,8 @@ fn only_another_version_may_break_clients() {
 fn what_is_written_is_what_is_read() {
     let promises = Promises::of(&DOCUMENT);
     let read = Promises::read(&promises.write());
-    assert_eq!((&read.version, &read.sentences), (&promises.version, &promises.sentences));
+    assert_eq!(
+        (&read.version, &read.sentences),
+        (&promises.version, &promises.sentences)
+    );
 }

@@ -19,7 +19,12 @@ async fn a_mail_failed(gateway: &Gateway) {
 
 /// What a statement counts in the gateway's database.
 async fn count(gateway: &Gateway, statement: &str) -> i64 {
-    connect(gateway.setting("DATABASE_URL")).await.query_one(statement, &[]).await.expect("a count").get(0)
+    connect(gateway.setting("DATABASE_URL"))
+        .await
+        .query_one(statement, &[])
+        .await
+        .expect("a count")
+        .get(0)
 }
 
 #[tokio::test]
@@ -40,10 +45,14 @@ async fn a_gateway_that_was_killed_delivers_when_it_is_back() {
     forgot(&gateway, EMAIL).await.is(202, "");
     gateway.kill();
     // If it died between a try and what came of it, the next one would be a minute away.
-    let due = "update outbox set next_attempt_at = least(next_attempt_at, now() + interval '15 seconds')";
+    let due =
+        "update outbox set next_attempt_at = least(next_attempt_at, now() + interval '15 seconds')";
     execute(&gateway, due).await;
     mails.start_again();
-    assert!(mails.mails_to(EMAIL).is_empty(), "it was promised, not sent");
+    assert!(
+        mails.mails_to(EMAIL).is_empty(),
+        "it was promised, not sent"
+    );
     let next = gateway.replica().await;
     let code = mails.code_for(EMAIL).await;
     reset(&next, EMAIL, &code, NEW).await.is(204, "");
@@ -55,13 +64,23 @@ async fn two_replicas_send_a_mail_once() {
     let second = gateway.replica().await;
     for number in 0..6 {
         let email = format!("user{number}@example.com");
-        gateway.sign_up_with_email(&format!("user{number}"), &email).await;
-        forgot(if number % 2 == 0 { &gateway } else { &second }, &email).await.is(202, "");
+        gateway
+            .sign_up_with_email(&format!("user{number}"), &email)
+            .await;
+        forgot(if number % 2 == 0 { &gateway } else { &second }, &email)
+            .await
+            .is(202, "");
     }
     let waiting = "select count(*) from outbox where sent_at is null";
-    until("all are sent", || async { count(&gateway, waiting).await == 0 }).await;
+    until("all are sent", || async {
+        count(&gateway, waiting).await == 0
+    })
+    .await;
     for number in 0..6 {
-        assert_eq!(mails.mails_to(&format!("user{number}@example.com")).len(), 1);
+        assert_eq!(
+            mails.mails_to(&format!("user{number}@example.com")).len(),
+            1
+        );
     }
 }
 
@@ -71,11 +90,18 @@ async fn a_code_that_died_before_it_was_sent_is_replaced() {
     mails.stop();
     forgot(&gateway, EMAIL).await.is(202, "");
     // Less than half of its life is left by then: it would be dead when it is read.
-    until("it is replaced", || async { count(&gateway, "select count(*) from outbox").await > 1 }).await;
+    until("it is replaced", || async {
+        count(&gateway, "select count(*) from outbox").await > 1
+    })
+    .await;
     mails.start_again();
     let code = mails.code_for(EMAIL).await;
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    let codes = mails.mails_to(EMAIL).iter().filter(|mail| code_in(mail)).count();
+    let codes = mails
+        .mails_to(EMAIL)
+        .iter()
+        .filter(|mail| code_in(mail))
+        .count();
     assert_eq!(codes, 1, "the dead one was never sent");
 }
 
@@ -89,7 +115,12 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
     mails.stop();
     forgot(&gateway, EMAIL).await.is(202, "");
     a_mail_failed(&gateway).await;
-    let deleted = gateway.with_token(reqwest::Method::DELETE, "/user", &john.access_token, serde_json::Value::Null);
+    let deleted = gateway.with_token(
+        reqwest::Method::DELETE,
+        "/user",
+        &john.access_token,
+        serde_json::Value::Null,
+    );
     deleted.await.is(204, "");
     mails.start_again();
     // A mail that is promised later arrives, so the worker has been past the one that is gone.
@@ -97,7 +128,14 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
     forgot(&gateway, "mary@example.com").await.is(202, "");
     mails.wait_for("mary@example.com", 1).await;
     assert!(mails.mails_to(EMAIL).is_empty());
-    let waiting = || async { count(&gateway, "select count(*) from outbox where sent_at is null").await == 0 };
+    let waiting = || async {
+        count(
+            &gateway,
+            "select count(*) from outbox where sent_at is null",
+        )
+        .await
+            == 0
+    };
     until("nothing waits", waiting).await;
 }
 
@@ -110,7 +148,14 @@ async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
     a_mail_failed(&gateway).await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    assert_eq!(count(&gateway, "select count(*) from outbox where sent_at is null and attempts > 1000").await, 1);
+    assert_eq!(
+        count(
+            &gateway,
+            "select count(*) from outbox where sent_at is null and attempts > 1000"
+        )
+        .await,
+        1
+    );
 }
 
 /// A mail server that knows nobody, and says so for good.
@@ -135,7 +180,11 @@ async fn refuse_recipients(client: TcpStream) -> std::io::Result<()> {
         if client.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        answer = if line.starts_with("RCPT") { "550 no such mailbox\r\n" } else { "250 fine\r\n" };
+        answer = if line.starts_with("RCPT") {
+            "550 no such mailbox\r\n"
+        } else {
+            "250 fine\r\n"
+        };
     }
 }
 
@@ -150,6 +199,16 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
             + outcome("latchkey_mails_total{outcome=\"failed\"}").await
     };
     until("it is tried", || async { tried().await > 0.0 }).await;
-    assert_eq!(count(&gateway, "select count(*) from outbox where attempts = 1 and sent_at is not null").await, 1);
-    assert_eq!(outcome("latchkey_mails_total{outcome=\"given_up\"}").await, 1.0);
+    assert_eq!(
+        count(
+            &gateway,
+            "select count(*) from outbox where attempts = 1 and sent_at is not null"
+        )
+        .await,
+        1
+    );
+    assert_eq!(
+        outcome("latchkey_mails_total{outcome=\"given_up\"}").await,
+        1.0
+    );
 }

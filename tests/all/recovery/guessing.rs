@@ -4,7 +4,10 @@ use deadpool_redis::redis::cmd;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{EMAIL, NEW, code_key, code_of, forgot, john, john_with, newest_code, redis, reset, steady_headers};
+use super::{
+    EMAIL, NEW, code_key, code_of, forgot, john, john_with, newest_code, redis, reset,
+    steady_headers,
+};
 use crate::gateway::{Answer, Gateway, PASSWORD};
 
 /// Well formed, and right with a chance of one in 2^50.
@@ -14,7 +17,9 @@ const BEHIND_A_PROXY: &[(&str, &str)] = &[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.
 
 async fn reset_from(gateway: &Gateway, address: &str, email: &str, code: &str) -> Answer {
     let body = json!({"email": email, "code": code, "new_password": NEW});
-    let request = gateway.request(Method::POST, "/password/reset").header("x-forwarded-for", address);
+    let request = gateway
+        .request(Method::POST, "/password/reset")
+        .header("x-forwarded-for", address);
     gateway.send(request.json(&body)).await
 }
 
@@ -22,12 +27,21 @@ async fn reset_from(gateway: &Gateway, address: &str, email: &str, code: &str) -
 async fn the_code_of_somebody_else_is_no_code() {
     let (gateway, mails, john) = john().await;
     gateway.sign_up_with_email("mary", "mary@example.com").await;
-    let (johns, marys) = (code_of(&gateway, &mails, EMAIL).await, code_of(&gateway, &mails, "mary@example.com").await);
-    reset(&gateway, EMAIL, &marys, NEW).await.is(400, "invalid_code");
-    reset(&gateway, "nobody@example.com", &johns, NEW).await.is(400, "invalid_code");
+    let (johns, marys) = (
+        code_of(&gateway, &mails, EMAIL).await,
+        code_of(&gateway, &mails, "mary@example.com").await,
+    );
+    reset(&gateway, EMAIL, &marys, NEW)
+        .await
+        .is(400, "invalid_code");
+    reset(&gateway, "nobody@example.com", &johns, NEW)
+        .await
+        .is(400, "invalid_code");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     gateway.log_in("john", PASSWORD).await.is(200, "");
-    reset(&gateway, "mary@example.com", &marys, NEW).await.is(204, "");
+    reset(&gateway, "mary@example.com", &marys, NEW)
+        .await
+        .is(204, "");
     reset(&gateway, EMAIL, &johns, NEW).await.is(204, "");
 }
 
@@ -37,7 +51,9 @@ async fn a_newer_code_replaces_an_older_one() {
     let older = code_of(&gateway, &mails, EMAIL).await;
     forgot(&gateway, EMAIL).await.is(202, "");
     let newer = newest_code(&mails, std::slice::from_ref(&older)).await;
-    reset(&gateway, EMAIL, &older, NEW).await.is(400, "invalid_code");
+    reset(&gateway, EMAIL, &older, NEW)
+        .await
+        .is(400, "invalid_code");
     gateway.log_in("john", PASSWORD).await.is(200, "");
     reset(&gateway, EMAIL, &newer, NEW).await.is(204, "");
 }
@@ -50,7 +66,9 @@ async fn a_code_that_still_waits_dies_with_the_reset() {
     forgot(&gateway, EMAIL).await.is(202, "");
     gateway.until_logged(&["a mail could not be sent"]).await;
     // The second code is registered before it is sent, and so the first is dead already.
-    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    reset(&gateway, EMAIL, &code, NEW)
+        .await
+        .is(400, "invalid_code");
     mails.start_again();
     let second = newest_code(&mails, &[code]).await;
     reset(&gateway, EMAIL, &second, NEW).await.is(204, "");
@@ -62,10 +80,19 @@ async fn a_code_dies_with_a_change_of_password() {
     let (gateway, mails, john) = john().await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     let change = json!({"current_password": PASSWORD, "new_password": NEW});
-    gateway.with_token(Method::POST, "/user/password", &john.access_token, change).await.is(204, "");
-    reset(&gateway, EMAIL, &code, "another password 7").await.is(400, "invalid_code");
+    gateway
+        .with_token(Method::POST, "/user/password", &john.access_token, change)
+        .await
+        .is(204, "");
+    reset(&gateway, EMAIL, &code, "another password 7")
+        .await
+        .is(400, "invalid_code");
     gateway.log_in("john", NEW).await.is(200, "");
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204, "nothing else happened");
+    assert_eq!(
+        gateway.verify(&john.access_token).await.0,
+        204,
+        "nothing else happened"
+    );
 }
 
 #[tokio::test]
@@ -75,7 +102,11 @@ async fn a_code_ends() {
     let (mut redis, key) = (redis().await, code_key(&gateway, &john));
     let mut left = i64::MAX;
     let mut is_over = async || {
-        left = cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("a number");
+        left = cmd("PTTL")
+            .arg(&key)
+            .query_async(&mut redis)
+            .await
+            .expect("a number");
         assert!(left <= 3000, "{left}");
         left < 0
     };
@@ -83,7 +114,9 @@ async fn a_code_ends() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(left, -2, "it is gone, not kept for ever");
-    reset(&gateway, EMAIL, &code, NEW).await.is(400, "invalid_code");
+    reset(&gateway, EMAIL, &code, NEW)
+        .await
+        .is(400, "invalid_code");
     gateway.log_in("john", PASSWORD).await.is(200, "");
 }
 
@@ -92,7 +125,9 @@ async fn a_guesser_is_stopped_and_the_owner_is_not() {
     let (gateway, mails, _) = john_with(BEHIND_A_PROXY).await;
     let code = code_of(&gateway, &mails, EMAIL).await;
     for _ in 0..5 {
-        reset_from(&gateway, "203.0.113.5", EMAIL, WRONG).await.is(400, "invalid_code");
+        reset_from(&gateway, "203.0.113.5", EMAIL, WRONG)
+            .await
+            .is(400, "invalid_code");
     }
     for tried in [WRONG, &code] {
         let answer = reset_from(&gateway, "203.0.113.5", EMAIL, tried).await;
@@ -101,7 +136,9 @@ async fn a_guesser_is_stopped_and_the_owner_is_not() {
         assert!((1..=3600).contains(&wait), "{wait}");
     }
     gateway.log_in("john", PASSWORD).await.is(200, "");
-    reset_from(&gateway, "198.51.100.7", EMAIL, &code).await.is(204, "");
+    reset_from(&gateway, "198.51.100.7", EMAIL, &code)
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
@@ -109,8 +146,14 @@ async fn tries_at_the_same_moment_are_all_counted() {
     let (gateway, _mails, _) = john_with(BEHIND_A_PROXY).await;
     let tries = (0..20).map(|_| reset_from(&gateway, "203.0.113.5", EMAIL, WRONG));
     let answers = futures_util::future::join_all(tries).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 400).count(), 5);
-    assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 15);
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 400).count(),
+        5
+    );
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 429).count(),
+        15
+    );
 }
 
 #[tokio::test]
@@ -118,10 +161,16 @@ async fn a_subscriber_has_one_count_for_all_addresses() {
     let (gateway, _mails, _) = john_with(BEHIND_A_PROXY).await;
     for number in 1..=5 {
         let address = format!("2001:db8:1:2::{number}");
-        reset_from(&gateway, &address, EMAIL, WRONG).await.is(400, "invalid_code");
+        reset_from(&gateway, &address, EMAIL, WRONG)
+            .await
+            .is(400, "invalid_code");
     }
-    reset_from(&gateway, "2001:db8:1:2:ffff::1", EMAIL, WRONG).await.is(429, "too_many_requests");
-    reset_from(&gateway, "2001:db8:1:3::1", EMAIL, WRONG).await.is(400, "invalid_code");
+    reset_from(&gateway, "2001:db8:1:2:ffff::1", EMAIL, WRONG)
+        .await
+        .is(429, "too_many_requests");
+    reset_from(&gateway, "2001:db8:1:3::1", EMAIL, WRONG)
+        .await
+        .is(400, "invalid_code");
 }
 
 #[tokio::test]
@@ -131,12 +180,20 @@ async fn guessing_for_an_unknown_address_looks_the_same() {
     for expected in [400, 400, 400, 400, 400, 429] {
         let known = reset(&gateway, EMAIL, WRONG, NEW).await;
         let unknown = reset(&gateway, "Nobody@example.com", WRONG, NEW).await;
-        assert_eq!((known.status, known.code()), (unknown.status, unknown.code()));
-        assert_eq!((known.status, steady_headers(&known)), (expected, steady_headers(&unknown)));
+        assert_eq!(
+            (known.status, known.code()),
+            (unknown.status, unknown.code())
+        );
+        assert_eq!(
+            (known.status, steady_headers(&known)),
+            (expected, steady_headers(&unknown))
+        );
         if expected == 400 {
             assert_eq!(known.bytes, unknown.bytes);
         }
     }
     // The count is of the address, however it is written.
-    reset(&gateway, "nobody@EXAMPLE.com", WRONG, NEW).await.is(429, "too_many_requests");
+    reset(&gateway, "nobody@EXAMPLE.com", WRONG, NEW)
+        .await
+        .is(429, "too_many_requests");
 }

@@ -24,21 +24,44 @@ async fn a_check_sends_nothing_to_redis() {
     until_checks_are_by(&gateway, "memory").await;
     let before = answered_by(&gateway).await;
     let client = Client::open(gateway.setting("REDIS_URL")).expect("an address");
-    let mut heard = client.get_async_monitor().await.expect("it answers").into_on_message::<String>();
+    let mut heard = client
+        .get_async_monitor()
+        .await
+        .expect("it answers")
+        .into_on_message::<String>();
     for _ in 0..50 {
-        assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
-        assert_eq!(gateway.verify(&out.access_token).await, (401, "token_revoked".into()));
+        assert_eq!(
+            gateway.verify(&john.access_token).await,
+            (204, String::new())
+        );
+        assert_eq!(
+            gateway.verify(&out.access_token).await,
+            (401, "token_revoked".into())
+        );
     }
-    Behind::of(&gateway).await.tell::<String>(&["ECHO", "{}:the end"]).await;
-    let end = format!("{}:{{rev}}:the end", gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    Behind::of(&gateway)
+        .await
+        .tell::<String>(&["ECHO", "{}:the end"])
+        .await;
+    let end = format!(
+        "{}:{{rev}}:the end",
+        gateway.setting("LATCHKEY_REDIS_PREFIX")
+    );
     while let Some(line) = heard.next().await {
-        assert!(!line.contains(&sid(&john)) && !line.contains(&sid(&out)), "{line}");
+        assert!(
+            !line.contains(&sid(&john)) && !line.contains(&sid(&out)),
+            "{line}"
+        );
         if line.contains(&end) {
             break;
         }
     }
     let after = answered_by(&gateway).await;
-    assert_eq!((after[0] - before[0], &after[1..]), (100.0, &before[1..]), "all by memory");
+    assert_eq!(
+        (after[0] - before[0], &after[1..]),
+        (100.0, &before[1..]),
+        "all by memory"
+    );
 }
 
 #[tokio::test]
@@ -47,15 +70,31 @@ async fn without_a_lease_each_check_asks_redis_and_is_told_the_same() {
     let gateway = other.replica_with(&[("LATCHKEY_LEASE", "0s")]).await;
     until_checks_are_by(&gateway, "redis").await;
     until_checks_are_by(&other, "memory").await;
-    assert_eq!(Behind::of(&gateway).await.members().await.len(), 1, "who has no lease is waited for by nobody");
+    assert_eq!(
+        Behind::of(&gateway).await.members().await.len(),
+        1,
+        "who has no lease is waited for by nobody"
+    );
     let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     other.log_out(&out.access_token).await.is(204, "");
-    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
-    assert_eq!(gateway.verify(&out.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (204, String::new())
+    );
+    assert_eq!(
+        gateway.verify(&out.access_token).await,
+        (401, "token_revoked".into())
+    );
     let [memory, redis, record, nobody] = answered_by(&gateway).await;
-    assert!(redis >= 2.0 && [memory, record, nobody] == [0.0; 3], "{redis} by Redis");
+    assert!(
+        redis >= 2.0 && [memory, record, nobody] == [0.0; 3],
+        "{redis} by Redis"
+    );
     gateway.log_out(&john.access_token).await.is(204, "");
-    assert_eq!(other.verify(&john.access_token).await, (401, "token_revoked".into()));
+    assert_eq!(
+        other.verify(&john.access_token).await,
+        (401, "token_revoked".into())
+    );
 }
 
 #[tokio::test]
@@ -66,7 +105,9 @@ async fn a_leaked_token_that_signs_out_again_and_again_grows_nothing() {
     let behind = Behind::of(&gateway).await;
     let of_john = async || {
         let log: Vec<(String, Vec<String>)> = behind.tell(&["XRANGE", "{}:log", "-", "+"]).await;
-        log.iter().filter(|(_, fields)| fields.iter().any(|field| field.contains(&sid(&john)))).count()
+        log.iter()
+            .filter(|(_, fields)| fields.iter().any(|field| field.contains(&sid(&john))))
+            .count()
     };
     assert_eq!(of_john().await, 1);
     for _ in 0..20 {
@@ -84,19 +125,36 @@ async fn old_entries_leave_the_log_and_stay_in_memory_for_their_time() {
     let first = Gateway::with(&[LONG, (redis.0, &redis.1)]).await;
     let (john, behind) = (first.sign_up("john").await, Behind::of(&first).await);
     let entry = format!("sid {} 1 9999999999", sid(&john));
-    // In one step, and first of all, as the script would have seventy minutes ago; the log is that long again.
-    let script = "redis.call('DEL', KEYS[2]); local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
-        redis.call('HSET', KEYS[1], 'first', last); redis.call('XADD', KEYS[2], last .. '-0', 'at', 1, 'entry', ARGV[1]); return last";
-    let number: u64 = behind.tell(&["EVAL", script, "2", "{}:state", "{}:log", &entry]).await;
-    let refused = || async { first.verify(&john.access_token).await == (401, "token_revoked".into()) };
+    // In one step, and first of all, as the script would have seventy minutes ago; the log is that
+    // long again.
+    let script = "redis.call('DEL', KEYS[2]); \
+        local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
+        redis.call('HSET', KEYS[1], 'first', last); \
+        redis.call('XADD', KEYS[2], last .. '-0', 'at', 1, 'entry', ARGV[1]); \
+        return last";
+    let number: u64 = behind
+        .tell(&["EVAL", script, "2", "{}:state", "{}:log", &entry])
+        .await;
+    let refused =
+        || async { first.verify(&john.access_token).await == (401, "token_revoked".into()) };
     until("memory has it", refused).await;
     let first_number = async || behind.tell::<u64>(&["HGET", "{}:state", "first"]).await;
-    until("the log has let it go", || async { first_number().await == number + 1 }).await;
+    until("the log has let it go", || async {
+        first_number().await == number + 1
+    })
+    .await;
     // Redis does not refuse it.
-    until("memory still has it", || async { refused().await && checks(&first).await == "memory" }).await;
+    until("memory still has it", || async {
+        refused().await && checks(&first).await == "memory"
+    })
+    .await;
     let (epoch, jane) = (behind.epoch().await, first.sign_up("jane").await);
     first.log_out(&jane.access_token).await.is(204, "");
-    assert_eq!(behind.epoch().await, epoch, "the log was whole all the time");
+    assert_eq!(
+        behind.epoch().await,
+        epoch,
+        "the log was whole all the time"
+    );
 }
 
 #[tokio::test]
@@ -109,11 +167,18 @@ async fn all_tokens_of_a_key_that_was_taken_back_are_refused_everywhere() {
     execute(&gateway, row).await;
     for replica in [&gateway, &replica] {
         for session in [&john, &jane] {
-            let refused = || async { replica.verify(&session.access_token).await == (401, "token_revoked".into()) };
+            let refused = || async {
+                replica.verify(&session.access_token).await == (401, "token_revoked".into())
+            };
             until("the key is refused", refused).await;
         }
     }
-    says(gateway.settings(), &john.access_token, "Refused: the key that signed it was revoked at ").await;
+    says(
+        gateway.settings(),
+        &john.access_token,
+        "Refused: the key that signed it was revoked at ",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -123,13 +188,18 @@ async fn a_single_token_can_be_taken_back() {
     let (jti, exp) = (john.claims()["jti"].clone(), john.claims()["exp"].clone());
     let row = format!(
         "insert into revocations (kind, subject, user_id, reason, expires_at) \
-         select 'token', '{}', id, 'revoked', to_timestamp({exp}) + interval '5 minutes' from users",
+         select 'token', '{}', id, 'revoked', to_timestamp({exp}) + interval '5 minutes' \
+         from users",
         jti.as_str().expect("an id")
     );
     execute(&gateway, &row).await;
-    let refused = || async { gateway.verify(&john.access_token).await == (401, "token_revoked".into()) };
+    let refused =
+        || async { gateway.verify(&john.access_token).await == (401, "token_revoked".into()) };
     until("the token is refused", refused).await;
-    assert_eq!(gateway.verify(&other.access_token).await, (204, String::new()));
+    assert_eq!(
+        gateway.verify(&other.access_token).await,
+        (204, String::new())
+    );
     gateway.refresh(&john.refresh_token).await.is(200, "");
 }
 
@@ -152,8 +222,9 @@ async fn a_clean_stop_leaves_the_members_and_keeps_nobody_waiting() {
 #[tokio::test]
 async fn canaries_tell_how_fast_entries_arrive() {
     let gateway = Gateway::start().await;
-    let measured =
-        || async { crate::metrics::value(&gateway, "latchkey_revocation_propagation_seconds_count").await > 0.0 };
+    let measured = || async {
+        crate::metrics::value(&gateway, "latchkey_revocation_propagation_seconds_count").await > 0.0
+    };
     until("one has arrived", measured).await;
     let held = || async { crate::metrics::value(&gateway, "latchkey_lease_held").await == 1.0 };
     until("a lease is held", held).await;
@@ -164,7 +235,8 @@ async fn readiness_says_who_answers_checks() {
     let gateway = Gateway::start().await;
     let whole = || async {
         let ready = gateway.get("/health/ready").await;
-        (ready.status, &ready.body["checks"], &ready.body["degraded"]) == (200, &json!("memory"), &json!([]))
+        (ready.status, &ready.body["checks"], &ready.body["degraded"])
+            == (200, &json!("memory"), &json!([]))
     };
     until("memory answers and nothing is degraded", whole).await;
 }

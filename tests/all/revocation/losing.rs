@@ -1,5 +1,5 @@
-//! A Redis that cannot be relied on: it lost the log, forgets keys, or holds what nobody knows. Nothing that was taken back
-//! is accepted, not for a moment, and nobody is refused for it.
+//! A Redis that cannot be relied on: it lost the log, forgets keys, or holds what nobody knows.
+//! Nothing that was taken back is accepted, not for a moment, and nobody is refused for it.
 
 use futures_util::future::join_all;
 
@@ -21,14 +21,21 @@ struct Scene {
 }
 
 impl Scene {
-    /// Two replicas that answer from memory; John is signed in, and another session of his has ended.
+    /// Two replicas that answer from memory; John is signed in, and another session of his has
+    /// ended.
     async fn new() -> Scene {
         let own = OwnRedis::start();
         let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
         let replica = gateway.replica().await;
         let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
         gateway.log_out(&out.access_token).await.is(204, "");
-        let scene = Scene { own, gateway, replica, john, out };
+        let scene = Scene {
+            own,
+            gateway,
+            replica,
+            john,
+            out,
+        };
         scene.until_memory_answers().await;
         scene
     }
@@ -42,8 +49,16 @@ impl Scene {
     /// Asks all the time meanwhile.
     async fn until(&self, replica: &Gateway, who: &str) {
         let asked = || async {
-            assert_eq!(replica.verify(&self.out.access_token).await, (401, "token_revoked".into()), "not for a moment");
-            assert_eq!(replica.verify(&self.john.access_token).await, (204, String::new()), "not for a moment");
+            assert_eq!(
+                replica.verify(&self.out.access_token).await,
+                (401, "token_revoked".into()),
+                "not for a moment"
+            );
+            assert_eq!(
+                replica.verify(&self.john.access_token).await,
+                (204, String::new()),
+                "not for a moment"
+            );
             checks(replica).await == who
         };
         until(who, asked).await;
@@ -60,8 +75,14 @@ impl Scene {
     /// Another session ends, here, and is refused there.
     async fn a_logout_works(&self) {
         let session = self.gateway.sign_in("john").await;
-        self.gateway.log_out(&session.access_token).await.is(204, "");
-        assert_eq!(self.replica.verify(&session.access_token).await, (401, "token_revoked".into()));
+        self.gateway
+            .log_out(&session.access_token)
+            .await
+            .is(204, "");
+        assert_eq!(
+            self.replica.verify(&session.access_token).await,
+            (401, "token_revoked".into())
+        );
     }
 }
 
@@ -82,13 +103,22 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
     ] {
         let epoch = behind.epoch().await;
         behind.tell::<deadpool_redis::redis::Value>(loss).await;
-        let anew = || async { behind.epoch().await.is_some_and(|now| now != STRANGE && Some(now) != epoch) };
+        let anew = || async {
+            behind
+                .epoch()
+                .await
+                .is_some_and(|now| now != STRANGE && Some(now) != epoch)
+        };
         until("there is another log", anew).await;
         scene.until_memory_answers().await;
         scene.a_logout_works().await;
         let fresh = scene.gateway.replica().await;
         until_checks_are_by(&fresh, "memory").await;
-        assert_eq!(fresh.verify(&scene.out.access_token).await, (401, "token_revoked".into()), "{loss:?}");
+        assert_eq!(
+            fresh.verify(&scene.out.access_token).await,
+            (401, "token_revoked".into()),
+            "{loss:?}"
+        );
     }
 }
 
@@ -98,35 +128,57 @@ async fn a_redis_that_forgets_keys_is_not_relied_on() {
     let behind = Behind::of(&scene.gateway).await;
     let epoch = async || behind.epoch().await;
     for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
-        scene.own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]]).await;
+        scene
+            .own
+            .tell::<String>(&["CONFIG", "SET", setting[0], setting[1]])
+            .await;
     }
     for replica in [&scene.gateway, &scene.replica] {
         scene.until(replica, "postgres").await;
     }
-    scene.until_degraded_says("`maxmemory-policy` to `noeviction`").await;
+    scene
+        .until_degraded_says("`maxmemory-policy` to `noeviction`")
+        .await;
     scene.a_logout_works().await;
     assert_eq!(epoch().await, None, "what it forgot meanwhile is not known");
-    scene.own.tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    scene
+        .own
+        .tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await;
     scene.until_memory_answers().await;
-    until("nothing is degraded", || async { scene.degraded().await == "[]" }).await;
+    until("nothing is degraded", || async {
+        scene.degraded().await == "[]"
+    })
+    .await;
 }
 
-/// As a primary that was deposed, and has no replica any more (`min-replicas-to-write`): it reads what was, and its misses
-/// mean nothing.
+/// As a primary that was deposed, and has no replica any more (`min-replicas-to-write`): it reads
+/// what was, and its misses mean nothing.
 #[tokio::test]
 async fn a_redis_that_may_not_write_answers_no_check() {
     let own = OwnRedis::start();
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("LATCHKEY_LEASE", "0s")]).await;
     let john = gateway.sign_up("john").await;
     until_checks_are_by(&gateway, "redis").await;
-    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
-    own.tell::<String>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (204, String::new())
+    );
+    own.tell::<String>(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+        .await;
     let [_, before, ..] = answered_by(&gateway).await;
     for _ in 0..3 {
-        assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()), "PostgreSQL answers");
+        assert_eq!(
+            gateway.verify(&john.access_token).await,
+            (204, String::new()),
+            "PostgreSQL answers"
+        );
     }
     let [_, redis, record, _] = answered_by(&gateway).await;
-    assert!(redis == before && record >= 3.0, "{redis} by Redis, {record} by PostgreSQL");
+    assert!(
+        redis == before && record >= 3.0,
+        "{redis} by Redis, {record} by PostgreSQL"
+    );
 }
 
 /// A server that only reads may be one that was deposed, or one that lags: it is not the record.
@@ -136,20 +188,36 @@ async fn a_postgres_that_may_not_write_answers_no_check() {
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
     let john = gateway.sign_up("john").await;
     for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
-        own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]]).await;
+        own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]])
+            .await;
     }
     until_checks_are_by(&gateway, "postgres").await;
-    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (204, String::new())
+    );
     let name = ask(&gateway, "select current_database()").await;
-    execute(&gateway, &format!("alter database {name} set default_transaction_read_only = on")).await;
+    execute(
+        &gateway,
+        &format!("alter database {name} set default_transaction_read_only = on"),
+    )
+    .await;
     // Only then: whoever connects again finds it deposed.
     let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
         where datname = current_database() and pid <> pg_backend_pid()";
     execute(&gateway, cut).await;
-    assert_eq!(gateway.verify(&john.access_token).await, (503, "unavailable".into()));
-    let again = format!("begin read write; alter database {name} reset default_transaction_read_only; commit");
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (503, "unavailable".into())
+    );
+    let again = format!(
+        "begin read write; alter database {name} reset default_transaction_read_only; commit"
+    );
     execute(&gateway, &again).await;
-    until("it answers again", || async { gateway.verify(&john.access_token).await.0 == 204 }).await;
+    until("it answers again", || async {
+        gateway.verify(&john.access_token).await.0 == 204
+    })
+    .await;
 }
 
 /// It has the lock, and Redis has nothing: whoever builds must be heard of, or another takes over.
@@ -159,12 +227,26 @@ async fn a_builder_that_stands_still_is_overtaken() {
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
     let john = gateway.sign_up("john").await;
     let timeout = std::time::Duration::from_secs(10);
-    let record = latchkey::postgres::Postgres::new(gateway.setting("DATABASE_URL"), 10, timeout).expect("an address");
-    let lock = record.lock_log().await.expect("it answers").expect("nobody builds");
+    let record = latchkey::postgres::Postgres::new(gateway.setting("DATABASE_URL"), 10, timeout)
+        .expect("an address");
+    let lock = record
+        .lock_log()
+        .await
+        .expect("it answers")
+        .expect("nobody builds");
     own.tell::<String>(&["FLUSHALL"]).await;
-    gateway.log_out(&john.access_token).await.is(503, "unavailable");
-    assert!(record.lock_log().await.expect("it answers").is_none(), "one at a time");
-    until("another has built it", || async { gateway.log_out(&john.access_token).await.status == 204 }).await;
+    gateway
+        .log_out(&john.access_token)
+        .await
+        .is(503, "unavailable");
+    assert!(
+        record.lock_log().await.expect("it answers").is_none(),
+        "one at a time"
+    );
+    until("another has built it", || async {
+        gateway.log_out(&john.access_token).await.status == 204
+    })
+    .await;
     drop(lock);
 }
 
@@ -172,43 +254,64 @@ async fn a_builder_that_stands_still_is_overtaken() {
 #[tokio::test]
 async fn without_the_channel_everything_is_as_right() {
     let own = OwnRedis::start();
-    own.tell::<String>(&["ACL", "SETUSER", "default", "resetchannels"]).await;
+    own.tell::<String>(&["ACL", "SETUSER", "default", "resetchannels"])
+        .await;
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
     let replica = gateway.replica().await;
     until_checks_are_by(&replica, "memory").await;
     for name in ["john", "jane"] {
         let session = gateway.sign_up(name).await;
         gateway.log_out(&session.access_token).await.is(204, "");
-        assert_eq!(replica.verify(&session.access_token).await, (401, "token_revoked".into()));
+        assert_eq!(
+            replica.verify(&session.access_token).await,
+            (401, "token_revoked".into())
+        );
     }
 }
 
-/// Whoever ended it died before anything was told, long ago; then the log is lost, and the session is still known to Redis.
+/// Whoever ended it died before anything was told, long ago; then the log is lost, and the session
+/// is still known to Redis.
 #[tokio::test]
 async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
     let scene = Scene::new().await;
     let ended = "update sessions set ended_at = now(), ended_by = 'logout' where ended_at is null; \
         insert into revocations (kind, subject, user_id, reason, revoked_at, expires_at) \
-        select 'session', sid, user_id, 'logout', now() - interval '10 minutes', now() + interval '1 hour' from sessions \
-        on conflict do nothing";
+        select 'session', sid, user_id, 'logout', now() - interval '10 minutes', \
+            now() + interval '1 hour' \
+        from sessions on conflict do nothing";
     execute(&scene.gateway, ended).await;
     let behind = Behind::of(&scene.gateway).await;
     let before = behind.epoch().await;
     behind.tell::<u8>(&["DEL", "{}:state"]).await;
     let anew = || async { behind.epoch().await.is_some_and(|now| Some(now) != before) };
     until("there is another log", anew).await;
-    scene.gateway.refresh(&scene.john.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(scene.replica.refresh(&scene.john.refresh_token).await.status, 401);
+    scene
+        .gateway
+        .refresh(&scene.john.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    assert_eq!(
+        scene
+            .replica
+            .refresh(&scene.john.refresh_token)
+            .await
+            .status,
+        401
+    );
 }
 
-/// Of a version that is to come: whoever does not understand all that was taken back may not answer from memory.
+/// Of a version that is to come: whoever does not understand all that was taken back may not answer
+/// from memory.
 #[tokio::test]
 async fn an_entry_that_nobody_knows_ends_the_lease() {
     let scene = Scene::new().await;
     let behind = Behind::of(&scene.gateway).await;
     let script = "local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
-        return redis.call('XADD', KEYS[2], last .. '-0', 'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
-    behind.tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"]).await;
+        return redis.call('XADD', KEYS[2], last .. '-0', \
+        'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
+    behind
+        .tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"])
+        .await;
     for replica in [&scene.gateway, &scene.replica] {
         until_checks_are_by(replica, "none").await;
         for session in [&scene.john, &scene.out] {
@@ -219,35 +322,57 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
             );
         }
     }
-    scene.until_degraded_says("entries of a newer version").await;
+    scene
+        .until_degraded_says("entries of a newer version")
+        .await;
     // They look again and again whether they know it by now, and are members meanwhile.
-    until("nobody waits for who cannot know", || async { behind.members().await.is_empty() }).await;
+    until("nobody waits for who cannot know", || async {
+        behind.members().await.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
-    let (mut own, mut stack) = (OwnRedis::start(), latchkey::dev::Stack::temporary().expect("it can be started"));
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let (mut own, mut stack) = (
+        OwnRedis::start(),
+        latchkey::dev::Stack::temporary().expect("it can be started"),
+    );
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     let url = stack.postgres.url("latchkey");
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
     let john = gateway.sign_up("john").await;
     stack.postgres.kill();
     own.redis.kill();
-    let unavailable = || async { gateway.verify(&john.access_token).await == (503, "unavailable".into()) };
+    let unavailable =
+        || async { gateway.verify(&john.access_token).await == (503, "unavailable".into()) };
     until("nobody can tell", unavailable).await;
     assert!(answered_by(&gateway).await[3] > 0.0);
     own.redis.start_again().expect("it can be started");
     assert!(unavailable().await, "an empty Redis is no answer");
     stack.postgres.start_again().expect("it can be started");
     until_checks_are_by(&gateway, "memory").await;
-    assert_eq!(gateway.verify(&john.access_token).await, (204, String::new()));
+    assert_eq!(
+        gateway.verify(&john.access_token).await,
+        (204, String::new())
+    );
 }
 
-/// PostgreSQL stands still: those who wait for it are bounded, and whoever comes beyond them is told at once.
+/// PostgreSQL stands still: those who wait for it are bounded, and whoever comes beyond them is
+/// told at once.
 #[tokio::test]
 async fn more_checks_than_may_wait_for_the_record_are_refused() {
-    let (mut own, stack) = (OwnRedis::start(), latchkey::dev::Stack::temporary().expect("it can be started"));
-    stack.postgres.create_database("latchkey").expect("a database can be made");
+    let (mut own, stack) = (
+        OwnRedis::start(),
+        latchkey::dev::Stack::temporary().expect("it can be started"),
+    );
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
     let url = stack.postgres.url("latchkey");
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
     let john = gateway.sign_up("john").await;
@@ -256,9 +381,18 @@ async fn more_checks_than_may_wait_for_the_record_are_refused() {
     stack.postgres.pause();
     let answers = join_all((0..1100).map(|_| gateway.verify(&john.access_token))).await;
     stack.postgres.resume();
-    let count = |code: &str| answers.iter().filter(|answer| **answer == (503, code.to_owned())).count();
+    let count = |code: &str| {
+        answers
+            .iter()
+            .filter(|answer| **answer == (503, code.to_owned()))
+            .count()
+    };
     assert_eq!(count("busy") + count("unavailable"), 1100, "nothing passes");
-    assert!(count("busy") > 0 && count("unavailable") > 0, "{} busy", count("busy"));
+    assert!(
+        count("busy") > 0 && count("unavailable") > 0,
+        "{} busy",
+        count("busy")
+    );
 }
 
 #[tokio::test]
@@ -268,20 +402,40 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
     until_checks_are_by(&replica, "memory").await;
     let out = gateway.sign_up("john").await;
     gateway.log_out(&out.access_token).await.is(204, "");
-    let degraded = async |replica: &Gateway| replica.get("/health/ready").await.body["degraded"].to_string();
-    assert!(degraded(&replica).await.contains("LATCHKEY_LEASE is 300ms, but leases of 100ms are in force"));
-    until("nothing is degraded", || async { degraded(&gateway).await == "[]" }).await;
-    let told = operator::command(&replica, &["revocations", "rebuild"]).await.well();
+    let degraded =
+        async |replica: &Gateway| replica.get("/health/ready").await.body["degraded"].to_string();
     assert!(
-        told.starts_with("Built anew with ") && told.ends_with(" entries; leases of 300ms are in force.\n"),
+        degraded(&replica)
+            .await
+            .contains("LATCHKEY_LEASE is 300ms, but leases of 100ms are in force")
+    );
+    until("nothing is degraded", || async {
+        degraded(&gateway).await == "[]"
+    })
+    .await;
+    let told = operator::command(&replica, &["revocations", "rebuild"])
+        .await
+        .well();
+    assert!(
+        told.starts_with("Built anew with ")
+            && told.ends_with(" entries; leases of 300ms are in force.\n"),
         "{told}"
     );
-    until("all have it", || async { degraded(&replica).await == "[]" && degraded(&gateway).await != "[]" }).await;
+    until("all have it", || async {
+        degraded(&replica).await == "[]" && degraded(&gateway).await != "[]"
+    })
+    .await;
     for replica in [&gateway, &replica] {
         until_checks_are_by(replica, "memory").await;
-        assert_eq!(replica.verify(&out.access_token).await, (401, "token_revoked".into()));
+        assert_eq!(
+            replica.verify(&out.access_token).await,
+            (401, "token_revoked".into())
+        );
     }
-    assert_eq!(ask(&gateway, "select longest_lease from settings").await, "300");
+    assert_eq!(
+        ask(&gateway, "select longest_lease from settings").await,
+        "300"
+    );
 }
 
 /// The row is over, but Redis was never told: the janitor leaves it until somebody has compared it.
@@ -289,19 +443,36 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
 async fn a_revocation_that_was_never_published_is_not_forgotten() {
     let own = OwnRedis::start();
     let url = own.redis.url();
-    let gateway =
-        Gateway::with(&[("REDIS_URL", &url), ("LATCHKEY_REDIS_TIMEOUT", "2s"), ("LATCHKEY_JANITOR_INTERVAL", "1s")])
-            .await;
+    let gateway = Gateway::with(&[
+        ("REDIS_URL", &url),
+        ("LATCHKEY_REDIS_TIMEOUT", "2s"),
+        ("LATCHKEY_JANITOR_INTERVAL", "1s"),
+    ])
+    .await;
     let john = gateway.sign_up("john").await;
     until_checks_are_by(&gateway, "memory").await;
     own.redis.pause();
-    gateway.log_out(&john.access_token).await.is(503, "unavailable");
-    execute(&gateway, "update revocations set expires_at = now() - interval '1 second'").await;
+    gateway
+        .log_out(&john.access_token)
+        .await
+        .is(503, "unavailable");
+    execute(
+        &gateway,
+        "update revocations set expires_at = now() - interval '1 second'",
+    )
+    .await;
     let runs = async || value(&gateway, "latchkey_janitor_last_success_timestamp_seconds").await;
     let before = runs().await;
-    until("the janitor was there", || async { runs().await > before + 1.0 }).await;
+    until("the janitor was there", || async {
+        runs().await > before + 1.0
+    })
+    .await;
     own.redis.resume();
-    let published = || async { value(&gateway, "latchkey_revocations_made_up_for_total").await > 0.0 };
+    let published =
+        || async { value(&gateway, "latchkey_revocations_made_up_for_total").await > 0.0 };
     until("it is published", published).await;
-    gateway.refresh(&john.refresh_token).await.is(401, "invalid_refresh_token");
+    gateway
+        .refresh(&john.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
 }

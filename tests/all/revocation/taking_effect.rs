@@ -30,7 +30,13 @@ async fn the_replicas_say_that_they_know_and_nobody_waits_for_a_lease() {
             assert!(is_refused(replica, &john.access_token).await);
         }
     }
-    assert_eq!((effects(&gateway, "acknowledged").await, effects(&gateway, "waited").await), (10.0, 0.0));
+    assert_eq!(
+        (
+            effects(&gateway, "acknowledged").await,
+            effects(&gateway, "waited").await
+        ),
+        (10.0, 0.0)
+    );
 }
 
 /// It was killed, so it can say nothing, and its lease is over only when it is over.
@@ -43,18 +49,39 @@ async fn a_replica_that_died_is_waited_for_until_its_lease_is_over_and_then_forg
     }
     let (john, behind) = (gateway.sign_up("john").await, Behind::of(&gateway).await);
     let (began, before) = (Instant::now(), behind.states().await);
-    let have_renewed = || async { behind.states().await.iter().all(|state| !before.contains(state)) };
+    let have_renewed = || async {
+        behind
+            .states()
+            .await
+            .iter()
+            .all(|state| !before.contains(state))
+    };
     until("both have renewed", have_renewed).await;
     replica.kill();
     assert_eq!(behind.members().await.len(), 2);
     gateway.log_out(&john.access_token).await.is(204, "");
-    assert!(began.elapsed() >= LONG_LEASE, "until then it might have let John in: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= LONG_LEASE,
+        "until then it might have let John in: {:?}",
+        began.elapsed()
+    );
     // Or, if its last renewal was long ago by then, until it was forgotten.
-    let (waited, acknowledged) = (effects(&gateway, "waited").await, effects(&gateway, "acknowledged").await);
+    let (waited, acknowledged) = (
+        effects(&gateway, "waited").await,
+        effects(&gateway, "acknowledged").await,
+    );
     let forgotten = behind.members().await.len() == 1;
-    assert!((waited, acknowledged) == (1.0, 0.0) || (waited, acknowledged, forgotten) == (0.0, 1.0, true));
-    until("it is forgotten", || async { behind.members().await.len() == 1 }).await;
-    gateway.until_logged(&["does not renew its lease any more"]).await;
+    assert!(
+        (waited, acknowledged) == (1.0, 0.0)
+            || (waited, acknowledged, forgotten) == (0.0, 1.0, true)
+    );
+    until("it is forgotten", || async {
+        behind.members().await.len() == 1
+    })
+    .await;
+    gateway
+        .until_logged(&["does not renew its lease any more"])
+        .await;
 }
 
 #[tokio::test]
@@ -67,7 +94,10 @@ async fn a_replica_that_stood_still_accepts_nothing_that_ended_meanwhile() {
     replica.pause();
     gateway.log_out(&john.access_token).await.is(204, "");
     replica.resume();
-    assert!(is_refused(&replica, &john.access_token).await, "the very first check");
+    assert!(
+        is_refused(&replica, &john.access_token).await,
+        "the very first check"
+    );
     assert_eq!(replica.verify(&jane.access_token).await.0, 204);
     until_checks_are_by(&replica, "memory").await;
 }
@@ -85,15 +115,47 @@ async fn who_need_not_wait_is_answered_when_it_is_published() {
     // It can say nothing, so that whoever waits would wait for its lease.
     replica.kill();
     for (method, path, token, ended) in [
-        (Method::DELETE, format!("/sessions/{sid}"), &john.access_token, &jack),
-        (Method::POST, "/logout?scope=others".to_owned(), &john.access_token, &page),
-        (Method::POST, "/logout".to_owned(), &john.access_token, &john),
-        (Method::POST, format!("/users/{id}/revoke"), &admin.access_token, &jane),
+        (
+            Method::DELETE,
+            format!("/sessions/{sid}"),
+            &john.access_token,
+            &jack,
+        ),
+        (
+            Method::POST,
+            "/logout?scope=others".to_owned(),
+            &john.access_token,
+            &page,
+        ),
+        (
+            Method::POST,
+            "/logout".to_owned(),
+            &john.access_token,
+            &john,
+        ),
+        (
+            Method::POST,
+            format!("/users/{id}/revoke"),
+            &admin.access_token,
+            &jane,
+        ),
     ] {
-        let request = gateway.request(method, &path).bearer_auth(token).header("prefer", "respond-async");
+        let request = gateway
+            .request(method, &path)
+            .bearer_auth(token)
+            .header("prefer", "respond-async");
         let answer = gateway.send(request).await;
-        assert_eq!((answer.is(202, "").header("preference-applied"), answer.string().as_str()), ("respond-async", ""));
-        until("it is enforced", || async { is_refused(&gateway, &ended.access_token).await }).await;
+        assert_eq!(
+            (
+                answer.is(202, "").header("preference-applied"),
+                answer.string().as_str()
+            ),
+            ("respond-async", "")
+        );
+        until("it is enforced", || async {
+            is_refused(&gateway, &ended.access_token).await
+        })
+        .await;
     }
     assert_eq!(effects(&gateway, "waited").await, 0.0, "nobody has waited");
 }
@@ -109,9 +171,14 @@ async fn many_that_end_at_once_are_all_refused_at_once() {
     }));
     let sessions = sessions.await;
     let ends = join_all(sessions.iter().enumerate().map(async |(number, session)| {
-        let (here, there) = if number % 2 == 0 { (&gateway, &replica) } else { (&replica, &gateway) };
+        let (here, there) = if number % 2 == 0 {
+            (&gateway, &replica)
+        } else {
+            (&replica, &gateway)
+        };
         here.log_out(&session.access_token).await.is(204, "");
-        is_refused(there, &session.access_token).await && is_refused(here, &session.access_token).await
+        is_refused(there, &session.access_token).await
+            && is_refused(here, &session.access_token).await
     }));
     assert!(ends.await.into_iter().all(|refused| refused));
 }
@@ -121,7 +188,15 @@ async fn an_account_with_many_sessions_ends_with_one_answer() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
     let others = join_all((0..10).map(|_| gateway.sign_in("john"))).await;
-    gateway.with_token(Method::POST, "/logout?scope=others", &john.access_token, Value::Null).await.is(204, "");
+    gateway
+        .with_token(
+            Method::POST,
+            "/logout?scope=others",
+            &john.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
     for other in &others {
         assert!(is_refused(&gateway, &other.access_token).await);
     }

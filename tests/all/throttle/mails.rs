@@ -15,14 +15,23 @@ use crate::{
 const EMAIL: &str = "john@example.com";
 
 async fn john(limits: &[(&str, &str)]) -> (Gateway, MailServer) {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
-    let gateway = throttled(&[&[("LATCHKEY_SMTP_URL", mails.url().as_str())], limits].concat()).await;
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
+    let gateway =
+        throttled(&[&[("LATCHKEY_SMTP_URL", mails.url().as_str())], limits].concat()).await;
     gateway.sign_up_with_email("john", EMAIL).await;
     (gateway, mails)
 }
 
 async fn forgot(gateway: &Gateway, address: &str, email: &str) -> Answer {
-    post_from(gateway, address, "/password/forgot", json!({"email": email})).await
+    post_from(
+        gateway,
+        address,
+        "/password/forgot",
+        json!({"email": email}),
+    )
+    .await
 }
 
 async fn reset(gateway: &Gateway, address: &str, code: &str) -> Answer {
@@ -42,10 +51,16 @@ async fn beyond_its_budget_a_recipient_gets_no_mail_and_the_last_code_stays_good
             (first.bytes.clone(), first.header("ratelimit"))
         );
     }
-    assert_eq!(ask(&gateway, "select count(*) from outbox").await, "1", "nothing was promised");
+    assert_eq!(
+        ask(&gateway, "select count(*) from outbox").await,
+        "1",
+        "nothing was promised"
+    );
     // Unknown addresses have a budget, too, and nobody is told of it.
     for _ in 0..2 {
-        forgot(&gateway, HOME, "nobody@example.com").await.is(202, "");
+        forgot(&gateway, HOME, "nobody@example.com")
+            .await
+            .is(202, "");
     }
     assert_eq!(ask(&gateway, "select count(*) from outbox").await, "2");
     reset(&gateway, HOME, &code).await.is(204, "");
@@ -64,11 +79,17 @@ async fn one_network_asks_for_so_many_codes() {
 
 #[tokio::test]
 async fn guessers_from_everywhere_slow_a_recovery_and_do_not_stop_it() {
-    let (gateway, mails) = john(&[("LATCHKEY_LIMIT_CODE_ACCOUNT", "2/1d"), ("LATCHKEY_LIMIT_CODE", "1/1d")]).await;
+    let (gateway, mails) = john(&[
+        ("LATCHKEY_LIMIT_CODE_ACCOUNT", "2/1d"),
+        ("LATCHKEY_LIMIT_CODE", "1/1d"),
+    ])
+    .await;
     forgot(&gateway, HOME, EMAIL).await.is(202, "");
     let code = mails.code_for(EMAIL).await;
     for number in 1..=4 {
-        reset(&gateway, &format!("203.0.113.{number}"), "00000-00000").await.is(400, "invalid_code");
+        reset(&gateway, &format!("203.0.113.{number}"), "00000-00000")
+            .await
+            .is(400, "invalid_code");
     }
     wait(&reset(&gateway, "203.0.113.1", &code).await, 86_400);
     let began = Instant::now();
@@ -77,20 +98,29 @@ async fn guessers_from_everywhere_slow_a_recovery_and_do_not_stop_it() {
     assert_eq!(count_of(&gateway, "code_account", "delayed").await, 4.0);
 }
 
-/// Whoever has an account must not fill the mailboxes of others, nor use up what they need for a recovery.
+/// Whoever has an account must not fill the mailboxes of others, nor use up what they need for a
+/// recovery.
 #[tokio::test]
 async fn codes_for_addresses_have_budgets_of_their_own() {
-    let (gateway, mails) = john(&[("LATCHKEY_LIMIT_MAIL", "1/1d"), ("LATCHKEY_LIMIT_FORGOT", "4/1d")]).await;
+    let (gateway, mails) = john(&[
+        ("LATCHKEY_LIMIT_MAIL", "1/1d"),
+        ("LATCHKEY_LIMIT_FORGOT", "4/1d"),
+    ])
+    .await;
     let stranger = gateway.sign_up("stranger").await;
     let request = async |email: &str, password: &str| {
         let body = json!({"email": email, "password": password});
-        gateway.with_token(Method::POST, "/user/email", &stranger.access_token, body).await
+        gateway
+            .with_token(Method::POST, "/user/email", &stranger.access_token, body)
+            .await
     };
     request(EMAIL, PASSWORD).await.is(202, "");
     request("JOHN@example.com", PASSWORD).await.is(202, "");
     assert_eq!(ask(&gateway, "select count(*) from outbox").await, "1");
     request("mary@example.com", PASSWORD).await.is(202, "");
-    request("mary@example.com", "wrong-password").await.is(401, "invalid_credentials");
+    request("mary@example.com", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
     wait(&request("joe@example.com", PASSWORD).await, 86_400);
     forgot(&gateway, HOME, EMAIL).await.is(202, "");
     assert_eq!(ask(&gateway, "select count(*) from outbox").await, "3");

@@ -13,44 +13,114 @@ const POLICY: &str = "\"sign_in\";q=2;w=60, \"sign_in_address\";q=10;w=600";
 
 #[tokio::test]
 async fn answers_tell_the_limits_and_what_is_left_of_them() {
-    let limits = [("LATCHKEY_LIMIT_SIGN_IN", "2/1m"), ("LATCHKEY_LIMIT_SIGN_IN_ADDRESS", "10/10m")];
+    let limits = [
+        ("LATCHKEY_LIMIT_SIGN_IN", "2/1m"),
+        ("LATCHKEY_LIMIT_SIGN_IN_ADDRESS", "10/10m"),
+    ];
     let gateway = throttled(&limits).await;
-    let signed_up = post_from(&gateway, HOME, "/signup", json!({"username": "john", "password": PASSWORD})).await;
-    assert_eq!(signed_up.is(201, "").header("ratelimit-policy"), "\"sign_up\";q=50;w=3600");
+    let signed_up = post_from(
+        &gateway,
+        HOME,
+        "/signup",
+        json!({"username": "john", "password": PASSWORD}),
+    )
+    .await;
+    assert_eq!(
+        signed_up.is(201, "").header("ratelimit-policy"),
+        "\"sign_up\";q=50;w=3600"
+    );
     assert_eq!(signed_up.header("ratelimit"), "\"sign_up\";r=49;t=72");
     let wrong = log_in_from(&gateway, HOME, "john", WRONG).await;
-    assert_eq!(wrong.is(401, "invalid_credentials").header("ratelimit-policy"), POLICY);
-    assert_eq!(wrong.header("ratelimit"), "\"sign_in\";r=1;t=30, \"sign_in_address\";r=9;t=60");
+    assert_eq!(
+        wrong
+            .is(401, "invalid_credentials")
+            .header("ratelimit-policy"),
+        POLICY
+    );
+    assert_eq!(
+        wrong.header("ratelimit"),
+        "\"sign_in\";r=1;t=30, \"sign_in_address\";r=9;t=60"
+    );
     let right = log_in_from(&gateway, THERE, "john", PASSWORD).await;
     assert_eq!(right.is(200, "").header("ratelimit-policy"), POLICY);
-    assert_eq!(right.header("ratelimit"), "\"sign_in\";r=2;t=0, \"sign_in_address\";r=10;t=0");
-    let refreshed = post_from(&gateway, HOME, "/refresh", json!({"refresh_token": right.text("refresh_token")})).await;
-    assert_eq!(refreshed.is(200, "").header("ratelimit-policy"), "\"refresh_failures\";q=100;w=600");
-    assert!(!refreshed.headers.contains_key("ratelimit"), "it was not looked at");
-    let failed = post_from(&gateway, HOME, "/refresh", json!({"refresh_token": "garbage"})).await;
-    assert_eq!(failed.is(401, "invalid_refresh_token").header("ratelimit"), "\"refresh_failures\";r=99;t=6");
+    assert_eq!(
+        right.header("ratelimit"),
+        "\"sign_in\";r=2;t=0, \"sign_in_address\";r=10;t=0"
+    );
+    let refreshed = post_from(
+        &gateway,
+        HOME,
+        "/refresh",
+        json!({"refresh_token": right.text("refresh_token")}),
+    )
+    .await;
+    assert_eq!(
+        refreshed.is(200, "").header("ratelimit-policy"),
+        "\"refresh_failures\";q=100;w=600"
+    );
+    assert!(
+        !refreshed.headers.contains_key("ratelimit"),
+        "it was not looked at"
+    );
+    let failed = post_from(
+        &gateway,
+        HOME,
+        "/refresh",
+        json!({"refresh_token": "garbage"}),
+    )
+    .await;
+    assert_eq!(
+        failed.is(401, "invalid_refresh_token").header("ratelimit"),
+        "\"refresh_failures\";r=99;t=6"
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_says_when_to_come_back_and_is_counted() {
     let gateway = throttled(&[("LATCHKEY_LIMIT_SIGN_IN", "1/1d")]).await;
-    log_in_from(&gateway, HOME, "john", WRONG).await.is(401, "invalid_credentials");
+    log_in_from(&gateway, HOME, "john", WRONG)
+        .await
+        .is(401, "invalid_credentials");
     let refused = log_in_from(&gateway, HOME, "john", WRONG).await;
-    let wait: u64 = refused.is(429, "too_many_requests").header("retry-after").parse().expect("seconds");
-    assert!(refused.header("ratelimit").starts_with(&format!("\"sign_in\";r=0;t={wait}, ")), "{refused:?}");
+    let wait: u64 = refused
+        .is(429, "too_many_requests")
+        .header("retry-after")
+        .parse()
+        .expect("seconds");
+    assert!(
+        refused
+            .header("ratelimit")
+            .starts_with(&format!("\"sign_in\";r=0;t={wait}, ")),
+        "{refused:?}"
+    );
     assert_eq!(count_of(&gateway, "sign_in", "allowed").await, 1.0);
     assert_eq!(count_of(&gateway, "sign_in", "refused").await, 1.0);
     assert_eq!(count_of(&gateway, "sign_in_address", "refused").await, 0.0);
-    let told = gateway.log().into_iter().filter(|line| line.contains("\"event\":\"throttled\"")).collect::<Vec<_>>();
-    assert!(told.len() == 1 && told[0].contains("\"reason\":\"sign_in\""), "{told:?}");
+    let told = gateway
+        .log()
+        .into_iter()
+        .filter(|line| line.contains("\"event\":\"throttled\""))
+        .collect::<Vec<_>>();
+    assert!(
+        told.len() == 1 && told[0].contains("\"reason\":\"sign_in\""),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
 async fn without_throttles_nobody_is_stopped_and_the_operator_is_warned() {
-    let (off, on) = (Gateway::with(&[("LATCHKEY_LIMIT_SIGN_IN", "1/1d")]).await, throttled(&[]).await);
+    let (off, on) = (
+        Gateway::with(&[("LATCHKEY_LIMIT_SIGN_IN", "1/1d")]).await,
+        throttled(&[]).await,
+    );
     for _ in 0..4 {
         let answer = off.log_in("john", WRONG).await;
-        assert!(!answer.is(401, "invalid_credentials").headers.contains_key("ratelimit-policy"));
+        assert!(
+            !answer
+                .is(401, "invalid_credentials")
+                .headers
+                .contains_key("ratelimit-policy")
+        );
     }
     let warned = |gateway: &Gateway| gateway.has_logged(&["LATCHKEY_THROTTLE is off"]);
     assert_eq!((warned(&off), warned(&on)), (true, false));
@@ -70,8 +140,13 @@ fn operations_with_limits_document_them() {
     ];
     for (method, path, operation) in operations("x") {
         let documented = operation["responses"]["429"]["headers"]["RateLimit"].is_object();
-        let expected = throttled.iter().any(|(known, at)| (known, *at) == (&method, path.as_str()));
+        let expected = throttled
+            .iter()
+            .any(|(known, at)| (known, *at) == (&method, path.as_str()));
         assert!(documented || !expected, "{method} {path}");
-        assert!(operation["responses"]["429"].is_null() || documented, "{method} {path}");
+        assert!(
+            operation["responses"]["429"].is_null() || documented,
+            "{method} {path}"
+        );
     }
 }

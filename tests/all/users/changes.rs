@@ -14,8 +14,14 @@ use crate::{
 const NEW: &str = "correct horse 9";
 
 async fn is_dead(replica: &Gateway, session: &Session) {
-    assert_eq!(replica.verify(&session.access_token).await, (401, "token_revoked".into()));
-    replica.refresh(&session.refresh_token).await.is(401, "invalid_refresh_token");
+    assert_eq!(
+        replica.verify(&session.access_token).await,
+        (401, "token_revoked".into())
+    );
+    replica
+        .refresh(&session.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
 }
 
 /// Each change × every session × both replicas, and the reason that the record gives.
@@ -27,7 +33,12 @@ async fn what_ends_everything_does_so_on_every_replica() {
     let changes = [
         (Method::PATCH, "", json!({"disabled": true}), "disabled"),
         (Method::PATCH, "", json!({"role": "admin"}), "role_change"),
-        (Method::PATCH, "", json!({"password": NEW}), "password_reset"),
+        (
+            Method::PATCH,
+            "",
+            json!({"password": NEW}),
+            "password_reset",
+        ),
         (Method::POST, "/revoke", Value::Null, "revoked"),
         (Method::DELETE, "", Value::Null, ""),
     ];
@@ -42,7 +53,8 @@ async fn what_ends_everything_does_so_on_every_replica() {
             is_dead(&scene.gateway, session).await;
         }
         let reasons = format!(
-            "select coalesce(string_agg(distinct ended_by, ','), '') from sessions join users on users.id = user_id where username = '{name}'"
+            "select coalesce(string_agg(distinct ended_by, ','), '') from sessions \
+             join users on users.id = user_id where username = '{name}'"
         );
         assert_eq!(ask(&scene.gateway, &reasons).await, reason, "{name}");
     }
@@ -54,9 +66,27 @@ async fn what_ends_everything_does_so_on_every_replica() {
 async fn who_is_disabled_cannot_sign_in_until_enabled() {
     let scene = Scene::new().await;
     let (path, _) = scene.somebody("john").await;
-    assert_eq!(scene.patch(&path, json!({"disabled": true})).await.is(200, "").body["disabled"], true);
-    scene.gateway.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
-    assert_eq!(scene.patch(&path, json!({"disabled": false})).await.is(200, "").body["disabled"], false);
+    assert_eq!(
+        scene
+            .patch(&path, json!({"disabled": true}))
+            .await
+            .is(200, "")
+            .body["disabled"],
+        true
+    );
+    scene
+        .gateway
+        .log_in("john", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
+    assert_eq!(
+        scene
+            .patch(&path, json!({"disabled": false}))
+            .await
+            .is(200, "")
+            .body["disabled"],
+        false
+    );
     scene.gateway.log_in("john", PASSWORD).await.is(200, "");
 }
 
@@ -66,19 +96,37 @@ async fn another_role_takes_effect_at_once_on_a_second_replica() {
     let replica = scene.gateway.replica().await;
     let (path, john) = scene.somebody("john").await;
     let list = async |session: &Session| {
-        let answer = replica.with_token(Method::GET, "/users", &session.access_token, Value::Null).await;
+        let answer = replica
+            .with_token(Method::GET, "/users", &session.access_token, Value::Null)
+            .await;
         (answer.status, answer.code())
     };
     assert_eq!(list(&john).await, (403, "forbidden".into()));
-    scene.patch(&path, json!({"role": "admin"})).await.is(200, "");
+    scene
+        .patch(&path, json!({"role": "admin"}))
+        .await
+        .is(200, "");
     assert_eq!(list(&john).await, (401, "token_revoked".into()));
     let admin = replica.sign_in("john").await;
-    assert!(admin.claims()["scope"].as_str().is_some_and(|scope| scope.contains("admin")));
+    assert!(
+        admin.claims()["scope"]
+            .as_str()
+            .is_some_and(|scope| scope.contains("admin"))
+    );
     assert_eq!(list(&admin).await.0, 200);
-    scene.patch(&path, json!({"role": "user"})).await.is(200, "");
+    scene
+        .patch(&path, json!({"role": "user"}))
+        .await
+        .is(200, "");
     assert_eq!(list(&admin).await, (401, "token_revoked".into()));
-    replica.refresh(&admin.refresh_token).await.is(401, "invalid_refresh_token");
-    assert_eq!(list(&replica.sign_in("john").await).await, (403, "forbidden".into()));
+    replica
+        .refresh(&admin.refresh_token)
+        .await
+        .is(401, "invalid_refresh_token");
+    assert_eq!(
+        list(&replica.sign_in("john").await).await,
+        (403, "forbidden".into())
+    );
 }
 
 #[tokio::test]
@@ -86,7 +134,13 @@ async fn new_names_are_in_the_next_tokens_and_end_nothing() {
     let scene = Scene::new().await;
     let replica = scene.gateway.replica().await;
     let (path, john) = scene.somebody("john").await;
-    scene.patch(&path, json!({"username": "Johnny", "name": "J", "email": "j@example.com"})).await.is(200, "");
+    scene
+        .patch(
+            &path,
+            json!({"username": "Johnny", "name": "J", "email": "j@example.com"}),
+        )
+        .await
+        .is(200, "");
     assert_eq!(replica.verify(&john.access_token).await.0, 204);
     let claims = Session::of(replica.refresh(&john.refresh_token).await.is(200, "")).claims();
     assert_eq!(
@@ -94,7 +148,13 @@ async fn new_names_are_in_the_next_tokens_and_end_nothing() {
         (&json!("Johnny"), &json!("J"), &json!("j@example.com"))
     );
     // What is the same changes nothing, and ends nothing either.
-    let whole = json!({"username": "Johnny", "email": "j@example.com", "name": "J", "role": "user", "disabled": false});
+    let whole = json!({
+        "username": "Johnny",
+        "email": "j@example.com",
+        "name": "J",
+        "role": "user",
+        "disabled": false,
+    });
     let rows = "select string_agg(u::text, ';' order by id) from users u";
     let before = ask(&scene.gateway, rows).await;
     scene.call(Method::PUT, &path, whole).await.is(200, "");
@@ -108,20 +168,50 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
     scene.somebody("mary").await;
     let (path, _) = scene.somebody("john").await;
     let before = scene.get(&path).await.body;
-    scene.patch(&path, json!({"username": "MARY"})).await.is(409, "username_taken");
-    scene.patch(&path, json!({"email": "Mary@example.com", "disabled": true})).await.is(409, "email_taken");
-    scene.patch(&path, json!({"username": null, "email": null})).await.is(400, "invalid_request");
-    scene.patch(&path, json!({"password": "short"})).await.is(400, "weak_password");
+    scene
+        .patch(&path, json!({"username": "MARY"}))
+        .await
+        .is(409, "username_taken");
+    scene
+        .patch(
+            &path,
+            json!({"email": "Mary@example.com", "disabled": true}),
+        )
+        .await
+        .is(409, "email_taken");
+    scene
+        .patch(&path, json!({"username": null, "email": null}))
+        .await
+        .is(400, "invalid_request");
+    scene
+        .patch(&path, json!({"password": "short"}))
+        .await
+        .is(400, "weak_password");
     assert_eq!(scene.get(&path).await.body, before);
-    assert_eq!(ask(&scene.gateway, "select count(*) from revocations where kind = 'user'").await, "0");
+    assert_eq!(
+        ask(
+            &scene.gateway,
+            "select count(*) from revocations where kind = 'user'"
+        )
+        .await,
+        "0"
+    );
 }
 
 #[tokio::test]
 async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (path, _) = scene.somebody("john").await;
-    let forgot = async |email: &str| scene.gateway.post("/password/forgot", json!({"email": email})).await.status;
+    let forgot = async |email: &str| {
+        scene
+            .gateway
+            .post("/password/forgot", json!({"email": email}))
+            .await
+            .status
+    };
     let reset = async |email: &str, code: &str, password: &str| {
         let body = json!({"email": email, "code": code, "new_password": password});
         scene.gateway.post("/password/reset", body).await
@@ -129,7 +219,9 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
     assert_eq!(forgot("john@example.com").await, 202);
     let code = mails.code_for("john@example.com").await;
     reset("john@example.com", &code, NEW).await.is(204, "");
-    let respelled = scene.patch(&path, json!({"email": "John@Example.com"})).await;
+    let respelled = scene
+        .patch(&path, json!({"email": "John@Example.com"}))
+        .await;
     assert_eq!(respelled.is(200, "").body["email_verified"], true);
 
     let old = mails.mails_to("John@Example.com").len();
@@ -138,37 +230,70 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
     let code = mails.code_for("John@Example.com").await;
     let moved = scene.patch(&path, json!({"email": "j@example.org"})).await;
     assert_eq!(
-        (moved.is(200, "").text("email"), &moved.body["email_verified"]),
+        (
+            moved.is(200, "").text("email"),
+            &moved.body["email_verified"]
+        ),
         ("j@example.org".into(), &json!(false))
     );
-    reset("j@example.org", &code, "of a stranger 7").await.is(400, "invalid_code");
+    reset("j@example.org", &code, "of a stranger 7")
+        .await
+        .is(400, "invalid_code");
     assert_eq!(scene.get(&path).await.body["email_verified"], false);
 }
 
 #[tokio::test]
 async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_codes() {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (path, _) = scene.somebody("john").await;
-    scene.gateway.post("/password/forgot", json!({"email": "john@example.com"})).await.is(202, "");
+    scene
+        .gateway
+        .post("/password/forgot", json!({"email": "john@example.com"}))
+        .await
+        .is(202, "");
     let code = mails.code_for("john@example.com").await;
-    let whole = json!({"username": "john", "email": "john@example.com", "name": null, "role": "user", "disabled": false, "password": NEW});
+    let whole = json!({
+        "username": "john",
+        "email": "john@example.com",
+        "name": null,
+        "role": "user",
+        "disabled": false,
+        "password": NEW,
+    });
     scene.call(Method::PUT, &path, whole).await.is(200, "");
     let mails = mails.wait_for("john@example.com", 2).await;
-    assert!(mails.iter().any(|mail| mail.contains("Subject: Your password was changed")));
+    assert!(
+        mails
+            .iter()
+            .any(|mail| mail.contains("Subject: Your password was changed"))
+    );
     let reset = json!({"email": "john@example.com", "code": code, "new_password": "of a thief 77"});
-    scene.gateway.post("/password/reset", reset).await.is(400, "invalid_code");
-    scene.gateway.log_in("john", PASSWORD).await.is(401, "invalid_credentials");
+    scene
+        .gateway
+        .post("/password/reset", reset)
+        .await
+        .is(400, "invalid_code");
+    scene
+        .gateway
+        .log_in("john", PASSWORD)
+        .await
+        .is(401, "invalid_credentials");
     scene.gateway.log_in("john", NEW).await.is(200, "");
 }
 
-/// Redis is cut off between the commit and its publication: whoever repeats it finishes it, and if nobody does it finishes
-/// itself.
+/// Redis is cut off between the commit and its publication: whoever repeats it finishes it, and if
+/// nobody does it finishes itself.
 #[tokio::test]
 async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     let scene = Scene::new().await;
     let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
-    let cut = scene.gateway.replica_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+    let cut = scene
+        .gateway
+        .replica_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))])
+        .await;
     for (number, (method, below, body)) in [
         (Method::PATCH, "", json!({"disabled": true})),
         (Method::PATCH, "", json!({"role": "admin"})),
@@ -180,8 +305,19 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     {
         let (path, john) = scene.somebody(&format!("john{number}")).await;
         let path = format!("{path}{below}");
-        let held = Held::rows(&scene.gateway, &format!("select from users where username = 'john{number}'")).await;
-        let call = || cut.with_token(method.clone(), &path, &scene.admin.access_token, body.clone());
+        let held = Held::rows(
+            &scene.gateway,
+            &format!("select from users where username = 'john{number}'"),
+        )
+        .await;
+        let call = || {
+            cut.with_token(
+                method.clone(),
+                &path,
+                &scene.admin.access_token,
+                body.clone(),
+            )
+        };
         let mut first = std::pin::pin!(call());
         tokio::select! {
             answer = &mut first => panic!("it waited for no row: {}", answer.string()),
@@ -191,11 +327,22 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
         held.release().await;
         let answer = first.await;
         answer.is(503, "unavailable");
-        assert!(answer.text("detail").contains("The change was made"), "{}", answer.body);
+        assert!(
+            answer.text("detail").contains("The change was made"),
+            "{}",
+            answer.body
+        );
         proxy.set(Line::Open);
-        until("the repeat is answered", || async { call().await.status != 503 }).await;
+        until("the repeat is answered", || async {
+            call().await.status != 503
+        })
+        .await;
         let repeated = call().await;
-        assert!((200..300).contains(&repeated.status), "{method} {path}: {}", repeated.string());
+        assert!(
+            (200..300).contains(&repeated.status),
+            "{method} {path}: {}",
+            repeated.string()
+        );
         is_dead(&scene.gateway, &john).await;
     }
 }
@@ -205,10 +352,16 @@ async fn an_administrator_who_deletes_somebody_twice_is_told_so_in_the_end() {
     let scene = Scene::new().await;
     let (path, john) = scene.somebody("john").await;
     for _ in 0..2 {
-        scene.call(Method::DELETE, &path, Value::Null).await.is(204, "");
+        scene
+            .call(Method::DELETE, &path, Value::Null)
+            .await
+            .is(204, "");
     }
     is_dead(&scene.gateway, &john).await;
     crate::stack::execute(&scene.gateway, "delete from revocations").await;
-    scene.call(Method::DELETE, &path, Value::Null).await.is(404, "not_found");
+    scene
+        .call(Method::DELETE, &path, Value::Null)
+        .await
+        .is(404, "not_found");
     assert_eq!(scene.get(&path_of(&scene.admin)).await.status, 200);
 }

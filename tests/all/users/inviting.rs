@@ -12,32 +12,70 @@ use crate::{
 
 #[tokio::test]
 async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let made = scene.create(json!({"email": "mary@example.com", "name": "Mary"})).await;
+    let made = scene
+        .create(json!({"email": "mary@example.com", "name": "Mary"}))
+        .await;
     assert_eq!(made.is(201, "").body["email_verified"], false);
     let letter = mails.wait_for("mary@example.com", 1).await.remove(0);
-    assert!(letter.contains("Subject: An account was made for you"), "{letter}");
-    assert!(letter.contains("https://auth.example.com/forgot"), "{letter}");
+    assert!(
+        letter.contains("Subject: An account was made for you"),
+        "{letter}"
+    );
+    assert!(
+        letter.contains("https://auth.example.com/forgot"),
+        "{letter}"
+    );
     assert!(code(&letter).is_none(), "an invitation holds no code");
     let hash = "select password_hash from users where email = 'mary@example.com'";
-    assert!(ask(&scene.gateway, hash).await.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "as costly as any other");
+    assert!(
+        ask(&scene.gateway, hash)
+            .await
+            .starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+        "as costly as any other"
+    );
 
-    scene.gateway.post("/password/forgot", json!({"email": "mary@example.com"})).await.is(202, "");
+    scene
+        .gateway
+        .post("/password/forgot", json!({"email": "mary@example.com"}))
+        .await
+        .is(202, "");
     mails.wait_for("mary@example.com", 2).await;
     let code = mails.code_for("mary@example.com").await;
     let reset = json!({"email": "mary@example.com", "code": code, "new_password": PASSWORD});
-    scene.gateway.post("/password/reset", reset).await.is(204, "");
-    scene.gateway.log_in("mary@example.com", PASSWORD).await.is(200, "");
-    assert_eq!(scene.get(made.header("location")).await.body["email_verified"], true);
+    scene
+        .gateway
+        .post("/password/reset", reset)
+        .await
+        .is(204, "");
+    scene
+        .gateway
+        .log_in("mary@example.com", PASSWORD)
+        .await
+        .is(200, "");
+    assert_eq!(
+        scene.get(made.header("location")).await.body["email_verified"],
+        true
+    );
 }
 
 #[tokio::test]
 async fn who_has_a_password_gets_no_invitation() {
-    let mails = tokio::task::spawn_blocking(MailServer::start).await.expect("it starts");
+    let mails = tokio::task::spawn_blocking(MailServer::start)
+        .await
+        .expect("it starts");
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    scene.create(json!({"email": "john@example.com", "password": PASSWORD})).await.is(201, "");
-    assert_eq!(ask(&scene.gateway, "select count(*) from outbox").await, "0");
+    scene
+        .create(json!({"email": "john@example.com", "password": PASSWORD}))
+        .await
+        .is(201, "");
+    assert_eq!(
+        ask(&scene.gateway, "select count(*) from outbox").await,
+        "0"
+    );
 }
 
 /// The page that the invitation leads to.
@@ -47,9 +85,21 @@ async fn the_page_for_forgotten_passwords_sends_what_the_operations_take() {
     let page = gateway.get("/forgot").await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let text = page.string();
-    for part in ["'password/forgot', { email", "'password/reset', { email", "code:", "new_password:"] {
+    for part in [
+        "'password/forgot', { email",
+        "'password/reset', { email",
+        "code:",
+        "new_password:",
+    ] {
         assert!(text.contains(part), "{part}");
     }
-    assert!(!page.header("content-security-policy").contains("script-src 'unsafe"));
-    gateway.send(gateway.request(Method::POST, "/forgot")).await.is(405, "method_not_allowed");
+    assert!(
+        !page
+            .header("content-security-policy")
+            .contains("script-src 'unsafe")
+    );
+    gateway
+        .send(gateway.request(Method::POST, "/forgot"))
+        .await
+        .is(405, "method_not_allowed");
 }

@@ -1,4 +1,5 @@
-//! Somebody must be able to administer: the last who can is not removed, demoted or disabled, not even by many at once.
+//! Somebody must be able to administer: the last who can is not removed, demoted or disabled, not
+//! even by many at once.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -15,8 +16,15 @@ const ADMINS: &str = "select count(*) from users where role = 'admin' and not di
 /// Every way to lose an administrator.
 fn ways(path: &str) -> Vec<(Method, String, Value)> {
     let name = path.trim_start_matches("/users/");
-    let whole =
-        |role, disabled| json!({"username": name, "email": null, "name": null, "role": role, "disabled": disabled});
+    let whole = |role, disabled| {
+        json!({
+            "username": name,
+            "email": null,
+            "name": null,
+            "role": role,
+            "disabled": disabled,
+        })
+    };
     vec![
         (Method::DELETE, path.to_owned(), Value::Null),
         (Method::DELETE, "/user".to_owned(), Value::Null),
@@ -33,24 +41,48 @@ async fn the_last_administrator_stays_in_every_way() {
     let path = path_of(&scene.admin);
     // One who is disabled does not count.
     let other = scene.gateway.admin("other").await;
-    scene.patch(&path_of(&other), json!({"disabled": true})).await.is(200, "");
+    scene
+        .patch(&path_of(&other), json!({"disabled": true}))
+        .await
+        .is(200, "");
     let before = scene.get(&path).await.body;
     for (method, path, body) in ways(&path) {
         scene.call(method, &path, body).await.is(403, "last_admin");
     }
     assert_eq!(scene.get(&path).await.body, before);
-    assert_eq!(ask(&scene.gateway, "select count(*) from outbox").await, "0");
+    assert_eq!(
+        ask(&scene.gateway, "select count(*) from outbox").await,
+        "0"
+    );
     // Everything else may be changed about it.
-    scene.patch(&path, json!({"name": "Root", "role": "admin", "disabled": false})).await.is(200, "");
+    scene
+        .patch(
+            &path,
+            json!({"name": "Root", "role": "admin", "disabled": false}),
+        )
+        .await
+        .is(200, "");
     assert_eq!(scene.gateway.verify(&scene.admin.access_token).await.0, 204);
     // With another one it may go.
-    scene.patch(&path_of(&other), json!({"disabled": false})).await.is(200, "");
-    scene.patch(&path, json!({"role": "user"})).await.is(200, "");
+    scene
+        .patch(&path_of(&other), json!({"disabled": false}))
+        .await
+        .is(200, "");
+    scene
+        .patch(&path, json!({"role": "user"}))
+        .await
+        .is(200, "");
     assert_eq!(ask(&scene.gateway, ADMINS).await, "1");
 }
 
-async fn call(gateway: &Gateway, session: &Session, (method, path, body): (Method, String, Value)) -> Answer {
-    gateway.with_token(method, &path, &session.access_token, body).await
+async fn call(
+    gateway: &Gateway,
+    session: &Session,
+    (method, path, body): (Method, String, Value),
+) -> Answer {
+    gateway
+        .with_token(method, &path, &session.access_token, body)
+        .await
 }
 
 /// Each administrator loses itself, all at once, over two replicas, each in another way.
@@ -64,11 +96,18 @@ async fn of_many_at_once_one_stays() {
             admins.push(scene.gateway.admin(&format!("admin{round}-{number}")).await);
         }
         // The one of before goes, so that these are all there are.
-        let rest = format!("update users set role = 'user' where username not like 'admin{round}-%'");
+        let rest =
+            format!("update users set role = 'user' where username not like 'admin{round}-%'");
         crate::stack::execute(&scene.gateway, &rest).await;
         let attempts = admins.iter().enumerate().flat_map(|(number, admin)| {
             let way = |at: usize| ways(&path_of(admin)).swap_remove((round + number + at) % 6);
-            let of = |at: usize| if (number + at).is_multiple_of(2) { &scene.gateway } else { &replica };
+            let of = |at: usize| {
+                if (number + at).is_multiple_of(2) {
+                    &scene.gateway
+                } else {
+                    &replica
+                }
+            };
             [call(of(0), admin, way(0)), call(of(1), admin, way(1))]
         });
         let answers = join_all(attempts).await;
@@ -80,7 +119,10 @@ async fn of_many_at_once_one_stays() {
             assert!(fine, "{}", answer.string());
         }
         assert_eq!(ask(&scene.gateway, ADMINS).await, "1", "round {round}");
-        assert!(answers.iter().any(|answer| answer.code() == "last_admin"), "the last one was told");
+        assert!(
+            answers.iter().any(|answer| answer.code() == "last_admin"),
+            "the last one was told"
+        );
     }
 }
 
@@ -90,14 +132,29 @@ async fn of_two_who_demote_each_other_one_stays() {
     let scene = Scene::new().await;
     let replica = scene.gateway.replica().await;
     for round in 0..20 {
-        let (one, two) =
-            (scene.gateway.admin(&format!("one{round}")).await, scene.gateway.admin(&format!("two{round}")).await);
-        let rest = format!("update users set role = 'user' where username not in ('one{round}', 'two{round}')");
+        let (one, two) = (
+            scene.gateway.admin(&format!("one{round}")).await,
+            scene.gateway.admin(&format!("two{round}")).await,
+        );
+        let rest = format!(
+            "update users set role = 'user' where username not in ('one{round}', 'two{round}')"
+        );
         crate::stack::execute(&scene.gateway, &rest).await;
         let demote = |session: &Session| (Method::PATCH, path_of(session), json!({"role": "user"}));
-        let (first, second) =
-            tokio::join!(call(&scene.gateway, &one, demote(&two)), call(&replica, &two, demote(&one)));
-        let won = [&first, &second].iter().filter(|answer| answer.status == 200).count();
-        assert_eq!((won, ask(&scene.gateway, ADMINS).await), (1, "1".into()), "{} {}", first.string(), second.string());
+        let (first, second) = tokio::join!(
+            call(&scene.gateway, &one, demote(&two)),
+            call(&replica, &two, demote(&one))
+        );
+        let won = [&first, &second]
+            .iter()
+            .filter(|answer| answer.status == 200)
+            .count();
+        assert_eq!(
+            (won, ask(&scene.gateway, ADMINS).await),
+            (1, "1".into()),
+            "{} {}",
+            first.string(),
+            second.string()
+        );
     }
 }

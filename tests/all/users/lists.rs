@@ -11,7 +11,15 @@ use crate::{
 
 fn names(page: &Value) -> Vec<String> {
     let users = page["items"].as_array().expect("a list").iter();
-    users.map(|user| user["username"].as_str().or(user["email"].as_str()).expect("a name").to_owned()).collect()
+    users
+        .map(|user| {
+            user["username"]
+                .as_str()
+                .or(user["email"].as_str())
+                .expect("a name")
+                .to_owned()
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -20,23 +28,41 @@ async fn pages_show_everybody_once_the_oldest_first() {
     let mut made = vec!["root".to_owned()];
     for number in 0..7 {
         let name = format!("user{number}");
-        scene.create(json!({"username": name, "password": PASSWORD})).await.is(201, "");
+        scene
+            .create(json!({"username": name, "password": PASSWORD}))
+            .await
+            .is(201, "");
         made.push(name);
     }
     let (mut seen, mut path) = (Vec::new(), "/users?limit=3".to_owned());
     loop {
         let page = scene.get(&path).await;
         seen.extend(names(&page.is(200, "").body));
-        let Some(next) = page.body["next"].as_str() else { break };
+        let Some(next) = page.body["next"].as_str() else {
+            break;
+        };
         path = format!("/users?limit=3&after={next}");
     }
     assert_eq!(seen, made);
-    for bad in ["limit=0", "limit=101", "after=x", "search=%00", "limit=1&limit=2"] {
-        scene.get(&format!("/users?{bad}")).await.is(400, "invalid_request");
+    for bad in [
+        "limit=0",
+        "limit=101",
+        "after=x",
+        "search=%00",
+        "limit=1&limit=2",
+    ] {
+        scene
+            .get(&format!("/users?{bad}"))
+            .await
+            .is(400, "invalid_request");
     }
     let long = "a".repeat(255);
     assert_eq!(
-        scene.get(&format!("/users?search={long}")).await.is(400, "invalid_request").body["errors"][0]["member"],
+        scene
+            .get(&format!("/users?search={long}"))
+            .await
+            .is(400, "invalid_request")
+            .body["errors"][0]["member"],
         "search"
     );
 }
@@ -44,8 +70,15 @@ async fn pages_show_everybody_once_the_oldest_first() {
 #[tokio::test]
 async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
     let scene = Scene::new().await;
-    for (username, email) in [("John.Doe", "jd@example.com"), ("johnny", "x@john.org"), ("mary", "JOHN@example.com")] {
-        scene.create(json!({"username": username, "email": email, "password": PASSWORD})).await.is(201, "");
+    for (username, email) in [
+        ("John.Doe", "jd@example.com"),
+        ("johnny", "x@john.org"),
+        ("mary", "JOHN@example.com"),
+    ] {
+        scene
+            .create(json!({"username": username, "email": email, "password": PASSWORD}))
+            .await
+            .is(201, "");
     }
     let cases: [(&str, &[&str]); 12] = [
         ("john", &["John.Doe", "johnny", "mary"]),
@@ -67,10 +100,18 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
         assert_eq!(names(&page.is(200, "").body), expected, "{search}");
     }
     let first = scene.get("/users?search=john&limit=2").await;
-    let rest = scene.get(&format!("/users?search=john&limit=2&after={}", first.text("next"))).await;
+    let rest = scene
+        .get(&format!(
+            "/users?search=john&limit=2&after={}",
+            first.text("next")
+        ))
+        .await;
     assert_eq!(
         (names(&first.body), names(&rest.body)),
-        (vec!["John.Doe".into(), "johnny".into()], vec!["mary".into()])
+        (
+            vec!["John.Doe".into(), "johnny".into()],
+            vec!["mary".into()]
+        )
     );
     assert_eq!(rest.body["next"], Value::Null);
 }
@@ -79,18 +120,30 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
 async fn searching_uses_the_unique_indexes() {
     let scene = Scene::new().await;
     let many = "insert into users (id, username, email, password_hash) \
-                select gen_random_uuid(), 'u' || n, 'e' || n || '@example.com', 'x' from generate_series(1, 20000) n; \
-                analyze users";
+        select gen_random_uuid(), 'u' || n, 'e' || n || '@example.com', 'x' \
+        from generate_series(1, 20000) n; analyze users";
     execute(&scene.gateway, many).await;
     let search = include_str!("../../../sql/queries/search_users.sql");
-    let search: String = search.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+    let search: String = search
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let database = connect(scene.gateway.setting("DATABASE_URL")).await;
-    let prepare = format!("set plan_cache_mode = force_custom_plan; prepare search (uuid, bigint, text) as {search}");
-    database.batch_execute(&prepare).await.expect("the statement is right");
+    let prepare = format!(
+        "set plan_cache_mode = force_custom_plan; prepare search (uuid, bigint, text) as {search}"
+    );
+    database
+        .batch_execute(&prepare)
+        .await
+        .expect("the statement is right");
     let explain = "explain execute search ('00000000-0000-0000-0000-000000000000', 20, 'u1999')";
     let plan = database.simple_query(explain).await.expect("a plan");
     let plan = format!("{plan:?}");
-    assert!(plan.contains("users_username_key") && plan.contains("users_email_key"), "{plan}");
+    assert!(
+        plan.contains("users_username_key") && plan.contains("users_email_key"),
+        "{plan}"
+    );
 }
 
 #[tokio::test]
@@ -104,12 +157,26 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
     let page = scene.get(&format!("{path}/sessions?limit=1")).await;
     assert_eq!(page.is(200, "").body["items"][0]["id"], sid(&first));
     assert_eq!(page.body["items"][0]["current"], false);
-    let rest = scene.get(&format!("{path}/sessions?after={}", page.text("next"))).await;
-    assert_eq!((rest.body["items"].as_array().map(Vec::len), &rest.body["items"][0]["id"]), (Some(1), &sid(&second)));
+    let rest = scene
+        .get(&format!("{path}/sessions?after={}", page.text("next")))
+        .await;
+    assert_eq!(
+        (
+            rest.body["items"].as_array().map(Vec::len),
+            &rest.body["items"][0]["id"]
+        ),
+        (Some(1), &sid(&second))
+    );
     // Two of the administrator's own: signing up, and signing in.
-    let own = scene.get(&format!("{}/sessions", super::path_of(&scene.admin))).await;
-    let current: Vec<_> =
-        own.body["items"].as_array().expect("a list").iter().map(|item| item["current"].clone()).collect();
+    let own = scene
+        .get(&format!("{}/sessions", super::path_of(&scene.admin)))
+        .await;
+    let current: Vec<_> = own.body["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item["current"].clone())
+        .collect();
     assert_eq!(current, [false, true]);
 }
 
@@ -120,5 +187,10 @@ async fn of_many_who_make_one_name_one_does() {
     let make = || scene.create(json!({"username": "john", "password": PASSWORD}));
     let answers = join_all((0..8).map(|_| make())).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
-    assert!(made == 1 && answers.iter().all(|answer| answer.status == 201 || answer.code() == "username_taken"));
+    assert!(
+        made == 1
+            && answers
+                .iter()
+                .all(|answer| answer.status == 201 || answer.code() == "username_taken")
+    );
 }

@@ -1,11 +1,13 @@
-//! Taking back: the record, then `{sub}`, then `{rev}`; and the publisher, which finds what somebody left undone.
+//! Taking back: the record, then `{sub}`, then `{rev}`; and the publisher, which finds what
+//! somebody left undone.
 
 use latchkey::domain::revocation::{Entry, Revocation, Standing, Subject};
 use uuid::Uuid;
 
 use super::{super::mutants::Mutant, Accounts, Entries, NOW, State, TICK, TOKEN};
 
-/// Somebody takes something back: first of [`State::stories`] the session, the others all of the user.
+/// Somebody takes something back: first of [`State::stories`] the session, the others all of the
+/// user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Story {
     pub stage: Stage,
@@ -115,20 +117,37 @@ impl State {
     /// What is published of a story at this moment.
     fn entry(&self, model: &Accounts, at: usize) -> Entry {
         let revocation = match at {
-            0 if model.is(Mutant::TokenOnly) => Revocation::Token { jti: Uuid::nil(), exp: NOW + TOKEN },
+            0 if model.is(Mutant::TokenOnly) => Revocation::Token {
+                jti: Uuid::nil(),
+                exp: NOW + TOKEN,
+            },
             0 => Revocation::Session { sid: Uuid::nil() },
-            _all => Revocation::User { sub: Uuid::nil(), below: self.stories[at].below },
+            _all => Revocation::User {
+                sub: Uuid::nil(),
+                below: self.stories[at].below,
+            },
         };
         let Entry { subject, standing } = revocation.entry(NOW);
-        let ends_at = if model.is(Mutant::EntryBySetting) { NOW + TICK } else { standing.ends_at };
-        Entry { subject, standing: Standing { ends_at, ..standing } }
+        let ends_at = if model.is(Mutant::EntryBySetting) {
+            NOW + TICK
+        } else {
+            standing.ends_at
+        };
+        Entry {
+            subject,
+            standing: Standing {
+                ends_at,
+                ..standing
+            },
+        }
     }
 
     pub fn steps_of_publisher(&self, model: &Accounts, mut may: impl FnMut(Look)) {
         match self.publisher {
             Publisher { row: None, .. } => {
-                let recorded =
-                    model.stories().filter(|at| self.stories[*at].stage != Stage::Idle && !self.stories[*at].passed);
+                let recorded = model.stories().filter(|at| {
+                    self.stories[*at].stage != Stage::Idle && !self.stories[*at].passed
+                });
                 recorded.for_each(|at| may(Look::Compare(at)));
             }
             Publisher { half: false, .. } => [Look::First, Look::Die].into_iter().for_each(may),
@@ -138,8 +157,15 @@ impl State {
 
     pub fn step_of_publisher(&mut self, model: &Accounts, look: Look) {
         match (look, self.publisher.row) {
-            (Look::Compare(at), _) if self.covers(&self.entry(model, at)) => self.stories[at].passed = true,
-            (Look::Compare(at), _) => self.publisher = Publisher { row: Some(at), half: false },
+            (Look::Compare(at), _) if self.covers(&self.entry(model, at)) => {
+                self.stories[at].passed = true
+            }
+            (Look::Compare(at), _) => {
+                self.publisher = Publisher {
+                    row: Some(at),
+                    half: false,
+                }
+            }
             (Look::First, Some(at)) => {
                 self.tell(model, at, true);
                 self.publisher.half = true;
@@ -156,7 +182,11 @@ impl State {
 
     /// `Memory::covers`.
     fn covers(&self, entry: &Entry) -> bool {
-        let Entries { session, user, token } = self.entries;
+        let Entries {
+            session,
+            user,
+            token,
+        } = self.entries;
         let known = match entry.subject {
             Subject::Session(_) => session,
             Subject::User(_) => user,

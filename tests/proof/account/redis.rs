@@ -1,4 +1,5 @@
-//! What Redis keeps of an account, under `{sub}`, and its scripts, each one step, as its `.lua` file has it.
+//! What Redis keeps of an account, under `{sub}`, and its scripts, each one step, as its `.lua`
+//! file has it.
 
 use super::FIRST;
 
@@ -28,21 +29,35 @@ pub enum Rotation {
 impl Account {
     /// `open_session.lua`.
     pub fn signed_in() -> Account {
-        Account { session: true, home: true, ended: false, generation: FIRST, identity: true }
+        Account {
+            session: true,
+            home: true,
+            ended: false,
+            generation: FIRST,
+            identity: true,
+        }
     }
 
     /// The same from another history: whatever came after the sign-in is lost.
     pub fn fallen_back() -> Account {
-        Account { home: false, ..Account::signed_in() }
+        Account {
+            home: false,
+            ..Account::signed_in()
+        }
     }
 
     fn is_at_home(&self) -> bool {
         self.session && self.home && self.identity
     }
 
-    /// `exchange`: a session of a generation that was ended is over. The token is always the current one here.
+    /// `exchange`: a session of a generation that was ended is over. The token is always the
+    /// current one here.
     fn exchange(&self) -> Rotation {
-        if FIRST < self.generation { Rotation::Refused } else { Rotation::Granted }
+        if FIRST < self.generation {
+            Rotation::Refused
+        } else {
+            Rotation::Granted
+        }
     }
 
     /// `rotate.lua`.
@@ -65,7 +80,10 @@ impl Account {
             return Rotation::Refused;
         }
         if !self.is_at_home() {
-            *self = Account { generation: self.generation.max(FIRST), ..Account::signed_in() };
+            *self = Account {
+                generation: self.generation.max(FIRST),
+                ..Account::signed_in()
+            };
         }
         self.exchange()
     }

@@ -1,4 +1,5 @@
-//! Refreshing the session: rotation where Redis knows it, adoption from the record where it does not.
+//! Refreshing the session: rotation where Redis knows it, adoption from the record where it does
+//! not.
 
 use super::{super::mutants::Mutant, Accounts, FIRST, State, Token, redis::Rotation};
 
@@ -58,7 +59,10 @@ impl State {
             Step::Hold => Refresh::Held,
             Step::Adopt => outcome(self.redis.adopt(), true),
             Step::Sign => {
-                self.tokens[1] = Some(Token { age: 0, generation: FIRST });
+                self.tokens[1] = Some(Token {
+                    age: 0,
+                    generation: FIRST,
+                });
                 Refresh::Nothing
             }
             Step::Fail => Refresh::Nothing,

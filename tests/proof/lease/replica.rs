@@ -12,9 +12,11 @@ pub struct Replica {
     life: Life,
     /// How far memory follows the log; nothing where it is to be read from its beginning.
     position: Option<u8>,
-    /// Whether the revocation is in memory. Memory only grows, also where the log is read once more.
+    /// Whether the revocation is in memory. Memory only grows, also where the log is read once
+    /// more.
     knows: bool,
-    /// The end of the lease, in ticks after [`Leases::dawn`]; 0 where there is none that anybody could ask about.
+    /// The end of the lease, in ticks after [`Leases::dawn`]; 0 where there is none that anybody
+    /// could ask about.
     end: u8,
     call: Call,
 }
@@ -61,7 +63,8 @@ pub enum Look {
     Arrived,
     /// It has a lease, and looks at the set next.
     Leased,
-    /// It has not found an entry, and looks at the lease next: only where that is the wrong way round.
+    /// It has not found an entry, and looks at the lease next: only where that is the wrong way
+    /// round.
     Missed,
     Accepted,
 }
@@ -110,10 +113,14 @@ impl Leases {
 }
 
 impl State {
-    /// A lease that was over before the check in hand has read the clock, or is over and there is none, is as good as none.
+    /// A lease that was over before the check in hand has read the clock, or is over and there is
+    /// none, is as good as none.
     pub fn forget_leases(&mut self, model: &Leases) {
         for (at, replica) in self.replicas.iter_mut().enumerate() {
-            let asked = self.check.filter(|check| check.on == at).map_or(NOW, |check| ago(check.age));
+            let asked = self
+                .check
+                .filter(|check| check.on == at)
+                .map_or(NOW, |check| ago(check.age));
             if !model.is_leased(replica, asked) {
                 replica.end = 0;
             }
@@ -151,7 +158,9 @@ impl State {
                     may(Step::Join);
                 }
             }
-            (Call::Join | Call::Renew { .. }, _) => [Step::Run, Step::Lose].into_iter().for_each(&mut may),
+            (Call::Join | Call::Renew { .. }, _) => {
+                [Step::Run, Step::Lose].into_iter().for_each(&mut may)
+            }
             (Call::Joined | Call::Page { .. } | Call::Strange, _) => {
                 [Step::Read, Step::Lose].into_iter().for_each(&mut may);
             }
@@ -159,7 +168,11 @@ impl State {
         match &self.check {
             None if matches!(self.revoker.stage, Stage::Returned(_)) => may(Step::Arrive),
             Some(check) if check.on == at => {
-                may(if check.look == Look::Arrived { Step::LookFirst } else { Step::LookSecond });
+                may(if check.look == Look::Arrived {
+                    Step::LookFirst
+                } else {
+                    Step::LookSecond
+                });
             }
             None | Some(_) => {}
         }
@@ -173,7 +186,10 @@ impl State {
                 replica.position = model.is(Mutant::RegisterAfterBootstrap).then_some(0);
             }
             Step::Die => {
-                *replica = Replica { life: Life::Dead, ..Replica::default() };
+                *replica = Replica {
+                    life: Life::Dead,
+                    ..Replica::default()
+                };
                 self.check = self.check.filter(|check| check.on != at);
             }
             Step::LastWord => self.redis.members[at] = None,
@@ -183,7 +199,13 @@ impl State {
             Step::Lose => replica.call = Call::Nothing,
             Step::Run => self.run(model, at),
             Step::Read => self.read(model, at),
-            Step::Arrive => self.check = Some(Check { on: at, age: 0, look: Look::Arrived }),
+            Step::Arrive => {
+                self.check = Some(Check {
+                    on: at,
+                    age: 0,
+                    look: Look::Arrived,
+                })
+            }
             Step::LookFirst | Step::LookSecond => self.check = self.look(model, at),
         }
     }
@@ -195,16 +217,25 @@ impl State {
         let beat = field.map_or(self.revoker.newest_beat(at), |field| field.beat) + 1;
         replica.call = match (replica.call, replica.position) {
             (Call::Join, position) => {
-                *field = Some(Field { applied: position.unwrap_or(0), beat });
+                *field = Some(Field {
+                    applied: position.unwrap_or(0),
+                    beat,
+                });
                 Call::Joined
             }
             // A renewal by an id that is not registered changes nothing.
-            (Call::Renew { .. }, Some(_)) if field.is_none() && !model.is(Mutant::RegisterAfterBootstrap) => {
+            (Call::Renew { .. }, Some(_))
+                if field.is_none() && !model.is(Mutant::RegisterAfterBootstrap) =>
+            {
                 Call::Strange
             }
             (Call::Renew { age }, Some(position)) => {
                 let read = model.is(Mutant::AcknowledgeBeforeApplying);
-                let applied = if read { last.min(position + PAGE) } else { position };
+                let applied = if read {
+                    last.min(position + PAGE)
+                } else {
+                    position
+                };
                 *field = field.map(|_| Field { applied, beat });
                 Call::Page { age, last }
             }
@@ -219,9 +250,16 @@ impl State {
             // The number before the first entry.
             (Call::Joined, position) => replica.position = position.or(Some(0)),
             (Call::Page { age, last }, Some(position)) => {
-                let (numbers, mine) = (position + 1..=last.min(position + PAGE), u64::from(position));
-                let mine = Position { epoch: (), applied: mine };
-                let renewal = accept_renewal(&mine, &(), numbers.clone().map(u64::from), u64::from(last));
+                let (numbers, mine) = (
+                    position + 1..=last.min(position + PAGE),
+                    u64::from(position),
+                );
+                let mine = Position {
+                    epoch: (),
+                    applied: mine,
+                };
+                let renewal =
+                    accept_renewal(&mine, &(), numbers.clone().map(u64::from), u64::from(last));
                 if renewal == Renewal::Worthless {
                     replica.position = None;
                     return;
@@ -230,7 +268,11 @@ impl State {
                 replica.knows |= numbers.contains(&model.revoked());
                 replica.position = numbers.last().or(Some(position));
                 if renewal == Renewal::Complete || model.is(Mutant::LimitedReadRenews) {
-                    let sent = if model.is(Mutant::LeaseFromReply) { NOW } else { ago(age) };
+                    let sent = if model.is(Mutant::LeaseFromReply) {
+                        NOW
+                    } else {
+                        ago(age)
+                    };
                     let end = lease_end(sent, model.own_lease()).saturating_sub(model.dawn());
                     replica.end = u8::try_from(end).expect("no lease is as long");
                 }
@@ -239,7 +281,8 @@ impl State {
         }
     }
 
-    /// The next look of a check: the lease first, the set second. Without a lease the stores answer, which is another model.
+    /// The next look of a check: the lease first, the set second. Without a lease the stores
+    /// answer, which is another model.
     fn look(&self, model: &Leases, at: usize) -> Option<Check> {
         let (check, replica) = (self.check?, &self.replicas[at]);
         let leased = model.is_leased(replica, ago(check.age));
@@ -252,7 +295,11 @@ impl State {
             Look::Accepted => Some(Look::Accepted),
         };
         // From here on the clock does not matter.
-        let age = if model.is(Mutant::SetBeforeLease) { check.age } else { 0 };
+        let age = if model.is(Mutant::SetBeforeLease) {
+            check.age
+        } else {
+            0
+        };
         look.map(|look| Check { look, age, ..check })
     }
 }

@@ -1,8 +1,11 @@
-//! Whoever revokes, and reaps meanwhile. It holds no lease itself: its own memory has the entry before it waits.
+//! Whoever revokes, and reaps meanwhile. It holds no lease itself: its own memory has the entry
+//! before it waits.
 
 use std::collections::BTreeSet;
 
-use latchkey::domain::revocation::lease::{Appended, Reports, lease_end, may_reap, may_return, waited_out};
+use latchkey::domain::revocation::lease::{
+    Appended, Reports, lease_end, may_reap, may_return, waited_out,
+};
 
 use super::{super::mutants::Mutant, Field, Leases, NOW, State, ago};
 
@@ -87,22 +90,46 @@ impl Revoker {
         if self.stage == Stage::Waiting {
             self.age = model.older(self.age);
         }
-        self.seen.iter_mut().flatten().for_each(|seen| seen.age = model.older(seen.age));
+        self.seen
+            .iter_mut()
+            .flatten()
+            .for_each(|seen| seen.age = model.older(seen.age));
     }
 
     /// The newest beat of a member that anybody remembers.
     pub fn newest_beat(&self, at: usize) -> u8 {
-        let heard = self.heard.and_then(|heard| heard.members[at]).map(|field| field.beat);
-        let reap = self.reap.filter(|reap| reap.member == at).map(|reap| reap.mark);
-        heard.max(self.seen[at].map(|seen| seen.mark)).max(reap).unwrap_or(0)
+        let heard = self
+            .heard
+            .and_then(|heard| heard.members[at])
+            .map(|field| field.beat);
+        let reap = self
+            .reap
+            .filter(|reap| reap.member == at)
+            .map(|reap| reap.mark);
+        heard
+            .max(self.seen[at].map(|seen| seen.mark))
+            .max(reap)
+            .unwrap_or(0)
     }
 
     fn may_return_early(&self, model: &Leases) -> bool {
         let members: BTreeSet<usize> = (0..2).filter(|at| self.members[*at]).collect();
-        let appended = Appended { epoch: (), number: u64::from(model.revoked()), members };
-        let Some(Heard { last, members }) = self.reports else { return appended.members.is_empty() };
-        let applied = (0..2).filter_map(|at| Some((at, u64::from(members[at]?.applied)))).collect();
-        let mut reports = Reports { epoch: (), last: u64::from(last), applied };
+        let appended = Appended {
+            epoch: (),
+            number: u64::from(model.revoked()),
+            members,
+        };
+        let Some(Heard { last, members }) = self.reports else {
+            return appended.members.is_empty();
+        };
+        let applied = (0..2)
+            .filter_map(|at| Some((at, u64::from(members[at]?.applied))))
+            .collect();
+        let mut reports = Reports {
+            epoch: (),
+            last: u64::from(last),
+            applied,
+        };
         if model.is(Mutant::OldReports) {
             reports.last = appended.number;
         }
@@ -111,7 +138,11 @@ impl Revoker {
 
     fn is_over(&self, model: &Leases) -> bool {
         let of_lease = model.is(Mutant::WaitOneLease);
-        NOW >= if of_lease { lease_end(ago(self.age), model.lease()) } else { waited_out(ago(self.age), model.lease()) }
+        NOW >= if of_lease {
+            lease_end(ago(self.age), model.lease())
+        } else {
+            waited_out(ago(self.age), model.lease())
+        }
     }
 }
 
@@ -134,7 +165,11 @@ impl State {
             Stage::Returned(_) => return,
         }
         if model.early && (model.reaper || revoker.stage != Stage::Idle) {
-            may(if revoker.heard.is_none() { Step::AskMembers } else { Step::ReadMembers });
+            may(if revoker.heard.is_none() {
+                Step::AskMembers
+            } else {
+                Step::ReadMembers
+            });
         }
         if revoker.reap.is_some() {
             may(Step::Reap);
@@ -161,7 +196,10 @@ impl State {
             Step::ReturnEarly => self.revoker = returned(By::Reports),
             Step::ReturnAfterWait => self.revoker = returned(By::Wait),
             Step::AskMembers => {
-                revoker.heard = Some(Heard { last: self.redis.last, members: self.redis.members });
+                revoker.heard = Some(Heard {
+                    last: self.redis.last,
+                    members: self.redis.members,
+                });
                 // Only beside the reaper is it of interest how late that is heard.
                 if !model.reaper {
                     self.read_members(model);
@@ -174,9 +212,14 @@ impl State {
 
     fn read_members(&mut self, model: &Leases) {
         let revoker = &mut self.revoker;
-        let Some(heard) = revoker.heard.take() else { return };
+        let Some(heard) = revoker.heard.take() else {
+            return;
+        };
         let silent = |field: Field| Field { beat: 0, ..field };
-        revoker.reports = Some(Heard { members: heard.members.map(|field| field.map(silent)), ..heard });
+        revoker.reports = Some(Heard {
+            members: heard.members.map(|field| field.map(silent)),
+            ..heard
+        });
         if !model.reaper {
             return;
         }
@@ -196,7 +239,8 @@ impl State {
         }
     }
 
-    /// What does not let the revocation return does not let it return later either: only the next report may.
+    /// What does not let the revocation return does not let it return later either: only the next
+    /// report may.
     pub fn forget_reports(&mut self, model: &Leases) {
         if self.revoker.stage == Stage::Waiting && !self.revoker.may_return_early(model) {
             self.revoker.reports = None;
@@ -205,7 +249,9 @@ impl State {
 
     /// `remove_member.lua`.
     fn reap(&mut self, model: &Leases) {
-        let Some(Reap { member, mark: seen }) = self.revoker.reap.take() else { return };
+        let Some(Reap { member, mark: seen }) = self.revoker.reap.take() else {
+            return;
+        };
         let unchanged = self.redis.members[member].is_some_and(|field| mark(model, &field) == seen);
         if unchanged || model.is(Mutant::ReaperWithoutComparing) {
             self.redis.members[member] = None;
@@ -215,10 +261,17 @@ impl State {
 
 /// What the reaper compares.
 fn mark(model: &Leases, field: &Field) -> u8 {
-    if model.is(Mutant::ReaperByPosition) { field.applied } else { field.beat }
+    if model.is(Mutant::ReaperByPosition) {
+        field.applied
+    } else {
+        field.beat
+    }
 }
 
 /// What it knew is of no use any more.
 fn returned(by: By) -> Revoker {
-    Revoker { stage: Stage::Returned(by), ..Revoker::default() }
+    Revoker {
+        stage: Stage::Returned(by),
+        ..Revoker::default()
+    }
 }

@@ -1,10 +1,14 @@
-//! A check and the ladder: memory under a lease; else Redis, where it was seen whole, and with an epoch; else the record.
+//! A check and the ladder: memory under a lease; else Redis, where it was seen whole, and with an
+//! epoch; else the record.
 
-use latchkey::domain::revocation::lease::{Rung, Sight, may_answer_from_memory, rung_without_lease};
+use latchkey::domain::revocation::lease::{
+    Rung, Sight, may_answer_from_memory, rung_without_lease,
+};
 
 use super::{super::mutants::Mutant, Losses, NOW, State, replica::Refused, revoker::Stage};
 
-/// A check that begins after the logout was answered, one at a time. Those that begin before prove nothing.
+/// A check that begins after the logout was answered, one at a time. Those that begin before prove
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Check {
     on: usize,
@@ -28,7 +32,8 @@ pub enum Look {
 pub enum Step {
     Arrive(usize),
     Look,
-    /// A check of somebody else has sent a statement to the record, which is answered: only where others join it.
+    /// A check of somebody else has sent a statement to the record, which is answered: only where
+    /// others join it.
     OthersRead,
 }
 
@@ -49,7 +54,12 @@ impl State {
 
     pub fn step_of_check(&mut self, model: &Losses, step: Step) {
         match step {
-            Step::Arrive(on) => self.check = Some(Check { on, look: Look::Arrived }),
+            Step::Arrive(on) => {
+                self.check = Some(Check {
+                    on,
+                    look: Look::Arrived,
+                })
+            }
             Step::Look => {
                 let Some(check) = self.check else { return };
                 let look = self.look(model, &check);
@@ -76,7 +86,9 @@ impl State {
         let replica = &mut self.replicas[check.on];
         let allowed = |revoked: bool, rung| (!revoked).then_some(Look::Allowed(rung));
         match check.look {
-            Look::Arrived if may_answer_from_memory(NOW, NOW + u64::from(replica.left)) => Some(Look::Leased),
+            Look::Arrived if may_answer_from_memory(NOW, NOW + u64::from(replica.left)) => {
+                Some(Look::Leased)
+            }
             Look::Arrived => match rung_without_lease(replica.sight) {
                 Rung::Redis => Some(Look::Redis),
                 Rung::Memory | Rung::Record => Some(Look::Record),

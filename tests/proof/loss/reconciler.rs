@@ -1,4 +1,5 @@
-//! A reconciler. Between two of its steps it may be paused for as long as anybody likes, and lose its lock meanwhile.
+//! A reconciler. Between two of its steps it may be paused for as long as anybody likes, and lose
+//! its lock meanwhile.
 
 use latchkey::domain::revocation::lease::waited_out;
 
@@ -52,7 +53,11 @@ impl State {
                 // It does not matter which of the two is the first.
                 let first = at == 0 || self.reconcilers[0] != Reconciler::Idle;
                 if first && self.lock.is_none() && self.logs <= model.logs {
-                    may(if model.rebuild { Step::Replace } else { Step::Begin });
+                    may(if model.rebuild {
+                        Step::Replace
+                    } else {
+                        Step::Begin
+                    });
                 }
                 return;
             }
@@ -75,16 +80,27 @@ impl State {
                 self.lock = None;
                 same
             }
-            (Step::Begin | Step::Replace, _) => match self.redis.begin(model, self.logs, step == Step::Replace) {
-                Some(epoch) => {
-                    (self.lock, self.logs) = (Some(at), self.logs + 1);
-                    Reconciler::Begun { epoch, age: 0 }
+            (Step::Begin | Step::Replace, _) => {
+                match self.redis.begin(model, self.logs, step == Step::Replace) {
+                    Some(epoch) => {
+                        (self.lock, self.logs) = (Some(at), self.logs + 1);
+                        Reconciler::Begun { epoch, age: 0 }
+                    }
+                    None => Reconciler::Idle,
                 }
-                None => Reconciler::Idle,
+            }
+            (Step::Read, Reconciler::Begun { epoch, .. }) => Reconciler::Read {
+                epoch,
+                recorded: self.recorded,
             },
-            (Step::Read, Reconciler::Begun { epoch, .. }) => Reconciler::Read { epoch, recorded: self.recorded },
             // Nothing to fill in is no script.
-            (Step::Fill, Reconciler::Read { epoch, recorded: false }) => Reconciler::Filled { epoch, last: 0 },
+            (
+                Step::Fill,
+                Reconciler::Read {
+                    epoch,
+                    recorded: false,
+                },
+            ) => Reconciler::Filled { epoch, last: 0 },
             (Step::Fill, Reconciler::Read { epoch, .. }) => match self.redis.fill(model, epoch) {
                 true => Reconciler::Filled { epoch, last: 1 },
                 false => Reconciler::Idle,

@@ -1,4 +1,5 @@
-//! One Redis server and the scripts of the revocation log, each one step, as its `.lua` file has it.
+//! One Redis server and the scripts of the revocation log, each one step, as its `.lua` file has
+//! it.
 
 use super::{super::mutants::Mutant, Losses};
 
@@ -40,29 +41,50 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    pub const FIRST: Epoch = Epoch { server: 0, nonce: 0 };
+    pub const FIRST: Epoch = Epoch {
+        server: 0,
+        nonce: 0,
+    };
 }
 
 impl Server {
     /// The first epoch with an empty log, and a member.
     pub fn at_first() -> Server {
-        let state = Some(Log { epoch: Epoch::FIRST, last: 0, members: [Some(0), None] });
-        Server { id: 0, history: 0, data: Data { state, ..Data::default() } }
+        let state = Some(Log {
+            epoch: Epoch::FIRST,
+            last: 0,
+            members: [Some(0), None],
+        });
+        Server {
+            id: 0,
+            history: 0,
+            data: Data {
+                state,
+                ..Data::default()
+            },
+        }
     }
 
     /// What an epoch of this server begins with.
     fn here(&self, model: &Losses) -> u8 {
-        if model.is(Mutant::EpochByRunId) { self.id } else { self.history }
+        if model.is(Mutant::EpochByRunId) {
+            self.id
+        } else {
+            self.history
+        }
     }
 
     /// `epoch_of`: the state, if its epoch is that of this server.
     fn epoch_of(&self, model: &Losses) -> Option<Log> {
-        self.data.state.filter(|log| log.epoch.server == self.here(model) || model.is(Mutant::NoEpochCheck))
+        self.data
+            .state
+            .filter(|log| log.epoch.server == self.here(model) || model.is(Mutant::NoEpochCheck))
     }
 
     /// `log_of`: the same, if the log has the ends that the state says.
     pub fn log_of(&self, model: &Losses) -> Option<Log> {
-        self.epoch_of(model).filter(|log| log.last == self.data.log || model.is(Mutant::NoEndsCheck))
+        self.epoch_of(model)
+            .filter(|log| log.last == self.data.log || model.is(Mutant::NoEndsCheck))
     }
 
     /// `add`: the entry, unless the log of this epoch has it already. Its number.
@@ -82,7 +104,8 @@ impl Server {
         self.data.state
     }
 
-    /// `join_log.lua`: the epoch. The number before the first entry is 0, because nothing grows old here.
+    /// `join_log.lua`: the epoch. The number before the first entry is 0, because nothing grows old
+    /// here.
     pub fn join(&mut self, model: &Losses, member: usize) -> Option<Epoch> {
         let mut log = self.log_of(model)?;
         log.members[member] = Some(0);
@@ -90,8 +113,15 @@ impl Server {
         Some(log.epoch)
     }
 
-    /// `renew_lease.lua`: the last number; nothing inside where the epoch is another or there is no such member.
-    pub fn renew(&mut self, model: &Losses, member: usize, epoch: Epoch, applied: u8) -> Option<Option<u8>> {
+    /// `renew_lease.lua`: the last number; nothing inside where the epoch is another or there is no
+    /// such member.
+    pub fn renew(
+        &mut self,
+        model: &Losses,
+        member: usize,
+        epoch: Epoch,
+        applied: u8,
+    ) -> Option<Option<u8>> {
         let mut log = self.log_of(model)?;
         if log.epoch != epoch || log.members[member].is_none() {
             return Some(None);
@@ -107,13 +137,17 @@ impl Server {
         counts.then_some(self.data.denied.is_some())
     }
 
-    /// `begin_log.lua`: the epoch of the log to be; nothing under a good one, unless that is to be replaced.
+    /// `begin_log.lua`: the epoch of the log to be; nothing under a good one, unless that is to be
+    /// replaced.
     pub fn begin(&mut self, model: &Losses, nonce: u8, replace: bool) -> Option<Epoch> {
         let beside = model.is(Mutant::BuildingBesideEpoch);
         if self.log_of(model).is_some() && !beside && !replace {
             return None;
         }
-        let epoch = Epoch { server: self.here(model), nonce };
+        let epoch = Epoch {
+            server: self.here(model),
+            nonce,
+        };
         self.data.building = Some(epoch);
         if !beside {
             (self.data.state, self.data.log) = (None, 0);
@@ -123,7 +157,9 @@ impl Server {
 
     /// `is_building`, and that the log is as long as the one who builds it has left it.
     fn is_building(&self, model: &Losses, epoch: Epoch, length: u8) -> bool {
-        let mine = self.data.building == Some(epoch) && epoch.server == self.here(model) && self.data.log == length;
+        let mine = self.data.building == Some(epoch)
+            && epoch.server == self.here(model)
+            && self.data.log == length;
         mine || model.is(Mutant::NoFence) || model.is(Mutant::BuildingBesideEpoch)
     }
 
@@ -143,7 +179,11 @@ impl Server {
             // Where nobody compares, what was built comes into force as it is.
             self.data.log = last;
             self.data.building = None;
-            self.data.state = Some(Log { epoch, last, members: [None; 2] });
+            self.data.state = Some(Log {
+                epoch,
+                last,
+                members: [None; 2],
+            });
         }
         builds
     }

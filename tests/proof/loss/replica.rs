@@ -50,7 +50,11 @@ impl Default for Replica {
 impl Replica {
     /// One that has joined the first log, and read nothing of it.
     pub fn member() -> Replica {
-        Replica { running: true, position: Some((Epoch::FIRST, 0)), ..Replica::default() }
+        Replica {
+            running: true,
+            position: Some((Epoch::FIRST, 0)),
+            ..Replica::default()
+        }
     }
 
     pub fn tick(&mut self) {
@@ -85,7 +89,9 @@ impl State {
         match step {
             Step::Start => self.replicas[at].running = true,
             // A deposed master refuses what writes, and both of these do.
-            Step::Join | Step::Renew if self.replicas[at].with_old => self.replicas[at].sight = Sight::Silent,
+            Step::Join | Step::Renew if self.replicas[at].with_old => {
+                self.replicas[at].sight = Sight::Silent
+            }
             Step::Join => match self.redis.join(model, at) {
                 Some(epoch) => self.replicas[at].position = Some((epoch, 0)),
                 None => self.replicas[at].sight = Sight::Lost,
@@ -98,7 +104,9 @@ impl State {
 
     fn renew(&mut self, model: &Losses, at: usize) {
         let replica = &mut self.replicas[at];
-        let Some((epoch, applied)) = replica.position else { return };
+        let Some((epoch, applied)) = replica.position else {
+            return;
+        };
         match self.redis.renew(model, at, epoch, applied) {
             Some(Some(last)) => replica.page = Some((0, last)),
             Some(None) => replica.position = None,
@@ -108,10 +116,21 @@ impl State {
 
     fn read(&mut self, at: usize) {
         let replica = &mut self.replicas[at];
-        let (Some((epoch, applied)), Some((age, last))) = (replica.position, replica.page.take()) else { return };
+        let (Some((epoch, applied)), Some((age, last))) = (replica.position, replica.page.take())
+        else {
+            return;
+        };
         replica.sight = Sight::Whole;
-        let mine = Position { epoch, applied: u64::from(applied) };
-        match accept_renewal(&mine, &epoch, (applied + 1..=last).map(u64::from), u64::from(last)) {
+        let mine = Position {
+            epoch,
+            applied: u64::from(applied),
+        };
+        match accept_renewal(
+            &mine,
+            &epoch,
+            (applied + 1..=last).map(u64::from),
+            u64::from(last),
+        ) {
             Renewal::Complete => {
                 replica.knows |= last > applied;
                 replica.position = Some((epoch, last));

@@ -56,16 +56,31 @@ impl Revoker {
 }
 
 impl State {
-    /// What members say under the log of this moment is heard at once: how old it may be is the matter of the other model.
+    /// What members say under the log of this moment is heard at once: how old it may be is the
+    /// matter of the other model.
     fn reports(&self, log: &Log) -> Reports<Epoch, usize> {
-        let applied: BTreeMap<_, _> = (0..2).filter_map(|at| Some((at, u64::from(log.members[at]?)))).collect();
-        Reports { epoch: log.epoch, last: u64::from(log.last), applied }
+        let applied: BTreeMap<_, _> = (0..2)
+            .filter_map(|at| Some((at, u64::from(log.members[at]?))))
+            .collect();
+        Reports {
+            epoch: log.epoch,
+            last: u64::from(log.last),
+            applied,
+        }
     }
 
     fn may_return_early(&self, model: &Losses) -> bool {
-        let (Some(appended), Some(log)) = (&self.revoker.appended, self.redis.log_of(model)) else { return false };
-        let members: BTreeSet<_> = (0..2).filter(|at| appended.members[*at].is_some()).collect();
-        let appended = Appended { epoch: appended.epoch, number: u64::from(appended.last), members };
+        let (Some(appended), Some(log)) = (&self.revoker.appended, self.redis.log_of(model)) else {
+            return false;
+        };
+        let members: BTreeSet<_> = (0..2)
+            .filter(|at| appended.members[*at].is_some())
+            .collect();
+        let appended = Appended {
+            epoch: appended.epoch,
+            number: u64::from(appended.last),
+            members,
+        };
         may_return(&appended, &usize::MAX, &self.reports(&log))
     }
 
@@ -104,5 +119,8 @@ impl State {
 
 /// What it knew is of no use any more.
 fn returned(by: By) -> Revoker {
-    Revoker { stage: Stage::Returned(by), ..Revoker::default() }
+    Revoker {
+        stage: Stage::Returned(by),
+        ..Revoker::default()
+    }
 }

@@ -33,11 +33,24 @@ pub async fn lose(fleet: &Fleet, round: usize) {
     set_for_a_while(&struck(fleet, round), Line::Lost).await;
 }
 
-/// One replica's line to Redis, those of all, one's to PostgreSQL, those of all; each replica has its turn.
+/// One replica's line to Redis, those of all, one's to PostgreSQL, those of all; each replica has
+/// its turn.
 fn struck(fleet: &Fleet, round: usize) -> Vec<&Proxy> {
     let which = round / 4 % REPLICAS;
-    let replicas = fleet.replicas.iter().enumerate().filter(|(at, _)| round % 2 == 1 || *at == which);
-    replicas.map(|(_, replica)| if round % 4 < 2 { &replica.redis } else { &replica.postgres }).collect()
+    let replicas = fleet
+        .replicas
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| round % 2 == 1 || *at == which);
+    replicas
+        .map(|(_, replica)| {
+            if round % 4 < 2 {
+                &replica.redis
+            } else {
+                &replica.postgres
+            }
+        })
+        .collect()
 }
 
 async fn set_for_a_while(lines: &[&Proxy], line: Line) {

@@ -6,7 +6,8 @@ use tokio::{task::block_in_place, time::sleep};
 
 use crate::promise::fleet::{Fleet, REPLICAS};
 
-/// Longer than any lease, by a varying length: whoever wakes up must not go on as if nothing had been.
+/// Longer than any lease, by a varying length: whoever wakes up must not go on as if nothing had
+/// been.
 pub async fn stop_a_replica(fleet: &mut Fleet, round: usize) {
     let gateway = &fleet.replicas[round % REPLICAS].gateway;
     gateway.pause();
@@ -23,9 +24,16 @@ pub async fn kill_a_replica(fleet: &mut Fleet, round: usize) {
 
 pub async fn restart_everything(fleet: &mut Fleet) {
     block_in_place(|| {
-        fleet.replicas.iter_mut().for_each(|replica| replica.gateway.kill());
+        fleet
+            .replicas
+            .iter_mut()
+            .for_each(|replica| replica.gateway.kill());
         fleet.redis.redis.kill();
-        let postgres = &mut fleet.own.as_mut().expect("it has a PostgreSQL of its own").postgres;
+        let postgres = &mut fleet
+            .own
+            .as_mut()
+            .expect("it has a PostgreSQL of its own")
+            .postgres;
         postgres.kill();
         postgres.start_again().expect("it can be started");
         fleet.redis.redis.start_again().expect("it can be started");

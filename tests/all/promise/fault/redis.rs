@@ -16,7 +16,10 @@ pub async fn kill(fleet: &mut Fleet, round: usize) {
 /// For less than a lease, or for more.
 pub async fn pause(fleet: &Fleet, round: usize) {
     let time = 200 + 400 * (round % 4) as u64;
-    fleet.redis.tell::<String>(&["CLIENT", "PAUSE", &time.to_string(), "ALL"]).await;
+    fleet
+        .redis
+        .tell::<String>(&["CLIENT", "PAUSE", &time.to_string(), "ALL"])
+        .await;
     sleep(Duration::from_millis(time)).await;
 }
 
@@ -26,5 +29,12 @@ pub async fn flush(fleet: &Fleet) {
 
 /// One key of what is revoked.
 pub async fn lose(fleet: &Fleet, key: &str) {
-    assert_eq!(fleet.redis.tell::<i64>(&["DEL", &format!("{PREFIX}:{{rev}}:{key}")]).await, 1, "there was none");
+    assert_eq!(
+        fleet
+            .redis
+            .tell::<i64>(&["DEL", &format!("{PREFIX}:{{rev}}:{key}")])
+            .await,
+        1,
+        "there was none"
+    );
 }
