@@ -3,6 +3,7 @@
 
 mod postman; // the collection, and a whole life by it
 mod promises; // what clients rely on, and that it stays
+mod supply_chain; // third-party crates: their notices, rules and paths
 
 use std::{fs, path::PathBuf};
 
@@ -288,9 +289,18 @@ fn the_image_is_small_not_root_and_without_the_dev_parts() {
     let last_stage = dockerfile.rsplit("\nFROM ").next().expect("stages");
     assert!(last_stage.starts_with("debian:bookworm-slim"));
     assert!(last_stage.contains("\nUSER 65532:65532") && last_stage.contains("\nHEALTHCHECK "));
-    assert!(dockerfile.matches("--no-default-features").count() == 2);
+    let builds = "release/cargo build --locked --release --no-default-features";
+    assert!(dockerfile.matches(builds).count() == 2);
+    assert!(dockerfile.contains("release/check target/release/latchkey "));
     let ignored = fs::read_to_string(path(".dockerignore")).expect("it is there");
-    for needed in ["Cargo.toml", "Cargo.lock", "src", "sql", "askama.toml"] {
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "sql",
+        "askama.toml",
+        "release",
+    ] {
         assert!(
             ignored.contains(&format!("!{needed}")),
             "{needed} does not get into the build"
