@@ -14,13 +14,15 @@ COPY . .
 # Cargo goes by the time of change, and the stubs are younger than the sources.
 RUN touch src/main.rs src/lib.rs \
     && release/cargo build --locked --release --no-default-features \
-    && release/check target/release/latchkey
+    && release/check target/release/latchkey \
+    && release/licenses target/THIRD-PARTY-LICENSES --no-default-features
 
 # Not distroless: the health check below wants a shell, and asks without a further program.
 FROM debian:bookworm-slim
 # Roots for TLS to PostgreSQL, Redis and the mail server.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /build/target/release/latchkey /usr/local/bin/
+COPY --from=build /build/LICENSE-APACHE /build/LICENSE-MIT /build/target/THIRD-PARTY-LICENSES /usr/share/doc/latchkey/
 
 # Within a container only what is published can be reached; do not publish the metrics.
 ENV LATCHKEY_LISTEN=0.0.0.0:8000 \

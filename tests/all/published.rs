@@ -292,6 +292,14 @@ fn the_image_is_small_not_root_and_without_the_dev_parts() {
     let builds = "release/cargo build --locked --release --no-default-features";
     assert!(dockerfile.matches(builds).count() == 2);
     assert!(dockerfile.contains("release/check target/release/latchkey "));
+    assert!(dockerfile.contains("release/licenses target/THIRD-PARTY-LICENSES "));
+    let documents = last_stage
+        .lines()
+        .find(|line| line.ends_with(" /usr/share/doc/latchkey/"))
+        .expect("the license texts");
+    for file in ["LICENSE-APACHE", "LICENSE-MIT", "THIRD-PARTY-LICENSES"] {
+        assert!(documents.contains(&format!("/{file} ")), "{file}");
+    }
     let ignored = fs::read_to_string(path(".dockerignore")).expect("it is there");
     for needed in [
         "Cargo.toml",
@@ -300,6 +308,8 @@ fn the_image_is_small_not_root_and_without_the_dev_parts() {
         "sql",
         "askama.toml",
         "release",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
     ] {
         assert!(
             ignored.contains(&format!("!{needed}")),

@@ -1,9 +1,10 @@
-//! Third-party crates: the exceptions of deny.toml, and binaries without paths of the machine that
-//! built them.
+//! Third-party crates: their license notices, the exceptions of deny.toml, and binaries without paths
+//! of the machine that built them.
 
 use std::{
     fs,
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -17,6 +18,101 @@ fn run(script: &str, argument: &Path) -> Command {
 
 fn error_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Names and versions of the crates in the binary, without those of this project.
+fn crates() -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "-p", "latchkey", "-e", "normal"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", error_of(&output));
+    let tree = String::from_utf8(output.stdout).expect("text");
+    let mut crates: Vec<String> = tree
+        .lines()
+        .filter(|line| !line.contains(" (/"))
+        .map(|line| {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next(), words.next());
+            let version = version.and_then(|version| version.strip_prefix('v'));
+            format!("{} {}", name.expect("a name"), version.expect("a version"))
+        })
+        .collect();
+    crates.sort_unstable();
+    crates.dedup();
+    crates
+}
+
+#[test]
+fn license_notices_cover_every_crate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("notices");
+    let output = run("release/licenses", &file).output().expect("it runs");
+    assert!(output.status.success(), "{}", error_of(&output));
+    let notices = fs::read_to_string(file).expect("it was written");
+    let (components, texts) = notices.split_once("\n======== ").expect("texts");
+    let entries: Vec<&str> = components.split("\n\n").collect();
+    let entry = |name: &str| -> &str {
+        let found = entries
+            .iter()
+            .find(|entry| entry.lines().next() == Some(name));
+        found.unwrap_or_else(|| panic!("{name} has no license notices"))
+    };
+    let crates = crates();
+    assert!(crates.len() > 200, "{}", crates.len());
+    for name in crates {
+        let lines: Vec<&str> = entry(&name).lines().collect();
+        assert!(lines.len() >= 3, "{name} has no license text");
+    }
+    let part_of = |name: &str, text: &str| {
+        let start = components
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("{name} has no license notices"));
+        assert!(entry(start).contains(text), "{start}: {text}");
+    };
+    part_of("aws-lc-sys ", "aws-lc/LICENSE");
+    part_of("libmimalloc-sys ", "c_src/mimalloc/v3/LICENSE");
+    part_of("Swagger UI ", "notices");
+    part_of("Rust standard library ", "COPYRIGHT-library");
+    part_of("Rust standard library ", "Unicode-3.0.txt");
+    let last = texts.matches("\n======== ").count() + 1;
+    assert!(
+        texts.contains(&format!("text {last}\n")),
+        "{last} numbered texts"
+    );
+    assert!(!components.contains(&format!("text {}:", last + 1)));
+}
+
+/// A cargo that lists one crate, without a license text, of a registry in this folder.
+fn crate_without_text(folder: &Path, license: &str) -> Output {
+    let sources: PathBuf = folder.join("registry/src/index/odd-1.0.0");
+    fs::create_dir_all(&sources).expect("a folder");
+    fs::write(sources.join("Cargo.toml"), "authors = [\"Jane Doe\"]\n").expect("a manifest");
+    let cargo = folder.join("cargo");
+    let script = format!("#!/bin/sh\necho 'odd v1.0.0|{license}'\n");
+    fs::write(&cargo, script).expect("a script");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let path = std::env::var("PATH").expect("a path");
+    run("release/licenses", &folder.join("notices"))
+        .env("CARGO_HOME", folder)
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .output()
+        .expect("it runs")
+}
+
+#[test]
+fn crate_without_text_gets_standard_text_or_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = crate_without_text(folder.path(), "MIT OR Apache-2.0");
+    assert!(output.status.success(), "{}", error_of(&output));
+    let notices = fs::read_to_string(folder.path().join("notices")).expect("it was written");
+    assert!(notices.contains("Copyright (c) Jane Doe\n"));
+    let output = crate_without_text(folder.path(), "MPL-2.0");
+    assert!(!output.status.success());
+    assert!(error_of(&output).contains("odd 1.0.0 has the license `MPL-2.0`"));
 }
 
 #[test]
