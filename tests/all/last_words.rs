@@ -8,9 +8,9 @@ use crate::{
     stack::{Held, ask},
 };
 
-/// Stops it while it writes to this table; the write fails, when nothing else is left to do.
-async fn stop_while_it_writes(gateway: &mut Gateway, held: Held) {
-    held.until_somebody_waits().await;
+/// Stops it while this statement waits; the write fails, when nothing else is left to do.
+async fn stop_while_it_writes(gateway: &mut Gateway, held: Held, statement: &str) {
+    held.until_waits(statement).await;
     gateway.terminate();
     until("nobody new is let in", || async {
         TcpStream::connect(gateway.address).await.is_err()
@@ -30,7 +30,7 @@ async fn what_was_refused_is_recorded_though_the_write_failed_that_was_under_way
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    stop_while_it_writes(&mut gateway, held).await;
+    stop_while_it_writes(&mut gateway, held, "insert into audit").await;
     let counted = "select sum(count) from audit where event = 'sign_in_refused'";
     assert_eq!(ask(&gateway, counted).await, "1");
 }
@@ -41,6 +41,6 @@ async fn refreshes_are_recorded_though_the_write_failed_that_was_under_way() {
     let session = gateway.sign_up("john").await;
     let held = Held::table(&gateway, "sessions").await;
     gateway.refresh(&session.refresh_token).await.is(200, "");
-    stop_while_it_writes(&mut gateway, held).await;
+    stop_while_it_writes(&mut gateway, held, "update sessions").await;
     assert_eq!(ask(&gateway, "select counter from sessions").await, "1");
 }

@@ -105,19 +105,30 @@ impl Held {
 
     /// How many statements wait.
     pub async fn waiting(&self) -> usize {
+        self.waiting_like("").await
+    }
+
+    /// How many of the waiting statements contain this text.
+    async fn waiting_like(&self, part: &str) -> usize {
         // Within a transaction, connections that came after the first look are not seen otherwise.
         self.0
             .query("select pg_stat_clear_snapshot()", &[])
             .await
             .expect("it is allowed");
         let waits = "select from pg_stat_activity \
-            where datname = current_database() and wait_event_type = 'Lock'";
-        self.0.query(waits, &[]).await.expect("rows").len()
+            where datname = current_database() and wait_event_type = 'Lock' \
+            and position($1 in query) > 0";
+        self.0.query(waits, &[&part]).await.expect("rows").len()
     }
 
     pub async fn until_somebody_waits(&self) {
-        until("somebody waits for the rows", || async {
-            self.waiting().await > 0
+        self.until_waits("").await;
+    }
+
+    /// Until a statement that contains this text waits for the rows.
+    pub async fn until_waits(&self, part: &str) {
+        until("a statement waits for the rows", || async {
+            self.waiting_like(part).await > 0
         })
         .await;
     }
