@@ -122,11 +122,25 @@ impl Draft {
                 "LATCHKEY_REFRESH_IDLE_TTL",
                 "must not be longer than LATCHKEY_SESSION_TTL",
             ),
+            (
+                self.writes_email_of_remote_users(),
+                "LATCHKEY_SMTP_URL",
+                "must be a mail server or `off`, because `file:` is for development and \
+                 LATCHKEY_ISSUER is not a loopback address",
+            ),
         ];
         let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
         ranges
             .chain(broken.map(|(_, variable, reason)| mistake(variable, reason.to_owned())))
             .collect()
+    }
+
+    fn writes_email_of_remote_users(&self) -> bool {
+        matches!(self.smtp_url, Some(MailTransport::File(_)))
+            && self
+                .issuer
+                .as_ref()
+                .is_some_and(|issuer| !issuer.is_loopback())
     }
 
     fn time_ranges(&self) -> Vec<Range> {

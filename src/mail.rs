@@ -1,11 +1,12 @@
 //! Mail: renders a letter and hands it over. It knows no store, so retries are somebody else's
 //! story.
 
+mod folder;
 mod letters;
 #[cfg(feature = "dev")]
 mod mailbox;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
@@ -39,6 +40,8 @@ pub struct Mailer {
 enum Route {
     Off,
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    /// One file per email.
+    File(PathBuf),
     #[cfg(feature = "dev")]
     Folder(MailFolder),
 }
@@ -52,6 +55,7 @@ impl Mailer {
             MailTransport::Smtp(url) => {
                 Route::Smtp(smtp(url.expose()).map_err(|_| MailSettingError::Server)?)
             }
+            MailTransport::File(folder) => Route::File(folder.clone()),
             #[cfg(feature = "dev")]
             MailTransport::Mailbox(folder) => Route::Folder(MailFolder::new(folder.clone())),
         };
@@ -68,7 +72,7 @@ impl Mailer {
     pub fn folder(&self) -> Option<&MailFolder> {
         match &self.route {
             Route::Folder(folder) => Some(folder),
-            Route::Off | Route::Smtp(_) => None,
+            Route::Off | Route::Smtp(_) | Route::File(_) => None,
         }
     }
 
@@ -83,6 +87,12 @@ impl Mailer {
                     .await?
                     .map(drop)
                     .map_err(MailError::from)
+            }
+            Route::File(folder) => {
+                let message = self.message(id, recipient, letter)?.formatted();
+                let folder = folder.clone();
+                let write = move || folder::write_email(&folder, id, &message);
+                Ok(tokio::task::spawn_blocking(write).await??)
             }
             #[cfg(feature = "dev")]
             Route::Folder(folder) => folder.store(id, recipient, letter).await,

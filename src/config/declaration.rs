@@ -107,7 +107,9 @@ settings! {
     code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m",
         "lifetime of a mailed one-time code, at most 10m";
     smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret,
-        "`smtp://` (with STARTTLS) or `smtps://`, with user and password as needed, or `off`";
+        "`smtp://` (with STARTTLS) or `smtps://`, with user and password as needed, or `off`; for \
+         development, with a loopback issuer, `file:/absolute/folder` writes one `.eml` file per \
+         email";
     mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>",
         "sender of mails";
     signup: Signup, "LATCHKEY_SIGNUP" = "open",

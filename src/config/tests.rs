@@ -99,6 +99,46 @@ fn an_http_issuer_elsewhere_wants_a_permission() {
 }
 
 #[test]
+fn file_transport_requires_loopback_issuer() {
+    let with = |issuer, url| mistakes(&[("LATCHKEY_ISSUER", issuer), ("LATCHKEY_SMTP_URL", url)]);
+    for issuer in ["http://localhost:8000", "https://127.0.0.1", "http://[::1]"] {
+        assert!(with(issuer, "file:/tmp/email").is_empty(), "{issuer}");
+    }
+    for issuer in ["https://auth.example.com", "https://192.0.2.1"] {
+        assert_eq!(
+            with(issuer, "file:/tmp/email"),
+            ["LATCHKEY_SMTP_URL"],
+            "{issuer}"
+        );
+    }
+}
+
+#[test]
+fn file_transport_requires_absolute_folder() {
+    let folder = |url| match MailTransport::read(url) {
+        Ok(MailTransport::File(folder)) => folder.to_str().map(str::to_owned),
+        _other => None,
+    };
+    for (url, path) in [
+        ("file:/tmp/email", "/tmp/email"),
+        ("file:///tmp/email", "/tmp/email"),
+        ("file:/tmp/with%20space", "/tmp/with space"),
+    ] {
+        assert_eq!(folder(url).as_deref(), Some(path), "{url}");
+    }
+    for wrong in [
+        "file:",
+        "file:email",
+        "file:./email",
+        "file://host/email",
+        "file:/email?query",
+        "file:/email#part",
+    ] {
+        assert!(folder(wrong).is_none(), "{wrong}");
+    }
+}
+
+#[test]
 fn no_lifetime_may_be_unsafe() {
     assert_eq!(
         mistakes(&[("LATCHKEY_ACCESS_TTL", "61m")]),

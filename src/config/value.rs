@@ -5,11 +5,13 @@ mod issuer;
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Deref,
+    path::PathBuf,
     time::Duration,
 };
 
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
@@ -91,6 +93,8 @@ pub enum MailTransport {
     Off,
     /// By SMTP.
     Smtp(Secret),
+    /// To a folder, one `.eml` file per email: for development.
+    File(PathBuf),
     /// Into a folder that `/dev/mailbox` shows.
     #[cfg(feature = "dev")]
     Mailbox(std::path::PathBuf),
@@ -122,9 +126,10 @@ impl Value for MailTransport {
         match text.split_once(':') {
             None if text == "off" => Ok(MailTransport::Off),
             Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
+            Some(("file", path)) => folder(text, path).map(MailTransport::File),
             #[cfg(feature = "dev")]
             Some(("mailbox", folder)) => Ok(MailTransport::Mailbox(folder.into())),
-            _other => Err("must start with `smtp://` or `smtps://`, or be `off`".into()),
+            _other => Err("must start with `smtp://`, `smtps://` or `file:/`, or be `off`".into()),
         }
     }
 
@@ -135,6 +140,16 @@ impl Value for MailTransport {
                 .into(),
         )
     }
+}
+
+/// The folder of a `file:` URL. The parser alone would read a relative path as an absolute one.
+fn folder(url: &str, path: &str) -> Result<PathBuf, String> {
+    let is_plain = |url: &Url| !url.has_host() && url.query().is_none() && url.fragment().is_none();
+    Url::parse(url)
+        .ok()
+        .filter(|url| path.starts_with('/') && is_plain(url))
+        .and_then(|url| url.to_file_path().ok())
+        .ok_or_else(|| "must name an absolute folder, such as `file:/var/tmp/email`".into())
 }
 
 impl Value for LogFilter {

@@ -192,6 +192,9 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         ("LATCHKEY_LOG", "latchkey=loud"),
         ("LATCHKEY_MAIL_FROM", "nobody"),
         ("LATCHKEY_SMTP_URL", "http://mail.example"),
+        ("LATCHKEY_SMTP_URL", "file:relative"),
+        // The issuer of these settings is not a loopback address.
+        ("LATCHKEY_SMTP_URL", "file:/absolute"),
         ("DATABASE_URL", "mysql://db.example"),
         ("REDIS_URL", "http://redis.example"),
     ];

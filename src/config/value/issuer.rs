@@ -58,7 +58,8 @@ impl Issuer {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Whether only programs on this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
         host::is_this_machine(self.host())
     }
 }

@@ -1,5 +1,11 @@
 //! What was promised with a 202 is delivered, whoever fails in between.
 
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
@@ -36,6 +42,50 @@ async fn a_mail_server_that_comes_back_gets_the_mail() {
     mails.start_again();
     let code = mails.code_for(EMAIL).await;
     reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+}
+
+#[tokio::test]
+async fn file_transport_writes_private_eml_files() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("email");
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_ISSUER", "http://127.0.0.1:8000"),
+        ("LATCHKEY_SMTP_URL", &format!("file:{}", folder.display())),
+    ])
+    .await;
+    gateway.sign_up_with_email("john", EMAIL).await;
+    forgot(&gateway, EMAIL).await.is(202, "");
+    let files = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let is_email = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "eml");
+    until("the email is there", || async {
+        files().iter().any(is_email)
+    })
+    .await;
+    let [file] = files().try_into().expect("one file and no unfinished one");
+    let mode = |path: &Path| {
+        fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+    let text = fs::read_to_string(&file).expect("text");
+    let id = file.file_stem().expect("a name").to_string_lossy();
+    for part in [
+        &format!("To: {EMAIL}\r\n"),
+        &format!("Message-ID: <{id}@localhost>\r\n"),
+        "Subject: ",
+        "Date: ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    reset(&gateway, EMAIL, &code(&text).expect("a code"), NEW)
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
