@@ -1,21 +1,23 @@
-# The gateway alone: no `dev` parts, no shell script, no root. `docker build -t latchkey .`
+# The server alone: no local stack, no shell script, no root. `docker build -t latchkey .`
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 
 # The dependencies in a layer of their own, which stays until Cargo.lock changes. Their code is built here; ours is a stub.
+# Cargo requires the manifest and a source file of each package of the workspace.
 COPY Cargo.toml Cargo.lock ./
 COPY release/cargo release/
-RUN mkdir src \
+COPY crates/dev/Cargo.toml crates/dev/
+RUN mkdir src crates/dev/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs \
-    && release/cargo build --locked --release --no-default-features
+    && touch src/lib.rs crates/dev/src/lib.rs \
+    && release/cargo build --locked --release -p latchkey
 
 COPY . .
 # Cargo goes by the time of change, and the stubs are younger than the sources.
 RUN touch src/main.rs src/lib.rs \
-    && release/cargo build --locked --release --no-default-features \
+    && release/cargo build --locked --release -p latchkey \
     && release/check target/release/latchkey \
-    && release/licenses target/THIRD-PARTY-LICENSES --no-default-features
+    && release/licenses target/THIRD-PARTY-LICENSES
 
 # Not distroless: the health check below wants a shell, and asks without a further program.
 FROM debian:bookworm-slim

@@ -19,7 +19,9 @@
 //! | [`mail`] | renders and sends letters; knows no store | `domain`; it is built from `config` |
 //! | [`domain`] | the rules, as pure functions | `error`, nothing else |
 //! | [`error`] | the one error type and the closed list of codes | nothing |
-//! | [`dev`] | the local stack for `latchkey dev` and the tests | `config`, for what is set already |
+//!
+//! `crates/dev` is a package of its own: the local stack of `./dev up` and of the tests. It starts
+//! this package's program, and passes settings through the environment.
 //!
 //! Arrows point one way: `main → http → gateway → {postgres, redis, mail} → domain → error`; `cli`
 //! stands where `http` does.
@@ -130,8 +132,6 @@ pub const VERSION: &str = if cfg!(latchkey_mutant) {
 };
 
 pub mod config;
-#[cfg(feature = "dev")]
-pub mod dev;
 pub mod domain;
 pub mod error;
 pub mod gateway;

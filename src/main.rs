@@ -43,8 +43,6 @@ fn main() -> ExitCode {
             cli::keys::run(gateway, matches)
         }),
         Some(("revocations", matches)) => with_gateway(matches, Log::Brief, cli::revocations::run),
-        #[cfg(feature = "dev")]
-        Some(("dev", matches)) => latchkey::dev::main(matches),
         Some(("serve", matches)) => with_gateway(matches, Log::Full, serve),
         _none => with_gateway(&matches, Log::Full, serve),
     }
@@ -81,8 +79,6 @@ fn command() -> Command {
         .subcommand(with_settings(Command::new("config").about(
             "Print the effective settings; exit with 2 when one is wrong",
         )));
-    #[cfg(feature = "dev")]
-    let command = command.subcommand(latchkey::dev::command());
     with_settings(command)
 }
 
@@ -109,7 +105,7 @@ fn show_settings(source: &Source) -> ExitCode {
 fn complain(mistakes: &[Mistake]) -> ExitCode {
     eprintln!("latchkey: these settings must be mended:");
     mistakes.iter().for_each(|mistake| eprintln!("  {mistake}"));
-    eprintln!("`latchkey --help` lists all settings; `latchkey dev` runs without any.");
+    eprintln!("`latchkey --help` lists all settings. For development, `./dev up` needs none.");
     ExitCode::from(WRONG_SETTINGS)
 }
 

@@ -1,6 +1,6 @@
 //! Statements behind the gateway's back.
 
-use latchkey::dev::Postgres;
+use latchkey_dev::Postgres;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 

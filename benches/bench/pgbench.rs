@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchkey::dev::Postgres;
+use latchkey_dev::Postgres;
 
 use crate::{Outcome, child::Run, database, report::Spread, usage};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use latchkey::dev::{Postgres, PostgresOptions, Redis, RedisOptions};
+use latchkey_dev::{Postgres, PostgresOptions, Redis, RedisOptions};
 use tempfile::TempDir;
 
 use crate::Outcome;

@@ -6,9 +6,11 @@ use super::{Mistake, SETTINGS};
 
 const PREFIX: &str = "LATCHKEY_";
 
-/// Not settings, but marks of the project's own: of the detached local stack, and of the tests that
-/// rewrite what is checked in.
-const MARKS: [&str; 2] = ["LATCHKEY_DEV_DETACHED", "LATCHKEY_BLESS"];
+/// The variables of `latchkey-dev`, which reads the same `.env`.
+const DEV_PREFIX: &str = "LATCHKEY_DEV_";
+
+/// Not a setting: it makes the tests rewrite generated files.
+const BLESS: &str = "LATCHKEY_BLESS";
 
 /// A mistake for each of these names that is no setting.
 pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = Mistake> {
@@ -40,7 +42,8 @@ fn is_known(name: &str) -> bool {
             .iter()
             .any(|setting| setting.secret && setting.variable == name)
     };
-    MARKS.contains(&name)
+    name == BLESS
+        || name.starts_with(DEV_PREFIX)
         || SETTINGS.iter().any(|setting| setting.variable == name)
         || name.strip_suffix("_FILE").is_some_and(secret)
 }
@@ -66,10 +69,13 @@ mod tests {
             ["LATCHKEY_FAVOURITE_COLOUR is no setting; take it out"]
         );
         assert_eq!(told("LATCHKEY_LISTEN_FILE").len(), 1, "no secret");
+        assert_eq!(told("LATCHKEY_DEVICES").len(), 1, "another prefix");
         for good in [
             "LATCHKEY_SIGNUP",
             "LATCHKEY_SECRET_FILE",
             "LATCHKEY_SMTP_URL_FILE",
+            "LATCHKEY_BLESS",
+            "LATCHKEY_DEV_MAILBOX_LISTEN",
             "LATCHKEY",
             "PATH",
         ] {

@@ -2,7 +2,7 @@
 //! used token lives again.
 
 use futures_util::future::join_all;
-use latchkey::dev::Stack;
+use latchkey_dev::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -5,9 +5,6 @@
 //! store bring one of their own. Every answer that any test sees is compared with the document
 //! (`gateway.rs`).
 
-// The stores come from the local stack.
-#![cfg(feature = "dev")]
-
 // What the tests stand on.
 mod address; // where programs listen that are started later
 mod contract; // every answer is documented
@@ -84,5 +81,3 @@ mod throttle; // guessers are slowed, owners get in
 mod timing; // no answer tells by its time who has an account
 mod token_cache; // what is known of a token saves its signature check, and nothing else
 mod tour; // the README's tour, as printed
-
-mod dev; // the local stack itself

@@ -15,7 +15,7 @@ use std::{
 
 use deadpool_redis::redis::{Client, Cmd, FromRedisValue, aio::MultiplexedConnection, cmd};
 use futures_util::future::join_all;
-use latchkey::dev::{Redis, RedisOptions};
+use latchkey_dev::{Redis, RedisOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;

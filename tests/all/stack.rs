@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use latchkey::dev::Stack;
+use latchkey_dev::Stack;
 use uuid::Uuid;
 
 use crate::gateway::{Gateway, until};

@@ -111,7 +111,7 @@ fn without_settings_it_refuses_and_names_what_is_missing() {
         for (variable, _) in *VALID {
             assert!(told.contains(variable), "{variable} is not named: {told}");
         }
-        assert!(told.contains("latchkey dev"), "where to begin: {told}");
+        assert!(told.contains("./dev up"), "where to begin: {told}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a real browser makes of the cookie, on plain HTTP and `localhost`, as under `latchkey dev`.
+//! What a real browser makes of the cookie, on plain HTTP and `localhost`, as under `./dev up`.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! A store is down: what cannot be known is 503, never good, and nothing is said to be taken back
 //! that is not.
 
-use latchkey::dev::Stack;
+use latchkey_dev::Stack;
 
 use super::{Client, Scene, is_refusal};
 use crate::gateway::{Answer, Gateway, Session, until};

@@ -1,6 +1,6 @@
 //! Neither store answers, or one does not when a gateway starts.
 
-use latchkey::dev::Stack;
+use latchkey_dev::Stack;
 
 use super::{DEFAULTS, OwnRedis, protected, signed_in, slowest_refusal, works_again};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use latchkey::dev::Stack;
+use latchkey_dev::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
 //! What is on record of a token, and what is known of it while the record cannot be asked.
 
 use futures_util::future::join_all;
-use latchkey::{dev::Stack, domain::opaque_token::Purpose};
+use latchkey::domain::opaque_token::Purpose;
+use latchkey_dev::Stack;
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use futures_util::future::join_all;
-use latchkey::dev::Stack;
+use latchkey_dev::Stack;
 use tokio::task::block_in_place;
 
 use super::client::Target;

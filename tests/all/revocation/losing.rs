@@ -336,7 +336,7 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
 async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
     let (mut own, mut stack) = (
         OwnRedis::start(),
-        latchkey::dev::Stack::temporary().expect("it can be started"),
+        latchkey_dev::Stack::temporary().expect("it can be started"),
     );
     stack
         .postgres
@@ -367,7 +367,7 @@ async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
 async fn more_checks_than_may_wait_for_the_record_are_refused() {
     let (mut own, stack) = (
         OwnRedis::start(),
-        latchkey::dev::Stack::temporary().expect("it can be started"),
+        latchkey_dev::Stack::temporary().expect("it can be started"),
     );
     stack
         .postgres

@@ -1,17 +1,66 @@
-//! `latchkey dev` as the person meets it who tries Latchkey.
+//! `latchkey-dev` as the person meets it who tries Latchkey.
 
-use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    env,
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
-use super::{Dev, Place, processes::children};
-use crate::{
-    gateway::{PASSWORD, until},
-    mail::code,
-    stack::{STACK, connect, fresh_database},
-};
+use latchkey_dev::Stack;
+
+use super::{Dev, Place, SOON, processes::children, programs, psql};
 
 const EMAIL: &str = "john@example.com";
+const PASSWORD: &str = "secret123";
+
+/// The stores that several tests give to a run. They end with this process.
+static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::temporary().expect("stores can start"));
+
+/// The URL of an empty database.
+async fn fresh_database() -> String {
+    static NUMBER: AtomicU16 = AtomicU16::new(1);
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let create = move || {
+        STACK.postgres.create_database(&name).expect("a new name");
+        STACK.postgres.url(&name)
+    };
+    tokio::task::spawn_blocking(create).await.expect("it ends")
+}
+
+/// Waits, bounded, until something is so.
+async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let deadline = Instant::now() + SOON;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The code in an email: five characters, a hyphen, five characters, on a line of its own.
+fn code(email: &str) -> Option<String> {
+    let is_code = |line: &&str| {
+        line.len() == 11
+            && line.as_bytes()[5] == b'-'
+            && line
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
+    };
+    email
+        .lines()
+        .map(str::trim)
+        .find(is_code)
+        .map(str::to_owned)
+}
 
 async fn post(url: String, body: Value) -> (u16, Value) {
     let answer = reqwest::Client::new()
@@ -76,10 +125,11 @@ async fn who_signs_out_on_the_first_replica_is_refused_on_the_second() {
 }
 
 #[tokio::test]
-async fn the_mailbox_page_shows_a_code_that_works() {
+async fn page_with_emails_shows_a_code_that_works() {
     let folder = Place::new();
     let dev = Dev::ready(folder.path(), &[]);
     let gateway = dev.gateways().remove(0);
+    let mailbox = dev.banner_values("email").remove(0);
     sign_up(&gateway).await;
     assert_eq!(
         post(
@@ -91,9 +141,7 @@ async fn the_mailbox_page_shows_a_code_that_works() {
         202
     );
     let page = async || {
-        let answer = reqwest::get(format!("{gateway}/dev/mailbox"))
-            .await
-            .expect("it answers");
+        let answer = reqwest::get(&mailbox).await.expect("it answers");
         answer.text().await.expect("text")
     };
     until("the mail is shown", || async {
@@ -149,12 +197,8 @@ async fn uses_the_given_stores(folder: &Path, settings: &[(&str, &str)], databas
             && !folder.join(".latchkey/data-is-in").exists()
     );
     sign_up(&dev.gateways()[0]).await;
-    let rows = connect(database)
-        .await
-        .query("select from users where username = 'john'", &[])
-        .await
-        .expect("rows");
-    assert_eq!(rows.len(), 1);
+    let count = "select count(*) from users where username = 'john'";
+    assert_eq!(psql(database, count), "1");
 }
 
 #[tokio::test]
@@ -187,22 +231,63 @@ async fn one_store_may_be_given_and_the_other_be_private() {
     assert_eq!(children(dev.child.id()).len(), 2, "a Redis and a gateway");
     let token = sign_up(&dev.gateways()[0]).await;
     assert_eq!(verify(&dev.gateways()[0], &token).await, 204);
-    let rows = connect(&database)
-        .await
-        .query("select from users", &[])
-        .await
-        .expect("rows");
-    assert_eq!(rows.len(), 1);
+    assert_eq!(psql(&database, "select count(*) from users"), "1");
+}
+
+/// With another mail server, no email reaches the folder.
+#[tokio::test]
+async fn given_mail_server_replaces_the_page() {
+    let folder = Place::new();
+    let settings = [("LATCHKEY_SMTP_URL", "smtp://127.0.0.1:9")];
+    let dev = Dev::ready_with(folder.path(), &[], &settings);
+    assert_eq!(dev.banner_values("email"), [""; 0]);
+    let env_file = fs::read_to_string(folder.path().join(".latchkey/.env")).expect("it is there");
+    assert_eq!(
+        env_file.matches("LATCHKEY_SMTP_URL=").count(),
+        1,
+        "{env_file}"
+    );
+    assert!(
+        !env_file.contains("file:") && !env_file.contains("LATCHKEY_DEV_"),
+        "{env_file}"
+    );
+}
+
+/// The variables of `latchkey-dev` can stand in the same `.env` as those of the server, which
+/// rejects unknown ones.
+#[tokio::test]
+async fn server_accepts_our_variables_in_the_env_file() {
+    let folder = Place::new();
+    fs::create_dir(folder.path().join("secrets")).expect("it is ours");
+    let secret = folder.path().join("secrets/master");
+    fs::write(&secret, random_secret()).expect("it is ours");
+    let text = "LATCHKEY_DEV_OTHER=1\nLATCHKEY_SECRET_FILE=secrets/master\n";
+    fs::write(folder.path().join(".env"), text).expect("it is ours");
+    let dev = Dev::ready(folder.path(), &[]);
+    assert_eq!(dev.banner_values("email").len(), 1);
+    let env_file = fs::read_to_string(folder.path().join(".latchkey/.env")).expect("it is there");
+    let whole = secret.canonicalize().expect("it is there");
+    let line = format!("LATCHKEY_SECRET_FILE=\"{}\"\n", whole.display());
+    assert!(env_file.contains(&line), "{env_file}");
+    assert!(!env_file.contains("LATCHKEY_DEV_"), "{env_file}");
+    let (code, told) = dev_user(folder.path(), &["list"]);
+    assert_eq!(code, Some(0), "{told}");
+}
+
+/// 32 bytes in hexadecimal.
+fn random_secret() -> String {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .expect("the system has it");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `./dev user` beside a copy of `./dev` in this folder.
 fn dev_user(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dev");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dev");
     fs::copy(script, folder.join("dev")).expect("it is ours");
-    let target = Path::new(env!("CARGO_BIN_EXE_latchkey"))
-        .ancestors()
-        .nth(2)
-        .expect("the folder of all builds");
+    let target = programs().parent().expect("the folder of all builds");
     let mut command = Command::new("bash");
     command
         .arg(folder.join("dev"))

@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
-use latchkey::dev::{Error, Stack};
+use latchkey_dev::{Error, Stack};
 
 use super::{
     Place, eventually,
     processes::{all_gone, descendants},
+    psql,
 };
 
 fn socket_folder(stack: &Stack) -> PathBuf {
@@ -64,17 +65,9 @@ fn neither_answers(stack: &Stack) -> bool {
     !redis_answers(stack, MOMENT) && !postgres_answers(stack, MOMENT)
 }
 
-fn psql(stack: &Stack, statement: &str) -> String {
-    let output = Command::new("psql")
-        .args([&stack.postgres.url("kept"), "-tAqc", statement])
-        .output();
-    let output = output.expect("`psql` is there");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).trim().into()
+/// In the database that the tests keep.
+fn kept(stack: &Stack, statement: &str) -> String {
+    psql(&stack.postgres.url("kept"), statement)
 }
 
 #[test]
@@ -87,7 +80,7 @@ fn data_survive_a_restart() {
         .postgres
         .create_database("kept")
         .expect("a second time does no harm");
-    psql(&stack, "create table kept as select 42 as answer");
+    kept(&stack, "create table kept as select 42 as answer");
     let redis = |question: &[u8]| {
         ask(
             &socket_folder(&stack).join("redis.sock"),
@@ -98,13 +91,13 @@ fn data_survive_a_restart() {
     assert_eq!(redis(b"SET kept 42\r\n"), Some(*b"+OK\r\n"));
     drop(stack);
     let stack = Stack::persistent(&directory).unwrap();
-    assert_eq!(psql(&stack, "select answer from kept"), "42");
-    let kept = ask(
+    assert_eq!(kept(&stack, "select answer from kept"), "42");
+    let found = ask(
         &socket_folder(&stack).join("redis.sock"),
         b"GET kept\r\n",
         PATIENCE,
     );
-    assert_eq!(kept, Some(*b"$2\r\n42"));
+    assert_eq!(found, Some(*b"$2\r\n42"));
 }
 
 #[test]
@@ -147,7 +140,7 @@ fn stores_pause_and_resume() {
 fn stores_are_killed_and_start_again() {
     let mut stack = Stack::temporary().unwrap();
     stack.postgres.create_database("kept").unwrap();
-    psql(&stack, "create table kept as select 42 as answer");
+    kept(&stack, "create table kept as select 42 as answer");
     for pause_first in [false, true] {
         if pause_first {
             stack.postgres.pause();
@@ -161,7 +154,7 @@ fn stores_are_killed_and_start_again() {
         stack.redis.start_again().unwrap();
         assert!(both_answer(&stack));
         assert_eq!(
-            psql(&stack, "select answer from kept"),
+            kept(&stack, "select answer from kept"),
             "42",
             "what was committed is there"
         );
@@ -186,7 +179,7 @@ fn a_stack_outlives_the_thread_that_started_it() {
     // by now.
     assert!(both_answer(&stack));
     stack.postgres.create_database("kept").unwrap();
-    assert_eq!(psql(&stack, "select 1"), "1");
+    assert_eq!(kept(&stack, "select 1"), "1");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `.latchkey/lock`: held by the one `latchkey dev` of a folder, and telling others who that is.
+//! `.latchkey/lock`: held by the one `latchkey-dev` of a folder, and telling others who that is.
 //!
 //! The kernel holds it and lets go when the process ends, however it ends; the text in it proves
 //! nothing.
@@ -62,7 +62,7 @@ impl Lock {
     }
 }
 
-/// The sentence for a second `latchkey dev` in one folder.
+/// The sentence for a second `latchkey-dev` in one folder.
 pub(super) fn taken(directory: &Path) -> Error {
     let holder = holder(directory);
     let pid = holder
@@ -77,7 +77,7 @@ pub(super) fn taken(directory: &Path) -> Error {
         .unwrap_or_default();
     Error::new(format!(
         "Latchkey already runs{address} with the data in {}{pid}; stop it with `./dev down` or \
-         `latchkey dev --down`.",
+         `latchkey-dev --down`.",
         directory.display()
     ))
 }

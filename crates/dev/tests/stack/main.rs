@@ -1,6 +1,10 @@
-//! The local stack and `latchkey dev`: real stores, real signals, no sleeps.
+//! The local stack and `latchkey-dev`: real stores, real signals, no sleeps.
+//!
+//! The server that they start is `target/debug/latchkey`. `cargo test` in the root folder builds it;
+//! after a change of the server, `cargo test -p latchkey-dev` alone runs the previous build.
 
 mod command;
+mod mailbox;
 mod processes;
 mod stores;
 mod using;
@@ -8,16 +12,18 @@ mod using;
 use std::{
     env, fs,
     io::Read,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread::{self, JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-
-use crate::address::own_host;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -56,7 +62,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A run of `latchkey dev` in a folder of its own, on ports that the system picks.
+/// A run of `latchkey-dev` in a folder of its own, on ports that the system picks.
 struct Dev {
     child: Child,
     folder: PathBuf,
@@ -70,7 +76,7 @@ impl Dev {
     }
 
     fn start_with(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let mut command = latchkey(folder, arguments);
+        let mut command = latchkey_dev(folder, arguments);
         command
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
@@ -129,12 +135,17 @@ impl Dev {
 
     /// The gateways, as the banner tells them.
     fn gateways(&self) -> Vec<String> {
+        self.banner_values("gateway")
+    }
+
+    /// The values with this label in the banner.
+    fn banner_values(&self, label: &str) -> Vec<String> {
         eventually("the banner is there", || self.output().contains("  stop "));
         let output = self.output();
-        output
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("gateway "))
-            .map(|url| url.trim().into())
+        let lines = output.lines().filter_map(|line| line.strip_prefix("  "));
+        lines
+            .filter_map(|line| line.split_once(' ').filter(|(word, _)| *word == label))
+            .map(|(_, value)| value.trim().into())
             .collect()
     }
 
@@ -170,9 +181,45 @@ fn collect(mut pipe: impl Read + Send + 'static, output: &Arc<Mutex<Vec<u8>>>) -
     })
 }
 
-fn latchkey(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-    command.arg("dev").args(arguments).current_dir(folder);
+/// Runs a statement in a database of the given URL.
+fn psql(url: &str, statement: &str) -> String {
+    let output = Command::new("psql")
+        .args([url, "-tAqc", statement])
+        .output();
+    let output = output.expect("`psql` is there");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().into()
+}
+
+/// A loopback address that no other test of this binary has, so that a free port on it stays free.
+/// Only Linux has more than one.
+fn own_host() -> IpAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(1);
+    if cfg!(not(target_os = "linux")) {
+        return Ipv4Addr::LOCALHOST.into();
+    }
+    let [high, low] = TAKEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // The tests of the server use 127.2.
+    Ipv4Addr::new(127, 3, high, low).into()
+}
+
+/// The folder of the programs that cargo built.
+fn programs() -> &'static Path {
+    let own = Path::new(env!("CARGO_BIN_EXE_latchkey-dev"));
+    own.parent().expect("a folder holds it")
+}
+
+fn latchkey_dev(folder: &Path, arguments: &[&str]) -> Command {
+    assert!(
+        programs().join("latchkey").is_file(),
+        "the server is not built: run `cargo build -p latchkey`, or `cargo test` in the root folder"
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey-dev"));
+    command.args(arguments).current_dir(folder);
     command
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default());
@@ -180,7 +227,8 @@ fn latchkey(folder: &Path, arguments: &[&str]) -> Command {
     let listen = format!("{}:0", own_host());
     command
         .env("LATCHKEY_LISTEN", &listen)
-        .env("LATCHKEY_METRICS_LISTEN", &listen);
+        .env("LATCHKEY_METRICS_LISTEN", &listen)
+        .env("LATCHKEY_DEV_MAILBOX_LISTEN", &listen);
     // As for all gateways of the tests: a busy machine is no broken store.
     let patience = [
         ("LATCHKEY_REDIS_TIMEOUT", "10s"),

@@ -1,17 +1,22 @@
 //! The local stack: a PostgreSQL and a Redis that belong to one run and end with it.
 //!
-//! `latchkey dev` and the integration tests use this one supervisor, so what a developer runs is
+//! `latchkey-dev` and the integration tests use this one supervisor, so what a developer runs is
 //! what the tests prove. Never a server that already runs on the machine: both listen on Unix
 //! sockets in a folder of their own.
 //!
+//! This package depends on no other package of Latchkey: it starts the server's program, and passes
+//! settings through the environment.
+//!
 //! ```text
-//! cli        its command line
-//! command    the story of `latchkey dev`: lock, ports, stores, replicas, banner, watch, stop
+//! cli        the command line; given_settings: what the caller set in the environment or `.env`
+//! command    a run: lock, ports, stores, replicas, banner, watch, stop
 //!   detached   `--detach` and `--down`
+//!   server     finds the server's program
 //!   replica    one `latchkey serve`
 //!   settings   what the replicas find in their environment
 //!   env_file   the same for `latchkey user`
 //!   banner     what a person reads when it runs
+//! mailbox    the emails that the server wrote to a folder, and the page that shows them
 //! postgres, redis   one store each: start, pause, resume, kill, start again, stop
 //! folders    where data and sockets live
 //! leftover   what a killed run left behind
@@ -23,6 +28,9 @@
 //! and after a `kill -9` the stores stay until the next start on the same folder, which ends them
 //! first.
 
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
 mod account;
 mod banner;
 mod binaries;
@@ -33,14 +41,17 @@ mod env_file;
 mod error;
 mod family;
 mod folders;
+mod given_settings;
 mod interrupt;
 mod keeper;
 mod leftover;
 mod lock;
+pub mod mailbox;
 mod postgres;
 mod process;
 mod redis;
 mod replica;
+mod server;
 mod settings;
 mod wait;
 
@@ -48,9 +59,10 @@ use std::path::Path;
 
 use self::folders::Folders;
 pub use self::{
-    cli::{command, main},
+    cli::main,
     command::{DevOptions, run},
     error::Error,
+    given_settings::GivenSettings,
     postgres::{Postgres, PostgresOptions},
     process::Process,
     redis::{Redis, RedisOptions},
@@ -74,7 +86,7 @@ impl Stack {
 
     /// The stores whose data live in `directory`, which is made when it is not there.
     ///
-    /// Two at a time on one directory would end each other: `latchkey dev` holds a lock around
+    /// Two at a time on one directory would end each other: `latchkey-dev` holds a lock around
     /// this.
     pub fn persistent(directory: &Path) -> Result<Self, Error> {
         Self::start(Folders::persistent(directory)?, true)

@@ -1,24 +1,25 @@
-//! The story of `latchkey dev`.
+//! A run, from its lock to its end.
 
 use std::{
-    collections::BTreeSet,
     io::{self, Write},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    thread::sleep,
+    thread::{self, sleep},
     time::Duration,
 };
 
 use super::{
-    Error, Postgres, Redis,
+    Error, GivenSettings, Postgres, Redis,
     banner::banner,
     detached,
     env_file::EnvFile,
     folders::{self, Folders},
     interrupt,
     lock::Lock,
+    mailbox,
     replica::Replica,
+    server,
     settings::{self, Addresses, Settings},
 };
 
@@ -26,7 +27,7 @@ const DATABASE: &str = "latchkey";
 /// How soon a dead child, or Ctrl-C, is noticed.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// What `latchkey dev` was told.
+/// The command line and the given settings.
 #[derive(Clone)]
 pub struct DevOptions {
     /// Return when ready, and go on in the background.
@@ -41,16 +42,19 @@ pub struct DevOptions {
     pub listen: SocketAddr,
     /// The same for `/metrics`.
     pub metrics_listen: SocketAddr,
-    /// Used instead of the private PostgreSQL.
-    pub database_url: Option<String>,
-    /// Used instead of the private Redis.
-    pub redis_url: Option<String>,
-    /// The variables that are set, in the environment or in `.env`: what the caller set wins.
-    pub given: BTreeSet<&'static str>,
-    /// What they are set to.
-    pub given_values: Vec<(String, String)>,
-    /// Whether anybody may sign up.
-    pub signup: bool,
+    /// Address of the page with the emails.
+    pub mailbox_listen: SocketAddr,
+    /// What the caller set wins over the values of this program.
+    pub given: GivenSettings,
+}
+
+impl DevOptions {
+    /// Whether users can create their own accounts.
+    pub(super) fn signup_is_open(&self) -> bool {
+        self.given
+            .value("LATCHKEY_SIGNUP")
+            .is_none_or(|value| value == "open")
+    }
 }
 
 /// Runs until it is told to end. Call it before any other thread starts: it blocks, and it sets
@@ -59,11 +63,12 @@ pub fn run(options: &DevOptions) -> Result<(), Error> {
     if options.down {
         return detached::bring_down(&options.directory);
     }
+    let server = server::find()?;
     if options.detach && !detached::stays() {
         return detached::bring_up(&options.directory);
     }
     interrupt::install();
-    match supervise(options) {
+    match supervise(options, &server) {
         // Whatever failed, it failed because we were told to end.
         Err(_) if interrupt::requested() => Ok(()),
         outcome => outcome,
@@ -71,32 +76,33 @@ pub fn run(options: &DevOptions) -> Result<(), Error> {
 }
 
 /// What is declared last ends first: the replicas, then the stores, then the lock.
-fn supervise(options: &DevOptions) -> Result<(), Error> {
+fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
     let directory = folders::private(&options.directory)?;
     let lock = Lock::take(&directory)?;
+    let mailbox = listen_for_mailbox(options)?;
     let addresses = settings::addresses(options)?;
     let first = settings::url(addresses[0].listen);
     lock.tell(&first, false)?;
     let mut stores = Stores::start(options, &directory)?;
-    let (database, redis) = (stores.database_url.clone(), stores.redis_url.clone());
-    let settings = Arc::new(Settings::new(
-        &directory,
-        &addresses[0],
-        database,
-        redis,
-        &options.given,
-    )?);
-    let given = options
-        .given_values
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let settings = Settings::new(&directory, &addresses[0], stores.urls(), &options.given)?;
+    let settings = Arc::new(settings);
+    let given = options.given.of_server();
     let _env_file = EnvFile::write(&directory, settings.iter().chain(given))?;
-    let mut replicas = start_replicas(options, &directory, &addresses, &settings)?;
+    let page = mailbox.as_ref().map(|(_, address)| settings::url(*address));
+    if let Some((listener, _)) = mailbox {
+        serve_mailbox(listener, &directory)?;
+    }
+    let mut replicas = start_replicas(options, server, &directory, &addresses, &settings)?;
     for replica in &mut replicas {
         replica.wait_until_ready()?;
     }
     // The text before the lock's word: who waits for the word then shows the text.
-    say(&banner(&addresses, &stores.place(&directory), options));
+    say(&banner(
+        &addresses,
+        page.as_deref(),
+        &stores.place(&directory),
+        options,
+    ));
     lock.tell(&first, true)?;
     let outcome = watch(&mut replicas, &mut stores);
     say("\nStopping the gateway, then its stores.\n");
@@ -110,8 +116,6 @@ struct Stores {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
     folders: Option<Folders>,
-    database_url: String,
-    redis_url: String,
 }
 
 impl Stores {
@@ -120,26 +124,35 @@ impl Stores {
             postgres: None,
             redis: None,
             folders: None,
-            database_url: options.database_url.clone().unwrap_or_default(),
-            redis_url: options.redis_url.clone().unwrap_or_default(),
         };
-        if options.database_url.is_none() || options.redis_url.is_none() {
+        let (postgres, redis) = (
+            !options.given.has("DATABASE_URL"),
+            !options.given.has("REDIS_URL"),
+        );
+        if postgres || redis {
             let folders = stores.folders.insert(Folders::persistent(directory)?);
-            if options.database_url.is_none() {
+            if postgres {
                 let postgres = stores
                     .postgres
                     .insert(Postgres::start(&folders.postgres(true))?);
                 postgres.create_database(DATABASE)?;
-                stores.database_url = postgres.url(DATABASE);
             }
-            if options.redis_url.is_none() {
-                stores.redis_url = stores
-                    .redis
-                    .insert(Redis::start(&folders.redis(true))?)
-                    .url();
+            if redis {
+                stores.redis = Some(Redis::start(&folders.redis(true))?);
             }
         }
         Ok(stores)
+    }
+
+    /// The settings with which a replica finds the private stores.
+    fn urls(&self) -> Vec<(&'static str, String)> {
+        let postgres = self.postgres.as_ref();
+        let redis = self.redis.as_ref();
+        let urls = [
+            postgres.map(|postgres| ("DATABASE_URL", postgres.url(DATABASE))),
+            redis.map(|redis| ("REDIS_URL", redis.url())),
+        ];
+        urls.into_iter().flatten().collect()
     }
 
     fn ended(&mut self) -> Option<Error> {
@@ -158,8 +171,34 @@ impl Stores {
     }
 }
 
+/// `None` if the caller named a mail server: no email reaches the folder then.
+fn listen_for_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+    if options.given.has("LATCHKEY_SMTP_URL") {
+        return Ok(None);
+    }
+    let setting = "--mailbox-listen or LATCHKEY_DEV_MAILBOX_LISTEN";
+    settings::listen(options.mailbox_listen, setting).map(Some)
+}
+
+/// Serves the page until this process ends.
+fn serve_mailbox(listener: TcpListener, directory: &Path) -> Result<(), Error> {
+    let folder = settings::mailbox(directory)?;
+    let failed = |reason| format!("The page with the emails cannot be served ({reason}).");
+    let serve = move || {
+        if let Err(reason) = mailbox::serve(listener, folder) {
+            eprintln!("latchkey-dev: {}", failed(reason));
+        }
+    };
+    let thread = thread::Builder::new().name("mailbox".into());
+    thread
+        .spawn(serve)
+        .map(drop)
+        .map_err(|reason| Error::new(failed(reason)))
+}
+
 fn start_replicas(
     options: &DevOptions,
+    server: &Path,
     directory: &Path,
     addresses: &[Addresses],
     settings: &Arc<Settings>,
@@ -170,7 +209,8 @@ fn start_replicas(
             .then(|| directory.join(format!("gateway-{number}.log")))
     };
     let start = |(number, own): (usize, &Addresses)| {
-        Replica::start(*own, Arc::clone(settings), log(number + 1).as_deref())
+        let log = log(number + 1);
+        Replica::start(server, *own, Arc::clone(settings), log.as_deref())
     };
     addresses.iter().enumerate().map(start).collect()
 }

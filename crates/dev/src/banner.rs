@@ -10,19 +10,26 @@ const JSON: &str =
     r#"-H 'content-type: application/json' -d '{"username":"john","password":"secret123"}'"#;
 
 /// What a person reads when everything runs: addresses, how to stop it, and lines to paste.
-pub(super) fn banner(replicas: &[Addresses], data: &str, options: &DevOptions) -> String {
+///
+/// `mailbox` is the URL of the page with the emails.
+pub(super) fn banner(
+    replicas: &[Addresses],
+    mailbox: Option<&str>,
+    data: &str,
+    options: &DevOptions,
+) -> String {
     let first = url(replicas[0].listen);
     let mut text = format!(
         "\nLatchkey is running.\n\n{}\n",
-        addresses(replicas, data, options)
+        addresses(replicas, mailbox, data, options)
     );
-    if !options.signup {
+    if !options.signup_is_open() {
         text.push_str("Sign-up is closed. ");
     }
     text.push_str(
         "Make an administrator:\n\n  ./dev user create --username admin --role admin\n\n",
     );
-    if !options.signup {
+    if !options.signup_is_open() {
         return text;
     }
     let _ = writeln!(
@@ -35,16 +42,19 @@ pub(super) fn banner(replicas: &[Addresses], data: &str, options: &DevOptions) -
     text
 }
 
-fn addresses(replicas: &[Addresses], data: &str, options: &DevOptions) -> String {
+fn addresses(
+    replicas: &[Addresses],
+    mailbox: Option<&str>,
+    data: &str,
+    options: &DevOptions,
+) -> String {
     let first = url(replicas[0].listen);
     let mut lines: Vec<_> = replicas
         .iter()
         .map(|replica| ("gateway", url(replica.listen)))
         .collect();
     lines.push(("try it", format!("{first}/docs")));
-    if !options.given.contains("LATCHKEY_SMTP_URL") {
-        lines.push(("mails", format!("{first}/dev/mailbox")));
-    }
+    lines.extend(mailbox.map(|url| ("email", url.to_owned())));
     lines.extend(
         replicas
             .iter()
@@ -84,6 +94,7 @@ fn sign_out_everywhere(first: &str, second: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GivenSettings;
 
     fn replica(port: u16) -> Addresses {
         Addresses {
@@ -92,7 +103,9 @@ mod tests {
         }
     }
 
-    fn options(detach: bool, given: &[&'static str]) -> DevOptions {
+    const MAILBOX: Option<&str> = Some("http://127.0.0.1:8025");
+
+    fn options(detach: bool) -> DevOptions {
         DevOptions {
             detach,
             down: false,
@@ -100,17 +113,14 @@ mod tests {
             directory: ".latchkey".into(),
             listen: ([127, 0, 0, 1], 8000).into(),
             metrics_listen: ([127, 0, 0, 1], 9464).into(),
-            database_url: None,
-            redis_url: None,
-            given: given.iter().copied().collect(),
-            given_values: Vec::new(),
-            signup: true,
+            mailbox_listen: ([127, 0, 0, 1], 8025).into(),
+            given: GivenSettings::default(),
         }
     }
 
     #[test]
     fn one_replica_has_nobody_to_be_refused_by() {
-        let text = banner(&[replica(8000)], "/x/.latchkey", &options(false, &[]));
+        let text = banner(&[replica(8000)], None, "/x/.latchkey", &options(false));
         assert!(
             text.contains("http://127.0.0.1:8000/docs") && text.contains("Ctrl-C"),
             "{text}"
@@ -120,26 +130,26 @@ mod tests {
 
     #[test]
     fn where_sign_up_is_closed_nobody_is_told_to_sign_up() {
-        let closed = DevOptions {
-            signup: false,
-            ..options(false, &["LATCHKEY_SIGNUP"])
-        };
-        let text = banner(&[replica(8000), replica(8001)], "/x", &closed);
+        let mut closed = options(false);
+        closed.given.set("LATCHKEY_SIGNUP", "admin");
+        let text = banner(&[replica(8000), replica(8001)], None, "/x", &closed);
         assert!(
             text.contains("./dev user create")
                 && !text.contains("/signup")
                 && !text.contains("/login"),
             "{text}"
         );
-        assert!(banner(&[replica(8000)], "/x", &options(false, &[])).contains("./dev user create"));
+        let open = banner(&[replica(8000)], None, "/x", &options(false));
+        assert!(open.contains("./dev user create") && open.contains("/signup"));
     }
 
     #[test]
     fn two_replicas_show_the_promise() {
         let text = banner(
             &[replica(8000), replica(8001)],
+            None,
             "/x/.latchkey",
-            &options(true, &[]),
+            &options(true),
         );
         assert!(
             text.contains("http://127.0.0.1:8001/auth/verify")
@@ -150,15 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn the_mailbox_is_shown_where_mails_go_there() {
-        assert!(banner(&[replica(8000)], "/x", &options(false, &[])).contains("/dev/mailbox"));
-        assert!(
-            !banner(
-                &[replica(8000)],
-                "/x",
-                &options(false, &["LATCHKEY_SMTP_URL"])
-            )
-            .contains("/dev/mailbox")
-        );
+    fn page_with_emails_is_shown_if_it_is_served() {
+        let text = |mailbox| banner(&[replica(8000)], mailbox, "/x", &options(false));
+        assert!(text(MAILBOX).contains("  email    http://127.0.0.1:8025\n"));
+        assert!(!text(None).contains("email "));
     }
 }

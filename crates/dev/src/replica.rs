@@ -1,5 +1,4 @@
 use std::{
-    env,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
@@ -29,18 +28,18 @@ pub(super) struct Replica {
 
 impl Replica {
     pub fn start(
+        server: &Path,
         addresses: Addresses,
         settings: Arc<Settings>,
         log: Option<&Path>,
     ) -> Result<Self, Error> {
-        let binary =
-            env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
+        let server = server.to_owned();
         let process = Process::start(Program {
             name: format!("The gateway on {}", settings::url(addresses.listen)),
             log: log.map(Path::to_owned),
             farewells: &[Signal::TERM],
             command: Box::new(move || {
-                let mut command = Command::new(&binary);
+                let mut command = Command::new(&server);
                 command.arg("serve");
                 settings.apply(&mut command, &addresses);
                 command

@@ -2,7 +2,7 @@
 //! ports.
 
 use std::{
-    collections::BTreeSet,
+    env,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener},
@@ -12,8 +12,9 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use url::Url;
 
-use super::{DevOptions, Error, folders};
+use super::{DevOptions, Error, GivenSettings, folders, given_settings::OWN_PREFIX};
 
 /// One replica's two addresses.
 #[derive(Clone, Copy, Debug)]
@@ -29,26 +30,20 @@ impl Settings {
     pub fn new(
         directory: &Path,
         first: &Addresses,
-        database_url: String,
-        redis_url: String,
-        given: &BTreeSet<&'static str>,
+        stores: Vec<(&'static str, String)>,
+        given: &GivenSettings,
     ) -> Result<Self, Error> {
-        let mailbox = folders::private(&directory.join("mailbox"))?;
-        let mut settings = vec![
-            ("DATABASE_URL", database_url),
-            ("REDIS_URL", redis_url),
+        let mut settings = stores;
+        settings.extend([
             (
                 "LATCHKEY_SECRET_FILE",
                 secret(directory)?.display().to_string(),
             ),
             ("LATCHKEY_ISSUER", issuer(directory, first)?),
-            (
-                "LATCHKEY_SMTP_URL",
-                format!("mailbox:{}", mailbox.display()),
-            ),
-        ];
+            ("LATCHKEY_SMTP_URL", smtp_url(directory)?),
+        ]);
         // What the caller set wins, also the secret itself over the file of one.
-        settings.retain(|(name, _)| !given.contains(name.trim_end_matches("_FILE")));
+        settings.retain(|(name, _)| !given.has(name.trim_end_matches("_FILE")));
         Ok(Self(settings))
     }
 
@@ -59,6 +54,10 @@ impl Settings {
 
     /// Puts them into the environment of one replica.
     pub fn apply(&self, command: &mut Command, own: &Addresses) {
+        let variables = env::vars_os().map(|(name, _)| name);
+        for own in variables.filter(|name| name.to_string_lossy().starts_with(OWN_PREFIX)) {
+            command.env_remove(own);
+        }
         command.envs(self.0.iter().map(|(name, value)| (name, value)));
         command.env("LATCHKEY_LISTEN", own.listen.to_string());
         command.env("LATCHKEY_METRICS_LISTEN", own.metrics.to_string());
@@ -119,13 +118,20 @@ fn free(
             ))
         })?);
     }
-    let listener =
-        TcpListener::bind(address).map_err(|reason| refused(address, setting, &reason))?;
-    let address = listener
-        .local_addr()
-        .map_err(|reason| refused(address, setting, &reason))?;
+    let (listener, address) = listen(address, setting)?;
     held.push(listener);
     Ok(address)
+}
+
+/// Binds the address, and returns the one that port 0 stands for. The error names `setting`, with
+/// which the caller can choose another address.
+pub(super) fn listen(
+    address: SocketAddr,
+    setting: &str,
+) -> Result<(TcpListener, SocketAddr), Error> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
+        .map_err(|reason| refused(address, setting, &reason))
 }
 
 fn refused(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
@@ -138,6 +144,19 @@ fn refused(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
         _ => format!("Cannot listen on {address} ({reason})"),
     };
     Error::new(format!("{problem}; choose another address with {setting}."))
+}
+
+/// The folder of the emails.
+pub(super) fn mailbox(directory: &Path) -> Result<PathBuf, Error> {
+    folders::private(&directory.join("mailbox"))
+}
+
+/// The same folder as the file transport of the server reads it.
+fn smtp_url(directory: &Path) -> Result<String, Error> {
+    let folder = mailbox(directory)?;
+    Url::from_file_path(&folder)
+        .map(String::from)
+        .map_err(|()| Error::new(format!("The path {} is not absolute.", folder.display())))
 }
 
 /// The address of the first run: the database remembers it, and another port later must not turn it

@@ -1,11 +1,16 @@
-//! `latchkey dev` as a process: its start, its end, and what it leaves behind.
+//! `latchkey-dev` as a process: its start, its end, and what it leaves behind.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Output};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
 
 use tempfile::TempDir;
 
 use super::{
-    Dev, Place, eventually, latchkey,
+    Dev, Place, eventually, latchkey_dev,
     processes::{self, all_gone, descendants, is_stopped, send},
 };
 
@@ -112,7 +117,7 @@ fn a_store_that_stood_still_when_its_run_was_killed_is_ended_by_the_next() {
 fn a_second_run_in_one_folder_says_where_the_first_is() {
     let folder = Place::new();
     let first = Dev::ready(folder.path(), &[]);
-    let output = latchkey(folder.path(), &[]).output().unwrap();
+    let output = latchkey_dev(folder.path(), &[]).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
@@ -126,30 +131,110 @@ fn a_second_run_in_one_folder_says_where_the_first_is() {
 fn a_taken_port_is_one_sentence() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap();
+    for (variable, hint) in [
+        ("LATCHKEY_LISTEN", "LATCHKEY_LISTEN"),
+        ("LATCHKEY_METRICS_LISTEN", "LATCHKEY_METRICS_LISTEN"),
+        (
+            "LATCHKEY_DEV_MAILBOX_LISTEN",
+            "--mailbox-listen or LATCHKEY_DEV_MAILBOX_LISTEN",
+        ),
+    ] {
+        let folder = Place::new();
+        let output = latchkey_dev(folder.path(), &[])
+            .env(variable, taken.to_string())
+            .output()
+            .unwrap();
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains(&taken.port().to_string()) && text.contains(hint),
+            "{text}"
+        );
+        assert_eq!(text.trim().lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn broken_env_file_is_one_sentence_and_does_not_prevent_a_stop() {
     let folder = Place::new();
-    let output = latchkey(folder.path(), &[])
-        .env("LATCHKEY_LISTEN", taken.to_string())
-        .output()
-        .unwrap();
+    fs::write(
+        folder.path().join(".env"),
+        "LATCHKEY_MAIL_FROM=Latchkey <hunter2>\n",
+    )
+    .unwrap();
+    let output = latchkey_dev(folder.path(), &[]).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains(&taken.port().to_string()) && text.contains("LATCHKEY_LISTEN"),
-        "{text}"
-    );
+    assert!(text.contains(".env") && text.contains("quotes"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
     assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert!(!folder.path().join(".latchkey").exists());
+    let down = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
+    assert!(down.status.success(), "{}", text_of(&down));
+}
+
+#[test]
+fn missing_server_is_one_sentence() {
+    let folder = Place::new();
+    let copy = folder.path().join("latchkey-dev");
+    fs::copy(env!("CARGO_BIN_EXE_latchkey-dev"), &copy).unwrap();
+    for arguments in [&[][..], &["--detach"]] {
+        let output = Command::new(&copy)
+            .args(arguments)
+            .current_dir(folder.path())
+            .env_clear()
+            .output()
+            .unwrap();
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("cargo build -p latchkey"), "{text}");
+        assert_eq!(text.trim().lines().count(), 1, "{text}");
+    }
+    assert!(!folder.path().join(".latchkey").exists());
+}
+
+#[test]
+fn help_names_every_flag_and_variable() {
+    let folder = Place::new();
+    let help = text_of(&latchkey_dev(folder.path(), &["--help"]).output().unwrap());
+    for word in [
+        "--detach",
+        "--down",
+        "--replicas",
+        "--directory",
+        "--listen",
+        "--metrics-listen",
+        "--mailbox-listen",
+        "LATCHKEY_LISTEN",
+        "LATCHKEY_METRICS_LISTEN",
+        "LATCHKEY_DEV_MAILBOX_LISTEN",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "LATCHKEY_SMTP_URL",
+    ] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    let version = text_of(
+        &latchkey_dev(folder.path(), &["--version"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(
+        version,
+        format!("latchkey-dev {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
 fn detach_returns_when_ready_and_down_ends_it() {
     let folder = Place::new();
-    let nothing = latchkey(folder.path(), &["--down"]).output().unwrap();
+    let nothing = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
     assert!(
         nothing.status.success() && text_of(&nothing).contains("Nothing runs"),
         "{}",
         text_of(&nothing)
     );
-    let up = latchkey(folder.path(), &["--detach"]).output().unwrap();
+    let up = latchkey_dev(folder.path(), &["--detach"]).output().unwrap();
     assert!(
         up.status.success() && text_of(&up).contains("/signup"),
         "{}",
@@ -158,7 +243,7 @@ fn detach_returns_when_ready_and_down_ends_it() {
     let lock = fs::read_to_string(folder.path().join(".latchkey/lock")).unwrap();
     let children = descendants(lock.lines().next().unwrap().parse().unwrap());
     assert!(children.len() >= 3, "{children:?}");
-    let down = latchkey(folder.path(), &["--down"]).output().unwrap();
+    let down = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
     assert!(
         down.status.success() && text_of(&down).contains("Stopped"),
         "{}",

@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{DevOptions, Error, GivenSettings, run};
+
+/// More replicas than that say nothing more, on one machine.
+const MOST_REPLICAS: i64 = 9;
+
+/// An address that a flag or a variable sets.
+struct AddressOption {
+    flag: &'static str,
+    variable: &'static str,
+    default: &'static str,
+    help: &'static str,
+}
+
+const LISTEN: AddressOption = AddressOption {
+    flag: "listen",
+    variable: "LATCHKEY_LISTEN",
+    default: "127.0.0.1:8000",
+    help: "Address of the first replica",
+};
+
+const METRICS_LISTEN: AddressOption = AddressOption {
+    flag: "metrics-listen",
+    variable: "LATCHKEY_METRICS_LISTEN",
+    default: "127.0.0.1:9464",
+    help: "Address of `/metrics` of the first replica",
+};
+
+const MAILBOX_LISTEN: AddressOption = AddressOption {
+    flag: "mailbox-listen",
+    variable: "LATCHKEY_DEV_MAILBOX_LISTEN",
+    default: "127.0.0.1:8025",
+    help: "Address of the page with the emails",
+};
+
+const AFTER_HELP: &str = "\
+The settings of the server are the environment variables of `latchkey serve`, also in `.env` of \
+the working folder. They override the values of this program:
+  DATABASE_URL, REDIS_URL  used instead of a private store
+  LATCHKEY_SMTP_URL        used instead of the page with the emails
+
+Examples:
+  latchkey-dev                          run until Ctrl-C
+  latchkey-dev --detach --replicas 2    start two replicas in the background
+  latchkey-dev --down                   stop them";
+
+fn command() -> Command {
+    let switch = |name, help| {
+        Arg::new(name)
+            .long(name)
+            .help(help)
+            .action(ArgAction::SetTrue)
+    };
+    Command::new("latchkey-dev")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "Run Latchkey on this machine for development: a private PostgreSQL and Redis, the \
+             server, and a page with its emails",
+        )
+        .arg(switch(
+            "detach",
+            "Return when the server is ready, and run in the background",
+        ))
+        .arg(switch("down", "Stop the background instance"))
+        .arg(
+            Arg::new("replicas")
+                .long("replicas")
+                .value_name("NUMBER")
+                .help("Number of replicas, on consecutive ports")
+                .default_value("1")
+                .value_parser(value_parser!(u16).range(1..=MOST_REPLICAS)),
+        )
+        .arg(
+            Arg::new("directory")
+                .long("directory")
+                .value_name("FOLDER")
+                .help("Folder of the data, the master secret, the emails and the logs")
+                .default_value(".latchkey")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .args([LISTEN, METRICS_LISTEN, MAILBOX_LISTEN].map(|option| option.argument()))
+        .after_help(AFTER_HELP)
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match options(&command().get_matches()).and_then(|options| run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("latchkey-dev: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(matches: &ArgMatches) -> Result<DevOptions, Error> {
+    let down = matches.get_flag("down");
+    // Invalid settings must not prevent a stop.
+    let mut given = if down {
+        GivenSettings::default()
+    } else {
+        GivenSettings::read()?
+    };
+    Ok(DevOptions {
+        detach: matches.get_flag("detach"),
+        down,
+        replicas: matches.get_one("replicas").copied().unwrap_or(1),
+        directory: matches
+            .get_one::<PathBuf>("directory")
+            .cloned()
+            .unwrap_or_default(),
+        listen: LISTEN.read(matches, &mut given)?,
+        metrics_listen: METRICS_LISTEN.read(matches, &mut given)?,
+        mailbox_listen: MAILBOX_LISTEN.read(matches, &mut given)?,
+        given,
+    })
+}
+
+impl AddressOption {
+    fn argument(&self) -> Arg {
+        let (help, variable, default) = (self.help, self.variable, self.default);
+        Arg::new(self.flag)
+            .long(self.flag)
+            .value_name("ADDRESS")
+            .help(format!("{help} [env: {variable}] [default: {default}]"))
+    }
+
+    /// A flag counts as given by the caller, too.
+    fn read(&self, matches: &ArgMatches, given: &mut GivenSettings) -> Result<SocketAddr, Error> {
+        if let Some(flag) = matches.get_one::<String>(self.flag) {
+            given.set(self.variable, flag);
+        }
+        let text = given.value(self.variable).unwrap_or(self.default);
+        text.parse().map_err(|_| {
+            Error::new(format!(
+                "{} must be an address and a port such as `{}`.",
+                self.variable, self.default
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<[String; 3], String> {
+        let program = ["latchkey-dev"].iter();
+        let matches = command()
+            .try_get_matches_from(program.chain(arguments))
+            .map_err(|error| error.to_string())?;
+        let mut given = GivenSettings::default();
+        for (variable, value) in environment {
+            given.set(variable, value);
+        }
+        let mut address = |option: AddressOption| {
+            let read = option.read(&matches, &mut given);
+            read.map(|address| address.to_string())
+                .map_err(|error| error.to_string())
+        };
+        Ok([
+            address(LISTEN)?,
+            address(METRICS_LISTEN)?,
+            address(MAILBOX_LISTEN)?,
+        ])
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flag_overrides_variable_and_variable_overrides_default() {
+        assert_eq!(
+            parsed(
+                &["--listen", "127.0.0.1:1"],
+                &[
+                    ("LATCHKEY_LISTEN", "127.0.0.1:2"),
+                    ("LATCHKEY_DEV_MAILBOX_LISTEN", "127.0.0.1:3"),
+                ],
+            ),
+            Ok(["127.0.0.1:1", "127.0.0.1:9464", "127.0.0.1:3"].map(str::to_owned))
+        );
+    }
+
+    #[test]
+    fn invalid_address_is_named() {
+        for (flag, variable) in [
+            ("--listen", "LATCHKEY_LISTEN"),
+            ("--metrics-listen", "LATCHKEY_METRICS_LISTEN"),
+            ("--mailbox-listen", "LATCHKEY_DEV_MAILBOX_LISTEN"),
+        ] {
+            let by_flag = parsed(&[flag, "8000"], &[]).unwrap_err();
+            let by_variable = parsed(&[], &[(variable, "localhost")]).unwrap_err();
+            assert!(by_flag.contains(variable), "{by_flag}");
+            assert!(by_variable.contains(variable), "{by_variable}");
+        }
+    }
+
+    #[test]
+    fn number_of_replicas_is_limited() {
+        assert!(parsed(&["--replicas", "9"], &[]).is_ok());
+        assert!(parsed(&["--replicas", "10"], &[]).is_err());
+        assert!(parsed(&["--replicas", "0"], &[]).is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! The settings that the caller set, in the environment or in `.env` of the working folder.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, absolute},
+};
+
+use super::Error;
+
+/// The variables of this program. The server does not get them.
+pub(super) const OWN_PREFIX: &str = "LATCHKEY_DEV_";
+
+/// Variables with their values, none of them empty. It has no `Debug`, because some are secrets.
+#[derive(Clone, Default)]
+pub struct GivenSettings(BTreeMap<String, String>);
+
+impl GivenSettings {
+    /// Reads the environment, then `.env`. A variable of the environment overrides `.env` even if
+    /// its value is empty, as it does for the server.
+    pub(super) fn read() -> Result<Self, Error> {
+        let environment = env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::merge(read_env_file(Path::new(".env"))?, environment)
+    }
+
+    fn merge(
+        file: BTreeMap<String, String>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let mut variables = file;
+        variables.extend(environment);
+        variables.retain(|name, value| is_setting(name) && !value.is_empty());
+        for (_, path) in variables
+            .iter_mut()
+            .filter(|(name, _)| name.ends_with("_FILE"))
+        {
+            // `./dev user` reads the setting in another folder.
+            let whole = absolute(&*path).map_err(Error::cannot("find", path.as_ref()))?;
+            *path = whole.display().to_string();
+        }
+        Ok(Self(variables))
+    }
+
+    /// Adds the value of a flag, which overrides the variable.
+    pub(super) fn set(&mut self, variable: &str, value: &str) {
+        self.0.insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// The value of a variable.
+    pub fn value(&self, variable: &str) -> Option<&str> {
+        self.0.get(variable).map(String::as_str)
+    }
+
+    /// Whether the setting has a value, in the variable or in the file that its `…_FILE` form
+    /// names.
+    pub fn has(&self, setting: &str) -> bool {
+        self.0.contains_key(setting) || self.0.contains_key(&format!("{setting}_FILE"))
+    }
+
+    /// The settings of the server, with absolute paths in `…_FILE` forms.
+    pub(super) fn of_server(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OWN_PREFIX))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+fn is_setting(name: &str) -> bool {
+    let name = name.strip_suffix("_FILE").unwrap_or(name);
+    matches!(name, "DATABASE_URL" | "REDIS_URL") || name.starts_with("LATCHKEY_")
+}
+
+/// The variables in the file. Without a file there are none.
+fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let lines = match dotenvy::from_path_iter(path) {
+        Err(reason) if reason.not_found() => return Ok(BTreeMap::new()),
+        Err(dotenvy::Error::Io(reason)) => return Err(Error::cannot("read", path)(reason)),
+        lines => lines,
+    };
+    // The reason would contain the line, which might contain a secret.
+    lines.and_then(Iterator::collect).map_err(|_| {
+        Error::new(format!(
+            "{} has a line that cannot be read; write `NAME=value`, with quotes around a value \
+             that contains spaces.",
+            path.display()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn given(file: &[(&str, &str)], environment: &[(&str, &str)]) -> GivenSettings {
+        let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        GivenSettings::merge(owned(file), owned(environment).into_iter()).unwrap()
+    }
+
+    #[test]
+    fn environment_overrides_file_and_empty_is_not_given() {
+        let given = given(
+            &[
+                ("DATABASE_URL", "file"),
+                ("REDIS_URL", "file"),
+                ("LATCHKEY_SIGNUP", "file"),
+                ("LATCHKEY_LOG", ""),
+            ],
+            &[("DATABASE_URL", "environment"), ("REDIS_URL", "")],
+        );
+        assert_eq!(given.value("DATABASE_URL"), Some("environment"));
+        assert_eq!(given.value("LATCHKEY_SIGNUP"), Some("file"));
+        assert!(!given.has("REDIS_URL") && !given.has("LATCHKEY_LOG"));
+    }
+
+    #[test]
+    fn other_variables_are_not_given() {
+        let given = given(
+            &[("PATH", "/bin")],
+            &[
+                ("HOME", "/root"),
+                ("LATCHKEY", "x"),
+                ("OTHER_DATABASE_URL", "x"),
+            ],
+        );
+        assert!(given.0.is_empty());
+    }
+
+    #[test]
+    fn paths_of_files_are_absolute() {
+        let given = given(
+            &[("DATABASE_URL_FILE", "secrets/database")],
+            &[("LATCHKEY_SECRET_FILE", "/run/secret")],
+        );
+        let folder = env::current_dir().unwrap();
+        assert_eq!(
+            given.value("DATABASE_URL_FILE").map(Path::new),
+            Some(&*folder.join("secrets/database"))
+        );
+        assert_eq!(given.value("LATCHKEY_SECRET_FILE"), Some("/run/secret"));
+        assert!(given.has("DATABASE_URL") && given.has("LATCHKEY_SECRET"));
+    }
+
+    #[test]
+    fn server_does_not_get_our_own_variables() {
+        let given = given(
+            &[("LATCHKEY_DEV_MAILBOX_LISTEN", "127.0.0.1:1")],
+            &[("LATCHKEY_LOG", "info")],
+        );
+        assert_eq!(
+            given.value("LATCHKEY_DEV_MAILBOX_LISTEN"),
+            Some("127.0.0.1:1")
+        );
+        assert_eq!(
+            given.of_server().collect::<Vec<_>>(),
+            [("LATCHKEY_LOG", "info")]
+        );
+    }
+
+    #[test]
+    fn broken_env_file_is_an_error_without_its_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        assert!(read_env_file(&path).unwrap().is_empty());
+        for line in [
+            "hunter2",
+            "LATCHKEY_MAIL_FROM='hunter2",
+            "A=Latchkey <hunter2>",
+        ] {
+            fs::write(&path, format!("LATCHKEY_LOG=info\n{line}\n")).unwrap();
+            let error = read_env_file(&path).unwrap_err().to_string();
+            assert!(
+                error.contains(".env") && error.contains("quotes"),
+                "{line}: {error}"
+            );
+            assert!(!error.contains("hunter2"), "{line}: {error}");
+        }
+        fs::write(&path, "LATCHKEY_LOG='a b'\nLATCHKEY_LOG=info # a comment\n").unwrap();
+        let read = read_env_file(&path).unwrap();
+        assert_eq!(read.get("LATCHKEY_LOG").map(String::as_str), Some("info"));
+    }
+}
