@@ -49,8 +49,6 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-#[cfg(feature = "dev")]
-pub use crate::mail::{MailFolder, StoredMail};
 pub use crate::postgres::{Device, PersonalToken, RecordedEvent, StoredClient, StoredItem};
 pub use account::Rename;
 pub use audit::AuditPage;
@@ -223,12 +221,6 @@ impl Gateway {
     /// The settings, for the faces.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// The built-in mailbox, if that is where mails go.
-    #[cfg(feature = "dev")]
-    pub fn mailbox(&self) -> Option<&MailFolder> {
-        self.mailer.folder()
     }
 
     /// Runs a story to its end, whether or not its caller still waits for it. What it logs still

@@ -19,8 +19,6 @@ mod feed;
 mod forward_auth;
 mod health;
 mod items;
-#[cfg(feature = "dev")]
-mod mailbox;
 pub mod metrics;
 mod notes;
 mod oauth;
@@ -79,10 +77,7 @@ pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
 }
 
 fn routes() -> poem::Route {
-    let routes = document::add_operations(pages::routes());
-    #[cfg(feature = "dev")]
-    let routes = routes.at("/dev/mailbox", poem::get(mailbox::endpoint()));
-    routes
+    document::add_operations(pages::routes())
 }
 
 /// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a

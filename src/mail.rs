@@ -3,8 +3,6 @@
 
 mod folder;
 mod letters;
-#[cfg(feature = "dev")]
-mod mailbox;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,8 +14,6 @@ use url::Url;
 use uuid::Uuid;
 
 pub use letters::Letter;
-#[cfg(feature = "dev")]
-pub use mailbox::{MailFolder, StoredMail};
 
 use crate::{config::MailTransport, domain::host};
 
@@ -42,8 +38,6 @@ enum Route {
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
     /// One file per email.
     File(PathBuf),
-    #[cfg(feature = "dev")]
-    Folder(MailFolder),
 }
 
 impl Mailer {
@@ -56,8 +50,6 @@ impl Mailer {
                 Route::Smtp(smtp(url.expose()).map_err(|_| MailSettingError::Server)?)
             }
             MailTransport::File(folder) => Route::File(folder.clone()),
-            #[cfg(feature = "dev")]
-            MailTransport::Mailbox(folder) => Route::Folder(MailFolder::new(folder.clone())),
         };
         Ok(Mailer { route, from })
     }
@@ -65,15 +57,6 @@ impl Mailer {
     /// Whether mails can leave at all.
     pub fn is_on(&self) -> bool {
         !matches!(self.route, Route::Off)
-    }
-
-    /// The folder of the built-in mailbox, if that is where mails go.
-    #[cfg(feature = "dev")]
-    pub fn folder(&self) -> Option<&MailFolder> {
-        match &self.route {
-            Route::Folder(folder) => Some(folder),
-            Route::Off | Route::Smtp(_) | Route::File(_) => None,
-        }
     }
 
     /// Hands one letter to one recipient over. `id` becomes the message's id, so that a mail sent
@@ -94,8 +77,6 @@ impl Mailer {
                 let write = move || folder::write_email(&folder, id, &message);
                 Ok(tokio::task::spawn_blocking(write).await??)
             }
-            #[cfg(feature = "dev")]
-            Route::Folder(folder) => folder.store(id, recipient, letter).await,
         }
     }
 

@@ -95,9 +95,6 @@ pub enum MailTransport {
     Smtp(Secret),
     /// To a folder, one `.eml` file per email: for development.
     File(PathBuf),
-    /// Into a folder that `/dev/mailbox` shows.
-    #[cfg(feature = "dev")]
-    Mailbox(std::path::PathBuf),
 }
 
 impl Value for Secret {
@@ -127,8 +124,6 @@ impl Value for MailTransport {
             None if text == "off" => Ok(MailTransport::Off),
             Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
             Some(("file", path)) => folder(text, path).map(MailTransport::File),
-            #[cfg(feature = "dev")]
-            Some(("mailbox", folder)) => Ok(MailTransport::Mailbox(folder.into())),
             _other => Err("must start with `smtp://`, `smtps://` or `file:/`, or be `off`".into()),
         }
     }

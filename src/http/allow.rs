@@ -14,7 +14,6 @@ const PAGES: &[&str] = &[
     "/forgot",
     "/problems",
     "/problems/{code}",
-    "/dev/mailbox",
 ];
 
 /// Operations whose callers care about the status alone, and accept whatever they happen to accept:

@@ -1,5 +1,5 @@
-//! Pages for people: home, Swagger UI, forgotten passwords, the problems, and in `dev` the mailbox.
-//! All of it comes from the binary.
+//! Pages for people: home, Swagger UI, forgotten passwords, the problems. All of it comes from the
+//! binary.
 
 use std::{
     io::Write,
@@ -57,28 +57,15 @@ pub fn routes() -> Route {
 /// The first page.
 fn home(request: &Request) -> Response {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    let (mailbox, signup) = (has_mailbox(gateway), gateway.signup_is_open());
     html(&Home {
-        mailbox,
-        signup,
+        signup: gateway.signup_is_open(),
         version: crate::VERSION,
     })
-}
-
-#[cfg(feature = "dev")]
-fn has_mailbox(gateway: &Gateway) -> bool {
-    gateway.mailbox().is_some()
-}
-
-#[cfg(not(feature = "dev"))]
-fn has_mailbox(_: &Gateway) -> bool {
-    false
 }
 
 #[derive(Template)]
 #[template(path = "home.html")]
 struct Home {
-    mailbox: bool,
     signup: bool,
     version: &'static str,
 }
@@ -108,7 +95,7 @@ fn problem_page(request: &Request) -> Response {
 }
 
 /// A page of our own.
-pub fn html(page: &impl Template) -> Response {
+fn html(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Response::builder()
             .content_type("text/html; charset=utf-8")

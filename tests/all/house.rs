@@ -205,6 +205,20 @@ fn drivers_are_named_in_their_own_folder_only() {
     }
 }
 
+#[test]
+fn the_server_has_no_parts_that_a_build_leaves_out() {
+    for path in all("src", "rs") {
+        let text = fs::read_to_string(&path).expect("text");
+        assert!(
+            !text.contains("cfg(feature") && !text.contains("feature = "),
+            "{} depends on a feature",
+            path.display()
+        );
+    }
+    let manifest = fs::read_to_string(in_root("Cargo.toml")).expect("text");
+    assert!(!manifest.lines().any(|line| line.trim() == "[features]"));
+}
+
 /// `latchkey-dev` uses the server's program and environment variables, not its code.
 #[test]
 fn the_local_stack_depends_on_no_package_of_ours() {

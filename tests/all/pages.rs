@@ -235,12 +235,3 @@ async fn large_pages_are_compressed_and_known_by_their_tags() {
         );
     }
 }
-
-#[tokio::test]
-async fn the_mailbox_is_there_only_where_mails_go_into_it() {
-    Gateway::start()
-        .await
-        .get("/dev/mailbox")
-        .await
-        .is(404, "not_found");
-}

@@ -1,6 +1,6 @@
 //! The README's tour, executed as it is printed, ten times in a row.
 
-use std::{fs, process::Command};
+use std::{fs, net::TcpListener, path::PathBuf, process::Command, thread};
 
 use crate::gateway::Gateway;
 
@@ -21,22 +21,35 @@ fn tour() -> (String, Vec<String>) {
     (script.to_owned(), promised.collect())
 }
 
+/// The page with the emails as `./dev up` serves it; its URL.
+fn serve_mailbox(folder: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    thread::spawn(|| latchkey_dev::mailbox::serve(listener, folder));
+    format!("http://{address}")
+}
+
 #[tokio::test]
 async fn the_tour_works_as_printed_ten_times_in_a_row() {
-    let mailbox = tempfile::tempdir().expect("a folder");
-    let gateway = Gateway::with(&[(
-        "LATCHKEY_SMTP_URL",
-        &format!("mailbox:{}", mailbox.path().display()),
-    )])
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_ISSUER", "http://127.0.0.1:8000"),
+        (
+            "LATCHKEY_SMTP_URL",
+            &format!("file:{}", folder.path().display()),
+        ),
+    ])
     .await;
+    let mailbox = serve_mailbox(folder.path().to_owned());
     let (script, promised) = tour();
     assert!(promised.len() > 10);
     for round in 1..=10 {
-        let (script, url) = (script.clone(), gateway.url(""));
+        let (script, url, mailbox) = (script.clone(), gateway.url(""), mailbox.clone());
         let run = move || {
             Command::new("bash")
                 .args(["-euo", "pipefail", "-c", &script])
                 .env("LATCHKEY", url)
+                .env("MAILBOX", mailbox)
                 .output()
         };
         let output = tokio::task::spawn_blocking(run)

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use latchkey_dev::mailbox::read_emails;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
@@ -83,6 +84,10 @@ async fn file_transport_writes_private_eml_files() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let [email] = read_emails(&folder).try_into().expect("one email");
+    assert_eq!(email.to, EMAIL);
+    assert!(text.contains(&format!("Subject: {}\r\n", email.subject)));
+    assert_eq!(code(&email.text), code(&text));
     reset(&gateway, EMAIL, &code(&text).expect("a code"), NEW)
         .await
         .is(204, "");
