@@ -270,6 +270,13 @@ async fn server_accepts_our_variables_in_the_env_file() {
     let line = format!("LATCHKEY_SECRET_FILE=\"{}\"\n", whole.display());
     assert!(env_file.contains(&line), "{env_file}");
     assert!(!env_file.contains("LATCHKEY_DEV_"), "{env_file}");
+    // The server was started last. Only Linux shows its environment.
+    let server = children(dev.child.id()).into_iter().max().expect("it runs");
+    if let Ok(environment) = fs::read(format!("/proc/{server}/environ")) {
+        let environment = String::from_utf8_lossy(&environment);
+        assert!(environment.contains("LATCHKEY_SMTP_URL="), "{environment}");
+        assert!(!environment.contains("LATCHKEY_DEV_"), "{environment}");
+    }
     let (code, told) = dev_user(folder.path(), &["list"]);
     assert_eq!(code, Some(0), "{told}");
 }
