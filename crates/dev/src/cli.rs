@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{DevOptions, Error, GivenSettings, run};
+use super::{DevOptions, Error, GivenSettings, run, with_stores};
 
 /// More replicas than that say nothing more, on one machine.
 const MOST_REPLICAS: i64 = 9;
@@ -84,18 +84,47 @@ fn command() -> Command {
                 .value_parser(value_parser!(PathBuf)),
         )
         .args([LISTEN, METRICS_LISTEN, MAILBOX_LISTEN].map(|option| option.argument()))
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_stores_command())
         .after_help(AFTER_HELP)
+}
+
+fn with_stores_command() -> Command {
+    let (database, redis) = (with_stores::DATABASE_VARIABLE, with_stores::REDIS_VARIABLE);
+    Command::new("with-stores")
+        .about(format!(
+            "Run a command beside empty stores, whose URLs are in {database} and {redis}"
+        ))
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .help("Command and its arguments")
+                .required(true)
+                .num_args(1..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .value_parser(value_parser!(OsString)),
+        )
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    match options(&command().get_matches()).and_then(|options| run(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match execute(&command().get_matches()) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("latchkey-dev: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    if let Some(matches) = matches.subcommand_matches("with-stores") {
+        let command = matches.get_many::<OsString>("command");
+        let command: Vec<_> = command.into_iter().flatten().cloned().collect();
+        return with_stores::run(&command);
+    }
+    run(&options(matches)?).map(|()| ExitCode::SUCCESS)
 }
 
 fn options(matches: &ArgMatches) -> Result<DevOptions, Error> {

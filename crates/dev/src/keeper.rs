@@ -19,8 +19,12 @@ struct Order {
 
 static KEEPER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
 
-/// Starts the command so that it gets `farewell` when this process dies.
-pub(super) fn spawn(mut command: Command, farewell: Signal) -> io::Result<Child> {
+/// Starts the command so that it gets this signal when this process dies, however it dies. Only
+/// Linux has that; elsewhere the caller ends the child.
+///
+/// # Errors
+/// If the command cannot be started.
+pub fn spawn(mut command: Command, farewell: Signal) -> io::Result<Child> {
     end_with_us(&mut command, farewell);
     let (answer, started) = mpsc::channel();
     let keeper = KEEPER.get_or_init(hire);

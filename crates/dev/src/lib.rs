@@ -18,6 +18,7 @@
 //!   banner     what a person reads when it runs
 //! mailbox    the emails that the server wrote to a folder, and the page that shows them
 //! postgres, redis   one store each: start, pause, resume, kill, start again, stop
+//! with_stores   temporary stores around a command, for tests
 //! folders    where data and sockets live
 //! leftover   what a killed run left behind
 //! process    one child and its verbs; keeper starts it, family finds its children
@@ -54,6 +55,7 @@ mod replica;
 mod server;
 mod settings;
 mod wait;
+mod with_stores;
 
 use std::path::Path;
 
@@ -63,9 +65,11 @@ pub use self::{
     command::{DevOptions, run},
     error::Error,
     given_settings::GivenSettings,
+    keeper::spawn,
     postgres::{Postgres, PostgresOptions},
     process::Process,
     redis::{Redis, RedisOptions},
+    with_stores::{DATABASE_VARIABLE, REDIS_VARIABLE},
 };
 
 /// Both stores. They end, and the folder with their sockets goes, when this is dropped.
