@@ -58,7 +58,7 @@ async fn a_new_name_is_in_the_next_tokens_of_every_session() {
 
 #[tokio::test]
 async fn null_clears_a_name_and_absence_keeps_it() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up_with_email("john", "john@example.com").await;
     rename(&gateway, &session, json!({"name": "John"}))
         .await
@@ -85,7 +85,7 @@ async fn null_clears_a_name_and_absence_keeps_it() {
 
 #[tokio::test]
 async fn the_only_name_of_an_account_stays() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up("john").await;
     let answer = rename(
         &gateway,
@@ -107,7 +107,7 @@ async fn the_only_name_of_an_account_stays() {
 
 #[tokio::test]
 async fn a_taken_name_is_refused_and_ones_own_may_be_respelled() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up("jane").await;
     let session = gateway.sign_up("john").await;
     rename(&gateway, &session, json!({"username": "Jane", "name": "J"}))
@@ -217,7 +217,7 @@ async fn change_password(
 
 #[tokio::test]
 async fn a_refused_change_of_password_changes_nothing() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (session, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     change_password(&gateway, &session, "wrong-password", NEW_PASSWORD)
         .await
@@ -318,7 +318,7 @@ async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
     let gateway = Gateway::start().await;
     let (mine, line) = (
         gateway.sign_up("john").await,
-        Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await,
+        Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await,
     );
     let redis = format!("redis://{}", line.address);
     let slow = gateway
@@ -347,7 +347,7 @@ async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
 
 #[tokio::test]
 async fn the_dashboard_shows_account_sessions_and_items() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (first, second) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     let stranger = gateway.sign_up("jane").await;
     for session in [&first, &second, &stranger] {
@@ -387,7 +387,7 @@ async fn the_dashboard_shows_account_sessions_and_items() {
 
 #[tokio::test]
 async fn the_dashboard_forgets_a_session_that_ended() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (first, second) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&first.access_token).await.is(204, "");
     let dashboard = gateway
@@ -405,7 +405,7 @@ async fn the_dashboard_forgets_a_session_that_ended() {
 /// Neither a row nor an event for each of a thousand requests that change nothing.
 #[tokio::test]
 async fn a_renaming_to_the_same_name_writes_nothing() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let before = ask(
         &gateway,

@@ -239,7 +239,7 @@ async fn it_wants_the_password_and_a_good_address() {
 
 #[tokio::test]
 async fn with_mail_off_it_says_so() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let body = json!({"email": NEW, "password": PASSWORD});
     gateway
@@ -368,11 +368,11 @@ async fn whoever_really_owns_the_address_can_always_take_it_back() {
 
 #[tokio::test]
 async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_finishes_it() {
-    let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     let scene = Scene::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
     let replica = scene
         .gateway
-        .replica_with(&[("REDIS_URL", &STACK.redis.url())])
+        .replica_with(&[("REDIS_URL", &STACK.redis_url())])
         .await;
     let code = scene.code_at(NEW).await;
     let held = Held::rows(&scene.gateway, "select from users").await;

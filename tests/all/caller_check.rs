@@ -57,7 +57,7 @@ pub struct Scene {
 
 impl Scene {
     pub async fn new() -> Scene {
-        let gateway = Gateway::start().await;
+        let gateway = Gateway::shared().await;
         let session = gateway.sign_up("john").await;
         let made = gateway
             .with_token(
@@ -363,7 +363,7 @@ async fn a_token_of_another_gateway_does_not_pass() {
 
 #[tokio::test]
 async fn the_check_tells_who_it_is_and_nothing_else() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up("john").await;
     let claims = session.claims();
     for path in ["/auth/verify", "/auth/verify/"] {

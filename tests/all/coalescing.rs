@@ -230,8 +230,7 @@ async fn who_hangs_up_takes_no_lane_along() {
 #[tokio::test]
 async fn the_line_is_cut_while_many_ask() {
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();

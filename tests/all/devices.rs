@@ -38,7 +38,7 @@ fn sid(session: &Session) -> String {
 
 #[tokio::test]
 async fn sessions_are_listed_in_words() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let first = gateway.sign_up("john").await;
     let request = gateway
         .request(Method::POST, "/login")
@@ -88,7 +88,7 @@ async fn sessions_are_listed_in_words() {
 
 #[tokio::test]
 async fn pages_lead_through_all_of_them() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let mut sessions = vec![gateway.sign_up("john").await];
     for _ in 0..4 {
         sessions.push(gateway.sign_in("john").await);
@@ -130,7 +130,7 @@ async fn pages_lead_through_all_of_them() {
 
 #[tokio::test]
 async fn only_what_is_still_good_is_listed() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let (out, idle) = (gateway.sign_in("john").await, gateway.sign_in("john").await);
     gateway.log_out(&out.access_token).await.is(204, "");
@@ -192,7 +192,7 @@ async fn an_ended_session_is_refused_everywhere_and_ending_it_again_is_fine() {
 
 #[tokio::test]
 async fn what_is_nobodys_or_somebody_elses_is_not_found() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
     for id in [
         sid(&jane).as_str(),

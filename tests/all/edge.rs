@@ -61,7 +61,7 @@ async fn what_is_not_there_is_a_problem() {
 
 #[tokio::test]
 async fn another_method_is_told_which_there_are() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for (method, path, allow) in [
         ("GET", "/login", "POST"),
         ("DELETE", "/login", "POST"),
@@ -84,7 +84,7 @@ async fn another_method_is_told_which_there_are() {
 
 #[tokio::test]
 async fn who_accepts_no_json_is_told_so() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let token = format!("Bearer {}", gateway.sign_up("john").await.access_token);
     for (method, path) in [
         ("POST", "/login"),
@@ -126,7 +126,7 @@ async fn who_accepts_no_json_is_told_so() {
 
 #[tokio::test]
 async fn head_works_where_get_does() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let token = format!("Bearer {}", gateway.sign_up("john").await.access_token);
     let good = [
         "/",
@@ -162,7 +162,7 @@ async fn head_works_where_get_does() {
 
 #[tokio::test]
 async fn a_sane_request_id_is_taken_over_and_another_replaced() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for path in ["/health/live", "/nope", "/user", "/"] {
         assert_eq!(
             send(&gateway, "GET", path, &[("x-request-id", "abc-1.2_3")])
@@ -251,7 +251,7 @@ async fn without_tls_nobody_is_told_to_insist_on_it() {
 
 #[tokio::test]
 async fn answers_with_tokens_or_people_are_not_stored() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let up = gateway
         .post("/signup", json!({"username": "john", "password": PASSWORD}))
         .await;
@@ -323,7 +323,7 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
 
 #[tokio::test]
 async fn without_configuration_no_other_origin_is_let_in() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let preflight = [
         ("origin", "https://app.example.com"),
         ("access-control-request-method", "GET"),

@@ -11,7 +11,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_chunked_body_within_the_limit_is_fine() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
     let request = wire::chunked(
@@ -25,7 +25,7 @@ async fn a_chunked_body_within_the_limit_is_fine() {
 
 #[tokio::test]
 async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
     for media_type in [
@@ -42,7 +42,7 @@ async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
 
 #[tokio::test]
 async fn forms_follow_the_same_rules() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let long = format!("username={}&password=x", MARKER.repeat(30));
     let bad: [(&[u8], &str); 7] = [
         (b"", "password"),
@@ -81,7 +81,7 @@ async fn forms_follow_the_same_rules() {
 /// As `curl -d` does it: the whole of it becomes the name of one member.
 #[tokio::test]
 async fn json_that_is_sent_as_a_form_never_comes_back() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up("owner").await;
     let body =
         json!({"username": "owner", "password": MARKER, "current_password": MARKER}).to_string();
@@ -120,7 +120,7 @@ async fn json_that_is_sent_as_a_form_never_comes_back() {
 
 #[tokio::test]
 async fn parameters_that_come_twice_are_refused() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let token = gateway.sign_up("owner").await.access_token;
     for (path, member) in [
         (format!("/items?limit=1&limit={MARKER}"), "limit"),

@@ -6,6 +6,10 @@ use std::{
     net::SocketAddr,
     os::unix::fs::FileExt,
     process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -26,16 +30,32 @@ pub const PASSWORD: &str = "secret123";
 /// No answer takes longer, not even in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// One gateway process. It ends with this value.
+/// One gateway process. It ends with this value, or waits for another test if it is shared.
 pub struct Gateway {
-    child: Child,
+    /// `None` only while it is dropped.
+    process: Option<Process>,
     pub address: SocketAddr,
     pub metrics: SocketAddr,
     settings: Vec<(String, String)>,
+    client: reqwest::Client,
+    /// Whether another test can use it afterwards.
+    is_reusable: AtomicBool,
+}
+
+/// The process and its log.
+struct Process {
+    child: Child,
     /// No pipe: what it has written is there at once for whoever looks.
     log: File,
-    client: reqwest::Client,
 }
+
+/// Shared servers that no test uses at the moment.
+static IDLE: Mutex<Vec<Gateway>> = Mutex::new(Vec::new());
+
+/// Deletes what a test leaves in its database. Signing keys and the replicas' agreement stay, and
+/// users take their sessions, items and tokens along.
+const RESET: &str =
+    "delete from outbox; delete from users; delete from clients; delete from audit;";
 
 /// The binary under test: the one that was built with the tests, or the one that is named.
 pub fn binary() -> OsString {
@@ -81,19 +101,37 @@ impl Gateway {
         let database = fresh_database().await;
         let prefix = format!("t{}", Uuid::new_v4().simple());
         Gateway::run(change(
-            settings(&database, &STACK.redis.url(), &prefix),
+            settings(&database, &STACK.redis_url(), &prefix),
             changes,
         ))
         .await
     }
 
+    /// A gateway with default settings that another test may have used before. Its database holds
+    /// no users and no clients; its log, its metrics, its keys in Redis and its signing keys may
+    /// come from earlier tests, so tests that read those use [`Gateway::start`].
+    pub async fn shared() -> Gateway {
+        let idle = IDLE.lock().expect("no test panics while it holds it").pop();
+        let gateway = match idle {
+            Some(gateway) => {
+                execute(&gateway, RESET).await;
+                gateway
+            }
+            None => Gateway::start().await,
+        };
+        gateway.is_reusable.store(true, Ordering::Relaxed);
+        gateway
+    }
+
     /// Another replica of this one.
     pub async fn replica(&self) -> Gateway {
+        self.is_used_up();
         Gateway::run(self.settings.clone()).await
     }
 
     /// Another replica of this one, with other settings.
     pub async fn replica_with(&self, changes: &[(&str, &str)]) -> Gateway {
+        self.is_used_up();
         Gateway::run(change(self.settings.clone(), changes)).await
     }
 
@@ -107,27 +145,24 @@ impl Gateway {
     /// Runs, ready or not.
     pub fn launch(settings: Vec<(String, String)>) -> Gateway {
         let log = tempfile::tempfile().expect("a file can be written");
-        let mut child = Command::new(binary())
+        let mut command = Command::new(binary());
+        command
             .arg("serve")
             .env_clear()
             .envs(settings.clone())
             .current_dir(std::env::temp_dir())
             .stdout(log.try_clone().expect("it is open"))
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary runs");
+            .stderr(Stdio::inherit());
+        // A shared one outlives its test, but never this process.
+        let mut child = latchkey_dev::spawn(command, Signal::KILL).expect("the binary runs");
         let [address, metrics] = until_it_listens(&log, &mut child);
-        let client = reqwest::Client::builder()
-            .timeout(LIMIT)
-            .build()
-            .expect("a client");
         Gateway {
-            child,
+            process: Some(Process { child, log }),
             address,
             metrics,
             settings,
-            log,
-            client,
+            client: client(),
+            is_reusable: AtomicBool::new(false),
         }
     }
 
@@ -150,7 +185,7 @@ impl Gateway {
 
     /// What it logged so far.
     pub fn log(&self) -> Vec<String> {
-        lines(&self.log)
+        lines(&self.process().log)
     }
 
     /// Whether one line of the log has all of these in it.
@@ -178,17 +213,32 @@ impl Gateway {
     }
 
     pub fn settings(&self) -> Vec<(String, String)> {
+        self.is_used_up();
         self.settings.clone()
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process().child.id()
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("it is dropped last")
+    }
+
+    /// The process, for what leaves it in a state that no other test may find.
+    fn child(&mut self) -> &mut Child {
+        self.is_used_up();
+        &mut self.process.as_mut().expect("it is dropped last").child
+    }
+
+    fn is_used_up(&self) {
+        self.is_reusable.store(false, Ordering::Relaxed);
     }
 
     /// As if the machine failed.
     pub fn kill(&mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it is ours");
+        self.child().kill().expect("it is ours");
+        self.child().wait().expect("it is ours");
     }
 
     /// Asks it to end, and waits; its exit code.
@@ -213,12 +263,13 @@ impl Gateway {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it is ours");
+        self.is_used_up();
+        kill_process(Pid::from_child(&self.process().child), signal).expect("it is ours");
     }
 
     /// The exit code, once it has ended by itself.
     pub fn wait(&mut self) -> Option<i32> {
-        self.child.wait().expect("it is ours").code()
+        self.child().wait().expect("it is ours").code()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -352,9 +403,34 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        if *self.is_reusable.get_mut() && !std::thread::panicking() {
+            let idle = Gateway {
+                process: Some(process),
+                address: self.address,
+                metrics: self.metrics,
+                settings: std::mem::take(&mut self.settings),
+                client: client(),
+                is_reusable: AtomicBool::new(false),
+            };
+            IDLE.lock()
+                .expect("no test panics while it holds it")
+                .push(idle);
+            return;
+        }
+        let _ = process.child.kill();
+        let _ = process.child.wait();
     }
+}
+
+/// Connections belong to the runtime of the test that opened them, so each test has its own.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(LIMIT)
+        .build()
+        .expect("a client")
 }
 
 fn change(mut settings: Vec<(String, String)>, changes: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -68,7 +68,7 @@ impl<'a> Owner<'a> {
 
 #[tokio::test]
 async fn an_item_is_made_read_changed_and_deleted() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     let made = john
         .call(
@@ -110,7 +110,7 @@ async fn an_item_is_made_read_changed_and_deleted() {
 
 #[tokio::test]
 async fn a_slash_at_the_end_is_tolerated() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     let made = john
         .call(Method::POST, "/items/", json!({"name": "Book"}))
@@ -130,7 +130,7 @@ async fn a_slash_at_the_end_is_tolerated() {
 
 #[tokio::test]
 async fn lengths_are_counted_in_characters() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     let (name, description) = ("ü".repeat(200), "😀".repeat(10_000));
     let made = john
@@ -173,7 +173,7 @@ async fn lengths_are_counted_in_characters() {
 
 #[tokio::test]
 async fn put_replaces_and_patch_changes() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     let path = john.make("Book").await;
     let cases = [
@@ -229,7 +229,7 @@ async fn put_replaces_and_patch_changes() {
 
 #[tokio::test]
 async fn somebody_elses_item_is_not_there() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (john, jane) = (
         Owner::new(&gateway, "john").await,
         Owner::new(&gateway, "jane").await,
@@ -271,7 +271,7 @@ async fn somebody_elses_item_is_not_there() {
 
 #[tokio::test]
 async fn pages_show_every_item_once_while_others_come() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (john, jane) = (
         Owner::new(&gateway, "john").await,
         Owner::new(&gateway, "jane").await,
@@ -305,7 +305,7 @@ async fn pages_show_every_item_once_while_others_come() {
 
 #[tokio::test]
 async fn limits_and_cursors_are_checked() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     for number in 0..21 {
         john.make(&number.to_string()).await;
@@ -365,7 +365,7 @@ async fn limits_and_cursors_are_checked() {
 /// same.
 #[tokio::test]
 async fn an_account_that_is_gone_makes_no_items() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     execute(&gateway, "delete from users").await;
     john.call(Method::POST, "/items", json!({"name": "Book"}))
@@ -380,7 +380,7 @@ async fn an_account_that_is_gone_makes_no_items() {
 /// The cursor of one's own list shows nothing of another's.
 #[tokio::test]
 async fn a_strangers_cursor_is_only_a_position() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (john, jane) = (
         Owner::new(&gateway, "john").await,
         Owner::new(&gateway, "jane").await,
@@ -402,7 +402,7 @@ async fn a_strangers_cursor_is_only_a_position() {
 
 #[tokio::test]
 async fn of_two_writers_with_one_tag_one_wins() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     let path = john.make("Book").await;
     let mut names = HashSet::new();
@@ -437,7 +437,7 @@ async fn of_two_writers_with_one_tag_one_wins() {
 
 #[tokio::test]
 async fn if_match_is_read_as_the_standard_says() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = Owner::new(&gateway, "john").await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
         let path = john.make("Book").await;

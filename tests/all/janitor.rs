@@ -184,8 +184,7 @@ async fn a_row_that_somebody_holds_is_not_waited_for() {
 #[tokio::test]
 async fn a_database_that_was_away_is_tidied_up_later() {
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();

@@ -138,7 +138,7 @@ async fn what_happens_to_sessions_is_counted() {
 
 #[tokio::test]
 async fn stores_and_connections_are_measured() {
-    let line = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let line = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", line.address))]).await;
     let (postgres, redis) = (
         "latchkey_store_up{store=\"postgres\"}",

@@ -84,7 +84,7 @@ pub struct Scene {
 
 impl Scene {
     pub async fn new() -> Scene {
-        Scene::of(Gateway::start().await).await
+        Scene::of(Gateway::shared().await).await
     }
 
     pub async fn of(gateway: Gateway) -> Scene {

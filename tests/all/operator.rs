@@ -489,7 +489,7 @@ async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
 async fn what_could_not_be_published_says_so() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     proxy.set(crate::proxy::Line::Cut);
     let mut settings = gateway.settings();
     settings.retain(|(name, _)| name != "REDIS_URL");

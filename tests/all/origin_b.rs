@@ -103,7 +103,7 @@ async fn its_requests_in_order() {
 /// The same in its browser: a JWT in a cookie, ten sliding minutes, and a logout that clears it.
 #[tokio::test]
 async fn its_requests_in_order_with_a_cookie() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let send = |method, path, cookie: &str, body: Value| {
         let request = gateway
             .request(method, path)

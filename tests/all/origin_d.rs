@@ -7,7 +7,7 @@ use crate::gateway::{Gateway, Session};
 
 #[tokio::test]
 async fn its_requests_in_order() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway
         .post(
             "/signup",

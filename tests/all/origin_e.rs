@@ -7,7 +7,7 @@ use crate::gateway::{Gateway, PASSWORD, Session};
 
 #[tokio::test]
 async fn its_requests_in_order() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let up = json!({"username": "ivan", "password": PASSWORD, "name": "Иван Петров"});
     gateway.post("/signup", up).await.is(201, "");
 

@@ -65,7 +65,7 @@ fn hashes(page: &str, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_refer_to_nothing_elsewhere() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for path in [
         "/",
         "/docs",
@@ -105,7 +105,7 @@ async fn pages_refer_to_nothing_elsewhere() {
 /// browser says whether it is enough.)
 #[tokio::test]
 async fn pages_allow_what_stands_in_them() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for (path, has_scripts) in [
         ("/", false),
         ("/docs", true),
@@ -144,7 +144,7 @@ async fn pages_allow_what_stands_in_them() {
 
 #[tokio::test]
 async fn every_link_of_ours_leads_somewhere() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for path in ["/", "/forgot", "/problems", "/problems/busy"] {
         let links = references(&gateway.get(path).await.string());
         assert!(!links.is_empty(), "{path}");
@@ -156,7 +156,7 @@ async fn every_link_of_ours_leads_somewhere() {
 
 #[tokio::test]
 async fn every_problem_has_its_page() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let codes = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"]
         .as_array()
         .expect("a closed list");
@@ -177,7 +177,7 @@ async fn every_problem_has_its_page() {
 
 #[tokio::test]
 async fn the_document_is_the_one_that_the_binary_prints() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let served = gateway.get("/openapi.json").await;
     assert_eq!(
         (served.header("content-type"), &served.body),
@@ -187,7 +187,7 @@ async fn the_document_is_the_one_that_the_binary_prints() {
 
 #[tokio::test]
 async fn large_pages_are_compressed_and_known_by_their_tags() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for path in ["/docs", "/openapi.json"] {
         let plain = gateway.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");

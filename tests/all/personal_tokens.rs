@@ -48,7 +48,7 @@ pub async fn get(gateway: &Gateway, token: &str, path: &str) -> Answer {
 
 #[tokio::test]
 async fn it_is_shown_once_and_opens_what_it_says() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let wanted = json!({"name": "backup job", "scope": "items:read user:read"});
     let made = want(&gateway, &john.access_token, wanted).await;
@@ -102,7 +102,7 @@ async fn it_is_shown_once_and_opens_what_it_says() {
 /// very text opens anything.
 #[tokio::test]
 async fn nothing_but_the_very_text_is_accepted() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     let (_, other) = make(&gateway, &john, "user:read").await;
@@ -144,7 +144,7 @@ async fn nothing_but_the_very_text_is_accepted() {
 /// A cookie that no browser was given would be slid for ever.
 #[tokio::test]
 async fn it_is_no_cookie_and_no_refresh_token() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read user:write items:read").await;
     for (path, status, code) in [
@@ -224,7 +224,7 @@ async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
 /// may.
 #[tokio::test]
 async fn it_administers_while_its_owner_may() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (root, second) = (gateway.admin("root").await, gateway.admin("second").await);
     let (_, token) = make(&gateway, &root, "admin").await;
     let (_, weak) = make(&gateway, &root, "user:read").await;
@@ -281,7 +281,7 @@ async fn it_administers_while_its_owner_may() {
 /// lost everything.
 #[tokio::test]
 async fn a_password_change_leaves_it_alone() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     let change = json!({"current_password": PASSWORD, "new_password": "another one 7"});

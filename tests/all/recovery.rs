@@ -283,7 +283,7 @@ async fn the_record_decides_that_a_code_was_used() {
 }
 
 async fn redis() -> MultiplexedConnection {
-    let client = Client::open(STACK.redis.url()).expect("an address");
+    let client = Client::open(STACK.redis_url()).expect("an address");
     client
         .get_multiplexed_async_connection()
         .await
@@ -367,7 +367,7 @@ async fn a_weak_password_does_not_cost_the_code() {
 
 #[tokio::test]
 async fn without_mail_there_is_no_recovery_by_mail() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up_with_email("john", EMAIL).await;
     for email in [EMAIL, "nobody@example.com"] {
         forgot(&gateway, email).await.is(501, "mail_off");
@@ -419,7 +419,7 @@ async fn an_address_is_one_address() {
 /// The commit is held up by a lock until Redis is cut off: so it stands, and its publication fails.
 #[tokio::test]
 async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
-    let socket = STACK.redis.url().trim_start_matches("redis+unix://").into();
+    let socket = STACK.redis_url().trim_start_matches("redis+unix://").into();
     let proxy = Proxy::to(socket).await;
     let (gateway, mails, old) =
         john_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;

@@ -34,7 +34,7 @@ async fn is_dead(replicas: [&Gateway; 2], sessions: &[&Session]) {
 
 #[tokio::test]
 async fn a_refresh_gives_a_new_pair_of_the_same_session() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let old = gateway.sign_up("john").await;
     let new = refreshed(&gateway, &old).await;
     let (before, after) = (old.claims(), new.claims());
@@ -93,10 +93,10 @@ async fn a_used_refresh_token_ends_its_session_everywhere() {
 
 #[tokio::test]
 async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (session, strange) = (
         gateway.sign_up("john").await,
-        Gateway::start().await.sign_up("john").await,
+        Gateway::shared().await.sign_up("john").await,
     );
     let good = &session.refresh_token;
     let flip = |at: usize| {

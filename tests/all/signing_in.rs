@@ -15,7 +15,7 @@ const USERS: &str = "select count(*) from users";
 
 #[tokio::test]
 async fn somebody_signs_up_and_is_signed_in() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let body = json!({
         "username": "John",
         "email": " john@example.com ",
@@ -46,7 +46,7 @@ async fn somebody_signs_up_and_is_signed_in() {
 
 #[tokio::test]
 async fn a_user_name_or_an_address_or_both_will_do() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for who in [
         json!({"username": "john"}),
         json!({"email": "jane@example.com"}),
@@ -64,7 +64,7 @@ async fn a_user_name_or_an_address_or_both_will_do() {
 
 #[tokio::test]
 async fn a_taken_name_or_address_is_refused_in_any_case() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up_with_email("john", "john@example.com").await;
     let taken = [
         (
@@ -150,7 +150,7 @@ async fn weak_passwords_are_refused() {
 
 #[tokio::test]
 async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let password = format!(" Pässwörd\u{0}\t{} ", "x".repeat(200));
     gateway
         .post("/signup", json!({"username": "john", "password": password}))
@@ -173,7 +173,7 @@ async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
 
 #[tokio::test]
 async fn either_field_takes_a_user_name_or_an_address() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let sub = gateway
         .sign_up_with_email("john", "john@example.com")
         .await
@@ -217,7 +217,7 @@ async fn either_field_takes_a_user_name_or_an_address() {
 
 #[tokio::test]
 async fn a_form_signs_in_as_swagger_ui_sends_it() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up_with_email("john", "john@example.com").await;
     gateway
         .form(
@@ -264,7 +264,7 @@ async fn a_form_signs_in_as_swagger_ui_sends_it() {
 
 #[tokio::test]
 async fn unknown_wrong_and_disabled_look_alike() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     for name in ["john", "jane", "joe"] {
         gateway.sign_up(name).await;
     }
@@ -315,7 +315,7 @@ fn headers(answer: &Answer) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn every_sign_in_is_a_new_session() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let first = gateway.sign_up("john").await;
     let (second, third) = (gateway.sign_in("john").await, gateway.sign_in("john").await);
     let refreshed = Session::of(&gateway.refresh(&third.refresh_token).await);
@@ -374,7 +374,7 @@ async fn the_claims_say_what_the_document_promises() {
 
 #[tokio::test]
 async fn a_weak_hash_is_raised_at_the_next_sign_in() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up("john").await;
     execute(
         &gateway,

@@ -183,10 +183,10 @@ async fn two_tokens_of_two_sessions_end_both() {
 
 #[tokio::test]
 async fn a_bad_request_signs_nobody_out() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (session, stranger) = (
         gateway.sign_up("john").await,
-        Gateway::start().await.sign_up("john").await,
+        Gateway::shared().await.sign_up("john").await,
     );
     let Session {
         access_token,
@@ -238,7 +238,7 @@ async fn a_bad_request_signs_nobody_out() {
 
 #[tokio::test]
 async fn without_any_token_nobody_is_signed_out() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let nothing = gateway.send(gateway.request(Method::POST, "/logout")).await;
     nothing.is(401, "unauthenticated");
     assert_eq!(
@@ -277,7 +277,7 @@ async fn the_scope_may_be_named() {
 
 #[tokio::test]
 async fn a_token_that_may_only_read_ends_its_own_session_alone() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let form = [
         ("username", "john"),

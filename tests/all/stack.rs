@@ -3,39 +3,84 @@
 
 use std::sync::LazyLock;
 
-use latchkey_dev::Stack;
+use latchkey_dev::{DATABASE_VARIABLE, REDIS_VARIABLE, Stack};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::gateway::{Gateway, until};
 
-/// Ends with the test process, whatever ends that.
-pub static STACK: LazyLock<Stack> =
-    LazyLock::new(|| Stack::temporary().expect("PostgreSQL and Redis can be started"));
-
-/// Migrated once; each test's database is a copy of it.
-static TEMPLATE: LazyLock<String> = LazyLock::new(|| {
-    let name = "template_of_tests".to_owned();
-    STACK
-        .postgres
-        .create_database(&name)
-        .expect("a database can be made");
-    let migrated = std::process::Command::new(crate::gateway::binary())
-        .arg("migrate")
-        .env_clear()
-        .envs(crate::gateway::settings(
-            &STACK.postgres.url(&name),
-            &STACK.redis.url(),
-            "template",
-        ))
-        .output()
-        .expect("the binary runs");
-    assert!(
-        migrated.status.success(),
-        "{}",
-        String::from_utf8_lossy(&migrated.stderr)
-    );
-    name
+/// The stores of `latchkey-dev with-stores`, or stores of this process, which end with it, whatever
+/// ends it.
+pub static STACK: LazyLock<Stores> = LazyLock::new(|| {
+    let given = |variable| std::env::var(variable).ok();
+    if let (Some(database), Some(redis)) = (given(DATABASE_VARIABLE), given(REDIS_VARIABLE)) {
+        let (server, _name) = database.rsplit_once('/').expect("a URL with a database");
+        return Stores {
+            server: server.to_owned(),
+            redis,
+            _stack: None,
+        };
+    }
+    let stack = Stack::temporary().expect("PostgreSQL and Redis can be started");
+    Stores {
+        server: stack.postgres.url("").trim_end_matches('/').to_owned(),
+        redis: stack.redis.url(),
+        _stack: Some(stack),
+    }
 });
+
+/// One PostgreSQL and one Redis.
+pub struct Stores {
+    /// The URL of PostgreSQL without a database.
+    server: String,
+    redis: String,
+    _stack: Option<Stack>,
+}
+
+impl Stores {
+    /// The URL of a database.
+    pub fn postgres_url(&self, database: &str) -> String {
+        format!("{}/{database}", self.server)
+    }
+
+    /// The URL of Redis.
+    pub fn redis_url(&self) -> String {
+        self.redis.clone()
+    }
+}
+
+/// The database that each test's database is a copy of. Of several test processes with the same
+/// stores, the first migrates it.
+static TEMPLATE: OnceCell<&str> = OnceCell::const_new();
+
+async fn migrated_template() -> &'static str {
+    const NAME: &str = "template_of_tests";
+    let admin = connect(&STACK.postgres_url("postgres")).await;
+    let lock = "select pg_advisory_lock(hashtext('template_of_tests'))";
+    admin.batch_execute(lock).await.expect("it is allowed");
+    let known = "select from pg_database where datname = 'template_of_tests'";
+    if admin.query(known, &[]).await.expect("rows").is_empty() {
+        // Under another name until it is complete.
+        let unfinished = format!("unfinished_{}", Uuid::new_v4().simple());
+        let create = format!("create database {unfinished}");
+        admin.batch_execute(&create).await.expect("it is allowed");
+        migrate(&unfinished).await;
+        let rename = format!("alter database {unfinished} rename to {NAME}");
+        admin.batch_execute(&rename).await.expect("it is allowed");
+    }
+    NAME
+}
+
+async fn migrate(database: &str) {
+    let url = STACK.postgres_url(database);
+    let settings = crate::gateway::settings(&url, &STACK.redis_url(), "template");
+    let mut migrate = std::process::Command::new(crate::gateway::binary());
+    migrate.arg("migrate").env_clear().envs(settings);
+    let run = tokio::task::spawn_blocking(move || migrate.output());
+    let migrated = run.await.expect("it ends").expect("the binary runs");
+    let errors = String::from_utf8_lossy(&migrated.stderr);
+    assert!(migrated.status.success(), "{errors}");
+}
 
 /// Connects to a database of the run's PostgreSQL.
 pub async fn connect(url: &str) -> tokio_postgres::Client {
@@ -49,15 +94,13 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
 /// The address of a fresh database.
 pub async fn fresh_database() -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let template = tokio::task::spawn_blocking(|| TEMPLATE.as_str())
-        .await
-        .expect("the template is made");
-    let admin = connect(&STACK.postgres.url("postgres")).await;
+    let template = TEMPLATE.get_or_init(migrated_template).await;
+    let admin = connect(&STACK.postgres_url("postgres")).await;
     admin
         .batch_execute(&format!("create database {name} template {template}"))
         .await
         .expect("a database can be copied");
-    STACK.postgres.url(&name)
+    STACK.postgres_url(&name)
 }
 
 /// Runs statements behind the gateway's back.

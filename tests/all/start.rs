@@ -94,12 +94,12 @@ fn valid_but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 /// A fresh database that nobody migrated.
 async fn empty_database() -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let admin = connect(&STACK.postgres.url("postgres")).await;
+    let admin = connect(&STACK.postgres_url("postgres")).await;
     admin
         .batch_execute(&format!("create database {name}"))
         .await
         .expect("a database can be made");
-    STACK.postgres.url(&name)
+    STACK.postgres_url(&name)
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn the_document_needs_nothing() {
 
 #[tokio::test]
 async fn migrating_twice_is_migrating_once() {
-    let settings = settings(&empty_database().await, &STACK.redis.url(), "migrate");
+    let settings = settings(&empty_database().await, &STACK.redis_url(), "migrate");
     let given: Vec<_> = settings
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -396,7 +396,7 @@ async fn beside_a_newer_version_that_has_migrated_it_serves() {
 async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
     for round in 0..5 {
         let prefix = format!("race{round}{}", Uuid::new_v4().simple());
-        let given = settings(&empty_database().await, &STACK.redis.url(), &prefix);
+        let given = settings(&empty_database().await, &STACK.redis_url(), &prefix);
         // Each in a thread, because starting a process and reading where it listens blocks.
         let launch = || {
             let given = given.clone();
@@ -472,7 +472,7 @@ async fn a_taken_port_is_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     for variable in ["LATCHKEY_LISTEN", "LATCHKEY_METRICS_LISTEN"] {
-        let mut given = settings(&fresh_database().await, &STACK.redis.url(), "taken");
+        let mut given = settings(&fresh_database().await, &STACK.redis_url(), "taken");
         given.retain(|(name, _)| name != variable);
         given.push((variable.into(), address.clone()));
         let given: Vec<_> = given

@@ -405,7 +405,7 @@ async fn keys_end_and_tell_nobody() {
     )
     .await
     .is(401, "invalid_refresh_token");
-    let client = Client::open(STACK.redis.url()).expect("an address");
+    let client = Client::open(STACK.redis_url()).expect("an address");
     let mut redis = client
         .get_multiplexed_async_connection()
         .await

@@ -14,7 +14,7 @@ use crate::{
 
 #[tokio::test]
 async fn signing_in_gives_a_cookie_and_tells_no_token() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up("john").await;
     let answer = gateway.send(opening(&gateway, "john", PASSWORD)).await;
     let cookie = SetCookie::of(answer.is(200, "")).expect("a cookie");
@@ -68,7 +68,7 @@ async fn signing_in_gives_a_cookie_and_tells_no_token() {
 
 #[tokio::test]
 async fn signing_up_in_a_page_gives_a_cookie_and_no_tokens() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let request = gateway
         .request(Method::POST, "/signup")
         .json(&json!({"username": "john", "password": PASSWORD}));
@@ -103,7 +103,7 @@ async fn signing_up_in_a_page_gives_a_cookie_and_no_tokens() {
 
 #[tokio::test]
 async fn a_wrong_password_gives_no_cookie() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     gateway.sign_up("john").await;
     for (username, password) in [("john", "wrong"), ("nobody", PASSWORD)] {
         let answer = gateway.send(opening(&gateway, username, password)).await;

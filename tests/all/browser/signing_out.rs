@@ -295,7 +295,7 @@ async fn no_refusal_clears_a_cookie() {
 /// be told works by its repeat.
 #[tokio::test]
 async fn a_store_that_is_down_clears_no_cookie() {
-    let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     let redis = format!("redis://{}", proxy.address);
     let gateway = Gateway::with(&[("REDIS_URL", &redis)]).await;
     gateway.sign_up("john").await;

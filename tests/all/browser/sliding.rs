@@ -283,8 +283,7 @@ async fn an_ending_that_redis_does_not_know_ends_a_cookie_that_slides() {
 async fn with_postgres_down_it_slides_on_what_it_says() {
     let (gateway, cookie) = john().await;
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();

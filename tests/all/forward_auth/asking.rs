@@ -36,7 +36,7 @@ fn raw(method: &str, path: &str, fields: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn every_header_is_there_and_fits_a_header() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up_with_email("john", "j%hn@example.com").await;
     let claims = session.claims();
     let text = |name: &str| claims[name].as_str().expect("text").to_owned();
@@ -78,7 +78,7 @@ async fn every_header_is_there_and_fits_a_header() {
 
 #[tokio::test]
 async fn every_method_is_answered_alike() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let token = format!(
         "authorization: Bearer {}\r\n",
         gateway.sign_up("john").await.access_token
@@ -112,7 +112,7 @@ async fn every_method_is_answered_alike() {
 
 #[tokio::test]
 async fn what_stands_below_the_path_decides_nothing() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let token = format!(
         "authorization: Bearer {}\r\n",
         gateway.sign_up("john").await.access_token
@@ -139,7 +139,7 @@ async fn what_stands_below_the_path_decides_nothing() {
 
 #[tokio::test]
 async fn a_body_is_not_waited_for() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let token = gateway.sign_up("john").await.access_token;
     let fields = format!(
         "authorization: Bearer {token}\r\ncontent-type: text/html\r\ncontent-length: 1000000000\r\n"
@@ -151,7 +151,7 @@ async fn a_body_is_not_waited_for() {
 /// A good token in all cases but where it says so.
 #[tokio::test]
 async fn a_demand_is_met_or_the_answer_is_no() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let (admin, user) = (gateway.admin("root").await, gateway.sign_up("john").await);
     for (query, of_admin, of_user) in [
         ("", "", ""),
@@ -187,7 +187,7 @@ async fn a_demand_is_met_or_the_answer_is_no() {
 /// Were it none, everybody would pass.
 #[tokio::test]
 async fn a_misspelt_demand_is_a_refusal() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let admin = gateway.admin("root").await;
     for query in [
         "?role=",
@@ -228,7 +228,7 @@ async fn a_misspelt_demand_is_a_refusal() {
 
 #[tokio::test]
 async fn every_refusal_empties_what_a_client_claims() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let session = gateway.sign_up("john").await;
     let planted = |token: &str| {
         let request = super::IDENTITY
@@ -265,10 +265,9 @@ async fn every_refusal_empties_what_a_client_claims() {
 
 #[tokio::test]
 async fn stores_that_are_down_are_a_refusal() {
-    let redis = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let redis = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();

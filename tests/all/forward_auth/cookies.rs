@@ -199,7 +199,7 @@ async fn john(gateway: &Gateway) -> String {
 
 #[tokio::test]
 async fn what_is_known_to_change_nothing_passes() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let cookie = john(&gateway).await;
     for (fields, passes) in METHODS {
         check(
@@ -309,7 +309,7 @@ async fn a_bearer_token_needs_no_word_of_a_proxy() {
 
 #[tokio::test]
 async fn the_slid_cookie_is_for_who_passes() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let cookie = john(&gateway).await;
     let old = aged(&gateway, &cookie, 200).await;
     let safe = [("x-forwarded-method", "GET")];

@@ -18,8 +18,7 @@ const LOOKS: &str = "latchkey_signing_key_looks_total";
 /// Keys are looked at by themselves every thirty seconds here.
 async fn behind_a_line(direct: &Gateway) -> (Gateway, Proxy) {
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();

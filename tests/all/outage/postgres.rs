@@ -181,8 +181,7 @@ async fn two_hundred_at_once_are_all_answered_while_postgres_stands_still() {
 #[tokio::test]
 async fn the_line_to_postgres_is_cut_and_mended() {
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();
@@ -225,8 +224,7 @@ async fn the_line_to_postgres_is_cut_and_mended() {
 #[tokio::test]
 async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
     let folder = STACK
-        .redis
-        .url()
+        .redis_url()
         .trim_start_matches("redis+unix://")
         .trim_end_matches("redis.sock")
         .to_owned();

@@ -23,10 +23,10 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+        let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
         let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
         let replica = gateway
-            .replica_with(&[("REDIS_URL", &STACK.redis.url())])
+            .replica_with(&[("REDIS_URL", &STACK.redis_url())])
             .await;
         let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
         Scene {

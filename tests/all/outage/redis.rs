@@ -41,7 +41,7 @@ async fn redis_stands_still_and_goes_on() {
 
 #[tokio::test]
 async fn the_line_to_redis_is_cut_and_mended() {
-    let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     let url = format!("redis://{}", proxy.address);
     let gateway = Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
     let (john, out) = (signed_in(&gateway).await, signed_out(&gateway).await);

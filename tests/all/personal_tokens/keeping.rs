@@ -22,7 +22,7 @@ fn unknown() -> String {
 /// Of a token that there is, whoever knows its id alone can do nothing, and learns nothing.
 #[tokio::test]
 async fn its_id_opens_and_ends_nothing() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let (id, token) = make(&gateway, &john, "user:read").await;
     assert_eq!(gateway.verify(&token).await.0, 204);
@@ -39,7 +39,7 @@ async fn its_id_opens_and_ends_nothing() {
 
 #[tokio::test]
 async fn no_byte_of_it_is_kept() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let (id, token) = make(&gateway, &john, "user:read").await;
     get(&gateway, &token, "/user").await.is(200, "");

@@ -18,7 +18,7 @@ async fn count(gateway: &Gateway) -> String {
 
 #[tokio::test]
 async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let form = [
         ("username", "john"),
@@ -54,7 +54,7 @@ async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
 
 #[tokio::test]
 async fn wrong_wishes_are_refused() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let john = gateway.sign_up("john").await;
     let of_year = |year: &str| {
         json!({

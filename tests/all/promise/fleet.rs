@@ -138,7 +138,8 @@ impl Fleet {
 
     /// PostgreSQL listens beside the Redis that was started with it.
     fn postgres_socket(&self) -> PathBuf {
-        let redis = self.own.as_ref().unwrap_or(&STACK).redis.url();
+        let own = self.own.as_ref().map(|own| own.redis.url());
+        let redis = own.unwrap_or_else(|| STACK.redis_url());
         let redis = PathBuf::from(redis.trim_start_matches("redis+unix://"));
         redis.with_file_name(".s.PGSQL.5432")
     }

@@ -21,7 +21,7 @@ const LATER: u64 = 9_000_000_000;
 
 fn redis() -> Redis {
     let prefix = format!("t{}", Uuid::new_v4().simple());
-    Redis::new(&STACK.redis.url(), &prefix, Duration::from_secs(5)).expect("an address")
+    Redis::new(&STACK.redis_url(), &prefix, Duration::from_secs(5)).expect("an address")
 }
 
 fn entry(subject: Subject, value: i64, ends_at: u64) -> Entry {

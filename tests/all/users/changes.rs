@@ -289,7 +289,7 @@ async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_co
 #[tokio::test]
 async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     let scene = Scene::new().await;
-    let proxy = Proxy::to(STACK.redis.url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
     let cut = scene
         .gateway
         .replica_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))])

@@ -81,7 +81,7 @@ async fn who_has_a_password_gets_no_invitation() {
 /// The page that the invitation leads to.
 #[tokio::test]
 async fn the_page_for_forgotten_passwords_sends_what_the_operations_take() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::shared().await;
     let page = gateway.get("/forgot").await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let text = page.string();
