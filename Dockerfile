@@ -6,10 +6,11 @@ WORKDIR /build
 # Cargo requires the manifest and a source file of each package of the workspace.
 COPY Cargo.toml Cargo.lock ./
 COPY release/cargo release/
+COPY crates/bench/Cargo.toml crates/bench/
 COPY crates/dev/Cargo.toml crates/dev/
-RUN mkdir src crates/dev/src \
+RUN mkdir src crates/bench/src crates/dev/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs crates/dev/src/lib.rs \
+    && touch src/lib.rs crates/bench/src/main.rs crates/dev/src/lib.rs \
     && release/cargo build --locked --release -p latchkey
 
 COPY . .

@@ -21,7 +21,8 @@
 //! | [`error`] | the one error type and the closed list of codes | nothing |
 //!
 //! `crates/dev` is a package of its own: the local stack of `./dev up` and of the tests. It starts
-//! this package's program, and passes settings through the environment.
+//! this package's program, and passes settings through the environment. `crates/bench` contains the
+//! load laboratory of `./dev bench`. It depends on both packages, and no package depends on it.
 //!
 //! Arrows point one way: `main → http → gateway → {postgres, redis, mail} → domain → error`; `cli`
 //! stands where `http` does.

@@ -237,6 +237,51 @@ fn the_local_stack_depends_on_no_package_of_ours() {
     }
 }
 
+/// The names of our packages that a manifest depends on.
+fn own_dependencies(manifest: &str) -> Vec<String> {
+    let text = fs::read_to_string(in_root(manifest)).expect("text");
+    let (_, dependencies) = text
+        .split_once("\n[dependencies]\n")
+        .expect("it has dependencies");
+    let lines = dependencies.lines().filter(|line| !line.starts_with('#'));
+    let own = lines.filter(|line| line.starts_with("latchkey") || line.contains("path"));
+    own.map(|line| line.split([' ', '.']).next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// The load laboratory uses code of the server in one file.
+#[test]
+fn bench_depends_on_server_and_stack_only() {
+    assert_eq!(
+        own_dependencies("crates/bench/Cargo.toml"),
+        ["latchkey", "latchkey-dev"]
+    );
+    for source in sources_in("crates/bench/src") {
+        assert!(
+            source.name == "product.rs" || !source.names("latchkey"),
+            "{} names latchkey",
+            source.name
+        );
+    }
+}
+
+#[test]
+fn no_package_depends_on_bench() {
+    let members = fs::read_dir(in_root("crates")).expect("it is there");
+    let manifests = members.map(|member| member.expect("an entry").path().join("Cargo.toml"));
+    for manifest in manifests.chain([in_root("Cargo.toml")]) {
+        let text = fs::read_to_string(&manifest).expect("text");
+        let is_dependency = |line: &str| {
+            line.starts_with("latchkey-bench") || line.contains("path = \"crates/bench")
+        };
+        assert!(
+            !text.lines().any(is_dependency),
+            "{} depends on latchkey-bench",
+            manifest.display()
+        );
+    }
+}
+
 #[test]
 fn no_secret_can_be_printed() {
     let secrets = [

@@ -320,7 +320,7 @@ fn the_image_is_small_not_root_and_without_the_local_stack() {
             "{needed} does not get into the build"
         );
     }
-    // Cargo builds no package without the manifests of all.
+    // Cargo builds no package without the manifests of all, and one source file of each.
     let members = fs::read_dir(path("crates")).expect("it is there");
     for member in members {
         let name = member.expect("an entry").file_name();
@@ -329,6 +329,12 @@ fn the_image_is_small_not_root_and_without_the_local_stack() {
             name.to_string_lossy()
         );
         assert!(dockerfile.contains(&copy), "missing: {copy}");
+        let stub = format!(" crates/{}/src/", name.to_string_lossy());
+        let touch = dockerfile.lines().find(|line| line.contains("touch "));
+        assert!(
+            touch.is_some_and(|line| line.contains(&stub)),
+            "missing: {stub}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `argon2-rust` takes a third of the time of `argon2`: it finds the widest instructions of the
 //! processor at run time, asks for pages of 2 MiB, and keeps its memory, which it wipes after each
-//! hash. But it is young, and not audited (`benches/README.md` has the judgement). So it has to
+//! hash. But it is young, and not audited (`crates/bench/README.md` has the judgement). So it has to
 //! show that it is right: tests compare both, with the reference's answers and over parameters at
 //! random; and each process, on the processor that it runs on, asks it for an answer that is known
 //! before it trusts it. Whatever it refuses, or all where it failed, `argon2` computes.

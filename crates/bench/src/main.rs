@@ -12,11 +12,12 @@
 //! logout      how long a sign-out takes; silent: a member that keeps everybody waiting
 //! outage      a minute without Redis; mixture: under which requests
 //! bench       all that runs; stores, seed, product, replica, database, machine: what it is made of
+//! programs    finds the server and the baseline
 //! traffic     requests; wrk, pgbench, pace: who sends them
 //! child       processes that end with us; usage: what they have used; interrupt: Ctrl-C
 //! ```
 //!
-//! `benches/README.md` says how to read what comes out.
+//! `crates/bench/README.md` explains the table.
 
 mod bench;
 mod child;
@@ -33,6 +34,7 @@ mod outage;
 mod pace;
 mod pgbench;
 mod product;
+mod programs;
 mod redis;
 mod replica;
 mod report;
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
     match run(&matches) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("bench: {error}");
+            eprintln!("latchkey-bench: {error}");
             ExitCode::FAILURE
         }
     }
@@ -91,11 +93,11 @@ fn command() -> Command {
             .value_parser(value_parser!(u64).range(1..))
             .default_value(default)
     };
-    Command::new("bench")
+    Command::new("latchkey-bench")
         .bin_name("./dev bench")
         .about(
-            "Measures the gateway against what this machine could do at all; benches/README.md \
-             says how to read it",
+            "Measures the gateway against what this machine could do at all; \
+             crates/bench/README.md says how to read it",
         )
         .arg(
             value(
@@ -159,20 +161,11 @@ fn command() -> Command {
         )
         .arg(
             value("gateway", "FILE", "Another gateway than the one just built")
-                .value_parser(value_parser!(PathBuf))
-                .default_value(env!("CARGO_BIN_EXE_latchkey"))
-                .hide_default_value(true),
+                .value_parser(value_parser!(PathBuf)),
         )
         .arg(
-            value("floor", "FILE", "The bare handlers")
+            value("baseline", "FILE", "The bare handlers")
                 .value_parser(value_parser!(PathBuf))
-                .hide(true),
-        )
-        // From `cargo bench`.
-        .arg(
-            Arg::new("bench")
-                .long("bench")
-                .action(ArgAction::SetTrue)
                 .hide(true),
         )
 }
@@ -183,11 +176,7 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
-    let given = |name: &str| matches.get_one::<PathBuf>(name).cloned();
-    let Some(floor) = given("floor") else {
-        say("`./dev bench` runs this.");
-        return Ok(ExitCode::SUCCESS);
-    };
+    let given = |name: &str| matches.get_one::<PathBuf>(name);
     let names: Vec<String> = matches
         .get_many("only")
         .into_iter()
@@ -196,8 +185,8 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         .collect();
     let rows = rows::chosen(&names)?;
     let programs = Programs {
-        gateway: given("gateway").expect("it has a default"),
-        floor,
+        gateway: programs::find("gateway", given("gateway"), "latchkey")?,
+        baseline: programs::find("baseline", given("baseline"), "baseline")?,
         settings: matches
             .get_many("set")
             .into_iter()
@@ -243,9 +232,9 @@ fn table(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcom
     Ok((report::json(&bench.machine, &measured, seconds), good))
 }
 
-fn write_json(file: Option<PathBuf>, value: &Value) -> Outcome<()> {
+fn write_json(file: Option<&PathBuf>, value: &Value) -> Outcome<()> {
     let Some(file) = file else { return Ok(()) };
-    fs::write(&file, format!("{value:#}\n"))?;
+    fs::write(file, format!("{value:#}\n"))?;
     say(&format!("written: {}", file.display()));
     Ok(())
 }

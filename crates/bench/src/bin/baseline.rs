@@ -1,9 +1,9 @@
-//! The floor: the answers of the gateway from bare poem-openapi handlers. No middleware, no store,
-//! no check of anything; what is left is the cost of HTTP itself, and no gateway of this framework
-//! can be faster.
+//! The baseline: the responses of the server from bare poem-openapi handlers, without middleware,
+//! stores, and checks. Only the cost of HTTP remains, so no server of this framework can be faster.
 //!
-//! `floor BYTES` listens on a free port of the loopback, prints its address, and serves until it is
-//! ended. BYTES is the length of an access token, so that a pair is as long as the gateway's.
+//! `baseline BYTES` listens on a free port of the loopback interface, prints its address, and runs
+//! until it is killed. BYTES is the length of an access token, so that a response with tokens is as
+//! long as the server's.
 
 use std::{convert::Infallible, io, sync::Arc};
 
@@ -111,12 +111,12 @@ enum ItemMade {
     ),
 }
 
-struct Floor {
+struct Baseline {
     access_token: String,
 }
 
 #[OpenApi]
-impl Floor {
+impl Baseline {
     #[oai(path = "/auth/verify", method = "get")]
     async fn verify(&self) -> Verified {
         Verified::Passes(SOMEBODY.to_string(), SOMEBODY.to_string())
@@ -193,7 +193,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     };
     let access_token = "x".repeat(bytes);
-    let service = OpenApiService::new(Floor { access_token }, "floor", "0");
+    let service = OpenApiService::new(Baseline { access_token }, "baseline", "0");
     let endpoint = Arc::new(Route::new().nest("/", service).map_to_response());
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -34,7 +34,7 @@ pub struct Programs {
     /// The gateway.
     pub gateway: PathBuf,
     /// The bare handlers.
-    pub floor: PathBuf,
+    pub baseline: PathBuf,
     /// Settings of the gateway beside those of the bench.
     pub settings: Vec<(String, String)>,
 }
@@ -91,7 +91,7 @@ impl Bench {
         let gateway = build.start(&stores, "gateway")?;
         gateway.until_it_knows(revocations)?;
         let composer = Composer::new(Keys::read(&database, &build.secret)?, password.clone())?;
-        let floor = start_floor(&programs.floor, &stores, composer.token_length())?;
+        let floor = start_floor(&programs.baseline, &stores, composer.token_length())?;
         let wrk = Wrk::new(stores.folder())?;
         let pgbench = Pgbench::new(
             &stores.postgres_programs()?,
