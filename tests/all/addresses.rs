@@ -25,12 +25,7 @@ struct Scene {
 
 impl Scene {
     async fn with(changes: &[(&str, &str)]) -> Scene {
-        let mails = tokio::task::spawn_blocking(MailServer::start)
-            .await
-            .expect("it starts");
-        let url = mails.url();
-        let gateway =
-            Gateway::with(&[&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat()).await;
+        let (gateway, mails) = Gateway::with_mail(changes).await;
         let john = gateway.sign_up_with_email("john", OLD).await;
         let other = gateway.sign_in("john").await;
         Scene {
@@ -113,14 +108,7 @@ async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
         (user.is(200, "").text("email"), &user.body["email_verified"]),
         (NEW.to_owned(), &json!(true))
     );
-    assert_eq!(
-        replica.verify(&scene.other.access_token).await,
-        (401, "token_revoked".into())
-    );
-    replica
-        .refresh(&scene.other.refresh_token)
-        .await
-        .is(401, "invalid_refresh_token");
+    replica.rejects(&scene.other).await;
     assert_eq!(
         replica.verify(&scene.john.access_token).await.0,
         204,
@@ -188,10 +176,9 @@ async fn a_code_is_good_once_and_for_its_account_only() {
     let mary = scene.gateway.sign_up("mary").await;
     let code = scene.code_at(NEW).await;
     scene.confirm(&mary, &code).await.is(400, "invalid_code");
-    let reset = json!({"email": OLD, "code": code, "new_password": "correct horse 9"});
     scene
         .gateway
-        .post("/password/reset", reset)
+        .reset_password(OLD, &code, "correct horse 9")
         .await
         .is(400, "invalid_code");
     let answers = join_all((0..8).map(|_| scene.confirm(&scene.john, &code))).await;
@@ -253,19 +240,13 @@ async fn with_mail_off_it_says_so() {
 #[tokio::test]
 async fn codes_do_not_outlive_what_they_were_for() {
     let scene = Scene::new().await;
-    scene
-        .gateway
-        .post("/password/forgot", json!({"email": OLD}))
-        .await
-        .is(202, "");
-    let old_code = scene.mails.code_for(OLD).await;
+    let old_code = scene.mails.reset_code(&scene.gateway, OLD).await;
     let code = scene.code_at(NEW).await;
     scene.confirm(&scene.john, &code).await.is(200, "");
     for email in [OLD, NEW] {
-        let reset = json!({"email": email, "code": old_code, "new_password": "correct horse 9"});
         scene
             .gateway
-            .post("/password/reset", reset)
+            .reset_password(email, &old_code, "correct horse 9")
             .await
             .is(400, "invalid_code");
     }
@@ -300,10 +281,9 @@ async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
         .iter()
         .find_map(|mail| code_in(mail))
         .expect("it was sent");
-    let reset = json!({"email": NEW, "code": late, "new_password": "correct horse 9"});
     scene
         .gateway
-        .post("/password/reset", reset)
+        .reset_password(NEW, &late, "correct horse 9")
         .await
         .is(400, "invalid_code");
     scene.gateway.log_in(NEW, PASSWORD).await.is(200, "");
@@ -312,12 +292,7 @@ async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
 #[tokio::test]
 async fn a_void_code_tries_no_passwords() {
     let scene = Scene::new().await;
-    scene
-        .gateway
-        .post("/password/forgot", json!({"email": OLD}))
-        .await
-        .is(202, "");
-    let void = scene.mails.code_for(OLD).await;
+    let void = scene.mails.reset_code(&scene.gateway, OLD).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     scene
         .post(&scene.john, "/user/password", change)
@@ -330,8 +305,7 @@ async fn a_void_code_tries_no_passwords() {
         "nor that one",
         "correct horse 9",
     ] {
-        let reset = json!({"email": OLD, "code": void, "new_password": password});
-        let answer = scene.gateway.post("/password/reset", reset).await;
+        let answer = scene.gateway.reset_password(OLD, &void, password).await;
         answer.is(400, "invalid_code");
     }
 }
@@ -339,16 +313,10 @@ async fn a_void_code_tries_no_passwords() {
 #[tokio::test]
 async fn whoever_really_owns_the_address_can_always_take_it_back() {
     let scene = Scene::new().await;
+    let code = scene.mails.reset_code(&scene.gateway, OLD).await;
     scene
         .gateway
-        .post("/password/forgot", json!({"email": OLD}))
-        .await
-        .is(202, "");
-    let code = scene.mails.code_for(OLD).await;
-    let reset = json!({"email": OLD, "code": code, "new_password": "correct horse 9"});
-    scene
-        .gateway
-        .post("/password/reset", reset)
+        .reset_password(OLD, &code, "correct horse 9")
         .await
         .is(204, "");
     assert_eq!(
@@ -368,8 +336,8 @@ async fn whoever_really_owns_the_address_can_always_take_it_back() {
 
 #[tokio::test]
 async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_finishes_it() {
-    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
-    let scene = Scene::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+    let proxy = Proxy::to_redis().await;
+    let scene = Scene::with(&[("REDIS_URL", &proxy.redis_url())]).await;
     let replica = scene
         .gateway
         .replica_with(&[("REDIS_URL", &STACK.redis_url())])

@@ -2,14 +2,13 @@
 //! used token lives again.
 
 use futures_util::future::join_all;
-use latchkey_dev::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
     outage::OwnRedis,
-    stack::{Held, ask, execute},
+    stack::{Held, ask, execute, own_stack},
 };
 
 async fn refreshed(gateway: &Gateway, session: &Session) -> Session {
@@ -257,10 +256,7 @@ async fn a_clean_stop_records_the_last_refresh() {
 #[tokio::test]
 async fn an_account_without_its_key_is_not_at_home() {
     let scene = Scene::new().await;
-    let sub = scene.john.claims()["sub"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let sub = scene.john.claim("sub");
     let key = format!(
         "{}:{{{sub}}}:user",
         scene.gateway.setting("LATCHKEY_REDIS_PREFIX")
@@ -298,7 +294,7 @@ async fn what_has_ended_is_not_adopted() {
     ] {
         let session = scene.gateway.sign_up(name).await;
         scene.flush().await;
-        let sub = session.claims()["sub"].as_str().expect("an id").to_owned();
+        let sub = session.claim("sub");
         execute(&scene.gateway, &statement.replace('$', &format!("'{sub}'"))).await;
         scene
             .replica
@@ -365,23 +361,13 @@ async fn a_dead_session_is_looked_up_once() {
 /// good.
 #[tokio::test]
 async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
-    let (own, stack) = (
-        OwnRedis::start(),
-        Stack::temporary().expect("it can be started"),
-    );
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let gateway = Gateway::with(&[
-        ("REDIS_URL", &own.redis.url()),
-        ("DATABASE_URL", &stack.postgres.url("latchkey")),
-    ])
-    .await;
+    let (own, (stack, database)) = (OwnRedis::start(), own_stack());
+    let gateway =
+        Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &database)]).await;
     let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&john.access_token).await.is(204, "");
     stack.postgres.pause();
-    let sid = john.claims()["sid"].as_str().expect("an id").to_owned();
+    let sid = john.claim("sid");
     let entry = format!(
         "{}:{{rev}}:sid:{sid}",
         gateway.setting("LATCHKEY_REDIS_PREFIX")

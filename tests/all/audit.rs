@@ -27,10 +27,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let mails = tokio::task::spawn_blocking(MailServer::start)
-            .await
-            .expect("it starts");
-        let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+        let (gateway, mails) = Gateway::with_mail(&[]).await;
         Scene {
             gateway,
             mails,
@@ -64,15 +61,6 @@ impl Scene {
     async fn call(&self, method: Method, path: &str, session: &Session, body: Value) -> Answer {
         self.gateway
             .with_token(method, path, &session.access_token, body)
-            .await
-    }
-
-    async fn reset(&self, code: &str) -> Answer {
-        self.gateway
-            .post(
-                "/password/reset",
-                json!({"email": EMAIL, "code": code, "new_password": NEW}),
-            )
             .await
     }
 }
@@ -142,10 +130,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
             .await
             .is(200, ""),
     );
-    let device = format!(
-        "/sessions/{}",
-        other.claims()["sid"].as_str().expect("an id")
-    );
+    let device = format!("/sessions/{}", other.claim("sid"));
     for _ in 0..2 {
         scene
             .call(Method::DELETE, &device, &john, Value::Null)
@@ -206,10 +191,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await;
 
     for email in [EMAIL, "nobody@example.com"] {
-        gateway
-            .post("/password/forgot", json!({"email": email}))
-            .await
-            .is(202, "");
+        gateway.forgot_password(email).await.is(202, "");
     }
     scene
         .news(&["code_requested success stranger password_reset"; 2])
@@ -222,7 +204,11 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .find_map(|mail| code(mail))
         .expect("a code");
     for _ in 0..5 {
-        scene.reset("00000-00000").await.is(400, "invalid_code");
+        scene
+            .gateway
+            .reset_password(EMAIL, "00000-00000", NEW)
+            .await
+            .is(400, "invalid_code");
     }
     let counted = "select coalesce(sum(count), 0) from audit where event = 'code_refused'";
     until("all are counted", || async {
@@ -232,7 +218,11 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     scene
         .news(&["code_refused failure stranger password_reset"])
         .await;
-    scene.reset(&code).await.is(429, "too_many_requests");
+    scene
+        .gateway
+        .reset_password(EMAIL, &code, NEW)
+        .await
+        .is(429, "too_many_requests");
     scene.news(&["throttled failure stranger code"]).await;
 
     execute(gateway, "update users set disabled = true").await;
@@ -257,7 +247,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .news(&["sign_in success user -", "account_deleted success user -"])
         .await;
 
-    let sub = john.claims()["sub"].as_str().expect("an id").to_owned();
+    let sub = john.claim("sub");
     let whose = "select count(*) from audit \
         where (user_id is null or address is null) and reason <> 'unknown_account'";
     assert_eq!(ask(gateway, whose).await, "1", "a code for nobody");
@@ -445,11 +435,7 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
     let scene = Scene::new().await;
     let gateway = &scene.gateway;
     let john = gateway.sign_up_with_email("john", EMAIL).await;
-    gateway
-        .post("/password/forgot", json!({"email": EMAIL}))
-        .await
-        .is(202, "");
-    let code = scene.mails.code_for(EMAIL).await;
+    let code = scene.mails.reset_code(gateway, EMAIL).await;
     let email = json!({"email": "john@elsewhere.example.com", "password": PASSWORD});
     scene
         .call(Method::POST, "/user/email", &john, email.clone())
@@ -489,10 +475,8 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         scene
             .call(Method::POST, "/user/email/confirm", &john, confirmation)
             .await,
-        gateway
-            .post("/password/forgot", json!({"email": EMAIL}))
-            .await,
-        scene.reset(&code).await,
+        gateway.forgot_password(EMAIL).await,
+        scene.gateway.reset_password(EMAIL, &code, NEW).await,
         gateway.log_out(&john.access_token).await,
         scene
             .call(Method::POST, "/logout?scope=others", &john, Value::Null)
@@ -526,7 +510,11 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         ask(gateway, count).await == "1"
     })
     .await;
-    scene.reset(&code).await.is(204, "");
+    scene
+        .gateway
+        .reset_password(EMAIL, &code, NEW)
+        .await
+        .is(204, "");
 }
 
 fn events(gateway: &Gateway) -> usize {
@@ -707,7 +695,6 @@ async fn an_event_says_who_it_was_and_from_where() {
 async fn nobody_sees_what_happened_to_somebody_else() {
     let gateway = Gateway::start().await;
     let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
-    let id = |session: &Session| session.claims()["sub"].as_str().expect("an id").to_owned();
     let get = async |session: &Session, path: &str| {
         gateway
             .with_token(Method::GET, path, &session.access_token, Value::Null)
@@ -720,13 +707,13 @@ async fn nobody_sees_what_happened_to_somebody_else() {
     let own = items(&get(&jane, "/user/audit").await);
     assert_eq!((own.len(), &own[0]["actor_id"]), (1, &jane.claims()["sub"]));
     assert!(!cursor.is_empty());
-    for whose in [id(&john), id(&jane)] {
+    for whose in [john.claim("sub"), jane.claim("sub")] {
         get(&jane, &format!("/users/{whose}/audit"))
             .await
             .is(403, "forbidden");
     }
     gateway
-        .get(&format!("/users/{}/audit", id(&john)))
+        .get(&format!("/users/{}/audit", john.claim("sub")))
         .await
         .is(401, "unauthenticated");
 
@@ -741,11 +728,11 @@ async fn nobody_sees_what_happened_to_somebody_else() {
             "insert into audit (id, at, event, outcome, user_id, actor_id, actor, address, agent)
              values (gen_random_uuid(), now(), 'account_disabled', 'success', '{}', {actor_id},
                 '{actor}', '192.0.2.99', 'admin''s own')",
-            id(&john)
+            john.claim("sub")
         )
     };
     for (actor, actor_id) in [
-        ("admin", format!("'{}'", id(&jane))),
+        ("admin", format!("'{}'", jane.claim("sub"))),
         ("operator", "null".to_owned()),
     ] {
         execute(
@@ -765,7 +752,7 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         for hidden in ["actor_id", "address", "agent"] {
             assert_eq!(shown[hidden], Value::Null, "{hidden}");
         }
-        let whole = find(get(&admin, &format!("/users/{}/audit", id(&john))).await);
+        let whole = find(get(&admin, &format!("/users/{}/audit", john.claim("sub"))).await);
         assert_eq!(
             (&whole["address"], &whole["agent"]),
             (&json!("192.0.2.99"), &json!("admin's own"))
@@ -781,7 +768,7 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         .with_token(Method::DELETE, "/user", &john.access_token, Value::Null)
         .await
         .is(204, "");
-    let after = items(&get(&admin, &format!("/users/{}/audit", id(&john))).await);
+    let after = items(&get(&admin, &format!("/users/{}/audit", john.claim("sub"))).await);
     assert!(
         after.iter().any(|item| item["event"] == "account_deleted"),
         "{after:?}"

@@ -52,14 +52,7 @@ impl Scene {
             .await;
         execute(&gateway, "update users set role = 'admin'").await;
         let session = gateway.sign_in("owner").await;
-        let made = gateway
-            .with_token(
-                Method::POST,
-                "/items",
-                &session.access_token,
-                json!({"name": "Book"}),
-            )
-            .await;
+        let made = gateway.create_item(&session, "Book").await;
         let target = |(method, path, operation): (Method, String, &'static Value)| {
             let id = operation["operationId"].as_str().expect("each has one");
             json_body(operation).map(|schema| Target {

@@ -145,7 +145,7 @@ async fn a_stream_comes_through_as_it_is_written() {
         reader.until("beat").await;
         let john = first.sign_in("john").await;
         second.log_out(&john.access_token).await.is(204, "");
-        let sid = john.claims()["sid"].as_str().expect("a session").to_owned();
+        let sid = john.claim("sid");
         let told = reader.first("revoked").await;
         assert!(told.is_of("session", &sid), "{kind:?}: {told:?}");
     }

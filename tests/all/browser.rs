@@ -8,13 +8,12 @@ mod signing_out; // what ends it, and that nothing else does
 mod sliding; // signed anew while it is used
 mod swagger; // Swagger UI, used as a person uses it
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 
 use crate::{
     forge::{Forge, with},
-    gateway::{Answer, Gateway, PASSWORD},
+    gateway::{Answer, Gateway, PASSWORD, claims},
 };
 
 /// The name of the cookie, unless its domain is set.
@@ -60,12 +59,6 @@ impl SetCookie {
     fn clears(&self) -> bool {
         self.value.is_empty() && self.attribute("Max-Age") == Some("0")
     }
-}
-
-/// The claims of a cookie, unverified.
-fn claims(cookie: &str) -> Value {
-    let payload = cookie.split('.').nth(1).expect("three parts");
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON")
 }
 
 /// A request with this cookie and nothing else that a page would send; a proxy that asks about it

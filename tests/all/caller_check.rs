@@ -5,7 +5,7 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    contract::{json_body, operations},
+    contract::{operations, with_example},
     forge::{Forge, with},
     gateway::{Answer, Gateway, Session, until},
     stack::ask,
@@ -59,14 +59,7 @@ impl Scene {
     pub async fn new() -> Scene {
         let gateway = Gateway::shared().await;
         let session = gateway.sign_up("john").await;
-        let made = gateway
-            .with_token(
-                Method::POST,
-                "/items",
-                &session.access_token,
-                json!({"name": "Book"}),
-            )
-            .await;
+        let made = gateway.create_item(&session, "Book").await;
         Scene {
             item: made.is(201, "").text("id"),
             gateway,
@@ -119,12 +112,7 @@ impl Scene {
         let request = fields.iter().fold(request, |request, field| {
             request.header(header::AUTHORIZATION, field)
         });
-        self.gateway
-            .send(match json_body(operation) {
-                Some(schema) => request.json(&schema["example"]),
-                None => request,
-            })
-            .await
+        self.gateway.send(with_example(request, operation)).await
     }
 
     async fn fingerprint(&self) -> String {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Answer, Gateway, Session, until},
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask, connect, execute, fresh_database},
+    stack::{Held, ask, connect, execute, fresh_database},
 };
 
 /// As many creates as can be on their way at the same moment.
@@ -229,20 +229,9 @@ async fn who_hangs_up_takes_no_lane_along() {
 
 #[tokio::test]
 async fn the_line_is_cut_while_many_ask() {
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let proxy = Proxy::to_postgres().await;
     let gateway = Gateway::start().await;
-    let name = gateway
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
-    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
     let gateway = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     let jane = gateway.sign_up("jane").await;
     proxy.set(Line::Held);

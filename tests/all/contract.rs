@@ -3,20 +3,25 @@
 
 use std::sync::LazyLock;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-use crate::gateway::Answer;
+use crate::{gateway::Answer, program};
 
 /// The document of the binary under test.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_latchkey"))
-        .arg("openapi")
-        .env_clear()
-        .output()
-        .expect("the binary runs");
+    let output = program::run::<&str>(&["openapi"], [], "");
     serde_json::from_slice(&output.stdout).expect("the document is JSON")
 });
+
+/// A request with the body that the document gives as an example.
+pub fn with_example(request: RequestBuilder, operation: &Value) -> RequestBuilder {
+    match (json_body(operation), form_body(operation)) {
+        (Some(schema), _) => request.json(&schema["example"]),
+        (None, Some(schema)) => request.form(&schema["example"]),
+        (None, None) => request,
+    }
+}
 
 /// Compares an answer with the document. What is no operation (pages, unknown paths, other methods)
 /// has nothing to compare.

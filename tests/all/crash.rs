@@ -145,7 +145,7 @@ async fn everything_is_there(gateway: &Gateway, promised: &Promised) {
 
 #[tokio::test]
 async fn what_was_answered_survives_kill_9() {
-    let mut mails = MailServer::start();
+    let mut mails = MailServer::start().await;
     let url = mails.url();
     // Nothing can be sent before the kill: it is promised only.
     mails.stop();
@@ -183,6 +183,7 @@ async fn what_was_answered_survives_kill_9() {
     }
     let email = promised.mails.last().expect("some were promised");
     let code = mails.code_for(email).await;
-    let reset = json!({"email": email, "code": code, "new_password": "correct horse 9"});
-    last.post("/password/reset", reset).await.is(204, "");
+    last.reset_password(email, &code, "correct horse 9")
+        .await
+        .is(204, "");
 }

@@ -1,39 +1,21 @@
 //! `latchkey explain`: one sentence about one token, from the settings of the replicas, without
 //! using it up.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    browser::open,
     forge::{Forge, with, without},
     gateway::{Gateway, PASSWORD, Session, until},
+    oauth::Client,
+    personal_tokens, program,
     stack::{ask, execute},
 };
 
 /// The exit code, and what was said on standard output and on standard error.
 fn run(settings: &[(String, String)], input: &str) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
-        .arg("explain")
-        .env_clear()
-        .envs(settings.iter().cloned())
-        .current_dir(std::env::temp_dir())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    // It may refuse to read more.
-    let _ = child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(input.as_bytes());
-    let output = child.wait_with_output().expect("it ends");
+    let output = program::run(&["explain"], settings.iter().cloned(), input);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (
         output.status.code().expect("no signal"),
@@ -61,13 +43,6 @@ pub async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
     );
     assert_eq!(errors, "");
     assert!(!said.contains(token), "{said}");
-}
-
-fn changed(gateway: &Gateway, name: &str, value: &str) -> Vec<(String, String)> {
-    let mut settings = gateway.settings();
-    settings.retain(|(known, _)| known != name);
-    settings.push((name.to_owned(), value.to_owned()));
-    settings
 }
 
 #[tokio::test]
@@ -109,7 +84,7 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
     let recorded = || async { ask(&gateway, "select counter from sessions").await == "2" };
     until("the counter is recorded", recorded).await;
     says(
-        changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"),
+        gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
         &john.refresh_token,
         grandparent,
     )
@@ -125,19 +100,7 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
 async fn the_value_of_a_cookie_is_explained_like_a_token() {
     let gateway = Gateway::start().await;
     gateway.sign_up("john").await;
-    let sign_in = gateway
-        .request(Method::POST, "/session")
-        .header("x-latchkey-request", "1");
-    let answer = gateway
-        .send(sign_in.json(&json!({"username": "john", "password": PASSWORD})))
-        .await;
-    let cookie = answer
-        .is(200, "")
-        .header("set-cookie")
-        .split([';', '='])
-        .nth(1)
-        .expect("a value")
-        .to_owned();
+    let cookie = open(&gateway, "john").await;
     says(
         gateway.settings(),
         &cookie,
@@ -222,7 +185,6 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
                 .status
         }
     };
-    let sid = |session: &Session| session.claims()["sid"].as_str().expect("an id").to_owned();
     let both = async |session: &Session, part: &str| {
         for token in [&session.access_token, &session.refresh_token] {
             says(gateway.settings(), token, part).await;
@@ -230,7 +192,7 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     };
     let out = gateway.sign_in("john").await;
     gateway.log_out(&out.access_token).await.is(204, "");
-    both(&out, &format!("session {} ended at 20", sid(&out))).await;
+    both(&out, &format!("session {} ended at 20", out.claim("sid"))).await;
     both(&out, "Z by signing out.").await;
     let other = gateway.sign_in("john").await;
     call(
@@ -328,12 +290,12 @@ async fn the_two_ends_of_a_session_are_told() {
     let back = |session: &Session, column: &str| {
         format!(
             "update sessions set {column} = now() - interval '8 days' where sid = '{}'",
-            session.claims()["sid"].as_str().expect("an id")
+            session.claim("sid")
         )
     };
     execute(&gateway, &back(&idle, "refreshed_at")).await;
     execute(&gateway, &back(&over, "ends_at")).await;
-    let flushed = changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed");
+    let flushed = gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]);
     says(
         flushed.clone(),
         &idle.refresh_token,
@@ -362,8 +324,8 @@ async fn a_redis_that_says_something_else_is_told() {
     let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     gateway.log_out(&out.access_token).await.is(204, "");
     let (lost, gone) = (
-        changed(&gateway, "LATCHKEY_REDIS_PREFIX", "flushed"),
-        changed(&gateway, "REDIS_URL", "redis://127.0.0.1:1"),
+        gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
+        gateway.settings_with(&[("REDIS_URL", "redis://127.0.0.1:1")]),
     );
     says(
         lost.clone(),
@@ -457,23 +419,19 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
             "give one token on standard input",
         ),
         (
-            changed(&gateway, "LATCHKEY_ISSUER", "nonsense"),
+            gateway.settings_with(&[("LATCHKEY_ISSUER", "nonsense")]),
             token.clone(),
             2,
             "LATCHKEY_ISSUER",
         ),
         (
-            changed(
-                &gateway,
-                "LATCHKEY_SECRET",
-                strange.setting("LATCHKEY_SECRET"),
-            ),
+            gateway.settings_with(&[("LATCHKEY_SECRET", strange.setting("LATCHKEY_SECRET"))]),
             token.clone(),
             2,
             "LATCHKEY_SECRET differs",
         ),
         (
-            changed(&gateway, "DATABASE_URL", "postgres://127.0.0.1:1/x"),
+            gateway.settings_with(&[("DATABASE_URL", "postgres://127.0.0.1:1/x")]),
             token.clone(),
             3,
             "PostgreSQL could not be asked",
@@ -495,11 +453,7 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
 async fn personal_and_client_tokens_are_explained() {
     let gateway = Gateway::start().await;
     let (john, admin) = (gateway.sign_up("john").await, gateway.admin("root").await);
-    let wanted = json!({"name": "job", "scope": "items:read"});
-    let personal = gateway
-        .with_token(Method::POST, "/user/tokens", &john.access_token, wanted)
-        .await;
-    let (id, text) = (personal.is(201, "").text("id"), personal.text("token"));
+    let (id, text) = personal_tokens::make(&gateway, &john, "items:read").await;
     says(
         gateway.settings(),
         &text,
@@ -530,24 +484,8 @@ async fn personal_and_client_tokens_are_explained() {
     execute(&gateway, "delete from revocations where kind = 'token'").await;
     says(gateway.settings(), &text, "no such personal access token").await;
 
-    let wanted = json!({"name": "billing", "scope": "items:read"});
-    let client = gateway
-        .with_token(Method::POST, "/clients", &admin.access_token, wanted)
-        .await;
-    let (id, secret) = (
-        client.is(201, "").text("client_id"),
-        client.text("client_secret"),
-    );
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &id),
-        ("client_secret", &secret),
-    ];
-    let token = gateway
-        .form("/oauth/token", &form)
-        .await
-        .is(200, "")
-        .text("access_token");
+    let client = Client::register(&gateway, &admin, "items:read").await;
+    let (id, token) = (&client.id, client.token(&gateway).await);
     says(
         gateway.settings(),
         &token,

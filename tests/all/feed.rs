@@ -10,8 +10,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    browser::{NAME, open},
     forge::{Forge, with},
-    gateway::{Gateway, PASSWORD, Session, until},
+    gateway::{Gateway, Session, until},
     metrics::value,
     revocation::LONG,
     stack::{ask, execute},
@@ -56,15 +57,8 @@ impl Scene {
     async fn logout(&self, replica: &Gateway) -> String {
         let session = self.gateway.sign_in("john").await;
         replica.log_out(&session.access_token).await.is(204, "");
-        sid(&session)
+        session.claim("sid")
     }
-}
-
-fn sid(session: &Session) -> String {
-    session.claims()["sid"]
-        .as_str()
-        .expect("a session")
-        .to_owned()
 }
 
 fn names(events: &[Event]) -> Vec<&str> {
@@ -94,7 +88,7 @@ async fn first_comes_what_was_and_then_what_happens() {
     let [snapshot, known, current, beat] = &begin[..] else {
         panic!("four")
     };
-    assert!(known.is_of("session", &sid(&scene.out)), "{known:?}");
+    assert!(known.is_of("session", &scene.out.claim("sid")), "{known:?}");
     assert_eq!(
         (&known.id, &known.data["number"], &known.data["below"]),
         (&String::new(), &Value::Null, &Value::Null)
@@ -434,20 +428,7 @@ async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_we
         let mut reader = Reader::with(request.bearer_auth(&scene.admin.access_token)).await;
         reader.first("beat").await;
     }
-    let body = json!({"username": "root", "password": PASSWORD});
-    let page = scene
-        .gateway
-        .request(Method::POST, "/session")
-        .header("x-latchkey-request", "1")
-        .json(&body);
-    let signed_in = scene.gateway.send(page).await;
-    let cookie = signed_in
-        .is(200, "")
-        .header("set-cookie")
-        .split(';')
-        .next()
-        .expect("a cookie")
-        .to_owned();
+    let cookie = format!("{NAME}={}", open(&scene.gateway, "root").await);
     let mut reader = Reader::with(
         scene
             .gateway
@@ -512,10 +493,7 @@ async fn a_stream_ends_with_its_token() {
         reader.until("beat").await;
     }
     scene.replica.log_out(&out.access_token).await.is(204, "");
-    let path = format!(
-        "/users/{}",
-        demoted.claims()["sub"].as_str().expect("a user")
-    );
+    let path = demoted.user_path();
     let admin = &scene.admin.access_token;
     scene
         .gateway
@@ -527,7 +505,7 @@ async fn a_stream_ends_with_its_token() {
     for (told, session) in told.iter().zip([&out, &demoted]) {
         assert!(
             told.iter()
-                .all(|event| !event.is_of("session", &sid(session))),
+                .all(|event| !event.is_of("session", &session.claim("sid"))),
             "nothing any more: {told:?}"
         );
     }

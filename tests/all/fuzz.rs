@@ -98,17 +98,16 @@ const FEW: std::ops::RangeInclusive<usize> = 0..=8;
 const MOST: std::ops::RangeInclusive<usize> = 20..=51;
 
 /// With a mailbox, so that nothing is off, and with the person of the document's examples.
-async fn gateway(mail: &MailServer) -> Gateway {
-    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mail.url())]).await;
+async fn gateway() -> (Gateway, MailServer) {
+    let (gateway, mail) = Gateway::with_mail(&[]).await;
     gateway.sign_up_with_email("john", "john@example.com").await;
-    gateway
+    (gateway, mail)
 }
 
 /// Each rule of the document once, kept and broken.
 #[tokio::test]
 async fn each_rule_of_the_document_is_the_gateways() {
-    let mail = MailServer::start();
-    let gateway = gateway(&mail).await;
+    let (gateway, _mail) = gateway().await;
     finds_nothing(
         schemathesis(&gateway, &As::Admin, &["--phases", "examples,coverage"]),
         FEW,
@@ -119,8 +118,7 @@ async fn each_rule_of_the_document_is_the_gateways() {
 /// Whatever a machine thinks of, and one call after the other with what the ones before gave.
 #[tokio::test]
 async fn nothing_that_a_machine_thinks_of_breaks_a_rule() {
-    let mail = MailServer::start();
-    let gateway = gateway(&mail).await;
+    let (gateway, _mail) = gateway().await;
     finds_nothing(
         schemathesis(
             &gateway,
@@ -150,8 +148,7 @@ async fn revoked(gateway: &Gateway) -> Session {
 
 #[tokio::test]
 async fn whatever_is_sent_a_revoked_token_opens_nothing() {
-    let mail = MailServer::start();
-    let gateway = gateway(&mail).await;
+    let (gateway, _mail) = gateway().await;
     let revoked = revoked(&gateway).await;
     finds_nothing(
         schemathesis(&gateway, &As::Revoked(&revoked), &["--max-examples", "3"]),
@@ -163,7 +160,7 @@ async fn whatever_is_sent_a_revoked_token_opens_nothing() {
 /// Nothing but 503 where Redis is needed, and all else as ever.
 #[tokio::test]
 async fn without_redis_no_answer_is_worse_than_503() {
-    let (mail, mut own) = (MailServer::start(), OwnRedis::start());
+    let (mail, mut own) = (MailServer::start().await, OwnRedis::start());
     let gateway = Gateway::with(&[
         ("LATCHKEY_SMTP_URL", &mail.url()),
         ("REDIS_URL", &own.redis.url()),
@@ -189,7 +186,7 @@ async fn without_redis_no_answer_is_worse_than_503() {
 /// What was revoked before stays so.
 #[tokio::test]
 async fn without_redis_a_revoked_token_opens_nothing() {
-    let (mail, mut own) = (MailServer::start(), OwnRedis::start());
+    let (mail, mut own) = (MailServer::start().await, OwnRedis::start());
     let gateway = Gateway::with(&[
         ("LATCHKEY_SMTP_URL", &mail.url()),
         ("REDIS_URL", &own.redis.url()),
@@ -213,8 +210,7 @@ async fn without_redis_a_revoked_token_opens_nothing() {
 #[tokio::test]
 #[ignore = "takes as long as one likes"]
 async fn the_long_run() {
-    let mail = MailServer::start();
-    let gateway = gateway(&mail).await;
+    let (gateway, _mail) = gateway().await;
     let arguments = std::env::var("LATCHKEY_FUZZ").unwrap_or_default();
     let mut command = schemathesis(
         &gateway,

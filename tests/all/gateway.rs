@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -21,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     contract,
+    mail::MailServer,
     stack::{STACK, execute, fresh_database},
 };
 
@@ -63,15 +67,20 @@ pub fn binary() -> OsString {
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_latchkey").into())
 }
 
-/// What a gateway needs, with a fresh secret.
-pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, String)> {
+/// A value for `LATCHKEY_SECRET`.
+pub fn random_secret() -> String {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
+    STANDARD.encode(secret)
+}
+
+/// What a gateway needs, with a fresh secret.
+pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, String)> {
     [
         ("DATABASE_URL", database),
         ("REDIS_URL", redis),
         ("LATCHKEY_REDIS_PREFIX", prefix),
-        ("LATCHKEY_SECRET", &STANDARD.encode(secret)),
+        ("LATCHKEY_SECRET", &random_secret()),
         ("LATCHKEY_ISSUER", "https://auth.example.com"),
         ("LATCHKEY_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
@@ -107,6 +116,14 @@ impl Gateway {
         .await
     }
 
+    /// The same with a mail server of its own.
+    pub async fn with_mail(changes: &[(&str, &str)]) -> (Gateway, MailServer) {
+        let mails = MailServer::start().await;
+        let url = mails.url();
+        let changes = [&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat();
+        (Gateway::with(&changes).await, mails)
+    }
+
     /// A gateway with default settings that another test may have used before. Its database holds
     /// no users and no clients; its log, its metrics, its keys in Redis and its signing keys may
     /// come from earlier tests, so tests that read those use [`Gateway::start`].
@@ -131,8 +148,7 @@ impl Gateway {
 
     /// Another replica of this one, with other settings.
     pub async fn replica_with(&self, changes: &[(&str, &str)]) -> Gateway {
-        self.is_used_up();
-        Gateway::run(change(self.settings.clone(), changes)).await
+        Gateway::run(self.settings_with(changes)).await
     }
 
     /// Runs until it is ready.
@@ -215,6 +231,11 @@ impl Gateway {
     pub fn settings(&self) -> Vec<(String, String)> {
         self.is_used_up();
         self.settings.clone()
+    }
+
+    /// Its settings with these changes.
+    pub fn settings_with(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        change(self.settings(), changes)
     }
 
     pub fn pid(&self) -> u32 {
@@ -387,6 +408,35 @@ impl Gateway {
             .await
     }
 
+    /// Requests a mail with a code for a new password.
+    pub async fn forgot_password(&self, email: &str) -> Answer {
+        self.post("/password/forgot", json!({"email": email})).await
+    }
+
+    /// Sets a new password by a code.
+    pub async fn reset_password(&self, email: &str, code: &str, new_password: &str) -> Answer {
+        let body = json!({"email": email, "code": code, "new_password": new_password});
+        self.post("/password/reset", body).await
+    }
+
+    /// A new item of this session's user.
+    pub async fn create_item(&self, session: &Session, name: &str) -> Answer {
+        let body = json!({"name": name});
+        self.with_token(Method::POST, "/items", &session.access_token, body)
+            .await
+    }
+
+    /// Asserts that it rejects both tokens of a revoked session.
+    pub async fn rejects(&self, session: &Session) {
+        assert_eq!(
+            self.verify(&session.access_token).await,
+            (401, "token_revoked".into())
+        );
+        self.refresh(&session.refresh_token)
+            .await
+            .is(401, "invalid_refresh_token");
+    }
+
     /// What the check says of this access token: a status, and a code where it is refused.
     pub async fn verify(&self, access_token: &str) -> (u16, String) {
         self.verify_at("/auth/verify", access_token).await
@@ -433,7 +483,11 @@ fn client() -> reqwest::Client {
         .expect("a client")
 }
 
-fn change(mut settings: Vec<(String, String)>, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+/// Settings with these changes.
+pub fn change(
+    mut settings: Vec<(String, String)>,
+    changes: &[(&str, &str)],
+) -> Vec<(String, String)> {
     settings.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     settings.extend(
         changes
@@ -551,12 +605,25 @@ impl Session {
 
     /// The claims of the access token, unverified.
     pub fn claims(&self) -> Value {
-        let payload = self.access_token.split('.').nth(1).expect("three parts");
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(payload)
-            .expect("base64url");
-        serde_json::from_slice(&bytes).expect("JSON")
+        claims(&self.access_token)
     }
+
+    /// A claim that is a text.
+    pub fn claim(&self, name: &str) -> String {
+        self.claims()[name].as_str().expect("a text").to_owned()
+    }
+
+    /// The path of its user, for administrators.
+    pub fn user_path(&self) -> String {
+        format!("/users/{}", self.claim("sub"))
+    }
+}
+
+/// The claims of a token, unverified.
+pub fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("three parts");
+    let bytes = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    serde_json::from_slice(&bytes).expect("JSON")
 }
 
 /// Waits, bounded, until something is so.

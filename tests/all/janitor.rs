@@ -5,7 +5,7 @@ use crate::{
     gateway::{Gateway, until},
     metrics,
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask, execute},
+    stack::{Held, ask, execute},
 };
 
 const OFTEN: (&str, &str) = ("LATCHKEY_JANITOR_INTERVAL", "1s");
@@ -183,21 +183,10 @@ async fn a_row_that_somebody_holds_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_database_that_was_away_is_tidied_up_later() {
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let line = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let line = Proxy::to_postgres().await;
     let mut direct = Gateway::start().await;
     direct.sign_up("john").await;
-    let name = direct
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
-    let url = format!("postgres://latchkey@{}/{name}", line.address);
+    let url = line.postgres_url(direct.setting("DATABASE_URL"));
     let gateway = direct.replica_with(&[("DATABASE_URL", &url), OFTEN]).await;
     assert_eq!(direct.stop(), Some(0));
     line.set(Line::Cut);

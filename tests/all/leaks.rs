@@ -2,12 +2,12 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use deadpool_redis::redis::{Client, cmd};
+use deadpool_redis::redis::cmd;
 
 use crate::{
     gateway::Gateway,
     metrics,
-    stack::{ask, connect},
+    stack::{ask, connect, connect_redis},
 };
 
 /// All that the keys of a prefix hold.
@@ -44,11 +44,7 @@ async fn record(gateway: &Gateway) -> String {
 }
 
 async fn redis(gateway: &Gateway) -> String {
-    let redis = Client::open(gateway.setting("REDIS_URL")).expect("an address");
-    let mut redis = redis
-        .get_multiplexed_async_connection()
-        .await
-        .expect("it answers");
+    let mut redis = connect_redis(gateway.setting("REDIS_URL")).await;
     let mut all = cmd("EVAL");
     all.arg(ALL_OF_REDIS)
         .arg(0)

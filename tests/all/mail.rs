@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{address::own_address, gateway::until};
+use crate::{
+    address::own_address,
+    gateway::{Gateway, until},
+};
 
 /// A mail server of one test. It ends with this value.
 pub struct MailServer {
@@ -20,15 +23,17 @@ pub struct MailServer {
 }
 
 impl MailServer {
-    pub fn start() -> MailServer {
-        let address = own_address();
-        let folder = tempfile::tempdir().expect("a folder");
-        let child = run(address, &folder);
-        MailServer {
-            child,
-            address,
-            folder,
-        }
+    pub async fn start() -> MailServer {
+        let start = || {
+            let address = own_address();
+            let folder = tempfile::tempdir().expect("a folder");
+            MailServer {
+                child: run(address, &folder),
+                address,
+                folder,
+            }
+        };
+        tokio::task::spawn_blocking(start).await.expect("it starts")
     }
 
     pub fn url(&self) -> String {
@@ -69,6 +74,12 @@ impl MailServer {
     pub async fn code_for(&self, recipient: &str) -> String {
         let mails = self.wait_for(recipient, 1).await;
         mails.iter().find_map(|mail| code(mail)).expect("a code")
+    }
+
+    /// Requests a code for a new password, and waits for the mail with it.
+    pub async fn reset_code(&self, gateway: &Gateway, email: &str) -> String {
+        gateway.forgot_password(email).await.is(202, "");
+        self.code_for(email).await
     }
 }
 

@@ -13,6 +13,7 @@ mod forge; // tokens that the gateway never issued
 mod gateway; // a running gateway, one verb per method
 mod leaks; // where a secret could have been left
 mod mail; // a real SMTP server
+mod program; // commands of the binary, each run until it ends
 mod proxy; // a socket that can be cut
 mod stack; // the stores, and a fresh database for each test
 mod tools; // programs from PyPI and npm

@@ -5,12 +5,14 @@
 use std::fmt::Write;
 
 use latchkey::domain::scope::Scope;
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::Value;
 
 use crate::{
-    contract::{form_body, is_open, json_body, operations},
+    contract::{is_open, operations, with_example},
     gateway::{Gateway, PASSWORD, Session},
+    oauth::Client,
+    personal_tokens,
 };
 
 /// Stands for the id of whatever an operation is about.
@@ -179,28 +181,10 @@ impl<'a> Scene<'a> {
         let revoked = gateway.sign_in(may).await;
         gateway.log_out(&revoked.access_token).await.is(204, "");
         let (all, of_owner) = (all_but(None), gateway.sign_in(may).await);
-        let wanted = json!({"name": "job", "scope": claim(&of_owner, "scope")});
-        let personal = call(gateway, &of_owner.access_token, "/user/tokens", wanted)
-            .await
-            .text("token");
-        let client = call(
-            gateway,
-            &admin.access_token,
-            "/clients",
-            json!({"name": "c", "scope": all}),
-        )
-        .await;
-        let (id, secret) = (client.text("client_id"), client.text("client_secret"));
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", &id),
-            ("client_secret", &secret),
-        ];
-        let client = gateway
-            .form("/oauth/token", &form)
-            .await
-            .is(200, "")
-            .text("access_token");
+        let (_, personal) =
+            personal_tokens::make(gateway, &of_owner, &of_owner.claim("scope")).await;
+        let client = Client::register(gateway, &admin, &all).await;
+        let of_client = client.token(gateway).await;
         let form = [
             ("username", may.as_str()),
             ("password", PASSWORD),
@@ -214,7 +198,7 @@ impl<'a> Scene<'a> {
         let tokens = vec![
             ("nobody", None),
             ("revoked", Some(revoked.access_token)),
-            ("client", Some(client)),
+            ("client", Some(of_client)),
             ("without scope", Some(narrow)),
             ("other user", Some(other.access_token)),
             ("admin", Some(admin.access_token)),
@@ -225,7 +209,7 @@ impl<'a> Scene<'a> {
             gateway,
             owner,
             session: owner_session,
-            client: id,
+            client: client.id,
             tokens,
         }
     }
@@ -233,20 +217,17 @@ impl<'a> Scene<'a> {
     /// What the path means, of the owner's: something new each time, because whoever may deletes
     /// it.
     async fn its_id(&self, path: &str) -> String {
-        let token = &self.session.access_token;
+        let (gateway, session) = (self.gateway, &self.session);
         match path.split('/').nth(1) {
-            Some("items") => call(self.gateway, token, "/items", json!({"name": "Book"}))
+            Some("items") => gateway
+                .create_item(session, "Book")
                 .await
+                .is(201, "")
                 .text("id"),
-            Some("sessions") => claim(&self.gateway.sign_in(&self.owner).await, "sid"),
-            Some("users") => claim(&self.session, "sub"),
+            Some("sessions") => gateway.sign_in(&self.owner).await.claim("sid"),
+            Some("users") => session.claim("sub"),
             Some("clients") => self.client.clone(),
-            Some("user") => {
-                let wanted = json!({"name": "x", "scope": "user:read"});
-                call(self.gateway, token, "/user/tokens", wanted)
-                    .await
-                    .text("id")
-            }
+            Some("user") => personal_tokens::make(gateway, session, "user:read").await.0,
             _none => ID.to_owned(),
         }
     }
@@ -286,30 +267,11 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn claim(session: &Session, name: &str) -> String {
-    session.claims()[name].as_str().expect("a text").to_owned()
-}
-
 fn all_but(scope: Option<&str>) -> String {
     let all = Scope::ALL.iter().map(|scope| scope.as_str());
     all.filter(|word| Some(*word) != scope)
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-async fn call(gateway: &Gateway, token: &str, path: &str, body: Value) -> crate::gateway::Answer {
-    let answer = gateway.with_token(Method::POST, path, token, body).await;
-    answer.is(201, "");
-    answer
-}
-
-/// With the body that the document gives as an example.
-fn with_example(request: RequestBuilder, operation: &Value) -> RequestBuilder {
-    match (json_body(operation), form_body(operation)) {
-        (Some(schema), _) => request.json(&schema["example"]),
-        (None, Some(schema)) => request.form(&schema["example"]),
-        (None, None) => request,
-    }
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Gateway, Session, until},
     proxy::{Line, Proxy},
-    stack::STACK,
 };
 
 /// The page of this replica.
@@ -138,8 +137,8 @@ async fn what_happens_to_sessions_is_counted() {
 
 #[tokio::test]
 async fn stores_and_connections_are_measured() {
-    let line = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
-    let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", line.address))]).await;
+    let line = Proxy::to_redis().await;
+    let gateway = Gateway::with(&[("REDIS_URL", &line.redis_url())]).await;
     let (postgres, redis) = (
         "latchkey_store_up{store=\"postgres\"}",
         "latchkey_store_up{store=\"redis\"}",

@@ -12,7 +12,10 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::gateway::{Answer, Gateway, Session};
+use crate::{
+    gateway::{Answer, Gateway, Session},
+    personal_tokens,
+};
 
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -116,17 +119,7 @@ impl Scene {
 
     /// A personal access token of John's: its id and its text.
     pub async fn personal(&self, scope: &str) -> (String, String) {
-        let wanted = json!({"name": "job", "scope": scope});
-        let made = self
-            .gateway
-            .with_token(
-                Method::POST,
-                "/user/tokens",
-                &self.john.access_token,
-                wanted,
-            )
-            .await;
-        (made.is(201, "").text("id"), made.text("token"))
+        personal_tokens::make(&self.gateway, &self.john, scope).await
     }
 }
 

@@ -1,17 +1,15 @@
 //! `latchkey user …` beside a gateway: what it prints, what it changes, and what it refuses.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+use std::process::Output;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     gateway::{Gateway, PASSWORD, Session},
+    program,
     proxy::Proxy,
-    stack::{STACK, ask},
+    stack::ask,
 };
 
 const NEW: &str = "correct horse 9";
@@ -81,25 +79,7 @@ fn run(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told
 }
 
 fn run_program(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(settings)
-        .current_dir(std::env::temp_dir());
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    // A command that reads nothing may have ended already.
-    let _ = child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(input.as_bytes());
-    Told::of(child.wait_with_output().expect("it ends"))
+    Told::of(program::run(arguments, settings, input))
 }
 
 /// With the settings of this gateway, and with this on standard input.
@@ -219,12 +199,7 @@ async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
         told.err
     );
     told.refused(2, "must be mended");
-    let but = |name: &str, value: &str| {
-        let mut settings = gateway.settings();
-        settings.retain(|(known, _)| known != name);
-        settings.push((name.to_owned(), value.to_owned()));
-        settings
-    };
+    let but = |name: &str, value: &str| gateway.settings_with(&[(name, value)]);
     run(
         but("LATCHKEY_ISSUER", "https://other.example.com"),
         &["list"],
@@ -286,10 +261,7 @@ async fn accounts_are_listed_and_shown() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(
-        shown.contains(john.claims()["sid"].as_str().expect("a session")),
-        "{shown}"
-    );
+    assert!(shown.contains(&john.claim("sid")), "{shown}");
     gateway.log_out(&john.access_token).await.is(204, "");
     assert!(
         told(&gateway, &["show", "john"])
@@ -421,8 +393,9 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
             .to_owned()
     };
     let reset = async |code: &str, password: &str| {
-        let body = json!({"email": "john@example.com", "code": code, "new_password": password});
-        gateway.post("/password/reset", body).await
+        gateway
+            .reset_password("john@example.com", code, password)
+            .await
     };
     let (older, newer) = (code().await, code().await);
     reset(&older, NEW).await.is(400, "invalid_code");
@@ -489,11 +462,9 @@ async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
 async fn what_could_not_be_published_says_so() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to_redis().await;
     proxy.set(crate::proxy::Line::Cut);
-    let mut settings = gateway.settings();
-    settings.retain(|(name, _)| name != "REDIS_URL");
-    settings.push(("REDIS_URL".into(), format!("redis://{}", proxy.address)));
+    let settings = gateway.settings_with(&[("REDIS_URL", &proxy.redis_url())]);
     let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john"], ""))
         .await
         .expect("it runs");

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    contract::{form_body, json_body, operations},
+    contract::{operations, with_example},
     gateway::{Gateway, PASSWORD, Session},
     operator,
 };
@@ -143,12 +143,7 @@ async fn everything_but_signing_in_needs_a_token() {
     let mut refused = 0;
     for (method, path, operation) in operations("018f0000-0000-7000-8000-000000000000") {
         let id = operation["operationId"].as_str().expect("each has one");
-        let request = gateway.request(method, &path);
-        let request = match (json_body(operation), form_body(operation)) {
-            (Some(schema), _) => request.json(&schema["example"]),
-            (None, Some(schema)) => request.form(&schema["example"]),
-            (None, None) => request,
-        };
+        let request = with_example(gateway.request(method, &path), operation);
         let answer = gateway.send(request).await;
         if open.contains(&id) {
             assert_ne!(answer.code(), "unauthenticated", "{id}");

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::{
     gateway::{Answer, Gateway, PASSWORD, Session},
-    mail::MailServer,
     operator,
 };
 
@@ -22,8 +21,7 @@ fn cookie(answer: &Answer) -> &str {
 
 #[tokio::test]
 async fn its_requests_in_order() {
-    let mails = MailServer::start();
-    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let (gateway, mails) = Gateway::with_mail(&[]).await;
 
     // Signing up means being signed in.
     let up = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
@@ -60,8 +58,10 @@ async fn its_requests_in_order() {
         .await
         .is(202, "");
     let code = mails.code_for("john@example.com").await;
-    let reset = json!({"email": "john@example.com", "code": code, "new_password": NEW_PASSWORD});
-    gateway.post("/password/reset", reset).await.is(204, "");
+    gateway
+        .reset_password("john@example.com", &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
     assert_eq!(
         gateway.verify(&first.access_token).await,
         (401, "token_revoked".into())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
-    operator,
+    operator, program,
 };
 
 #[tokio::test]
@@ -66,10 +66,7 @@ async fn its_requests_in_order() {
         )
     };
     let first = john().await;
-    let path = format!(
-        "/users/{}/revoke",
-        first.claims()["sub"].as_str().expect("an id")
-    );
+    let path = format!("/users/{}/revoke", first.claim("sub"));
     gateway
         .with_token(Method::POST, &path, &admin.access_token, Value::Null)
         .await
@@ -88,10 +85,7 @@ async fn its_requests_in_order() {
 
     // And from another of one's own devices.
     let (third, fourth) = (john().await, john().await);
-    let path = format!(
-        "/sessions/{}",
-        third.claims()["sid"].as_str().expect("an id")
-    );
+    let path = format!("/sessions/{}", third.claim("sid"));
     gateway
         .with_token(Method::DELETE, &path, &fourth.access_token, Value::Null)
         .await
@@ -108,11 +102,6 @@ async fn its_requests_in_order() {
 
 #[test]
 fn it_listens_on_port_8000() {
-    let config = std::process::Command::new(env!("CARGO_BIN_EXE_latchkey"))
-        .arg("config")
-        .env_clear()
-        .current_dir(std::env::temp_dir())
-        .output()
-        .expect("the binary runs");
+    let config = program::run::<&str>(&["config"], [], "");
     assert!(String::from_utf8_lossy(&config.stdout).contains("LATCHKEY_LISTEN=127.0.0.1:8000\n"));
 }

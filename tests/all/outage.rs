@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::{Client, Cmd, FromRedisValue, aio::MultiplexedConnection, cmd};
+use deadpool_redis::redis::{Cmd, FromRedisValue, aio::MultiplexedConnection, cmd};
 use futures_util::future::join_all;
 use latchkey_dev::{Redis, RedisOptions};
 use reqwest::Method;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::{
     gateway::{Answer, Gateway, PASSWORD, Session, until},
-    stack::execute,
+    stack::{connect_redis, execute},
 };
 
 /// What the other tests relax: here they are the defaults.
@@ -62,11 +62,7 @@ impl OwnRedis {
     }
 
     async fn connection(&self) -> MultiplexedConnection {
-        let client = Client::open(self.redis.url()).expect("an address");
-        client
-            .get_multiplexed_async_connection()
-            .await
-            .expect("it answers")
+        connect_redis(&self.redis.url()).await
     }
 
     pub async fn tell<T: FromRedisValue>(&self, command: &[&str]) -> T {

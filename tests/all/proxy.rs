@@ -8,6 +8,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::stack::{STACK, postgres_socket, redis_socket};
+
 /// What happens to bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
@@ -34,6 +36,27 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// A proxy to the Redis of all tests.
+    pub async fn to_redis() -> Proxy {
+        Proxy::to(redis_socket(&STACK.redis_url())).await
+    }
+
+    /// A proxy to the PostgreSQL of all tests.
+    pub async fn to_postgres() -> Proxy {
+        Proxy::to(postgres_socket(&STACK.redis_url())).await
+    }
+
+    /// The URL of Redis through this proxy.
+    pub fn redis_url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// The URL of a database through this proxy.
+    pub fn postgres_url(&self, database: &str) -> String {
+        let (_, name) = database.rsplit_once('/').expect("a URL with a database");
+        format!("postgres://latchkey@{}/{name}", self.address)
+    }
+
     pub async fn to(socket: PathBuf) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

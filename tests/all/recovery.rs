@@ -5,7 +5,7 @@ mod guessing; // codes of others, old codes, and the bound on tries
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deadpool_redis::redis::{Client, aio::MultiplexedConnection, cmd};
+use deadpool_redis::redis::cmd;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::{
     gateway::{Answer, Gateway, PASSWORD, Session, until},
     mail::{MailServer, code},
     proxy::{Line, Proxy},
-    stack::{Held, STACK, connect},
+    stack::{Held, connect, connect_redis},
 };
 
 const EMAIL: &str = "john@example.com";
@@ -22,38 +22,13 @@ const NEW: &str = "correct horse 9";
 
 /// A gateway that sends to a mail server of its own, with John, who is signed in.
 async fn john_with(changes: &[(&str, &str)]) -> (Gateway, MailServer, Session) {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
-    let url = mails.url();
-    let gateway = Gateway::with(&[&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat()).await;
+    let (gateway, mails) = Gateway::with_mail(changes).await;
     let john = gateway.sign_up_with_email("john", EMAIL).await;
     (gateway, mails, john)
 }
 
 async fn john() -> (Gateway, MailServer, Session) {
     john_with(&[]).await
-}
-
-async fn forgot(gateway: &Gateway, email: &str) -> Answer {
-    gateway
-        .post("/password/forgot", json!({"email": email}))
-        .await
-}
-
-async fn reset(gateway: &Gateway, email: &str, code: &str, password: &str) -> Answer {
-    gateway
-        .post(
-            "/password/reset",
-            json!({"email": email, "code": code, "new_password": password}),
-        )
-        .await
-}
-
-/// A code that was asked for and has arrived.
-async fn code_of(gateway: &Gateway, mails: &MailServer, email: &str) -> String {
-    forgot(gateway, email).await.is(202, "");
-    mails.code_for(email).await
 }
 
 /// Headers without those that differ from answer to answer.
@@ -71,8 +46,8 @@ fn steady_headers(answer: &Answer) -> Vec<(String, String)> {
 async fn an_unknown_address_is_answered_like_a_known_one() {
     let (gateway, mails, _) = john().await;
     let (known, unknown) = (
-        forgot(&gateway, EMAIL).await,
-        forgot(&gateway, "nobody@example.com").await,
+        gateway.forgot_password(EMAIL).await,
+        gateway.forgot_password("nobody@example.com").await,
     );
     known.is(202, "");
     unknown.is(202, "");
@@ -86,7 +61,10 @@ async fn an_unknown_address_is_answered_like_a_known_one() {
 async fn the_mail_goes_to_the_stored_address_and_nowhere_else() {
     let (gateway, mails, _) = john().await;
     gateway.sign_up_with_email("mary", "Mary@Example.com").await;
-    forgot(&gateway, "mARY@eXAMPLE.com").await.is(202, "");
+    gateway
+        .forgot_password("mARY@eXAMPLE.com")
+        .await
+        .is(202, "");
     assert_eq!(mails.wait_for("Mary@Example.com", 1).await.len(), 1);
     assert_eq!(mails.mails_to("").len(), 1, "every mail there is");
 }
@@ -94,7 +72,7 @@ async fn the_mail_goes_to_the_stored_address_and_nowhere_else() {
 #[tokio::test]
 async fn the_mail_can_be_read_anywhere_and_its_subject_tells_no_code() {
     let (gateway, mails, _) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     let mail = mails.mails_to(EMAIL).remove(0);
     for part in [
         "Content-Type: text/plain",
@@ -142,17 +120,10 @@ fn unfolded(mail: &str) -> String {
 async fn afterwards_nothing_older_is_good_on_any_replica() {
     let (gateway, mails, old) = john().await;
     let second = gateway.replica().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
-    reset(&second, EMAIL, &code, NEW).await.is(204, "");
+    let code = mails.reset_code(&gateway, EMAIL).await;
+    second.reset_password(EMAIL, &code, NEW).await.is(204, "");
     for replica in [&gateway, &second] {
-        assert_eq!(
-            replica.verify(&old.access_token).await,
-            (401, "token_revoked".into())
-        );
-        replica
-            .refresh(&old.refresh_token)
-            .await
-            .is(401, "invalid_refresh_token");
+        replica.rejects(&old).await;
         replica
             .log_in("john", PASSWORD)
             .await
@@ -171,8 +142,8 @@ async fn afterwards_nothing_older_is_good_on_any_replica() {
 #[tokio::test]
 async fn a_reset_signs_nobody_in_and_tells_the_owner() {
     let (gateway, mails, _) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
-    let answer = reset(&gateway, EMAIL, &code, NEW).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
+    let answer = gateway.reset_password(EMAIL, &code, NEW).await;
     assert!(answer.is(204, "").bytes.is_empty() && !answer.headers.contains_key("set-cookie"));
     let sessions = connect(gateway.setting("DATABASE_URL")).await;
     let live = sessions
@@ -194,13 +165,13 @@ async fn a_reset_signs_nobody_in_and_tells_the_owner() {
 async fn of_eight_at_once_with_one_code_one_succeeds() {
     let (gateway, mails, _) = john().await;
     let second = gateway.replica().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     let passwords: Vec<String> = (0..8)
         .map(|number| format!("{NEW} number {number}"))
         .collect();
     let (replicas, answered) = ([&gateway, &second], AtomicUsize::new(0));
     let tries = passwords.iter().enumerate().map(async |(n, password)| {
-        let answer = reset(replicas[n % 2], EMAIL, &code, password).await;
+        let answer = replicas[n % 2].reset_password(EMAIL, &code, password).await;
         answered.fetch_add(1, Ordering::SeqCst);
         (answer.status, answer.code())
     });
@@ -257,14 +228,17 @@ async fn hold_the_users(gateway: &Gateway, enough: impl Fn(usize) -> bool, then:
 #[tokio::test]
 async fn the_record_decides_that_a_code_was_used() {
     let (gateway, mails, john) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
-    let (mut redis, key) = (redis().await, code_key(&gateway, &john));
+    let code = mails.reset_code(&gateway, EMAIL).await;
+    let (mut redis, key) = (
+        connect_redis(gateway.setting("REDIS_URL")).await,
+        code_key(&gateway, &john),
+    );
     let dump: Vec<u8> = cmd("DUMP")
         .arg(&key)
         .query_async(&mut redis)
         .await
         .expect("it is there");
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
     let restored = cmd("RESTORE")
         .arg(&key)
         .arg(0)
@@ -272,7 +246,8 @@ async fn the_record_decides_that_a_code_was_used() {
         .query_async::<String>(&mut redis)
         .await;
     assert_eq!(restored.expect("it was gone"), "OK");
-    reset(&gateway, EMAIL, &code, "another password 7")
+    gateway
+        .reset_password(EMAIL, &code, "another password 7")
         .await
         .is(400, "invalid_code");
     gateway
@@ -280,14 +255,6 @@ async fn the_record_decides_that_a_code_was_used() {
         .await
         .is(401, "invalid_credentials");
     gateway.log_in("john", NEW).await.is(200, "");
-}
-
-async fn redis() -> MultiplexedConnection {
-    let client = Client::open(STACK.redis_url()).expect("an address");
-    client
-        .get_multiplexed_async_connection()
-        .await
-        .expect("it answers")
 }
 
 fn code_key(gateway: &Gateway, session: &Session) -> String {
@@ -301,12 +268,14 @@ fn code_key(gateway: &Gateway, session: &Session) -> String {
 #[tokio::test]
 async fn a_code_works_once() {
     let (gateway, mails, _) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    reset(&gateway, EMAIL, &code, "another password 7")
+    let code = mails.reset_code(&gateway, EMAIL).await;
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    gateway
+        .reset_password(EMAIL, &code, "another password 7")
         .await
         .is(400, "invalid_code");
-    reset(&gateway, EMAIL, &code, NEW)
+    gateway
+        .reset_password(EMAIL, &code, NEW)
         .await
         .is(400, "invalid_code");
     gateway.log_in("john", NEW).await.is(200, "");
@@ -326,9 +295,10 @@ async fn a_code_may_be_typed_as_people_type() {
         |code| code.chars().map(|c| format!("{c} ")).collect(),
     ];
     for (round, way) in ways.into_iter().enumerate() {
-        forgot(&gateway, EMAIL).await.is(202, "");
+        gateway.forgot_password(EMAIL).await.is(202, "");
         let fresh = newest_code(&mails, &known).await;
-        reset(&gateway, EMAIL, &way(&fresh), &format!("{NEW} {round}"))
+        gateway
+            .reset_password(EMAIL, &way(&fresh), &format!("{NEW} {round}"))
             .await
             .is(204, "");
         known.push(fresh);
@@ -351,9 +321,10 @@ async fn newest_code(mails: &MailServer, known: &[String]) -> String {
 #[tokio::test]
 async fn a_weak_password_does_not_cost_the_code() {
     let (gateway, mails, old) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     for weak in ["short", "password123"] {
-        reset(&gateway, EMAIL, &code, weak)
+        gateway
+            .reset_password(EMAIL, &code, weak)
             .await
             .is(400, "weak_password");
     }
@@ -362,7 +333,7 @@ async fn a_weak_password_does_not_cost_the_code() {
         204,
         "nothing happened"
     );
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
 }
 
 #[tokio::test]
@@ -370,7 +341,7 @@ async fn without_mail_there_is_no_recovery_by_mail() {
     let gateway = Gateway::shared().await;
     gateway.sign_up_with_email("john", EMAIL).await;
     for email in [EMAIL, "nobody@example.com"] {
-        forgot(&gateway, email).await.is(501, "mail_off");
+        gateway.forgot_password(email).await.is(501, "mail_off");
     }
     let database = connect(gateway.setting("DATABASE_URL")).await;
     assert!(
@@ -419,13 +390,11 @@ async fn an_address_is_one_address() {
 /// The commit is held up by a lock until Redis is cut off: so it stands, and its publication fails.
 #[tokio::test]
 async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
-    let socket = STACK.redis_url().trim_start_matches("redis+unix://").into();
-    let proxy = Proxy::to(socket).await;
-    let (gateway, mails, old) =
-        john_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let proxy = Proxy::to_redis().await;
+    let (gateway, mails, old) = john_with(&[("REDIS_URL", &proxy.redis_url())]).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     let cut = hold_the_users(&gateway, |waiting| waiting > 0, || proxy.set(Line::Cut));
-    let (answer, ()) = tokio::join!(reset(&gateway, EMAIL, &code, NEW), cut);
+    let (answer, ()) = tokio::join!(gateway.reset_password(EMAIL, &code, NEW), cut);
     answer.is(503, "unavailable");
     assert!(
         answer.text("detail").contains("The change was made"),
@@ -433,17 +402,11 @@ async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
         answer.body
     );
     proxy.set(Line::Open);
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
-    assert_eq!(
-        gateway.verify(&old.access_token).await,
-        (401, "token_revoked".into())
-    );
-    gateway
-        .refresh(&old.refresh_token)
-        .await
-        .is(401, "invalid_refresh_token");
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    gateway.rejects(&old).await;
     gateway.log_in("john", NEW).await.is(200, "");
-    reset(&gateway, EMAIL, &code, NEW)
+    gateway
+        .reset_password(EMAIL, &code, NEW)
         .await
         .is(400, "invalid_code");
 }

@@ -8,11 +8,12 @@ mod taking_effect; // what a revocation waits for
 
 use std::{collections::HashMap, time::Duration};
 
-use deadpool_redis::redis::{Client, FromRedisValue, aio::MultiplexedConnection, cmd};
+use deadpool_redis::redis::{FromRedisValue, aio::MultiplexedConnection, cmd};
 
 use crate::{
     gateway::{Gateway, until},
     metrics::value,
+    stack::connect_redis,
 };
 
 /// On a busy machine no lease is over before anybody looks.
@@ -61,13 +62,8 @@ struct Behind {
 
 impl Behind {
     async fn of(gateway: &Gateway) -> Behind {
-        let client = Client::open(gateway.setting("REDIS_URL")).expect("an address");
-        let connection = client
-            .get_multiplexed_async_connection()
-            .await
-            .expect("it answers");
         Behind {
-            connection,
+            connection: connect_redis(gateway.setting("REDIS_URL")).await,
             prefix: gateway.setting("LATCHKEY_REDIS_PREFIX").to_owned(),
         }
     }

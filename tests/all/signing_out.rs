@@ -17,14 +17,7 @@ async fn log_out_by_refresh_token(gateway: &Gateway, token: &str) -> Answer {
 /// The very next request with each token is refused, on each replica.
 async fn is_over(replicas: [&Gateway; 2], session: &Session) {
     for replica in replicas {
-        assert_eq!(
-            replica.verify(&session.access_token).await,
-            (401, "token_revoked".into())
-        );
-        replica
-            .refresh(&session.refresh_token)
-            .await
-            .is(401, "invalid_refresh_token");
+        replica.rejects(session).await;
         let user = replica
             .with_token(Method::GET, "/user", &session.access_token, Value::Null)
             .await;

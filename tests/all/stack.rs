@@ -1,8 +1,9 @@
 //! The stores of this run: one PostgreSQL and one Redis for all tests, a database and a key prefix
 //! for each.
 
-use std::sync::LazyLock;
+use std::{path::PathBuf, sync::LazyLock};
 
+use deadpool_redis::redis::{self, aio::MultiplexedConnection};
 use latchkey_dev::{DATABASE_VARIABLE, REDIS_VARIABLE, Stack};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -47,6 +48,36 @@ impl Stores {
     pub fn redis_url(&self) -> String {
         self.redis.clone()
     }
+}
+
+/// The socket of a Redis with this URL.
+pub fn redis_socket(redis: &str) -> PathBuf {
+    redis.trim_start_matches("redis+unix://").into()
+}
+
+/// The socket of PostgreSQL, which listens beside the Redis that was started with it.
+pub fn postgres_socket(redis: &str) -> PathBuf {
+    redis_socket(redis).with_file_name(".s.PGSQL.5432")
+}
+
+/// A connection to the Redis with this URL.
+pub async fn connect_redis(redis: &str) -> MultiplexedConnection {
+    redis::Client::open(redis)
+        .expect("an address")
+        .get_multiplexed_async_connection()
+        .await
+        .expect("Redis answers")
+}
+
+/// PostgreSQL and Redis of one test, and the URL of an empty database there.
+pub fn own_stack() -> (Stack, String) {
+    let stack = Stack::temporary().expect("it can be started");
+    stack
+        .postgres
+        .create_database("latchkey")
+        .expect("a database can be made");
+    let database = stack.postgres.url("latchkey");
+    (stack, database)
 }
 
 /// The database that each test's database is a copy of. Of several test processes with the same

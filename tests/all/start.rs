@@ -3,59 +3,33 @@
 
 mod env_file; // `.env` and its example
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::Path,
-    process::{Command, Output, Stdio},
-    sync::{LazyLock, mpsc},
-    time::Duration,
-};
+use std::{fs, net::TcpListener, path::Path, process::Output, sync::LazyLock};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 use latchkey::config::SETTINGS;
-use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use crate::{
-    gateway::{Gateway, settings, until},
+    gateway::{Gateway, change, random_secret, settings, until},
+    program,
     stack::{STACK, connect, execute, fresh_database},
 };
 
-static SECRET: LazyLock<String> = LazyLock::new(|| {
-    let mut secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
-    STANDARD.encode(secret)
-});
+static SECRET: LazyLock<String> = LazyLock::new(random_secret);
+
+fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
 
 fn latchkey(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    latchkey_in(&std::env::temp_dir(), arguments, settings)
+    program::run(arguments, settings.iter().copied(), "")
 }
 
 fn latchkey_in(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(settings.iter().copied())
-        .current_dir(folder);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let pid = Pid::from_child(&child);
-    let (done, ended) = mpsc::channel();
-    std::thread::spawn(move || done.send(child.wait_with_output()));
-    match ended.recv_timeout(Duration::from_secs(60)) {
-        Ok(output) => output.expect("it can be waited for"),
-        Err(_) => {
-            // Not waited for yet, so the number is still its own.
-            let _ = kill_process(pid, Signal::KILL);
-            panic!("it should have ended by itself: {arguments:?}")
-        }
-    }
+    program::run_in(folder, arguments, settings.iter().copied(), "")
 }
 
 fn stdout(output: &Output) -> String {
@@ -275,10 +249,7 @@ fn secrets_may_lie_in_files() {
         .map(|(name, value)| (format!("{name}_FILE"), file(name, value)))
         .collect();
     given.push(("LATCHKEY_ISSUER".into(), "https://auth.example.com".into()));
-    let mut given: Vec<_> = given
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let mut given = borrowed(&given);
     let output = latchkey(&["config"], &given);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stdout(&output).matches("(set, not shown)").count(), 4);
@@ -358,10 +329,7 @@ fn the_document_needs_nothing() {
 #[tokio::test]
 async fn migrating_twice_is_migrating_once() {
     let settings = settings(&empty_database().await, &STACK.redis_url(), "migrate");
-    let given: Vec<_> = settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let given = borrowed(&settings);
     let (first, second) = (
         latchkey(&["migrate"], &given),
         latchkey(&["migrate"], &given),
@@ -436,14 +404,10 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
 async fn a_replica_that_differs(variable: &str, value: &str) {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    let mut given = gateway.settings();
-    given.retain(|(name, _)| name != variable);
-    given.push((variable.into(), value.into()));
-    let given: Vec<_> = given
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let output = latchkey(&["serve"], &given);
+    let output = latchkey(
+        &["serve"],
+        &borrowed(&gateway.settings_with(&[(variable, value)])),
+    );
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(
@@ -472,14 +436,9 @@ async fn a_taken_port_is_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     for variable in ["LATCHKEY_LISTEN", "LATCHKEY_METRICS_LISTEN"] {
-        let mut given = settings(&fresh_database().await, &STACK.redis_url(), "taken");
-        given.retain(|(name, _)| name != variable);
-        given.push((variable.into(), address.clone()));
-        let given: Vec<_> = given
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let output = latchkey(&["serve"], &given);
+        let given = settings(&fresh_database().await, &STACK.redis_url(), "taken");
+        let given = change(given, &[(variable, &address)]);
+        let output = latchkey(&["serve"], &borrowed(&given));
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(&address) && told.contains(variable), "{told}");

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     gateway::{Gateway, PASSWORD, until},
+    metrics,
     signing_in::phc,
     stack::execute,
 };
@@ -134,13 +135,7 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
 
 /// The metric of how many wait for a hash.
 async fn waiting(gateway: &Gateway) -> f64 {
-    let page = reqwest::get(format!("http://{}/metrics", gateway.metrics))
-        .await
-        .expect("it answers");
-    let page = page.text().await.expect("text");
-    page.lines()
-        .find_map(|line| line.strip_prefix("latchkey_hash_queue ")?.parse().ok())
-        .unwrap_or_default()
+    metrics::value(gateway, "latchkey_hash_queue").await
 }
 
 #[tokio::test]

@@ -7,9 +7,11 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
+    browser::{NAME, open},
     gateway::{Gateway, PASSWORD, Session},
     mail::MailServer,
     oauth::Client,
+    personal_tokens,
     stack::{ask, execute},
 };
 
@@ -40,10 +42,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let mails = tokio::task::spawn_blocking(MailServer::start)
-            .await
-            .expect("it starts");
-        let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+        let (gateway, mails) = Gateway::with_mail(&[]).await;
         let replica = gateway.replica().await;
         gateway.sign_up("root").await;
         execute(&gateway, "update users set role = 'admin'").await;
@@ -51,18 +50,11 @@ impl Scene {
         let own = gateway.sign_up_with_email("john", EMAIL).await;
         let (other, cookie) = (
             gateway.sign_in("john").await,
-            signed_in_by_cookie(&gateway).await,
+            format!("{NAME}={}", open(&gateway, "john").await),
         );
-        gateway
-            .post("/password/forgot", json!({"email": EMAIL}))
-            .await
-            .is(202, "");
+        gateway.forgot_password(EMAIL).await.is(202, "");
         let (code, mary) = (mails.code_for(EMAIL).await, gateway.sign_up("mary").await);
-        let wanted = json!({"name": "job", "scope": "user:read items:read"});
-        let made = gateway
-            .with_token(Method::POST, "/user/tokens", &own.access_token, wanted)
-            .await;
-        let personal = (made.is(201, "").text("id"), made.text("token"));
+        let personal = personal_tokens::make(&gateway, &own, "user:read items:read").await;
         let client = Client::register(&gateway, &admin, "items:read").await;
         let of_client = client.token(&gateway).await;
         let scene = Scene {
@@ -85,14 +77,11 @@ impl Scene {
     }
 
     fn id(&self) -> String {
-        self.own.claims()["sub"].as_str().expect("an id").to_owned()
+        self.own.claim("sub")
     }
 
     fn other_sid(&self) -> String {
-        self.other.claims()["sid"]
-            .as_str()
-            .expect("an id")
-            .to_owned()
+        self.other.claim("sid")
     }
 
     async fn call(&self, session: &Session, method: Method, path: &str, body: Value) {
@@ -145,8 +134,10 @@ impl Scene {
             "nobody else is concerned"
         );
         // Last, because a good one ends everything.
-        let reset = json!({"email": EMAIL, "code": self.code, "new_password": "correct horse 9"});
-        let answer = self.replica.post("/password/reset", reset).await;
+        let answer = self
+            .replica
+            .reset_password(EMAIL, &self.code, "correct horse 9")
+            .await;
         assert!(
             answer.status == 204 || answer.code() == "invalid_code",
             "{}",
@@ -155,17 +146,6 @@ impl Scene {
         alive.push(answer.status == 204);
         alive
     }
-}
-
-async fn signed_in_by_cookie(gateway: &Gateway) -> String {
-    let body = json!({"username": "john", "password": PASSWORD});
-    let request = gateway
-        .request(Method::POST, "/session")
-        .header("x-latchkey-request", "1")
-        .json(&body);
-    let answer = gateway.send(request).await;
-    let cookie = answer.is(200, "").header("set-cookie");
-    cookie.split(';').next().expect("name and value").to_owned()
 }
 
 const CREDENTIALS: [&str; 8] = [
@@ -249,11 +229,9 @@ async fn pull(scene: &Scene, trigger: &str) {
             scene.call(own, Method::POST, "/user/password", body).await
         }
         "password reset" => {
-            let reset =
-                json!({"email": EMAIL, "code": scene.code, "new_password": "correct horse 8"});
             scene
                 .gateway
-                .post("/password/reset", reset)
+                .reset_password(EMAIL, &scene.code, "correct horse 8")
                 .await
                 .is(204, "");
         }

@@ -5,7 +5,7 @@ mod telling; // what answers, metrics and the log say of limits
 
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::{Client, cmd};
+use deadpool_redis::redis::cmd;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     gateway::{Answer, Gateway, PASSWORD},
     metrics,
-    stack::{STACK, ask},
+    stack::{ask, connect_redis},
 };
 
 const WRONG: &str = "not the right one";
@@ -405,11 +405,7 @@ async fn keys_end_and_tell_nobody() {
     )
     .await
     .is(401, "invalid_refresh_token");
-    let client = Client::open(STACK.redis_url()).expect("an address");
-    let mut redis = client
-        .get_multiplexed_async_connection()
-        .await
-        .expect("it answers");
+    let mut redis = connect_redis(gateway.setting("REDIS_URL")).await;
     let pattern = format!("{}:*:throttle:*", gateway.setting("LATCHKEY_REDIS_PREFIX"));
     let keys: Vec<String> = cmd("KEYS")
         .arg(pattern)

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::{
     gateway::{Gateway, PASSWORD},
-    mail::MailServer,
     stack::execute,
 };
 
@@ -60,8 +59,7 @@ fn are_alike(path: &str, medians: [Duration; 3]) {
 #[tokio::test]
 #[ignore = "minutes, on a machine that does nothing else: ./dev timings"]
 async fn no_answer_tells_by_its_time_who_has_an_account() {
-    let mails = MailServer::start();
-    let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let (gateway, _mails) = Gateway::with_mail(&[]).await;
     for name in ["known", "disabled"] {
         gateway
             .sign_up_with_email(name, &format!("{name}@example.com"))

@@ -1,7 +1,7 @@
 //! Tokens whose signature is remembered: nothing but the signature is taken for granted.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     gateway::{Gateway, Session, until},
@@ -70,10 +70,7 @@ async fn a_known_token_is_refused_once_the_generation_has_risen() {
     let admin = gateway.admin("root").await;
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
-    let user = session.claims()["sub"]
-        .as_str()
-        .expect("a subject")
-        .to_owned();
+    let user = session.claim("sub");
     let path = format!("/users/{user}/revoke");
     gateway
         .with_token(Method::POST, &path, &admin.access_token, Value::Null)
@@ -126,15 +123,7 @@ async fn without_room_every_signature_is_checked() {
     let gateway = Gateway::with(&[("LATCHKEY_VERIFIED_TOKENS", "0")]).await;
     let session = gateway.sign_up("john").await;
     for _ in 0..3 {
-        gateway
-            .with_token(
-                Method::POST,
-                "/items",
-                &session.access_token,
-                json!({"name": "Book"}),
-            )
-            .await
-            .is(201, "");
+        gateway.create_item(&session, "Book").await.is(201, "");
     }
     assert_eq!((hits(&gateway).await, misses(&gateway).await), (0.0, 3.0));
 }

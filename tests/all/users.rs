@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    contract::{json_body, operations},
+    contract::{operations, with_example},
     gateway::{Answer, Gateway, PASSWORD, Session},
     stack::ask,
 };
@@ -52,19 +52,12 @@ impl Scene {
             .gateway
             .sign_up_with_email(username, &format!("{username}@example.com"))
             .await;
-        (path_of(&session), session)
+        (session.user_path(), session)
     }
 
     async fn patch(&self, path: &str, change: Value) -> Answer {
         self.call(Method::PATCH, path, change).await
     }
-}
-
-fn path_of(session: &Session) -> String {
-    format!(
-        "/users/{}",
-        session.claims()["sub"].as_str().expect("an id")
-    )
 }
 
 /// Every operation on this user.
@@ -88,12 +81,7 @@ async fn send(
     let request = session.iter().fold(request, |request, session| {
         request.bearer_auth(&session.access_token)
     });
-    gateway
-        .send(match json_body(operation) {
-            Some(schema) => request.json(&schema["example"]),
-            None => request,
-        })
-        .await
+    gateway.send(with_example(request, operation)).await
 }
 
 #[tokio::test]
@@ -108,13 +96,13 @@ async fn only_administrators_who_still_are_may_do_anything() {
     scene
         .call(
             Method::POST,
-            &format!("{}/revoke", path_of(&revoked)),
+            &format!("{}/revoke", revoked.user_path()),
             Value::Null,
         )
         .await
         .is(204, "");
     scene
-        .patch(&path_of(&demoted), json!({"role": "user"}))
+        .patch(&demoted.user_path(), json!({"role": "user"}))
         .await
         .is(200, "");
     let whole =

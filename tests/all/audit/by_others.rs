@@ -5,17 +5,10 @@ use serde_json::{Value, json};
 
 use super::{EMAIL, Scene, items};
 use crate::{
-    gateway::{PASSWORD, Session},
+    gateway::PASSWORD,
     operator::told_with,
     stack::{ask, execute},
 };
-
-fn path_of(session: &Session) -> String {
-    format!(
-        "/users/{}",
-        session.claims()["sub"].as_str().expect("an id")
-    )
-}
 
 #[tokio::test]
 async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
@@ -23,7 +16,7 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     let admin = scene.gateway.admin("root").await;
     let john = scene.gateway.sign_up_with_email("john", EMAIL).await;
     execute(&scene.gateway, "delete from audit").await;
-    let path = path_of(&john);
+    let path = john.user_path();
     let patch = |change: Value| scene.call(Method::PATCH, &path, &admin, change);
     let cases: [(Value, &[&str]); 7] = [
         (json!({"name": "J"}), &["renamed success admin -"]),
@@ -88,7 +81,7 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     scene
         .call(
             Method::PATCH,
-            &path_of(&admin),
+            &admin.user_path(),
             &admin,
             json!({"role": "user"}),
         )
@@ -104,7 +97,7 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         .await
         .is(409, "username_taken");
     scene.news(&[]).await;
-    let root = admin.claims()["sub"].as_str().expect("an id").to_owned();
+    let root = admin.claim("sub");
     let by = format!(
         "select bool_and(actor_id = '{root}' and user_id <> actor_id and address = '127.0.0.1') \
          from audit"
@@ -118,7 +111,12 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
     let admin = scene.gateway.admin("root").await;
     let john = scene.gateway.sign_up("john").await;
     scene
-        .call(Method::PATCH, &path_of(&john), &admin, json!({"name": "J"}))
+        .call(
+            Method::PATCH,
+            &john.user_path(),
+            &admin,
+            json!({"name": "J"}),
+        )
         .await
         .is(200, "");
     let own = items(
@@ -135,7 +133,7 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
         (&own["actor_id"], &own["address"], &own["agent"]),
         (&Value::Null, &Value::Null, &Value::Null)
     );
-    let path = format!("{}/audit", path_of(&john));
+    let path = format!("{}/audit", john.user_path());
     let whole = items(&scene.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
     assert_eq!(
         (&whole["actor_id"], &whole["address"]),
@@ -145,7 +143,7 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
     scene
         .call(
             Method::PATCH,
-            &path_of(&admin),
+            &admin.user_path(),
             &admin,
             json!({"name": "R"}),
         )
@@ -235,7 +233,7 @@ async fn what_cannot_be_recorded_is_not_done_by_others_either() {
         "alter table audit add constraint broken check (event = 'none') not valid",
     )
     .await;
-    let path = path_of(&john);
+    let path = john.user_path();
     let attempts = [
         scene
             .call(Method::PATCH, &path, &admin, json!({"disabled": true}))

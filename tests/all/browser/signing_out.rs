@@ -7,7 +7,7 @@ use super::{NAME, SetCookie, aged, altered, by_cookie, claims, get, john, open, 
 use crate::{
     gateway::{Answer, Gateway, PASSWORD, until},
     proxy::{Line, Proxy},
-    stack::{STACK, ask},
+    stack::ask,
 };
 
 fn cleared(answer: &Answer) -> bool {
@@ -295,8 +295,8 @@ async fn no_refusal_clears_a_cookie() {
 /// be told works by its repeat.
 #[tokio::test]
 async fn a_store_that_is_down_clears_no_cookie() {
-    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
-    let redis = format!("redis://{}", proxy.address);
+    let proxy = Proxy::to_redis().await;
+    let redis = proxy.redis_url();
     let gateway = Gateway::with(&[("REDIS_URL", &redis)]).await;
     gateway.sign_up("john").await;
     let cookie = open(&gateway, "john").await;

@@ -10,7 +10,7 @@ use crate::{
     forge::{Forge, with},
     gateway::{Gateway, until},
     proxy::{Line, Proxy},
-    stack::{STACK, ask, execute},
+    stack::{ask, execute},
 };
 
 /// The cookie that a request slides to.
@@ -282,19 +282,8 @@ async fn an_ending_that_redis_does_not_know_ends_a_cookie_that_slides() {
 #[tokio::test]
 async fn with_postgres_down_it_slides_on_what_it_says() {
     let (gateway, cookie) = john().await;
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
-    let name = gateway
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
-    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let proxy = Proxy::to_postgres().await;
+    let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
     let cut = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     execute(
         &gateway,

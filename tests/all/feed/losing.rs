@@ -3,7 +3,7 @@
 
 use tokio::{io::AsyncWriteExt, net::TcpSocket};
 
-use super::{Reader, Scene, names, request, sid, streams};
+use super::{Reader, Scene, names, request, streams};
 use crate::{gateway::until, metrics::value, outage::OwnRedis, stack::execute};
 
 async fn scene_with(redis: &OwnRedis) -> Scene {
@@ -21,7 +21,7 @@ async fn a_log_that_is_built_anew_is_told_anew() {
     let snapshot = reader.first("snapshot").await;
     assert!(!before.id.starts_with(snapshot.epoch()), "another epoch");
     let told = reader.until("current").await;
-    for sid in [sid(&scene.out), ended] {
+    for sid in [scene.out.claim("sid"), ended] {
         assert!(
             told.iter().any(|event| event.is_of("session", &sid)),
             "{told:?}"
@@ -53,7 +53,7 @@ async fn who_cannot_know_says_so_until_it_does() {
     let told = newcomer.until("current").await;
     assert!(
         told.iter()
-            .any(|event| event.is_of("session", &sid(&scene.out))),
+            .any(|event| event.is_of("session", &scene.out.claim("sid"))),
         "{told:?}"
     );
     for reader in [&mut reader, &mut newcomer] {

@@ -7,7 +7,7 @@ use super::{ask, identity, is_refused, verify};
 use crate::{
     gateway::{Gateway, Session},
     proxy::{Line, Proxy},
-    stack::{STACK, execute},
+    stack::execute,
     wire::{self, exchange},
 };
 
@@ -265,24 +265,13 @@ async fn every_refusal_empties_what_a_client_claims() {
 
 #[tokio::test]
 async fn stores_that_are_down_are_a_refusal() {
-    let redis = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let postgres = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let redis = Proxy::to_redis().await;
+    let postgres = Proxy::to_postgres().await;
     let sound = Gateway::start().await;
     let session = sound.sign_up("john").await;
-    let name = sound
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
     let (database, store) = (
-        format!("postgres://latchkey@{}/{name}", postgres.address),
-        format!("redis://{}", redis.address),
+        postgres.postgres_url(sound.setting("DATABASE_URL")),
+        redis.redis_url(),
     );
     let gateway = sound
         .replica_with(&[

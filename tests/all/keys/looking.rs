@@ -10,26 +10,15 @@ use crate::{
     gateway::{Gateway, until},
     metrics::value,
     proxy::{Line, Proxy},
-    stack::{STACK, execute},
+    stack::execute,
 };
 
 const LOOKS: &str = "latchkey_signing_key_looks_total";
 
 /// Keys are looked at by themselves every thirty seconds here.
 async fn behind_a_line(direct: &Gateway) -> (Gateway, Proxy) {
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let line = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
-    let name = direct
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
-    let url = format!("postgres://latchkey@{}/{name}", line.address);
+    let line = Proxy::to_postgres().await;
+    let url = line.postgres_url(direct.setting("DATABASE_URL"));
     (direct.replica_with(&[("DATABASE_URL", &url)]).await, line)
 }
 

@@ -1,10 +1,9 @@
-use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::json;
 
 use super::{fleet::Fleet, keys, published};
 use crate::{
-    gateway::{Gateway, Session, until},
+    gateway::{Gateway, Session, random_secret, until},
     mail::{MailServer, code},
     metrics::value,
     stack::ask,
@@ -13,17 +12,9 @@ use crate::{
 const SECRET: &str = "LATCHKEY_SECRET";
 const NEW_PASSWORD: &str = "correct horse 9";
 
-fn random() -> String {
-    let mut secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
-    STANDARD.encode(secret)
-}
-
 /// A replica with this secret that must refuse to run.
 async fn refuses(gateway: &Gateway, secret: &str) {
-    let mut settings = gateway.settings();
-    settings.retain(|(name, _)| name != SECRET);
-    settings.push((SECRET.to_owned(), secret.to_owned()));
+    let settings = gateway.settings_with(&[(SECRET, secret)]);
     let mut replica = tokio::task::spawn_blocking(|| Gateway::launch(settings))
         .await
         .expect("it begins");
@@ -52,11 +43,9 @@ async fn reset(fleet: &Fleet, email: &str, code: &str) {
 
 #[tokio::test]
 async fn the_secret_is_exchanged_under_load_and_nobody_is_signed_out() {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
+    let mails = MailServer::start().await;
     let fleet = Fleet::start(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let (old, new) = (fleet.any().setting(SECRET).to_owned(), random());
+    let (old, new) = (fleet.any().setting(SECRET).to_owned(), random_secret());
     let people = ["jane@example.com", "joan@example.com"];
     let mut quiet = Vec::new();
     for (number, email) in people.iter().enumerate() {
@@ -135,7 +124,7 @@ async fn the_secret_is_exchanged_under_load_and_nobody_is_signed_out() {
 #[tokio::test]
 async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_sealed_otherwise() {
     let gateway = Gateway::start().await;
-    let (old, new) = (gateway.setting(SECRET).to_owned(), random());
+    let (old, new) = (gateway.setting(SECRET).to_owned(), random_secret());
     let john = gateway.sign_up("john").await;
     let both = gateway
         .replica_with(&[(SECRET, &format!("{new},{old}"))])
@@ -186,15 +175,12 @@ async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_seal
 /// Its code was registered, and then the mail server was away: nobody knows whether it has arrived.
 #[tokio::test]
 async fn a_mail_that_is_sent_again_by_a_replica_with_another_first_secret_has_a_good_code() {
-    let mut mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
-    let mut gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let (old, new) = (gateway.setting(SECRET).to_owned(), random());
+    let (mut gateway, mut mails) = Gateway::with_mail(&[]).await;
+    let (old, new) = (gateway.setting(SECRET).to_owned(), random_secret());
     gateway.sign_up_with_email("jane", "jane@example.com").await;
     mails.stop();
     gateway
-        .post("/password/forgot", json!({"email": "jane@example.com"}))
+        .forgot_password("jane@example.com")
         .await
         .is(202, "");
     let failed = "latchkey_mails_total{outcome=\"failed\"}";
@@ -208,10 +194,9 @@ async fn a_mail_that_is_sent_again_by_a_replica_with_another_first_secret_has_a_
         .await;
     mails.start_again();
     let mail = mails.wait_for("jane@example.com", 1).await.remove(0);
-    let body = json!({
-        "email": "jane@example.com",
-        "code": code(&mail).expect("a code"),
-        "new_password": NEW_PASSWORD,
-    });
-    other.post("/password/reset", body).await.is(204, "");
+    let code = code(&mail).expect("a code");
+    other
+        .reset_password("jane@example.com", &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
 }

@@ -6,22 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Client, Scene, is_refusal};
 use crate::{
+    browser::open,
     forge::{Forge, with, without},
-    gateway::PASSWORD,
     stack::execute,
 };
-
-async fn cookie(scene: &Scene) -> String {
-    let body = json!({"username": "john", "password": PASSWORD});
-    let request = scene
-        .gateway
-        .request(Method::POST, "/session")
-        .header("x-latchkey-request", "1")
-        .json(&body);
-    let answer = scene.gateway.send(request).await;
-    let cookie = answer.is(200, "").header("set-cookie");
-    cookie.split(['=', ';']).nth(1).expect("a value").to_owned()
-}
 
 #[tokio::test]
 async fn what_is_good_is_told_with_all_that_it_says() {
@@ -63,7 +51,7 @@ async fn what_is_good_is_told_with_all_that_it_says() {
         (&told["jti"], &told["scope"], &told["sub"]),
         (&json!(id), &json!("items:read"), &claims["sub"])
     );
-    assert!(scene.is_active(&cookie(&scene).await).await);
+    assert!(scene.is_active(&open(&scene.gateway, "john").await).await);
     // Another client's, and whatever a hint says.
     let other = Client::register(&scene.gateway, &scene.admin, "items:read").await;
     assert!(scene.is_active(&other.token(&scene.gateway).await).await);
@@ -182,16 +170,13 @@ async fn what_is_not_good_is_told_as_nothing_but_that() {
     let personal = scene.personal("items:read").await.1;
     let tokens = [
         scene.john.access_token.clone(),
-        cookie(&scene).await,
+        open(&scene.gateway, "john").await,
         personal,
     ];
     for token in &tokens {
         assert!(scene.is_active(token).await);
     }
-    let path = format!(
-        "/users/{}",
-        scene.john.claims()["sub"].as_str().expect("an id")
-    );
+    let path = scene.john.user_path();
     let disabled = json!({"disabled": true});
     scene
         .gateway

@@ -4,7 +4,10 @@
 use latchkey_dev::Stack;
 
 use super::{Client, Scene, is_refusal};
-use crate::gateway::{Answer, Gateway, Session, until};
+use crate::{
+    gateway::{Answer, Gateway, Session, until},
+    stack::own_stack,
+};
 
 /// A scene with stores of its own, and two tokens: one that is good, and one that was given back.
 struct Cut {
@@ -16,12 +19,8 @@ struct Cut {
 
 impl Cut {
     async fn new() -> Cut {
-        let stack = Stack::temporary().expect("it can be started");
-        stack
-            .postgres
-            .create_database("latchkey")
-            .expect("a database can be made");
-        let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
+        let (stack, database) = own_stack();
+        let redis = stack.redis.url();
         let gateway = Gateway::with(&[
             ("DATABASE_URL", database.as_str()),
             ("REDIS_URL", redis.as_str()),

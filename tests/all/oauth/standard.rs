@@ -4,13 +4,13 @@
 
 use std::process::Command;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Client, Scene};
 use crate::{
     address::own_address,
-    gateway::{Gateway, PASSWORD, until},
+    browser::open,
+    gateway::{Gateway, until},
     tools,
 };
 
@@ -41,18 +41,7 @@ async fn scene() -> (Scene, Value) {
     let gateway = at_home().await;
     let (admin, john) = (gateway.admin("root").await, gateway.sign_up("john").await);
     let client = Client::register(&gateway, &admin, "items:read").await;
-    let body = json!({"username": "john", "password": PASSWORD});
-    let request = gateway
-        .request(Method::POST, "/session")
-        .header("x-latchkey-request", "1")
-        .json(&body);
-    let cookie = gateway.send(request).await;
-    let cookie = cookie
-        .is(200, "")
-        .header("set-cookie")
-        .split(['=', ';'])
-        .nth(1)
-        .expect("a value");
+    let cookie = open(&gateway, "john").await;
     let scene = Scene {
         gateway,
         admin,

@@ -1,11 +1,9 @@
 //! Neither store answers, or one does not when a gateway starts.
 
-use latchkey_dev::Stack;
-
 use super::{DEFAULTS, OwnRedis, protected, signed_in, slowest_refusal, works_again};
 use crate::{
     gateway::{Gateway, Session, settings, until},
-    stack::fresh_database,
+    stack::{fresh_database, own_stack},
 };
 
 fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
@@ -37,16 +35,8 @@ async fn until_ready_says(gateway: &Gateway, status: u16, states: &str) {
 
 #[tokio::test]
 async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
-    let mut stack = Stack::temporary().expect("it can be started");
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let gateway = Gateway::run(with_defaults(
-        &stack.postgres.url("latchkey"),
-        &stack.redis.url(),
-    ))
-    .await;
+    let (mut stack, database) = own_stack();
+    let gateway = Gateway::run(with_defaults(&database, &stack.redis.url())).await;
     let john = signed_in(&gateway).await;
     until_ready_says(&gateway, 200, "ready up up").await;
     stack.redis.kill();
@@ -72,16 +62,9 @@ async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
 
 #[tokio::test]
 async fn started_without_postgres_it_waits_for_it() {
-    let mut stack = Stack::temporary().expect("it can be started");
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
+    let (mut stack, database) = own_stack();
     stack.postgres.kill();
-    let gateway = Gateway::launch(with_defaults(
-        &stack.postgres.url("latchkey"),
-        &stack.redis.url(),
-    ));
+    let gateway = Gateway::launch(with_defaults(&database, &stack.redis.url()));
     until_ready_says(&gateway, 503, "starting down up").await;
     assert_eq!(gateway.get("/health/live").await.status, 200);
     let nobody = Session {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask},
+    stack::{Held, ask, own_stack},
 };
 
 /// A PostgreSQL of the test's own, with a gateway.
@@ -22,12 +22,7 @@ async fn own() -> (Stack, Gateway) {
 }
 
 async fn own_with(changes: &[(&str, &str)]) -> (Stack, Gateway) {
-    let stack = Stack::temporary().expect("it can be started");
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let url = stack.postgres.url("latchkey");
+    let (stack, url) = own_stack();
     let gateway = Gateway::with(&[changes, &[("DATABASE_URL", &url)]].concat()).await;
     (stack, gateway)
 }
@@ -44,10 +39,7 @@ fn rows() -> Vec<Call> {
 
 /// What needs no token and a row.
 async fn strangers_are_told(gateway: &Gateway, john: &Session) {
-    let name = john.claims()["username"]
-        .as_str()
-        .expect("a name")
-        .to_owned();
+    let name = john.claim("username");
     let (login, signup, logout) = tokio::join!(
         gateway.log_in(&name, PASSWORD),
         gateway.post("/signup", json!({"username": "mary", "password": PASSWORD})),
@@ -180,20 +172,9 @@ async fn two_hundred_at_once_are_all_answered_while_postgres_stands_still() {
 
 #[tokio::test]
 async fn the_line_to_postgres_is_cut_and_mended() {
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let proxy = Proxy::to_postgres().await;
     let gateway = Gateway::start().await;
-    let name = gateway
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
-    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
     let gateway = gateway
         .replica_with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat())
         .await;
@@ -204,14 +185,7 @@ async fn the_line_to_postgres_is_cut_and_mended() {
     proxy.set(Line::Open);
     works_again(&gateway, &john).await;
     nothing_changed(&gateway, &john).await;
-    let item = gateway
-        .with_token(
-            Method::POST,
-            "/items",
-            &john.access_token,
-            json!({"name": "a"}),
-        )
-        .await;
+    let item = gateway.create_item(&john, "a").await;
     item.is(201, "");
     let listed = gateway
         .with_token(Method::GET, "/items", &john.access_token, Value::Null)
@@ -223,20 +197,9 @@ async fn the_line_to_postgres_is_cut_and_mended() {
 /// more.
 #[tokio::test]
 async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
-    let folder = STACK
-        .redis_url()
-        .trim_start_matches("redis+unix://")
-        .trim_end_matches("redis.sock")
-        .to_owned();
-    let proxy = Proxy::to(format!("{folder}.s.PGSQL.5432").into()).await;
+    let proxy = Proxy::to_postgres().await;
     let gateway = Gateway::with(&DEFAULTS).await;
-    let name = gateway
-        .setting("DATABASE_URL")
-        .rsplit('/')
-        .next()
-        .expect("a database")
-        .to_owned();
-    let url = format!("postgres://latchkey@{}/{name}", proxy.address);
+    let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
     let lost = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     let john = signed_in(&gateway).await;
     let held = Held::rows(&gateway, "select from sessions where ended_at is null").await;

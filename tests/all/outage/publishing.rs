@@ -23,8 +23,8 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
-        let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+        let proxy = Proxy::to_redis().await;
+        let gateway = Gateway::with(&[("REDIS_URL", &proxy.redis_url())]).await;
         let replica = gateway
             .replica_with(&[("REDIS_URL", &STACK.redis_url())])
             .await;

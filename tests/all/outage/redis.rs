@@ -1,7 +1,6 @@
 //! Redis killed, standing still, cut off.
 
 use futures_util::future::join_all;
-use serde_json::json;
 
 use super::{
     DEFAULTS, OwnRedis, checked_without_redis, checks_by, in_time, signed_in, signed_out,
@@ -10,7 +9,7 @@ use super::{
 use crate::{
     gateway::{Gateway, PASSWORD, until},
     proxy::{Line, Proxy},
-    stack::{STACK, connect},
+    stack::connect,
 };
 
 #[tokio::test]
@@ -41,8 +40,8 @@ async fn redis_stands_still_and_goes_on() {
 
 #[tokio::test]
 async fn the_line_to_redis_is_cut_and_mended() {
-    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
-    let url = format!("redis://{}", proxy.address);
+    let proxy = Proxy::to_redis().await;
+    let url = proxy.redis_url();
     let gateway = Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
     let (john, out) = (signed_in(&gateway).await, signed_out(&gateway).await);
     works_again(&gateway, &john).await;
@@ -64,10 +63,7 @@ async fn signing_in_works_and_what_needs_redis_says_so() {
     let mut own = OwnRedis::start();
     let gateway = own.gateway().await;
     let john = signed_in(&gateway).await;
-    let name = john.claims()["username"]
-        .as_str()
-        .expect("a name")
-        .to_owned();
+    let name = john.claim("username");
     own.redis.kill();
     gateway.log_in(&name, PASSWORD).await.is(200, "");
     gateway
@@ -78,10 +74,8 @@ async fn signing_in_works_and_what_needs_redis_says_so() {
         .refresh(&john.refresh_token)
         .await
         .is(503, "unavailable");
-    let reset =
-        json!({"email": "john@example.com", "code": "00000-00000", "new_password": PASSWORD});
     gateway
-        .post("/password/reset", reset)
+        .reset_password("john@example.com", "00000-00000", PASSWORD)
         .await
         .is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
@@ -158,10 +152,7 @@ async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
     ];
     let gateway = Gateway::with(&[DEFAULTS.as_slice(), throttle.as_slice()].concat()).await;
     let john = signed_in(&gateway).await;
-    let name = john.claims()["username"]
-        .as_str()
-        .expect("a name")
-        .to_owned();
+    let name = john.claim("username");
     own.redis.kill();
     for _ in 0..4 {
         gateway.log_in(&name, PASSWORD).await.is(200, "");

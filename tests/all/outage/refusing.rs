@@ -8,14 +8,12 @@ use super::{OwnRedis, call, checked_without_redis, in_time, signed_in, signed_ou
 use crate::{
     gateway::{Gateway, PASSWORD, Session, until},
     proxy::Proxy,
+    stack::redis_socket,
 };
 
 /// What must write to Redis is refused as unavailable.
 async fn writes_are_unavailable(gateway: &Gateway, john: &Session) {
-    let name = john.claims()["username"]
-        .as_str()
-        .expect("a name")
-        .to_owned();
+    let name = john.claim("username");
     gateway
         .refresh(&john.refresh_token)
         .await
@@ -140,9 +138,10 @@ fn says_busy(error: RedisError) -> bool {
 #[tokio::test]
 async fn a_redis_that_was_deposed_is_left_for_the_new_one() {
     let (old, new) = (OwnRedis::start(), OwnRedis::start());
-    let socket = |own: &OwnRedis| own.redis.url().trim_start_matches("redis+unix://").into();
+    let socket = |own: &OwnRedis| redis_socket(&own.redis.url());
+
     let proxy = Proxy::to(socket(&old)).await;
-    let gateway = Gateway::with(&[("REDIS_URL", &format!("redis://{}", proxy.address))]).await;
+    let gateway = Gateway::with(&[("REDIS_URL", &proxy.redis_url())]).await;
     let body = json!({
         "email": "nobody@example.com",
         "code": "00000-00000",

@@ -2,7 +2,6 @@
 
 use futures_util::future::join_all;
 use latchkey::domain::opaque_token::Purpose;
-use latchkey_dev::Stack;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,7 +10,7 @@ use crate::{
     gateway::{Gateway, until},
     leaks,
     oauth::forged,
-    stack::{Held, ask, execute},
+    stack::{Held, ask, execute, own_stack},
 };
 
 /// Right in form, and nobody's.
@@ -103,12 +102,8 @@ async fn a_check_waits_for_no_row() {
 
 #[tokio::test]
 async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
-    let mut stack = Stack::temporary().expect("it can be started");
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
+    let (mut stack, database) = own_stack();
+    let redis = stack.redis.url();
     let gateway = Gateway::with(&[
         ("DATABASE_URL", database.as_str()),
         ("REDIS_URL", redis.as_str()),
@@ -146,12 +141,8 @@ async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
 
 #[tokio::test]
 async fn without_redis_the_record_is_asked() {
-    let mut stack = Stack::temporary().expect("it can be started");
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let (database, redis) = (stack.postgres.url("latchkey"), stack.redis.url());
+    let (mut stack, database) = own_stack();
+    let redis = stack.redis.url();
     let gateway = Gateway::with(&[
         ("DATABASE_URL", database.as_str()),
         ("REDIS_URL", redis.as_str()),
@@ -189,12 +180,8 @@ async fn without_redis_the_record_is_asked() {
 /// good one is forgotten.
 #[tokio::test]
 async fn a_flood_of_unknown_ones_pushes_no_good_one_out() {
-    let mut stack = Stack::temporary().expect("it can be started");
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let gateway = Gateway::with(&[("DATABASE_URL", stack.postgres.url("latchkey").as_str())]).await;
+    let (mut stack, database) = own_stack();
+    let gateway = Gateway::with(&[("DATABASE_URL", &database)]).await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     assert_eq!(gateway.verify(&token).await.0, 204);

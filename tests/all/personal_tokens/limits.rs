@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{get, make, want};
 use crate::{
+    browser::{NAME, open},
     gateway::{Gateway, PASSWORD, Session},
     stack::{ask, execute},
 };
@@ -108,20 +109,7 @@ async fn it_wants_a_fresh_sign_in_by_a_person() {
         .is(403, "reauthentication_required");
     assert_eq!(count(&gateway).await, "1");
     // A browser may, if its page asks.
-    let body = json!({"username": "john", "password": PASSWORD});
-    let signed_in = gateway
-        .request(Method::POST, "/session")
-        .header("x-latchkey-request", "1")
-        .json(&body);
-    let cookie = gateway
-        .send(signed_in)
-        .await
-        .is(200, "")
-        .header("set-cookie")
-        .split(';')
-        .next()
-        .expect("one")
-        .to_owned();
+    let cookie = format!("{NAME}={}", open(&gateway, "john").await);
     let asks = || {
         gateway
             .request(Method::POST, "/user/tokens")

@@ -11,7 +11,7 @@ use crate::{
     gateway::{Gateway, settings},
     outage::OwnRedis,
     proxy::Proxy,
-    stack::{STACK, fresh_database},
+    stack::{STACK, fresh_database, own_stack, postgres_socket, redis_socket},
 };
 
 /// The fewest of which one can be broken while two others must agree.
@@ -43,17 +43,11 @@ pub struct Fleet {
 impl Fleet {
     /// With the PostgreSQL of all tests, or with one of its own, and with these settings.
     pub async fn start(own_postgres: bool, changes: &[(&str, &str)]) -> Fleet {
-        let own =
-            own_postgres.then(|| block_in_place(|| Stack::temporary().expect("it can be started")));
-        let database = match &own {
-            Some(stack) => {
-                stack
-                    .postgres
-                    .create_database("latchkey")
-                    .expect("a database can be made");
-                stack.postgres.url("latchkey")
-            }
-            None => fresh_database().await,
+        let (own, database) = if own_postgres {
+            let (stack, database) = block_in_place(own_stack);
+            (Some(stack), database)
+        } else {
+            (None, fresh_database().await)
         };
         let redis = block_in_place(OwnRedis::start);
         let targets = (0..REPLICAS).map(|_| Target::default()).collect();
@@ -82,13 +76,9 @@ impl Fleet {
     async fn replica(&self, common: &[(String, String)]) -> Replica {
         let redis = Proxy::to(self.redis_socket()).await;
         let postgres = Proxy::to(self.postgres_socket()).await;
-        let name = self.database.rsplit('/').next().expect("a database");
         let lines = [
-            ("REDIS_URL", format!("redis://{}", redis.address)),
-            (
-                "DATABASE_URL",
-                format!("postgres://latchkey@{}/{name}", postgres.address),
-            ),
+            ("REDIS_URL", redis.redis_url()),
+            ("DATABASE_URL", postgres.postgres_url(&self.database)),
         ];
         let mut settings = common.to_vec();
         settings.extend(lines.map(|(name, value)| (name.to_owned(), value)));
@@ -120,11 +110,7 @@ impl Fleet {
 
     /// Where the Redis of this moment listens.
     pub fn redis_socket(&self) -> PathBuf {
-        self.redis
-            .redis
-            .url()
-            .trim_start_matches("redis+unix://")
-            .into()
+        redis_socket(&self.redis.redis.url())
     }
 
     /// What the replicas complained of.
@@ -136,12 +122,9 @@ impl Fleet {
         lines.filter(|line| !line.contains("\"INFO\"")).collect()
     }
 
-    /// PostgreSQL listens beside the Redis that was started with it.
     fn postgres_socket(&self) -> PathBuf {
         let own = self.own.as_ref().map(|own| own.redis.url());
-        let redis = own.unwrap_or_else(|| STACK.redis_url());
-        let redis = PathBuf::from(redis.trim_start_matches("redis+unix://"));
-        redis.with_file_name(".s.PGSQL.5432")
+        postgres_socket(&own.unwrap_or_else(|| STACK.redis_url()))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{EMAIL, NEW, code_of, forgot, john, john_with, reset};
+use super::{EMAIL, NEW, john, john_with};
 use crate::{
     gateway::{Gateway, until},
     mail::code,
@@ -38,11 +38,11 @@ async fn count(gateway: &Gateway, statement: &str) -> i64 {
 async fn a_mail_server_that_comes_back_gets_the_mail() {
     let (gateway, mut mails, _) = john().await;
     mails.stop();
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     a_mail_failed(&gateway).await;
     mails.start_again();
     let code = mails.code_for(EMAIL).await;
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn file_transport_writes_private_eml_files() {
     ])
     .await;
     gateway.sign_up_with_email("john", EMAIL).await;
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     let files = || -> Vec<PathBuf> {
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
@@ -88,7 +88,8 @@ async fn file_transport_writes_private_eml_files() {
     assert_eq!(email.to, EMAIL);
     assert!(text.contains(&format!("Subject: {}\r\n", email.subject)));
     assert_eq!(code(&email.text), code(&text));
-    reset(&gateway, EMAIL, &code(&text).expect("a code"), NEW)
+    gateway
+        .reset_password(EMAIL, &code(&text).expect("a code"), NEW)
         .await
         .is(204, "");
 }
@@ -97,7 +98,7 @@ async fn file_transport_writes_private_eml_files() {
 async fn a_gateway_that_was_killed_delivers_when_it_is_back() {
     let (mut gateway, mut mails, _) = john().await;
     mails.stop();
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     gateway.kill();
     // If it died between a try and what came of it, the next one would be a minute away.
     let due =
@@ -110,7 +111,7 @@ async fn a_gateway_that_was_killed_delivers_when_it_is_back() {
     );
     let next = gateway.replica().await;
     let code = mails.code_for(EMAIL).await;
-    reset(&next, EMAIL, &code, NEW).await.is(204, "");
+    next.reset_password(EMAIL, &code, NEW).await.is(204, "");
 }
 
 #[tokio::test]
@@ -122,7 +123,8 @@ async fn two_replicas_send_a_mail_once() {
         gateway
             .sign_up_with_email(&format!("user{number}"), &email)
             .await;
-        forgot(if number % 2 == 0 { &gateway } else { &second }, &email)
+        [&gateway, &second][number % 2]
+            .forgot_password(&email)
             .await
             .is(202, "");
     }
@@ -143,7 +145,7 @@ async fn two_replicas_send_a_mail_once() {
 async fn a_code_that_died_before_it_was_sent_is_replaced() {
     let (gateway, mut mails, _) = john_with(&[("LATCHKEY_CODE_TTL", "12s")]).await;
     mails.stop();
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     // Less than half of its life is left by then: it would be dead when it is read.
     until("it is replaced", || async {
         count(&gateway, "select count(*) from outbox").await > 1
@@ -151,7 +153,7 @@ async fn a_code_that_died_before_it_was_sent_is_replaced() {
     .await;
     mails.start_again();
     let code = mails.code_for(EMAIL).await;
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
     let codes = mails
         .mails_to(EMAIL)
         .iter()
@@ -168,7 +170,7 @@ fn code_in(mail: &str) -> bool {
 async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
     let (gateway, mut mails, john) = john().await;
     mails.stop();
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     a_mail_failed(&gateway).await;
     let deleted = gateway.with_token(
         reqwest::Method::DELETE,
@@ -180,7 +182,10 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
     mails.start_again();
     // A mail that is promised later arrives, so the worker has been past the one that is gone.
     gateway.sign_up_with_email("mary", "mary@example.com").await;
-    forgot(&gateway, "mary@example.com").await.is(202, "");
+    gateway
+        .forgot_password("mary@example.com")
+        .await
+        .is(202, "");
     mails.wait_for("mary@example.com", 1).await;
     assert!(mails.mails_to(EMAIL).is_empty());
     let waiting = || async {
@@ -201,8 +206,8 @@ async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
                select gen_random_uuid(), 'password_changed', id, 'no address', 1000 from users";
     execute(&gateway, row).await;
     a_mail_failed(&gateway).await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
-    reset(&gateway, EMAIL, &code, NEW).await.is(204, "");
+    let code = mails.reset_code(&gateway, EMAIL).await;
+    gateway.reset_password(EMAIL, &code, NEW).await.is(204, "");
     assert_eq!(
         count(
             &gateway,
@@ -247,7 +252,7 @@ async fn refuse_recipients(client: TcpStream) -> std::io::Result<()> {
 async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
     let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", &unwilling_server().await)]).await;
     gateway.sign_up_with_email("john", EMAIL).await;
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     let outcome = |label| metrics::value(&gateway, label);
     let tried = || async {
         outcome("latchkey_mails_total{outcome=\"given_up\"}").await

@@ -4,11 +4,11 @@ use deadpool_redis::redis::cmd;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{
-    EMAIL, NEW, code_key, code_of, forgot, john, john_with, newest_code, redis, reset,
-    steady_headers,
+use super::{EMAIL, NEW, code_key, john, john_with, newest_code, steady_headers};
+use crate::{
+    gateway::{Answer, Gateway, PASSWORD},
+    stack::connect_redis,
 };
-use crate::gateway::{Answer, Gateway, PASSWORD};
 
 /// Well formed, and right with a chance of one in 2^50.
 const WRONG: &str = "00000-00000";
@@ -28,63 +28,72 @@ async fn the_code_of_somebody_else_is_no_code() {
     let (gateway, mails, john) = john().await;
     gateway.sign_up_with_email("mary", "mary@example.com").await;
     let (johns, marys) = (
-        code_of(&gateway, &mails, EMAIL).await,
-        code_of(&gateway, &mails, "mary@example.com").await,
+        mails.reset_code(&gateway, EMAIL).await,
+        mails.reset_code(&gateway, "mary@example.com").await,
     );
-    reset(&gateway, EMAIL, &marys, NEW)
+    gateway
+        .reset_password(EMAIL, &marys, NEW)
         .await
         .is(400, "invalid_code");
-    reset(&gateway, "nobody@example.com", &johns, NEW)
+    gateway
+        .reset_password("nobody@example.com", &johns, NEW)
         .await
         .is(400, "invalid_code");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     gateway.log_in("john", PASSWORD).await.is(200, "");
-    reset(&gateway, "mary@example.com", &marys, NEW)
+    gateway
+        .reset_password("mary@example.com", &marys, NEW)
         .await
         .is(204, "");
-    reset(&gateway, EMAIL, &johns, NEW).await.is(204, "");
+    gateway.reset_password(EMAIL, &johns, NEW).await.is(204, "");
 }
 
 #[tokio::test]
 async fn a_newer_code_replaces_an_older_one() {
     let (gateway, mails, _) = john().await;
-    let older = code_of(&gateway, &mails, EMAIL).await;
-    forgot(&gateway, EMAIL).await.is(202, "");
+    let older = mails.reset_code(&gateway, EMAIL).await;
+    gateway.forgot_password(EMAIL).await.is(202, "");
     let newer = newest_code(&mails, std::slice::from_ref(&older)).await;
-    reset(&gateway, EMAIL, &older, NEW)
+    gateway
+        .reset_password(EMAIL, &older, NEW)
         .await
         .is(400, "invalid_code");
     gateway.log_in("john", PASSWORD).await.is(200, "");
-    reset(&gateway, EMAIL, &newer, NEW).await.is(204, "");
+    gateway.reset_password(EMAIL, &newer, NEW).await.is(204, "");
 }
 
 #[tokio::test]
 async fn a_code_that_still_waits_dies_with_the_reset() {
     let (gateway, mut mails, _) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     mails.stop();
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     gateway.until_logged(&["a mail could not be sent"]).await;
     // The second code is registered before it is sent, and so the first is dead already.
-    reset(&gateway, EMAIL, &code, NEW)
+    gateway
+        .reset_password(EMAIL, &code, NEW)
         .await
         .is(400, "invalid_code");
     mails.start_again();
     let second = newest_code(&mails, &[code]).await;
-    reset(&gateway, EMAIL, &second, NEW).await.is(204, "");
+    gateway
+        .reset_password(EMAIL, &second, NEW)
+        .await
+        .is(204, "");
 }
 
 /// Whoever read the mail must not take the account back.
 #[tokio::test]
 async fn a_code_dies_with_a_change_of_password() {
     let (gateway, mails, john) = john().await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     let change = json!({"current_password": PASSWORD, "new_password": NEW});
     gateway
         .with_token(Method::POST, "/user/password", &john.access_token, change)
         .await
         .is(204, "");
-    reset(&gateway, EMAIL, &code, "another password 7")
+    gateway
+        .reset_password(EMAIL, &code, "another password 7")
         .await
         .is(400, "invalid_code");
     gateway.log_in("john", NEW).await.is(200, "");
@@ -98,8 +107,9 @@ async fn a_code_dies_with_a_change_of_password() {
 #[tokio::test]
 async fn a_code_ends() {
     let (gateway, mails, john) = john_with(&[("LATCHKEY_CODE_TTL", "3s")]).await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
-    let (mut redis, key) = (redis().await, code_key(&gateway, &john));
+    let code = mails.reset_code(&gateway, EMAIL).await;
+    let mut redis = connect_redis(gateway.setting("REDIS_URL")).await;
+    let key = code_key(&gateway, &john);
     let mut left = i64::MAX;
     let mut is_over = async || {
         left = cmd("PTTL")
@@ -114,7 +124,8 @@ async fn a_code_ends() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(left, -2, "it is gone, not kept for ever");
-    reset(&gateway, EMAIL, &code, NEW)
+    gateway
+        .reset_password(EMAIL, &code, NEW)
         .await
         .is(400, "invalid_code");
     gateway.log_in("john", PASSWORD).await.is(200, "");
@@ -123,7 +134,7 @@ async fn a_code_ends() {
 #[tokio::test]
 async fn a_guesser_is_stopped_and_the_owner_is_not() {
     let (gateway, mails, _) = john_with(BEHIND_A_PROXY).await;
-    let code = code_of(&gateway, &mails, EMAIL).await;
+    let code = mails.reset_code(&gateway, EMAIL).await;
     for _ in 0..5 {
         reset_from(&gateway, "203.0.113.5", EMAIL, WRONG)
             .await
@@ -176,10 +187,12 @@ async fn a_subscriber_has_one_count_for_all_addresses() {
 #[tokio::test]
 async fn guessing_for_an_unknown_address_looks_the_same() {
     let (gateway, _mails, _) = john().await;
-    forgot(&gateway, EMAIL).await.is(202, "");
+    gateway.forgot_password(EMAIL).await.is(202, "");
     for expected in [400, 400, 400, 400, 400, 429] {
-        let known = reset(&gateway, EMAIL, WRONG, NEW).await;
-        let unknown = reset(&gateway, "Nobody@example.com", WRONG, NEW).await;
+        let known = gateway.reset_password(EMAIL, WRONG, NEW).await;
+        let unknown = gateway
+            .reset_password("Nobody@example.com", WRONG, NEW)
+            .await;
         assert_eq!(
             (known.status, known.code()),
             (unknown.status, unknown.code())
@@ -193,7 +206,8 @@ async fn guessing_for_an_unknown_address_looks_the_same() {
         }
     }
     // The count is of the address, however it is written.
-    reset(&gateway, "nobody@EXAMPLE.com", WRONG, NEW)
+    gateway
+        .reset_password("nobody@EXAMPLE.com", WRONG, NEW)
         .await
         .is(429, "too_many_requests");
 }

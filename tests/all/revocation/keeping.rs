@@ -7,14 +7,10 @@ use serde_json::json;
 use super::{Behind, LONG, answered_by, checks, effects, until_checks_are_by};
 use crate::{
     explain::says,
-    gateway::{Gateway, Session, until},
+    gateway::{Gateway, until},
     outage::OwnRedis,
     stack::{ask, execute},
 };
-
-fn sid(session: &Session) -> String {
-    session.claims()["sid"].as_str().expect("an id").to_owned()
-}
 
 #[tokio::test]
 async fn a_check_sends_nothing_to_redis() {
@@ -49,7 +45,7 @@ async fn a_check_sends_nothing_to_redis() {
     );
     while let Some(line) = heard.next().await {
         assert!(
-            !line.contains(&sid(&john)) && !line.contains(&sid(&out)),
+            !line.contains(&john.claim("sid")) && !line.contains(&out.claim("sid")),
             "{line}"
         );
         if line.contains(&end) {
@@ -106,7 +102,11 @@ async fn a_leaked_token_that_signs_out_again_and_again_grows_nothing() {
     let of_john = async || {
         let log: Vec<(String, Vec<String>)> = behind.tell(&["XRANGE", "{}:log", "-", "+"]).await;
         log.iter()
-            .filter(|(_, fields)| fields.iter().any(|field| field.contains(&sid(&john))))
+            .filter(|(_, fields)| {
+                fields
+                    .iter()
+                    .any(|field| field.contains(&john.claim("sid")))
+            })
             .count()
     };
     assert_eq!(of_john().await, 1);
@@ -124,7 +124,7 @@ async fn old_entries_leave_the_log_and_stay_in_memory_for_their_time() {
     let redis = ("REDIS_URL", own.redis.url());
     let first = Gateway::with(&[LONG, (redis.0, &redis.1)]).await;
     let (john, behind) = (first.sign_up("john").await, Behind::of(&first).await);
-    let entry = format!("sid {} 1 9999999999", sid(&john));
+    let entry = format!("sid {} 1 9999999999", john.claim("sid"));
     // In one step, and first of all, as the script would have seventy minutes ago; the log is that
     // long again.
     let script = "redis.call('DEL', KEYS[2]); \

@@ -9,7 +9,7 @@ use crate::{
     metrics::value,
     operator,
     outage::OwnRedis,
-    stack::{ask, execute},
+    stack::{ask, execute, own_stack},
 };
 
 struct Scene {
@@ -334,15 +334,7 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
 
 #[tokio::test]
 async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
-    let (mut own, mut stack) = (
-        OwnRedis::start(),
-        latchkey_dev::Stack::temporary().expect("it can be started"),
-    );
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let url = stack.postgres.url("latchkey");
+    let (mut own, (mut stack, url)) = (OwnRedis::start(), own_stack());
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
     let john = gateway.sign_up("john").await;
     stack.postgres.kill();
@@ -365,15 +357,7 @@ async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
 /// told at once.
 #[tokio::test]
 async fn more_checks_than_may_wait_for_the_record_are_refused() {
-    let (mut own, stack) = (
-        OwnRedis::start(),
-        latchkey_dev::Stack::temporary().expect("it can be started"),
-    );
-    stack
-        .postgres
-        .create_database("latchkey")
-        .expect("a database can be made");
-    let url = stack.postgres.url("latchkey");
+    let (mut own, (stack, url)) = (OwnRedis::start(), own_stack());
     let gateway = Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
     let john = gateway.sign_up("john").await;
     own.redis.kill();

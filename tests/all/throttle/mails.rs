@@ -15,9 +15,7 @@ use crate::{
 const EMAIL: &str = "john@example.com";
 
 async fn john(limits: &[(&str, &str)]) -> (Gateway, MailServer) {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
+    let mails = MailServer::start().await;
     let gateway =
         throttled(&[&[("LATCHKEY_SMTP_URL", mails.url().as_str())], limits].concat()).await;
     gateway.sign_up_with_email("john", EMAIL).await;

@@ -3,26 +3,15 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Scene, path_of};
+use super::Scene;
 use crate::{
-    gateway::{Gateway, PASSWORD, Session, until},
+    gateway::{PASSWORD, Session, until},
     mail::MailServer,
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask},
+    stack::{Held, ask},
 };
 
 const NEW: &str = "correct horse 9";
-
-async fn is_dead(replica: &Gateway, session: &Session) {
-    assert_eq!(
-        replica.verify(&session.access_token).await,
-        (401, "token_revoked".into())
-    );
-    replica
-        .refresh(&session.refresh_token)
-        .await
-        .is(401, "invalid_refresh_token");
-}
 
 /// Each change × every session × both replicas, and the reason that the record gives.
 #[tokio::test]
@@ -49,8 +38,8 @@ async fn what_ends_everything_does_so_on_every_replica() {
         let answer = scene.call(method, &format!("{path}{below}"), body).await;
         assert!((200..300).contains(&answer.status), "{}", answer.string());
         for session in [&first, &second] {
-            is_dead(&replica, session).await;
-            is_dead(&scene.gateway, session).await;
+            replica.rejects(session).await;
+            scene.gateway.rejects(session).await;
         }
         let reasons = format!(
             "select coalesce(string_agg(distinct ended_by, ','), '') from sessions \
@@ -200,32 +189,25 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
 
 #[tokio::test]
 async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
+    let mails = MailServer::start().await;
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (path, _) = scene.somebody("john").await;
-    let forgot = async |email: &str| {
-        scene
-            .gateway
-            .post("/password/forgot", json!({"email": email}))
-            .await
-            .status
-    };
-    let reset = async |email: &str, code: &str, password: &str| {
-        let body = json!({"email": email, "code": code, "new_password": password});
-        scene.gateway.post("/password/reset", body).await
-    };
-    assert_eq!(forgot("john@example.com").await, 202);
-    let code = mails.code_for("john@example.com").await;
-    reset("john@example.com", &code, NEW).await.is(204, "");
+    let gateway = &scene.gateway;
+    let code = mails.reset_code(gateway, "john@example.com").await;
+    gateway
+        .reset_password("john@example.com", &code, NEW)
+        .await
+        .is(204, "");
     let respelled = scene
         .patch(&path, json!({"email": "John@Example.com"}))
         .await;
     assert_eq!(respelled.is(200, "").body["email_verified"], true);
 
     let old = mails.mails_to("John@Example.com").len();
-    assert_eq!(forgot("john@example.com").await, 202);
+    gateway
+        .forgot_password("john@example.com")
+        .await
+        .is(202, "");
     mails.wait_for("John@Example.com", old + 1).await;
     let code = mails.code_for("John@Example.com").await;
     let moved = scene.patch(&path, json!({"email": "j@example.org"})).await;
@@ -236,7 +218,8 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
         ),
         ("j@example.org".into(), &json!(false))
     );
-    reset("j@example.org", &code, "of a stranger 7")
+    gateway
+        .reset_password("j@example.org", &code, "of a stranger 7")
         .await
         .is(400, "invalid_code");
     assert_eq!(scene.get(&path).await.body["email_verified"], false);
@@ -244,17 +227,10 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
 
 #[tokio::test]
 async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_codes() {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
+    let mails = MailServer::start().await;
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (path, _) = scene.somebody("john").await;
-    scene
-        .gateway
-        .post("/password/forgot", json!({"email": "john@example.com"}))
-        .await
-        .is(202, "");
-    let code = mails.code_for("john@example.com").await;
+    let code = mails.reset_code(&scene.gateway, "john@example.com").await;
     let whole = json!({
         "username": "john",
         "email": "john@example.com",
@@ -270,10 +246,9 @@ async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_co
             .iter()
             .any(|mail| mail.contains("Subject: Your password was changed"))
     );
-    let reset = json!({"email": "john@example.com", "code": code, "new_password": "of a thief 77"});
     scene
         .gateway
-        .post("/password/reset", reset)
+        .reset_password("john@example.com", &code, "of a thief 77")
         .await
         .is(400, "invalid_code");
     scene
@@ -289,10 +264,10 @@ async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_co
 #[tokio::test]
 async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     let scene = Scene::new().await;
-    let proxy = Proxy::to(STACK.redis_url().trim_start_matches("redis+unix://").into()).await;
+    let proxy = Proxy::to_redis().await;
     let cut = scene
         .gateway
-        .replica_with(&[("REDIS_URL", &format!("redis://{}", proxy.address))])
+        .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
     for (number, (method, below, body)) in [
         (Method::PATCH, "", json!({"disabled": true})),
@@ -343,7 +318,7 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
             "{method} {path}: {}",
             repeated.string()
         );
-        is_dead(&scene.gateway, &john).await;
+        scene.gateway.rejects(&john).await;
     }
 }
 
@@ -357,11 +332,11 @@ async fn an_administrator_who_deletes_somebody_twice_is_told_so_in_the_end() {
             .await
             .is(204, "");
     }
-    is_dead(&scene.gateway, &john).await;
+    scene.gateway.rejects(&john).await;
     crate::stack::execute(&scene.gateway, "delete from revocations").await;
     scene
         .call(Method::DELETE, &path, Value::Null)
         .await
         .is(404, "not_found");
-    assert_eq!(scene.get(&path_of(&scene.admin)).await.status, 200);
+    assert_eq!(scene.get(&scene.admin.user_path()).await.status, 200);
 }

@@ -12,9 +12,7 @@ use crate::{
 
 #[tokio::test]
 async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
+    let mails = MailServer::start().await;
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let made = scene
         .create(json!({"email": "mary@example.com", "name": "Mary"}))
@@ -40,15 +38,14 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
 
     scene
         .gateway
-        .post("/password/forgot", json!({"email": "mary@example.com"}))
+        .forgot_password("mary@example.com")
         .await
         .is(202, "");
     mails.wait_for("mary@example.com", 2).await;
     let code = mails.code_for("mary@example.com").await;
-    let reset = json!({"email": "mary@example.com", "code": code, "new_password": PASSWORD});
     scene
         .gateway
-        .post("/password/reset", reset)
+        .reset_password("mary@example.com", &code, PASSWORD)
         .await
         .is(204, "");
     scene
@@ -64,9 +61,7 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
 
 #[tokio::test]
 async fn who_has_a_password_gets_no_invitation() {
-    let mails = tokio::task::spawn_blocking(MailServer::start)
-        .await
-        .expect("it starts");
+    let mails = MailServer::start().await;
     let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     scene
         .create(json!({"email": "john@example.com", "password": PASSWORD}))

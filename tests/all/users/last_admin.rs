@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Scene, path_of};
+use super::Scene;
 use crate::{
     gateway::{Answer, Gateway, Session},
     stack::ask,
@@ -38,11 +38,11 @@ fn ways(path: &str) -> Vec<(Method, String, Value)> {
 #[tokio::test]
 async fn the_last_administrator_stays_in_every_way() {
     let scene = Scene::new().await;
-    let path = path_of(&scene.admin);
+    let path = scene.admin.user_path();
     // One who is disabled does not count.
     let other = scene.gateway.admin("other").await;
     scene
-        .patch(&path_of(&other), json!({"disabled": true}))
+        .patch(&other.user_path(), json!({"disabled": true}))
         .await
         .is(200, "");
     let before = scene.get(&path).await.body;
@@ -65,7 +65,7 @@ async fn the_last_administrator_stays_in_every_way() {
     assert_eq!(scene.gateway.verify(&scene.admin.access_token).await.0, 204);
     // With another one it may go.
     scene
-        .patch(&path_of(&other), json!({"disabled": false}))
+        .patch(&other.user_path(), json!({"disabled": false}))
         .await
         .is(200, "");
     scene
@@ -100,7 +100,7 @@ async fn of_many_at_once_one_stays() {
             format!("update users set role = 'user' where username not like 'admin{round}-%'");
         crate::stack::execute(&scene.gateway, &rest).await;
         let attempts = admins.iter().enumerate().flat_map(|(number, admin)| {
-            let way = |at: usize| ways(&path_of(admin)).swap_remove((round + number + at) % 6);
+            let way = |at: usize| ways(&admin.user_path()).swap_remove((round + number + at) % 6);
             let of = |at: usize| {
                 if (number + at).is_multiple_of(2) {
                     &scene.gateway
@@ -140,7 +140,8 @@ async fn of_two_who_demote_each_other_one_stays() {
             "update users set role = 'user' where username not in ('one{round}', 'two{round}')"
         );
         crate::stack::execute(&scene.gateway, &rest).await;
-        let demote = |session: &Session| (Method::PATCH, path_of(session), json!({"role": "user"}));
+        let demote =
+            |session: &Session| (Method::PATCH, session.user_path(), json!({"role": "user"}));
         let (first, second) = tokio::join!(
             call(&scene.gateway, &one, demote(&two)),
             call(&replica, &two, demote(&one))

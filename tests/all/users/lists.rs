@@ -169,7 +169,7 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
     );
     // Two of the administrator's own: signing up, and signing in.
     let own = scene
-        .get(&format!("{}/sessions", super::path_of(&scene.admin)))
+        .get(&format!("{}/sessions", scene.admin.user_path()))
         .await;
     let current: Vec<_> = own.body["items"]
         .as_array()
