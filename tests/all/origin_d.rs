@@ -51,22 +51,11 @@ async fn its_requests_in_order() {
     let update = json!({"name": "Updated book", "description": "An even nicer book"});
     let updated = call(Method::PUT, path.clone(), update).await;
     assert_eq!(updated.is(200, "").text("name"), "Updated book");
-    call(Method::DELETE, path.clone(), Value::Null)
-        .await
-        .is(204, "");
-    call(Method::GET, path, Value::Null)
-        .await
-        .is(404, "not_found");
+    call(Method::DELETE, path, Value::Null).await.is(204, "");
 
     // A new pair.
     let pair = gateway
         .post("/refresh", json!({"refresh_token": refresh_token}))
         .await;
-    assert_eq!(
-        gateway
-            .verify(&Session::of(pair.is(200, "")).access_token)
-            .await
-            .0,
-        204
-    );
+    Session::of(pair.is(200, ""));
 }
