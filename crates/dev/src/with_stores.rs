@@ -9,10 +9,10 @@ use std::{
 
 use super::{Error, Stack};
 
-/// Names the database `postgres` of the stores that [`run`] started.
+/// The URL of the database `postgres` beside a command of `latchkey-dev with-stores`.
 pub const DATABASE_VARIABLE: &str = "LATCHKEY_DEV_DATABASE_URL";
 
-/// Names the Redis of the stores that [`run`] started.
+/// The URL of Redis beside a command of `latchkey-dev with-stores`.
 pub const REDIS_VARIABLE: &str = "LATCHKEY_DEV_REDIS_URL";
 
 /// Starts empty stores, runs the command with their URLs in its environment, and stops them when it
