@@ -8,6 +8,7 @@ mod mailbox;
 mod processes;
 mod stores;
 mod using;
+mod with_stores;
 
 use std::{
     env, fs,
