@@ -136,13 +136,15 @@ impl Gateway {
             }
             None => Gateway::start().await,
         };
-        gateway.is_reusable.store(true, Ordering::Relaxed);
+        // Elsewhere it would outlive this process: only Linux ends it then.
+        let is_reusable = cfg!(target_os = "linux");
+        gateway.is_reusable.store(is_reusable, Ordering::Relaxed);
         gateway
     }
 
     /// Another replica of this one.
     pub async fn replica(&self) -> Gateway {
-        self.is_used_up();
+        self.mark_used_up();
         Gateway::run(self.settings.clone()).await
     }
 
@@ -229,7 +231,7 @@ impl Gateway {
     }
 
     pub fn settings(&self) -> Vec<(String, String)> {
-        self.is_used_up();
+        self.mark_used_up();
         self.settings.clone()
     }
 
@@ -248,11 +250,11 @@ impl Gateway {
 
     /// The process, for what leaves it in a state that no other test may find.
     fn child(&mut self) -> &mut Child {
-        self.is_used_up();
+        self.mark_used_up();
         &mut self.process.as_mut().expect("it is dropped last").child
     }
 
-    fn is_used_up(&self) {
+    fn mark_used_up(&self) {
         self.is_reusable.store(false, Ordering::Relaxed);
     }
 
@@ -284,7 +286,7 @@ impl Gateway {
     }
 
     fn signal(&self, signal: Signal) {
-        self.is_used_up();
+        self.mark_used_up();
         kill_process(Pid::from_child(&self.process().child), signal).expect("it is ours");
     }
 

@@ -17,7 +17,7 @@ use super::{Error, PostgresOptions, RedisOptions, account::Account, postgres, re
 const SHORT: &str = "/tmp";
 /// A file system in memory, on Linux: a copy of a database takes a quarter of the time there.
 const IN_MEMORY: &str = "/dev/shm";
-/// A run of all tests writes 5 GiB, mostly copies of one database.
+/// A run of all tests writes about 5 GiB, mostly copies of one database.
 const NEEDED_IN_MEMORY: u64 = 8 << 30;
 const PREFIX: &str = "latchkey-";
 /// Where data live that belong to another user than the project. Everybody may pass, nobody may
