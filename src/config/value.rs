@@ -144,7 +144,7 @@ fn folder(url: &str, path: &str) -> Result<PathBuf, String> {
         .ok()
         .filter(|url| path.starts_with('/') && is_plain(url))
         .and_then(|url| url.to_file_path().ok())
-        .ok_or_else(|| "must name an absolute folder, such as `file:/var/tmp/email`".into())
+        .ok_or_else(|| "must name an absolute folder, such as `file:/srv/email`".into())
 }
 
 impl Value for LogFilter {

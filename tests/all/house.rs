@@ -282,6 +282,23 @@ fn no_package_depends_on_bench() {
     }
 }
 
+/// `release/check` would take them for paths of the machine that built the binary.
+#[test]
+fn server_texts_name_no_folder_of_a_build() {
+    let folders = [
+        "/home/", "/root/", "/tmp/", "/Users/", ".cargo/", ".rustup/",
+    ];
+    for source in sources() {
+        for folder in folders {
+            assert!(
+                !source.text.contains(folder),
+                "{} contains {folder}, which release/check rejects",
+                source.name
+            );
+        }
+    }
+}
+
 #[test]
 fn no_secret_can_be_printed() {
     let secrets = [
