@@ -257,7 +257,7 @@ impl Operator {
         }
         let code = self.0.make_reset_code(id).await?;
         let (minutes, issuer) = (
-            self.0.config().code_ttl.as_secs().div_ceil(60),
+            self.0.config().code_lifetime.as_secs().div_ceil(60),
             self.0.config().issuer.as_str(),
         );
         Ok(format!(

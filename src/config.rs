@@ -116,11 +116,11 @@ impl Draft {
                  to run without TLS all the same",
             ),
             (
-                self.refresh_idle_ttl
-                    .zip(self.session_ttl)
+                self.session_idle_timeout
+                    .zip(self.session_max_lifetime)
                     .is_some_and(|(idle, whole)| idle > whole),
-                "LATCHKEY_REFRESH_IDLE_TTL",
-                "must not be longer than LATCHKEY_SESSION_TTL",
+                "LATCHKEY_SESSION_IDLE_TIMEOUT",
+                "must not be longer than LATCHKEY_SESSION_MAX_LIFETIME",
             ),
             (
                 self.writes_email_of_remote_users(),
@@ -146,16 +146,21 @@ impl Draft {
     fn time_ranges(&self) -> Vec<Range> {
         let time = Range::of_time;
         vec![
-            time("LATCHKEY_ACCESS_TTL", self.access_ttl, SECOND, HOUR),
             time(
-                "LATCHKEY_REFRESH_IDLE_TTL",
-                self.refresh_idle_ttl,
+                "LATCHKEY_ACCESS_LIFETIME",
+                self.access_lifetime,
+                SECOND,
+                HOUR,
+            ),
+            time(
+                "LATCHKEY_SESSION_IDLE_TIMEOUT",
+                self.session_idle_timeout,
                 SECOND,
                 FOREVER,
             ),
             time(
-                "LATCHKEY_REFRESH_GRACE",
-                self.refresh_grace,
+                "LATCHKEY_REFRESH_REUSE_INTERVAL",
+                self.refresh_reuse_interval,
                 Duration::ZERO,
                 SECOND * 60,
             ),
@@ -175,12 +180,17 @@ impl Draft {
             ),
             time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, SECOND, HOUR),
             time(
-                "LATCHKEY_COOKIE_IDLE_TTL",
-                self.cookie_idle_ttl,
+                "LATCHKEY_COOKIE_IDLE_TIMEOUT",
+                self.cookie_idle_timeout,
                 SECOND,
                 HOUR,
             ),
-            time("LATCHKEY_CODE_TTL", self.code_ttl, SECOND, SECOND * 600),
+            time(
+                "LATCHKEY_CODE_LIFETIME",
+                self.code_lifetime,
+                SECOND,
+                SECOND * 600,
+            ),
         ]
     }
 
@@ -195,8 +205,8 @@ impl Draft {
                 FOREVER,
             ),
             time(
-                "LATCHKEY_JANITOR_INTERVAL",
-                self.janitor_interval,
+                "LATCHKEY_CLEANUP_INTERVAL",
+                self.cleanup_interval,
                 SECOND,
                 HOUR * 24,
             ),
@@ -226,12 +236,17 @@ impl Draft {
             ),
             count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, u128::MAX),
             count(
-                "LATCHKEY_VERIFIED_TOKENS",
-                self.verified_tokens,
+                "LATCHKEY_TOKEN_CACHE_SIZE",
+                self.token_cache_size,
                 0,
                 10_000_000,
             ),
-            count("LATCHKEY_FEEDS", self.feeds, 0, 10_000),
+            count(
+                "LATCHKEY_REVOCATION_STREAMS",
+                self.revocation_streams,
+                0,
+                10_000,
+            ),
             // Eight are for what many ask at the same moment; of the others, one story may hold one
             // while another writes.
             count(

@@ -175,7 +175,7 @@ impl Gateway {
             variable: "REDIS_URL",
             reason,
         });
-        let mailer = Mailer::new(&config.smtp_url, &config.mail_from).map_err(mail_mistake);
+        let mailer = Mailer::new(&config.smtp_url, &config.email_from).map_err(mail_mistake);
         match (record, speed, mailer) {
             (Ok(record), Ok(speed), Ok(mailer)) => {
                 Ok(Arc::new(Gateway::assemble(config, record, speed, mailer)))
@@ -201,7 +201,7 @@ impl Gateway {
             throttle_key: ThrottleKey::new(&config.secret),
             memory: Memory::default(),
             keys: KeyRing::default(),
-            tokens: TokenCache::new(config.verified_tokens),
+            tokens: TokenCache::new(config.token_cache_size),
             personal_tokens: personal_tokens::Remembered::default(),
             revocations: Revocations::default(),
             phase: Phase::default(),
@@ -259,14 +259,14 @@ impl Gateway {
 
     /// How long a session lives in Redis without a refresh, in seconds.
     fn idle_seconds(&self) -> u64 {
-        self.config.refresh_idle_ttl.as_secs()
+        self.config.session_idle_timeout.as_secs()
     }
 }
 
 fn mail_mistake(error: MailSettingError) -> Mistake {
     match error {
         MailSettingError::From => Mistake {
-            variable: "LATCHKEY_MAIL_FROM",
+            variable: "LATCHKEY_EMAIL_FROM",
             reason: "must be a sender such as `Latchkey <no-reply@example.com>`".into(),
         },
         MailSettingError::Server => Mistake {

@@ -88,29 +88,29 @@ settings! {
         "`aud` of access tokens; the issuer when not set";
     insecure_http: Switch, "LATCHKEY_INSECURE_HTTP" = "no",
         "`yes` allows an http issuer on an address that is not loopback";
-    access_ttl: Duration, "LATCHKEY_ACCESS_TTL" = "15m",
+    access_lifetime: Duration, "LATCHKEY_ACCESS_LIFETIME" = "15m",
         "lifetime of an access token, at most 1h";
-    refresh_idle_ttl: Duration, "LATCHKEY_REFRESH_IDLE_TTL" = "7d",
+    session_idle_timeout: Duration, "LATCHKEY_SESSION_IDLE_TIMEOUT" = "7d",
         "a session that is not refreshed for this long ends";
-    session_ttl: Duration, "LATCHKEY_SESSION_TTL" = "30d",
+    session_max_lifetime: Duration, "LATCHKEY_SESSION_MAX_LIFETIME" = "30d",
         "absolute end of a session, whatever happens";
-    refresh_grace: Duration, "LATCHKEY_REFRESH_GRACE" = "10s",
+    refresh_reuse_interval: Duration, "LATCHKEY_REFRESH_REUSE_INTERVAL" = "10s",
         "for so long the parent of an unused refresh token gives the same child again; 0s for \
          never";
-    cookie_idle_ttl: Duration, "LATCHKEY_COOKIE_IDLE_TTL" = "10m",
+    cookie_idle_timeout: Duration, "LATCHKEY_COOKIE_IDLE_TIMEOUT" = "10m",
         "idle timeout of a browser session, sliding, at most 1h";
     cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",
         "domain whose hosts share the browser's cookie; when not set, it is of the gateway's own \
          host";
     clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s",
         "allowed for `iat` and `nbf`; `exp` has no leeway";
-    code_ttl: Duration, "LATCHKEY_CODE_TTL" = "10m",
+    code_lifetime: Duration, "LATCHKEY_CODE_LIFETIME" = "10m",
         "lifetime of a mailed one-time code, at most 10m";
     smtp_url: MailTransport, "LATCHKEY_SMTP_URL" secret,
         "`smtp://` (with STARTTLS) or `smtps://`, with user and password as needed, or `off`; for \
          development, with a loopback issuer, `file:/absolute/folder` writes one `.eml` file per \
          email";
-    mail_from: String, "LATCHKEY_MAIL_FROM" = "Latchkey <no-reply@localhost>",
+    email_from: String, "LATCHKEY_EMAIL_FROM" = "Latchkey <no-reply@localhost>",
         "sender of mails";
     signup: Signup, "LATCHKEY_SIGNUP" = "open",
         "who may create accounts: `open` for anybody, `admin` for administrators and the operator \
@@ -119,23 +119,23 @@ settings! {
         "minimum length of a password (15 is advised where there is no second factor)";
     trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none",
         "networks whose `X-Forwarded-*` is believed, such as `10.0.0.0/8,::1/128`";
-    assertions: Switch, "LATCHKEY_ASSERTIONS" = "no",
+    identity_assertions: Switch, "LATCHKEY_IDENTITY_ASSERTIONS" = "no",
         "`yes` has forward-auth say who it is in a signed header as well, `X-Auth-Assertion`, for \
          the host that a trusted proxy names";
-    throttle: Switch, "LATCHKEY_THROTTLE" = "on",
+    rate_limits: Switch, "LATCHKEY_RATE_LIMITS" = "on",
         "`off` lets everybody try as often as they like, for load tests";
     limit_sign_in: Limit, "LATCHKEY_LIMIT_SIGN_IN" = "10/15m",
         "wrong passwords for one account from one network";
-    limit_sign_in_address: Limit, "LATCHKEY_LIMIT_SIGN_IN_ADDRESS" = "100/10m",
+    limit_sign_in_network: Limit, "LATCHKEY_LIMIT_SIGN_IN_NETWORK" = "100/10m",
         "wrong passwords and codes from one network, for whatever accounts";
     limit_sign_in_account: Limit, "LATCHKEY_LIMIT_SIGN_IN_ACCOUNT" = "50/1h",
         "wrong passwords for one account from everywhere; beyond it a try waits 2s, and is never \
          refused";
     limit_sign_up: Limit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h",
         "sign-ups from one network";
-    limit_forgot: Limit, "LATCHKEY_LIMIT_FORGOT" = "20/1h",
+    limit_reset_request: Limit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
         "requests for a code from one network";
-    limit_mail: Limit, "LATCHKEY_LIMIT_MAIL" = "6/1h",
+    limit_email: Limit, "LATCHKEY_LIMIT_EMAIL" = "6/1h",
         "mails of one kind to one recipient that a stranger can cause; beyond it none is sent, and \
          nobody is told";
     limit_code: Limit, "LATCHKEY_LIMIT_CODE" = "5/1h",
@@ -170,17 +170,17 @@ settings! {
         "how long a replica answers checks from memory before it must hear from Redis, 20ms to 3s; \
          comes into force for all replicas by `latchkey revocations rebuild`; 0s: this replica \
          asks Redis for each check";
-    verified_tokens: usize, "LATCHKEY_VERIFIED_TOKENS" = "50000",
+    token_cache_size: usize, "LATCHKEY_TOKEN_CACHE_SIZE" = "50000",
         "access tokens whose signature a replica remembers, about 2 kB each; 0 checks every \
          signature anew";
-    feeds: usize, "LATCHKEY_FEEDS" = "64",
+    revocation_streams: usize, "LATCHKEY_REVOCATION_STREAMS" = "64",
         "most streams of `GET /revocations` of a replica; beyond them it is 503";
     body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536",
         "largest body of a request, in bytes";
     audit_retention: Duration, "LATCHKEY_AUDIT_RETENTION" = "400d",
         "how long security events are kept: a year, and time to look back at it; whole months are \
          dropped";
-    janitor_interval: Duration, "LATCHKEY_JANITOR_INTERVAL" = "10m",
+    cleanup_interval: Duration, "LATCHKEY_CLEANUP_INTERVAL" = "10m",
         "how often what is over is removed from PostgreSQL, by one replica at a time";
     drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s",
         "after SIGTERM: not ready, but accepting, so that balancers notice";

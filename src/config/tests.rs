@@ -51,8 +51,8 @@ fn mistakes(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
 #[test]
 fn the_defaults_of_the_design_hold() {
     let config = load(&[]).ok().unwrap();
-    assert_eq!(config.access_ttl, Duration::from_secs(900));
-    assert_eq!(config.refresh_idle_ttl, Duration::from_secs(7 * 86_400));
+    assert_eq!(config.access_lifetime, Duration::from_secs(900));
+    assert_eq!(config.session_idle_timeout, Duration::from_secs(7 * 86_400));
     assert_eq!(config.issuer.as_str(), "https://auth.example.com");
     assert_eq!(config.audience(), "https://auth.example.com");
     assert!(config.trusted_proxies.0.is_empty());
@@ -63,11 +63,15 @@ fn all_mistakes_are_reported_together() {
     let wrong = mistakes(&[
         ("LATCHKEY_LISTEN", "nowhere"),
         ("LATCHKEY_SECRET", "changeme"),
-        ("LATCHKEY_ACCESS_TTL", "soon"),
+        ("LATCHKEY_ACCESS_LIFETIME", "soon"),
     ]);
     assert_eq!(
         wrong,
-        ["LATCHKEY_LISTEN", "LATCHKEY_SECRET", "LATCHKEY_ACCESS_TTL"]
+        [
+            "LATCHKEY_LISTEN",
+            "LATCHKEY_SECRET",
+            "LATCHKEY_ACCESS_LIFETIME"
+        ]
     );
 }
 
@@ -141,16 +145,16 @@ fn file_transport_requires_absolute_folder() {
 #[test]
 fn no_lifetime_may_be_unsafe() {
     assert_eq!(
-        mistakes(&[("LATCHKEY_ACCESS_TTL", "61m")]),
-        ["LATCHKEY_ACCESS_TTL"]
+        mistakes(&[("LATCHKEY_ACCESS_LIFETIME", "61m")]),
+        ["LATCHKEY_ACCESS_LIFETIME"]
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_CODE_TTL", "11m")]),
-        ["LATCHKEY_CODE_TTL"]
+        mistakes(&[("LATCHKEY_CODE_LIFETIME", "11m")]),
+        ["LATCHKEY_CODE_LIFETIME"]
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_REFRESH_IDLE_TTL", "31d")]),
-        ["LATCHKEY_REFRESH_IDLE_TTL"]
+        mistakes(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "31d")]),
+        ["LATCHKEY_SESSION_IDLE_TIMEOUT"]
     );
     assert_eq!(
         mistakes(&[("LATCHKEY_PASSWORD_MIN", "7")]),
@@ -263,12 +267,12 @@ fn limits_read_as_people_write_them() {
 
 #[test]
 fn throttles_are_on_unless_somebody_turns_them_off() {
-    assert!(load(&[]).ok().unwrap().throttle.0);
+    assert!(load(&[]).ok().unwrap().rate_limits.0);
     assert!(
-        !load(&[("LATCHKEY_THROTTLE", "off")])
+        !load(&[("LATCHKEY_RATE_LIMITS", "off")])
             .ok()
             .unwrap()
-            .throttle
+            .rate_limits
             .0
     );
     assert_eq!(

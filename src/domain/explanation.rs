@@ -308,7 +308,7 @@ fn by_time(session: &KnownSession, idle: u64, now: u64) -> Option<String> {
             second(session.ends_at)
         )),
         () if idle_end <= now => Some(format!(
-            "its session was not refreshed since {}, and LATCHKEY_REFRESH_IDLE_TTL ended it at {}",
+            "its session was not refreshed since {}, and LATCHKEY_SESSION_IDLE_TIMEOUT ended it at {}",
             second(session.refreshed_at),
             second(idle_end)
         )),

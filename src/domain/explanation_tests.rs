@@ -417,7 +417,7 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             idle,
             nobody.clone(),
             "its session was not refreshed since 2026-11-20T07:00:00Z, and \
-             LATCHKEY_REFRESH_IDLE_TTL ended it at 2026-11-20T08:00:00Z.",
+             LATCHKEY_SESSION_IDLE_TIMEOUT ended it at 2026-11-20T08:00:00Z.",
         ),
         (
             7,

@@ -36,7 +36,7 @@ impl Gateway {
             Ok(_) => "refused",
             Err(_) => "error",
         };
-        metrics::counter!("latchkey_adoptions_total", "outcome" => outcome).increment(1);
+        metrics::counter!("latchkey_session_restores_total", "outcome" => outcome).increment(1);
         // Where this fails the connection is closed, which lets the rows go as well.
         let _ = held.release().await;
         rotation
@@ -73,7 +73,7 @@ impl Gateway {
         !held.ended
             && !held.user.disabled
             && session.generation == held.user.generation
-            && held.refreshed_at + self.config.refresh_idle_ttl > moment(now)
+            && held.refreshed_at + self.config.session_idle_timeout > moment(now)
             && session.ends_at * 1000 > now
     }
 

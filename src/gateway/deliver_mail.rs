@@ -65,7 +65,7 @@ impl Gateway {
             Ok(Delivery::Nobodys) => "nobodys",
             Err(_) => "failed",
         };
-        metrics::counter!("latchkey_mails_total", "outcome" => label).increment(1);
+        metrics::counter!("latchkey_emails_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
             tracing::warn!(
                 error = %Chain(error.as_ref()),
@@ -128,9 +128,9 @@ impl Gateway {
     fn rest_of_life(&self, mail: &DueMail, now: OffsetDateTime) -> Option<Duration> {
         let age = Duration::try_from(now - mail.first_sent_at).unwrap_or_default();
         self.config
-            .code_ttl
+            .code_lifetime
             .checked_sub(age)
-            .filter(|left| *left * 2 >= self.config.code_ttl)
+            .filter(|left| *left * 2 >= self.config.code_lifetime)
     }
 
     /// Makes the code of this mail the current one, then writes the letter: a code must work when

@@ -137,7 +137,7 @@ impl Gateway {
         let remembered = told(self.speed.look_at_session(token.sub, token.sid).await);
         let lifetimes = Lifetimes {
             idle: self.idle_seconds(),
-            grace: self.config.refresh_grace.as_secs(),
+            grace: self.config.refresh_reuse_interval.as_secs(),
         };
         Ok(explanation::refresh(
             token,

@@ -67,7 +67,7 @@ impl Gateway {
             audience,
             scopes,
         };
-        let lifetime = self.config.access_ttl.as_secs();
+        let lifetime = self.config.access_lifetime.as_secs();
         let claims =
             access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), *at, lifetime);
         let access_token = self.sign(&claims).await?;

@@ -58,7 +58,7 @@ impl Gateway {
             client_id: client.to_owned(),
             scope: scopes.to_string(),
             auth_time: now,
-            ends_at: now + self.config.session_ttl.as_secs(),
+            ends_at: now + self.config.session_max_lifetime.as_secs(),
         }
     }
 
@@ -135,7 +135,7 @@ impl Gateway {
 
     /// How long a cookie lives unused, in seconds.
     pub(super) fn cookie_seconds(&self) -> u64 {
-        self.config.cookie_idle_ttl.as_secs()
+        self.config.cookie_idle_timeout.as_secs()
     }
 
     /// A pair as of `now`, which was read before the statement or script that permits it was sent.
@@ -146,7 +146,7 @@ impl Gateway {
         counter: u64,
         now: u64,
     ) -> Result<Pair, Error> {
-        let lifetime = self.config.access_ttl.as_secs();
+        let lifetime = self.config.access_lifetime.as_secs();
         let claims = access_token::claims(
             &self.realm,
             session,

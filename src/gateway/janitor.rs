@@ -22,20 +22,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Gateway {
     /// Tidies up until the process ends.
     pub async fn tidy_up(self: Arc<Self>) {
-        let mut wait = FIRST.min(self.config.janitor_interval);
+        let mut wait = FIRST.min(self.config.cleanup_interval);
         loop {
             tokio::time::sleep(wait).await;
-            wait = self.config.janitor_interval;
+            wait = self.config.cleanup_interval;
             let began = Instant::now();
             match self.tidy_up_once().await {
-                Ok(()) => metrics::gauge!("latchkey_janitor_last_success_timestamp_seconds")
+                Ok(()) => metrics::gauge!("latchkey_cleanup_last_success_timestamp_seconds")
                     .set(self.clock.now() as f64),
                 // It is made up for by the next run, here or elsewhere.
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "the janitor could not tidy up")
                 }
             }
-            metrics::gauge!("latchkey_janitor_run_seconds").set(began.elapsed().as_secs_f64());
+            metrics::gauge!("latchkey_cleanup_run_seconds").set(began.elapsed().as_secs_f64());
         }
     }
 
@@ -77,5 +77,5 @@ impl Gateway {
 }
 
 fn count(kind: &'static str, removed: u64) {
-    metrics::counter!("latchkey_janitor_removed_total", "kind" => kind).increment(removed);
+    metrics::counter!("latchkey_cleanup_removed_total", "kind" => kind).increment(removed);
 }

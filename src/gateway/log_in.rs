@@ -71,7 +71,7 @@ impl Gateway {
             Err(Error::TooManyRequests { .. }) => "refused",
             Err(_) => "error",
         };
-        metrics::counter!("latchkey_logins_total", "outcome" => label).increment(1);
+        metrics::counter!("latchkey_sign_ins_total", "outcome" => label).increment(1);
         outcome
     }
 

@@ -44,7 +44,7 @@ impl Gateway {
             return Err(Error::NotFound);
         }
         let derived = self.code_keys.derive(purpose, row, user);
-        let life = u64::try_from(self.config.code_ttl.as_millis()).unwrap_or(u64::MAX);
+        let life = u64::try_from(self.config.code_lifetime.as_millis()).unwrap_or(u64::MAX);
         match self
             .speed
             .register_code(purpose, user, row, &derived.hash, &derived.hash, life)

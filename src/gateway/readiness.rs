@@ -204,7 +204,7 @@ impl Gateway {
         let (used, open) = self.record.connections();
         metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
         metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
-        metrics::gauge!("latchkey_refreshes_to_record").set(self.recorder.waiting() as f64);
+        metrics::gauge!("latchkey_refresh_writes_pending").set(self.recorder.waiting() as f64);
         self.measure_revocation();
         self.measure_keys();
         metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);

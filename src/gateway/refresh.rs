@@ -156,8 +156,8 @@ impl Gateway {
         let milliseconds =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         RefreshRules {
-            idle: milliseconds(self.config.refresh_idle_ttl),
-            grace: milliseconds(self.config.refresh_grace),
+            idle: milliseconds(self.config.session_idle_timeout),
+            grace: milliseconds(self.config.refresh_reuse_interval),
             patience: milliseconds((self.config.database_timeout + self.config.redis_timeout) * 2),
         }
     }

@@ -76,9 +76,9 @@ impl Gateway {
     /// # Errors
     /// When this replica must not run.
     pub async fn start(&self) -> Result<(), StartError> {
-        if !self.config.throttle.0 {
+        if !self.config.rate_limits.0 {
             tracing::warn!(
-                "LATCHKEY_THROTTLE is off: anybody may try passwords as often as they like"
+                "LATCHKEY_RATE_LIMITS is off: anybody may try passwords as often as they like"
             );
         }
         let mut known = String::new();

@@ -141,7 +141,7 @@ impl Gateway {
                 bucket(
                     "sign_in_address",
                     network,
-                    self.config.limit_sign_in_address,
+                    self.config.limit_sign_in_network,
                 ),
             ],
             soft: Some(bucket(
@@ -159,7 +159,7 @@ impl Gateway {
         let address = bucket(
             "sign_in_address",
             self.network_id(origin),
-            self.config.limit_sign_in_address,
+            self.config.limit_sign_in_network,
         );
         let account = bucket(
             "code_account",
@@ -189,7 +189,11 @@ impl Gateway {
     /// A request for a code.
     pub(super) fn forgot_attempt(&self, origin: &Origin) -> Attempt {
         every_try(
-            bucket("forgot", self.network_id(origin), self.config.limit_forgot),
+            bucket(
+                "forgot",
+                self.network_id(origin),
+                self.config.limit_reset_request,
+            ),
             Some(origin),
         )
     }
@@ -205,7 +209,7 @@ impl Gateway {
         allowance: &Allowance,
         story: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        if !self.config.throttle.0 {
+        if !self.config.rate_limits.0 {
             return story.await;
         }
         let held = self.admit(&attempt, allowance).await?;
@@ -233,7 +237,7 @@ impl Gateway {
         let owner = self
             .throttle_key
             .id(&format!("{} {recipient}", purpose.as_str()));
-        let budget = every_try(bucket("mail", owner, self.config.limit_mail), None);
+        let budget = every_try(bucket("mail", owner, self.config.limit_email), None);
         match self.counted(budget, &Allowance::default(), promise).await {
             Err(Error::TooManyRequests { .. }) => Ok(()),
             outcome => outcome,
@@ -250,7 +254,7 @@ impl Gateway {
         outcome: Result<T, Error>,
         origin: &Origin,
     ) -> Result<T, Error> {
-        if !self.config.throttle.0 {
+        if !self.config.rate_limits.0 {
             return outcome;
         }
         let bucket = bucket(
@@ -401,6 +405,6 @@ fn every_try(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
 }
 
 fn count(bucket: &Bucket, outcome: &'static str) {
-    metrics::counter!("latchkey_throttle_total", "limit" => bucket.id.name, "outcome" => outcome)
+    metrics::counter!("latchkey_rate_limit_decisions_total", "limit" => bucket.id.name, "outcome" => outcome)
         .increment(1);
 }

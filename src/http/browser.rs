@@ -38,7 +38,7 @@ impl BrowserApi {
     /// Sign in, in a browser
     ///
     /// The tokens are in the cookie only, which scripts cannot read. It ends after
-    /// `LATCHKEY_COOKIE_IDLE_TTL` without a request, and with the session at the latest.
+    /// `LATCHKEY_COOKIE_IDLE_TIMEOUT` without a request, and with the session at the latest.
     #[oai(
         path = "/session",
         method = "post",

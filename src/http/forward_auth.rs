@@ -150,7 +150,7 @@ impl ForwardAuthApi {
             None
         };
         let claims = slid.as_ref().map_or(claims, |cookie| cookie.claims.clone());
-        let upstream = if gateway.config().assertions.0 {
+        let upstream = if gateway.config().identity_assertions.0 {
             original::asserted_upstream(request)
         } else {
             None

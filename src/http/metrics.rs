@@ -28,7 +28,7 @@ pub fn install() -> Result<Handle, BuildError> {
 
 fn describe() {
     metrics::describe_histogram!(
-        "latchkey_http_request_seconds",
+        "latchkey_http_request_duration_seconds",
         "Time to answer, by operation and status"
     );
     metrics::describe_counter!(
@@ -41,7 +41,7 @@ fn describe() {
         "Looks for a token among those whose signature was found right, by outcome; a miss costs a \
          signature check"
     );
-    metrics::describe_counter!("latchkey_logins_total", "Sign-ins by outcome");
+    metrics::describe_counter!("latchkey_sign_ins_total", "Sign-ins by outcome");
     metrics::describe_counter!(
         "latchkey_refreshes_total",
         "Refreshes by outcome; reused means that a session was ended"
@@ -51,11 +51,11 @@ fn describe() {
         "Published revocations by kind"
     );
     metrics::describe_counter!(
-        "latchkey_adoptions_total",
+        "latchkey_session_restores_total",
         "Sessions taken in again from PostgreSQL, by outcome"
     );
     metrics::describe_counter!(
-        "latchkey_revocations_made_up_for_total",
+        "latchkey_revocations_republished_total",
         "Revocations that memory lacked, published from the record"
     );
     describe_revocation();
@@ -66,24 +66,24 @@ fn describe() {
 
 fn describe_housekeeping() {
     metrics::describe_gauge!(
-        "latchkey_refreshes_to_record",
+        "latchkey_refresh_writes_pending",
         "Sessions whose refresh waits to be recorded"
     );
-    metrics::describe_counter!("latchkey_mails_total", "Mails by outcome");
+    metrics::describe_counter!("latchkey_emails_total", "Mails by outcome");
     metrics::describe_counter!(
-        "latchkey_throttle_total",
+        "latchkey_rate_limit_decisions_total",
         "Tries by limit and outcome; refunded ones were allowed, and do not count"
     );
     metrics::describe_counter!(
-        "latchkey_janitor_removed_total",
+        "latchkey_cleanup_removed_total",
         "Rows that were over and are removed, by kind; months of the audit as a whole"
     );
     metrics::describe_gauge!(
-        "latchkey_janitor_run_seconds",
+        "latchkey_cleanup_run_seconds",
         "How long the last run of the janitor took"
     );
     metrics::describe_gauge!(
-        "latchkey_janitor_last_success_timestamp_seconds",
+        "latchkey_cleanup_last_success_timestamp_seconds",
         "When the janitor last did all of its work, in seconds since the epoch"
     );
     metrics::describe_histogram!(
@@ -106,15 +106,15 @@ fn describe_housekeeping() {
 
 fn describe_feed() {
     metrics::describe_gauge!(
-        "latchkey_feed_streams",
+        "latchkey_revocation_streams",
         "Open streams of what is taken back"
     );
     metrics::describe_counter!(
-        "latchkey_feed_events_total",
+        "latchkey_revocation_stream_events_total",
         "What readers of such streams were told, by event"
     );
     metrics::describe_counter!(
-        "latchkey_feed_ended_total",
+        "latchkey_revocation_streams_closed_total",
         "Streams that ended, by why; behind means that the reader took too little"
     );
 }
@@ -129,7 +129,7 @@ fn describe_keys() {
         "For how long the key that signs has signed"
     );
     metrics::describe_counter!(
-        "latchkey_signing_key_looks_total",
+        "latchkey_signing_key_reloads_total",
         "Readings of the signing keys from the record"
     );
 }
@@ -148,7 +148,7 @@ fn describe_revocation() {
         "What was taken back and is in memory"
     );
     metrics::describe_histogram!(
-        "latchkey_revocation_effect_seconds",
+        "latchkey_revocation_enforcement_seconds",
         "From publishing something that was taken back until no replica accepts it: acknowledged \
          by all, or waited out"
     );
@@ -168,7 +168,7 @@ thread_local! {
 pub fn answered(operation: &'static str, status: u16, elapsed: Duration) {
     let register = || {
         metrics::histogram!(
-            "latchkey_http_request_seconds",
+            "latchkey_http_request_duration_seconds",
             "operation" => operation,
             "status" => status.to_string()
         )

@@ -403,7 +403,7 @@ async fn a_renaming_to_the_same_name_writes_nothing() {
 #[tokio::test]
 async fn trying_user_names_by_renaming_is_limited_like_signing_up() {
     let gateway = Gateway::with(&[
-        ("LATCHKEY_THROTTLE", "on"),
+        ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_LIMIT_SIGN_UP", "3/1h"),
     ])
     .await;

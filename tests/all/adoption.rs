@@ -137,7 +137,7 @@ async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
 
 #[tokio::test]
 async fn after_a_flush_the_parent_is_still_given_its_child() {
-    let scene = Scene::with(&[("LATCHKEY_REFRESH_GRACE", "60s")]).await;
+    let scene = Scene::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
     let tokens = scene.rotate(3).await;
     scene.until_recorded(3).await;
     scene.flush().await;
@@ -274,7 +274,7 @@ async fn an_account_without_its_key_is_not_at_home() {
 /// What the record says against a session counts when it is adopted.
 #[tokio::test]
 async fn what_has_ended_is_not_adopted() {
-    let scene = Scene::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "1h")]).await;
+    let scene = Scene::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "1h")]).await;
     for (name, statement) in [
         (
             "ended",

@@ -368,7 +368,7 @@ async fn a_change_of_address_is_recorded_step_by_step() {
 async fn tries_that_were_turned_away_are_counted_by_network() {
     let limit = ("LATCHKEY_LIMIT_SIGN_IN", "2/1d");
     let gateway = Gateway::with(&[
-        ("LATCHKEY_THROTTLE", "on"),
+        ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
         limit,
     ])

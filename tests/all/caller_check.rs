@@ -280,7 +280,7 @@ async fn an_expired_token_does_not_pass() {
 /// The same with a token of the gateway's own, whose time has come.
 #[tokio::test]
 async fn a_token_passes_until_its_time_has_come() {
-    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "2s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_LIFETIME", "2s")]).await;
     let session = gateway.sign_up("john").await;
     until("it expires", || async {
         let verdict = gateway.verify(&session.access_token).await;

@@ -305,7 +305,7 @@ async fn the_two_ends_of_a_session_are_told() {
     says(
         flushed.clone(),
         &idle.refresh_token,
-        "and LATCHKEY_REFRESH_IDLE_TTL ended it at 20",
+        "and LATCHKEY_SESSION_IDLE_TIMEOUT ended it at 20",
     )
     .await;
     says(flushed, &over.refresh_token, "its session was over at 20").await;

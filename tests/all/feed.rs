@@ -66,7 +66,7 @@ fn names(events: &[Event]) -> Vec<&str> {
 }
 
 async fn streams(gateway: &Gateway) -> f64 {
-    value(gateway, "latchkey_feed_streams").await
+    value(gateway, "latchkey_revocation_streams").await
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn nothing_is_missing_among_a_thousand() {
     assert!(
         value(
             &scene.gateway,
-            "latchkey_feed_events_total{event=\"revoked\"}"
+            "latchkey_revocation_stream_events_total{event=\"revoked\"}"
         )
         .await
             >= 1000.0
@@ -478,7 +478,7 @@ async fn a_look_at_the_headers_opens_no_stream() {
 #[tokio::test]
 async fn a_stream_ends_with_its_token() {
     let scene = Scene::new().await;
-    let ended = "latchkey_feed_ended_total{why=\"refused\"}";
+    let ended = "latchkey_revocation_streams_closed_total{why=\"refused\"}";
     // Signed out on the other replica; another administrator who is one no more; the reader itself.
     let (demoted, out) = (
         scene.gateway.admin("demoted").await,
@@ -516,7 +516,7 @@ async fn a_stream_ends_with_its_token() {
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires() {
-    let scene = Scene::with(&[("LATCHKEY_ACCESS_TTL", "10s")]).await;
+    let scene = Scene::with(&[("LATCHKEY_ACCESS_LIFETIME", "10s")]).await;
     let admin = scene.gateway.sign_in("root").await;
     let mut reader = Reader::of(&scene.gateway, &admin).await;
     reader.until("beat").await;
@@ -530,7 +530,7 @@ async fn a_stream_ends_when_its_token_expires() {
 
 #[tokio::test]
 async fn more_than_there_may_be_are_told_to_come_back() {
-    let scene = Scene::with(&[("LATCHKEY_FEEDS", "2")]).await;
+    let scene = Scene::with(&[("LATCHKEY_REVOCATION_STREAMS", "2")]).await;
     let (first, second) = (
         scene.reader(&scene.gateway).await,
         scene.reader(&scene.gateway).await,

@@ -88,7 +88,7 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_DRAIN_DELAY", "0s"),
         // All tests come from one address, as if from a proxy.
         ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1/32"),
-        ("LATCHKEY_THROTTLE", "off"),
+        ("LATCHKEY_RATE_LIMITS", "off"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "12"),
         // Many gateways run at once here: a busy machine is no broken store.
         ("LATCHKEY_REDIS_TIMEOUT", "10s"),

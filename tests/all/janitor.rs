@@ -8,7 +8,7 @@ use crate::{
     stack::{Held, ask, execute},
 };
 
-const OFTEN: (&str, &str) = ("LATCHKEY_JANITOR_INTERVAL", "1s");
+const OFTEN: (&str, &str) = ("LATCHKEY_CLEANUP_INTERVAL", "1s");
 
 /// Sessions of all users that ended, or were over, so long ago.
 fn sessions(ended: &str, ends: &str, count: usize) -> String {
@@ -83,15 +83,15 @@ async fn what_is_over_goes_and_what_is_not_stays() {
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     gateway.refresh(&john.refresh_token).await.is(200, "");
     for (kind, removed) in [("sessions", 4.0), ("mails", 2.0), ("revocations", 1.0)] {
-        let series = format!("latchkey_janitor_removed_total{{kind=\"{kind}\"}}");
+        let series = format!("latchkey_cleanup_removed_total{{kind=\"{kind}\"}}");
         until(&series, || async {
             metrics::value(&gateway, &series).await == removed
         })
         .await;
     }
-    let took = || async { metrics::value(&gateway, "latchkey_janitor_run_seconds").await > 0.0 };
+    let took = || async { metrics::value(&gateway, "latchkey_cleanup_run_seconds").await > 0.0 };
     until("the run has taken some time", took).await;
-    let last = "latchkey_janitor_last_success_timestamp_seconds";
+    let last = "latchkey_cleanup_last_success_timestamp_seconds";
     let began = john.claims()["iat"].as_f64().expect("seconds");
     until("it counts as a success", || async {
         metrics::value(&gateway, last).await >= began
@@ -119,7 +119,7 @@ async fn keys_go_when_the_last_of_their_tokens_is_dead() {
         ask(&gateway, left).await == "2,3"
     })
     .await;
-    let series = "latchkey_janitor_removed_total{kind=\"signing_keys\"}";
+    let series = "latchkey_cleanup_removed_total{kind=\"signing_keys\"}";
     until("they are counted", || async {
         metrics::value(&gateway, series).await == 3.0
     })
@@ -137,7 +137,7 @@ async fn many_rows_go_once_with_two_replicas_at_it() {
         ask(&gateway, left).await == "0"
     })
     .await;
-    let series = "latchkey_janitor_removed_total{kind=\"sessions\"}";
+    let series = "latchkey_cleanup_removed_total{kind=\"sessions\"}";
     let removed =
         async || metrics::value(&gateway, series).await + metrics::value(&replica, series).await;
     until("all are counted", || async { removed().await == 4_500.0 }).await;
@@ -288,7 +288,7 @@ async fn months_older_than_the_retention_are_dropped_and_no_younger_ones() {
         assert!(exists(&gateway, kept).await, "{kept}");
     }
     for (kind, removed) in [("audit_months", 1.0), ("audit", 1.0)] {
-        let series = format!("latchkey_janitor_removed_total{{kind=\"{kind}\"}}");
+        let series = format!("latchkey_cleanup_removed_total{{kind=\"{kind}\"}}");
         until(&series, || async {
             metrics::value(&gateway, &series).await == removed
         })
@@ -327,7 +327,7 @@ async fn what_landed_outside_of_the_months_stays_there_and_is_not_lost() {
     let moment =
         "date_trunc('month', now() at time zone 'utc') at time zone 'utc' + interval '70 days'";
     execute(&gateway, &format!("drop table {next}; {}", event(moment))).await;
-    let runs = "latchkey_janitor_last_success_timestamp_seconds";
+    let runs = "latchkey_cleanup_last_success_timestamp_seconds";
     let before = metrics::value(&gateway, runs).await;
     until("it was tidied up twice", || async {
         metrics::value(&gateway, runs).await > before.max(1.0) + 1.0

@@ -66,8 +66,11 @@ async fn the_log_says_which_request_it_was() {
 /// At its most talkative, drivers included.
 #[tokio::test]
 async fn the_log_never_holds_a_credential() {
-    let gateway =
-        Gateway::with(&[("LATCHKEY_LOG", "trace"), ("LATCHKEY_REFRESH_GRACE", "0s")]).await;
+    let gateway = Gateway::with(&[
+        ("LATCHKEY_LOG", "trace"),
+        ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
+    ])
+    .await;
     let session = gateway.sign_up("john").await;
     let second = Session::of(
         &gateway

@@ -47,7 +47,7 @@ async fn metrics_are_away_from_the_public() {
     assert!(
         page(&gateway)
             .await
-            .contains("# HELP latchkey_http_request_seconds ")
+            .contains("# HELP latchkey_http_request_duration_seconds ")
     );
 }
 
@@ -77,13 +77,13 @@ async fn requests_are_counted_by_operation_and_status() {
         ("none", 404, 2.0),
     ] {
         let series = format!(
-            "latchkey_http_request_seconds_count{{operation=\"{operation}\",status=\"{status}\"}}"
+            "latchkey_http_request_duration_seconds_count{{operation=\"{operation}\",status=\"{status}\"}}"
         );
         assert_eq!(value(&gateway, &series).await, count, "{series}");
     }
     let page = page(&gateway).await;
     assert!(page.contains(
-        "latchkey_http_request_seconds_bucket{operation=\"signUp\",status=\"201\",le=\"+Inf\"} 1"
+        "latchkey_http_request_duration_seconds_bucket{operation=\"signUp\",status=\"201\",le=\"+Inf\"} 1"
     ));
     assert!(
         !page.contains("/items") && !page.contains("nope"),
@@ -93,7 +93,7 @@ async fn requests_are_counted_by_operation_and_status() {
 
 #[tokio::test]
 async fn what_happens_to_sessions_is_counted() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "0s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
     let first = gateway.sign_up("john").await;
     let second = gateway.sign_in("john").await;
     gateway
@@ -121,8 +121,8 @@ async fn what_happens_to_sessions_is_counted() {
         .await
         .is(204, "");
     for (series, count) in [
-        ("latchkey_logins_total{outcome=\"success\"}", 1.0),
-        ("latchkey_logins_total{outcome=\"failure\"}", 2.0),
+        ("latchkey_sign_ins_total{outcome=\"success\"}", 1.0),
+        ("latchkey_sign_ins_total{outcome=\"failure\"}", 2.0),
         ("latchkey_refreshes_total{outcome=\"success\"}", 2.0),
         ("latchkey_refreshes_total{outcome=\"reused\"}", 1.0),
         ("latchkey_refreshes_total{outcome=\"failure\"}", 1.0),

@@ -11,8 +11,8 @@ use crate::{
 
 const SETTINGS: [(&str, &str); 3] = [
     ("LATCHKEY_SIGNUP", "admin"),
-    ("LATCHKEY_ACCESS_TTL", "30m"),
-    ("LATCHKEY_REFRESH_IDLE_TTL", "7d"),
+    ("LATCHKEY_ACCESS_LIFETIME", "30m"),
+    ("LATCHKEY_SESSION_IDLE_TIMEOUT", "7d"),
 ];
 
 #[tokio::test]

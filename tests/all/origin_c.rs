@@ -26,7 +26,9 @@ async fn its_requests_in_order() {
     let renewed = Session::of(gateway.refresh(&session.refresh_token).await.is(200, ""));
 
     // Expiry, and renewal after it.
-    let hasty = gateway.replica_with(&[("LATCHKEY_ACCESS_TTL", "2s")]).await;
+    let hasty = gateway
+        .replica_with(&[("LATCHKEY_ACCESS_LIFETIME", "2s")])
+        .await;
     let short = Session::of(hasty.refresh(&renewed.refresh_token).await.is(200, ""));
     let expired = (401, "token_expired".to_owned());
     until("it expires", || async {

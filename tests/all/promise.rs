@@ -37,7 +37,7 @@ const BOUNDED: Scale = Scale {
 };
 
 /// Tokens outlive the run.
-const LIFETIME: (&str, &str) = ("LATCHKEY_ACCESS_TTL", "1h");
+const LIFETIME: (&str, &str) = ("LATCHKEY_ACCESS_LIFETIME", "1h");
 
 /// For as many logouts as are asked for.
 fn long(revocations: usize) -> Scale {

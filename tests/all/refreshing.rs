@@ -128,7 +128,7 @@ async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
 
 #[tokio::test]
 async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_IDLE_TTL", "8s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "8s")]).await;
     let (idle, busy) = (
         gateway.sign_up("john").await,
         Mutex::new(gateway.sign_in("john").await),
@@ -156,8 +156,8 @@ async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
 #[tokio::test]
 async fn the_absolute_end_never_moves() {
     let gateway = Gateway::with(&[
-        ("LATCHKEY_SESSION_TTL", "4s"),
-        ("LATCHKEY_REFRESH_IDLE_TTL", "4s"),
+        ("LATCHKEY_SESSION_MAX_LIFETIME", "4s"),
+        ("LATCHKEY_SESSION_IDLE_TIMEOUT", "4s"),
     ])
     .await;
     let session = gateway.sign_up("john").await;
@@ -227,7 +227,7 @@ async fn of_64_at_once_with_one_token_all_get_the_same_child() {
 
 #[tokio::test]
 async fn of_64_at_once_without_a_grace_one_gets_a_pair_and_the_session_ends() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "0s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
     let replica = gateway.replica().await;
     let session = gateway.sign_up("john").await;
     let tries = (0..64).map(|number| {
@@ -265,7 +265,7 @@ async fn the_grandparent_ends_the_session_inside_the_window_too() {
 
 #[tokio::test]
 async fn the_parent_ends_the_session_after_the_window() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_GRACE", "5s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "5s")]).await;
     let first = gateway.sign_up("john").await;
     let second = refreshed(&gateway, &first).await;
     refreshed(&gateway, &first).await;

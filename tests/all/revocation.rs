@@ -40,7 +40,7 @@ async fn answered_by(gateway: &Gateway) -> [f64; 4] {
 async fn effects(gateway: &Gateway, by: &str) -> f64 {
     value(
         gateway,
-        &format!("latchkey_revocation_effect_seconds_count{{by=\"{by}\"}}"),
+        &format!("latchkey_revocation_enforcement_seconds_count{{by=\"{by}\"}}"),
     )
     .await
 }

@@ -126,7 +126,7 @@ async fn a_refresh_token_that_was_used_before_signs_out_too() {
 
 #[tokio::test]
 async fn an_expired_access_token_signs_out() {
-    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "1s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_LIFETIME", "1s")]).await;
     let session = gateway.sign_up("john").await;
     until("it expires", || async {
         gateway.verify(&session.access_token).await == (401, "token_expired".into())

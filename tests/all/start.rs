@@ -99,16 +99,16 @@ fn all_mistakes_are_told_together_and_no_value_is_repeated() {
         ("LATCHKEY_SECRET", "hunter2"),
         ("LATCHKEY_ISSUER", "hunter2"),
         ("LATCHKEY_INSECURE_HTTP", "hunter2"),
-        ("LATCHKEY_ACCESS_TTL", "hunter2"),
+        ("LATCHKEY_ACCESS_LIFETIME", "hunter2"),
         ("LATCHKEY_SMTP_URL", "hunter2"),
         ("LATCHKEY_PASSWORD_MIN", "hunter2"),
         ("LATCHKEY_TRUSTED_PROXIES", "hunter2"),
         ("LATCHKEY_CORS_ORIGINS", "hunter2"),
         ("LATCHKEY_HASH_THREADS", "hunter2"),
         // Read well, and out of bounds.
-        ("LATCHKEY_CODE_TTL", "11m"),
+        ("LATCHKEY_CODE_LIFETIME", "11m"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "9"),
-        ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
+        ("LATCHKEY_SESSION_IDLE_TIMEOUT", "31d"),
     ];
     let told = stderr(&latchkey(&["serve"], &wrong));
     // Those that are read as a whole come first; the addresses of stores are read once the rest is
@@ -121,9 +121,9 @@ fn all_mistakes_are_told_together_and_no_value_is_repeated() {
     }
     let stores = latchkey(
         &["serve"],
-        &valid_but(&[wrong[0], wrong[1], ("LATCHKEY_MAIL_FROM", "hunter2")]),
+        &valid_but(&[wrong[0], wrong[1], ("LATCHKEY_EMAIL_FROM", "hunter2")]),
     );
-    for variable in ["DATABASE_URL", "REDIS_URL", "LATCHKEY_MAIL_FROM"] {
+    for variable in ["DATABASE_URL", "REDIS_URL", "LATCHKEY_EMAIL_FROM"] {
         assert!(
             stderr(&stores).contains(variable),
             "{variable} is not named: {}",
@@ -153,10 +153,10 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         ("LATCHKEY_JWKS_MAX_AGE", "999ms"),
         ("LATCHKEY_JWKS_MAX_AGE", "3601s"),
         ("LATCHKEY_ISSUER", "http://auth.example.com"),
-        ("LATCHKEY_ACCESS_TTL", "2h"),
-        ("LATCHKEY_ACCESS_TTL", "0s"),
-        ("LATCHKEY_CODE_TTL", "11m"),
-        ("LATCHKEY_REFRESH_IDLE_TTL", "31d"),
+        ("LATCHKEY_ACCESS_LIFETIME", "2h"),
+        ("LATCHKEY_ACCESS_LIFETIME", "0s"),
+        ("LATCHKEY_CODE_LIFETIME", "11m"),
+        ("LATCHKEY_SESSION_IDLE_TIMEOUT", "31d"),
         ("LATCHKEY_PASSWORD_MIN", "7"),
         ("LATCHKEY_HASH_THREADS", "0"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "9"),
@@ -164,7 +164,7 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         ("LATCHKEY_LEASE", "19ms"),
         ("LATCHKEY_LEASE", "3001ms"),
         ("LATCHKEY_LOG", "latchkey=loud"),
-        ("LATCHKEY_MAIL_FROM", "nobody"),
+        ("LATCHKEY_EMAIL_FROM", "nobody"),
         ("LATCHKEY_SMTP_URL", "http://mail.example"),
         ("LATCHKEY_SMTP_URL", "file:relative"),
         // The issuer of these settings is not a loopback address.
@@ -226,7 +226,7 @@ fn config_shows_every_setting_and_no_secret() {
     }
     assert!(
         shown.contains("LATCHKEY_ISSUER=https://auth.example.com")
-            && shown.contains("LATCHKEY_ACCESS_TTL=15m")
+            && shown.contains("LATCHKEY_ACCESS_LIFETIME=15m")
     );
     for secret in ["hunter2", SECRET.as_str(), "db.example", "mail.example"] {
         assert!(!shown.contains(secret), "{shown}");
@@ -267,16 +267,19 @@ fn secrets_may_lie_in_files() {
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_env_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = "LATCHKEY_ACCESS_TTL=1m\nLATCHKEY_CODE_TTL=1m\nLATCHKEY_SESSION_TTL=20d\n";
+    let file = "LATCHKEY_ACCESS_LIFETIME=1m\nLATCHKEY_CODE_TTL=1m\nLATCHKEY_SESSION_TTL=20d\n";
     fs::write(folder.path().join(".env"), file).expect("it is ours");
-    let given = valid_but(&[("LATCHKEY_ACCESS_TTL", "2m"), ("LATCHKEY_CODE_TTL", "2m")]);
+    let given = valid_but(&[
+        ("LATCHKEY_ACCESS_LIFETIME", "2m"),
+        ("LATCHKEY_CODE_LIFETIME", "2m"),
+    ]);
     let output = latchkey_in(folder.path(), &["config", "--access-ttl", "3m"], &given);
     let shown = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
     for expected in [
-        "LATCHKEY_ACCESS_TTL=3m",
-        "LATCHKEY_CODE_TTL=2m",
-        "LATCHKEY_SESSION_TTL=20d",
+        "LATCHKEY_ACCESS_LIFETIME=3m",
+        "LATCHKEY_CODE_LIFETIME=2m",
+        "LATCHKEY_SESSION_MAX_LIFETIME=20d",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }

@@ -27,7 +27,7 @@ async fn throttled(limits: &[(&str, &str)]) -> Gateway {
     Gateway::with(
         &[
             &[
-                ("LATCHKEY_THROTTLE", "on"),
+                ("LATCHKEY_RATE_LIMITS", "on"),
                 ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
             ],
             limits,
@@ -82,7 +82,7 @@ async fn five_hundred_guesses_with_forged_addresses_are_those_of_one_network_and
 {
     let limit = ("LATCHKEY_LIMIT_SIGN_IN", "10/1d");
     let alone = ("LATCHKEY_TRUSTED_PROXIES", "none");
-    let gateway = Gateway::with(&[("LATCHKEY_THROTTLE", "on"), limit, alone]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_RATE_LIMITS", "on"), limit, alone]).await;
     let behind_a_proxy = gateway
         .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8")])
         .await;
@@ -129,7 +129,7 @@ async fn replicas_share_the_limit_also_at_the_same_moment() {
 async fn success_never_counts_and_never_hides_failures() {
     let gateway = throttled(&[
         ("LATCHKEY_LIMIT_SIGN_IN", "3/1d"),
-        ("LATCHKEY_LIMIT_SIGN_IN_ADDRESS", "3/1d"),
+        ("LATCHKEY_LIMIT_SIGN_IN_NETWORK", "3/1d"),
     ])
     .await;
     gateway.sign_up("john").await;
@@ -159,7 +159,8 @@ async fn success_never_counts_and_never_hides_failures() {
 
 /// How often a limit had this outcome at this replica.
 async fn count_of(gateway: &Gateway, limit: &str, outcome: &str) -> f64 {
-    let series = format!("latchkey_throttle_total{{limit=\"{limit}\",outcome=\"{outcome}\"}}");
+    let series =
+        format!("latchkey_rate_limit_decisions_total{{limit=\"{limit}\",outcome=\"{outcome}\"}}");
     metrics::value(gateway, &series).await
 }
 
@@ -168,7 +169,7 @@ async fn whether_an_account_exists_makes_no_difference() {
     // By the day: of a limit by the minute some would come back meanwhile.
     let gateway = throttled(&[
         ("LATCHKEY_LIMIT_SIGN_IN", "3/1d"),
-        ("LATCHKEY_LIMIT_SIGN_IN_ADDRESS", "100/1d"),
+        ("LATCHKEY_LIMIT_SIGN_IN_NETWORK", "100/1d"),
     ])
     .await;
     gateway.sign_up("john").await;
@@ -204,7 +205,7 @@ fn remaining(answer: &Answer) -> Vec<&str> {
 
 #[tokio::test]
 async fn one_network_has_one_limit_for_all_accounts() {
-    let gateway = throttled(&[("LATCHKEY_LIMIT_SIGN_IN_ADDRESS", "3/1d")]).await;
+    let gateway = throttled(&[("LATCHKEY_LIMIT_SIGN_IN_NETWORK", "3/1d")]).await;
     gateway.sign_up("john").await;
     for number in 0..3 {
         let (address, name) = (format!("2001:db8:1:2::{number}"), format!("user{number}"));
@@ -389,7 +390,7 @@ async fn what_failed_for_our_reasons_does_not_count() {
 #[tokio::test]
 async fn keys_end_and_tell_nobody() {
     let limits = [
-        "LATCHKEY_LIMIT_SIGN_IN_ADDRESS",
+        "LATCHKEY_LIMIT_SIGN_IN_NETWORK",
         "LATCHKEY_LIMIT_REFRESH_FAILURES",
     ];
     let gateway = throttled(&limits.map(|limit| (limit, "100/1d"))).await;

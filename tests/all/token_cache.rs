@@ -36,7 +36,7 @@ async fn is_refused(gateway: &Gateway, session: &Session, code: &str) {
 
 #[tokio::test]
 async fn a_known_token_expires() {
-    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_TTL", "10s")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_LIFETIME", "10s")]).await;
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
     until("it has expired", || async {
@@ -96,7 +96,7 @@ async fn a_known_token_is_no_cookie() {
 
 #[tokio::test]
 async fn a_flood_of_forged_tokens_pushes_no_good_one_out() {
-    let gateway = Gateway::with(&[("LATCHKEY_VERIFIED_TOKENS", "4")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_TOKEN_CACHE_SIZE", "4")]).await;
     let session = gateway.sign_up("john").await;
     make_known(&gateway, &session).await;
     let (message, signature) = session.access_token.rsplit_once('.').expect("three parts");
@@ -120,7 +120,7 @@ async fn a_flood_of_forged_tokens_pushes_no_good_one_out() {
 
 #[tokio::test]
 async fn without_room_every_signature_is_checked() {
-    let gateway = Gateway::with(&[("LATCHKEY_VERIFIED_TOKENS", "0")]).await;
+    let gateway = Gateway::with(&[("LATCHKEY_TOKEN_CACHE_SIZE", "0")]).await;
     let session = gateway.sign_up("john").await;
     for _ in 0..3 {
         gateway.create_item(&session, "Book").await.is(201, "");

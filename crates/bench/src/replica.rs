@@ -102,8 +102,8 @@ impl Build {
             ("LATCHKEY_SMTP_URL", "off"),
             ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
             // A cookie that nothing signs anew during a run.
-            ("LATCHKEY_ACCESS_TTL", "1h"),
-            ("LATCHKEY_COOKIE_IDLE_TTL", "1h"),
+            ("LATCHKEY_ACCESS_LIFETIME", "1h"),
+            ("LATCHKEY_COOKIE_IDLE_TIMEOUT", "1h"),
         ]);
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command

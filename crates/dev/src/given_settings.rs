@@ -173,7 +173,7 @@ mod tests {
         assert!(read_env_file(&path).unwrap().is_empty());
         for line in [
             "hunter2",
-            "LATCHKEY_MAIL_FROM='hunter2",
+            "LATCHKEY_EMAIL_FROM='hunter2",
             "A=Latchkey <hunter2>",
         ] {
             fs::write(&path, format!("LATCHKEY_LOG=info\n{line}\n")).unwrap();

@@ -94,7 +94,7 @@ impl Gateway {
     }
 
     async fn read_keys(&self) -> Result<(), Error> {
-        metrics::counter!("latchkey_signing_key_looks_total").increment(1);
+        metrics::counter!("latchkey_signing_key_reloads_total").increment(1);
         let stored = self.record.signing_keys().await?;
         if stored.is_empty() {
             return Err(Error::unavailable("the record holds no signing key"));

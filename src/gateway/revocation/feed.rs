@@ -143,12 +143,12 @@ struct Place(Arc<Gateway>);
 
 impl Place {
     fn take(gateway: &Arc<Gateway>) -> Result<Place, Error> {
-        let (feed, most) = (&gateway.revocations.feed, gateway.config.feeds);
+        let (feed, most) = (&gateway.revocations.feed, gateway.config.revocation_streams);
         let one_more = |open| (open < most).then_some(open + 1);
         feed.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .map_err(|_| Error::Busy)?;
-        metrics::gauge!("latchkey_feed_streams").increment(1.0);
+        metrics::gauge!("latchkey_revocation_streams").increment(1.0);
         Ok(Place(gateway.clone()))
     }
 }
@@ -156,7 +156,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.revocations.feed.open.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!("latchkey_feed_streams").decrement(1.0);
+        metrics::gauge!("latchkey_revocation_streams").decrement(1.0);
     }
 }
 
@@ -219,7 +219,8 @@ impl Gateway {
         };
         tokio::spawn(async move {
             let ended = teller.tell().await;
-            metrics::counter!("latchkey_feed_ended_total", "why" => ended.as_str()).increment(1);
+            metrics::counter!("latchkey_revocation_streams_closed_total", "why" => ended.as_str())
+                .increment(1);
             drop(place);
             // Now the reader learns that it is over: when it comes back there is room.
             drop(teller);
@@ -376,7 +377,8 @@ fn is_told(entry: &Entry, now: u64) -> bool {
 
 fn send(room: Room, events: Vec<Event>) {
     for event in &events {
-        metrics::counter!("latchkey_feed_events_total", "event" => event.name()).increment(1);
+        metrics::counter!("latchkey_revocation_stream_events_total", "event" => event.name())
+            .increment(1);
     }
     if !events.is_empty() {
         room.send(events);

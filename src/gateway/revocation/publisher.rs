@@ -148,7 +148,7 @@ impl Gateway {
 
     /// What Redis keeps of an account that nobody refreshed since then is gone.
     fn longest_ago(&self) -> OffsetDateTime {
-        moment(self.clock.now_ms()) - self.config.refresh_idle_ttl
+        moment(self.clock.now_ms()) - self.config.session_idle_timeout
     }
 
     async fn publish_rows(&self, rows: &[RecordedRevocation]) -> Result<(), Error> {
@@ -165,7 +165,7 @@ impl Gateway {
         for some in missing.chunks(MOST) {
             self.append(some.iter().map(|row| row.entry.entry(now)).collect())
                 .await?;
-            metrics::counter!("latchkey_revocations_made_up_for_total")
+            metrics::counter!("latchkey_revocations_republished_total")
                 .increment(some.len() as u64);
         }
         Ok(())

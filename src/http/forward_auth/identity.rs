@@ -68,7 +68,7 @@ const FIELDS: [(HeaderName, &str, &str); 9] = [
     (
         ASSERTION,
         "X-Auth-Assertion",
-        "With `LATCHKEY_ASSERTIONS=yes`: the same as a JWT that is signed for the upstream.",
+        "With `LATCHKEY_IDENTITY_ASSERTIONS=yes`: the same as a JWT that is signed for the upstream.",
     ),
 ];
 

@@ -76,7 +76,7 @@ fn is_the_price(failure: &Failure) -> bool {
 
 async fn killed(kind: Kind) {
     // A refresh whose answer was lost is asked for again a whole round later.
-    let mut pool = Pool::with(&[("LATCHKEY_REFRESH_GRACE", "60s")]).await;
+    let mut pool = Pool::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
     let balancer = pool.behind(kind).await;
     let load = Load::begin(&pool.replicas[0], balancer.address, PEOPLE).await;
     go_on(&load, 100).await;

@@ -24,7 +24,7 @@ impl Tab {
     async fn open(idle: &str) -> Tab {
         let gateway = Gateway::with(&[
             ("LATCHKEY_ISSUER", "http://localhost"),
-            ("LATCHKEY_COOKIE_IDLE_TTL", idle),
+            ("LATCHKEY_COOKIE_IDLE_TIMEOUT", idle),
         ])
         .await;
         gateway.sign_up("john").await;

@@ -166,7 +166,7 @@ async fn the_longest_names_fit_into_a_cookie() {
         ("LATCHKEY_ISSUER", issuer.as_str()),
         ("LATCHKEY_AUDIENCE", &audience),
         ("LATCHKEY_COOKIE_DOMAIN", &domain),
-        ("LATCHKEY_COOKIE_IDLE_TTL", "1h"),
+        ("LATCHKEY_COOKIE_IDLE_TIMEOUT", "1h"),
     ];
     assert_eq!(issuer.len(), 255);
     let gateway = Gateway::with(&settings).await;

@@ -165,8 +165,8 @@ async fn no_slide_moves_the_end_of_the_session() {
 #[tokio::test]
 async fn a_cookie_never_outlives_its_session() {
     let (_, cookie) = john_with(&[
-        ("LATCHKEY_SESSION_TTL", "60s"),
-        ("LATCHKEY_REFRESH_IDLE_TTL", "60s"),
+        ("LATCHKEY_SESSION_MAX_LIFETIME", "60s"),
+        ("LATCHKEY_SESSION_IDLE_TIMEOUT", "60s"),
     ])
     .await;
     let claims = claims(&cookie);
@@ -176,7 +176,7 @@ async fn a_cookie_never_outlives_its_session() {
 
 #[tokio::test]
 async fn silence_ends_it() {
-    let (gateway, cookie) = john_with(&[("LATCHKEY_COOKIE_IDLE_TTL", "2s")]).await;
+    let (gateway, cookie) = john_with(&[("LATCHKEY_COOKIE_IDLE_TIMEOUT", "2s")]).await;
     // Nobody takes what is handed out meanwhile.
     until("its time has come", || async {
         verify(&gateway, &cookie).await == (401, "token_expired".into())

@@ -123,7 +123,7 @@ async fn a_replica_that_stops_ends_its_streams_at_once() {
     assert_eq!(
         value(
             &scene.gateway,
-            "latchkey_feed_ended_total{why=\"draining\"}"
+            "latchkey_revocation_streams_closed_total{why=\"draining\"}"
         )
         .await,
         5.0
@@ -189,7 +189,12 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     );
     reader.until("beat").await;
     let behind = || async {
-        value(&scene.gateway, "latchkey_feed_ended_total{why=\"behind\"}").await == 8.0
+        value(
+            &scene.gateway,
+            "latchkey_revocation_streams_closed_total{why=\"behind\"}",
+        )
+        .await
+            == 8.0
     };
     until("they are dropped, and nobody else", behind).await;
     let grown = memory(scene.gateway.pid()).saturating_sub(before);

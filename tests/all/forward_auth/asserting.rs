@@ -11,7 +11,7 @@ use crate::{
     gateway::{Gateway, Session},
 };
 
-const ON: (&str, &str) = ("LATCHKEY_ASSERTIONS", "yes");
+const ON: (&str, &str) = ("LATCHKEY_IDENTITY_ASSERTIONS", "yes");
 
 fn about(gateway: &Gateway, session: &Session, host: &str) -> RequestBuilder {
     by_balancer(gateway, session, host).header("x-forwarded-method", "GET")

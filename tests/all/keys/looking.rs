@@ -13,7 +13,7 @@ use crate::{
     stack::execute,
 };
 
-const LOOKS: &str = "latchkey_signing_key_looks_total";
+const LOOKS: &str = "latchkey_signing_key_reloads_total";
 
 /// Keys are looked at by themselves every thirty seconds here.
 async fn behind_a_line(direct: &Gateway) -> (Gateway, Proxy) {

@@ -126,8 +126,9 @@ async fn when_a_key_has_signed_for_long_enough_one_replica_makes_the_next() {
         .await;
     }
     // Who is never to make one has looked at its old key as well by now.
-    let looks = value(&never, "latchkey_signing_key_looks_total").await;
-    let looked = || async { value(&never, "latchkey_signing_key_looks_total").await > looks + 2.0 };
+    let looks = value(&never, "latchkey_signing_key_reloads_total").await;
+    let looked =
+        || async { value(&never, "latchkey_signing_key_reloads_total").await > looks + 2.0 };
     until("it has looked", looked).await;
     assert_eq!(ask(&never, "select count(*) from signing_keys").await, "1");
 }

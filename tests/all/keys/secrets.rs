@@ -137,7 +137,7 @@ async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_seal
     assert_eq!(only.verify(&john.access_token).await, (204, String::new()));
     // Its janitor is done, and does not look again for a while.
     let tidy =
-        || async { value(&both, "latchkey_janitor_last_success_timestamp_seconds").await > 0.0 };
+        || async { value(&both, "latchkey_cleanup_last_success_timestamp_seconds").await > 0.0 };
     until("it has tidied up", tidy).await;
     // Who has them the other way round seals the next one under the old one.
     let mut behind = both
@@ -183,7 +183,7 @@ async fn a_mail_that_is_sent_again_by_a_replica_with_another_first_secret_has_a_
         .forgot_password("jane@example.com")
         .await
         .is(202, "");
-    let failed = "latchkey_mails_total{outcome=\"failed\"}";
+    let failed = "latchkey_emails_total{outcome=\"failed\"}";
     until("it was tried", || async {
         value(&gateway, failed).await >= 1.0
     })

@@ -109,7 +109,7 @@ async fn postgres_stands_still_and_goes_on() {
 async fn a_thief_gains_nothing_while_postgres_stands_still() {
     let (stack, gateway) = own_with(&[
         ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
-        ("LATCHKEY_REFRESH_GRACE", "0s"),
+        ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
     ])
     .await;
     let (replica, used) = (gateway.replica().await, gateway.sign_up("john").await);

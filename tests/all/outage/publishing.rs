@@ -69,7 +69,7 @@ impl Scene {
         // By the request nobody was told, which was answered; by who looks for what was not
         // published.
         let made_up_for =
-            async |replica| metrics::value(replica, "latchkey_revocations_made_up_for_total").await;
+            async |replica| metrics::value(replica, "latchkey_revocations_republished_total").await;
         until("it is made up for", || async {
             made_up_for(&self.gateway).await + made_up_for(&self.replica).await > 0.0
         })

@@ -146,7 +146,7 @@ async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
 async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
     let mut own = OwnRedis::start();
     let throttle = [
-        ("LATCHKEY_THROTTLE", "on"),
+        ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_LIMIT_SIGN_IN", "8/1d"),
         ("REDIS_URL", &own.redis.url()),
     ];

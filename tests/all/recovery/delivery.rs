@@ -143,7 +143,7 @@ async fn two_replicas_send_a_mail_once() {
 
 #[tokio::test]
 async fn a_code_that_died_before_it_was_sent_is_replaced() {
-    let (gateway, mut mails, _) = john_with(&[("LATCHKEY_CODE_TTL", "12s")]).await;
+    let (gateway, mut mails, _) = john_with(&[("LATCHKEY_CODE_LIFETIME", "12s")]).await;
     mails.stop();
     gateway.forgot_password(EMAIL).await.is(202, "");
     // Less than half of its life is left by then: it would be dead when it is read.
@@ -255,8 +255,8 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
     gateway.forgot_password(EMAIL).await.is(202, "");
     let outcome = |label| metrics::value(&gateway, label);
     let tried = || async {
-        outcome("latchkey_mails_total{outcome=\"given_up\"}").await
-            + outcome("latchkey_mails_total{outcome=\"failed\"}").await
+        outcome("latchkey_emails_total{outcome=\"given_up\"}").await
+            + outcome("latchkey_emails_total{outcome=\"failed\"}").await
     };
     until("it is tried", || async { tried().await > 0.0 }).await;
     assert_eq!(
@@ -268,7 +268,7 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
         1
     );
     assert_eq!(
-        outcome("latchkey_mails_total{outcome=\"given_up\"}").await,
+        outcome("latchkey_emails_total{outcome=\"given_up\"}").await,
         1.0
     );
 }

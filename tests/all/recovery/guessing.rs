@@ -106,7 +106,7 @@ async fn a_code_dies_with_a_change_of_password() {
 
 #[tokio::test]
 async fn a_code_ends() {
-    let (gateway, mails, john) = john_with(&[("LATCHKEY_CODE_TTL", "3s")]).await;
+    let (gateway, mails, john) = john_with(&[("LATCHKEY_CODE_LIFETIME", "3s")]).await;
     let code = mails.reset_code(&gateway, EMAIL).await;
     let mut redis = connect_redis(gateway.setting("REDIS_URL")).await;
     let key = code_key(&gateway, &john);

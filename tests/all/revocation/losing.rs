@@ -430,7 +430,7 @@ async fn a_revocation_that_was_never_published_is_not_forgotten() {
     let gateway = Gateway::with(&[
         ("REDIS_URL", &url),
         ("LATCHKEY_REDIS_TIMEOUT", "2s"),
-        ("LATCHKEY_JANITOR_INTERVAL", "1s"),
+        ("LATCHKEY_CLEANUP_INTERVAL", "1s"),
     ])
     .await;
     let john = gateway.sign_up("john").await;
@@ -445,7 +445,7 @@ async fn a_revocation_that_was_never_published_is_not_forgotten() {
         "update revocations set expires_at = now() - interval '1 second'",
     )
     .await;
-    let runs = async || value(&gateway, "latchkey_janitor_last_success_timestamp_seconds").await;
+    let runs = async || value(&gateway, "latchkey_cleanup_last_success_timestamp_seconds").await;
     let before = runs().await;
     until("the janitor was there", || async {
         runs().await > before + 1.0
@@ -453,7 +453,7 @@ async fn a_revocation_that_was_never_published_is_not_forgotten() {
     .await;
     own.redis.resume();
     let published =
-        || async { value(&gateway, "latchkey_revocations_made_up_for_total").await > 0.0 };
+        || async { value(&gateway, "latchkey_revocations_republished_total").await > 0.0 };
     until("it is published", published).await;
     gateway
         .refresh(&john.refresh_token)

@@ -16,11 +16,12 @@ fn config_with(file: &str, settings: &[(&str, &str)]) -> (Option<i32>, String, S
 #[test]
 fn a_line_that_cannot_be_read_is_a_mistake() {
     for line in [
-        "LATCHKEY_MAIL_FROM=Latchkey <hunter2@example.com>",
-        "LATCHKEY_MAIL_FROM='hunter2",
+        "LATCHKEY_EMAIL_FROM=Latchkey <hunter2@example.com>",
+        "LATCHKEY_EMAIL_FROM='hunter2",
         "hunter2",
     ] {
-        let (code, _, told) = config_with(&format!("LATCHKEY_ACCESS_TTL=1m\n{line}\n"), &*VALID);
+        let (code, _, told) =
+            config_with(&format!("LATCHKEY_ACCESS_LIFETIME=1m\n{line}\n"), &*VALID);
         assert_eq!(code, Some(2), "{line}: {told}");
         assert!(
             told.contains(".env ") && !told.contains("hunter2"),
@@ -46,7 +47,7 @@ fn the_example_loads_once_the_required_values_are_filled_in() {
         let (code, shown, told) = config_with(&file, &[]);
         assert_eq!(code, Some(0), "{told}");
         assert!(
-            shown.contains("LATCHKEY_MAIL_FROM=\"Latchkey <no-reply@localhost>\"\n"),
+            shown.contains("LATCHKEY_EMAIL_FROM=\"Latchkey <no-reply@localhost>\"\n"),
             "{shown}"
         );
         assert_eq!(shown.matches("(set, not shown)").count(), 4, "{shown}");

@@ -39,7 +39,7 @@ async fn reset(gateway: &Gateway, address: &str, code: &str) -> Answer {
 
 #[tokio::test]
 async fn beyond_its_budget_a_recipient_gets_no_mail_and_the_last_code_stays_good() {
-    let (gateway, mails) = john(&[("LATCHKEY_LIMIT_MAIL", "1/1d")]).await;
+    let (gateway, mails) = john(&[("LATCHKEY_LIMIT_EMAIL", "1/1d")]).await;
     let first = forgot(&gateway, HOME, EMAIL).await;
     let code = mails.code_for(EMAIL).await;
     for number in 1..=5 {
@@ -66,7 +66,7 @@ async fn beyond_its_budget_a_recipient_gets_no_mail_and_the_last_code_stays_good
 
 #[tokio::test]
 async fn one_network_asks_for_so_many_codes() {
-    let (gateway, _mails) = john(&[("LATCHKEY_LIMIT_FORGOT", "2/1d")]).await;
+    let (gateway, _mails) = john(&[("LATCHKEY_LIMIT_RESET_REQUEST", "2/1d")]).await;
     for email in [EMAIL, "nobody@example.com"] {
         forgot(&gateway, THERE, email).await.is(202, "");
     }
@@ -101,8 +101,8 @@ async fn guessers_from_everywhere_slow_a_recovery_and_do_not_stop_it() {
 #[tokio::test]
 async fn codes_for_addresses_have_budgets_of_their_own() {
     let (gateway, mails) = john(&[
-        ("LATCHKEY_LIMIT_MAIL", "1/1d"),
-        ("LATCHKEY_LIMIT_FORGOT", "4/1d"),
+        ("LATCHKEY_LIMIT_EMAIL", "1/1d"),
+        ("LATCHKEY_LIMIT_RESET_REQUEST", "4/1d"),
     ])
     .await;
     let stranger = gateway.sign_up("stranger").await;

@@ -15,7 +15,7 @@ const POLICY: &str = "\"sign_in\";q=2;w=60, \"sign_in_address\";q=10;w=600";
 async fn answers_tell_the_limits_and_what_is_left_of_them() {
     let limits = [
         ("LATCHKEY_LIMIT_SIGN_IN", "2/1m"),
-        ("LATCHKEY_LIMIT_SIGN_IN_ADDRESS", "10/10m"),
+        ("LATCHKEY_LIMIT_SIGN_IN_NETWORK", "10/10m"),
     ];
     let gateway = throttled(&limits).await;
     let signed_up = post_from(
@@ -122,7 +122,7 @@ async fn without_throttles_nobody_is_stopped_and_the_operator_is_warned() {
                 .contains_key("ratelimit-policy")
         );
     }
-    let warned = |gateway: &Gateway| gateway.has_logged(&["LATCHKEY_THROTTLE is off"]);
+    let warned = |gateway: &Gateway| gateway.has_logged(&["LATCHKEY_RATE_LIMITS is off"]);
     assert_eq!((warned(&off), warned(&on)), (true, false));
 }
 

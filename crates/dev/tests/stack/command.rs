@@ -159,7 +159,7 @@ fn broken_env_file_is_one_sentence_and_does_not_prevent_a_stop() {
     let folder = Place::new();
     fs::write(
         folder.path().join(".env"),
-        "LATCHKEY_MAIL_FROM=Latchkey <hunter2>\n",
+        "LATCHKEY_EMAIL_FROM=Latchkey <hunter2>\n",
     )
     .unwrap();
     let output = latchkey_dev(folder.path(), &[]).output().unwrap();

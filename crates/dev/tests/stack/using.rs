@@ -321,7 +321,7 @@ async fn the_first_administrator_is_one_line() {
     // Closed sign-up, and a secret of the caller's: the commands know both.
     let given = [
         ("LATCHKEY_SIGNUP", "admin"),
-        ("LATCHKEY_MAIL_FROM", "It's \"me\" <me@example.com>"),
+        ("LATCHKEY_EMAIL_FROM", "It's \"me\" <me@example.com>"),
     ];
     let dev = Dev::ready_with(folder.path(), &[], &given);
     let gateway = dev.gateways().remove(0);
