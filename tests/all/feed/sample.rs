@@ -32,7 +32,7 @@ def follow():
 threading.Thread(target=follow, daemon=True).start()
 for line in sys.stdin:
     asked = json.loads(line)
-    print(json.dumps(denylist.refuses(asked["kid"], asked["claims"])), flush=True)
+    print(json.dumps(denylist.is_revoked(asked["kid"], asked["claims"])), flush=True)
 "#;
 
 /// The service. It ends with this value.
