@@ -1,7 +1,7 @@
--- Asks Latchkey whether a request may pass, and puts the identity into it. Whatever goes wrong, `txn.latchkey_status` is
--- not 204 then, and haproxy.cfg refuses.
+-- Sends the check to Latchkey, and sets the identity headers of the request. After any failure,
+-- `txn.latchkey_status` is not 204, and haproxy.cfg denies the request.
 
--- A demand goes here: /auth/verify?role=admin, or ?scope=items:read%20items:write
+-- A required role or scope goes here: /auth/verify?role=admin, or ?scope=items:read%20items:write
 local URL = "http://gateway:8000/auth/verify"
 -- In milliseconds.
 local TIMEOUT = 2000
@@ -11,16 +11,17 @@ local IDENTITY = {
     "x-auth-scope", "x-auth-session", "x-auth-assertion",
 }
 
--- What decides: the credential, and what tells a page of the application from one of another site. All of them, in their
--- order and as often as they are there: the gateway refuses what is there twice.
-local PASSED = {
+-- Headers for the decision: the credential, and those that distinguish a page of the application
+-- from a page of another site. All values are forwarded in their order, also duplicates: the server
+-- rejects duplicates.
+local FORWARDED = {
     "authorization", "cookie", "origin", "upgrade", "sec-websocket-key", "sec-websocket-version", "x-request-id",
     "traceparent", "user-agent",
 }
 
 local function list(values)
     local copied, at = {}, 0
-    -- HAProxy counts them from 0.
+    -- HAProxy numbers them from 0.
     while values and values[at] do
         copied[at + 1] = values[at]
         at = at + 1
@@ -34,27 +35,27 @@ local function first(headers, name)
 end
 
 core.register_action("latchkey", { "http-req" }, function(txn)
-    local given = txn.http:req_get_headers()
-    local asked = {}
-    for _, name in ipairs(PASSED) do
-        local values = list(given[name])
-        if #values > 0 then asked[name] = values end
+    local original = txn.http:req_get_headers()
+    local headers = {}
+    for _, name in ipairs(FORWARDED) do
+        local values = list(original[name])
+        if #values > 0 then headers[name] = values end
     end
-    -- Of the original request. Without the method no cookie passes.
-    asked["x-forwarded-method"] = { txn.f:method() }
-    asked["x-forwarded-host"] = { first(given, "host") }
-    asked["x-forwarded-proto"] = { txn:get_var("txn.scheme") }
-    asked["x-forwarded-for"] = { txn.f:src() }
+    -- From the original request. Without the method no cookie is accepted.
+    headers["x-forwarded-method"] = { txn.f:method() }
+    headers["x-forwarded-host"] = { first(original, "host") }
+    headers["x-forwarded-proto"] = { txn:get_var("txn.scheme") }
+    headers["x-forwarded-for"] = { txn.f:src() }
 
-    local answer = core.httpclient():get({ url = URL, headers = asked, timeout = TIMEOUT })
-    if not answer or not answer.status then return end
-    txn:set_var("txn.latchkey_status", answer.status)
-    txn:set_var("txn.latchkey_challenge", first(answer.headers, "www-authenticate"))
-    txn:set_var("txn.latchkey_body", answer.body or "")
-    if answer.status ~= 204 then return end
+    local response = core.httpclient():get({ url = URL, headers = headers, timeout = TIMEOUT })
+    if not response or not response.status then return end
+    txn:set_var("txn.latchkey_status", response.status)
+    txn:set_var("txn.latchkey_challenge", first(response.headers, "www-authenticate"))
+    txn:set_var("txn.latchkey_body", response.body or "")
+    if response.status ~= 204 then return end
     for _, name in ipairs(IDENTITY) do
-        txn.http:req_set_header(name, first(answer.headers, name))
+        txn.http:req_set_header(name, first(response.headers, name))
     end
-    local cookie = first(answer.headers, "set-cookie")
+    local cookie = first(response.headers, "set-cookie")
     if cookie ~= "" then txn:set_var("txn.latchkey_cookie", cookie) end
 end, 0)

@@ -127,13 +127,13 @@ pub fn all() -> Vec<Case> {
 
 fn credentials() -> Vec<Case> {
     vec![
-        Case::new("a good token", Bearer, Reaches),
+        Case::new("a valid token", Bearer, Reaches),
         Case::new("no token", Nothing, Refused(401)),
-        Case::new("nonsense for a token", Nonsense, Refused(401)),
+        Case::new("a malformed token", Nonsense, Refused(401)),
         Case::new("an expired token", Expired, Refused(401)),
         Case::new("a revoked token", Revoked, Refused(401)),
         Case::new("two tokens", Bearer, NeverReaches).field("Authorization: Bearer x"),
-        Case::new("a good token in the query", Nothing, Refused(401)).target("/?access_token=x"),
+        Case::new("a valid token in the query", Nothing, Refused(401)).target("/?access_token=x"),
     ]
 }
 
@@ -148,28 +148,31 @@ fn cookies() -> Vec<Case> {
     };
     vec![
         Case::new("a cookie", Cookie, Reaches),
-        Case::new("a cookie that slides", OldCookie, Reaches),
-        post("POST by cookie, no Origin", Refused(403)),
-        post("POST by cookie, the application's Origin", Reaches).field(OWN),
-        post("POST by cookie, another Origin", Refused(403)).field(EVIL),
-        post("POST by cookie, `Origin: null`", Refused(403)).field("Origin: null"),
-        post("POST by cookie, two Origins", NeverReaches)
+        Case::new("a cookie due for renewal", OldCookie, Reaches),
+        post("POST with a cookie, no Origin", Refused(403)),
+        post("POST with a cookie, the application's Origin", Reaches).field(OWN),
+        post("POST with a cookie, another Origin", Refused(403)).field(EVIL),
+        post("POST with a cookie, `Origin: null`", Refused(403)).field("Origin: null"),
+        post("POST with a cookie, two Origins", NeverReaches)
             .field(OWN)
             .field(EVIL),
-        post("POST by cookie that claims to be a GET", Refused(403))
-            .field("X-Forwarded-Method: GET"),
+        post("POST with a cookie, spoofed as GET", Refused(403)).field("X-Forwarded-Method: GET"),
         post("the same in X-Original-Method", Refused(403)).field("X-Original-Method: GET"),
         post("the method, named in Connection", NeverReaches)
             .field("X-Forwarded-Method: GET")
             .field("Connection: close, X-Forwarded-Method"),
-        post("POST by cookie that claims another host", Refused(403))
+        post("POST with a cookie, spoofed host", Refused(403))
             .field(EVIL)
             .field("X-Forwarded-Host: evil.example"),
-        post("that host, named in Connection", NeverReaches)
+        post("the spoofed host, named in Connection", NeverReaches)
             .field(EVIL)
             .field("X-Forwarded-Host: evil.example")
             .field("Connection: close, X-Forwarded-Host"),
-        socket("a WebSocket by cookie, another Origin", EVIL, NeverReaches),
+        socket(
+            "a WebSocket with a cookie, another Origin",
+            EVIL,
+            NeverReaches,
+        ),
         web_socket(),
         http2(),
     ]
@@ -186,7 +189,7 @@ pub fn http2() -> Case {
 /// One that may be opened.
 pub fn web_socket() -> Case {
     socket(
-        "a WebSocket by cookie, the application's Origin",
+        "a WebSocket with a cookie, the application's Origin",
         OWN,
         Reaches,
     )
@@ -227,15 +230,15 @@ fn spoofs() -> Vec<Case> {
     };
     let hop = IDENTITY.join(", ");
     let ways = [
-        ("X-Auth-* planted", Reaches, plain.clone()),
-        ("planted twice", Reaches, plain.repeat(2)),
+        ("spoofed X-Auth-* headers", Reaches, plain.clone()),
+        ("spoofed twice", Reaches, plain.repeat(2)),
         (
-            "in lower case",
+            "in lowercase",
             Reaches,
             planted(|name| format!("{name}: planted")),
         ),
         (
-            "in capitals",
+            "in uppercase",
             Reaches,
             planted(|name| format!("{}: planted", name.to_uppercase())),
         ),
@@ -260,7 +263,7 @@ fn spoofs() -> Vec<Case> {
             format!("Connection: close, {hop}\r\n"),
         ),
         (
-            "planted and named in Connection",
+            "spoofed and named in Connection",
             Reaches,
             format!("{plain}Connection: close, {hop}\r\n"),
         ),
@@ -346,7 +349,7 @@ fn methods() -> Vec<Case> {
     for method in ["TRACE", "CONNECT", "get", "G-T"] {
         cases.extend(both(method, MayReach, |case| bodiless(case, method)));
     }
-    let preflight = Case::new("a preflight of CORS", Nothing, NeverReaches)
+    let preflight = Case::new("a CORS preflight", Nothing, NeverReaches)
         .method("OPTIONS")
         .field(EVIL);
     cases.push(preflight.field("Access-Control-Request-Method: DELETE"));
@@ -401,12 +404,12 @@ fn sizes() -> Vec<Case> {
     let mut cases = Vec::new();
     for bytes in [4_000, 30_000, 100_000] {
         cases.extend(both(
-            &format!("a field of {bytes} bytes"),
+            &format!("a header of {bytes} bytes"),
             MayReach,
             |case| case.field(&field(bytes)),
         ));
     }
-    cases.extend(both("300 fields", MayReach, |case| {
+    cases.extend(both("300 headers", MayReach, |case| {
         (0..300).fold(case, |case, n| case.field(&format!("X-{n}: x")))
     }));
     cases
@@ -464,33 +467,33 @@ fn failures() -> Vec<Case> {
     };
     let failure = |name: &str, end| Case::new(name, Bearer, NeverReaches).end(end);
     vec![
-        failure("the check answers 500", says("500 Oops", "")),
+        failure("the check returns 500", says("500 Oops", "")),
         failure(
-            "the check answers 503",
+            "the check returns 503",
             says("503 Busy", "retry-after: 1\r\n"),
         ),
-        failure("the check answers 400", says("400 Bad", "")),
-        failure("the check answers 404", says("404 None", "")),
-        failure("the check answers 429", says("429 Slow", "")),
+        failure("the check returns 400", says("400 Bad", "")),
+        failure("the check returns 404", says("404 None", "")),
+        failure("the check returns 429", says("429 Slow", "")),
         failure(
             "the check redirects",
             says("302 There", "location: http://evil.example/\r\n"),
         ),
-        failure("the check answers 304", says("304 Same", "")),
+        failure("the check returns 304", says("304 Same", "")),
         failure(
-            "the check answers nonsense",
+            "the check returns a malformed response",
             End::Says("220 mail ready\r\n\r\n".into()),
         ),
         failure(
-            "the check answers half a head",
+            "the check returns a truncated response",
             End::Says("HTTP/1.1 204 No Co".into()),
         ),
-        failure("the check hangs up", End::Nowhere),
+        failure("the check closes the connection", End::Nowhere),
         Case {
             outcome: AtMostAsNobody,
             fields: planted(|name| format!("{name}: planted")),
             ..failure(
-                "the check says nothing of anybody",
+                "the check returns 204 without identity headers",
                 End::Says("HTTP/1.1 204 No Content\r\n\r\n".into()),
             )
         },
