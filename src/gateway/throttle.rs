@@ -139,7 +139,7 @@ impl Gateway {
                     ..pair
                 },
                 bucket(
-                    "sign_in_address",
+                    "sign_in_network",
                     network,
                     self.config.limit_sign_in_network,
                 ),
@@ -156,18 +156,15 @@ impl Gateway {
 
     /// A mailed code for an account. The wrong ones from one network are counted with the code.
     pub(super) fn code_attempt(&self, email: &str, origin: &Origin) -> Attempt {
-        let address = bucket(
-            "sign_in_address",
-            self.network_id(origin),
-            self.config.limit_sign_in_network,
-        );
+        let limit = self.config.limit_sign_in_network;
+        let network = bucket("sign_in_network", self.network_id(origin), limit);
         let account = bucket(
             "code_account",
             self.throttle_key.id(email),
             self.config.limit_code_account,
         );
         Attempt {
-            hard: vec![address],
+            hard: vec![network],
             soft: Some(account),
             success_counts: false,
             origin: Some(origin.clone()),
@@ -190,7 +187,7 @@ impl Gateway {
     pub(super) fn forgot_attempt(&self, origin: &Origin) -> Attempt {
         every_try(
             bucket(
-                "forgot",
+                "reset_request",
                 self.network_id(origin),
                 self.config.limit_reset_request,
             ),
@@ -237,7 +234,7 @@ impl Gateway {
         let owner = self
             .throttle_key
             .id(&format!("{} {recipient}", purpose.as_str()));
-        let budget = every_try(bucket("mail", owner, self.config.limit_email), None);
+        let budget = every_try(bucket("email", owner, self.config.limit_email), None);
         match self.counted(budget, &Allowance::default(), promise).await {
             Err(Error::TooManyRequests { .. }) => Ok(()),
             outcome => outcome,

@@ -9,7 +9,7 @@ use crate::{
     gateway::{Gateway, PASSWORD},
 };
 
-const POLICY: &str = "\"sign_in\";q=2;w=60, \"sign_in_address\";q=10;w=600";
+const POLICY: &str = "\"sign_in\";q=2;w=60, \"sign_in_network\";q=10;w=600";
 
 #[tokio::test]
 async fn answers_tell_the_limits_and_what_is_left_of_them() {
@@ -39,13 +39,13 @@ async fn answers_tell_the_limits_and_what_is_left_of_them() {
     );
     assert_eq!(
         wrong.header("ratelimit"),
-        "\"sign_in\";r=1;t=30, \"sign_in_address\";r=9;t=60"
+        "\"sign_in\";r=1;t=30, \"sign_in_network\";r=9;t=60"
     );
     let right = log_in_from(&gateway, THERE, "john", PASSWORD).await;
     assert_eq!(right.is(200, "").header("ratelimit-policy"), POLICY);
     assert_eq!(
         right.header("ratelimit"),
-        "\"sign_in\";r=2;t=0, \"sign_in_address\";r=10;t=0"
+        "\"sign_in\";r=2;t=0, \"sign_in_network\";r=10;t=0"
     );
     let refreshed = post_from(
         &gateway,
@@ -95,7 +95,7 @@ async fn a_refusal_says_when_to_come_back_and_is_counted() {
     );
     assert_eq!(count_of(&gateway, "sign_in", "allowed").await, 1.0);
     assert_eq!(count_of(&gateway, "sign_in", "refused").await, 1.0);
-    assert_eq!(count_of(&gateway, "sign_in_address", "refused").await, 0.0);
+    assert_eq!(count_of(&gateway, "sign_in_network", "refused").await, 0.0);
     let told = gateway
         .log()
         .into_iter()
