@@ -1,22 +1,20 @@
-//! `latchkey user …`, the operator's side door: the first administrator comes from here, and
-//! whoever is locked out is helped from here. It tells the same stories as `/users`, as a process
-//! of its own beside the gateways.
+//! `latchkey user …`: user administration on the server's machine, in a process of its own beside
+//! the servers. It runs the same use cases as `/users`. The operator creates the first
+//! administrator here, and helps users who can't sign in.
 //!
-//! What is asked for goes to standard output, everything else to standard error. No secret is taken
-//! from the command line, because that shows in `ps`.
+//! Results go to standard output, everything else to standard error. No argument contains a secret,
+//! because process arguments are visible.
 
 mod arguments;
 pub mod client;
 pub mod explain;
+pub mod help;
 pub mod keys;
 pub mod revocations;
 mod show;
+mod terminal;
 
-use std::{
-    io::{self, BufRead, IsTerminal, Read, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{fmt::Display, io, process::ExitCode, sync::Arc};
 
 use clap::ArgMatches;
 use latchkey::{
@@ -24,91 +22,140 @@ use latchkey::{
         account::{NamePrefix, Role, SignInName},
         administration::AccountChange,
         page::{self, MAX_LIMIT, Page},
-        password::Password,
-        text::Parsed,
     },
     error::{Chain, Error},
     gateway::{Administrator, Gateway, ManagedUser, NewAccount, Setback, revocation::Patience},
 };
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::WRONG_SETTINGS;
+use crate::{INVALID_CONFIGURATION, STORE_UNAVAILABLE};
 pub use arguments::command;
+use terminal::{confirm, parse_password, read_password};
 
-/// Refused or failed; wrong settings and wrong usage are 2.
-const REFUSED: u8 = 1;
+/// The command is rejected or failed.
+const FAILED: u8 = 1;
 
-/// Why a command did not do what it was asked for: an exit code, and one sentence.
-struct Refusal(u8, String);
+/// The output of a command whose confirmation prompt was declined.
+const CANCELED: &str = "Canceled. Nothing was changed.\n";
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        let told = match &error {
-            Error::NotFound => "There is no such user.".to_owned(),
-            Error::Internal(source)
-            | Error::Unavailable {
-                committed: None,
-                source,
-            } => {
-                format!("{}: {}.", error.code().title(), Chain(source.as_ref()))
-            }
-            Error::InvalidRequest { .. } | Error::Unavailable { .. } => error.to_string(),
-            other => format!("{}. {other}", other.code().title()),
-        };
-        Refusal(REFUSED, told)
+/// The failure of a command: an exit code, the error, and how to fix it.
+struct CommandError {
+    code: u8,
+    error: String,
+    hint: Option<String>,
+}
+
+impl CommandError {
+    fn new(code: u8, error: impl Into<String>) -> CommandError {
+        CommandError {
+            code,
+            error: error.into(),
+            hint: None,
+        }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> CommandError {
+        CommandError {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 }
 
-impl From<io::Error> for Refusal {
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        let failed = |text: &str| CommandError::new(FAILED, text);
+        match &error {
+            Error::NotFound => {
+                failed("user not found").hint("`latchkey user list` lists all users")
+            }
+            Error::UsernameTaken => failed("the username is already in use"),
+            Error::EmailTaken => failed("the email address is already in use"),
+            Error::LastAdmin => failed("at least one enabled administrator must remain").hint(
+                "grant the role to another user first: `latchkey user set-role NAME-OR-EMAIL admin`",
+            ),
+            Error::Busy => failed("the server is busy").hint("try again in a few seconds"),
+            Error::Internal(source) => {
+                CommandError::new(FAILED, format!("internal error: {}", Chain(source.as_ref())))
+            }
+            Error::Unavailable {
+                committed: None,
+                source,
+            } => store_unavailable(source.as_ref()),
+            Error::Unavailable { .. } => CommandError::new(STORE_UNAVAILABLE, error.to_string()),
+            other => CommandError::new(FAILED, other.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
-        Refusal(REFUSED, format!("The terminal or pipe failed: {error}."))
+        CommandError::new(FAILED, format!("the terminal or pipe failed: {error}"))
+    }
+}
+
+fn store_unavailable(error: &(dyn std::error::Error + 'static)) -> CommandError {
+    CommandError::new(
+        STORE_UNAVAILABLE,
+        format!("store unavailable: {}", Chain(error)),
+    )
+}
+
+/// Prints an error and how to fix it.
+pub fn print_error(error: impl Display, hint: Option<&str>) {
+    eprintln!("error: {error}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
     }
 }
 
 /// Runs one command.
 pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    tell(Operator(gateway).obey(matches).await)
+    print_outcome(Operator(gateway).run_command(matches).await)
 }
 
-/// What a command has to say, and the exit code that goes with it.
-fn tell(outcome: Result<String, Refusal>) -> ExitCode {
+/// Prints the result of a command and returns its exit code.
+fn print_outcome(outcome: Result<String, CommandError>) -> ExitCode {
     match outcome {
-        Ok(told) => crate::print(&told),
-        Err(Refusal(code, told)) => {
-            eprintln!("latchkey: {told}");
+        Ok(text) => crate::print(&text),
+        Err(CommandError { code, error, hint }) => {
+            print_error(error, hint.as_deref());
             ExitCode::from(code)
         }
     }
 }
 
 /// Prepares what every command needs.
-async fn started(gateway: &Gateway) -> Result<(), Refusal> {
+async fn started(gateway: &Gateway) -> Result<(), CommandError> {
     gateway.try_start().await.map_err(|setback| match setback {
-        Setback::Never(error) => Refusal(WRONG_SETTINGS, format!("{error}.")),
-        Setback::Later(error) => Refusal(
-            REFUSED,
-            format!("A store does not answer: {}.", Chain(error.as_ref())),
-        ),
+        Setback::Never(error) => {
+            let hint = error.hint();
+            let error = CommandError::new(INVALID_CONFIGURATION, error.to_string());
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+        Setback::Later(error) => store_unavailable(error.as_ref()),
     })
 }
 
-/// Whoever may run the program with the gateway's settings.
+/// The operator: can run the program with the servers' configuration.
 struct Operator(Arc<Gateway>);
 
 impl Operator {
-    async fn obey(&self, matches: &ArgMatches) -> Result<String, Refusal> {
-        let (command, matches) = matches.subcommand().expect("the parser wants one");
-        // Before a store is asked: whoever is to be asked again is asked at once.
-        let what = |name: &str| format!("Delete {name} with everything in it, for good?");
-        let yes = command != "delete" || confirmed(matches, command, &what(&name_of(matches)))?;
+    async fn run_command(&self, matches: &ArgMatches) -> Result<String, CommandError> {
+        let (command, matches) = matches.subcommand().expect("the parser requires one");
+        // Before connecting to a store, so that the prompt comes first.
+        if !confirmed(command, matches)? {
+            return Ok(CANCELED.to_owned());
+        }
         started(&self.0).await?;
         match command {
             "list" => self.list(matches).await,
             "create" => self.create(matches).await,
             "show" => self.show(matches).await,
-            "reset" => self.reset(matches).await,
-            "delete" if !yes => Ok("Nothing was deleted.\n".to_owned()),
+            "reset-password" => self.reset_password(matches).await,
             "delete" => {
                 let user = self.find(matches).await?;
                 self.0
@@ -125,18 +172,21 @@ impl Operator {
                         Patience::UntilEnforced,
                     )
                     .await?;
-                Ok(format!("{} is signed out everywhere.\n", show::name(&user)))
+                Ok(format!(
+                    "Revoked all sessions and personal access tokens of {}.\n",
+                    show::name(&user)
+                ))
             }
             _change => self.change(command, matches).await,
         }
     }
 
-    async fn find(&self, matches: &ArgMatches) -> Result<ManagedUser, Refusal> {
-        let name: &SignInName = matches.get_one("name").expect("the parser wants it");
+    async fn find(&self, matches: &ArgMatches) -> Result<ManagedUser, CommandError> {
+        let name: &SignInName = matches.get_one("name").expect("the parser requires it");
         Ok(self.0.find_user(name).await?)
     }
 
-    async fn list(&self, matches: &ArgMatches) -> Result<String, Refusal> {
+    async fn list(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let prefix: &NamePrefix = matches.get_one("search").expect("it has a default");
         let limit: u32 = *matches.get_one("limit").expect("it has a default");
         let (mut users, mut after, mut more) = (Vec::new(), Some(Uuid::nil()), false);
@@ -159,12 +209,12 @@ impl Operator {
             after = page.next.as_deref().and_then(page::position);
         }
         if more {
-            eprintln!("There are more: raise --limit, or narrow the list with --search.");
+            eprintln!("hint: more users match; increase --limit or narrow the list with --search");
         }
         Ok(show::users(&users))
     }
 
-    async fn show(&self, matches: &ArgMatches) -> Result<String, Refusal> {
+    async fn show(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let user = self.find(matches).await?;
         let all = Page {
             limit: MAX_LIMIT,
@@ -178,82 +228,81 @@ impl Operator {
         Ok(show::user(&user) + &show::sessions(&sessions))
     }
 
-    async fn create(&self, matches: &ArgMatches) -> Result<String, Refusal> {
+    async fn create(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let given = matches.get_flag("password-stdin");
-        let text = if given {
-            password_from(io::stdin().lock())?
+        let (password, text) = if given {
+            read_password()?
         } else {
-            self.0.suggest_password()?
+            let text = self.0.suggest_password()?;
+            (parse_password(&text)?, text)
         };
         let request = NewAccount {
             username: matches.get_one("username").cloned(),
             email: matches.get_one("email").cloned(),
             name: matches.get_one("display-name").cloned(),
             role: matches.get_one("role").copied().unwrap_or(Role::User),
-            password: Some(password(&text)?),
+            password: Some(password),
         };
         let user = self.0.create_user(Administrator::Operator, request).await?;
         let shown = if given {
             String::new()
         } else {
-            format!("Password, shown this once: {}\n", text.as_str())
+            format!("Password (shown once): {}\n", text.as_str())
         };
         Ok(format!(
-            "Created {}, {}.\n{shown}",
+            "Created user {} with the role {}.\n{shown}",
             show::name(&user),
-            show::article(user.account.identity.role)
+            user.account.identity.role.as_str()
         ))
     }
 
-    async fn change(&self, command: &str, matches: &ArgMatches) -> Result<String, Refusal> {
+    async fn change(&self, command: &str, matches: &ArgMatches) -> Result<String, CommandError> {
         let mut change = AccountChange::default();
         match command {
             "disable" => change.disabled = Some(true),
             "enable" => change.disabled = Some(false),
-            _role => change.role = matches.get_one("role").copied(),
+            _set_role => change.role = matches.get_one("role").copied(),
         }
-        let user = self.find(matches).await?;
+        let before = self.find(matches).await?;
         let user = self
             .0
-            .change_user(Administrator::Operator, user.account.id, change, None)
+            .change_user(Administrator::Operator, before.account.id, change, None)
             .await?;
-        let told = match command {
-            "disable" => "is disabled, and signed out everywhere".to_owned(),
-            "enable" => "may sign in again".to_owned(),
-            _role => format!("is {} now", show::article(user.account.identity.role)),
-        };
-        Ok(format!("{} {told}.\n", show::name(&user)))
+        let (name, role) = (show::name(&user), user.account.identity.role);
+        Ok(match command {
+            "disable" => format!("Disabled {name} and revoked all sessions and tokens.\n"),
+            "enable" => format!("Enabled {name}.\n"),
+            _set_role if before.account.identity.role == role => {
+                format!("{name} already has the role {}.\n", role.as_str())
+            }
+            _set_role => format!(
+                "Changed the role of {name} to {} and revoked all sessions and tokens.\n",
+                role.as_str()
+            ),
+        })
     }
 
-    async fn reset(&self, matches: &ArgMatches) -> Result<String, Refusal> {
+    async fn reset_password(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let user = self.find(matches).await?;
         let (id, name) = (user.account.id, show::name(&user));
         if matches.get_flag("password-stdin") {
-            let text = password_from(io::stdin().lock())?;
+            let (password, _) = read_password()?;
+            let change = AccountChange::default();
             self.0
-                .change_user(
-                    Administrator::Operator,
-                    id,
-                    AccountChange::default(),
-                    Some(password(&text)?),
-                )
+                .change_user(Administrator::Operator, id, change, Some(password))
                 .await?;
             return Ok(format!(
-                "{name} has the new password, and is signed out everywhere.\n"
+                "Changed the password of {name} and revoked all sessions and tokens.\n"
             ));
         }
         if user.disabled {
-            return Err(Refusal(
-                REFUSED,
-                format!("{name} is disabled; `latchkey user enable` comes first."),
-            ));
+            let error = CommandError::new(FAILED, format!("{name} is disabled"));
+            return Err(error.hint("enable the user first: `latchkey user enable NAME-OR-EMAIL`"));
         }
         if user.account.identity.email.is_none() {
-            let told = format!(
-                "{name} has no e-mail address, which codes go with; set a password with \
-                 --password-stdin."
-            );
-            return Err(Refusal(REFUSED, told));
+            let error = format!("{name} has no email address, which a reset code requires");
+            let error = CommandError::new(FAILED, error);
+            return Err(error.hint("set a password with --password-stdin"));
         }
         let code = self.0.make_reset_code(id).await?;
         let (minutes, issuer) = (
@@ -261,43 +310,31 @@ impl Operator {
             self.0.config().issuer.as_str(),
         );
         Ok(format!(
-            "Code for a new password: {code}\nIt works once, for {minutes} min, with {name}'s \
-             address, at {issuer}/forgot or POST /password/reset.\n"
+            "Password reset code: {code}\nIt works once within {minutes} min, with the email \
+             address of {name}, at {issuer}/forgot or `POST /password/reset`.\n"
         ))
     }
 }
 
-fn name_of(matches: &ArgMatches) -> String {
-    let name: &SignInName = matches.get_one("name").expect("the parser wants it");
-    name.as_str().to_owned()
-}
-
-/// Whether somebody who is asked says yes. Where nobody can be asked, `--yes` must have been said.
-fn confirmed(matches: &ArgMatches, command: &str, question: &str) -> Result<bool, Refusal> {
-    if matches.get_flag("yes") {
-        return Ok(true);
-    }
-    if !io::stdin().is_terminal() {
-        let told = format!("Nobody can be asked here: say --yes to {command} without a question.");
-        return Err(Refusal(WRONG_SETTINGS, told));
-    }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// All that comes in, but the line break that `echo` adds.
-fn password_from(mut input: impl Read) -> Result<Zeroizing<String>, Refusal> {
-    let mut text = Zeroizing::new(String::new());
-    input.read_to_string(&mut text)?;
-    let typed = text.strip_suffix('\n').map_or(text.as_str(), |line| {
-        line.strip_suffix('\r').unwrap_or(line)
-    });
-    Ok(Zeroizing::new(typed.to_owned()))
-}
-
-fn password(text: &str) -> Result<Password, Refusal> {
-    Password::parse(text).map_err(|reason| Refusal(REFUSED, format!("The password {reason}.")))
+/// Returns whether a command may run: `--yes` or a confirmed prompt, for those that revoke or
+/// delete.
+fn confirmed(command: &str, matches: &ArgMatches) -> Result<bool, CommandError> {
+    let (question, action) = match command {
+        "delete" => ("Permanently delete {} and all their data?", "delete"),
+        "disable" => (
+            "Disable {} and revoke all sessions and tokens?",
+            "disable the user",
+        ),
+        "revoke" => (
+            "Revoke all sessions and personal access tokens of {}?",
+            "revoke",
+        ),
+        "set-role" => (
+            "Change the role of {} and revoke all sessions and tokens?",
+            "change the role",
+        ),
+        _other => return Ok(true),
+    };
+    let name: &SignInName = matches.get_one("name").expect("the parser requires it");
+    confirm(matches, &question.replace("{}", name.as_str()), action)
 }

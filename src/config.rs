@@ -1,8 +1,8 @@
 //! Settings: the only reader of the environment.
 //!
-//! One declaration, in `declaration.rs`, gives the struct, the flags with their `--help`, the
-//! README's table, `.env.example` and `latchkey config`. A setting that holds a secret has no flag,
-//! because flags show in `ps`; it has a `…_FILE` form instead, as every other setting has not.
+//! One declaration, in `declaration.rs`, generates the struct, the flags with their `--help`, the
+//! README's table, `.env.example`, `latchkey help settings`, and `latchkey config`. A secret has no
+//! flag, because process arguments are visible. Only secrets have a `…_FILE` form.
 
 mod declaration;
 mod description;
@@ -15,12 +15,14 @@ use std::{fmt, time::Duration};
 
 use declaration::Draft;
 pub use declaration::{Config, SETTINGS};
-pub use description::{arguments, effective, env_example, readme_table, secrets_help};
+pub use description::{
+    arguments, effective, env_example, readme_table, secrets_help, settings_help,
+};
 use range::Range;
 pub use source::Source;
 use value::LONGEST_IN_TOKENS;
 pub use value::{
-    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, Origins, Secret, Signup, Switch,
+    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Secret, Signup, Switch,
 };
 
 use crate::domain::password::SHORTEST_MINIMUM;
@@ -29,36 +31,48 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const FOREVER: Duration = Duration::MAX;
 
-/// What is known about one setting beside its value.
+/// The group of the settings that have no default and must be set.
+const REQUIRED_GROUP: &str = "Required";
+
+/// The declaration of a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// The environment variable.
     pub variable: &'static str,
-    /// Whether it holds a secret: no flag, a `…_FILE` form, masked wherever it is shown.
+    /// The group under which it is listed.
+    pub group: &'static str,
+    /// Whether it is a secret: no flag, a `…_FILE` form, masked in every output.
     pub secret: bool,
-    /// What holds when nobody says otherwise.
+    /// The default value.
     pub default: Option<&'static str>,
-    /// One line for people.
+    /// The description.
     pub help: &'static str,
 }
 
-/// One wrong setting.
+impl Setting {
+    /// Whether the server can't start without a value.
+    pub fn is_required(&self) -> bool {
+        self.group == REQUIRED_GROUP
+    }
+}
+
+/// A configuration error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The environment variable.
     pub variable: &'static str,
-    /// What is wrong with it; never its value.
+    /// What is wrong, and the fix; never the value.
     pub reason: String,
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.variable, self.reason)
+        write!(f, "{}: {}", self.variable, self.reason)
     }
 }
 
 impl Config {
-    /// Reads all settings; every mistake is reported, not only the first.
+    /// Reads all settings and reports all configuration errors, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
         let mut mistakes: Vec<Mistake> = source
             .broken
@@ -74,14 +88,14 @@ impl Config {
         }
     }
 
-    /// The audience of access tokens: the issuer, unless another one is set.
+    /// The audience of access tokens. Default: the issuer.
     pub fn audience(&self) -> &str {
         self.audience.as_deref().unwrap_or(self.issuer.as_str())
     }
 }
 
 impl Draft {
-    /// What can be read but must not be, alone or beside another setting.
+    /// Values out of range, and values that conflict with each other.
     fn contradictions(&self) -> Vec<Mistake> {
         let mistake = |variable, reason: String| Mistake { variable, reason };
         let ranges = [self.time_ranges(), self.store_ranges(), self.count_ranges()];
@@ -101,32 +115,32 @@ impl Draft {
             (
                 long_audience,
                 "LATCHKEY_AUDIENCE",
-                "must have at most 255 characters, because tokens and cookies hold it",
+                "must have at most 255 characters, because tokens and cookies contain it",
             ),
             (
                 foreign_domain.is_some_and(|(issuer, domain)| !issuer.is_within(domain)),
                 "LATCHKEY_COOKIE_DOMAIN",
-                "must be the host of LATCHKEY_ISSUER or a domain above it, or browsers refuse the \
-                 cookie",
+                "must be the host of LATCHKEY_ISSUER or a parent domain of it, otherwise browsers \
+                 reject the cookie",
             ),
             (
                 unsafe_issuer && self.insecure_http.is_some_and(|allowed| !allowed.0),
                 "LATCHKEY_ISSUER",
-                "must be an https address (TLS ends at the proxy); set LATCHKEY_INSECURE_HTTP=yes \
-                 to run without TLS all the same",
+                "must be an `https://` URL (the proxy terminates TLS). To run without TLS, set \
+                 LATCHKEY_INSECURE_HTTP=yes.",
             ),
             (
                 self.session_idle_timeout
                     .zip(self.session_max_lifetime)
                     .is_some_and(|(idle, whole)| idle > whole),
                 "LATCHKEY_SESSION_IDLE_TIMEOUT",
-                "must not be longer than LATCHKEY_SESSION_MAX_LIFETIME",
+                "must be at most LATCHKEY_SESSION_MAX_LIFETIME",
             ),
             (
                 self.writes_email_of_remote_users(),
                 "LATCHKEY_SMTP_URL",
-                "must be a mail server or `off`, because `file:` is for development and \
-                 LATCHKEY_ISSUER is not a loopback address",
+                "must be an SMTP server or `off`. `file:` requires a loopback LATCHKEY_ISSUER, \
+                 because it is for development only.",
             ),
         ];
         let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
@@ -164,8 +178,8 @@ impl Draft {
                 Duration::ZERO,
                 SECOND * 60,
             ),
-            // 0 is off. A shorter one could not be renewed in time, and a logout waits for a longer
-            // one.
+            // 0 disables leases. A shorter lease can't be renewed in time, and sign-out waits for a
+            // lease to expire.
             time(
                 "LATCHKEY_LEASE",
                 self.lease.filter(|lease| !lease.is_zero()),
@@ -194,7 +208,7 @@ impl Draft {
         ]
     }
 
-    /// Times of what is kept in the stores, and of waiting for the stores.
+    /// Retention times and timeouts of the stores.
     fn store_ranges(&self) -> Vec<Range> {
         let time = Range::of_time;
         vec![
@@ -247,8 +261,8 @@ impl Draft {
                 0,
                 10_000,
             ),
-            // Eight are for what many ask at the same moment; of the others, one story may hold one
-            // while another writes.
+            // Eight are for batched lookups. Of the others, one transaction can use one while
+            // another writes.
             count(
                 "LATCHKEY_DATABASE_CONNECTIONS",
                 self.database_connections,

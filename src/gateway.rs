@@ -267,11 +267,11 @@ fn mail_mistake(error: MailSettingError) -> Mistake {
     match error {
         MailSettingError::From => Mistake {
             variable: "LATCHKEY_EMAIL_FROM",
-            reason: "must be a sender such as `Latchkey <no-reply@example.com>`".into(),
+            reason: "must be a sender, for example `Latchkey <no-reply@example.com>`".into(),
         },
         MailSettingError::Server => Mistake {
             variable: "LATCHKEY_SMTP_URL",
-            reason: "is no address such as `smtps://user:password@host`".into(),
+            reason: "must be a URL, for example `smtps://USER:PASSWORD@HOST`".into(),
         },
     }
 }

@@ -6,9 +6,14 @@ mod log;
 use std::{io::Write, process::ExitCode, sync::Arc};
 
 use clap::{ArgMatches, Command};
+use cli::{
+    help::{documented, documented_alone},
+    print_error,
+};
 use latchkey::{
     config::{self, Config, Mistake, Source},
-    gateway::Gateway,
+    error::Chain,
+    gateway::{Gateway, Setback},
     http,
 };
 use log::Log;
@@ -19,17 +24,30 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Short-lived small allocations of many threads: measured faster here than the system's allocator.
+/// Faster than the system's allocator for small short-lived allocations of many threads (measured).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Wrong settings, as opposed to a fault (1).
-const WRONG_SETTINGS: u8 = 2;
+/// The exit code for an invalid configuration or invalid usage; 1 is any other failure.
+const INVALID_CONFIGURATION: u8 = 2;
+
+/// The exit code if PostgreSQL or Redis is unavailable.
+const STORE_UNAVAILABLE: u8 = 3;
+
+const ABOUT: &str = "\
+Latchkey is a self-hosted authentication server in a single binary. It registers and signs in \
+users, issues, rotates, and revokes tokens, and authenticates requests for your proxies and \
+services.";
+
+const CONFIGURATION: &str = "\
+Configuration: environment variables, `.env` in the working folder, and flags of `serve`, see \
+`latchkey help settings`.";
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
         Some(("openapi", _)) => print(&http::document::json()),
+        Some(("settings", _)) => print(&config::settings_help()),
         Some(("config", matches)) => show_settings(&Source::new(matches)),
         Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),
         Some(("user", matches)) => {
@@ -49,41 +67,86 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Command {
-    let with_settings = |command: Command| {
-        command
-            .args(config::arguments())
-            .after_help(config::secrets_help())
-    };
+    let settings = || config::arguments().map(|argument| argument.hide(true));
+    let admin = [
+        cli::command(),
+        cli::client::command(),
+        cli::explain::command(),
+        cli::keys::command(),
+        cli::revocations::command(),
+    ];
     let command = Command::new("latchkey")
         .version(latchkey::VERSION)
-        .about(
-            "A stateless auth gateway: sign-in, rotating refresh tokens, and a logout that holds \
-             on every replica",
-        )
+        .about("Self-hosted authentication server")
+        .long_about(ABOUT)
         .args_conflicts_with_subcommands(true)
-        .subcommand(with_settings(
-            Command::new("serve").about("Run the gateway (also without a subcommand)"),
-        ))
-        .subcommand(with_settings(
-            Command::new("migrate").about("Apply sql/migrations and exit"),
-        ))
-        .subcommand(with_settings(cli::command()))
-        .subcommand(with_settings(cli::client::command()))
-        .subcommand(with_settings(cli::explain::command()))
-        .subcommand(with_settings(cli::keys::command()))
-        .subcommand(with_settings(cli::revocations::command()))
-        .subcommand(
-            Command::new("openapi")
-                .about("Print the OpenAPI document; needs no server and no setting"),
-        )
-        .subcommand(with_settings(Command::new("config").about(
-            "Print the effective settings; exit with 2 when one is wrong",
-        )));
-    with_settings(command)
+        .args(settings())
+        .subcommand(serve_command())
+        .subcommand(migrate_command().args(settings()))
+        .subcommand(config_command().args(settings()))
+        .subcommands(admin.map(|command| command.args(settings())))
+        .subcommand(openapi_command())
+        .subcommand(settings_command());
+    documented_alone(
+        command,
+        "latchkey serve
+         latchkey config
+         latchkey user create --username admin --role admin
+         latchkey help settings",
+        CONFIGURATION,
+    )
+}
+
+/// The only command whose help contains the flags. `-h` omits them.
+fn serve_command() -> Command {
+    let flags = config::arguments().map(|argument| argument.hide_short_help(true));
+    let command = Command::new("serve")
+        .about("Run the server (the default command)")
+        .args(flags);
+    documented_alone(
+        command,
+        "latchkey serve
+         latchkey serve --listen 0.0.0.0:8000 --log info,latchkey=debug",
+        &config::secrets_help(),
+    )
+}
+
+fn migrate_command() -> Command {
+    let command = Command::new("migrate")
+        .about("Apply the database migrations and exit")
+        .long_about(
+            "Applies the database migrations and exits. `serve` applies them at its start, too.",
+        );
+    documented(command, "latchkey migrate")
+}
+
+fn config_command() -> Command {
+    let command = Command::new("config")
+        .about("Print the effective settings and validate them")
+        .long_about(
+            "Prints the effective settings, secrets masked, and validates them without connecting \
+             to a store. It exits with 2 if the configuration is invalid.",
+        );
+    documented(command, "latchkey config")
+}
+
+fn openapi_command() -> Command {
+    let command = Command::new("openapi")
+        .about("Print the OpenAPI document")
+        .long_about("Prints the OpenAPI document. It requires no configuration and no store.");
+    documented_alone(command, "latchkey openapi > openapi.json", "")
+}
+
+/// Makes `latchkey help settings` print all settings.
+fn settings_command() -> Command {
+    Command::new("settings")
+        .hide(true)
+        .help_template("{after-help}")
+        .after_help(config::settings_help())
 }
 
 fn print(text: &str) -> ExitCode {
-    // A reader that closed the pipe has seen enough.
+    // Fails if the reader has closed the pipe, which is not an error.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
@@ -92,73 +155,88 @@ fn show_settings(source: &Source) -> ExitCode {
     print(&config::effective(source));
     let config = match Config::load(source) {
         Ok(config) => config,
-        Err(mistakes) => return complain(&mistakes),
+        Err(errors) => return reject_configuration(&errors),
     };
     with_runtime(async {
         match Gateway::new(config) {
             Ok(_) => ExitCode::SUCCESS,
-            Err(mistakes) => complain(&mistakes),
+            Err(errors) => reject_configuration(&errors),
         }
     })
 }
 
-fn complain(mistakes: &[Mistake]) -> ExitCode {
-    eprintln!("latchkey: these settings must be mended:");
-    mistakes.iter().for_each(|mistake| eprintln!("  {mistake}"));
-    eprintln!("`latchkey --help` lists all settings. For development, `./dev up` needs none.");
-    ExitCode::from(WRONG_SETTINGS)
+fn reject_configuration(errors: &[Mistake]) -> ExitCode {
+    let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+    print_error(
+        format!("invalid configuration{lines}"),
+        Some(
+            "`latchkey help settings` describes all settings; for development, `./dev up` \
+             requires none",
+        ),
+    );
+    ExitCode::from(INVALID_CONFIGURATION)
 }
 
-/// Reads the settings, and runs a story with the gateway that they describe.
+/// Reads the settings and runs a command with them.
 fn with_gateway<S: Future<Output = ExitCode>>(
     matches: &ArgMatches,
     kind: Log,
-    story: impl FnOnce(Arc<Gateway>) -> S,
+    run: impl FnOnce(Arc<Gateway>) -> S,
 ) -> ExitCode {
     let config = match Config::load(&Source::new(matches)) {
         Ok(config) => config,
-        Err(mistakes) => return complain(&mistakes),
+        Err(errors) => return reject_configuration(&errors),
     };
     log::start(&config, kind);
     with_runtime(async {
         match Gateway::new(config) {
-            Ok(gateway) => story(gateway).await,
-            Err(mistakes) => complain(&mistakes),
+            Ok(gateway) => run(gateway).await,
+            Err(errors) => reject_configuration(&errors),
         }
     })
 }
 
-/// Connections belong to the runtime that made them, so a gateway is made and dropped inside one.
-fn with_runtime(story: impl Future<Output = ExitCode>) -> ExitCode {
+/// Connections belong to the runtime that opened them, so the server lives inside one runtime.
+fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(story),
-        Err(error) => fail("the runtime could not be started", &error),
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => fail("the runtime can't be started", &error),
     }
 }
 
 fn fail(what: &str, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("latchkey: {what}: {error}");
+    print_error(format!("{what}: {error}"), None);
     ExitCode::FAILURE
 }
 
 async fn migrate(gateway: Arc<Gateway>) -> ExitCode {
     match gateway.migrate().await {
-        Ok(applied) if applied.is_empty() => {
-            print("Nothing to apply: the database is up to date.\n")
-        }
+        Ok(applied) if applied.is_empty() => print("The database is up to date.\n"),
         Ok(applied) => print(&format!("Applied {}.\n", applied.join(", "))),
-        Err(error) => fail("the migrations were not applied", &error),
+        Err(error) => match Setback::from(error) {
+            Setback::Later(error) => {
+                print_error(
+                    format!("store unavailable: {}", Chain(error.as_ref())),
+                    None,
+                );
+                ExitCode::from(STORE_UNAVAILABLE)
+            }
+            Setback::Never(error) => {
+                print_error(&error, error.hint());
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
-/// As many open files as the system allows: each connection is one, and the usual soft limit is
-/// 1,024.
+/// Raises the limit of open files as far as the system allows. Each connection is one, and the
+/// usual soft limit is 1,024.
 fn allow_many_connections() {
     let limit = getrlimit(Resource::Nofile);
-    // A refusal leaves the limit as it was; the listener then lets further clients wait.
+    // If it fails, the limit stays, and the listener lets further clients wait.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {
@@ -172,7 +250,7 @@ async fn serve(gateway: Arc<Gateway>) -> ExitCode {
     allow_many_connections();
     let metrics = match http::metrics::install() {
         Ok(handle) => handle,
-        Err(error) => return fail("the metrics could not be set up", &error),
+        Err(error) => return fail("the metrics can't be set up", &error),
     };
     let (listen, metrics_listen) = (gateway.config().listen, gateway.config().metrics_listen);
     let (Ok(listener), Ok(metrics_listener)) = (
@@ -194,24 +272,25 @@ async fn serve(gateway: Arc<Gateway>) -> ExitCode {
     }
 }
 
-/// Listens, and says where: a port of 0 stands for any that is free.
+/// Listens and logs the address: port 0 selects a free port.
 async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListener, ()> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        eprintln!("latchkey: {address} cannot be listened on ({error}); change {variable}")
+        let hint = format!("set {variable} to another address or port");
+        print_error(format!("can't listen on {address} ({error})"), Some(&hint));
     })?;
     let bound = listener
         .local_addr()
-        .map_err(|error| eprintln!("latchkey: {address} has no address ({error})"))?;
+        .map_err(|error| print_error(format!("{address} has no address ({error})"), None))?;
     tracing::info!(setting = variable, address = %bound, "listening");
     Ok(listener)
 }
 
-/// Starts up beside the listener, which answers "not ready" meanwhile; resolves only when this
-/// replica must not run.
+/// Starts the replica beside the listener, which responds "not ready" until then. Returns only if
+/// this replica can't run.
 async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
     if let Err(error) = gateway.start().await {
-        fail("this replica must not run", &error);
-        return ExitCode::from(WRONG_SETTINGS);
+        print_error(&error, error.hint());
+        return ExitCode::from(INVALID_CONFIGURATION);
     }
     tracing::info!(
         version = latchkey::VERSION,
@@ -228,8 +307,7 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
     workers.spawn(gateway.clone().record_refusals());
     workers.spawn(gateway.clone().tidy_up());
     workers.spawn(gateway.deliver_mails());
-    // None of them ends by itself: one that panicked takes the process along, which is started
-    // again with all of them.
+    // No worker returns. If one panics, the process exits and is restarted with all of them.
     workers.join_next().await;
     ExitCode::FAILURE
 }

@@ -82,7 +82,7 @@ impl Postgres {
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
         let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
             .map_err(|_| {
-                "is no address such as `postgres://user:password@host/database`".to_owned()
+                "must be a URL, for example `postgres://USER:PASSWORD@HOST/DATABASE`".to_owned()
             })?;
         settings
             .connect_timeout(timeout)

@@ -51,7 +51,7 @@ impl Redis {
     /// Reads the address; nothing is connected yet. Errors say what is wrong with the address,
     /// never what it is.
     pub fn new(url: &str, prefix: &str, timeout: Duration) -> Result<Redis, String> {
-        let wrong = |_| "is no address such as `redis://user:password@host`".to_owned();
+        let wrong = |_| "must be a URL, for example `redis://USER:PASSWORD@HOST`".to_owned();
         let info = url.into_connection_info().map_err(wrong)?;
         // Without this every small command may wait 40 ms for the acknowledgement of the one
         // before.

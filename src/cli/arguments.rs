@@ -1,55 +1,82 @@
-//! What can be typed after `latchkey user`.
+//! The arguments of `latchkey user`.
 
-use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, Command};
 use latchkey::domain::{
     account::{DisplayName, Email, NamePrefix, Role, SignInName, Username},
     text::Parsed,
 };
 
+use super::help::{documented, yes};
+
 /// `latchkey user` for the parser.
 pub fn command() -> Command {
-    Command::new("user")
-        .about("Administer accounts from the machine itself; wants the same settings as `serve`")
+    let command = Command::new("user")
+        .about("Manage users")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(list())
-        .subcommand(of_one("show", "Print an account and its sessions"))
+        .subcommand(of_one(
+            "show",
+            "Show a user and their sessions",
+            "latchkey user show john@example.com",
+        ))
         .subcommand(create())
-        .subcommand(of_one("disable", "Refuse sign-ins, and end every session"))
-        .subcommand(of_one("enable", "Allow sign-ins again"))
         .subcommand(
             of_one(
-                "role",
-                "Make somebody `user` or `admin`; ends every session",
+                "disable",
+                "Disable a user and revoke all sessions and tokens",
+                "latchkey user disable john\nlatchkey user disable john --yes",
             )
-            .arg(role().index(2).required(true)),
+            .arg(yes()),
         )
-        .subcommand(of_one("revoke", "End every session"))
+        .subcommand(of_one(
+            "enable",
+            "Enable a user",
+            "latchkey user enable john",
+        ))
         .subcommand(
             of_one(
-                "reset",
-                "Print a one-time code for a new password, or set one",
+                "set-role",
+                "Change a user's role (revokes all sessions and tokens)",
+                "latchkey user set-role john admin\nlatchkey user set-role john user --yes",
             )
-            .arg(password("Set this password")),
+            .arg(role().index(2).required(true))
+            .arg(yes()),
         )
         .subcommand(
-            of_one("delete", "Delete an account with everything in it").arg(
-                Arg::new("yes")
-                    .long("yes")
-                    .help("Do not ask")
-                    .action(ArgAction::SetTrue),
-            ),
+            of_one(
+                "revoke",
+                "Revoke all sessions and personal access tokens of a user",
+                "latchkey user revoke john\nlatchkey user revoke john --yes",
+            )
+            .arg(yes()),
         )
+        .subcommand(reset_password())
+        .subcommand(
+            of_one(
+                "delete",
+                "Delete a user and their data",
+                "latchkey user delete john\nlatchkey user delete john --yes",
+            )
+            .arg(yes()),
+        );
+    documented(
+        command,
+        "latchkey user create --username admin --role admin
+         latchkey user list --search jo
+         latchkey user reset-password john@example.com",
+    )
 }
 
-fn of_one(command: &'static str, about: &'static str) -> Command {
+fn of_one(command: &'static str, about: &'static str, examples: &str) -> Command {
     let name = Arg::new("name")
         .value_name("NAME-OR-EMAIL")
-        .help("User name or e-mail address")
+        .help("Username or email address")
         .required(true);
-    Command::new(command)
+    let command = Command::new(command)
         .about(about)
-        .arg(name.index(1).value_parser(parsed::<SignInName>))
+        .arg(name.index(1).value_parser(parsed::<SignInName>));
+    documented(command, examples)
 }
 
 fn list() -> Command {
@@ -62,29 +89,36 @@ fn list() -> Command {
         .long("limit")
         .value_name("NUMBER")
         .default_value("50");
-    Command::new("list")
-        .about("Print accounts, the oldest first")
+    let command = Command::new("list")
+        .about("List users")
+        .long_about("Lists users, oldest first.")
         .arg(
             search
-                .help("Only those whose user name or address begins like this")
+                .help("Only users whose username or email address starts with this text")
                 .value_parser(parsed::<NamePrefix>),
         )
         .arg(
             limit
-                .help("How many at most")
-                .value_parser(value_parser!(u32).range(1..)),
-        )
+                .help("Maximum number of users")
+                .value_parser(positive_number),
+        );
+    documented(
+        command,
+        "latchkey user list
+         latchkey user list --search jo --limit 200",
+    )
 }
 
 fn create() -> Command {
     let option = |id, name, value, help| Arg::new(id).long(name).value_name(value).help(help);
-    Command::new("create")
-        .about(
-            "Make an account: with a random password that is printed once, or with one from \
-             standard input",
+    let command = Command::new("create")
+        .about("Create a user and print a generated password")
+        .long_about(
+            "Creates a user and prints a generated password once. With --password-stdin, the \
+             password comes from standard input and isn't printed.",
         )
-        .arg(option("username", "username", "NAME", "User name").value_parser(parsed::<Username>))
-        .arg(option("email", "email", "ADDRESS", "E-mail address").value_parser(parsed::<Email>))
+        .arg(option("username", "username", "NAME", "Username").value_parser(parsed::<Username>))
+        .arg(option("email", "email", "EMAIL", "Email address").value_parser(parsed::<Email>))
         .group(
             ArgGroup::new("called")
                 .args(["username", "email"])
@@ -92,16 +126,31 @@ fn create() -> Command {
                 .required(true),
         )
         .arg(
-            option(
-                "display-name",
-                "name",
-                "TEXT",
-                "What the person wants to be called",
-            )
-            .value_parser(parsed::<DisplayName>),
+            option("display-name", "name", "TEXT", "Display name")
+                .value_parser(parsed::<DisplayName>),
         )
         .arg(role().long("role").default_value("user"))
-        .arg(password("Take the password from standard input"))
+        .arg(password_stdin());
+    documented(
+        command,
+        "latchkey user create --username admin --role admin
+         latchkey user create --email john@example.com --password-stdin",
+    )
+}
+
+fn reset_password() -> Command {
+    of_one(
+        "reset-password",
+        "Create a password reset code, or set a password",
+        "latchkey user reset-password john@example.com
+         latchkey user reset-password john --password-stdin",
+    )
+    .long_about(
+        "Prints a one-time code with which the user sets a password; this requires an email \
+         address, but no email is sent. With --password-stdin, it sets the password and revokes \
+         all sessions and tokens of the user.",
+    )
+    .arg(password_stdin())
 }
 
 fn role() -> Arg {
@@ -111,12 +160,16 @@ fn role() -> Arg {
         .value_parser(parsed::<Role>)
 }
 
-fn password(help: &'static str) -> Arg {
-    let help = format!("{help}, which `ps` does not show");
+fn password_stdin() -> Arg {
     Arg::new("password-stdin")
         .long("password-stdin")
-        .help(help)
+        .help("Read the password from standard input; on a terminal, prompt without echo")
         .action(ArgAction::SetTrue)
+}
+
+fn positive_number(text: &str) -> Result<u32, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or("must be 1 or more")
 }
 
 pub fn parsed<T: Parsed>(text: &str) -> Result<T, String> {

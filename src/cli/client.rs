@@ -1,8 +1,8 @@
-//! `latchkey client …`: OAuth clients, from the machine itself. The same stories as `/clients`.
+//! `latchkey client …`: OAuth clients. It runs the same use cases as `/clients`.
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 use latchkey::{
     domain::{
         client::Audiences,
@@ -15,63 +15,78 @@ use latchkey::{
 };
 use uuid::Uuid;
 
-use super::{REFUSED, Refusal, arguments::parsed, confirmed, show, started, tell};
+use super::{
+    CANCELED, CommandError, FAILED,
+    arguments::parsed,
+    confirm,
+    help::{documented, yes},
+    print_outcome, show, started,
+};
 
-/// The command, without the settings, which are those of `serve`.
+/// The command without the settings, which are those of `serve`.
 pub fn command() -> Command {
-    Command::new("client")
-        .about(
-            "Register OAuth clients, from the machine itself; wants the same settings as `serve`",
-        )
+    let command = Command::new("client")
+        .about("Manage OAuth clients")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(Command::new("list").about("Print all clients, the oldest first"))
+        .subcommand(documented(
+            Command::new("list")
+                .about("List OAuth clients")
+                .long_about("Lists OAuth clients, oldest first."),
+            "latchkey client list",
+        ))
         .subcommand(create())
-        .subcommand(
-            of_one(
-                "rotate",
-                "Give a client another secret, which is printed once",
-            )
-            .long_about(
-                "Gives a client another secret, which is printed once. The one before, and every \
-                 token that was had with it, are refused on all replicas when the command returns. \
-                 Where that must not be noticed, register a second client first.",
-            ),
-        )
-        .subcommand(
-            of_one(
-                "delete",
-                "Delete a client; all its tokens are refused at once",
-            )
-            .arg(
-                Arg::new("yes")
-                    .long("yes")
-                    .help("Do not ask")
-                    .action(ArgAction::SetTrue),
-            ),
-        )
+        .subcommand(of_one(
+            "rotate-secret",
+            "Rotate a client secret",
+            "Invalidates the old secret and revokes the tokens issued with it, on every replica, \
+             and prints a new secret once. For zero-downtime rotation, register a second client \
+             first.",
+        ))
+        .subcommand(of_one(
+            "delete",
+            "Delete an OAuth client and revoke its tokens",
+            "Deletes an OAuth client and revokes its tokens on every replica.",
+        ));
+    documented(
+        command,
+        "latchkey client create billing --scope \"items:read revocations:read\"
+         latchkey client list",
+    )
 }
 
-fn of_one(command: &'static str, about: &'static str) -> Command {
+fn of_one(command: &'static str, about: &'static str, long_about: &'static str) -> Command {
     let id = Arg::new("id")
         .value_name("CLIENT-ID")
-        .help("`client_id`, as `list` prints it")
+        .help("Client ID, as `latchkey client list` prints it")
         .required(true);
-    Command::new(command)
+    let examples = format!(
+        "latchkey client {command} CLIENT-ID
+         latchkey client {command} CLIENT-ID --yes"
+    );
+    let command = Command::new(command)
         .about(about)
-        .arg(id.index(1).value_parser(value_parser!(Uuid)))
+        .long_about(long_about)
+        .arg(id.index(1).value_parser(client_id))
+        .arg(yes());
+    documented(command, &examples)
+}
+
+fn client_id(text: &str) -> Result<Uuid, &'static str> {
+    text.parse().map_err(|_| "not a client ID (UUID)")
 }
 
 fn create() -> Command {
     let option = |name, value, help| Arg::new(name).long(name).value_name(value).help(help);
-    let audience = "Whom its tokens may be for, up to ten; the first where a request names none \
+    let audience = "Allowed audiences (up to 10), separated by spaces; the first is the default \
         [default: LATCHKEY_AUDIENCE]";
-    Command::new("create")
-        .about("Register a client; its secret is printed once")
+    let command = Command::new("create")
+        .about("Register an OAuth client and print its secret")
+        .long_about("Registers a confidential OAuth client and prints its secret once.")
         .arg(
             Arg::new("name")
                 .value_name("NAME")
-                .help("For people")
+                .help("Display name")
                 .required(true)
                 .index(1)
                 .value_parser(parsed::<Label>),
@@ -80,84 +95,122 @@ fn create() -> Command {
             option(
                 "scope",
                 "SCOPES",
-                "What its tokens may be used for, separated by spaces",
+                "Scopes of the client's tokens, separated by spaces",
             )
             .required(true)
             .value_parser(parsed::<Scopes>),
         )
-        .arg(option("audience", "AUDIENCES", audience).value_parser(parsed::<Audiences>))
+        .arg(option("audience", "AUDIENCES", audience).value_parser(parsed::<Audiences>));
+    documented(
+        command,
+        "latchkey client create billing --scope items:read
+         latchkey client create billing --scope \"items:read items:write\" \
+         --audience https://billing.example.com",
+    )
 }
 
 /// Runs one command.
 pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    tell(obey(&gateway, matches).await)
+    print_outcome(run_command(&gateway, matches).await)
 }
 
-async fn obey(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, Refusal> {
-    let (command, matches) = matches.subcommand().expect("the parser wants one");
-    // Before a store is asked: whoever is to be asked again is asked at once.
-    let question = |id| format!("Delete {id} and what it has, for good?");
-    let yes = command != "delete" || confirmed(matches, command, &question(id(matches)))?;
+async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let (command, matches) = matches.subcommand().expect("the parser requires one");
+    // Before connecting to a store, so that the prompt comes first.
+    let confirmed = match command {
+        "rotate-secret" => {
+            let question = "Rotate the secret of {} and revoke its tokens?";
+            confirm_client(matches, question, "rotate the secret")?
+        }
+        "delete" => {
+            let question = "Permanently delete the client {} and revoke its tokens?";
+            confirm_client(matches, question, "delete")?
+        }
+        _other => true,
+    };
+    if !confirmed {
+        return Ok(CANCELED.to_owned());
+    }
     started(gateway).await?;
     match command {
         "list" => list(gateway).await,
-        "create" => {
-            let wanted = Registration {
-                name: matches
-                    .get_one::<Label>("name")
-                    .expect("the parser wants it")
-                    .clone(),
-                scopes: *matches.get_one("scope").expect("the parser wants it"),
-                audiences: matches.get_one("audience").cloned(),
-            };
-            let (client, secret) = gateway
-                .create_client(Administrator::Operator, wanted)
-                .await?;
-            let (StoredClient { id, name, .. }, secret) = (client, secret.as_str());
-            Ok(format!(
-                "Registered {name}.\nclient_id: {id}\nclient_secret, shown this once: {secret}\n"
-            ))
-        }
-        "rotate" => {
+        "create" => register(gateway, matches).await,
+        "rotate-secret" => {
             let (client, secret) = gateway
                 .rotate_client(Administrator::Operator, id(matches))
                 .await
-                .map_err(unknown)?;
+                .map_err(client_error)?;
             let (name, secret) = (client.name, secret.as_str());
             Ok(format!(
-                "{name} has another secret, and its tokens are refused.\nclient_secret, shown this \
-                 once: {secret}\n"
+                "Rotated the secret of {name} and revoked its tokens.\n\
+                 client_secret (shown once): {secret}\n"
             ))
         }
-        _delete if !yes => Ok("Nothing was deleted.\n".to_owned()),
-        _delete => {
-            gateway
-                .delete_client(Administrator::Operator, id(matches))
-                .await
-                .map_err(unknown)?;
-            Ok(format!(
-                "Deleted {}, and its tokens are refused.\n",
-                id(matches)
-            ))
-        }
+        _delete => delete(gateway, id(matches)).await,
     }
 }
 
-fn id(matches: &ArgMatches) -> Uuid {
-    *matches.get_one("id").expect("the parser wants it")
+fn confirm_client(
+    matches: &ArgMatches,
+    question: &str,
+    action: &str,
+) -> Result<bool, CommandError> {
+    confirm(
+        matches,
+        &question.replace("{}", &id(matches).to_string()),
+        action,
+    )
 }
 
-fn unknown(error: Error) -> Refusal {
+async fn register(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let wanted = Registration {
+        name: matches
+            .get_one::<Label>("name")
+            .expect("the parser requires it")
+            .clone(),
+        scopes: *matches.get_one("scope").expect("the parser requires it"),
+        audiences: matches.get_one("audience").cloned(),
+    };
+    let (client, secret) = gateway
+        .create_client(Administrator::Operator, wanted)
+        .await?;
+    let (StoredClient { id, name, .. }, secret) = (client, secret.as_str());
+    Ok(format!(
+        "Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n"
+    ))
+}
+
+async fn delete(gateway: &Arc<Gateway>, id: Uuid) -> Result<String, CommandError> {
+    let was_deleted = match gateway.show_client(id).await {
+        Ok(_) => false,
+        Err(Error::NotFound) => true,
+        Err(error) => return Err(error.into()),
+    };
+    // Also of a deleted client, because it publishes what could not be published before.
+    gateway
+        .delete_client(Administrator::Operator, id)
+        .await
+        .map_err(client_error)?;
+    Ok(if was_deleted {
+        format!("{id} is already deleted.\n")
+    } else {
+        format!("Deleted {id} and revoked its tokens.\n")
+    })
+}
+
+fn id(matches: &ArgMatches) -> Uuid {
+    *matches.get_one("id").expect("the parser requires it")
+}
+
+fn client_error(error: Error) -> CommandError {
     match error {
-        Error::NotFound => Refusal(
-            REFUSED,
-            "There is no such client; `latchkey client list` prints all.".into(),
-        ),
+        Error::NotFound => CommandError::new(FAILED, "client not found")
+            .hint("`latchkey client list` lists all clients"),
         other => other.into(),
     }
 }
 
-async fn list(gateway: &Gateway) -> Result<String, Refusal> {
+async fn list(gateway: &Gateway) -> Result<String, CommandError> {
     let (mut clients, mut after) = (Vec::new(), Some(Uuid::nil()));
     while let Some(last) = after {
         let page = gateway

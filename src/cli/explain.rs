@@ -1,4 +1,4 @@
-//! `latchkey explain`: why is the token on standard input refused?
+//! `latchkey explain`: explains why the token on standard input is rejected.
 
 use std::{
     io::{IsTerminal, Read},
@@ -10,18 +10,23 @@ use clap::Command;
 use latchkey::gateway::{ExplainError, Gateway};
 use zeroize::Zeroizing;
 
-use crate::{WRONG_SETTINGS, fail, print};
+use super::{help::documented_with, print_error};
+use crate::{INVALID_CONFIGURATION, STORE_UNAVAILABLE, print};
 
-/// Something refuses the token.
-const REFUSED: u8 = 1;
+/// The token is rejected.
+const REJECTED: u8 = 1;
 
-/// Nothing can be said, because PostgreSQL does not answer.
-const UNANSWERED: u8 = 3;
+/// The maximum input in bytes, longer than any token.
+const MAX_INPUT_BYTES: u64 = 65_536;
 
-/// Longer than any token, in bytes.
-const LONGEST: u64 = 65_536;
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the token is accepted
+  1  the token is rejected
+  2  invalid configuration, or no token
+  3  PostgreSQL unavailable";
 
-/// What stands before a token in a header, in the order in which it does.
+/// Prefixes of a token in a header, in their order there.
 const HEADERS: [&str; 5] = [
     "Authorization:",
     "Bearer ",
@@ -30,13 +35,20 @@ const HEADERS: [&str; 5] = [
     "__Secure-latchkey=",
 ];
 
-/// The command, without the settings, which are those of `serve`.
+/// The command without the settings, which are those of `serve`.
 pub fn command() -> Command {
-    Command::new("explain").about("Say why the token on standard input is refused").long_about(
-        "Reads one access token, cookie, refresh token or personal token from standard input, and \
-         says in one sentence which rule refuses it, or that nothing does. It wants the settings \
-         of the replicas. The token is not used up, and is never shown.\n\nExit codes: 0 nothing \
-         refuses it, 1 something does, 2 wrong settings or no token, 3 PostgreSQL does not answer.",
+    let command = Command::new("explain")
+        .about("Explain why a token is rejected")
+        .long_about(
+            "Reads one access token, session cookie, refresh token, or personal access token from \
+             standard input. Prints the rule that rejects it, or that it is accepted. The token is \
+             neither consumed nor printed.",
+        );
+    documented_with(
+        command,
+        "latchkey explain < token.txt
+         latchkey explain   (paste the token, then press Enter and Ctrl-D)",
+        EXIT_CODES,
     )
 }
 
@@ -45,43 +57,49 @@ pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
     let token = match read() {
         Ok(token) => token,
         Err(reason) => {
-            eprintln!("latchkey: {reason}");
-            return ExitCode::from(WRONG_SETTINGS);
+            print_error(reason, Some("pass one token on standard input"));
+            return ExitCode::from(INVALID_CONFIGURATION);
         }
     };
     match gateway.explain(&token).await {
         Ok(explanation) => {
             print(&format!("{}\n", explanation.sentence));
             if explanation.refused {
-                ExitCode::from(REFUSED)
+                ExitCode::from(REJECTED)
             } else {
                 ExitCode::SUCCESS
             }
         }
         Err(error) => {
-            fail("the token cannot be explained", &error);
-            ExitCode::from(match error {
-                ExplainError::OtherSecret => WRONG_SETTINGS,
-                ExplainError::Unanswered(_) => UNANSWERED,
-            })
+            let (code, hint) = match error {
+                ExplainError::OtherSecret => (
+                    INVALID_CONFIGURATION,
+                    Some("use the same configuration as the servers"),
+                ),
+                ExplainError::Unanswered(_) => (STORE_UNAVAILABLE, None),
+            };
+            print_error(error, hint);
+            ExitCode::from(code)
         }
     }
 }
 
-/// The token, also as it stands in a header.
+/// Reads the token, also with the prefix that it has in a header.
 fn read() -> Result<Zeroizing<String>, &'static str> {
     if std::io::stdin().is_terminal() {
         eprintln!("Paste one token, then press Enter and Ctrl-D.");
     }
     let mut text = Zeroizing::new(String::new());
-    let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
-    read.map_err(|_| "standard input cannot be read as text")?;
+    let read = std::io::stdin()
+        .take(MAX_INPUT_BYTES)
+        .read_to_string(&mut text);
+    read.map_err(|_| "standard input isn't text")?;
     let token = text.trim();
     let token = HEADERS.iter().fold(token, |token, header| {
         token.strip_prefix(header).unwrap_or(token).trim()
     });
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err("give one token on standard input, and nothing else");
+        return Err("standard input must contain exactly one token");
     }
     Ok(Zeroizing::new(token.to_owned()))
 }

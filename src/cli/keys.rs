@@ -1,121 +1,130 @@
-//! `latchkey keys …`: looking at signing keys, making the next one, taking one back.
+//! `latchkey keys …`: lists, rotates, and revokes signing keys.
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use latchkey::{
     domain::access_token::Kid,
     error::Error,
     gateway::{Gateway, KeyChange},
 };
 
-use super::{REFUSED, Refusal, confirmed, show, started, tell};
+use super::{
+    CANCELED, CommandError, FAILED, confirm,
+    help::{documented, yes},
+    print_outcome, show, started,
+};
 
-/// The command, without the settings, which are those of `serve`.
+/// The command without the settings, which are those of `serve`.
 pub fn command() -> Command {
-    Command::new("keys")
-        .about("Look after the keys that sign access tokens; wants the same settings as `serve`")
+    let command = Command::new("keys")
+        .about("Manage signing keys")
         .long_about(
-            "A key is published first (next), then signs (current), then only verifies what it has \
-             signed (retiring), until the last of its tokens is dead. The replicas make the next \
-             one by themselves every LATCHKEY_KEY_ROTATION, and need no restart for anything here.",
+            "Manages the keys that sign access tokens. A key is published first (next), then it \
+             signs (current), then it only verifies (retiring) until the last of its tokens \
+             expires. The servers rotate keys every LATCHKEY_KEY_ROTATION. No command here \
+             requires a restart.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
-            Command::new("list")
-                .about("Print the keys: which one signs, since when, and until when")
-                .long_about(
-                    "Prints the keys, the newest first. SINCE is when a key began to sign, or \
-                     will. UNTIL is when the next one takes over from the current one, where that \
-                     is known, and when nobody needs one of the others any more.",
-                ),
-        )
-        .subcommand(
-            Command::new("rotate")
-                .about("Make the next key now, ahead of time")
-                .long_about(
-                    "Makes the next key. It signs after twice LATCHKEY_JWKS_MAX_AGE, when \
-                     everybody who keeps our keys must have read it; until then the current one \
-                     does. Nobody is signed out, and no token is refused.",
-                ),
-        )
-        .subcommand(revoke())
+        .subcommand(list())
+        .subcommand(rotate())
+        .subcommand(revoke());
+    documented(
+        command,
+        "latchkey keys list
+         latchkey keys rotate
+         latchkey keys revoke KID",
+    )
+}
+
+fn list() -> Command {
+    let command = Command::new("list").about("List signing keys").long_about(
+        "Lists signing keys, newest first. SINCE is the time from which a key signs. UNTIL is the \
+         time at which the next key replaces the current one, or at which no valid token of a \
+         retiring or revoked key is left.",
+    );
+    documented(command, "latchkey keys list")
+}
+
+fn rotate() -> Command {
+    let command = Command::new("rotate")
+        .about("Rotate the signing key")
+        .long_about(
+            "Creates the next signing key. It signs after twice LATCHKEY_JWKS_MAX_AGE, when no \
+             client has an older key set in its cache. Until then the current key signs. No \
+             session and no token is revoked.",
+        );
+    documented(command, "latchkey keys rotate")
 }
 
 fn revoke() -> Command {
     let kid = Arg::new("kid")
         .value_name("KID")
-        .help("The key's id, as `list` prints it")
+        .help("Key ID, as `latchkey keys list` prints it")
         .required(true);
-    Command::new("revoke")
-        .about("Take a key back: every token that it signed is refused, on every replica, at once")
+    let command = Command::new("revoke")
+        .about("Revoke a signing key and every token it signed")
         .long_about(
-            "For a key that somebody else may have. When the command ends well, no replica accepts \
-             anything that the key signed. Where it was the current one, another one signs from \
-             that moment on; others, who keep our keys for LATCHKEY_JWKS_MAX_AGE, accept the old \
-             one for so long. Access tokens of the key are refused: clients refresh, which works, \
-             and browsers sign in again. May be repeated.",
+            "Revokes a compromised signing key. When the command succeeds, every replica rejects \
+             all tokens that the key signed. If it was the current key, another key signs from \
+             then on. Services with a cached key set accept the revoked key for up to \
+             LATCHKEY_JWKS_MAX_AGE. Clients refresh their tokens, and browser users sign in \
+             again. The command can be repeated.",
         )
         .arg(
             kid.allow_hyphen_values(true)
-                .value_parser(|text: &str| text.parse::<Kid>().map_err(|_| "is no id of a key")),
+                .value_parser(|text: &str| text.parse::<Kid>().map_err(|_| "not a key ID")),
         )
-        .arg(
-            Arg::new("yes")
-                .long("yes")
-                .help("Do not ask")
-                .action(ArgAction::SetTrue),
-        )
+        .arg(yes());
+    documented(
+        command,
+        "latchkey keys revoke KID
+         latchkey keys revoke KID --yes",
+    )
 }
 
 /// Runs one command.
 pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    tell(obey(&gateway, matches).await)
+    print_outcome(run_command(&gateway, matches).await)
 }
 
-async fn obey(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, Refusal> {
-    let (command, matches) = matches.subcommand().expect("the parser wants one");
-    // Before a store is asked: whoever is to be asked again is asked at once.
-    if command == "revoke"
-        && !confirmed(
-            matches,
-            "revoke",
-            "Refuse everything that this key has signed, everywhere?",
-        )?
-    {
-        return Ok("Nothing was done.\n".to_owned());
+async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let (command, matches) = matches.subcommand().expect("the parser requires one");
+    let question = "Revoke this signing key and every token that it signed?";
+    // Before connecting to a store, so that the prompt comes first.
+    if command == "revoke" && !confirm(matches, question, "revoke the key")? {
+        return Ok(CANCELED.to_owned());
     }
     started(gateway).await?;
     match command {
         "list" => Ok(show::keys(&gateway.list_keys().await?)),
-        "rotate" => rotate(gateway).await,
+        "rotate" => rotate_key(gateway).await,
         _revoke => revoke_key(gateway, matches).await,
     }
 }
 
-async fn rotate(gateway: &Gateway) -> Result<String, Refusal> {
+async fn rotate_key(gateway: &Gateway) -> Result<String, CommandError> {
     match gateway.rotate_key().await? {
         KeyChange::Made { kid, signs_from } => Ok(format!(
-            "Made {kid}; it signs from {} on.\n",
+            "Created signing key {kid}. It signs from {} on.\n",
             show::moment(signs_from)
         )),
-        KeyChange::Waiting => Err(Refusal(
-            REFUSED,
-            "The next key is there already, and waits for its time; see `latchkey keys list`."
-                .into(),
-        )),
+        KeyChange::Waiting => {
+            let error = CommandError::new(FAILED, "the next signing key already exists");
+            Err(error.hint("`latchkey keys list` shows the time from which it signs"))
+        }
     }
 }
 
-async fn revoke_key(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, Refusal> {
-    let kid: Kid = *matches.get_one("kid").expect("the parser wants it");
+async fn revoke_key(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let kid: Kid = *matches.get_one("kid").expect("the parser requires it");
+    let revoked = format!("Revoked signing key {kid} and every token that it signed.");
     match gateway.revoke_key(kid).await {
-        Ok(Some(successor)) => Ok(format!(
-            "Nothing that {kid} signed is accepted any more. {successor} signs now.\n"
-        )),
-        Ok(None) => Ok(format!("Nothing that {kid} signed is accepted any more.\n")),
-        Err(Error::NotFound) => Err(Refusal(REFUSED, "There is no such key.".into())),
+        Ok(Some(successor)) => Ok(format!("{revoked} {successor} signs now.\n")),
+        Ok(None) => Ok(format!("{revoked}\n")),
+        Err(Error::NotFound) => Err(CommandError::new(FAILED, "signing key not found")
+            .hint("`latchkey keys list` lists all signing keys")),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,50 +1,50 @@
-//! `latchkey revocations rebuild`: builds the revocation log anew from the record.
+//! `latchkey revocations rebuild`: rebuilds the revocation log from PostgreSQL.
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Command;
 use latchkey::gateway::{Gateway, revocation::Rebuilt};
 
-use super::{REFUSED, Refusal, started, tell};
+use super::{CommandError, FAILED, help::documented, print_outcome, started};
 
-/// The command, without the settings, which are those of `serve`.
+/// The command without the settings, which are those of `serve`.
 pub fn command() -> Command {
-    Command::new("revocations")
-        .about("Look after the log of what was taken back; wants the same settings as `serve`")
+    let rebuild = Command::new("rebuild")
+        .about("Rebuild the revocation log in Redis from PostgreSQL")
+        .long_about(
+            "Rebuilds the revocation log in Redis from PostgreSQL, and applies LATCHKEY_LEASE, as \
+             set here, to all replicas without a restart. It takes a little longer than the \
+             longest lease that was ever in effect. Meanwhile PostgreSQL serves all checks, and \
+             sign-outs get 503.\n\nAfter a flush, restart, or replacement of Redis, this command \
+             isn't required: the replicas detect it.",
+        );
+    let command = Command::new("revocations")
+        .about("Manage the revocation log")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
-            Command::new("rebuild")
-                .about("Build the log in Redis anew from PostgreSQL")
-                .long_about(
-                    "Builds the log in Redis anew from PostgreSQL, and brings LATCHKEY_LEASE, as \
-                     it is set here, into force for all replicas. They need no restart. While it \
-                     runs, which takes a little longer than the longest lease that was ever in \
-                     force, checks are answered by PostgreSQL, and signing out is answered \
-                     503.\n\nRedis that was flushed, restarted or replaced needs no help: the \
-                     replicas find out by themselves.",
-                ),
-        )
+        .subcommand(documented(rebuild, "latchkey revocations rebuild"));
+    documented(command, "latchkey revocations rebuild")
 }
 
-/// Builds it.
+/// Rebuilds the log.
 pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
-    tell(rebuild(&gateway).await)
+    print_outcome(rebuild(&gateway).await)
 }
 
-async fn rebuild(gateway: &Gateway) -> Result<String, Refusal> {
+async fn rebuild(gateway: &Gateway) -> Result<String, CommandError> {
     started(gateway).await?;
-    let refused = |why: &str| Err(Refusal(REFUSED, why.to_owned()));
     match gateway.replace_log().await? {
         Rebuilt::Built { entries, lease } => Ok(format!(
-            "Built anew with {entries} entries; leases of {lease:?} are in force.\n"
+            "Rebuilt the revocation log with {entries} entries. The lease is {lease:?}.\n"
         )),
         Rebuilt::Whole | Rebuilt::Elsewhere => {
-            refused("A replica is building it at this moment; try again when it is done.")
+            Err(CommandError::new(FAILED, "a replica is rebuilding the log")
+                .hint("try again when it has finished"))
         }
-        Rebuilt::Evicting => refused(
-            "Redis forgets keys when its memory is full; set its `maxmemory-policy` to \
-             `noeviction` first.",
-        ),
+        Rebuilt::Evicting => Err(CommandError::new(
+            FAILED,
+            "Redis evicts keys when its memory is full",
+        )
+        .hint("set `maxmemory-policy` to `noeviction` in Redis")),
     }
 }

@@ -1,16 +1,13 @@
-//! What the operator reads: plain tables.
+//! Renders results as plain tables.
 
-use latchkey::{
-    domain::account::Role,
-    gateway::{Device, KnownKey, ManagedUser, StoredClient},
-};
+use latchkey::gateway::{Device, KnownKey, ManagedUser, StoredClient};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 /// To the second, in UTC.
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
-/// What somebody is called: the user name, or else the address.
+/// The username, otherwise the email address.
 pub fn name(user: &ManagedUser) -> String {
     let identity = &user.account.identity;
     identity
@@ -20,15 +17,7 @@ pub fn name(user: &ManagedUser) -> String {
         .unwrap_or_default()
 }
 
-/// The role in words that follow "is".
-pub fn article(role: Role) -> &'static str {
-    match role {
-        Role::User => "a user",
-        Role::Admin => "an administrator",
-    }
-}
-
-/// Accounts, one a line.
+/// Users, one per line.
 pub fn users(users: &[ManagedUser]) -> String {
     let line = |user: &ManagedUser| {
         let identity = &user.account.identity;
@@ -50,7 +39,7 @@ pub fn users(users: &[ManagedUser]) -> String {
     )
 }
 
-/// One account.
+/// One user.
 pub fn user(user: &ManagedUser) -> String {
     let identity = &user.account.identity;
     let verified = match (&identity.email, identity.email_verified) {
@@ -73,7 +62,7 @@ pub fn user(user: &ManagedUser) -> String {
         .collect()
 }
 
-/// Sessions, one a line.
+/// Sessions, one per line.
 pub fn sessions(sessions: &[Device]) -> String {
     if sessions.is_empty() {
         return "\nNo sessions.\n".to_owned();
@@ -91,15 +80,15 @@ pub fn sessions(sessions: &[Device]) -> String {
     let head = [
         "SESSION",
         "CREATED",
-        "LAST SEEN",
-        "ENDS",
-        "ADDRESS",
-        "AGENT",
+        "LAST USED",
+        "EXPIRES",
+        "IP ADDRESS",
+        "USER AGENT",
     ];
     format!("\n{}", table(&head, sessions.iter().map(line).collect()))
 }
 
-/// OAuth clients, one a line.
+/// OAuth clients, one per line.
 pub fn clients(clients: &[StoredClient]) -> String {
     let line = |client: &StoredClient| {
         let StoredClient {
@@ -119,12 +108,12 @@ pub fn clients(clients: &[StoredClient]) -> String {
         ]
     };
     table(
-        &["CLIENT ID", "SCOPE", "AUDIENCE", "SECRET OF", "NAME"],
+        &["CLIENT ID", "SCOPE", "AUDIENCE", "SECRET CREATED", "NAME"],
         clients.iter().map(line).collect(),
     )
 }
 
-/// Signing keys, one a line.
+/// Signing keys, one per line.
 pub fn keys(keys: &[KnownKey]) -> String {
     let line = |key: &KnownKey| {
         let until = key.until.map(moment);
@@ -157,7 +146,7 @@ pub fn moment(moment: OffsetDateTime) -> String {
         .unwrap_or_default()
 }
 
-/// Columns as wide as their widest text, but for the last one.
+/// Columns as wide as their widest text, except the last one.
 fn table(head: &[&str], lines: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
     let all: Vec<_> = std::iter::once(head).chain(lines).collect();

@@ -1,10 +1,21 @@
-//! How settings are shown: flags, help, the README's table, `.env.example`, the effective values.
+//! Renders the settings: flags, help, the README's table, `.env.example`, the effective values.
 
 use clap::Arg;
 
 use super::{SETTINGS, Setting, Source};
 
-/// The flags: one for each setting that holds no secret.
+/// Columns of rendered help and of comments in `.env.example`.
+const WIDTH: usize = 80;
+
+const SETTINGS_INTRODUCTION: &str = "\
+A setting is an environment variable, a line of `.env` in the working folder, or a flag of `serve`. \
+Flags override the environment, and the environment overrides `.env`. An empty value counts as \
+unset.
+
+Secrets (*) have no flag, because process arguments are visible. Set the variable, or name a file \
+in its `…_FILE` form, for example `LATCHKEY_SECRET_FILE`.";
+
+/// The flags: one for each setting that isn't a secret.
 pub fn arguments() -> impl Iterator<Item = Arg> {
     SETTINGS
         .iter()
@@ -21,25 +32,35 @@ pub fn arguments() -> impl Iterator<Item = Arg> {
                     "{} [env: {}]{default}",
                     setting.help, setting.variable
                 ))
-                .help_heading("Settings")
+                .help_heading(setting.group)
         })
 }
 
-/// The settings without a flag, for the end of `--help`.
+/// The settings without a flag, for the end of `latchkey serve --help`.
 pub fn secrets_help() -> String {
-    let lines = SETTINGS
-        .iter()
-        .filter(|setting| setting.secret)
-        .map(|setting| format!("  {:<18} {}", setting.variable, setting.help));
-    let lines: Vec<_> = lines.collect();
+    let secrets = SETTINGS.iter().filter(|setting| setting.secret);
     format!(
-        "Secrets come from the environment only, because flags show in `ps`; each has a …_FILE \
-         form that names a file:\n{}",
-        lines.join("\n")
+        "Secrets, by environment variable or `…_FILE` form only:\n{}",
+        secrets.map(described).collect::<String>().trim_end()
     )
 }
 
-/// The effective settings, one `VARIABLE=value` a line, secrets masked.
+/// The text of `latchkey help settings`.
+pub fn settings_help() -> String {
+    let groups = groups().map(|(group, settings)| {
+        format!(
+            "\n{group}:\n{}",
+            settings.iter().map(described).collect::<String>()
+        )
+    });
+    format!(
+        "{}\n{}",
+        wrapped(SETTINGS_INTRODUCTION, ""),
+        groups.collect::<String>()
+    )
+}
+
+/// The effective settings, one `VARIABLE=value` per line, secrets masked.
 pub fn effective(source: &Source) -> String {
     let line = |setting: &Setting| match source.resolve(setting) {
         Ok(Some(_)) if setting.secret => format!("{}=(set, not shown)\n", setting.variable),
@@ -62,26 +83,75 @@ pub fn readme_table() -> String {
             setting.variable, setting.help
         )
     };
-    let rows: String = SETTINGS.iter().map(row).collect();
-    format!("| variable | default | meaning |\n|---|---|---|\n{rows}")
+    let group = |(group, settings): (&str, &[Setting])| {
+        let rows: String = settings.iter().map(row).collect();
+        format!("| **{group}** | | |\n{rows}")
+    };
+    let groups: String = groups().map(group).collect();
+    format!("| Variable | Default | Description |\n|---|---|---|\n{groups}")
 }
 
-/// `.env.example`: what must be set, and everything else commented out with its default.
+/// `.env.example`: required settings, then all others, commented out with their defaults.
 pub fn env_example() -> String {
     let line = |setting: &Setting| {
-        let mark = if setting.default.is_some() { "# " } else { "" };
+        let comment = if setting.is_required() { "" } else { "# " };
         let default = setting.default.unwrap_or_default();
         let quote = if default.contains(' ') { "\"" } else { "" };
         format!(
-            "# {}\n{mark}{}={quote}{default}{quote}\n\n",
-            setting.help, setting.variable
+            "\n{}\n{comment}{}={quote}{default}{quote}\n",
+            wrapped(setting.help, "# "),
+            setting.variable
         )
     };
-    let lines: String = SETTINGS.iter().map(line).collect();
+    let group = |(group, settings): (&str, &[Setting])| {
+        let lines: String = settings.iter().map(line).collect();
+        format!("\n# --- {group} ---\n{lines}")
+    };
+    let groups: String = groups().map(group).collect();
+    let introduction = "Settings of Latchkey. Copy this file to `.env` and set the required \
+                        values. An empty value counts as unset.";
+    format!("{}\n{groups}", wrapped(introduction, "# "))
+}
+
+/// The groups with their settings, in the order of the declaration.
+fn groups() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
+    SETTINGS
+        .chunk_by(|one, next| one.group == next.group)
+        .map(|settings| (settings[0].group, settings))
+}
+
+/// A setting with its default and its description, for a terminal.
+fn described(setting: &Setting) -> String {
+    let mark = if setting.secret { " *" } else { "" };
+    let default = setting
+        .default
+        .map(|default| format!("={default}"))
+        .unwrap_or_default();
     format!(
-        "# Settings of Latchkey; copy this file to .env. An empty value counts as not set.\n\n{}\n",
-        lines.trim_end()
+        "  {}{default}{mark}\n{}\n",
+        setting.variable,
+        wrapped(setting.help, "      ")
     )
+}
+
+/// The text in lines of at most [`WIDTH`] columns, with `prefix` before each.
+fn wrapped(text: &str, prefix: &str) -> String {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        let mut line = prefix.to_owned();
+        for word in paragraph.split(' ') {
+            if line.len() > prefix.len() && line.chars().count() + 1 + word.chars().count() > WIDTH
+            {
+                lines.push(std::mem::replace(&mut line, prefix.to_owned()));
+            }
+            if line.len() > prefix.len() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines.join("\n")
 }
 
 fn flag(setting: &Setting) -> String {

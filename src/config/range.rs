@@ -1,8 +1,8 @@
-//! Bounds of settings.
+//! Ranges of settings.
 
 use std::time::Duration;
 
-/// What a setting may be: milliseconds, or a number.
+/// The range of a setting, in milliseconds or as a number.
 pub struct Range {
     /// The environment variable.
     pub variable: &'static str,
@@ -13,7 +13,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// Of a duration.
+    /// The range of a duration.
     pub fn of_time(
         variable: &'static str,
         value: Option<Duration>,
@@ -30,7 +30,7 @@ impl Range {
         }
     }
 
-    /// Of a number.
+    /// The range of a number.
     pub fn of_count(
         variable: &'static str,
         value: Option<usize>,
@@ -46,7 +46,7 @@ impl Range {
         }
     }
 
-    /// What is wrong with the value, if there is one.
+    /// The error, if the value is out of range.
     pub fn reason(&self) -> Option<String> {
         match self.value? {
             value if value < self.least => {

@@ -1,4 +1,4 @@
-//! Where the texts of settings come from.
+//! The sources of settings.
 
 use std::{collections::HashMap, path::Path};
 
@@ -6,17 +6,17 @@ use clap::ArgMatches;
 
 use super::{Mistake, SETTINGS, Setting, unknown};
 
-/// Where settings come from: flags first, then the environment, then `.env` in the working folder.
+/// Sources of settings: flags, then the environment, then `.env` in the working folder.
 pub struct Source {
     pub(super) flags: HashMap<&'static str, String>,
     pub(super) file: HashMap<String, String>,
     pub(super) environment: bool,
-    /// What is wrong with `.env` itself.
+    /// An error in the syntax of `.env`.
     pub(super) broken: Option<Mistake>,
 }
 
 impl Source {
-    /// The flags of this command line, over the environment, over `.env`.
+    /// The flags of this command line, the environment, and `.env`.
     pub fn new(matches: &ArgMatches) -> Source {
         let flag = |setting: &Setting| {
             let text = matches
@@ -34,7 +34,7 @@ impl Source {
         }
     }
 
-    /// Nothing is set.
+    /// No setting has a value.
     pub fn empty() -> Source {
         Source {
             flags: HashMap::new(),
@@ -44,7 +44,7 @@ impl Source {
         }
     }
 
-    /// The text of a variable that is set and not empty.
+    /// The value of a variable that is set and not empty.
     pub fn text(&self, variable: &str) -> Option<String> {
         let environment = self
             .environment
@@ -58,7 +58,7 @@ impl Source {
             .filter(|text| !text.is_empty())
     }
 
-    /// The text of a secret, from the variable or from the file that its `…_FILE` form names.
+    /// The value of a secret, from the variable or from the file that its `…_FILE` form names.
     pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, Mistake> {
         SETTINGS
             .iter()
@@ -66,7 +66,7 @@ impl Source {
             .map_or(Ok(None), |setting| self.resolve(setting))
     }
 
-    /// Names that look like settings and are none: a slip that would leave a default in force.
+    /// Unknown settings. A typo would otherwise leave a default in effect.
     pub(super) fn unknown(&self) -> impl Iterator<Item = Mistake> {
         let environment = self
             .environment
@@ -79,7 +79,7 @@ impl Source {
         unknown::among(names.collect())
     }
 
-    /// Whether somebody set the variable, in either form.
+    /// Whether the variable or its `…_FILE` form is set.
     pub fn is_given(&self, variable: &str) -> bool {
         self.text(variable).is_some() || self.text(&format!("{variable}_FILE")).is_some()
     }
@@ -98,7 +98,10 @@ impl Source {
         };
         let unreadable = |error| Mistake {
             variable: setting.variable,
-            reason: format!("is in a file that cannot be read: {error}"),
+            reason: format!(
+                "the file in {}_FILE can't be read ({error})",
+                setting.variable
+            ),
         };
         std::fs::read_to_string(path)
             .map(|text| Some(text.trim_end().to_owned()))
@@ -106,13 +109,13 @@ impl Source {
     }
 }
 
-/// What `.env` says, and whether all of it could be read. No file says nothing.
+/// The variables in `.env`, and an error if a line is invalid. Without the file, there are none.
 fn env_file(path: &Path) -> (HashMap<String, String>, Option<Mistake>) {
     let Ok(pairs) = dotenvy::from_path_iter(path) else {
         return Default::default();
     };
     let (read, broken): (Vec<_>, Vec<_>) = pairs.partition(Result::is_ok);
-    let reason = "has a line that cannot be read; a value with spaces goes into quotes".to_owned();
+    let reason = "a line can't be parsed; put a value that contains spaces in quotes".to_owned();
     let mistake = (!broken.is_empty()).then_some(Mistake {
         variable: ".env",
         reason,

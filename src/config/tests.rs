@@ -68,15 +68,15 @@ fn all_mistakes_are_reported_together() {
     assert_eq!(
         wrong,
         [
-            "LATCHKEY_LISTEN",
             "LATCHKEY_SECRET",
+            "LATCHKEY_LISTEN",
             "LATCHKEY_ACCESS_LIFETIME"
         ]
     );
 }
 
 #[test]
-fn an_http_issuer_elsewhere_wants_a_permission() {
+fn remote_http_issuer_requires_insecure_http() {
     assert_eq!(
         mistakes(&[("LATCHKEY_ISSUER", "http://auth.example.com")]),
         ["LATCHKEY_ISSUER"]
@@ -235,7 +235,7 @@ fn mistakes_never_repeat_a_value() {
 }
 
 #[test]
-fn limits_read_as_people_write_them() {
+fn limits_are_parsed() {
     for (text, burst, seconds) in [
         ("5/1m", 5, 60),
         ("1/1s", 1, 1),
@@ -266,7 +266,7 @@ fn limits_read_as_people_write_them() {
 }
 
 #[test]
-fn throttles_are_on_unless_somebody_turns_them_off() {
+fn rate_limits_are_on_unless_turned_off() {
     assert!(load(&[]).ok().unwrap().rate_limits.0);
     assert!(
         !load(&[("LATCHKEY_RATE_LIMITS", "off")])
@@ -279,10 +279,60 @@ fn throttles_are_on_unless_somebody_turns_them_off() {
         mistakes(&[("LATCHKEY_LIMIT_SIGN_IN", "0/1m")]),
         ["LATCHKEY_LIMIT_SIGN_IN"]
     );
+    let reason = |variable| {
+        let errors = load(&[(variable, "maybe")]).err().unwrap();
+        errors[0].to_string()
+    };
+    assert_eq!(
+        reason("LATCHKEY_RATE_LIMITS"),
+        "LATCHKEY_RATE_LIMITS: must be `on` or `off`"
+    );
+    assert_eq!(
+        reason("LATCHKEY_INSECURE_HTTP"),
+        "LATCHKEY_INSECURE_HTTP: must be `yes` or `no`"
+    );
 }
 
 #[test]
-fn durations_read_as_people_write_them() {
+fn required_settings_come_first_and_have_no_default() {
+    let missing = Config::load(&Source::empty()).err().unwrap();
+    let missing: Vec<_> = missing.iter().map(|error| error.variable).collect();
+    let required = SETTINGS.iter().filter(|setting| setting.is_required());
+    let required: Vec<_> = required.map(|setting| setting.variable).collect();
+    assert_eq!(missing, required);
+    assert!(
+        SETTINGS[..required.len()]
+            .iter()
+            .all(|setting| setting.is_required() && setting.default.is_none())
+    );
+}
+
+#[test]
+fn rendered_settings_are_complete_and_narrow() {
+    let (help, example) = (settings_help(), env_example());
+    for setting in SETTINGS {
+        let default = setting.default.unwrap_or_default();
+        assert!(help.contains(&format!("  {}", setting.variable)), "{help}");
+        assert!(
+            help.contains(default) && example.contains(default),
+            "{default}"
+        );
+        let line = format!("{}=", setting.variable);
+        let line = example.lines().find(|one| one.contains(&line));
+        assert_eq!(
+            line.is_some_and(|line| !line.starts_with("# ")),
+            setting.is_required(),
+            "{line:?}"
+        );
+    }
+    for line in help.lines().chain(example.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert!(example.find("\nDATABASE_URL=") < example.find("\n# LATCHKEY_LISTEN="));
+}
+
+#[test]
+fn durations_are_parsed() {
     for (text, milliseconds) in [
         ("500ms", 500),
         ("10s", 10_000),

@@ -1,4 +1,4 @@
-//! Names that look like settings and are none.
+//! Unknown settings.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ const PREFIX: &str = "LATCHKEY_";
 /// The variables of `latchkey-dev`, which reads the same `.env`.
 const DEV_PREFIX: &str = "LATCHKEY_DEV_";
 
-/// Not a setting: it makes the tests rewrite generated files.
+/// Used by the tests only: rewrites generated files.
 const BLESS: &str = "LATCHKEY_BLESS";
 
-/// A mistake for each of these names that is no setting.
+/// A configuration error for each unknown setting.
 pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = Mistake> {
     names
         .into_iter()
@@ -25,10 +25,10 @@ pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = Mistake> {
                 )
             });
             let reason = match near.min().filter(|(distance, _)| *distance <= 3) {
-                Some((_, near)) => format!("is no setting; did you mean {near}?"),
-                None => "is no setting; take it out".to_owned(),
+                Some((_, near)) => format!("unknown setting; did you mean {near}?"),
+                None => "unknown setting; remove it".to_owned(),
             };
-            // The program ends after it has told them, or there are none.
+            // The program exits after it has printed them.
             Mistake {
                 variable: Box::leak(name.into_boxed_str()),
                 reason,
@@ -52,24 +52,24 @@ fn is_known(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(name: &str) -> Vec<String> {
+    fn errors_for(name: &str) -> Vec<String> {
         among(BTreeSet::from([name.to_owned()]))
             .map(|mistake| mistake.to_string())
             .collect()
     }
 
     #[test]
-    fn a_slip_is_told_with_what_was_meant() {
+    fn unknown_setting_suggests_the_closest_name() {
         assert_eq!(
-            told("LATCHKEY_SINGUP"),
-            ["LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?"]
+            errors_for("LATCHKEY_SINGUP"),
+            ["LATCHKEY_SINGUP: unknown setting; did you mean LATCHKEY_SIGNUP?"]
         );
         assert_eq!(
-            told("LATCHKEY_FAVOURITE_COLOUR"),
-            ["LATCHKEY_FAVOURITE_COLOUR is no setting; take it out"]
+            errors_for("LATCHKEY_FAVORITE_COLOR"),
+            ["LATCHKEY_FAVORITE_COLOR: unknown setting; remove it"]
         );
-        assert_eq!(told("LATCHKEY_LISTEN_FILE").len(), 1, "no secret");
-        assert_eq!(told("LATCHKEY_DEVICES").len(), 1, "another prefix");
+        assert_eq!(errors_for("LATCHKEY_LISTEN_FILE").len(), 1, "no secret");
+        assert_eq!(errors_for("LATCHKEY_DEVICES").len(), 1, "another prefix");
         for good in [
             "LATCHKEY_SIGNUP",
             "LATCHKEY_SECRET_FILE",
@@ -79,7 +79,7 @@ mod tests {
             "LATCHKEY",
             "PATH",
         ] {
-            assert!(told(good).is_empty(), "{good}");
+            assert!(errors_for(good).is_empty(), "{good}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the text of a setting becomes its value.
+//! Parses the values of settings.
 
 mod issuer;
 
@@ -16,25 +16,25 @@ use zeroize::Zeroizing;
 
 use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
 
-/// Why there is no value, where a setting has nothing better to say.
-pub const NOT_SET: &str = "is not set";
+/// The error of a required setting without a more specific one.
+pub const REQUIRED: &str = "required";
 
-/// Issuer and audience stand in every token, and a cookie must stay below 4096 bytes whatever its
-/// user's names are.
+/// Every token contains issuer and audience, and a cookie must stay below 4096 bytes for all
+/// lengths of the user's names.
 pub const LONGEST_IN_TOKENS: usize = 255;
 
-/// A value that is read from the text of a setting. Reasons never repeat the text.
+/// A value that is parsed from the text of a setting. Errors never contain the text.
 pub trait Value: Sized {
-    /// The value, or words that follow the variable's name.
+    /// The value, or an error that follows the variable's name.
     fn read(text: &str) -> Result<Self, String>;
 
-    /// What holds when the setting has neither value nor default.
+    /// The value of a setting that has neither a value nor a default.
     fn missing() -> Result<Self, String> {
-        Err(NOT_SET.into())
+        Err(REQUIRED.into())
     }
 }
 
-/// A text that must not be shown: it has neither `Debug` nor `Display`.
+/// A text that must not be printed: it has neither `Debug` nor `Display`.
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -59,16 +59,20 @@ impl<T> Deref for Hidden<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Switch(pub bool);
 
-/// Who may create accounts.
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnOff(pub bool);
+
+/// User registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signup {
-    /// Anybody, their own.
+    /// Self-registration.
     Open,
     /// Administrators and the operator.
     Admin,
 }
 
-/// What is logged.
+/// The log filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
@@ -83,17 +87,17 @@ impl LogFilter {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cidrs(pub Vec<IpNet>);
 
-/// Exact origins of browser programs.
+/// Exact origins of browser applications.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(pub Vec<String>);
 
-/// How mail leaves.
+/// The transport of email.
 pub enum MailTransport {
-    /// It does not: codes come from the operator only.
+    /// No email: only the operator can create codes.
     Off,
-    /// By SMTP.
+    /// SMTP.
     Smtp(Secret),
-    /// To a folder, one `.eml` file per email: for development.
+    /// A folder with one `.eml` file per email, for development.
     File(PathBuf),
 }
 
@@ -112,7 +116,7 @@ impl Value for Hidden<MasterSecrets> {
 
     fn missing() -> Result<Self, String> {
         Err(
-            "is not set; make one with `openssl rand -base64 32` and give it to every replica"
+            "required. Generate it with `openssl rand -base64 32` and use it for all replicas."
                 .into(),
         )
     }
@@ -124,14 +128,14 @@ impl Value for MailTransport {
             None if text == "off" => Ok(MailTransport::Off),
             Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
             Some(("file", path)) => folder(text, path).map(MailTransport::File),
-            _other => Err("must start with `smtp://`, `smtps://` or `file:/`, or be `off`".into()),
+            _other => Err("must start with `smtp://`, `smtps://`, or `file:/`, or be `off`".into()),
         }
     }
 
     fn missing() -> Result<Self, String> {
         Err(
-            "is not set; name a mail server, or say `off` (then nobody can recover a password by \
-             mail)"
+            "required. Set an SMTP server, or `off`: then users can't reset their password by \
+             email."
                 .into(),
         )
     }
@@ -144,13 +148,15 @@ fn folder(url: &str, path: &str) -> Result<PathBuf, String> {
         .ok()
         .filter(|url| path.starts_with('/') && is_plain(url))
         .and_then(|url| url.to_file_path().ok())
-        .ok_or_else(|| "must name an absolute folder, such as `file:/srv/email`".into())
+        .ok_or_else(|| {
+            "must be the URL of an absolute folder, for example `file:/srv/email`".into()
+        })
 }
 
 impl Value for LogFilter {
     fn read(text: &str) -> Result<Self, String> {
         let read = tracing_subscriber::EnvFilter::try_new(text).map(|_| LogFilter(text.to_owned()));
-        read.map_err(|_| "must be a filter such as `info` or `info,latchkey=debug`".into())
+        read.map_err(|_| "must be a filter, for example `info` or `info,latchkey=debug`".into())
     }
 }
 
@@ -163,7 +169,7 @@ impl Value for Cidrs {
         parsed
             .collect::<Result<_, std::net::AddrParseError>>()
             .map(Cidrs)
-            .map_err(|_| "must be networks such as `10.0.0.0/8`, separated by commas".into())
+            .map_err(|_| "must be comma-separated CIDR ranges, for example `10.0.0.0/8`".into())
     }
 }
 
@@ -179,10 +185,7 @@ impl Value for Origins {
         if origins.iter().all(exact) {
             Ok(Origins(origins))
         } else {
-            Err(
-                "must be exact origins such as `https://app.example.com`, separated by commas"
-                    .into(),
-            )
+            Err("must be comma-separated origins, for example `https://app.example.com`".into())
         }
     }
 }
@@ -202,17 +205,31 @@ impl Value for SocketAddr {
         any.as_deref()
             .unwrap_or(text)
             .parse()
-            .map_err(|_| "must be an address and a port such as `127.0.0.1:8000`".into())
+            .map_err(|_| "must be an IP address and a port, for example `127.0.0.1:8000`".into())
     }
 }
 
 impl Value for Switch {
     fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "yes" | "true" | "on" | "1" => Ok(Switch(true)),
-            "no" | "false" | "off" | "0" => Ok(Switch(false)),
-            _other => Err("must be `yes` or `no`".into()),
-        }
+        boolean(text)
+            .map(Switch)
+            .ok_or_else(|| "must be `yes` or `no`".into())
+    }
+}
+
+impl Value for OnOff {
+    fn read(text: &str) -> Result<Self, String> {
+        boolean(text)
+            .map(OnOff)
+            .ok_or_else(|| "must be `on` or `off`".into())
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "yes" | "true" | "on" | "1" => Some(true),
+        "no" | "false" | "off" | "0" => Some(false),
+        _other => None,
     }
 }
 
@@ -239,9 +256,9 @@ impl Value for Duration {
             _other => None,
         };
         let bounded = milliseconds.filter(|ms| *ms <= 3650 * 86_400_000);
-        bounded
-            .map(Duration::from_millis)
-            .ok_or_else(|| "must be a duration such as `500ms`, `10s`, `15m`, `12h` or `7d`".into())
+        bounded.map(Duration::from_millis).ok_or_else(|| {
+            "must be a duration, for example `500ms`, `10s`, `15m`, `12h`, or `7d`".into()
+        })
     }
 }
 
@@ -255,7 +272,7 @@ impl Value for Limit {
             Limit::new(count, period)
         });
         read.ok_or_else(|| {
-            "must be a number and a time from `1s` to `1d`, such as `5/1m` for five in a minute"
+            "must be a number and a period from `1s` to `1d`, for example `5/1m` for five per minute"
                 .into()
         })
     }

@@ -28,7 +28,7 @@ const PLACEHOLDERS: [&str; 6] = [
     "placeholder",
 ];
 
-const PLACEHOLDER: &str = "looks like a placeholder; make one with `openssl rand -base64 32`";
+const PLACEHOLDER: &str = "looks like a placeholder; generate one with `openssl rand -base64 32`";
 
 /// So many bytes in ascending order, each one more than the one before, are nobody's random choice.
 const RUN: usize = 6;
@@ -77,10 +77,10 @@ impl MasterSecret {
             return Err(PLACEHOLDER);
         }
         let bytes = decode(text)
-            .ok_or("must be hexadecimal or base64; make one with `openssl rand -base64 32`")?;
+            .ok_or("must be hexadecimal or base64; generate one with `openssl rand -base64 32`")?;
         if bytes.len() < MIN_BYTES {
             return Err(
-                "must hold at least 32 random bytes; make one with `openssl rand -base64 32`",
+                "must have at least 32 random bytes; generate one with `openssl rand -base64 32`",
             );
         }
         if distinct(&bytes) < 16 || has_run(&bytes) || has_run(text.as_bytes()) {
@@ -134,7 +134,7 @@ impl MasterSecrets {
             .as_ref()
             .is_some_and(|second| *second.0 == *secrets.first.0);
         if is_repeated {
-            Err("holds the same secret twice")
+            Err("contains the same secret twice; separate the new and the previous one by a comma")
         } else {
             Ok(secrets)
         }

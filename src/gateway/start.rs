@@ -1,5 +1,5 @@
-//! Starting: migrations, agreement with the other replicas, signing keys. While PostgreSQL is down
-//! the process runs, is not ready, and tries again.
+//! Start: migrations, comparison with the other replicas, signing keys. While PostgreSQL is
+//! unavailable, the process runs, reports not ready, and retries.
 
 use std::{fmt, time::Duration};
 
@@ -9,20 +9,20 @@ use crate::{
     postgres::MigrationError,
 };
 
-/// Between two attempts.
+/// The delay between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Why a replica must not run. Trying again would not help.
+/// An error because of which a replica can't run. A retry would not help.
 #[derive(Debug)]
 pub enum StartError {
     /// The other replicas use another issuer.
     OtherIssuer {
-        /// Theirs.
+        /// The issuer of the other replicas.
         theirs: String,
     },
-    /// A signing key in the record that signs, or will, was sealed under another secret.
+    /// A current or next signing key in PostgreSQL is encrypted with another secret.
     OtherSecret,
-    /// The database is not one that this version can use.
+    /// This version can't use the database.
     Migration(MigrationError),
 }
 
@@ -32,16 +32,28 @@ impl fmt::Display for StartError {
             StartError::OtherIssuer { theirs } => {
                 write!(
                     f,
-                    "LATCHKEY_ISSUER differs from that of the other replicas ({theirs}); all must \
-                     agree"
+                    "LATCHKEY_ISSUER differs from the issuer of the other replicas ({theirs})"
                 )
             }
             StartError::OtherSecret => f.write_str(
-                "LATCHKEY_SECRET differs from the one that a signing key of this database is \
-                 sealed under; all replicas must share it, and while it is exchanged for another \
-                 one they have both",
+                "LATCHKEY_SECRET can't decrypt a signing key of this database, because the key is \
+                 encrypted with another secret",
             ),
             StartError::Migration(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StartError {
+    /// How the operator can fix it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            StartError::OtherIssuer { .. } => Some("set the same LATCHKEY_ISSUER for all replicas"),
+            StartError::OtherSecret => Some(
+                "set the same LATCHKEY_SECRET for all replicas; during rotation, set both secrets, \
+                 separated by a comma",
+            ),
+            StartError::Migration(_) => None,
         }
     }
 }
@@ -55,13 +67,22 @@ impl std::error::Error for StartError {
     }
 }
 
-/// What an attempt ended with, if not well.
+/// The failure of an attempt to start.
 #[derive(Debug)]
 pub enum Setback {
-    /// Trying again may help.
+    /// A retry might help.
     Later(Box<dyn std::error::Error + Send + Sync>),
-    /// It would not.
+    /// A retry would not help.
     Never(StartError),
+}
+
+impl From<MigrationError> for Setback {
+    fn from(error: MigrationError) -> Self {
+        match error {
+            MigrationError::Unreachable(_) => Setback::Later(error.into()),
+            MigrationError::Failed(_) => Setback::Never(StartError::Migration(error)),
+        }
+    }
 }
 
 impl From<Error> for Setback {
@@ -122,15 +143,12 @@ impl Gateway {
         Ok(applied)
     }
 
-    /// Prepares once, for whoever would rather be told than wait.
+    /// Prepares once, without retries.
     ///
     /// # Errors
-    /// When a store cannot be reached, or this replica must not run.
+    /// If a store is unavailable, or this replica can't run.
     pub async fn try_start(&self) -> Result<(), Setback> {
-        self.migrate().await.map_err(|error| match error {
-            MigrationError::Unreachable(_) => Setback::Later(error.into()),
-            MigrationError::Failed(_) => Setback::Never(StartError::Migration(error)),
-        })?;
+        self.migrate().await?;
         let theirs = self.record.agree_on_issuer(&self.realm.issuer).await?;
         if theirs != self.realm.issuer {
             return Err(Setback::Never(StartError::OtherIssuer { theirs }));

@@ -24,8 +24,8 @@ pub fn without_foreign_options(url: &str) -> Result<String, String> {
             Some(("sslrootcert", "system")) => {}
             Some(("sslrootcert", _)) => {
                 return Err(
-                    "names an `sslrootcert`: put that certificate into the system's store, or name \
-                     its file in SSL_CERT_FILE"
+                    "the option `sslrootcert` is not supported. Add the certificate to the \
+                     system's store, or set SSL_CERT_FILE to its file."
                         .into(),
                 );
             }
@@ -54,7 +54,7 @@ pub fn connector(settings: &mut tokio_postgres::Config) -> Result<Connector, Str
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let client = ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
-        .map_err(|_| "cannot be reached by TLS: no protocol version is left".to_owned())?;
+        .map_err(|_| "TLS can't be used, because no protocol version is available".to_owned())?;
     Ok(MakeRustlsConnect::new(
         client.with_root_certificates(roots).with_no_client_auth(),
     ))

@@ -404,19 +404,19 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
             gateway.settings(),
             String::new(),
             2,
-            "give one token on standard input",
+            "standard input must contain exactly one token",
         ),
         (
             gateway.settings(),
             " \n".to_owned(),
             2,
-            "give one token on standard input",
+            "standard input must contain exactly one token",
         ),
         (
             gateway.settings(),
             format!("{token}\n{token}"),
             2,
-            "give one token on standard input",
+            "standard input must contain exactly one token",
         ),
         (
             gateway.settings_with(&[("LATCHKEY_ISSUER", "nonsense")]),

@@ -1,4 +1,6 @@
-//! `latchkey user …` beside a gateway: what it prints, what it changes, and what it refuses.
+//! `latchkey user …` and `latchkey client …` beside a server: output, changes, and errors.
+
+mod terminal; // prompts
 
 use std::process::Output;
 
@@ -14,7 +16,7 @@ use crate::{
 
 const NEW: &str = "correct horse 9";
 
-/// What a command ended with.
+/// The exit code and the output of a command.
 pub struct Told {
     code: Option<i32>,
     out: String,
@@ -42,7 +44,7 @@ impl Told {
         self.out
     }
 
-    /// One sentence, on standard error.
+    /// An error on standard error, and how to fix it.
     #[track_caller]
     pub fn refused(self, code: i32, part: &str) {
         assert_eq!(
@@ -51,7 +53,9 @@ impl Told {
             "{}",
             self.err
         );
-        assert!(self.err.contains(part), "{}", self.err);
+        // Warnings of the log can come first.
+        let is_error = self.err.lines().any(|line| line.starts_with("error: "));
+        assert!(is_error && self.err.contains(part), "{}", self.err);
     }
 }
 
@@ -122,10 +126,10 @@ async fn the_first_administrator_comes_from_here() {
     .await;
     let password = out
         .lines()
-        .find_map(|line| line.strip_prefix("Password, shown this once: "))
+        .find_map(|line| line.strip_prefix("Password (shown once): "))
         .expect("a password");
     assert!(
-        password.len() >= 26 && out.contains("Created root, an administrator"),
+        password.len() >= 26 && out.contains("Created user root with the role admin."),
         "{out}"
     );
     let root = Session::of(gateway.log_in("root", password).await.is(200, ""));
@@ -157,20 +161,23 @@ async fn a_password_from_standard_input_is_not_printed() {
         .await
         .well();
     assert_eq!(out.lines().count(), 1, "{out}");
-    assert!(out.starts_with("Created john@example.com, a user.") && !out.contains(PASSWORD));
+    assert!(
+        out.starts_with("Created user john@example.com with the role user.")
+            && !out.contains(PASSWORD)
+    );
     gateway
         .log_in("john@example.com", PASSWORD)
         .await
         .is(200, "");
     user_with(&gateway, &create, PASSWORD)
         .await
-        .refused(1, "The e-mail address is taken");
+        .refused(1, "the email address is already in use");
 }
 
 #[tokio::test]
 async fn what_is_typed_wrong_is_told_with_the_usage() {
     let gateway = Gateway::start().await;
-    let wrong: [&[&str]; 10] = [
+    let wrong: [&[&str]; 12] = [
         &[],
         &["nonsense"],
         &["create"],
@@ -178,9 +185,12 @@ async fn what_is_typed_wrong_is_told_with_the_usage() {
         &["create", "--username", "a", "--role", "root"],
         &["create", "--username", "a", "--password", "secret123"],
         &["show"],
-        &["role", "john"],
-        &["role", "john", "root"],
+        &["set-role", "john"],
+        &["set-role", "john", "root"],
         &["list", "--limit", "0"],
+        // Former names.
+        &["role", "john", "admin"],
+        &["reset", "john"],
     ];
     for arguments in wrong {
         let told = user(&gateway, arguments).await;
@@ -198,7 +208,7 @@ async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
         "{}",
         told.err
     );
-    told.refused(2, "must be mended");
+    told.refused(2, "error: invalid configuration\n  DATABASE_URL: required");
     let but = |name: &str, value: &str| gateway.settings_with(&[(name, value)]);
     run(
         but("LATCHKEY_ISSUER", "https://other.example.com"),
@@ -220,7 +230,7 @@ async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
         &["list"],
         "",
     )
-    .refused(1, "A store does not answer");
+    .refused(3, "store unavailable: ");
 }
 
 #[tokio::test]
@@ -248,7 +258,7 @@ async fn accounts_are_listed_and_shown() {
     assert!(
         some.code == Some(0)
             && some.out.lines().count() == 3
-            && some.err.contains("There are more"),
+            && some.err.contains("hint: more users match"),
         "{}",
         some.err
     );
@@ -270,7 +280,7 @@ async fn accounts_are_listed_and_shown() {
     );
     user(&gateway, &["show", "nobody"])
         .await
-        .refused(1, "There is no such user.");
+        .refused(1, "user not found");
 }
 
 /// More than one page of the gateway's.
@@ -311,9 +321,9 @@ async fn what_it_takes_back_is_refused_at_once() {
     )
     .await;
     for (arguments, signs_in) in [
-        (&["revoke", "john"][..], true),
-        (&["role", "john", "admin"], true),
-        (&["disable", "john@example.com"], false),
+        (&["revoke", "john", "--yes"][..], true),
+        (&["set-role", "john", "admin", "--yes"], true),
+        (&["disable", "john@example.com", "--yes"], false),
     ] {
         let session = gateway.sign_in("john").await;
         told(&gateway, arguments).await;
@@ -340,33 +350,45 @@ async fn what_it_takes_back_is_refused_at_once() {
     assert!(
         told(&gateway, &["enable", "john"])
             .await
-            .contains("may sign in again")
+            .contains("Enabled john.")
     );
     let admin = gateway.sign_in("john").await;
     gateway
         .with_token(Method::GET, "/users", &admin.access_token, Value::Null)
         .await
         .is(200, "");
-    told(&gateway, &["role", "root", "user"]).await;
+    told(&gateway, &["set-role", "root", "user", "--yes"]).await;
+    assert_eq!(
+        told(&gateway, &["set-role", "root", "user", "--yes"]).await,
+        "root already has the role user.\n"
+    );
     for arguments in [
-        &["role", "john", "user"][..],
-        &["disable", "john"],
+        &["set-role", "john", "user", "--yes"][..],
+        &["disable", "john", "--yes"],
         &["delete", "john", "--yes"],
     ] {
         user(&gateway, arguments)
             .await
-            .refused(1, "The last administrator stays");
+            .refused(1, "at least one enabled administrator must remain");
     }
     assert_eq!(gateway.verify(&admin.access_token).await.0, 204);
 }
 
 #[tokio::test]
-async fn deleting_wants_a_yes() {
+async fn commands_that_revoke_require_confirmation() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up_with_email("john", "john@example.com").await;
-    user_with(&gateway, &["delete", "john"], "y\n")
-        .await
-        .refused(2, "--yes");
+    for (arguments, action) in [
+        (&["delete", "john"][..], "delete"),
+        (&["disable", "john"], "disable the user"),
+        (&["revoke", "john"], "revoke"),
+        (&["set-role", "john", "admin"], "change the role"),
+    ] {
+        let hint = format!("hint: pass --yes to {action} without confirmation\n");
+        user_with(&gateway, arguments, "y\n")
+            .await
+            .refused(2, &format!("stdin is not a terminal\n{hint}"));
+    }
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     assert_eq!(
         told(&gateway, &["delete", "john@example.com", "--yes"]).await,
@@ -378,7 +400,7 @@ async fn deleting_wants_a_yes() {
     );
     user(&gateway, &["delete", "john", "--yes"])
         .await
-        .refused(1, "There is no such user.");
+        .refused(1, "user not found");
 }
 
 #[tokio::test]
@@ -386,9 +408,9 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
     let gateway = Gateway::start().await;
     let john = gateway.sign_up_with_email("john", "john@example.com").await;
     let code = async || {
-        let out = told(&gateway, &["reset", "john"]).await;
+        let out = told(&gateway, &["reset-password", "john"]).await;
         out.lines()
-            .find_map(|line| line.strip_prefix("Code for a new password: "))
+            .find_map(|line| line.strip_prefix("Password reset code: "))
             .expect("a code")
             .to_owned()
     };
@@ -432,16 +454,20 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
 async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
     let gateway = Gateway::start().await;
     let john = gateway.sign_up("john").await;
-    user(&gateway, &["reset", "john"])
+    user(&gateway, &["reset-password", "john"])
         .await
         .refused(1, "--password-stdin");
-    user_with(&gateway, &["reset", "john", "--password-stdin"], "short\n")
-        .await
-        .refused(1, "at least 8");
+    user_with(
+        &gateway,
+        &["reset-password", "john", "--password-stdin"],
+        "short\n",
+    )
+    .await
+    .refused(1, "at least 8");
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     user_with(
         &gateway,
-        &["reset", "john", "--password-stdin"],
+        &["reset-password", "john", "--password-stdin"],
         &format!("{NEW}\r\n"),
     )
     .await
@@ -452,8 +478,8 @@ async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
     );
     gateway.log_in("john", NEW).await.is(200, "");
     gateway.sign_up_with_email("mary", "mary@example.com").await;
-    told(&gateway, &["disable", "mary"]).await;
-    user(&gateway, &["reset", "mary"])
+    told(&gateway, &["disable", "mary", "--yes"]).await;
+    user(&gateway, &["reset-password", "mary"])
         .await
         .refused(1, "enable");
 }
@@ -465,11 +491,16 @@ async fn what_could_not_be_published_says_so() {
     let proxy = Proxy::to_redis().await;
     proxy.set(crate::proxy::Line::Cut);
     let settings = gateway.settings_with(&[("REDIS_URL", &proxy.redis_url())]);
-    let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john"], ""))
+    let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john", "--yes"], ""))
         .await
         .expect("it runs");
-    assert_eq!(cut.code, Some(1));
-    assert!(cut.err.contains("The change was made"), "{}", cut.err);
+    // The change is committed, and Redis is unavailable.
+    assert_eq!(cut.code, Some(3));
+    assert!(
+        cut.err.contains("error: The change ") && !cut.err.contains("store unavailable"),
+        "{}",
+        cut.err
+    );
     crate::gateway::until("a gateway has published it", || async {
         gateway.verify(&john.access_token).await.0 == 401
     })
@@ -490,7 +521,7 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         });
         assert_eq!(
             lines.next().expect("a head").join(" "),
-            "CLIENT ID SCOPE AUDIENCE SECRET OF NAME"
+            "CLIENT ID SCOPE AUDIENCE SECRET CREATED NAME"
         );
         lines.collect::<Vec<_>>()
     };
@@ -512,7 +543,7 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
     };
     let (id, secret) = (
         field(&made, "client_id:"),
-        field(&made, "client_secret, shown this once:"),
+        field(&made, "client_secret (shown once):"),
     );
     let token = async |secret: &str| {
         let form = [
@@ -544,7 +575,9 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         ]
     );
     assert_eq!(words[words.len() - 1], "billing");
-    let rotated = told(&["rotate", &id]).await.well();
+    told(&["rotate-secret", &id]).await.refused(2, "--yes");
+    assert_eq!(token(&secret).await.status, 200);
+    let rotated = told(&["rotate-secret", &id, "--yes"]).await.well();
     assert_eq!(
         gateway
             .verify_at("/auth/verify?scope=items:read", &first)
@@ -553,10 +586,17 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         "at once"
     );
     token(&secret).await.is(401, "");
-    let secret = field(&rotated, "client_secret, shown this once:");
+    let secret = field(&rotated, "client_secret (shown once):");
     let second = token(&secret).await.is(200, "").text("access_token");
     told(&["delete", &id]).await.refused(2, "--yes");
-    told(&["delete", &id, "--yes"]).await.well();
+    assert_eq!(
+        told(&["delete", &id, "--yes"]).await.well(),
+        format!("Deleted {id} and revoked its tokens.\n")
+    );
+    assert_eq!(
+        told(&["delete", &id, "--yes"]).await.well(),
+        format!("{id} is already deleted.\n")
+    );
     assert_eq!(
         gateway
             .verify_at("/auth/verify?scope=items:read", &second)
@@ -565,12 +605,15 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         "at once"
     );
     token(&secret).await.is(401, "");
-    told(&["rotate", &id])
+    told(&["rotate-secret", &id, "--yes"])
         .await
-        .refused(1, "There is no such client");
+        .refused(1, "client not found");
+    told(&["delete", "1", "--yes"])
+        .await
+        .refused(2, "not a client ID (UUID)");
     told(&["create", "x", "--scope", "items:delete"])
         .await
-        .refused(2, "the scopes are");
+        .refused(2, "items:read");
     let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit \
         where event like 'client%' and actor = 'operator'";
     assert_eq!(

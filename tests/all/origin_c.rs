@@ -60,7 +60,7 @@ async fn its_requests_in_order() {
         .await
         .is(204, "");
     let second = john().await;
-    operator::told_with(&gateway, &["revoke", "john@example.com"], "").await;
+    operator::told_with(&gateway, &["revoke", "john@example.com", "--yes"], "").await;
     gateway
         .refresh(&second.refresh_token)
         .await

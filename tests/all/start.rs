@@ -2,6 +2,7 @@
 //! that names its variable and never repeats its value.
 
 mod env_file; // `.env` and its example
+mod help; // the help of all commands
 
 use std::{fs, net::TcpListener, path::Path, process::Output, sync::LazyLock};
 
@@ -77,7 +78,7 @@ async fn empty_database() -> String {
 }
 
 #[test]
-fn without_settings_it_refuses_and_names_what_is_missing() {
+fn missing_settings_are_listed() {
     for arguments in [&["serve"][..], &[], &["migrate"], &["config"]] {
         let output = latchkey(arguments, &[]);
         let told = stderr(&output);
@@ -85,6 +86,10 @@ fn without_settings_it_refuses_and_names_what_is_missing() {
         for (variable, _) in *VALID {
             assert!(told.contains(variable), "{variable} is not named: {told}");
         }
+        assert!(
+            told.starts_with("error: invalid configuration\n  ") && told.contains("\nhint: "),
+            "{told}"
+        );
         assert!(told.contains("./dev up"), "where to begin: {told}");
     }
 }
@@ -205,7 +210,7 @@ fn a_misspelt_setting_is_no_default() {
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
     for part in [
-        "LATCHKEY_SINGUP is no setting; did you mean LATCHKEY_SIGNUP?",
+        "LATCHKEY_SINGUP: unknown setting; did you mean LATCHKEY_SIGNUP?",
         "did you mean LATCHKEY_LIMIT_SIGN_IN?",
     ] {
         assert!(told.contains(part), "{told}");
@@ -267,13 +272,17 @@ fn secrets_may_lie_in_files() {
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_env_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = "LATCHKEY_ACCESS_LIFETIME=1m\nLATCHKEY_CODE_TTL=1m\nLATCHKEY_SESSION_TTL=20d\n";
+    let file = "LATCHKEY_ACCESS_LIFETIME=1m\nLATCHKEY_CODE_LIFETIME=1m\nLATCHKEY_SESSION_MAX_LIFETIME=20d\n";
     fs::write(folder.path().join(".env"), file).expect("it is ours");
     let given = valid_but(&[
         ("LATCHKEY_ACCESS_LIFETIME", "2m"),
         ("LATCHKEY_CODE_LIFETIME", "2m"),
     ]);
-    let output = latchkey_in(folder.path(), &["config", "--access-ttl", "3m"], &given);
+    let output = latchkey_in(
+        folder.path(),
+        &["config", "--access-lifetime", "3m"],
+        &given,
+    );
     let shown = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
     for expected in [
@@ -302,7 +311,7 @@ fn no_secret_can_be_given_as_a_flag() {
 
 #[test]
 fn help_names_every_setting() {
-    for arguments in [&["--help"][..], &["serve", "--help"]] {
+    for arguments in [&["help", "settings"], &["serve", "--help"]] {
         let output = latchkey(arguments, &[]);
         assert!(output.status.success());
         for setting in SETTINGS {
@@ -345,7 +354,7 @@ async fn migrating_twice_is_migrating_once() {
     );
     assert!(stdout(&first).contains("Applied"), "{}", stdout(&first));
     assert!(
-        stdout(&second).contains("Nothing to apply"),
+        stdout(&second).contains("is up to date"),
         "{}",
         stdout(&second)
     );
@@ -435,7 +444,7 @@ async fn a_replica_with_another_secret_refuses_to_run() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_one_sentence() {
+async fn used_port_is_one_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     for variable in ["LATCHKEY_LISTEN", "LATCHKEY_METRICS_LISTEN"] {
@@ -445,6 +454,10 @@ async fn a_taken_port_is_one_sentence() {
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(&address) && told.contains(variable), "{told}");
-        assert_eq!(told.trim().lines().count(), 1, "{told}");
+        let lines: Vec<_> = told.lines().collect();
+        assert!(
+            lines.len() == 2 && lines[0].starts_with("error: ") && lines[1].starts_with("hint: "),
+            "{told}"
+        );
     }
 }

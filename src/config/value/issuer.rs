@@ -1,27 +1,27 @@
-//! The issuer, and the domain of the cookie.
+//! The issuer URL and the cookie domain.
 
 use std::net::IpAddr;
 
 use super::{LONGEST_IN_TOKENS, Value};
 use crate::domain::host;
 
-/// The public base address, without a slash at its end.
+/// The public base URL, without a trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer(String);
 
 impl Issuer {
-    /// The address.
+    /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it may be used without further permission: https, or this machine.
+    /// Whether it is `https://` or a loopback address.
     pub fn is_safe(&self) -> bool {
         self.0.starts_with("https://") || self.is_loopback()
     }
 
-    /// Its origin, as browsers write it (RFC 6454 section 6.1): in lower case, without a port that
-    /// goes without saying.
+    /// Its origin as browsers serialize it (RFC 6454 section 6.1): in lower case, without the
+    /// default port.
     pub fn origin(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
         let authority = rest
@@ -36,7 +36,7 @@ impl Issuer {
         )
     }
 
-    /// The name or the IP address in it.
+    /// The host name or IP address.
     fn host(&self) -> &str {
         let authority = self
             .0
@@ -51,25 +51,25 @@ impl Issuer {
             .unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
     }
 
-    /// Whether a cookie of this domain reaches it (RFC 6265 section 5.1.3).
+    /// Whether the host domain-matches (RFC 6265 section 5.1.3).
     pub fn is_within(&self, domain: &CookieDomain) -> bool {
         let host = self.host().to_ascii_lowercase();
         host.strip_suffix(&domain.0)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// Whether only programs on this machine can reach it.
+    /// Whether the host is a loopback address.
     pub fn is_loopback(&self) -> bool {
         host::is_this_machine(self.host())
     }
 }
 
-/// The domain whose hosts share the browser's cookie.
+/// The domain whose hosts share the session cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieDomain(String);
 
 impl CookieDomain {
-    /// The domain in lower case, without a dot before it.
+    /// The domain in lower case, without a leading dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,18 +86,18 @@ impl Value for Issuer {
         let issuer = Issuer(text.trim_end_matches('/').to_owned());
         if text.len() > LONGEST_IN_TOKENS {
             Err(format!(
-                "must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies hold \
-                 it"
+                "must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies \
+                 contain it"
             ))
         } else if bare {
             Ok(issuer)
         } else {
-            Err("must be an address such as `https://auth.example.com`".into())
+            Err("must be a URL, for example `https://auth.example.com`".into())
         }
     }
 
     fn missing() -> Result<Self, String> {
-        Err("is not set; it is the public address, such as `https://auth.example.com`".into())
+        Err("required. Set the public base URL, for example `https://auth.example.com`.".into())
     }
 }
 
@@ -111,7 +111,7 @@ impl Value for CookieDomain {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        // Browsers take neither an address nor a whole top-level domain.
+        // Browsers accept neither an IP address nor a top-level domain.
         let is_domain = text.len() <= 253
             && text.contains('.')
             && text.split('.').all(label)
@@ -120,7 +120,7 @@ impl Value for CookieDomain {
         if is_domain {
             Ok(domain)
         } else {
-            Err("must be a domain such as `example.com`".into())
+            Err("must be a domain, for example `example.com`".into())
         }
     }
 }

@@ -173,22 +173,22 @@ async fn the_operator_is_recorded_too() {
             "account_created success operator admin",
         ),
         (
-            &["reset", "john"],
+            &["reset-password", "john"],
             "",
             "code_requested success operator password_reset",
         ),
         (
-            &["reset", "john", "--password-stdin"],
+            &["reset-password", "john", "--password-stdin"],
             "another one 7",
             "password_reset success operator password_reset",
         ),
         (
-            &["revoke", "john"],
+            &["revoke", "john", "--yes"],
             "",
             "sessions_revoked success operator revoked",
         ),
         (
-            &["disable", "john"],
+            &["disable", "john", "--yes"],
             "",
             "account_disabled success operator disabled",
         ),
@@ -198,7 +198,7 @@ async fn the_operator_is_recorded_too() {
             "account_enabled success operator -",
         ),
         (
-            &["role", "john", "admin"],
+            &["set-role", "john", "admin", "--yes"],
             "",
             "role_changed success operator role_change",
         ),

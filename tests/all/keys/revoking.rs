@@ -185,14 +185,14 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
         .refused(2, "--yes");
     keys(&gateway, &["revoke", "AAAAAAAAAAAAAAAA", "--yes"])
         .await
-        .refused(1, "There is no such key.");
+        .refused(1, "signing key not found");
     // As many ids, it begins with a hyphen.
     keys(&gateway, &["revoke", "-AAAAAAAAAAAAAAA", "--yes"])
         .await
-        .refused(1, "There is no such key.");
+        .refused(1, "signing key not found");
     keys(&gateway, &["revoke", "nonsense", "--yes"])
         .await
-        .refused(2, "is no id of a key");
+        .refused(2, "not a key ID");
     keys(&gateway, &["revoke"]).await.refused(2, "KID");
     assert_eq!(
         gateway.verify(&john.access_token).await,

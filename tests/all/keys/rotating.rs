@@ -20,14 +20,14 @@ async fn keys_follow_each_other_under_load_and_nobody_notices() {
             for _ in 0..2 {
                 let before = key_that_is(&fleet.any(), "current").await;
                 let told = keys(&fleet.any(), &["rotate"]).await.well();
-                let next = told.split([' ', ';']).nth(1).expect("its id").to_owned();
+                let next = told.split([' ', '.']).nth(3).expect("its ID").to_owned();
                 assert!(
-                    told.starts_with(&format!("Made {next}; it signs from 20")),
+                    told.starts_with(&format!("Created signing key {next}. It signs from 20")),
                     "{told}"
                 );
                 keys(&fleet.any(), &["rotate"])
                     .await
-                    .refused(1, "The next key is there already");
+                    .refused(1, "the next signing key already exists");
                 // Everybody publishes it, while the one before still signs.
                 for replica in fleet.all() {
                     until("it is published", || async {

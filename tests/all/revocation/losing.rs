@@ -401,8 +401,8 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
         .await
         .well();
     assert!(
-        told.starts_with("Built anew with ")
-            && told.ends_with(" entries; leases of 300ms are in force.\n"),
+        told.starts_with("Rebuilt the revocation log with ")
+            && told.ends_with(" entries. The lease is 300ms.\n"),
         "{told}"
     );
     until("all have it", || async {

@@ -24,7 +24,7 @@ fn a_line_that_cannot_be_read_is_a_mistake() {
             config_with(&format!("LATCHKEY_ACCESS_LIFETIME=1m\n{line}\n"), &*VALID);
         assert_eq!(code, Some(2), "{line}: {told}");
         assert!(
-            told.contains(".env ") && !told.contains("hunter2"),
+            told.contains("\n  .env: ") && !told.contains("hunter2"),
             "{line}: {told}"
         );
     }

@@ -1,0 +1,109 @@
+//! Prompts on a terminal: passwords without echo, and confirmations.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::told;
+use crate::gateway::{Gateway, PASSWORD};
+
+/// Runs a program on a new terminal: for each pair, waits for the prompt, then types the line.
+const TERMINAL: &str = r#"
+import json, os, pty, sys
+program, arguments, dialog = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+process, terminal = pty.fork()
+if process == 0:
+    os.execv(program, [program, *arguments])
+
+def read():
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+shown = b""
+for prompt, line in dialog:
+    start = len(shown)
+    while prompt.encode() not in shown[start:]:
+        chunk = read()
+        if not chunk:
+            sys.exit("no prompt: " + shown.decode())
+        shown += chunk
+    os.write(terminal, line.encode() + b"\n")
+while chunk := read():
+    shown += chunk
+sys.stdout.write(shown.decode().replace("\r\n", "\n"))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"#;
+
+/// The exit code and the text on the terminal of `latchkey user …`.
+async fn on_terminal(
+    gateway: &Gateway,
+    arguments: &[&str],
+    dialog: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .args(["-c", TERMINAL, env!("CARGO_BIN_EXE_latchkey")])
+        .arg(json!([&["user"], arguments].concat()).to_string())
+        .arg(json!(dialog).to_string())
+        .env_clear()
+        .envs(gateway.settings())
+        .current_dir(std::env::temp_dir());
+    let run = move || command.output().expect("Python is installed");
+    let output = tokio::task::spawn_blocking(run).await.expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(errors, "", "{text}");
+    (output.status.code(), text)
+}
+
+#[tokio::test]
+async fn passwords_are_prompted_twice_without_echo() {
+    let gateway = Gateway::start().await;
+    let create = ["create", "--username", "john", "--password-stdin"];
+    let (first, second) = ("Password: ", "Repeat the password: ");
+    let dialog = [(first, PASSWORD), (second, "another one 7")];
+    assert_eq!(
+        on_terminal(&gateway, &create, &dialog).await,
+        (
+            Some(1),
+            format!("{first}\n{second}\nerror: the passwords differ\n")
+        )
+    );
+    let dialog = [(first, PASSWORD), (second, PASSWORD)];
+    assert_eq!(
+        on_terminal(&gateway, &create, &dialog).await,
+        (
+            Some(0),
+            format!("{first}\n{second}\nCreated user john with the role user.\n")
+        )
+    );
+    gateway.log_in("john", PASSWORD).await.is(200, "");
+}
+
+#[tokio::test]
+async fn prompt_confirms_or_cancels() {
+    let gateway = Gateway::start().await;
+    let john = gateway.sign_up("john").await;
+    let question = "Revoke all sessions and personal access tokens of john? [y/N] ";
+    let revoke = ["revoke", "john"];
+    for line in ["", "n", "Y es"] {
+        let (code, text) = on_terminal(&gateway, &revoke, &[(question, line)]).await;
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.ends_with("Canceled. Nothing was changed.\n"), "{text}");
+    }
+    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    let (code, text) = on_terminal(&gateway, &revoke, &[(question, "y")]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.ends_with("Revoked all sessions and personal access tokens of john.\n"),
+        "{text}"
+    );
+    assert_eq!(gateway.verify(&john.access_token).await.0, 401);
+    assert!(
+        told(&gateway, &["show", "john"])
+            .await
+            .contains("No sessions.")
+    );
+}
