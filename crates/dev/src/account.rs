@@ -7,7 +7,7 @@ use std::{
 
 use super::Error;
 
-/// The user the stores run as when the supervisor is root, which PostgreSQL refuses to be.
+/// The user that runs the stores if the supervisor is root, because PostgreSQL rejects root.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Account {
     pub uid: u32,
@@ -15,7 +15,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// `None` where the supervisor is a plain user: the stores run as the same.
+    /// `None` if the supervisor isn't root: the stores run as the same user.
     pub fn for_stores() -> Result<Option<Self>, Error> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -28,9 +28,10 @@ impl Account {
             .map(Some)
             .ok_or_else(|| {
                 Error::new(
-                    "PostgreSQL does not run as root, and there is neither a user `postgres` nor \
-                     `nobody` to run it as; create one, or start as another user.",
+                    "PostgreSQL can't run as root, and neither a user `postgres` nor `nobody` \
+                     exists",
                 )
+                .hint("create one of them, or run this program as another user")
             })
     }
 
@@ -45,14 +46,14 @@ impl Account {
         })
     }
 
-    /// Gives the file or folder itself to this user.
+    /// Makes this user the owner of the file or folder itself.
     pub fn own(self, path: &Path) -> Result<(), Error> {
         chown(path, Some(self.uid), Some(self.gid))
             .map_err(Error::cannot("change the owner of", path))
     }
 }
 
-/// The command becomes this user, with no supplementary group, before it runs.
+/// Runs the command as this user, without supplementary groups.
 pub(super) fn drop_to(account: Option<Account>, command: &mut Command) {
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);

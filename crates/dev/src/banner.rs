@@ -1,15 +1,57 @@
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use super::{
     DevOptions,
     settings::{Addresses, url},
 };
 
-/// Who signs in, in every line that a person may paste.
+/// The folder of the data, unless the command line contains another one.
+pub(super) const DEFAULT_DIRECTORY: &str = ".latchkey";
+
+/// Commands for this instance that exist in the working folder.
+pub(super) struct Commands {
+    stop: String,
+    user: String,
+}
+
+impl Commands {
+    pub fn new(directory: &Path, server: &Path) -> Self {
+        let user = if in_repository() && is_default(directory) {
+            "./dev user".to_owned()
+        } else {
+            format!("cd {} && {} user", directory.display(), server.display())
+        };
+        Self {
+            stop: stop_command(directory),
+            user,
+        }
+    }
+}
+
+/// The command that stops the instance with this folder.
+pub(super) fn stop_command(directory: &Path) -> String {
+    match is_default(directory) {
+        true if in_repository() => "./dev down".to_owned(),
+        true => "latchkey-dev --down".to_owned(),
+        false => format!("latchkey-dev --down --directory {}", directory.display()),
+    }
+}
+
+/// Whether the working folder contains the script `./dev`.
+fn in_repository() -> bool {
+    Path::new("dev").is_file()
+}
+
+fn is_default(directory: &Path) -> bool {
+    let default = Path::new(DEFAULT_DIRECTORY).canonicalize().ok();
+    default == directory.canonicalize().ok()
+}
+
+/// The user in the example commands.
 const JSON: &str =
     r#"-H 'content-type: application/json' -d '{"username":"john","password":"secret123"}'"#;
 
-/// What a person reads when everything runs: addresses, how to stop it, and lines to paste.
+/// The text that a run prints when it is ready: URLs, how to stop it, and example commands.
 ///
 /// `mailbox` is the URL of the page with the emails.
 pub(super) fn banner(
@@ -17,24 +59,27 @@ pub(super) fn banner(
     mailbox: Option<&str>,
     data: &str,
     options: &DevOptions,
+    commands: &Commands,
 ) -> String {
     let first = url(replicas[0].listen);
     let mut text = format!(
         "\nLatchkey is running.\n\n{}\n",
-        addresses(replicas, mailbox, data, options)
+        addresses(replicas, mailbox, data, options, commands)
     );
     if !options.signup_is_open() {
-        text.push_str("Sign-up is closed. ");
+        text.push_str("Self-registration is disabled. ");
     }
-    text.push_str(
-        "Make an administrator:\n\n  ./dev user create --username admin --role admin\n\n",
+    let _ = writeln!(
+        text,
+        "Create an administrator:\n\n  {} create --username admin --role admin\n",
+        commands.user
     );
     if !options.signup_is_open() {
         return text;
     }
     let _ = writeln!(
         text,
-        "Sign somebody up:\n\n  curl -sX POST {first}/signup {JSON}\n"
+        "Register a user:\n\n  curl -sX POST {first}/signup {JSON}\n"
     );
     if let [one, two, ..] = replicas {
         text.push_str(&sign_out_everywhere(&url(one.listen), &url(two.listen)));
@@ -47,13 +92,14 @@ fn addresses(
     mailbox: Option<&str>,
     data: &str,
     options: &DevOptions,
+    commands: &Commands,
 ) -> String {
     let first = url(replicas[0].listen);
     let mut lines: Vec<_> = replicas
         .iter()
-        .map(|replica| ("gateway", url(replica.listen)))
+        .map(|replica| ("server", url(replica.listen)))
         .collect();
-    lines.push(("try it", format!("{first}/docs")));
+    lines.push(("docs", format!("{first}/docs")));
     lines.extend(mailbox.map(|url| ("email", url.to_owned())));
     lines.extend(
         replicas
@@ -64,23 +110,22 @@ fn addresses(
     lines.push((
         "stop",
         if options.detach {
-            "./dev down"
+            commands.stop.clone()
         } else {
-            "Ctrl-C, or ./dev down"
-        }
-        .into(),
+            format!("Ctrl-C, or {}", commands.stop)
+        },
     ));
     lines.iter().fold(String::new(), |text, (name, value)| {
         text + &format!("  {name:<9}{value}\n")
     })
 }
 
-/// The promise, to be tried by hand.
+/// Example commands for immediate revocation.
 fn sign_out_everywhere(first: &str, second: &str) -> String {
     let bearer = r#"-H "authorization: Bearer $TOKEN""#;
     let status = r"curl -so /dev/null -w '%{http_code}\n'";
     format!(
-        r#"Then sign in on the first, be known on the second (204), sign out on the first (204), be refused on the second (401):
+        r#"Sign in on the first server, verify the token on the second (204), sign out on the first (204), verify again (401):
 
   TOKEN=$(curl -sX POST {first}/login {JSON} | sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
   {status} {second}/auth/verify {bearer}
@@ -105,6 +150,13 @@ mod tests {
 
     const MAILBOX: Option<&str> = Some("http://127.0.0.1:8025");
 
+    fn commands() -> Commands {
+        Commands {
+            stop: "./dev down".into(),
+            user: "./dev user".into(),
+        }
+    }
+
     fn options(detach: bool) -> DevOptions {
         DevOptions {
             detach,
@@ -119,8 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn one_replica_has_nobody_to_be_refused_by() {
-        let text = banner(&[replica(8000)], None, "/x/.latchkey", &options(false));
+    fn one_replica_has_no_sign_out_example() {
+        let text = banner(
+            &[replica(8000)],
+            None,
+            "/x/.latchkey",
+            &options(false),
+            &commands(),
+        );
         assert!(
             text.contains("http://127.0.0.1:8000/docs") && text.contains("Ctrl-C"),
             "{text}"
@@ -129,27 +187,29 @@ mod tests {
     }
 
     #[test]
-    fn where_sign_up_is_closed_nobody_is_told_to_sign_up() {
+    fn disabled_registration_is_stated() {
         let mut closed = options(false);
         closed.given.set("LATCHKEY_SIGNUP", "admin");
-        let text = banner(&[replica(8000), replica(8001)], None, "/x", &closed);
+        let replicas = [replica(8000), replica(8001)];
+        let text = banner(&replicas, None, "/x", &closed, &commands());
         assert!(
             text.contains("./dev user create")
                 && !text.contains("/signup")
                 && !text.contains("/login"),
             "{text}"
         );
-        let open = banner(&[replica(8000)], None, "/x", &options(false));
+        let open = banner(&[replica(8000)], None, "/x", &options(false), &commands());
         assert!(open.contains("./dev user create") && open.contains("/signup"));
     }
 
     #[test]
-    fn two_replicas_show_the_promise() {
+    fn two_replicas_have_a_sign_out_example() {
         let text = banner(
             &[replica(8000), replica(8001)],
             None,
             "/x/.latchkey",
             &options(true),
+            &commands(),
         );
         assert!(
             text.contains("http://127.0.0.1:8001/auth/verify")
@@ -161,8 +221,30 @@ mod tests {
 
     #[test]
     fn page_with_emails_is_shown_if_it_is_served() {
-        let text = |mailbox| banner(&[replica(8000)], mailbox, "/x", &options(false));
+        let text = |mailbox| {
+            banner(
+                &[replica(8000)],
+                mailbox,
+                "/x",
+                &options(false),
+                &commands(),
+            )
+        };
         assert!(text(MAILBOX).contains("  email    http://127.0.0.1:8025\n"));
         assert!(!text(None).contains("email "));
+    }
+
+    #[test]
+    fn commands_outside_the_repository_name_the_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let commands = Commands::new(folder.path(), Path::new("/bin/latchkey"));
+        let directory = folder.path().display();
+        assert_eq!(
+            (commands.stop, commands.user),
+            (
+                format!("latchkey-dev --down --directory {directory}"),
+                format!("cd {directory} && /bin/latchkey user")
+            )
+        );
     }
 }

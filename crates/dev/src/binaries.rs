@@ -6,20 +6,19 @@ use std::{
 
 use super::Error;
 
-/// Folders that hold one installed version each, with the beginning of their names: Debian's, then
-/// Homebrew's two.
+/// Folders with one installed version each, and the prefix of their names: Debian, then Homebrew.
 const VERSIONED: [(&str, &str); 3] = [
     ("/usr/lib/postgresql", ""),
     ("/opt/homebrew/opt", "postgresql"),
     ("/usr/local/opt", "postgresql"),
 ];
 
-/// The first whose scripts may write after they asked for the time or the replication's state.
+/// The first version whose scripts can write after reading the time or the replication state.
 const OLDEST_REDIS: u32 = 7;
 
-/// The folder of PostgreSQL's programs: the first on the path, else the highest version there is.
+/// The folder of PostgreSQL's programs: the first one in `PATH`, otherwise the highest version.
 ///
-/// Data that are there already decide: another major version could not read them.
+/// Existing data determine the major version, because another one can't read them.
 pub(super) fn postgres_folder(data: &Path) -> Result<PathBuf, Error> {
     let mut found = path_folders()
         .chain(versioned_folders())
@@ -30,16 +29,18 @@ pub(super) fn postgres_folder(data: &Path) -> Result<PathBuf, Error> {
             .ok_or_else(|| missing("PostgreSQL", "postgresql"));
     };
     let version = version.trim();
-    found.find(|folder| major_version(folder).as_deref() == Some(version)).ok_or_else(|| {
-        Error::new(format!(
-            "The data in {} are of PostgreSQL {version}, which is not installed; install it, or \
-             remove that folder to start with empty data.",
-            data.display()
-        ))
-    })
+    found
+        .find(|folder| major_version(folder).as_deref() == Some(version))
+        .ok_or_else(|| {
+            Error::new(format!(
+                "the data in {} require PostgreSQL {version}, which isn't installed",
+                data.display()
+            ))
+            .hint("install this version, or remove the folder to start with empty data")
+        })
 }
 
-/// Redis or Valkey, whichever the path has, new enough for the scripts.
+/// The first Redis or Valkey in `PATH` that is new enough for the scripts.
 pub(super) fn redis_server() -> Result<PathBuf, Error> {
     let homebrew = ["/opt/homebrew/bin", "/usr/local/bin"].map(PathBuf::from);
     let folders: Vec<_> = path_folders().chain(homebrew).collect();
@@ -53,17 +54,17 @@ pub(super) fn redis_server() -> Result<PathBuf, Error> {
         .find(|program| redis_version(program).is_some_and(|version| version >= OLDEST_REDIS));
     new_enough.cloned().ok_or_else(|| match found.first() {
         Some(program) => Error::new(format!(
-            "{} is older than Redis {OLDEST_REDIS}; install that or Valkey, or name another server \
-             in REDIS_URL.",
+            "{} is older than Redis {OLDEST_REDIS}",
             program.display()
-        )),
+        ))
+        .hint("install a newer Redis or Valkey, or set REDIS_URL to another server"),
         None => missing("Redis", "redis-server"),
     })
 }
 
 fn missing(name: &str, package: &str) -> Error {
-    Error::new(format!(
-        "{name} is not installed; `./dev install` installs it, or install the package `{package}`."
+    Error::new(format!("{name} isn't installed")).hint(format!(
+        "install it with `./dev install`, or install the package `{package}`"
     ))
 }
 

@@ -4,9 +4,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{DevOptions, Error, GivenSettings, run, with_stores};
+use super::{DevOptions, Error, GivenSettings, banner::DEFAULT_DIRECTORY, run, with_stores};
 
-/// More replicas than that say nothing more, on one machine.
+/// The maximum number of replicas on one machine.
 const MOST_REPLICAS: i64 = 9;
 
 /// An address that a flag or a variable sets.
@@ -21,33 +21,40 @@ const LISTEN: AddressOption = AddressOption {
     flag: "listen",
     variable: "LATCHKEY_LISTEN",
     default: "127.0.0.1:8000",
-    help: "Address of the first replica",
+    help: "IP address and port of the first replica",
 };
 
 const METRICS_LISTEN: AddressOption = AddressOption {
     flag: "metrics-listen",
     variable: "LATCHKEY_METRICS_LISTEN",
     default: "127.0.0.1:9464",
-    help: "Address of `/metrics` of the first replica",
+    help: "IP address and port of `/metrics` of the first replica",
 };
 
 const MAILBOX_LISTEN: AddressOption = AddressOption {
     flag: "mailbox-listen",
     variable: "LATCHKEY_DEV_MAILBOX_LISTEN",
     default: "127.0.0.1:8025",
-    help: "Address of the page with the emails",
+    help: "IP address and port of the page with the emails",
 };
 
-const AFTER_HELP: &str = "\
-The settings of the server are the environment variables of `latchkey serve`, also in `.env` of \
-the working folder. They override the values of this program:
+const AFTER_LONG_HELP: &str = "\
+Configuration: same environment variables as `latchkey serve`, also in `.env` of the working \
+folder, see `latchkey help settings`. They override the values of this program:
   DATABASE_URL, REDIS_URL  used instead of a private store
   LATCHKEY_SMTP_URL        used instead of the page with the emails
 
 Examples:
   latchkey-dev                          run until Ctrl-C
   latchkey-dev --detach --replicas 2    start two replicas in the background
-  latchkey-dev --down                   stop them";
+  latchkey-dev --down                   stop them
+
+Exit codes:
+  0  success
+  1  failed
+  2  invalid usage
+
+Docs: README.md";
 
 fn command() -> Command {
     let switch = |name, help| {
@@ -58,13 +65,14 @@ fn command() -> Command {
     };
     Command::new("latchkey-dev")
         .version(env!("CARGO_PKG_VERSION"))
-        .about(
-            "Run Latchkey on this machine for development: a private PostgreSQL and Redis, the \
-             server, and a page with its emails",
+        .about("Run a local development stack")
+        .long_about(
+            "Runs a local development stack: a private PostgreSQL and Redis, the server, and a \
+             page with its emails.",
         )
         .arg(switch(
             "detach",
-            "Return when the server is ready, and run in the background",
+            "Run in the background; return when the server is ready",
         ))
         .arg(switch("down", "Stop the background instance"))
         .arg(
@@ -79,21 +87,21 @@ fn command() -> Command {
             Arg::new("directory")
                 .long("directory")
                 .value_name("FOLDER")
-                .help("Folder of the data, the master secret, the emails and the logs")
-                .default_value(".latchkey")
+                .help("Folder of the data, the master secret, the emails, and the logs")
+                .default_value(DEFAULT_DIRECTORY)
                 .value_parser(value_parser!(PathBuf)),
         )
         .args([LISTEN, METRICS_LISTEN, MAILBOX_LISTEN].map(|option| option.argument()))
         .args_conflicts_with_subcommands(true)
         .subcommand(with_stores_command())
-        .after_help(AFTER_HELP)
+        .after_long_help(AFTER_LONG_HELP)
 }
 
 fn with_stores_command() -> Command {
     let (database, redis) = (with_stores::DATABASE_VARIABLE, with_stores::REDIS_VARIABLE);
     Command::new("with-stores")
         .about(format!(
-            "Run a command beside empty stores, whose URLs are in {database} and {redis}"
+            "Run a command with empty stores, whose URLs are in {database} and {redis}"
         ))
         .arg(
             Arg::new("command")
@@ -112,7 +120,7 @@ pub fn main() -> ExitCode {
     match execute(&command().get_matches()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("latchkey-dev: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -159,7 +167,7 @@ impl AddressOption {
             .help(format!("{help} [env: {variable}] [default: {default}]"))
     }
 
-    /// A flag counts as given by the caller, too.
+    /// A flag counts as a setting of the caller.
     fn read(&self, matches: &ArgMatches, given: &mut GivenSettings) -> Result<SocketAddr, Error> {
         if let Some(flag) = matches.get_one::<String>(self.flag) {
             given.set(self.variable, flag);
@@ -167,7 +175,7 @@ impl AddressOption {
         let text = given.value(self.variable).unwrap_or(self.default);
         text.parse().map_err(|_| {
             Error::new(format!(
-                "{} must be an address and a port such as `{}`.",
+                "{} must be an IP address and a port, for example `{}`",
                 self.variable, self.default
             ))
         })

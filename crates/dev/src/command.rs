@@ -1,4 +1,4 @@
-//! A run, from its lock to its end.
+//! A run: lock, start, supervision, stop.
 
 use std::{
     io::{self, Write},
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Error, GivenSettings, Postgres, Redis,
-    banner::banner,
+    banner::{Commands, banner},
     detached,
     env_file::EnvFile,
     folders::{self, Folders},
@@ -24,19 +24,19 @@ use super::{
 };
 
 const DATABASE: &str = "latchkey";
-/// How soon a dead child, or Ctrl-C, is noticed.
+/// The interval at which exited children and Ctrl-C are detected.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// The command line and the given settings.
 #[derive(Clone)]
 pub struct DevOptions {
-    /// Return when ready, and go on in the background.
+    /// Run in the background and return when ready.
     pub detach: bool,
-    /// End what runs in the background.
+    /// Stop the background instance.
     pub down: bool,
-    /// How many gateways.
+    /// The number of replicas.
     pub replicas: u16,
-    /// Data, secret, mailbox, logs and lock.
+    /// The folder of data, secret, mailbox, logs, and lock.
     pub directory: PathBuf,
     /// The first replica's address; each further one has the next port.
     pub listen: SocketAddr,
@@ -44,7 +44,7 @@ pub struct DevOptions {
     pub metrics_listen: SocketAddr,
     /// Address of the page with the emails.
     pub mailbox_listen: SocketAddr,
-    /// What the caller set wins over the values of this program.
+    /// The settings of the caller, which override the values of this program.
     pub given: GivenSettings,
 }
 
@@ -57,8 +57,8 @@ impl DevOptions {
     }
 }
 
-/// Runs until it is told to end. Call it before any other thread starts: it blocks, and it sets
-/// signal handlers.
+/// Runs until a signal stops it. Call it before another thread starts: it blocks, and it sets signal
+/// handlers.
 pub fn run(options: &DevOptions) -> Result<(), Error> {
     if options.down {
         return detached::bring_down(&options.directory);
@@ -69,13 +69,13 @@ pub fn run(options: &DevOptions) -> Result<(), Error> {
     }
     interrupt::install();
     match supervise(options, &server) {
-        // Whatever failed, it failed because we were told to end.
+        // The interruption is the cause of the failure.
         Err(_) if interrupt::requested() => Ok(()),
         outcome => outcome,
     }
 }
 
-/// What is declared last ends first: the replicas, then the stores, then the lock.
+/// Values are dropped in reverse order: the replicas, then the stores, then the lock.
 fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
     let directory = folders::private(&options.directory)?;
     let lock = Lock::take(&directory)?;
@@ -96,21 +96,22 @@ fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
     for replica in &mut replicas {
         replica.wait_until_ready()?;
     }
-    // The text before the lock's word: who waits for the word then shows the text.
+    // The banner before the lock's state: the process that waits for the state prints the banner.
     say(&banner(
         &addresses,
         page.as_deref(),
         &stores.place(&directory),
         options,
+        &Commands::new(&directory, server),
     ));
     lock.tell(&first, true)?;
     let outcome = watch(&mut replicas, &mut stores);
-    say("\nStopping the gateway, then its stores.\n");
+    say("\nStopping the server and its stores.\n");
     replicas.iter_mut().for_each(Replica::begin_stop);
     outcome
 }
 
-/// The private stores, as far as no others are to be used.
+/// The private stores that the settings of the caller don't replace.
 struct Stores {
     // Before the folders, because fields are dropped in this order.
     postgres: Option<Postgres>,
@@ -144,7 +145,7 @@ impl Stores {
         Ok(stores)
     }
 
-    /// The settings with which a replica finds the private stores.
+    /// The settings with the URLs of the private stores.
     fn urls(&self) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.as_ref();
         let redis = self.redis.as_ref();
@@ -156,11 +157,14 @@ impl Stores {
     }
 
     fn ended(&mut self) -> Option<Error> {
-        let postgres = self.postgres.as_mut().and_then(|postgres| postgres.death());
-        postgres.or_else(|| self.redis.as_mut().and_then(|redis| redis.death()))
+        let postgres = self
+            .postgres
+            .as_mut()
+            .and_then(|postgres| postgres.exited());
+        postgres.or_else(|| self.redis.as_mut().and_then(|redis| redis.exited()))
     }
 
-    /// Where the data are, for the banner.
+    /// The folders of the data, for the banner.
     fn place(&self, directory: &Path) -> String {
         match self.folders.as_ref().map(Folders::data) {
             Some(data) if data != directory => {
@@ -171,7 +175,7 @@ impl Stores {
     }
 }
 
-/// `None` if the caller named a mail server: no email reaches the folder then.
+/// `None` if the caller set an SMTP server, because no email reaches the folder then.
 fn listen_for_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
     if options.given.has("LATCHKEY_SMTP_URL") {
         return Ok(None);
@@ -183,10 +187,10 @@ fn listen_for_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, Socke
 /// Serves the page until this process ends.
 fn serve_mailbox(listener: TcpListener, directory: &Path) -> Result<(), Error> {
     let folder = settings::mailbox(directory)?;
-    let failed = |reason| format!("The page with the emails cannot be served ({reason}).");
+    let failed = |reason| format!("can't serve the page with the emails ({reason})");
     let serve = move || {
         if let Err(reason) = mailbox::serve(listener, folder) {
-            eprintln!("latchkey-dev: {}", failed(reason));
+            eprintln!("error: {}", failed(reason));
         }
     };
     let thread = thread::Builder::new().name("mailbox".into());
@@ -206,7 +210,7 @@ fn start_replicas(
     let log = |number| {
         options
             .detach
-            .then(|| directory.join(format!("gateway-{number}.log")))
+            .then(|| directory.join(format!("server-{number}.log")))
     };
     let start = |(number, own): (usize, &Addresses)| {
         let log = log(number + 1);
@@ -215,19 +219,19 @@ fn start_replicas(
     addresses.iter().enumerate().map(start).collect()
 }
 
-/// Until somebody asks for the end, or a child ends by itself: half a stack would only puzzle.
+/// Waits for an interruption. A child that exits stops the whole stack.
 fn watch(replicas: &mut [Replica], stores: &mut Stores) -> Result<(), Error> {
     while !interrupt::requested() {
         let ended = replicas.iter_mut().find_map(Replica::ended);
-        if let Some(obituary) = ended.or_else(|| stores.ended()) {
-            return Err(obituary);
+        if let Some(error) = ended.or_else(|| stores.ended()) {
+            return Err(error);
         }
         sleep(GLANCE);
     }
     Ok(())
 }
 
-/// To standard output. Nobody may be there any more to read it, which is no reason to fail.
+/// Prints to standard output. A closed pipe isn't an error.
 pub(super) fn say(text: &str) {
     let mut output = io::stdout().lock();
     let _ = output

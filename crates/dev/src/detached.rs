@@ -1,4 +1,4 @@
-//! `--detach` and `--down`: the supervisor without a terminal, and its end.
+//! `--detach` and `--down`: starts and stops the supervisor without a terminal.
 
 use std::{
     env,
@@ -14,10 +14,10 @@ use super::{
     Error, command::say, family, folders, interrupt, lock, process::last_lines, wait::until,
 };
 
-/// Tells the second process that it is the one to stay.
+/// Marks the second process, which stays.
 const MARK: &str = "LATCHKEY_DEV_DETACHED";
-/// More than the supervisor gives its stores and replicas together, so that its own sentence comes
-/// first.
+/// Longer than the timeouts of all stores and replicas together, so that the error of the
+/// supervisor comes first.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 /// A replica drains, PostgreSQL writes a checkpoint.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -26,13 +26,13 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 pub(super) fn stays() -> bool {
     let stays = env::var_os(MARK).is_some();
     if stays {
-        // Fails only for the leader of a group, and who was spawned leads none.
+        // Fails only for a group leader, which a spawned process isn't.
         let _ = setsid();
     }
     stays
 }
 
-/// Starts this program once more, waits until it is ready, and shows what it said.
+/// Starts this program again, waits until it is ready, and prints its output.
 pub(super) fn bring_up(directory: &Path) -> Result<(), Error> {
     let directory = folders::private(directory)?;
     if lock::holder(&directory).is_some() {
@@ -72,18 +72,18 @@ fn give_up(mut child: Child, log: &Path) -> Error {
     family::signal(Pid::from_child(&child), Signal::TERM);
     let _ = child.wait();
     Error::new(format!(
-        "Latchkey did not start. The end of {}:\n{}",
+        "Latchkey didn't start. The end of {}:\n{}",
         log.display(),
         last_lines(log)
     ))
 }
 
-/// Ends the run that holds the folder's lock, and says what it did.
+/// Stops the instance that holds the folder's lock, and prints the result.
 pub(super) fn bring_down(directory: &Path) -> Result<(), Error> {
     folders::tidy();
     let place = directory.display();
     let Some(holder) = lock::holder(directory) else {
-        say(&format!("Nothing runs with the data in {place}.\n"));
+        say(&format!("No instance runs with the data in {place}.\n"));
         return Ok(());
     };
     let pid = holder.pid;
@@ -92,13 +92,14 @@ pub(super) fn bring_down(directory: &Path) -> Result<(), Error> {
         lock::holder(directory).is_none_or(|holder| holder.pid != pid)
     }) {
         say(&format!(
-            "Stopped Latchkey at {} (process {pid}); its data stay in {place}.\n",
+            "Stopped Latchkey at {} (process {pid}). Its data stay in {place}.\n",
             holder.address
         ));
         return Ok(());
     }
     let seconds = ENDS_WITHIN.as_secs();
-    Err(Error::new(format!(
-        "Process {pid} did not end within {seconds} seconds; end it with `kill -9 {pid}`."
-    )))
+    let error = Error::new(format!(
+        "process {pid} didn't exit within {seconds} seconds"
+    ));
+    Err(error.hint(format!("stop it with `kill -9 {pid}`")))
 }

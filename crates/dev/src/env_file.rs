@@ -1,5 +1,5 @@
-//! The settings of a run, where the operator's commands find them: a `.env` in the run's folder,
-//! closed to others because it may hold secrets, and gone when the run ends.
+//! Writes the settings of a run to `.env` in its folder, where the operator's commands read them.
+//! Only the owner can read the file, because it can contain secrets. The run removes it at its end.
 
 use std::{
     fs::{self, OpenOptions},
@@ -10,11 +10,11 @@ use std::{
 
 use super::Error;
 
-/// The file. It goes when this is dropped.
+/// The file. Dropping this removes it.
 pub(super) struct EnvFile(PathBuf);
 
 impl EnvFile {
-    /// Writes it whole: whoever reads it meanwhile finds the one before, or none.
+    /// Replaces the file atomically.
     pub fn write<'a>(
         directory: &Path,
         settings: impl Iterator<Item = (&'a str, &'a str)>,
@@ -36,7 +36,7 @@ impl Drop for EnvFile {
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    // A file that is there already would keep its mode.
+    // An existing file would keep its mode.
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new()
         .write(true)
@@ -46,7 +46,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Between double quotes some characters have a meaning.
+/// Escapes the characters that have a meaning between double quotes.
 fn quoted(value: &str) -> String {
     let escaped: String = value
         .chars()

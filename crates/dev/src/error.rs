@@ -1,31 +1,44 @@
 use std::{fmt, io, path::Path};
 
-/// One sentence for the person at the terminal: what was wrong, and what to do about it.
-///
-/// Nobody decides anything by it, hence no kinds.
+/// An error for the terminal, and how to fix it.
 #[derive(Debug)]
-pub struct Error(String);
+pub struct Error {
+    message: String,
+    hint: Option<String>,
+}
 
 impl Error {
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds how to fix it.
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// For `map_err`: `cannot("create", path)`.
     pub(super) fn cannot(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |reason| {
-            Self(format!(
-                "Cannot {verb} {} ({reason}); check that this user may do so and that the disk has \
-                 room.",
-                path.display()
-            ))
+            Self::new(format!("can't {verb} {} ({reason})", path.display()))
+                .hint("check the permissions of this user and the free disk space")
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(formatter, "\nhint: {hint}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl Folders {
     }
 }
 
-/// Makes the folder if need be, closes it to others, and tells its full path.
+/// Creates the folder if it doesn't exist, restricts it to its owner, and returns its full path.
 pub(super) fn private(folder: &Path) -> Result<PathBuf, Error> {
     let make = || {
         DirBuilder::new()
@@ -91,7 +91,7 @@ pub(super) fn private(folder: &Path) -> Result<PathBuf, Error> {
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         folder.canonicalize()
     };
-    make().map_err(Error::cannot("make a private folder of", folder))
+    make().map_err(Error::cannot("create the private folder", folder))
 }
 
 /// The folder of a store: made for the user that will run it.
@@ -138,7 +138,7 @@ fn outside(directory: &Path, account: Account) -> Result<PathBuf, Error> {
         .unwrap_or_else(|| base.join(format!("{prefix}{:016x}", random())));
     private(base)?;
     fs::set_permissions(base, Permissions::from_mode(0o711))
-        .map_err(Error::cannot("open", base))?;
+        .map_err(Error::cannot("change the mode of", base))?;
     for_store(&data, Some(account))?;
     fs::write(&note, format!("{}\n", data.display())).map_err(Error::cannot("write", &note))?;
     Ok(data)

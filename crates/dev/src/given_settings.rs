@@ -83,10 +83,10 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     // The reason would contain the line, which might contain a secret.
     lines.and_then(Iterator::collect).map_err(|_| {
         Error::new(format!(
-            "{} has a line that cannot be read; write `NAME=value`, with quotes around a value \
-             that contains spaces.",
+            "{} has a line that can't be parsed",
             path.display()
         ))
+        .hint("write `NAME=value`, with quotes around a value that contains spaces")
     })
 }
 

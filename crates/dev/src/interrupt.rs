@@ -1,7 +1,7 @@
-//! Whether somebody asked the supervisor to end.
+//! Detects a request to stop the supervisor.
 //!
-//! A handler that sets a flag, and loops that look at it: a blocked signal mask would be inherited
-//! by every child, a handler is not.
+//! A handler sets a flag, and loops poll it: children would inherit a blocked signal mask, but not a
+//! handler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +14,8 @@ pub(super) fn install() {
         // SAFETY: storing to an atomic is all the handler does, and that is async-signal-safe.
         let before = unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
         if signal == libc::SIGHUP && before == libc::SIG_IGN {
-            // Started by `nohup`: a closed terminal shall not matter.
-            // SAFETY: puts back what was there.
+            // Started by `nohup`: a closed terminal must not stop it.
+            // SAFETY: restores the previous handler.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
         }
     }

@@ -1,27 +1,27 @@
-//! The local stack: a PostgreSQL and a Redis that belong to one run and end with it.
+//! The local stack: a PostgreSQL and a Redis that belong to one run and stop with it.
 //!
-//! `latchkey-dev` and the integration tests use this one supervisor, so what a developer runs is
-//! what the tests prove. Never a server that already runs on the machine: both listen on Unix
-//! sockets in a folder of their own.
+//! `latchkey-dev` and the integration tests use this supervisor, so the tests cover what developers
+//! run. It never uses a server that already runs on the machine: both listen on Unix sockets in a
+//! folder of their own.
 //!
-//! This package depends on no other package of Latchkey: it starts the server's program, and passes
-//! settings through the environment.
+//! This package depends on no other package of Latchkey: it starts the server's program and passes
+//! settings in the environment.
 //!
 //! ```text
-//! cli        the command line; given_settings: what the caller set in the environment or `.env`
+//! cli        the command line; given_settings: the caller's settings in the environment or `.env`
 //! command    a run: lock, ports, stores, replicas, banner, watch, stop
 //!   detached   `--detach` and `--down`
 //!   server     finds the server's program
 //!   replica    one `latchkey serve`
-//!   settings   what the replicas find in their environment
+//!   settings   the environment of the replicas
 //!   env_file   the same for `latchkey user`
-//!   banner     what a person reads when it runs
+//!   banner     the text that a run prints when it is ready
 //! mailbox    the emails that the server wrote to a folder, and the page that shows them
 //! postgres, redis   one store each: start, pause, resume, kill, start again, stop
-//! with_stores   temporary stores around a command, for tests
-//! folders    where data and sockets live
-//! leftover   what a killed run left behind
-//! process    one child and its verbs; keeper starts it, family finds its children
+//! with_stores   temporary stores for a command, for tests
+//! folders    the folders of data and sockets
+//! leftover   stores that a killed run left
+//! process    one child process; keeper starts it, family finds its children
 //! ```
 //!
 //! **No child survives.** On Linux the kernel signals every child when the supervisor dies, however
@@ -75,9 +75,9 @@ pub use self::{
 /// Both stores. They end, and the folder with their sockets goes, when this is dropped.
 pub struct Stack {
     // Declared before the folder, because fields are dropped in this order.
-    /// The record.
+    /// The private PostgreSQL.
     pub postgres: Postgres,
-    /// The speed.
+    /// The private Redis.
     pub redis: Redis,
     _folders: Folders,
 }

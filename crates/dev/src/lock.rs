@@ -1,4 +1,4 @@
-//! `.latchkey/lock`: held by the one `latchkey-dev` of a folder, and telling others who that is.
+//! `.latchkey/lock`: held by the one `latchkey-dev` of a folder. It contains its process ID and URL.
 //!
 //! The kernel holds it and lets go when the process ends, however it ends; the text in it proves
 //! nothing.
@@ -13,9 +13,9 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{Error, wait::until};
+use super::{Error, banner::stop_command, wait::until};
 
-/// A run that was killed just now, or somebody who only looks, lets go within moments.
+/// A killed run, or a process that reads the lock, releases it within this time.
 const MOMENTS: Duration = Duration::from_secs(1);
 
 pub(super) struct Lock {
@@ -50,7 +50,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// For those who find the lock held.
+    /// Writes the state for other processes.
     pub fn tell(&self, address: &str, ready: bool) -> Result<(), Error> {
         let state = if ready { "ready" } else { "starting" };
         let text = format!("{}\n{address}\n{state}\n", process::id());
@@ -62,7 +62,7 @@ impl Lock {
     }
 }
 
-/// The sentence for a second `latchkey-dev` in one folder.
+/// The error of a second `latchkey-dev` in one folder.
 pub(super) fn taken(directory: &Path) -> Error {
     let holder = holder(directory);
     let pid = holder
@@ -76,13 +76,13 @@ pub(super) fn taken(directory: &Path) -> Error {
         .map(|address| format!(" at {address}"))
         .unwrap_or_default();
     Error::new(format!(
-        "Latchkey already runs{address} with the data in {}{pid}; stop it with `./dev down` or \
-         `latchkey-dev --down`.",
+        "Latchkey already runs{address} with the data in {}{pid}",
         directory.display()
     ))
+    .hint(format!("stop it with `{}`", stop_command(directory)))
 }
 
-/// `None` when nobody holds it.
+/// `None` if no process holds it.
 pub(super) fn holder(directory: &Path) -> Option<Holder> {
     let path = path_in(directory);
     let mut found = None;
@@ -97,7 +97,7 @@ pub(super) fn holder(directory: &Path) -> Option<Holder> {
     found
 }
 
-/// Shared, so that looking does not look like holding to another who looks.
+/// With a shared lock, so that two readers don't take each other for the holder.
 fn is_held(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
 }

@@ -24,7 +24,7 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The line of `postmaster.pid` that holds the state: where `pg_ctl` looks, too.
 const STATE_LINE: usize = 7;
 /// "Fast": clients are cut off, everything is written. Then "immediate": as after a crash.
-const FAREWELLS: &[Signal] = &[Signal::INT, Signal::QUIT];
+const STOP_SIGNALS: &[Signal] = &[Signal::INT, Signal::QUIT];
 const SUPERUSER: &str = "latchkey";
 
 /// How a private PostgreSQL is started.
@@ -83,7 +83,7 @@ impl Postgres {
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         {
             return Err(Error::new(format!(
-                "`{name}` is no database name: use lower case letters, digits and `_`."
+                "`{name}` isn't a database name: use lower case letters, digits, and `_`"
             )));
         }
         // CREATE DATABASE knows no "if not exists".
@@ -140,7 +140,7 @@ impl Postgres {
         let output = run().map_err(Error::cannot("run", &path))?;
         output.status.success().then_some(()).ok_or_else(|| {
             Error::new(format!(
-                "PostgreSQL refused to create a database: {}",
+                "PostgreSQL failed to create a database: {}",
                 String::from_utf8_lossy(&output.stderr)
             ))
         })
@@ -163,7 +163,7 @@ impl DerefMut for Postgres {
 }
 
 pub(super) fn end_leftover(data: &Path) {
-    leftover::end(&pid_file(data), data.as_os_str(), FAREWELLS);
+    leftover::end(&pid_file(data), data.as_os_str(), STOP_SIGNALS);
 }
 
 fn pid_file(data: &Path) -> PathBuf {
@@ -176,7 +176,7 @@ fn server(programs: &Path, options: &PostgresOptions, account: Option<Account>) 
     Program {
         name: "PostgreSQL".into(),
         log: Some(options.log.clone()),
-        farewells: FAREWELLS,
+        stop_signals: STOP_SIGNALS,
         command: Box::new(move || {
             let mut command = clean(&path);
             command.args(&arguments);
@@ -244,7 +244,7 @@ fn initdb(
     let mut process = Process::start(Program {
         name: "initdb".into(),
         log: Some(options.log.clone()),
-        farewells: &[Signal::TERM],
+        stop_signals: &[Signal::TERM],
         command: Box::new(move || {
             let mut command = clean(&path);
             // Byte order: the same on every machine, and no index breaks when the system's

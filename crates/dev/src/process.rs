@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal};
 
 use super::{Error, family, interrupt, keeper, wait::until};
 
-/// How long a polite signal is given before the next, less polite one.
+/// The delay before the next, less graceful stop signal.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Freezing and killing take effect within a scheduler's turn; more means that the machine is in
 /// trouble.
@@ -20,13 +20,13 @@ const LAST_LINES: usize = 12;
 
 /// What to start, kept so that it can be started again.
 pub(super) struct Program {
-    /// As a person calls it, at the beginning of a sentence.
+    /// The name in error messages.
     pub name: String,
     pub command: Box<dyn Fn() -> Command + Send + Sync>,
     /// Where the output goes; `None`: to ours.
     pub log: Option<PathBuf>,
-    /// Signals that end it, the politest first. That one is also sent when we die.
-    pub farewells: &'static [Signal],
+    /// Signals that stop it, the most graceful first. The kernel sends that one if this process dies.
+    pub stop_signals: &'static [Signal],
 }
 
 /// One child process. Dropping it stops it.
@@ -35,7 +35,7 @@ pub struct Process {
     child: Child,
     /// True once the child was waited for: its number may then be somebody else's.
     reaped: bool,
-    /// The first farewell was said. A second one may mean "at once" to the child.
+    /// The first stop signal was sent. A second one can mean an immediate stop to the child.
     leaving: bool,
 }
 
@@ -70,22 +70,19 @@ impl Process {
         status
     }
 
-    /// The sentence about it, if it ended by itself.
-    pub(super) fn death(&mut self) -> Option<Error> {
+    /// The error, if it exited unexpectedly.
+    pub(super) fn exited(&mut self) -> Option<Error> {
         let status = self.ended()?;
-        Some(self.obituary(status))
+        Some(self.exit_error(status))
     }
 
-    /// The sentence about a child that ended by itself.
-    fn obituary(&self, status: ExitStatus) -> Error {
+    /// The error about a child that exited unexpectedly.
+    fn exit_error(&self, status: ExitStatus) -> Error {
         let reason = match &self.program.log {
-            Some(log) => format!(" The end of {}:\n{}", log.display(), last_lines(log)),
-            None => " The reason is in its output above.".into(),
+            Some(log) => format!(". The end of {}:\n{}", log.display(), last_lines(log)),
+            None => ", its output is above".into(),
         };
-        Error::new(format!(
-            "{} ended by itself ({status}).{reason}",
-            self.program.name
-        ))
+        Error::new(format!("{} exited ({status}){reason}", self.program.name))
     }
 
     pub(super) fn wait_until_ready(
@@ -99,8 +96,8 @@ impl Process {
             status.is_some() || interrupt::requested() || ready()
         });
         match status {
-            Some(status) => Err(self.obituary(status)),
-            None if interrupt::requested() => Err(Error::new("Interrupted.")),
+            Some(status) => Err(self.exit_error(status)),
+            None if interrupt::requested() => Err(Error::new("interrupted")),
             None if over => Ok(()),
             None => Err(self.not_ready(limit)),
         }
@@ -111,19 +108,20 @@ impl Process {
         until(limit, || self.ended().is_some() || interrupt::requested());
         match self.ended() {
             Some(status) if status.success() => Ok(()),
-            Some(status) => Err(self.obituary(status)),
+            Some(status) => Err(self.exit_error(status)),
             None => Err(self.not_ready(limit)),
         }
     }
 
     fn not_ready(&self, limit: Duration) -> Error {
         let log = self.program.log.as_deref();
-        let log = log.map(|log| format!(" The end of {}:\n{}", log.display(), last_lines(log)));
+        let log = log.map(|log| format!(". The end of {}:\n{}", log.display(), last_lines(log)));
         let (name, seconds) = (&self.program.name, limit.as_secs());
         Error::new(format!(
-            "{name} was not ready after {seconds} seconds; try again.{}",
+            "{name} wasn't ready after {seconds} seconds{}",
             log.unwrap_or_default()
         ))
+        .hint("try again")
     }
 
     /// It and its children stand still: connections stay open, nothing is answered.
@@ -155,20 +153,20 @@ impl Process {
         });
     }
 
-    /// Sends the first farewell and does not wait, so that several can end at the same time.
+    /// Sends the first signal and does not wait, so that several can end at the same time.
     pub(super) fn begin_stop(&mut self) {
-        self.say_farewell(self.program.farewells[0]);
+        self.send_stop_signal(self.program.stop_signals[0]);
         self.leaving = true;
     }
 
     /// In peace: what is to be kept is written.
     pub fn stop(&mut self) {
-        for farewell in self.program.farewells {
+        for signal in self.program.stop_signals {
             if self.ended().is_some() {
                 return;
             }
             if !std::mem::take(&mut self.leaving) {
-                self.say_farewell(*farewell);
+                self.send_stop_signal(*signal);
             }
             if until(PATIENCE, || self.ended().is_some()) {
                 return;
@@ -178,9 +176,9 @@ impl Process {
     }
 
     /// Resumed as well: who stands still cannot hear.
-    fn say_farewell(&self, farewell: Signal) {
+    fn send_stop_signal(&self, signal: Signal) {
         let Some(pid) = self.running() else { return };
-        family::signal(pid, farewell);
+        family::signal(pid, signal);
         self.resume();
     }
 
@@ -224,7 +222,7 @@ fn launch(program: &Program) -> Result<Child, Error> {
         command.stdout(file).stderr(copy);
     }
     let path = PathBuf::from(command.get_program());
-    keeper::spawn(command, program.farewells[0]).map_err(Error::cannot("start", &path))
+    keeper::spawn(command, program.stop_signals[0]).map_err(Error::cannot("start", &path))
 }
 
 /// The end of a log, indented, for a message.

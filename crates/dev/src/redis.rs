@@ -19,7 +19,7 @@ use super::{
 
 /// Reading a large append-only file takes a while.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-const FAREWELLS: &[Signal] = &[Signal::TERM];
+const STOP_SIGNALS: &[Signal] = &[Signal::TERM];
 
 /// How a private Redis is started.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl DerefMut for Redis {
 }
 
 pub(super) fn end_leftover(data: &Path) {
-    leftover::end(&pid_file(data), data.as_os_str(), FAREWELLS);
+    leftover::end(&pid_file(data), data.as_os_str(), STOP_SIGNALS);
 }
 
 fn pid_file(data: &Path) -> PathBuf {
@@ -117,7 +117,7 @@ fn server(program: PathBuf, options: &RedisOptions, account: Option<Account>) ->
     Program {
         name: "Redis".into(),
         log: Some(options.log.clone()),
-        farewells: FAREWELLS,
+        stop_signals: STOP_SIGNALS,
         command: Box::new(move || {
             let mut command = Command::new(&program);
             command.args(&arguments).current_dir("/");

@@ -35,9 +35,9 @@ impl Replica {
     ) -> Result<Self, Error> {
         let server = server.to_owned();
         let process = Process::start(Program {
-            name: format!("The gateway on {}", settings::url(addresses.listen)),
+            name: format!("the server on {}", settings::url(addresses.listen)),
             log: log.map(Path::to_owned),
-            farewells: &[Signal::TERM],
+            stop_signals: &[Signal::TERM],
             command: Box::new(move || {
                 let mut command = Command::new(&server);
                 command.arg("serve");
@@ -58,7 +58,7 @@ impl Replica {
     }
 
     pub fn ended(&mut self) -> Option<Error> {
-        self.process.death()
+        self.process.exited()
     }
 
     /// Does not wait for the end; dropping it does.

@@ -26,9 +26,10 @@ fn find_beside(own: &Path) -> Result<PathBuf, Error> {
         .find(|program| program.is_file())
         .ok_or_else(|| {
             Error::new(format!(
-                "The server `{NAME}` is not in {}; build it there with `cargo build -p {NAME}`.",
+                "the server `{NAME}` isn't in {}",
                 above.unwrap_or(folder).display()
             ))
+            .hint(format!("build it there with `cargo build -p {NAME}`"))
         })
 }
 
@@ -48,7 +49,7 @@ mod tests {
             let error = find_beside(program).unwrap_err().to_string();
             assert!(error.contains("cargo build -p latchkey"), "{error}");
             assert!(
-                error.contains(&format!("{};", folder.path().display())),
+                error.contains(&format!(" {}\n", folder.path().display())),
                 "{error}"
             );
         }

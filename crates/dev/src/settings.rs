@@ -1,5 +1,4 @@
-//! What the replicas find in their environment, and the two things it needs: a secret and free
-//! ports.
+//! The environment of the replicas, with a secret and free ports.
 
 use std::{
     env,
@@ -23,7 +22,7 @@ pub(super) struct Addresses {
     pub metrics: SocketAddr,
 }
 
-/// What is the same for all replicas, by name.
+/// The settings that all replicas share, by name.
 pub(super) struct Settings(Vec<(&'static str, String)>);
 
 impl Settings {
@@ -42,7 +41,7 @@ impl Settings {
             ("LATCHKEY_ISSUER", issuer(directory, first)?),
             ("LATCHKEY_SMTP_URL", smtp_url(directory)?),
         ]);
-        // What the caller set wins, also the secret itself over the file of one.
+        // The settings of the caller override these, also the secret itself over its file.
         settings.retain(|(name, _)| !given.has(name.trim_end_matches("_FILE")));
         Ok(Self(settings))
     }
@@ -64,7 +63,7 @@ impl Settings {
     }
 }
 
-/// How a person, or a client on this machine, reaches a listener.
+/// The URL of a listener for clients on this machine.
 pub(super) fn url(address: SocketAddr) -> String {
     format!("http://{}", reachable(address))
 }
@@ -112,10 +111,8 @@ fn free(
     if base.port() != 0 {
         let port = base.port().checked_add(replica);
         address.set_port(port.ok_or_else(|| {
-            Error::new(format!(
-                "There is no port after 65535 for replica {}; choose a lower {setting}.",
-                replica + 1
-            ))
+            Error::new(format!("replica {} has no port after 65535", replica + 1))
+                .hint(format!("set a lower port in {setting}"))
         })?);
     }
     let (listener, address) = listen(address, setting)?;
@@ -131,19 +128,19 @@ pub(super) fn listen(
 ) -> Result<(TcpListener, SocketAddr), Error> {
     TcpListener::bind(address)
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
-        .map_err(|reason| refused(address, setting, &reason))
+        .map_err(|reason| bind_error(address, setting, &reason))
 }
 
-fn refused(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
+fn bind_error(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
     let problem = match reason.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "Port {} on {} is taken by another program",
+            "port {} on {} is already in use",
             address.port(),
             address.ip()
         ),
-        _ => format!("Cannot listen on {address} ({reason})"),
+        _ => format!("can't listen on {address} ({reason})"),
     };
-    Error::new(format!("{problem}; choose another address with {setting}."))
+    Error::new(problem).hint(format!("set another address or port with {setting}"))
 }
 
 /// The folder of the emails.
@@ -156,11 +153,10 @@ fn smtp_url(directory: &Path) -> Result<String, Error> {
     let folder = mailbox(directory)?;
     Url::from_file_path(&folder)
         .map(String::from)
-        .map_err(|()| Error::new(format!("The path {} is not absolute.", folder.display())))
+        .map_err(|()| Error::new(format!("the path {} isn't absolute", folder.display())))
 }
 
-/// The address of the first run: the database remembers it, and another port later must not turn it
-/// away.
+/// The URL of the first run. The database stores it, so that a later run can use another port.
 fn issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
     let path = directory.join("issuer");
     if let Ok(issuer) = fs::read_to_string(&path) {
@@ -171,7 +167,7 @@ fn issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
     Ok(issuer)
 }
 
-/// Made once: what the database holds is sealed under it.
+/// Generated once, because it encrypts values in the database.
 fn secret(directory: &Path) -> Result<PathBuf, Error> {
     let path = directory.join("secret");
     if !path.exists() {

@@ -3,10 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Short enough that nobody notices, long enough to cost no CPU.
+/// Short enough to add no noticeable delay, long enough to use no CPU.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Whether `condition` came true within `limit`. It is asked at least once.
+/// Whether `condition` became true within `limit`. It is checked at least once.
 pub(super) fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     while !condition() {

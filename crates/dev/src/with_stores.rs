@@ -22,7 +22,7 @@ pub const REDIS_VARIABLE: &str = "LATCHKEY_DEV_REDIS_URL";
 /// If a store or the command cannot be started.
 pub fn run(command: &[OsString]) -> Result<ExitCode, Error> {
     let [program, arguments @ ..] = command else {
-        return Err(Error::new("Name the command to run beside the stores."));
+        return Err(Error::new("the command is missing"));
     };
     // Ctrl-C goes to the command as well, which ends by it: then the stores stop.
     super::interrupt::install();

@@ -72,17 +72,24 @@ async fn serve_connection(stream: tokio::net::TcpStream, folder: PathBuf) {
 
 fn respond<B>(request: &Request<B>, folder: &Path) -> Page {
     if !has_local_host(request) {
-        let hint = "Open this page by its IP address or as `localhost`.\n";
+        let hint = "Use an IP address or `localhost` in the URL of this page.\n";
         return page(StatusCode::FORBIDDEN, PLAIN, hint);
     }
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let response = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN);
-        return with_body(response.header(header::ALLOW, "GET, HEAD"), "Use GET.\n");
+        return with_body(
+            response.header(header::ALLOW, "GET, HEAD"),
+            "This method is not allowed. Use GET.\n",
+        );
     }
     match request.uri().path() {
         "/" => page(StatusCode::OK, HTML, render_page(&read_emails(folder))),
         STYLE_PATH => page(StatusCode::OK, CSS, STYLE),
-        _unknown => page(StatusCode::NOT_FOUND, PLAIN, "The emails are at `/`.\n"),
+        _unknown => page(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            "Not found. The emails are at `/`.\n",
+        ),
     }
 }
 

@@ -18,6 +18,18 @@ fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// Asserts that the output is one error and how to fix it, each on its line.
+fn assert_error_and_hint(text: &str) {
+    let lines: Vec<_> = text.trim().lines().collect();
+    let [error, hint] = lines[..] else {
+        panic!("not two lines: {text}");
+    };
+    assert!(
+        error.starts_with("error: ") && hint.starts_with("hint: "),
+        "{text}"
+    );
+}
+
 #[test]
 fn kill_9_of_the_supervisor_leaves_no_child() {
     let folder = Place::new();
@@ -114,21 +126,21 @@ fn a_store_that_stood_still_when_its_run_was_killed_is_ended_by_the_next() {
 }
 
 #[test]
-fn a_second_run_in_one_folder_says_where_the_first_is() {
+fn second_run_in_a_folder_names_the_first() {
     let folder = Place::new();
     let first = Dev::ready(folder.path(), &[]);
     let output = latchkey_dev(folder.path(), &[]).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains(&first.lock_line(1).unwrap()) && text.contains("./dev down"),
+        text.contains(&first.lock_line(1).unwrap()) && text.contains("latchkey-dev --down"),
         "{text}"
     );
-    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert_error_and_hint(&text);
 }
 
 #[test]
-fn a_taken_port_is_one_sentence() {
+fn used_port_is_one_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap();
     for (variable, hint) in [
@@ -150,12 +162,12 @@ fn a_taken_port_is_one_sentence() {
             text.contains(&taken.port().to_string()) && text.contains(hint),
             "{text}"
         );
-        assert_eq!(text.trim().lines().count(), 1, "{text}");
+        assert_error_and_hint(&text);
     }
 }
 
 #[test]
-fn broken_env_file_is_one_sentence_and_does_not_prevent_a_stop() {
+fn broken_env_file_is_one_error_and_does_not_prevent_a_stop() {
     let folder = Place::new();
     fs::write(
         folder.path().join(".env"),
@@ -167,14 +179,14 @@ fn broken_env_file_is_one_sentence_and_does_not_prevent_a_stop() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains(".env") && text.contains("quotes"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
-    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert_error_and_hint(&text);
     assert!(!folder.path().join(".latchkey").exists());
     let down = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
     assert!(down.status.success(), "{}", text_of(&down));
 }
 
 #[test]
-fn missing_server_is_one_sentence() {
+fn missing_server_is_one_error() {
     let folder = Place::new();
     let copy = folder.path().join("latchkey-dev");
     fs::copy(env!("CARGO_BIN_EXE_latchkey-dev"), &copy).unwrap();
@@ -188,7 +200,7 @@ fn missing_server_is_one_sentence() {
         let text = text_of(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("cargo build -p latchkey"), "{text}");
-        assert_eq!(text.trim().lines().count(), 1, "{text}");
+        assert_error_and_hint(&text);
     }
     assert!(!folder.path().join(".latchkey").exists());
 }
@@ -197,7 +209,12 @@ fn missing_server_is_one_sentence() {
 fn help_names_every_flag_and_variable() {
     let folder = Place::new();
     let help = text_of(&latchkey_dev(folder.path(), &["--help"]).output().unwrap());
+    let short = text_of(&latchkey_dev(folder.path(), &["-h"]).output().unwrap());
+    assert!(!short.contains("Examples:"), "{short}");
     for word in [
+        "Examples:",
+        "Exit codes:",
+        "Docs: README.md",
         "--detach",
         "--down",
         "--replicas",
@@ -230,7 +247,7 @@ fn detach_returns_when_ready_and_down_ends_it() {
     let folder = Place::new();
     let nothing = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
     assert!(
-        nothing.status.success() && text_of(&nothing).contains("Nothing runs"),
+        nothing.status.success() && text_of(&nothing).contains("No instance runs"),
         "{}",
         text_of(&nothing)
     );

@@ -192,7 +192,7 @@ async fn missing_folder_has_no_emails() {
     let address = serve_page(&folder);
     let empty = get(address, "/").await;
     assert_eq!(empty.status(), 200);
-    assert!(empty.text().await.unwrap().contains("There are none yet."));
+    assert!(empty.text().await.unwrap().contains("No emails yet."));
     fs::create_dir(&folder).unwrap();
     write(
         &folder,

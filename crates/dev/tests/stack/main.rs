@@ -120,13 +120,13 @@ impl Dev {
         text.lines().nth(number).map(Into::into)
     }
 
-    /// What it and its children said so far.
+    /// The output of it and its children so far.
     fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().expect("no test panics while it reads"))
             .into_owned()
     }
 
-    /// All that was said, once nobody is left to say more.
+    /// The whole output, after all processes have closed it.
     fn last_words(&mut self) -> String {
         self.readers
             .drain(..)
@@ -134,9 +134,9 @@ impl Dev {
         self.output()
     }
 
-    /// The gateways, as the banner tells them.
+    /// The URLs of the servers in the banner.
     fn gateways(&self) -> Vec<String> {
-        self.banner_values("gateway")
+        self.banner_values("server")
     }
 
     /// The values with this label in the banner.

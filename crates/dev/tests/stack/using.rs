@@ -356,7 +356,7 @@ async fn the_first_administrator_is_one_line() {
     assert_eq!(code, Some(0), "{told}");
     let password = told
         .lines()
-        .find_map(|line| line.strip_prefix("Password, shown this once: "))
+        .find_map(|line| line.strip_prefix("Password (shown once): "))
         .expect("a password");
     let login = json!({"username": "admin", "password": password});
     assert_eq!(post(format!("{gateway}/login"), login).await.0, 200);

@@ -27,7 +27,7 @@ fn command_uses_stores_and_returns_its_exit_code() {
 }
 
 #[test]
-fn missing_program_is_one_sentence() {
+fn missing_program_is_one_error() {
     let place = Place::new();
     let output = latchkey_dev(place.path(), &["with-stores", "./no-such-program"])
         .output()
@@ -35,7 +35,8 @@ fn missing_program_is_one_sentence() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("no-such-program"), "{errors}");
-    assert_eq!(errors.trim().lines().count(), 1, "{errors}");
+    assert!(errors.starts_with("error: "), "{errors}");
+    assert_eq!(errors.trim().lines().count(), 2, "{errors}");
 }
 
 #[test]
