@@ -87,8 +87,8 @@ impl Bench {
             &product::hash(&password)?,
             revocations,
         )?;
-        say("starting the gateway");
-        let gateway = build.start(&stores, "gateway")?;
+        say("starting the server");
+        let gateway = build.start(&stores, "server")?;
         gateway.until_it_knows(revocations)?;
         let composer = Composer::new(Keys::read(&database, &build.secret)?, password.clone())?;
         let floor = start_floor(&programs.baseline, &stores, composer.token_length())?;
@@ -138,7 +138,7 @@ impl Bench {
         let used = self.used(server, &mut redis)?.since(before);
         let shot = shot
             .good(traffic.tolerated())
-            .map_err(|error| format!("{error}; the log ends:\n{}", server.last_words()))?;
+            .map_err(|error| format!("{error}; the end of the log:\n{}", server.last_words()))?;
         Ok((shot, used))
     }
 
@@ -167,12 +167,12 @@ impl Bench {
 fn start_floor(program: &Path, stores: &Stores, token_length: usize) -> Outcome<Server> {
     let mut command = Command::new(program);
     command.arg(token_length.to_string()).env_clear();
-    Server::start(command, &stores.folder().join("floor.log"), |log| {
+    Server::start(command, &stores.folder().join("baseline.log"), |log| {
         log.trim().parse().ok()
     })
 }
 
-/// What goes on, for whoever waits.
+/// Prints the progress.
 pub fn say(what: &str) {
     eprintln!("{what}");
 }

@@ -56,7 +56,7 @@ impl Server {
             }
             if server.child.try_wait()?.is_some() || Instant::now() > deadline {
                 return Err(format!(
-                    "{:?} did not start:\n{}",
+                    "{:?} didn't start:\n{}",
                     command.get_program(),
                     server.last_words()
                 )
@@ -132,7 +132,7 @@ fn spawn(command: &mut Command) -> Outcome<Child> {
     let program = command.get_program().to_owned();
     command
         .spawn()
-        .map_err(|error| format!("{} cannot be started: {error}", program.to_string_lossy()).into())
+        .map_err(|error| format!("can't start {}: {error}", program.to_string_lossy()).into())
 }
 
 /// The kernel ends a child when the thread that started it ends; all are started by the first

@@ -45,7 +45,7 @@ pub fn measure(bench: &Bench) -> Outcome<Vec<Figure>> {
     }
     let bytes = "select pg_total_relation_size('revocations')::float8 / count(*) from revocations";
     let mut figures = vec![(
-        "PostgreSQL, bytes per row of revocations, indexes included".to_owned(),
+        "PostgreSQL, bytes per row of revocations, including indexes".to_owned(),
         bench.database.row(bytes)?[0].parse()?,
     )];
     for one in &found[1..] {
@@ -82,15 +82,15 @@ fn figures_of(one: &Found, none: &Found) -> Vec<Figure> {
             one.resident as f64 / 1e6,
         ),
         (
-            format!("{count} revocations, the most at any time, MB"),
+            format!("{count} revocations, peak MB"),
             one.peak as f64 / 1e6,
         ),
         (
-            format!("{count} revocations, bytes of a replica for each"),
+            format!("{count} revocations, bytes of a replica per revocation"),
             each(one.resident as f64 - none.resident as f64),
         ),
         (
-            format!("{count} revocations, bytes of Redis for each"),
+            format!("{count} revocations, bytes of Redis per revocation"),
             each(one.redis - none.redis),
         ),
     ]

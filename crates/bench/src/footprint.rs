@@ -50,7 +50,7 @@ fn rows(bench: &Bench) -> Outcome<Vec<Figure>> {
         let query =
             format!("select pg_total_relation_size('{table}')::float8 / count(*) from {table}");
         Ok((
-            format!("PostgreSQL, bytes per row of {table}, indexes included"),
+            format!("PostgreSQL, bytes per row of {table}, including indexes"),
             bench.database.row(&query)?[0].parse()?,
         ))
     };
@@ -62,7 +62,7 @@ fn rows(bench: &Bench) -> Outcome<Vec<Figure>> {
 
 /// What a replica does that nobody talks to: the statements are those that PostgreSQL writes down.
 fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
-    say("watching a replica that nobody uses");
+    say("measuring an idle replica");
     bench
         .database
         .run("alter system set log_statement = 'all'")?;
@@ -80,7 +80,7 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
         ("idle replica, CPU ms of Redis per second", idle.redis),
         ("idle replica, statements per second", statements),
         (
-            "idle replica, commands to Redis per second, those of scripts included",
+            "idle replica, commands to Redis per second, including scripts",
             idle.commands,
         ),
         (
@@ -128,7 +128,7 @@ fn keys(bench: &Bench) -> Outcome<Vec<Figure>> {
             session / SAMPLE as f64,
         ),
         (
-            "Redis, bytes per account with a session".to_owned(),
+            "Redis, bytes per user with a session".to_owned(),
             account / SAMPLE as f64,
         ),
     ])

@@ -62,17 +62,22 @@ pub fn run(bench: &Bench, seconds: u64) -> Outcome<Value> {
             others.push(replica);
         }
         let replicas: Vec<&Replica> = std::iter::once(&bench.gateway).chain(&others).collect();
-        say(&format!("replicas: {number} of them, idle"));
+        say(&format!("measuring {number} idle replicas"));
         idle.push((number, idle::watch(bench, &replicas, IDLE)?));
         runs.push(measure(
             bench,
             &replicas,
-            "early return",
+            "acknowledged",
             users.take(count),
         )?);
         if with_wait {
             let _silent = Silent::join(&bench.stores)?;
-            runs.push(measure(bench, &replicas, "plain wait", users.take(count))?);
+            runs.push(measure(
+                bench,
+                &replicas,
+                "drain period",
+                users.take(count),
+            )?);
         }
     }
     println!(
@@ -96,7 +101,7 @@ impl Users {
     fn for_runs(runs: usize, count: usize) -> Outcome<Users> {
         let most = usize::try_from(seed::USERS)? / runs - WARM_UP;
         if count > most {
-            return Err(format!("there are sessions for {} seconds at most", most / RATE).into());
+            return Err(format!("the sessions suffice for at most {} seconds", most / RATE).into());
         }
         Ok(Users(1))
     }
@@ -114,7 +119,10 @@ fn measure(
     way: &'static str,
     users: RangeInclusive<u64>,
 ) -> Outcome<Run> {
-    say(&format!("{} of them, sign-outs with {way}", replicas.len()));
+    say(&format!(
+        "measuring {} replicas, sign-outs complete by: {way}",
+        replicas.len()
+    ));
     let to: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
     let requests: Vec<String> = users.map(|user| bench.composer.logout(user)).collect();
     let sign_out = |requests: &[String]| {
@@ -156,11 +164,11 @@ fn returned(replicas: &[&Replica]) -> Outcome<(f64, f64)> {
 fn table(runs: &[Run]) -> String {
     let heads = [
         "replicas",
-        "the answer comes by",
+        "complete by",
         "p50 ms",
         "p99 ms",
-        "longest ms",
-        "early",
+        "max ms",
+        "acknowledged",
     ];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(runs.iter().map(|run| {
@@ -179,7 +187,7 @@ fn table(runs: &[Run]) -> String {
 fn idle_table(idle: &[(usize, Idle)]) -> String {
     let heads = [
         "idle replicas",
-        "CPU ms of all per second",
+        "CPU ms of all replicas per second",
         "CPU ms of Redis per second",
         "commands to Redis per second",
     ];
@@ -203,7 +211,7 @@ fn run_json(run: &Run) -> Value {
         "p50_us": run.pace.percentile(50.0),
         "p99_us": run.pace.percentile(99.0),
         "longest_us": run.pace.percentile(100.0),
-        "early": run.early,
+        "acknowledged": run.early,
     })
 }
 

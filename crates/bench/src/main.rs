@@ -1,20 +1,20 @@
-//! `./dev bench`: what the gateway does in a second, and how far that is from what this machine
-//! could do at all.
+//! `./dev bench`: measures the throughput of the server and compares it with the limits of this
+//! machine.
 //!
 //! ```text
-//! rows        the rows of the table and their floors
+//! rows        the rows of the table and their baselines
 //! rounds      interleaved runs
 //! report      medians, the table, JSON
-//! storm       verify at half of its capacity, alone and under a storm of sign-ins
-//! memory      what is resident after many distinct tokens
-//! footprint   bytes per session, row and revocation (entries), and what a replica costs that
-//!             nobody uses (idle)
-//! logout      how long a sign-out takes; silent: a member that keeps everybody waiting
-//! outage      a minute without Redis; mixture: under which requests
-//! bench       all that runs; stores, seed, product, replica, database, machine: what it is made of
+//! storm       token checks at half of the capacity, alone and during many sign-ins
+//! memory      resident memory after many distinct tokens
+//! footprint   bytes per session, row, and revocation (entries), and the cost of an idle replica
+//!             (idle)
+//! logout      duration of a sign-out; silent: a member that never acknowledges
+//! outage      a minute without Redis; mixture: the requests meanwhile
+//! bench       everything that runs: stores, seed, product, replica, database, machine
 //! programs    finds the server and the baseline
-//! traffic     requests; wrk, pgbench, pace: who sends them
-//! child       processes that end with us; usage: what they have used; interrupt: Ctrl-C
+//! traffic     requests; wrk, pgbench, pace: the load generators
+//! child       processes that stop with this one; usage: their CPU and memory; interrupt: Ctrl-C
 //! ```
 //!
 //! `crates/bench/README.md` explains the table.
@@ -56,7 +56,7 @@ use serde_json::Value;
 use bench::{Bench, Programs, say};
 use rows::Row;
 
-/// What went wrong, in words for whoever runs it.
+/// A result with an error for the terminal.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Seconds since the epoch.
@@ -66,13 +66,23 @@ pub fn now() -> u64 {
         .map_or(0, |time| time.as_secs())
 }
 
+const AFTER_LONG_HELP: &str = "\
+Without --storm, --memory, --footprint, --logout, or --outage, it measures the table.
+
+Examples:
+  ./dev bench                             measure the whole table (10 minutes)
+  ./dev bench --only verify --rounds 3    measure the rows of token checks
+  ./dev bench --outage --json outage.json
+
+Docs: crates/bench/README.md";
+
 fn main() -> ExitCode {
     let matches = command().get_matches();
     interrupt::install();
     match run(&matches) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("latchkey-bench: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -96,47 +106,49 @@ fn command() -> Command {
     Command::new("latchkey-bench")
         .bin_name("./dev bench")
         .about(
-            "Measures the gateway against what this machine could do at all; \
-             crates/bench/README.md says how to read it",
+            "Measure the throughput of the server and compare it with the limits of this machine",
         )
+        .after_long_help(AFTER_LONG_HELP)
         .arg(
             value(
                 "only",
                 "ROW",
-                "Only rows whose name begins like this; may be repeated",
+                "Measure only rows whose name starts with this (repeatable)",
             )
             .action(ArgAction::Append),
         )
-        .arg(number("rounds", "Rounds; medians of them are told", "5"))
+        .arg(number(
+            "rounds",
+            "Number of rounds; the table contains their medians",
+            "5",
+        ))
         .arg(
             value(
                 "seconds",
                 "N",
-                "Seconds of each run [default: 1; of --logout and --outage 60]",
+                "Seconds per run [default: 1; with --logout and --outage: 60]",
             )
             .value_parser(value_parser!(u64).range(1..)),
         )
         .arg(flag(
             "storm",
-            "Verify at half of its capacity, alone and under a storm of sign-ins, instead of the \
-             table",
+            "Measure token checks at half of the capacity, alone and during many sign-ins",
         ))
         .arg(flag(
             "memory",
-            "What is resident after many distinct tokens, instead of the table",
+            "Measure the resident memory after many distinct tokens",
         ))
         .arg(flag(
             "footprint",
-            "Bytes per session, row and revocation, and what an idle replica costs, instead of the \
-             table",
+            "Measure bytes per session, row, and revocation, and the cost of an idle replica",
         ))
         .arg(flag(
             "logout",
-            "How long a sign-out takes, on one, three and ten replicas, instead of the table",
+            "Measure the duration of a sign-out on one, three, and ten replicas",
         ))
         .arg(flag(
             "outage",
-            "What is answered while Redis is away, and after that, instead of the table",
+            "Measure the responses during an outage of Redis and after it",
         ))
         .group(ArgGroup::new("instead").args([
             "storm",
@@ -147,24 +159,24 @@ fn command() -> Command {
             "only",
         ]))
         .arg(
-            value("json", "FILE", "Write the figures there as well")
+            value("json", "FILE", "Write the results to this file, too")
                 .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            value("set", "NAME=VALUE", "Setting of the server (repeatable)")
+                .value_parser(setting)
+                .action(ArgAction::Append),
         )
         .arg(
             value(
-                "set",
-                "NAME=VALUE",
-                "A setting of the gateway; may be repeated",
+                "server",
+                "FILE",
+                "Server to measure instead of the one just built",
             )
-            .value_parser(setting)
-            .action(ArgAction::Append),
+            .value_parser(value_parser!(PathBuf)),
         )
         .arg(
-            value("gateway", "FILE", "Another gateway than the one just built")
-                .value_parser(value_parser!(PathBuf)),
-        )
-        .arg(
-            value("baseline", "FILE", "The bare handlers")
+            value("baseline", "FILE", "Program of the bare handlers")
                 .value_parser(value_parser!(PathBuf))
                 .hide(true),
         )
@@ -185,7 +197,7 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         .collect();
     let rows = rows::chosen(&names)?;
     let programs = Programs {
-        gateway: programs::find("gateway", given("gateway"), "latchkey")?,
+        gateway: programs::find("server", given("server"), "latchkey")?,
         baseline: programs::find("baseline", given("baseline"), "baseline")?,
         settings: matches
             .get_many("set")
@@ -201,7 +213,7 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
             .copied()
             .unwrap_or(typical)
     };
-    // Their footprint is measured against none.
+    // The footprint of revocations is compared with a database without any.
     let revocations = if matches.get_flag("footprint") {
         0
     } else {
@@ -224,7 +236,7 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
     })
 }
 
-/// The table; whether all of its rows could be measured.
+/// Measures the table. Returns whether all of its rows could be measured.
 fn table(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcome<(Value, bool)> {
     let measured = rounds::measure(bench, rows, rounds, seconds)?;
     println!("{}\n\n{}", bench.machine.line(), report::table(&measured));
@@ -235,6 +247,6 @@ fn table(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcom
 fn write_json(file: Option<&PathBuf>, value: &Value) -> Outcome<()> {
     let Some(file) = file else { return Ok(()) };
     fs::write(file, format!("{value:#}\n"))?;
-    say(&format!("written: {}", file.display()));
+    say(&format!("wrote {}", file.display()));
     Ok(())
 }

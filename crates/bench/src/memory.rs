@@ -53,7 +53,7 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
         let rate = pace::run(&plan, 204)?.rate;
         sent = stage;
         say(&format!(
-            "{} a second; waiting until it is quiet",
+            "{} per second; waiting until the server is idle",
             grouped(rate)
         ));
         thread::sleep(SETTLE);
@@ -66,10 +66,7 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
         bench.machine.line(),
         table(&found)
     );
-    println!(
-        "the most at any time: {:.1} MB",
-        usage::peak(pid)? as f64 / 1e6
-    );
+    println!("peak: {:.1} MB", usage::peak(pid)? as f64 / 1e6);
     let stages: Vec<Value> = found
         .iter()
         .map(|(requests, bytes)| json!({ "requests": requests, "bytes": bytes }))

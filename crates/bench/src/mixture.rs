@@ -106,7 +106,7 @@ pub fn fits(runs: u64, length: Duration) -> Outcome<()> {
         return Ok(());
     }
     Err(format!(
-        "there are sessions for {most} seconds each time, and {} are wanted",
+        "the sessions suffice for {most} seconds per run, and {} are requested",
         length.as_secs()
     )
     .into())
@@ -247,10 +247,10 @@ impl Part {
                 .map(|(status, count)| (status.to_string(), *count))
                 .collect();
             json!({
-                "answers": phase.micros.len(),
-                "good": phase.share(),
+                "responses": phase.micros.len(),
+                "expected": phase.share(),
                 "p99_us": phase.p99(),
-                "refused": refused,
+                "errors": refused,
             })
         };
         let [before, during, after] = &self.phases;
@@ -260,7 +260,7 @@ impl Part {
             "before": phase(before),
             "during": phase(during),
             "after": phase(after),
-            "last_refusal_after_seconds": self.last_refusal.map(|last| last.as_secs_f64()),
+            "last_error_after_seconds": self.last_refusal.map(|last| last.as_secs_f64()),
         })
     }
 }

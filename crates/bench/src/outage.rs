@@ -47,8 +47,8 @@ enum Fault {
 impl Fault {
     const fn name(self) -> &'static str {
         match self {
-            Fault::Stands => "Redis stands still",
-            Fault::Killed => "Redis is killed, and started again",
+            Fault::Stands => "Redis is suspended",
+            Fault::Killed => "Redis is killed and restarted",
         }
     }
 }
@@ -181,7 +181,7 @@ fn signs_out(gateway: SocketAddr, request: &str) -> bool {
 
 fn table(found: &Found, seconds: u64) -> String {
     let heads = [
-        "share of good answers",
+        "share of expected responses",
         "per second",
         "before",
         "during",
@@ -189,14 +189,14 @@ fn table(found: &Found, seconds: u64) -> String {
         "p99 ms before",
         "during",
         "after",
-        "last refusal after, s",
-        "refusals",
+        "last error after, s",
+        "errors",
     ];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(found.answers.iter().map(mixture::Part::line));
     format!(
-        "{} for {seconds} s\n\n{}\n\nonce it is back: checks from memory after {:.2} s, sign-outs \
-         204 after {:.2} s",
+        "{} for {seconds} s\n\n{}\n\nafter Redis is available again: checks from memory after {:.2} s, \
+         sign-outs with 204 after {:.2} s",
         found.fault.name(),
         aligned(&lines),
         found.memory,

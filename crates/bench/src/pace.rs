@@ -115,7 +115,7 @@ impl Connection {
         let length = self.stream.read(&mut part)?;
         self.answer.extend_from_slice(&part[..length]);
         if length == 0 || self.answer.len() > LARGEST_ANSWER {
-            return Err("a connection was closed before its answer was complete".into());
+            return Err("a connection was closed before its response was complete".into());
         }
         let text = String::from_utf8_lossy(&self.answer);
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -129,7 +129,7 @@ impl Connection {
             .split(' ')
             .nth(1)
             .and_then(|status| status.parse().ok())
-            .ok_or("an answer has no status")?;
+            .ok_or("a response has no status")?;
         Ok((body.len() >= expected).then_some(status))
     }
 }
@@ -139,7 +139,7 @@ pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<Pace> {
     let mut micros = Vec::with_capacity(plan.count);
     let began = send(plan, |answer| {
         if answer.status != status {
-            return Err(format!("an answer was {} in place of {status}", answer.status).into());
+            return Err(format!("a response was {} instead of {status}", answer.status).into());
         }
         micros.push(u32::try_from(answer.took.as_micros())?);
         Ok(())
@@ -192,7 +192,7 @@ fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome
         let waiting = sent > answered;
         let ready = ready(&connections, longest)?;
         if ready.is_empty() && waiting && longest == LONGEST_WAIT {
-            return Err("an answer did not come in time".into());
+            return Err("a response timed out".into());
         }
         for at in ready {
             let connection = &mut connections[at];

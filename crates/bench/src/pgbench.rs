@@ -111,7 +111,7 @@ impl Pgbench {
             .skip(usize::try_from(CONNECTING)?)
             .collect();
         let rate = Spread::of(rates)
-            .ok_or_else(|| format!("pgbench said: {said}"))?
+            .ok_or_else(|| format!("unexpected output of pgbench: {said}"))?
             .median;
         Ok(Rate {
             rate,

@@ -43,14 +43,14 @@ const SIGNATURES: u32 = 20_000;
 /// A secret made for this run.
 pub fn secret() -> Outcome<String> {
     let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "there is no randomness")?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no random bytes are available")?;
     Ok(STANDARD.encode(bytes))
 }
 
 /// A password made for this run.
 pub fn password() -> Outcome<String> {
     let mut bytes = [0; GENERATED_CHARACTERS];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "there is no randomness")?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no random bytes are available")?;
     Ok(password::generated(&bytes).to_string())
 }
 
@@ -64,7 +64,7 @@ pub fn hash(password: &str) -> Outcome<String> {
 }
 
 fn parsed(text: &str) -> Outcome<Password> {
-    Password::parse(text).map_err(|_| "the password of the bench is refused".into())
+    Password::parse(text).map_err(|_| "the password of the benchmark is rejected".into())
 }
 
 /// The gateway's own keys, which its secret and its database together give away.
@@ -91,8 +91,8 @@ impl Keys {
             .first()
             .sealing_key()
             .unseal(&sealed, &row[0])
-            .ok_or("the signing key is another's")?;
-        let signing = SigningKey::from_pkcs8(&document).ok_or("the signing key cannot be read")?;
+            .ok_or("the signing key is encrypted with another secret")?;
+        let signing = SigningKey::from_pkcs8(&document).ok_or("the signing key can't be parsed")?;
         let realm = Realm {
             issuer: ISSUER.to_owned(),
             audience: ISSUER.to_owned(),
@@ -204,7 +204,7 @@ pub fn rotations(url: &str, counters: &[u64], callers: usize, duration: Duration
                 let token = refresh_token(at as u64 + 1, counters[at] + lap);
                 match redis.rotate(&token, &rules()).await {
                     Ok(Rotation::Passed(_)) => done.fetch_add(1, Ordering::Relaxed),
-                    other => return Err(format!("the script refused a good token: {other:?}")),
+                    other => return Err(format!("the script rejected a valid token: {other:?}")),
                 };
             }
             Ok(())

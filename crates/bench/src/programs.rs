@@ -20,7 +20,7 @@ fn find_given(flag: &str, file: &Path) -> Outcome<PathBuf> {
     let program = std::path::absolute(file)?;
     if !program.is_file() {
         return Err(format!(
-            "{} is not a file; correct the path after --{flag}, or omit the flag.",
+            "{} isn't a file\nhint: correct the path after --{flag}, or omit the flag",
             file.display()
         )
         .into());
@@ -32,7 +32,7 @@ fn find_beside(own: &Path, name: &str) -> Outcome<PathBuf> {
     let program = own.with_file_name(name);
     if !program.is_file() {
         return Err(format!(
-            "{} is missing; run `./dev bench`, which builds it.",
+            "{} is missing\nhint: run `./dev bench`, which builds it",
             program.display()
         )
         .into());
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "{} is missing; run `./dev bench`, which builds it.",
+                "{} is missing\nhint: run `./dev bench`, which builds it",
                 server.display()
             )
         );
@@ -69,9 +69,9 @@ mod tests {
     fn given_path_becomes_absolute_and_must_be_a_file() {
         // Tests run in the folder of the package.
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        let found = find("gateway", Some(&"Cargo.toml".into()), "latchkey").unwrap();
+        let found = find("server", Some(&"Cargo.toml".into()), "latchkey").unwrap();
         assert_eq!(found, manifest);
-        let error = find("gateway", Some(&"src".into()), "latchkey").unwrap_err();
-        assert!(error.to_string().contains("--gateway"), "{error}");
+        let error = find("server", Some(&"src".into()), "latchkey").unwrap_err();
+        assert!(error.to_string().contains("--server"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ impl Redis {
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(value
-            .ok_or_else(|| format!("Redis does not tell its {name}"))?
+            .ok_or_else(|| format!("INFO of Redis doesn't contain {name}"))?
             .trim()
             .to_owned())
     }

@@ -66,7 +66,7 @@ impl Build {
         let server = Server::start(self.command("serve", stores), &log, |log| {
             both(log).map(|(public, _)| public)
         })?;
-        let (_, metrics) = both(&fs::read_to_string(&log)?).ok_or("a log was cut")?;
+        let (_, metrics) = both(&fs::read_to_string(&log)?).ok_or("a log is truncated")?;
         Ok(Replica {
             server,
             metrics,
@@ -128,7 +128,7 @@ impl Replica {
         {
             interrupt::check()?;
             if Instant::now() > deadline {
-                return Err(format!("the gateway is not ready:\n{}", self.last_words()).into());
+                return Err(format!("the server isn't ready:\n{}", self.last_words()).into());
             }
             thread::sleep(Duration::from_millis(20));
         }

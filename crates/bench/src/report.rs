@@ -1,4 +1,4 @@
-//! The table, and the same for programs.
+//! The table, and the same as JSON.
 
 use serde_json::{Value, json};
 
@@ -53,9 +53,9 @@ const HEADS: [&str; 13] = [
     "Redis commands",
     "PostgreSQL µs",
     "peak MB",
-    "refused",
+    "rejected",
     "ratio (min–max)",
-    "aim",
+    "target",
 ];
 
 /// A column of the samples, as the table and programs call it.
@@ -98,7 +98,7 @@ const COLUMNS: [Column; 8] = [
         |bytes| format!("{:.0}", bytes / 1e6),
     ),
     (
-        "refused",
+        "rejected",
         |sample| sample.refused,
         |share| format!("{:.2} %", share * 100.0),
     ),
@@ -223,9 +223,9 @@ pub fn json(machine: &Machine, measured: &[Measured], seconds: u64) -> Value {
         let mut value = samples_json(&one.ours);
         value["name"] = json!(one.row.name);
         value["callers"] = json!(one.row.callers);
-        value["aim"] = json!(one.row.aim);
+        value["target"] = json!(one.row.aim);
         value["failure"] = json!(one.failure);
-        value["floors"] = one.row.floors.iter().zip(&one.floors).map(floor).collect();
+        value["baselines"] = one.row.floors.iter().zip(&one.floors).map(floor).collect();
         value
     };
     json!({

@@ -88,7 +88,7 @@ pub fn measure(
     seconds: u64,
 ) -> Outcome<Vec<Measured>> {
     warm_up(bench, rows)?;
-    say("watching what Redis is asked without any request");
+    say("measuring the commands to Redis without requests");
     let idle = idle::watch(bench, &[&bench.gateway], IDLE)?;
     let empty = |row: &Row| Measured {
         row: *row,
@@ -219,7 +219,7 @@ pub fn adopt_all(bench: &Bench) -> Outcome<()> {
         .composer
         .first_refreshes(&bench.stores.redis()?.counters()?);
     say(&format!(
-        "warming up: {} sessions come into Redis",
+        "warming up: restoring {} sessions",
         requests.len()
     ));
     let (to, count) = (&[bench.gateway.address], requests.len());
@@ -244,7 +244,7 @@ fn compare(bench: &Bench, row: &Row) -> Outcome<()> {
     let request = bench.requests(row.traffic, 1)?.swap_remove(0);
     let (found, body) = ask(bench.gateway.address, &request)?;
     if found != status {
-        return Err(format!("the gateway answered {found} in place of {status}").into());
+        return Err(format!("the server responded {found} instead of {status}").into());
     }
     if !row.floors.contains(&Floor::Handler) {
         return Ok(());
@@ -254,7 +254,7 @@ fn compare(bench: &Bench, row: &Row) -> Outcome<()> {
     let theirs = body.len();
     if found != status || (ours as f64 - theirs as f64).abs() > TOLERANCE * ours as f64 {
         return Err(format!(
-            "the floor answers {found} with {theirs} bytes, the gateway {status} with {ours}"
+            "the baseline responds {found} with {theirs} bytes, the server {status} with {ours}"
         )
         .into());
     }

@@ -42,7 +42,7 @@ impl Floor {
         match self {
             Floor::Handler => "bare handler",
             Floor::Statement(_) => "pgbench",
-            Floor::Script => "the script in Redis alone",
+            Floor::Script => "Redis script alone",
             Floor::Signature => "signatures on one core",
             Floor::Hashes => "Argon2 on all cores",
         }
@@ -143,7 +143,7 @@ pub fn chosen(names: &[String]) -> Result<Vec<Row>, String> {
     {
         let known: Vec<&str> = ALL.iter().map(|row| row.name).collect();
         return Err(format!(
-            "no row is named like `{unknown}`; there are: {}",
+            "no row starts with `{unknown}`\nhint: the rows are {}",
             known.join(", ")
         ));
     }

@@ -42,7 +42,7 @@ impl Stores {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(SHORT)?;
         let lock = File::create(folder.path().join("lock"))?;
         lock.try_lock()
-            .map_err(|_| "the folder of this run was swept away; try again")?;
+            .map_err(|_| "the folder of this run was removed; try again")?;
         let path = |name: &str| folder.path().join(name);
         // Redis first: the folder becomes that of the user who runs the stores.
         let all = folder.path().to_owned();

@@ -55,7 +55,7 @@ pub fn run(bench: &Bench, rounds: usize) -> Outcome<Value> {
     let (mut alone, mut stormy) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         say(&format!(
-            "round {round} of {rounds}: {} a second alone, then in a storm",
+            "round {round} of {rounds}: {} per second alone, then during sign-ins",
             grouped(rate)
         ));
         alone.push(phase(bench, &requests, rate, false)?);
@@ -116,7 +116,7 @@ fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Out
     });
     let took = began.elapsed().as_secs_f64();
     if took > 1.5 * PHASE as f64 {
-        return Err(format!("the rate could not be held: {PHASE} s took {took:.1} s").into());
+        return Err(format!("the rate wasn't reached: {PHASE} s took {took:.1} s").into());
     }
     let shot = storm.map(|storm| storm.finish()).transpose()?;
     let sign_ins = shot
@@ -146,17 +146,17 @@ const FIGURES: [Figure; 6] = [
     ("live p99, ms", |phase| {
         Some(phase.live.percentile(99.0) / 1000.0)
     }),
-    ("sign-ins a second, answered 200", |phase| {
+    ("sign-ins per second with 200", |phase| {
         Some(phase.sign_ins?.0)
     }),
-    ("tries answered 503, %", |phase| {
+    ("attempts with 503, %", |phase| {
         Some(phase.sign_ins?.1 * 100.0)
     }),
 ];
 
 fn table(capacity: f64, alone: &[Phase], stormy: &[Phase]) -> String {
     let mut lines = vec![
-        ["", "alone", "in a storm", "ratio"]
+        ["", "alone", "with sign-ins", "ratio"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -172,7 +172,7 @@ fn table(capacity: f64, alone: &[Phase], stormy: &[Phase]) -> String {
         lines.push(vec![name.to_owned(), text(before), text(during), ratio]);
     }
     format!(
-        "verify at {} a second, half of the {} that it can do; {SIGN_INS} sign-ins at a time\n\n{}",
+        "verify at {} per second, half of its capacity of {}; {SIGN_INS} concurrent sign-ins\n\n{}",
         grouped(capacity / 2.0),
         grouped(capacity),
         aligned(&lines)

@@ -131,6 +131,6 @@ fn status(pid: u32, name: &str) -> Outcome<u64> {
             .ok()
     });
     let kilobytes: u64 =
-        kilobytes.ok_or("/proc does not tell the memory of a process; this needs Linux")?;
+        kilobytes.ok_or("/proc doesn't contain the memory of a process; this requires Linux")?;
     Ok(kilobytes * 1024)
 }

@@ -38,7 +38,7 @@ impl Shot {
         if self.refused <= self.answers * tolerated {
             return Ok(self);
         }
-        Err(format!("{} of {} answers were refusals", self.refused, self.answers).into())
+        Err(format!("{} of {} responses were errors", self.refused, self.answers).into())
     }
 }
 
@@ -123,15 +123,15 @@ impl Running {
         let line = said
             .lines()
             .find(|line| line.starts_with('{'))
-            .ok_or_else(|| format!("wrk said: {said}"))?;
+            .ok_or_else(|| format!("unexpected output of wrk: {said}"))?;
         let found: Value = serde_json::from_str(line)?;
         let number = |name: &str| found[name].as_f64().unwrap_or_default();
         match (number("broken"), number("exhausted")) {
             (0.0, 0.0) => {}
-            (0.0, _) => return Err("there were not enough requests prepared".into()),
+            (0.0, _) => return Err("not enough requests were prepared".into()),
             (broken, _) => {
                 return Err(
-                    format!("{broken} connections broke or waited for more than 10 s").into(),
+                    format!("{broken} connections failed or waited for more than 10 s").into(),
                 );
             }
         }

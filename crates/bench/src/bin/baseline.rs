@@ -189,7 +189,7 @@ fn main() -> io::Result<()> {
         .nth(1)
         .and_then(|argument| argument.parse().ok())
     else {
-        eprintln!("`./dev bench` runs this.");
+        eprintln!("error: this program is part of `./dev bench`");
         return Ok(());
     };
     let access_token = "x".repeat(bytes);
