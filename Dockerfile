@@ -1,8 +1,8 @@
-# The server alone: no local stack, no shell script, no root. `docker build -t latchkey .`
+# The image contains only the server, which doesn't run as root. Build it with `docker build -t latchkey .`.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 
-# The dependencies in a layer of their own, which stays until Cargo.lock changes. Their code is built here; ours is a stub.
+# Dependencies have their own layer, which stays cached until Cargo.lock changes. The server's code is a stub here.
 # Cargo requires the manifest and a source file of each package of the workspace.
 COPY Cargo.toml Cargo.lock ./
 COPY release/cargo release/
@@ -14,27 +14,27 @@ RUN mkdir src crates/bench/src crates/dev/src \
     && release/cargo build --locked --release -p latchkey
 
 COPY . .
-# Cargo goes by the time of change, and the stubs are younger than the sources.
+# Cargo compares modification times, and the stubs are newer than the sources.
 RUN touch src/main.rs src/lib.rs \
     && release/cargo build --locked --release -p latchkey \
     && release/check target/release/latchkey \
     && release/licenses target/THIRD-PARTY-LICENSES
 
-# Not distroless: the health check below wants a shell, and asks without a further program.
+# Not distroless, because the health check below requires bash (and no other program).
 FROM debian:bookworm-slim
-# Roots for TLS to PostgreSQL, Redis and the mail server.
+# Root certificates for TLS to PostgreSQL, Redis, and the SMTP server.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /build/target/release/latchkey /usr/local/bin/
 COPY --from=build /build/LICENSE-APACHE /build/LICENSE-MIT /build/target/THIRD-PARTY-LICENSES /usr/share/doc/latchkey/
 
-# Within a container only what is published can be reached; do not publish the metrics.
+# Only published ports can be reached from outside. Don't publish the metrics port.
 ENV LATCHKEY_LISTEN=0.0.0.0:8000 \
     LATCHKEY_METRICS_LISTEN=0.0.0.0:9464
 EXPOSE 8000 9464
-# A number, so that Kubernetes can see that it is not root.
+# Numeric, so that Kubernetes can verify that it isn't root.
 USER 65532:65532
 
-# A replica drains on SIGTERM, which reaches it because no shell stands between.
+# A replica drains on SIGTERM, which it receives because no shell runs in between.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/bin/bash", "-c", \
     "exec 3<>\"/dev/tcp/127.0.0.1/${LATCHKEY_LISTEN##*:}\" && printf 'GET /health/ready HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
