@@ -145,7 +145,7 @@ settings! {
             "Interval of signing key rotation, at least `1h`. With `0s`, keys rotate only with \
              `latchkey keys rotate`.";
         jwks_max_age: Duration, "LATCHKEY_JWKS_MAX_AGE" = "5m",
-            "Time that clients can cache `/.well-known/jwks.json`, at most `1h`. A key is \
+            "Time for which clients can cache `/.well-known/jwks.json`, at most `1h`. A key is \
              published for twice this time before it signs.";
     }
     "Rate limits" {
