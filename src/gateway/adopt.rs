@@ -32,8 +32,8 @@ impl Gateway {
         }
         let rotation = self.adopt_held(token, rules, seen, &held).await;
         let outcome = match &rotation {
-            Ok(Rotation::Passed(_)) => "adopted",
-            Ok(_) => "refused",
+            Ok(Rotation::Passed(_)) => "restored",
+            Ok(_) => "rejected",
             Err(_) => "error",
         };
         metrics::counter!("latchkey_session_restores_total", "outcome" => outcome).increment(1);

@@ -30,10 +30,8 @@ impl Gateway {
             match self.tidy_up_once().await {
                 Ok(()) => metrics::gauge!("latchkey_cleanup_last_success_timestamp_seconds")
                     .set(self.clock.now() as f64),
-                // It is made up for by the next run, here or elsewhere.
-                Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "the janitor could not tidy up")
-                }
+                // The next run, here or elsewhere, tries again.
+                Err(error) => tracing::warn!(error = %Chain(&error), "cleanup failed"),
             }
             metrics::gauge!("latchkey_cleanup_run_seconds").set(began.elapsed().as_secs_f64());
         }

@@ -68,7 +68,7 @@ impl Gateway {
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::InvalidCredentials) => "failure",
-            Err(Error::TooManyRequests { .. }) => "refused",
+            Err(Error::TooManyRequests { .. }) => "rate_limited",
             Err(_) => "error",
         };
         metrics::counter!("latchkey_sign_ins_total", "outcome" => label).increment(1);

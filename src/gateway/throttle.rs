@@ -317,7 +317,10 @@ impl Gateway {
                 reserved,
             ),
             Err(error) => {
-                tracing::debug!(error = %Chain(&error), "Redis does not count; this replica does");
+                tracing::debug!(
+                    error = %Chain(&error),
+                    "rate limiting fell back to local counters"
+                );
                 buckets
                     .iter_mut()
                     .for_each(|bucket| bucket.limit = bucket.limit.stricter());
@@ -345,7 +348,7 @@ impl Gateway {
                 allowance.renew(bucket, level);
             }),
             // It stays counted until the bucket has emptied by itself.
-            Err(error) => tracing::debug!(error = %Chain(&error), "a try could not be taken back"),
+            Err(error) => tracing::debug!(error = %Chain(&error), "rate limit refund failed"),
         }
     }
 
@@ -356,7 +359,7 @@ impl Gateway {
             .iter()
             .filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
         for (bucket, _) in refusing {
-            count(bucket, "refused");
+            count(bucket, "rejected");
             if let Some(origin) = origin {
                 let event = origin.event(Kind::Throttled, Actor::Stranger, None);
                 self.refuse(event.because(bucket.id.name), origin);

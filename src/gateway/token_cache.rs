@@ -17,9 +17,9 @@ use quick_cache::{
 use crate::domain::access_token::{self, Flaw, Opened, Realm, Signed, VerifyingKeys};
 
 static HITS: LazyLock<Counter> =
-    LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "outcome" => "hit"));
+    LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "result" => "hit"));
 static MISSES: LazyLock<Counter> =
-    LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "outcome" => "miss"));
+    LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "result" => "miss"));
 
 /// A bounded number of tokens; those that are used least are forgotten.
 pub struct TokenCache(Cache<Box<str>, Signed, UnitWeighter, RandomState>);

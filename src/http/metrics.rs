@@ -1,10 +1,14 @@
 //! `/metrics`, on a listener of its own, away from the public.
 
+mod process;
+
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use metrics::Histogram;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
+
+use crate::domain::audit::Kind;
 
 /// Seconds; from a cached check to the longest wait for a hash.
 const BUCKETS: &[f64] = &[
@@ -23,139 +27,167 @@ pub fn install() -> Result<Handle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)?
         .install_recorder()?;
     describe();
+    initialize();
     Ok(handle)
 }
 
 fn describe() {
-    metrics::describe_histogram!(
-        "latchkey_http_request_duration_seconds",
-        "Time to answer, by operation and status"
-    );
-    metrics::describe_counter!(
-        "latchkey_client_tokens_total",
-        "Access tokens that OAuth clients had for themselves"
-    );
-    metrics::describe_gauge!("latchkey_http_connections", "Open connections by listener");
-    metrics::describe_counter!(
-        "latchkey_token_cache_total",
-        "Looks for a token among those whose signature was found right, by outcome; a miss costs a \
-         signature check"
-    );
-    metrics::describe_counter!("latchkey_sign_ins_total", "Sign-ins by outcome");
-    metrics::describe_counter!(
-        "latchkey_refreshes_total",
-        "Refreshes by outcome; reused means that a session was ended"
-    );
-    metrics::describe_counter!(
-        "latchkey_revocations_total",
-        "Published revocations by kind"
-    );
-    metrics::describe_counter!(
-        "latchkey_session_restores_total",
-        "Sessions taken in again from PostgreSQL, by outcome"
-    );
-    metrics::describe_counter!(
-        "latchkey_revocations_republished_total",
-        "Revocations that memory lacked, published from the record"
-    );
-    describe_revocation();
-    describe_feed();
-    describe_keys();
-    describe_housekeeping();
-}
-
-fn describe_housekeeping() {
     metrics::describe_gauge!(
-        "latchkey_refresh_writes_pending",
-        "Sessions whose refresh waits to be recorded"
-    );
-    metrics::describe_counter!("latchkey_emails_total", "Mails by outcome");
-    metrics::describe_counter!(
-        "latchkey_rate_limit_decisions_total",
-        "Tries by limit and outcome; refunded ones were allowed, and do not count"
+        "latchkey_build_info",
+        "Build information, by version; the value is always 1"
     );
     metrics::describe_counter!(
-        "latchkey_cleanup_removed_total",
-        "Rows that were over and are removed, by kind; months of the audit as a whole"
-    );
-    metrics::describe_gauge!(
-        "latchkey_cleanup_run_seconds",
-        "How long the last run of the janitor took"
-    );
-    metrics::describe_gauge!(
-        "latchkey_cleanup_last_success_timestamp_seconds",
-        "When the janitor last did all of its work, in seconds since the epoch"
-    );
-    metrics::describe_histogram!(
-        "latchkey_hash_wait_seconds",
-        "Time that a password waited for a hash thread"
-    );
-    metrics::describe_gauge!(
-        "latchkey_hash_queue",
-        "Passwords that wait for a hash thread"
+        "latchkey_audit_events_total",
+        "Audit events, by event and outcome (success, failure)"
     );
     metrics::describe_gauge!(
         "latchkey_store_up",
-        "1 where the store answered when last seen"
+        "Whether the last check of a store succeeded (1) or failed (0), by store (postgres, redis)"
     );
     metrics::describe_gauge!(
         "latchkey_postgres_connections",
-        "Connections to PostgreSQL by state"
+        "PostgreSQL connections, by state (open: all, used: in use)"
+    );
+    describe_http();
+    describe_tokens();
+    describe_revocation();
+    describe_revocation_streams();
+    describe_keys();
+    describe_workers();
+}
+
+fn describe_http() {
+    metrics::describe_histogram!(
+        "latchkey_http_request_duration_seconds",
+        "HTTP request duration in seconds, by operation and status"
+    );
+    metrics::describe_gauge!(
+        "latchkey_http_connections",
+        "Open HTTP connections, by listener (public, metrics)"
+    );
+    metrics::describe_counter!(
+        "latchkey_rate_limit_decisions_total",
+        "Rate limit decisions, by limit and outcome (allowed, delayed, rejected, refunded); a \
+         refunded attempt was allowed before and does not count"
     );
 }
 
-fn describe_feed() {
-    metrics::describe_gauge!(
-        "latchkey_revocation_streams",
-        "Open streams of what is taken back"
+fn describe_tokens() {
+    metrics::describe_counter!(
+        "latchkey_sign_ins_total",
+        "Sign-ins, by outcome (success, failure, rate_limited, error)"
     );
     metrics::describe_counter!(
-        "latchkey_revocation_stream_events_total",
-        "What readers of such streams were told, by event"
+        "latchkey_refreshes_total",
+        "Token refreshes, by outcome (success, failure, error, reused: session revoked)"
     );
     metrics::describe_counter!(
-        "latchkey_revocation_streams_closed_total",
-        "Streams that ended, by why; behind means that the reader took too little"
-    );
-}
-
-fn describe_keys() {
-    metrics::describe_gauge!(
-        "latchkey_signing_keys",
-        "Signing keys by where they are in their life"
+        "latchkey_session_restores_total",
+        "Sessions restored from PostgreSQL, by outcome (restored, rejected, error)"
     );
     metrics::describe_gauge!(
-        "latchkey_signing_key_age_seconds",
-        "For how long the key that signs has signed"
+        "latchkey_refresh_writes_pending",
+        "Sessions whose last refresh is not yet written to PostgreSQL"
     );
     metrics::describe_counter!(
-        "latchkey_signing_key_reloads_total",
-        "Readings of the signing keys from the record"
+        "latchkey_client_tokens_total",
+        "Access tokens issued to OAuth clients"
+    );
+    metrics::describe_counter!(
+        "latchkey_token_cache_total",
+        "Signature cache lookups, by result (hit, miss)"
+    );
+    metrics::describe_gauge!("latchkey_hash_queue", "Password hash jobs waiting");
+    metrics::describe_histogram!(
+        "latchkey_hash_wait_seconds",
+        "Waiting time of password hash jobs in seconds"
     );
 }
 
 fn describe_revocation() {
     metrics::describe_counter!(
         "latchkey_checks_total",
-        "Looks whether a token was taken back, by who answered; none means 503"
+        "Token revocation checks, by source (memory, redis, postgres, unavailable: 503)"
     );
     metrics::describe_gauge!(
         "latchkey_lease_held",
-        "1 where checks are answered from memory"
+        "Whether this replica serves checks from memory (1) or not (0)"
     );
-    metrics::describe_gauge!(
-        "latchkey_revocation_entries",
-        "What was taken back and is in memory"
+    metrics::describe_gauge!("latchkey_revocation_entries", "Revocations held in memory");
+    metrics::describe_counter!(
+        "latchkey_revocations_total",
+        "Published revocations, by kind"
+    );
+    metrics::describe_counter!(
+        "latchkey_revocations_republished_total",
+        "Revocations republished from PostgreSQL"
     );
     metrics::describe_histogram!(
         "latchkey_revocation_enforcement_seconds",
-        "From publishing something that was taken back until no replica accepts it: acknowledged \
-         by all, or waited out"
+        "Time until all replicas enforce a published revocation in seconds, by completion \
+         (acknowledged, waited)"
     );
     metrics::describe_histogram!(
         "latchkey_revocation_propagation_seconds",
-        "How long an entry takes to every replica, by one that says nothing, sent every few seconds"
+        "Propagation delay of probe entries to all replicas in seconds"
     );
+}
+
+fn describe_revocation_streams() {
+    metrics::describe_gauge!("latchkey_revocation_streams", "Open revocation streams");
+    metrics::describe_counter!(
+        "latchkey_revocation_stream_events_total",
+        "Revocation stream events sent, by event (snapshot, revoked, synced, heartbeat, degraded)"
+    );
+    metrics::describe_counter!(
+        "latchkey_revocation_streams_closed_total",
+        "Revocation streams closed, by reason (disconnected, token_invalid, behind, draining)"
+    );
+}
+
+fn describe_keys() {
+    metrics::describe_gauge!("latchkey_signing_keys", "Signing keys, by state");
+    metrics::describe_gauge!(
+        "latchkey_signing_key_age_seconds",
+        "Time since the current signing key became active in seconds"
+    );
+    metrics::describe_counter!(
+        "latchkey_signing_key_reloads_total",
+        "Signing key reloads from PostgreSQL"
+    );
+}
+
+fn describe_workers() {
+    metrics::describe_counter!(
+        "latchkey_emails_total",
+        "Emails, by outcome (sent, replaced, superseded, expired, rejected, no_recipient, failed)"
+    );
+    metrics::describe_counter!(
+        "latchkey_cleanup_removed_total",
+        "Rows deleted by the cleanup worker, by kind (audit_months: partitions)"
+    );
+    metrics::describe_gauge!(
+        "latchkey_cleanup_run_seconds",
+        "Duration of the last cleanup run in seconds"
+    );
+    metrics::describe_gauge!(
+        "latchkey_cleanup_last_success_timestamp_seconds",
+        "Unix time of the last successful cleanup run in seconds"
+    );
+}
+
+/// Sets what never changes, and starts the counters of events at 0, so that a rate includes the
+/// first event.
+fn initialize() {
+    metrics::gauge!("latchkey_build_info", "version" => crate::VERSION).set(1.0);
+    for kind in Kind::ALL {
+        metrics::counter!(
+            "latchkey_audit_events_total",
+            "event" => kind.as_str(),
+            "outcome" => kind.outcome().as_str()
+        )
+        .increment(0);
+    }
 }
 
 thread_local! {
@@ -200,7 +232,7 @@ pub fn endpoint(handle: Handle) -> impl Endpoint<Output = Response> {
     let page = make_sync(move |_| {
         Response::builder()
             .content_type("text/plain; version=0.0.4")
-            .body(handle.render())
+            .body(handle.render() + &process::render())
     });
     Route::new().at("/metrics", get(page)).map_to_response()
 }

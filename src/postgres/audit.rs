@@ -115,7 +115,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Tells the log of an event, in the words of the record. The one place that does.
+/// Logs and counts an event. No other function does.
 pub fn tell(event: &Event) {
     let Event {
         kind,
@@ -144,6 +144,12 @@ pub fn tell(event: &Event) {
             )
         };
     }
+    metrics::counter!(
+        "latchkey_audit_events_total",
+        "event" => kind.as_str(),
+        "outcome" => kind.outcome().as_str()
+    )
+    .increment(1);
     match kind {
         // Somebody has stolen a token, or a client is broken: the one event that an operator should
         // look into.

@@ -58,10 +58,10 @@ impl Leftover {
     pub const fn as_str(self) -> &'static str {
         match self {
             Leftover::Sessions => "sessions",
-            Leftover::Mails => "mails",
+            Leftover::Mails => "emails",
             Leftover::Revocations => "revocations",
-            Leftover::PersonalTokens => "personal_tokens",
-            Leftover::Audit => "audit",
+            Leftover::PersonalTokens => "personal_access_tokens",
+            Leftover::Audit => "audit_events",
             Leftover::Keys => "signing_keys",
         }
     }

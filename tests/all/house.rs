@@ -181,6 +181,7 @@ const KEPT_IN: &[(&str, &str)] = &[
     ("hyper", "http"),
     ("hyper_util", "http"),
     ("metrics_exporter_prometheus", "http"),
+    ("procfs", "http"),
     ("jsonwebtoken", "domain"),
     ("argon2", "domain"),
     ("dotenvy", "config"),

@@ -136,6 +136,54 @@ async fn what_happens_to_sessions_is_counted() {
 }
 
 #[tokio::test]
+async fn audit_events_are_counted_from_zero() {
+    let gateway = Gateway::start().await;
+    let series = |event, outcome| {
+        format!("latchkey_audit_events_total{{event=\"{event}\",outcome=\"{outcome}\"}}")
+    };
+    let reused = series("refresh_token_reused", "failure");
+    assert!(page(&gateway).await.contains(&format!("\n{reused} 0\n")));
+    gateway.sign_up("john").await;
+    gateway.sign_up("jane").await;
+    assert_eq!(value(&gateway, &series("sign_up", "success")).await, 2.0);
+    assert_eq!(value(&gateway, &reused).await, 0.0);
+}
+
+#[tokio::test]
+async fn build_and_process_are_described() {
+    let gateway = Gateway::start().await;
+    let build = format!("latchkey_build_info{{version=\"{}\"}}", latchkey::VERSION);
+    assert_eq!(value(&gateway, &build).await, 1.0);
+    if cfg!(target_os = "linux") {
+        assert!(value(&gateway, "process_resident_memory_bytes").await > 1e6);
+        assert!(value(&gateway, "process_cpu_seconds_total").await > 0.0);
+        let open = value(&gateway, "process_open_fds").await;
+        assert!(open > 3.0 && open < value(&gateway, "process_max_fds").await);
+        assert!(value(&gateway, "process_threads").await > 1.0);
+        let age = time::OffsetDateTime::now_utc().unix_timestamp() as f64
+            - value(&gateway, "process_start_time_seconds").await;
+        assert!((-2.0..600.0).contains(&age), "{age}");
+    }
+    gateway.sign_up("john").await;
+    let page = page(&gateway).await;
+    let names = |kind: &'static str| {
+        page.lines().filter_map(move |line| {
+            line.strip_prefix("# ")?
+                .strip_prefix(kind)?
+                .split(' ')
+                .nth(1)
+        })
+    };
+    for name in names("TYPE") {
+        assert_eq!(
+            names("HELP").filter(|help| *help == name).count(),
+            1,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn stores_and_connections_are_measured() {
     let line = Proxy::to_redis().await;
     let gateway = Gateway::with(&[("REDIS_URL", &line.redis_url())]).await;

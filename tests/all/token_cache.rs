@@ -9,11 +9,11 @@ use crate::{
 };
 
 async fn hits(gateway: &Gateway) -> f64 {
-    metrics::value(gateway, "latchkey_token_cache_total{outcome=\"hit\"}").await
+    metrics::value(gateway, "latchkey_token_cache_total{result=\"hit\"}").await
 }
 
 async fn misses(gateway: &Gateway) -> f64 {
-    metrics::value(gateway, "latchkey_token_cache_total{outcome=\"miss\"}").await
+    metrics::value(gateway, "latchkey_token_cache_total{result=\"miss\"}").await
 }
 
 /// Has the gateway remember the token, and shows that it does.

@@ -151,7 +151,7 @@ fn measure(
 /// Revocations so far that returned early, and all; canaries among them.
 fn returned(replicas: &[&Replica]) -> Outcome<(f64, f64)> {
     let counted = |by: &str| {
-        let name = format!("latchkey_revocation_enforcement_seconds_count{{by=\"{by}\"}}");
+        let name = format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{by}\"}}");
         replicas
             .iter()
             .map(|replica| replica.metric(&name))

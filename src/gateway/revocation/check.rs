@@ -22,7 +22,7 @@ static BY_RECORD: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Record));
 static BY_NOBODY: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Nobody));
 
 fn answered(by: Rung) -> Counter {
-    metrics::counter!("latchkey_checks_total", "answered_by" => by.as_str())
+    metrics::counter!("latchkey_checks_total", "source" => by.as_str())
 }
 
 impl Gateway {
@@ -56,14 +56,14 @@ impl Gateway {
                 }
                 Ok(Found::Lost) => self.revocations.saw(Sight::Lost),
                 Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "a check could not ask Redis");
+                    tracing::debug!(error = %Chain(&error), "revocation check in Redis failed");
                     self.revocations.saw(Sight::Silent);
                 }
             },
             Rung::Nobody => {
                 BY_NOBODY.increment(1);
                 return Err(Error::unavailable(
-                    "something was taken back that this version does not understand",
+                    "the revocation log contains entries of a newer version",
                 ));
             }
             Rung::Memory | Rung::Record => {}

@@ -127,7 +127,7 @@ impl Gateway {
     ) {
         if let (Some(pending), Patience::UntilEnforced) = (pending, patience) {
             let (by, taken) = self.take_effect(&pending).await;
-            metrics::histogram!("latchkey_revocation_enforcement_seconds", "by" => by)
+            metrics::histogram!("latchkey_revocation_enforcement_seconds", "completion" => by)
                 .record(taken.as_secs_f64());
         }
     }

@@ -6,7 +6,7 @@ use super::fleet::Fleet;
 use crate::wire;
 
 /// The rungs of the ladder that a check goes down, as `/metrics` calls them.
-const RUNGS: [&str; 4] = ["memory", "redis", "postgres", "none"];
+const RUNGS: [&str; 4] = ["memory", "redis", "postgres", "unavailable"];
 
 /// Checks that ended on each rung.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +36,7 @@ impl Rungs {
 }
 
 fn count(pages: &str, rung: &str) -> u64 {
-    let name = format!("latchkey_checks_total{{answered_by=\"{rung}\"}} ");
+    let name = format!("latchkey_checks_total{{source=\"{rung}\"}} ");
     pages
         .lines()
         .filter_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok())

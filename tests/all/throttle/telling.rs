@@ -94,8 +94,8 @@ async fn a_refusal_says_when_to_come_back_and_is_counted() {
         "{refused:?}"
     );
     assert_eq!(count_of(&gateway, "sign_in", "allowed").await, 1.0);
-    assert_eq!(count_of(&gateway, "sign_in", "refused").await, 1.0);
-    assert_eq!(count_of(&gateway, "sign_in_network", "refused").await, 0.0);
+    assert_eq!(count_of(&gateway, "sign_in", "rejected").await, 1.0);
+    assert_eq!(count_of(&gateway, "sign_in_network", "rejected").await, 0.0);
     let told = gateway
         .log()
         .into_iter()
