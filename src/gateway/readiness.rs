@@ -90,8 +90,8 @@ pub struct Readiness {
     pub postgres: StoreState,
     /// Redis.
     pub redis: StoreState,
-    /// Who answers checks.
-    pub checks: Rung,
+    /// The source of checks.
+    pub check_source: Rung,
     /// Whatever is not as it should be: what, why, and what to do.
     pub degraded: Vec<String>,
 }
@@ -118,9 +118,9 @@ impl Seen {
         let changed = self.up.swap(seen.is_ok(), Ordering::Relaxed) != seen.is_ok() || changed;
         self.ever_up.fetch_or(seen.is_ok(), Ordering::Relaxed);
         match seen {
-            Ok(()) if changed => tracing::info!(store, "the store answers"),
+            Ok(()) if changed => tracing::info!(store, "connected to store"),
             Err(error) if changed => {
-                tracing::warn!(store, error = %Chain(&error), "the store does not answer")
+                tracing::warn!(store, error = %Chain(&error), "store unavailable")
             }
             _unchanged => {}
         }
@@ -143,10 +143,11 @@ impl Gateway {
             (SERVING, ..) if prepared => Status::Ready,
             _starting => Status::Starting,
         };
-        let (checks, mut degraded) = (self.checks_answered_by(), self.degraded_revocation());
+        let (check_source, mut degraded) = (self.check_source(), self.degraded_revocation());
         if record.state() == StoreState::Down {
             degraded.push(
-                "PostgreSQL does not answer: whatever reads or changes the record is answered 503."
+                "PostgreSQL does not respond. Requests that read or write it return 503. Check the \
+                 PostgreSQL server and `DATABASE_URL`."
                     .to_owned(),
             );
         }
@@ -154,7 +155,7 @@ impl Gateway {
             status,
             postgres: record.state(),
             redis: speed.state(),
-            checks,
+            check_source,
             degraded,
         }
     }

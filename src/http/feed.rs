@@ -122,7 +122,7 @@ impl ApiResponse for Stream {
     /// The data of one event: the document tells them apart (`document/events.rs`).
     fn meta() -> MetaResponses {
         let response = MetaResponse {
-            description: "Events, until the reader goes away or its token is not good any more.",
+            description: "Server-sent events until the client disconnects or its token is invalid.",
             status: Some(200),
             status_range: None,
             content: vec![MetaMediaType {
@@ -146,19 +146,25 @@ pub struct FeedApi;
 
 #[OpenApi]
 impl FeedApi {
-    /// Follow what is taken back
+    /// Stream revocations
     ///
-    /// For services that check tokens themselves, and holders of connections that outlive a token:
-    /// server-sent events. First `snapshot`, everything that still matters as `revoked`, and
-    /// `current`; then each `revoked` as it happens. Once a second comes `beat`: all that was taken
-    /// back until a quarter of a second ago was told. Only a `beat` says that nothing is missing,
-    /// and for three seconds. After `snapshot` or `blind`, three seconds of silence, or the end of
-    /// the stream, until the next `beat`, a reader may miss something: it asks `GET /auth/verify`,
-    /// or refuses. It forgets nothing before its `until`, also where another `snapshot` comes.
+    /// Server-sent events for services that validate tokens locally, or that hold connections open
+    /// longer than a token lives. Requires an administrator, or an OAuth client with the scope
+    /// `revocations:read`.
     ///
-    /// The stream ends when the token expires or is revoked, when the reader takes nothing for ten
-    /// seconds, and when the replica stops. With `Last-Event-ID` the next one goes on from there,
-    /// where that is possible, without a `snapshot`.
+    /// The stream starts with `snapshot`, sends every revocation in force as `revoked`, and then
+    /// sends `synced`. From then on it sends each new revocation as `revoked`, and `heartbeat` once
+    /// per second. A `heartbeat` confirms that the stream contains all revocations up to a quarter
+    /// of a second ago. Consider the list current for three seconds after a `heartbeat`.
+    ///
+    /// Revocations might be missing after `snapshot`, after `degraded`, after three seconds without
+    /// an event, and after the stream closes. Until the next `heartbeat`, verify each token with
+    /// `GET /auth/verify`, or reject it. Keep each entry until its `expires_at` time, also if
+    /// another `snapshot` arrives.
+    ///
+    /// The server closes the stream when the token expires or is revoked, when the client doesn't
+    /// read for ten seconds, and when the replica stops. Send `Last-Event-ID` to resume; if the
+    /// position is still available, no `snapshot` is sent.
     #[oai(
         path = "/revocations",
         method = "get",
@@ -169,7 +175,7 @@ impl FeedApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Feeder(token): Feeder,
-        /// The id of the last event that was read.
+        /// `id` of the last event received. An unknown value starts with a snapshot.
         #[oai(name = "Last-Event-ID")]
         last: Param<LastEventId>,
     ) -> Result<Stream, Problem<FollowProblems>> {

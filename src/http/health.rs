@@ -14,14 +14,14 @@ use crate::gateway::{Gateway, Status, StoreState};
 struct HealthShape {
     /// `starting`, `ready`, `draining` or `down`.
     status: String,
-    /// PostgreSQL: `up` or `down` when last seen.
+    /// Status of PostgreSQL at the last check: `up` or `down`.
     postgres: String,
-    /// Redis: `up` or `down` when last seen.
+    /// Status of Redis at the last check: `up` or `down`.
     redis: String,
-    /// Who answers whether a token was taken back: `memory`; without a lease `redis` or `postgres`,
-    /// or `none`.
-    checks: String,
-    /// What is not as it should be, why, and what to do.
+    /// Source of this replica's token checks: `memory`; without a lease `redis`, `postgres`, or
+    /// `unavailable`.
+    check_source: String,
+    /// Problems, each with its effect and fix.
     degraded: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Example for HealthShape {
             status: "ready".to_owned(),
             postgres: "up".to_owned(),
             redis: "up".to_owned(),
-            checks: "memory".to_owned(),
+            check_source: "memory".to_owned(),
             degraded: Vec::new(),
         }
     }
@@ -94,7 +94,7 @@ impl HealthApi {
             status: readiness.status.as_str().to_owned(),
             postgres: state(readiness.postgres),
             redis: state(readiness.redis),
-            checks: readiness.checks.as_str().to_owned(),
+            check_source: readiness.check_source.as_str().to_owned(),
             degraded: readiness.degraded,
         });
         if readiness.status == Status::Ready {

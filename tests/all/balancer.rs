@@ -142,7 +142,7 @@ async fn a_stream_comes_through_as_it_is_written() {
                 .bearer_auth(&admin.access_token),
         )
         .await;
-        reader.until("beat").await;
+        reader.until("heartbeat").await;
         let john = first.sign_in("john").await;
         second.log_out(&john.access_token).await.is(204, "");
         let sid = john.claim("sid");

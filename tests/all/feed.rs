@@ -49,7 +49,7 @@ impl Scene {
     /// A reader that has come to the first beat.
     async fn reader(&self, replica: &Gateway) -> Reader {
         let mut reader = Reader::of(replica, &self.admin).await;
-        reader.until("beat").await;
+        reader.until("heartbeat").await;
         reader
     }
 
@@ -83,14 +83,21 @@ async fn first_comes_what_was_and_then_what_happens() {
         headers.map(|name| reader.header(name)),
         ["no-store", "no", "", "nosniff"]
     );
-    let begin = reader.until("beat").await;
-    assert_eq!(names(&begin), ["snapshot", "revoked", "current", "beat"]);
+    let begin = reader.until("heartbeat").await;
+    assert_eq!(
+        names(&begin),
+        ["snapshot", "revoked", "synced", "heartbeat"]
+    );
     let [snapshot, known, current, beat] = &begin[..] else {
         panic!("four")
     };
     assert!(known.is_of("session", &scene.out.claim("sid")), "{known:?}");
     assert_eq!(
-        (&known.id, &known.data["number"], &known.data["below"]),
+        (
+            &known.id,
+            &known.data["sequence"],
+            &known.data["min_generation"]
+        ),
         (&String::new(), &Value::Null, &Value::Null)
     );
     assert_eq!(
@@ -127,14 +134,14 @@ async fn first_comes_what_was_and_then_what_happens() {
     let told = reader.first("revoked").await;
     let (claims, until) = (
         jane.claims(),
-        told.data["until"].as_str().expect("a time").to_owned(),
+        told.data["expires_at"].as_str().expect("a time").to_owned(),
     );
     assert!(
         told.is_of("user", claims["sub"].as_str().expect("a user")),
         "{told:?}"
     );
     assert_eq!(
-        told.data["below"].as_i64(),
+        told.data["min_generation"].as_i64(),
         claims["gen"].as_i64().map(|before| before + 1)
     );
     let until = time::OffsetDateTime::parse(&until, &time::format_description::well_known::Rfc3339)
@@ -143,7 +150,7 @@ async fn first_comes_what_was_and_then_what_happens() {
         until.unix_timestamp() > claims["exp"].as_i64().expect("seconds"),
         "it outlives every token"
     );
-    let beat = reader.first("beat").await;
+    let beat = reader.first("heartbeat").await;
     assert_eq!(beat.previous(), told.number());
 }
 
@@ -189,7 +196,7 @@ async fn nothing_is_missing_among_a_thousand() {
         while told.len() < ids.len() {
             match reader.next().await.expect("it goes on") {
                 event if event.name == "revoked" => told.push(event),
-                event => assert_eq!(event.name, "beat"),
+                event => assert_eq!(event.name, "heartbeat"),
             }
         }
         assert!(
@@ -205,7 +212,7 @@ async fn nothing_is_missing_among_a_thousand() {
         known.dedup();
         assert_eq!(known.len(), ids.len(), "each once");
         assert_eq!(
-            reader.first("beat").await.previous(),
+            reader.first("heartbeat").await.previous(),
             told.last().expect("a thousand").number()
         );
         chains.push(told);
@@ -235,8 +242,8 @@ async fn who_was_cut_off_goes_on_from_there_on_any_replica() {
     ];
     for replica in [&scene.gateway, &scene.replica] {
         let mut again = Reader::from(replica, &scene.admin, &last.id).await;
-        let told = again.until("beat").await;
-        assert_eq!(names(&told), ["revoked", "revoked", "beat"]);
+        let told = again.until("heartbeat").await;
+        assert_eq!(names(&told), ["revoked", "revoked", "heartbeat"]);
         assert!(
             told.iter()
                 .zip(&missed)
@@ -255,7 +262,7 @@ async fn whoever_says_something_useless_is_told_everything() {
     let scene = Scene::new().await;
     let id = Reader::of(&scene.gateway, &scene.admin)
         .await
-        .first("current")
+        .first("synced")
         .await
         .id;
     let (epoch, number) = id.rsplit_once(':').expect("a position");
@@ -278,10 +285,10 @@ async fn whoever_says_something_useless_is_told_everything() {
         "a, b",
     ] {
         let mut reader = Reader::from(&scene.gateway, &scene.admin, useless).await;
-        let told = reader.until("beat").await;
+        let told = reader.until("heartbeat").await;
         assert_eq!(
             names(&told),
-            ["snapshot", "revoked", "current", "beat"],
+            ["snapshot", "revoked", "synced", "heartbeat"],
             "{useless}"
         );
     }
@@ -388,7 +395,7 @@ async fn a_client_with_the_scope_follows_until_it_is_deleted() {
         Reader::of(&scene.gateway, &session).await,
         scene.reader(&scene.gateway).await,
     );
-    reader.until("beat").await;
+    reader.until("heartbeat").await;
     let ended = scene.logout(&scene.replica).await;
     for reader in [&mut reader, &mut admin] {
         assert!(reader.first("revoked").await.is_of("session", &ended));
@@ -407,7 +414,8 @@ async fn a_client_with_the_scope_follows_until_it_is_deleted() {
     reader.rest().await;
     let told = admin.first("revoked").await;
     assert!(
-        told.is_of("client", &id) && told.data["below"].as_i64() > session.claims()["gen"].as_i64(),
+        told.is_of("client", &id)
+            && told.data["min_generation"].as_i64() > session.claims()["gen"].as_i64(),
         "{told:?}"
     );
 }
@@ -426,7 +434,7 @@ async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_we
             .request(Method::GET, "/revocations/")
             .header("accept", accept);
         let mut reader = Reader::with(request.bearer_auth(&scene.admin.access_token)).await;
-        reader.first("beat").await;
+        reader.first("heartbeat").await;
     }
     let cookie = format!("{NAME}={}", open(&scene.gateway, "root").await);
     let mut reader = Reader::with(
@@ -436,7 +444,7 @@ async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_we
             .header("cookie", &cookie),
     )
     .await;
-    reader.first("beat").await;
+    reader.first("heartbeat").await;
     let out = scene
         .gateway
         .request(Method::DELETE, "/session")
@@ -478,7 +486,7 @@ async fn a_look_at_the_headers_opens_no_stream() {
 #[tokio::test]
 async fn a_stream_ends_with_its_token() {
     let scene = Scene::new().await;
-    let ended = "latchkey_revocation_streams_closed_total{why=\"refused\"}";
+    let ended = "latchkey_revocation_streams_closed_total{reason=\"token_invalid\"}";
     // Signed out on the other replica; another administrator who is one no more; the reader itself.
     let (demoted, out) = (
         scene.gateway.admin("demoted").await,
@@ -490,7 +498,7 @@ async fn a_stream_ends_with_its_token() {
         Reader::of(&scene.gateway, &scene.admin).await,
     ];
     for reader in &mut readers {
-        reader.until("beat").await;
+        reader.until("heartbeat").await;
     }
     scene.replica.log_out(&out.access_token).await.is(204, "");
     let path = demoted.user_path();
@@ -519,7 +527,7 @@ async fn a_stream_ends_when_its_token_expires() {
     let scene = Scene::with(&[("LATCHKEY_ACCESS_LIFETIME", "10s")]).await;
     let admin = scene.gateway.sign_in("root").await;
     let mut reader = Reader::of(&scene.gateway, &admin).await;
-    reader.until("beat").await;
+    reader.until("heartbeat").await;
     reader.rest().await;
     scene
         .gateway

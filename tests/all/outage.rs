@@ -260,7 +260,7 @@ async fn works_again(gateway: &Gateway, session: &Session) {
 
 /// Whether this is who answers checks.
 async fn checks_by(gateway: &Gateway, who: &str) -> bool {
-    gateway.get("/health/ready").await.text("checks") == who
+    gateway.get("/health/ready").await.text("check_source") == who
 }
 
 /// What is answered once the busy machine lets Redis answer in time. Who is refused sooner was not

@@ -25,11 +25,11 @@ async fn answered_by(gateway: &Gateway) -> [f64; 4] {
     let mut counts = [0.0; 4];
     for (count, by) in counts
         .iter_mut()
-        .zip(["memory", "redis", "postgres", "none"])
+        .zip(["memory", "redis", "postgres", "unavailable"])
     {
         *count = value(
             gateway,
-            &format!("latchkey_checks_total{{answered_by=\"{by}\"}}"),
+            &format!("latchkey_checks_total{{source=\"{by}\"}}"),
         )
         .await;
     }
@@ -40,14 +40,14 @@ async fn answered_by(gateway: &Gateway) -> [f64; 4] {
 async fn effects(gateway: &Gateway, by: &str) -> f64 {
     value(
         gateway,
-        &format!("latchkey_revocation_enforcement_seconds_count{{by=\"{by}\"}}"),
+        &format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{by}\"}}"),
     )
     .await
 }
 
 /// What `/health/ready` says of who answers checks.
 async fn checks(gateway: &Gateway) -> String {
-    gateway.get("/health/ready").await.text("checks")
+    gateway.get("/health/ready").await.text("check_source")
 }
 
 async fn until_checks_are_by(gateway: &Gateway, who: &str) {

@@ -153,7 +153,7 @@ pub fn is_well(address: SocketAddr, checks: &str) -> bool {
         .ok()
         .filter(|(status, _)| *status == 200);
     let body = body.and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
-    body.is_some_and(|body| body["checks"] == checks)
+    body.is_some_and(|body| body["check_source"] == checks)
 }
 
 fn get(path: &str) -> String {

@@ -176,13 +176,13 @@ pub enum Rung {
 }
 
 impl Rung {
-    /// Who answers, for operators.
+    /// The check source, for operators.
     pub const fn as_str(self) -> &'static str {
         match self {
             Rung::Memory => "memory",
             Rung::Redis => "redis",
             Rung::Record => "postgres",
-            Rung::Nobody => "none",
+            Rung::Nobody => "unavailable",
         }
     }
 }

@@ -72,8 +72,8 @@ enum Ended {
 impl Ended {
     const fn as_str(self) -> &'static str {
         match self {
-            Ended::Left => "left",
-            Ended::Refused => "refused",
+            Ended::Left => "disconnected",
+            Ended::Refused => "token_invalid",
             Ended::Behind => "behind",
             Ended::Draining => "draining",
         }
@@ -219,7 +219,8 @@ impl Gateway {
         };
         tokio::spawn(async move {
             let ended = teller.tell().await;
-            metrics::counter!("latchkey_revocation_streams_closed_total", "why" => ended.as_str())
+            let reason = ended.as_str();
+            metrics::counter!("latchkey_revocation_streams_closed_total", "reason" => reason)
                 .increment(1);
             drop(place);
             // Now the reader learns that it is over: when it comes back there is room.
@@ -257,8 +258,8 @@ impl Teller {
             // At once: the next question may wait for a store.
             send(
                 room,
-                vec![Event::Blind {
-                    checks: rung_without_lease(self.gateway.revocations.sight()),
+                vec![Event::Degraded {
+                    check_source: rung_without_lease(self.gateway.revocations.sight()),
                 }],
             );
             return Ok(false);
@@ -281,7 +282,7 @@ impl Teller {
                     .collect();
                 if is_all && leased && self.is_to_be_told(true) {
                     let at = moment(self.gateway.clock.now_ms());
-                    events.push(Event::Beat {
+                    events.push(Event::Heartbeat {
                         position: position.clone(),
                         previous: last,
                         at,
@@ -335,7 +336,7 @@ impl Teller {
             }
             send(room, batch);
         }
-        send(self.room().await?, vec![Event::Current(position.clone())]);
+        send(self.room().await?, vec![Event::Synced(position.clone())]);
         // Only now what is said of the lease is true of the reader as well.
         (self.known, self.has_told, self.leased) = (Some(position), true, None);
         Ok(())

@@ -6,8 +6,8 @@ use crate::{
 };
 
 impl Gateway {
-    /// Who answers checks at this moment.
-    pub(in crate::gateway) fn checks_answered_by(&self) -> Rung {
+    /// The source of checks at this moment.
+    pub(in crate::gateway) fn check_source(&self) -> Rung {
         match self.revocations.cell.is_leased(clock::uptime()) {
             true => Rung::Memory,
             false => rung_without_lease(self.revocations.sight()),
@@ -25,21 +25,25 @@ impl Gateway {
     fn lost_sight(&self) -> Option<String> {
         let told = match self.revocations.sight() {
             Sight::Whole => return None,
-            Sight::Nothing => "The revocation log was not read yet: PostgreSQL answers checks.",
+            Sight::Nothing => {
+                "This replica has not read the revocation log yet. PostgreSQL serves checks. No \
+                 action is required."
+            }
             Sight::Lost => {
-                "Redis has lost the revocation log, which is being built anew: PostgreSQL answers \
-                 checks, and signing out is answered 503."
+                "Redis has lost the revocation log. PostgreSQL serves checks, and sign-out returns \
+                 503. A replica rebuilds the log; if that takes more than a few seconds, see its \
+                 log."
             }
             Sight::Silent => {
-                "Redis does not answer: PostgreSQL answers checks; refreshing and signing out are \
-                 answered 503."
+                "Redis does not respond. PostgreSQL serves checks; refresh and sign-out return \
+                 503. Check the Redis server and `REDIS_URL`."
             }
             Sight::Evicting => {
-                "Redis forgets keys when its memory is full: PostgreSQL answers checks. Set its \
+                "Redis evicts keys when its memory is full. PostgreSQL serves checks. Set \
                  `maxmemory-policy` to `noeviction`."
             }
             Sight::Unknown => {
-                "The revocation log holds entries of a newer version: no check is answered. Update \
+                "The revocation log contains entries of a newer version. Checks return 503. Update \
                  this replica."
             }
         };
@@ -51,8 +55,8 @@ impl Gateway {
         let differs = !mine.is_zero() && mine != theirs;
         differs.then(|| {
             format!(
-                "LATCHKEY_LEASE is {mine:?}, but leases of {theirs:?} are in force: run `latchkey \
-                 revocations rebuild` with the length that all replicas shall have."
+                "LATCHKEY_LEASE is {mine:?}, but leases of {theirs:?} are in force. Run `latchkey \
+                 revocations rebuild` with the value for all replicas."
             )
         })
     }

@@ -8,11 +8,11 @@ use crate::http::feed;
 
 /// Each event, and the framework's name for what it says.
 const EVENTS: [(&str, &str); 5] = [
-    ("snapshot", "FeedSnapshot"),
-    ("current", "FeedCurrent"),
-    ("revoked", "FeedRevoked"),
-    ("beat", "FeedBeat"),
-    ("blind", "FeedBlind"),
+    ("snapshot", "SnapshotEvent"),
+    ("synced", "SyncedEvent"),
+    ("revoked", "RevokedEvent"),
+    ("heartbeat", "HeartbeatEvent"),
+    ("degraded", "DegradedEvent"),
 ];
 
 /// Moves them from the schemas to the stream.
@@ -20,7 +20,7 @@ pub fn mend(document: &mut Value) {
     let schemas = document["components"]["schemas"]
         .as_object_mut()
         .expect("there are schemas");
-    schemas.shift_remove("FeedEvent");
+    schemas.shift_remove("RevocationStreamEvent");
     let mut take = |(event, schema): (&str, &str)| {
         (
             event.to_owned(),

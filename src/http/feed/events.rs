@@ -1,4 +1,4 @@
-//! What the events of the feed say, and how they stand in the stream.
+//! The events of the revocation stream, and their text in the stream.
 
 use std::fmt::Write;
 
@@ -13,89 +13,90 @@ use crate::{
     gateway::revocation::Event,
 };
 
-/// The data of `snapshot`: everything that still matters comes next, as `revoked` without numbers,
-/// and then `current`.
+/// Data of `snapshot`: all revocations in force follow as `revoked` without sequence numbers, then
+/// `synced`.
 #[derive(Object)]
-#[oai(rename = "FeedSnapshot", example)]
+#[oai(rename = "SnapshotEvent", example)]
 pub struct SnapshotShape {
-    /// The log that it is of. Numbers of two epochs have nothing to do with each other.
-    epoch: String,
-    /// The number of the last entry that it holds for sure.
-    number: u64,
-    /// About how many come.
+    /// ID of the revocation log. Sequence numbers of different epochs aren't comparable.
+    epoch_id: String,
+    /// Sequence number of the last log entry that the snapshot certainly contains.
+    sequence: u64,
+    /// Approximate number of entries that follow.
     entries: usize,
 }
 
-/// The data of `revoked`: something was taken back. Twice the same does no harm: the larger `below`
-/// and the later `until` count.
+/// Data of `revoked`: one revocation. A repeated one is harmless: the larger `min_generation` and
+/// the later `expires_at` apply.
 #[derive(Object)]
-#[oai(rename = "FeedRevoked", example)]
+#[oai(rename = "RevokedEvent", example)]
 pub struct RevokedShape {
-    /// `session`, `user`, `client`, `token` or `key`: tokens with this `sid`, `sub`, `sub`, `jti`
-    /// or (in the header) `kid`. There may be more kinds tomorrow; who meets one that it does not
-    /// know may miss something, as after `blind`.
+    /// Kind of the ID: `session`, `user`, `client`, `token`, or `key`. It matches the claim `sid`,
+    /// `sub`, `sub`, or `jti`, or the header `kid`. Newer versions might add kinds. After an
+    /// unknown kind, revocations might be missing, as after `degraded`.
     kind: String,
-    /// Which.
+    /// ID of the session, user, client, token, or key.
     id: String,
-    /// Of a user or a client: tokens with a smaller `gen` are refused, and no others.
-    below: Option<i64>,
-    /// When all of these tokens have expired, and it may be forgotten.
-    until: OffsetDateTime,
-    /// Its number in the log; `null` in a snapshot. Numbers rise, but not by one.
-    number: Option<u64>,
-    /// The number of the `revoked` before. If it is above all numbers that were told, something was
-    /// missed.
-    previous: Option<u64>,
+    /// Lowest accepted value of the claim `generation`, for users and clients. Tokens with a lower
+    /// value are revoked.
+    min_generation: Option<i64>,
+    /// Time when all affected tokens have expired. Keep the entry until then.
+    expires_at: OffsetDateTime,
+    /// Sequence number in the revocation log; `null` in a snapshot. Numbers increase, but not
+    /// always by one.
+    sequence: Option<u64>,
+    /// Sequence number of the previous `revoked` event. If it is larger than all numbers received,
+    /// events are missing.
+    previous_sequence: Option<u64>,
 }
 
-/// The data of `beat`: this replica knows everything that was taken back until a quarter of a
-/// second ago, and has told it.
+/// Data of `heartbeat`: the stream contains all revocations up to a quarter of a second ago.
 #[derive(Object)]
-#[oai(rename = "FeedBeat", example)]
-pub struct BeatShape {
-    /// The log.
-    epoch: String,
-    /// The number of its last entry.
-    number: u64,
-    /// The number of the last `revoked`. If it is above all numbers that were told, something was
-    /// missed.
-    previous: u64,
-    /// When this was so: if that is long ago, something holds the stream up.
+#[oai(rename = "HeartbeatEvent", example)]
+pub struct HeartbeatShape {
+    /// ID of the revocation log.
+    epoch_id: String,
+    /// Sequence number of the last log entry.
+    sequence: u64,
+    /// Sequence number of the last `revoked` event. If it is larger than all numbers received,
+    /// events are missing.
+    previous_sequence: u64,
+    /// Time of the heartbeat. If it is much earlier than now, the stream is delayed.
     at: OffsetDateTime,
 }
 
-/// The data of `current`: everything up to there was told.
+/// Data of `synced`: the snapshot is complete.
 #[derive(Object)]
-#[oai(rename = "FeedCurrent", example)]
-pub struct CurrentShape {
-    /// The log.
-    epoch: String,
-    /// The number of an entry.
-    number: u64,
+#[oai(rename = "SyncedEvent", example)]
+pub struct SyncedShape {
+    /// ID of the revocation log.
+    epoch_id: String,
+    /// Sequence number of the last log entry that the snapshot certainly contains.
+    sequence: u64,
 }
 
-/// The data of `blind`: this replica may not know everything.
+/// Data of `degraded`: revocations might be missing until the next `heartbeat`.
 #[derive(Object)]
-#[oai(rename = "FeedBlind", example)]
-pub struct BlindShape {
-    /// Who answers its checks instead: `redis`, `postgres`, or `none`.
-    checks: String,
+#[oai(rename = "DegradedEvent", example)]
+pub struct DegradedShape {
+    /// Current source of this replica's token checks: `redis`, `postgres`, or `unavailable`.
+    check_source: String,
 }
 
-/// The data of one event.
+/// Data of one event.
 #[derive(Union)]
-#[oai(rename = "FeedEvent")]
+#[oai(rename = "RevocationStreamEvent")]
 pub enum EventShape {
-    /// Something was taken back.
+    /// One revocation.
     Revoked(RevokedShape),
-    /// All is known.
-    Beat(BeatShape),
-    /// Everything comes.
+    /// The stream is current.
+    Heartbeat(HeartbeatShape),
+    /// A snapshot follows.
     Snapshot(SnapshotShape),
-    /// Everything was told.
-    Current(CurrentShape),
-    /// Something may be missing.
-    Blind(BlindShape),
+    /// The snapshot is complete.
+    Synced(SyncedShape),
+    /// Revocations might be missing.
+    Degraded(DegradedShape),
 }
 
 impl RevokedShape {
@@ -103,16 +104,16 @@ impl RevokedShape {
         RevokedShape {
             kind: entry.subject.told_as().unwrap_or_default().to_owned(),
             id: entry.subject.id(),
-            below: entry.below(),
-            until: until(entry),
-            number: told.map(|told| told.number),
-            previous: told.map(|told| told.previous),
+            min_generation: entry.below(),
+            expires_at: expires_at(entry),
+            sequence: told.map(|told| told.number),
+            previous_sequence: told.map(|told| told.previous),
         }
     }
 }
 
-/// A moment that no calendar has is long after everything.
-fn until(entry: &Entry) -> OffsetDateTime {
+/// The end of an entry, at most the last moment of the calendar.
+fn expires_at(entry: &Entry) -> OffsetDateTime {
     let seconds = i64::try_from(entry.standing.ends_at).unwrap_or(i64::MAX);
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(datetime!(9999-12-31 23:59:59 UTC))
 }
@@ -122,10 +123,10 @@ impl Example for RevokedShape {
         RevokedShape {
             kind: "session".to_owned(),
             id: "019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42".to_owned(),
-            below: None,
-            until: datetime!(2026-11-20 09:05:00 UTC),
-            number: Some(4711),
-            previous: Some(4709),
+            min_generation: None,
+            expires_at: datetime!(2026-11-20 09:05:00 UTC),
+            sequence: Some(4711),
+            previous_sequence: Some(4709),
         }
     }
 }
@@ -133,46 +134,46 @@ impl Example for RevokedShape {
 impl Example for SnapshotShape {
     fn example() -> Self {
         let Position {
-            epoch,
-            applied: number,
+            epoch: epoch_id,
+            applied: sequence,
         } = position();
         SnapshotShape {
-            epoch,
-            number,
+            epoch_id,
+            sequence,
             entries: 1,
         }
     }
 }
 
-impl Example for CurrentShape {
+impl Example for SyncedShape {
     fn example() -> Self {
         let Position {
-            epoch,
-            applied: number,
+            epoch: epoch_id,
+            applied: sequence,
         } = position();
-        CurrentShape { epoch, number }
+        SyncedShape { epoch_id, sequence }
     }
 }
 
-impl Example for BeatShape {
+impl Example for HeartbeatShape {
     fn example() -> Self {
         let Position {
-            epoch,
-            applied: number,
+            epoch: epoch_id,
+            applied: sequence,
         } = position();
-        BeatShape {
-            epoch,
-            number,
-            previous: number,
+        HeartbeatShape {
+            epoch_id,
+            sequence,
+            previous_sequence: sequence,
             at: datetime!(2026-11-20 08:00:00 UTC),
         }
     }
 }
 
-impl Example for BlindShape {
+impl Example for DegradedShape {
     fn example() -> Self {
-        BlindShape {
-            checks: "postgres".to_owned(),
+        DegradedShape {
+            check_source: "postgres".to_owned(),
         }
     }
 }
@@ -181,9 +182,9 @@ impl Example for BlindShape {
 pub fn example() -> String {
     let events = [
         ("snapshot", SnapshotShape::example().to_json_string()),
-        ("current", CurrentShape::example().to_json_string()),
+        ("synced", SyncedShape::example().to_json_string()),
         ("revoked", RevokedShape::example().to_json_string()),
-        ("beat", BeatShape::example().to_json_string()),
+        ("heartbeat", HeartbeatShape::example().to_json_string()),
     ];
     events
         .iter()
@@ -206,50 +207,53 @@ impl From<&Event> for EventShape {
             Event::Snapshot {
                 position:
                     Position {
-                        epoch,
-                        applied: number,
+                        epoch: epoch_id,
+                        applied: sequence,
                     },
                 entries,
             } => EventShape::Snapshot(SnapshotShape {
-                epoch,
-                number,
+                epoch_id,
+                sequence,
                 entries,
             }),
             Event::Known(entry) => EventShape::Revoked(RevokedShape::new(&entry, None)),
             Event::Revoked { told, .. } => {
                 EventShape::Revoked(RevokedShape::new(&told.entry, Some(&told)))
             }
-            Event::Current(Position {
-                epoch,
-                applied: number,
-            }) => EventShape::Current(CurrentShape { epoch, number }),
-            Event::Beat {
+            Event::Synced(Position {
+                epoch: epoch_id,
+                applied: sequence,
+            }) => EventShape::Synced(SyncedShape { epoch_id, sequence }),
+            Event::Heartbeat {
                 position:
                     Position {
-                        epoch,
-                        applied: number,
+                        epoch: epoch_id,
+                        applied: sequence,
                     },
                 previous,
                 at,
-            } => EventShape::Beat(BeatShape {
-                epoch,
-                number,
-                previous,
+            } => EventShape::Heartbeat(HeartbeatShape {
+                epoch_id,
+                sequence,
+                previous_sequence: previous,
                 at,
             }),
-            Event::Blind { checks } => EventShape::Blind(BlindShape {
-                checks: checks.as_str().to_owned(),
+            Event::Degraded { check_source } => EventShape::Degraded(DegradedShape {
+                check_source: check_source.as_str().to_owned(),
             }),
         }
     }
 }
 
-/// An event as it stands in the stream. Only those have an id that a reader may go on from.
+/// Writes an event as text. Only events from which a reader can resume have an ID.
 pub fn write(text: &mut String, event: &Event) {
     let id = match event {
-        Event::Current(position) => Some(position.to_string()),
+        Event::Synced(position) => Some(position.to_string()),
         Event::Revoked { told, epoch } => Some(format!("{epoch}:{}", told.number)),
-        Event::Snapshot { .. } | Event::Known(_) | Event::Beat { .. } | Event::Blind { .. } => None,
+        Event::Snapshot { .. }
+        | Event::Known(_)
+        | Event::Heartbeat { .. }
+        | Event::Degraded { .. } => None,
     };
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = EventShape::from(event).to_json_string();
@@ -291,15 +295,18 @@ mod tests {
                 epoch: "a:b".into()
             }),
             "event: revoked\nid: a:b:7\ndata: {\"kind\":\"user\",\
-             \"id\":\"00000000-0000-0000-0000-000000000000\",\"below\":3,\
-             \"until\":\"2026-11-20T08:25:00Z\",\"number\":7,\"previous\":5}\n\n"
+             \"id\":\"00000000-0000-0000-0000-000000000000\",\"min_generation\":3,\
+             \"expires_at\":\"2026-11-20T08:25:00Z\",\"sequence\":7,\"previous_sequence\":5}\n\n"
         );
-        assert!(written(&Event::Known(entry)).ends_with("\"number\":null,\"previous\":null}\n\n"));
+        assert!(
+            written(&Event::Known(entry))
+                .ends_with("\"sequence\":null,\"previous_sequence\":null}\n\n")
+        );
         assert_eq!(
-            written(&Event::Blind {
-                checks: Rung::Record
+            written(&Event::Degraded {
+                check_source: Rung::Record
             }),
-            "event: blind\ndata: {\"checks\":\"postgres\"}\n\n"
+            "event: degraded\ndata: {\"check_source\":\"postgres\"}\n\n"
         );
     }
 }

@@ -20,7 +20,7 @@ async fn a_log_that_is_built_anew_is_told_anew() {
     own.tell::<String>(&["FLUSHALL"]).await;
     let snapshot = reader.first("snapshot").await;
     assert!(!before.id.starts_with(snapshot.epoch()), "another epoch");
-    let told = reader.until("current").await;
+    let told = reader.until("synced").await;
     for sid in [scene.out.claim("sid"), ended] {
         assert!(
             told.iter().any(|event| event.is_of("session", &sid)),
@@ -28,7 +28,7 @@ async fn a_log_that_is_built_anew_is_told_anew() {
         );
     }
     // What happens then has the new epoch, and the one from before is of no use.
-    reader.until("beat").await;
+    reader.until("heartbeat").await;
     let ended = scene.logout(&scene.replica).await;
     let live = reader.first("revoked").await;
     assert!(
@@ -36,7 +36,7 @@ async fn a_log_that_is_built_anew_is_told_anew() {
         "{live:?}"
     );
     let mut again = Reader::from(&scene.gateway, &scene.admin, &before.id).await;
-    assert_eq!(names(&again.until("beat").await)[0], "snapshot");
+    assert_eq!(names(&again.until("heartbeat").await)[0], "snapshot");
 }
 
 #[tokio::test]
@@ -45,12 +45,12 @@ async fn who_cannot_know_says_so_until_it_does() {
     let scene = scene_with(&own).await;
     let mut reader = scene.reader(&scene.gateway).await;
     own.redis.kill();
-    let blind = reader.first("blind").await;
-    assert_eq!(blind.data["checks"], "postgres");
+    let blind = reader.first("degraded").await;
+    assert_eq!(blind.data["check_source"], "postgres");
     // Somebody who comes then is told the same, and what is known.
     let mut newcomer = Reader::of(&scene.gateway, &scene.admin).await;
-    assert_eq!(newcomer.next().await.expect("it goes on").name, "blind");
-    let told = newcomer.until("current").await;
+    assert_eq!(newcomer.next().await.expect("it goes on").name, "degraded");
+    let told = newcomer.until("synced").await;
     assert!(
         told.iter()
             .any(|event| event.is_of("session", &scene.out.claim("sid"))),
@@ -59,19 +59,19 @@ async fn who_cannot_know_says_so_until_it_does() {
     for reader in [&mut reader, &mut newcomer] {
         for _ in 0..3 {
             let event = reader.next().await.expect("it goes on");
-            assert_eq!(event.name, "blind", "and no beat, once a second");
+            assert_eq!(event.name, "degraded", "and no beat, once a second");
         }
     }
     own.redis.start_again().expect("it can be started");
     for reader in [&mut reader, &mut newcomer] {
-        let told = reader.until("beat").await;
+        let told = reader.until("heartbeat").await;
         let seen: Vec<&str> = names(&told)
             .into_iter()
-            .filter(|name| *name != "blind" && *name != "revoked")
+            .filter(|name| *name != "degraded" && *name != "revoked")
             .collect();
         assert_eq!(
             seen,
-            ["snapshot", "current", "beat"],
+            ["snapshot", "synced", "heartbeat"],
             "an empty Redis has another log"
         );
     }
@@ -88,7 +88,7 @@ async fn a_replica_without_leases_tells_everything_and_promises_nothing() {
         .replica_with(&[("LATCHKEY_LEASE", "0s")])
         .await;
     let mut reader = Reader::of(&careful, &scene.admin).await;
-    let mut told = reader.until("current").await;
+    let mut told = reader.until("synced").await;
     let ended = scene.logout(&scene.gateway).await;
     loop {
         let event = reader.next().await.expect("it goes on");
@@ -98,8 +98,11 @@ async fn a_replica_without_leases_tells_everything_and_promises_nothing() {
             break;
         }
     }
-    told.extend(reader.until("blind").await);
-    assert!(told.iter().all(|event| event.name != "beat"), "{told:?}");
+    told.extend(reader.until("degraded").await);
+    assert!(
+        told.iter().all(|event| event.name != "heartbeat"),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +126,7 @@ async fn a_replica_that_stops_ends_its_streams_at_once() {
     assert_eq!(
         value(
             &scene.gateway,
-            "latchkey_revocation_streams_closed_total{why=\"draining\"}"
+            "latchkey_revocation_streams_closed_total{reason=\"draining\"}"
         )
         .await,
         5.0
@@ -184,14 +187,14 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     // Whoever reads is told everything meanwhile.
     let mut reader = Reader::of(&scene.gateway, &scene.admin).await;
     assert_eq!(
-        reader.count("\"kind\":\"token\"", "event: current").await,
+        reader.count("\"kind\":\"token\"", "event: synced").await,
         50_000
     );
-    reader.until("beat").await;
+    reader.until("heartbeat").await;
     let behind = || async {
         value(
             &scene.gateway,
-            "latchkey_revocation_streams_closed_total{why=\"behind\"}",
+            "latchkey_revocation_streams_closed_total{reason=\"behind\"}",
         )
         .await
             == 8.0

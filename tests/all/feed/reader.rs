@@ -23,19 +23,19 @@ pub struct Event {
 
 impl Event {
     pub fn number(&self) -> u64 {
-        self.data["number"]
+        self.data["sequence"]
             .as_u64()
             .unwrap_or_else(|| panic!("a number: {self:?}"))
     }
 
     pub fn previous(&self) -> u64 {
-        self.data["previous"]
+        self.data["previous_sequence"]
             .as_u64()
             .unwrap_or_else(|| panic!("a number: {self:?}"))
     }
 
     pub fn epoch(&self) -> &str {
-        self.data["epoch"]
+        self.data["epoch_id"]
             .as_str()
             .unwrap_or_else(|| panic!("an epoch: {self:?}"))
     }

@@ -92,7 +92,7 @@ async fn started_without_redis_it_waits_for_it_and_says_why() {
     gateway.until_logged(&[r#""message":"started""#]).await;
     until_ready_says(&gateway, 503, "starting up down").await;
     gateway
-        .until_logged(&[r#""message":"the store does not answer","store":"Redis""#])
+        .until_logged(&[r#""message":"store unavailable","store":"Redis""#])
         .await;
     let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
     let early = Session::of(gateway.post("/signup", body).await.is(201, ""));

@@ -159,7 +159,8 @@ async fn without_redis_the_record_is_asked() {
         (204, 204)
     );
     stack.redis.kill();
-    let by_record = || async { gateway.get("/health/ready").await.text("checks") == "postgres" };
+    let by_record =
+        || async { gateway.get("/health/ready").await.text("check_source") == "postgres" };
     until("the lease is over", by_record).await;
     assert_eq!(gateway.verify(&token).await.0, 204);
     delete(&gateway, &john.access_token, &id)

@@ -116,8 +116,8 @@ fn what_breaks_clients_is_found() {
             },
         ),
         (
-            "gone: followRevocations answers 200 event blind",
-            |document| without(document, EVENTS, "blind"),
+            "gone: followRevocations answers 200 event degraded",
+            |document| without(document, EVENTS, "degraded"),
         ),
         (
             "gone: followRevocations.revoked.kind is string",

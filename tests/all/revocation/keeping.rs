@@ -176,7 +176,7 @@ async fn all_tokens_of_a_key_that_was_taken_back_are_refused_everywhere() {
     says(
         gateway.settings(),
         &john.access_token,
-        "Refused: the key that signed it was revoked at ",
+        "Rejected: the signing key was revoked at ",
     )
     .await;
 }
@@ -235,8 +235,11 @@ async fn readiness_says_who_answers_checks() {
     let gateway = Gateway::start().await;
     let whole = || async {
         let ready = gateway.get("/health/ready").await;
-        (ready.status, &ready.body["checks"], &ready.body["degraded"])
-            == (200, &json!("memory"), &json!([]))
+        (
+            ready.status,
+            &ready.body["check_source"],
+            &ready.body["degraded"],
+        ) == (200, &json!("memory"), &json!([]))
     };
     until("memory answers and nothing is degraded", whole).await;
 }

@@ -23,7 +23,7 @@ pub enum Event {
     /// A part of everything.
     Known(Entry),
     /// That was everything.
-    Current(Position<String>),
+    Synced(Position<String>),
     /// Something was taken back.
     Revoked {
         /// What, and where in the log.
@@ -32,7 +32,7 @@ pub enum Event {
         epoch: Arc<str>,
     },
     /// All that was taken back until a lease ago was told.
-    Beat {
+    Heartbeat {
         /// It was all up to there.
         position: Position<String>,
         /// The number of the last that was told.
@@ -41,9 +41,9 @@ pub enum Event {
         at: OffsetDateTime,
     },
     /// This replica does not know whether it was all.
-    Blind {
-        /// Who answers its checks meanwhile.
-        checks: Rung,
+    Degraded {
+        /// The source of its checks meanwhile.
+        check_source: Rung,
     },
 }
 
@@ -53,9 +53,9 @@ impl Event {
         match self {
             Event::Snapshot { .. } => "snapshot",
             Event::Known(_) | Event::Revoked { .. } => "revoked",
-            Event::Current(_) => "current",
-            Event::Beat { .. } => "beat",
-            Event::Blind { .. } => "blind",
+            Event::Synced(_) => "synced",
+            Event::Heartbeat { .. } => "heartbeat",
+            Event::Degraded { .. } => "degraded",
         }
     }
 }
