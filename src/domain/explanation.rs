@@ -38,14 +38,14 @@ pub struct Lifetimes {
 fn refused(why: impl Into<String>) -> Explanation {
     Explanation {
         refused: true,
-        sentence: format!("Refused: {}.", why.into()),
+        sentence: format!("Rejected: {}.", why.into()),
     }
 }
 
 fn good(what: impl Into<String>) -> Explanation {
     Explanation {
         refused: false,
-        sentence: format!("Nothing refuses it: {}.", what.into()),
+        sentence: format!("Valid: {}.", what.into()),
     }
 }
 
@@ -58,24 +58,25 @@ pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
     } = realm;
     match flaw {
         Flaw::Form => refused(
-            "it is no token of this gateway, neither an access token nor a refresh token nor a \
-             personal one",
+            "the text is not an access token, refresh token, or personal access token of this \
+             server",
         ),
-        Flaw::Key(_) => refused(
-            "it is signed with a key that is not, or no longer, among the keys of this gateway",
-        ),
-        Flaw::Signature => refused("its signature is wrong, so it was changed or forged"),
+        Flaw::Key(_) => refused("the signing key is unknown to this server or has expired"),
+        Flaw::Signature => {
+            refused("the signature is invalid; the token was modified or signed with another key")
+        }
         Flaw::Claims => {
-            refused("it is signed by this gateway, but its claims are not those of an access token")
+            refused("the signature is valid, but the claims are not those of an access token")
         }
         Flaw::Issuer(theirs) => refused(format!(
-            "it was issued by {theirs}, and LATCHKEY_ISSUER is {issuer}"
+            "the token was issued by {theirs}, but LATCHKEY_ISSUER is {issuer}"
         )),
         Flaw::Audience(theirs) => refused(format!(
-            "it is for {theirs}, and LATCHKEY_AUDIENCE is {audience}"
+            "the audience is {theirs}, but LATCHKEY_AUDIENCE is {audience}"
         )),
         Flaw::Early(begins) => refused(format!(
-            "it counts from {}, which is more than the {clock_skew} s of LATCHKEY_CLOCK_SKEW ahead",
+            "the token is valid from {}, which is more than LATCHKEY_CLOCK_SKEW ({clock_skew} s) \
+             in the future",
             second(*begins)
         )),
     }
@@ -84,7 +85,7 @@ pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
 /// A text with the mark of refresh tokens that was not made under this secret.
 pub fn strange_refresh_token() -> Explanation {
     refused(
-        "it looks like a refresh token, but was changed, or was not made under this \
+        "the text has the prefix of a refresh token, but was modified or issued under another \
          LATCHKEY_SECRET",
     )
 }
@@ -92,7 +93,8 @@ pub fn strange_refresh_token() -> Explanation {
 /// A text with the mark of personal access tokens that was not made here.
 pub fn strange_personal_token() -> Explanation {
     refused(
-        "it looks like a personal access token, but was changed, or was not made by this gateway",
+        "the text has the prefix of a personal access token, but was modified or not issued by \
+         this server",
     )
 }
 
@@ -101,7 +103,8 @@ pub fn no_personal_token(deleted: Option<Ended>) -> Explanation {
     refused(match deleted {
         Some(deleted) => format!("this token was revoked {}", told(deleted)),
         None => {
-            "the record has no such personal access token: it was deleted long ago, or its user was"
+            "PostgreSQL does not contain this personal access token; the token or its user was \
+                 deleted earlier"
                 .to_owned()
         }
     })
@@ -109,7 +112,7 @@ pub fn no_personal_token(deleted: Option<Ended>) -> Explanation {
 
 /// A token that was good until its `exp`.
 pub fn expired(claims: &Claims) -> Explanation {
-    refused(format!("it expired at {}", second(claims.exp)))
+    refused(format!("the token expired at {}", second(claims.exp)))
 }
 
 /// An access token whose signature and times are right.
@@ -117,22 +120,9 @@ pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation
     let by_holder = match claims.holder() {
         Holder::User { sid } => by_account(known)
             .or_else(|| by_session(known, sid))
-            .or_else(|| {
-                by_generation(
-                    known,
-                    "account",
-                    known.account?.generation,
-                    claims.generation,
-                )
-            }),
-        Holder::PersonalToken => by_account(known).or_else(|| {
-            by_generation(
-                known,
-                "account",
-                known.account?.generation,
-                claims.generation,
-            )
-        }),
+            .or_else(|| by_generation(known, "user", known.account?.generation, claims.generation)),
+        Holder::PersonalToken => by_account(known)
+            .or_else(|| by_generation(known, "user", known.account?.generation, claims.generation)),
         Holder::Client => by_client(known, claims.generation),
     };
     let by_record = by_holder
@@ -144,42 +134,42 @@ pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation
         .or_else(|| {
             known
                 .key
-                .map(|ended| format!("the key that signed it was revoked {}", told(ended)))
+                .map(|ended| format!("the signing key was revoked {}", told(ended)))
         });
     match (by_record, denylist) {
         (Some(why), Denylist::Refused(_)) => refused(why),
-        (Some(why), Denylist::Clean) => {
-            refused(format!("{why}; the denylist in Redis does not say so yet"))
-        }
+        (Some(why), Denylist::Clean) => refused(format!(
+            "{why}; the denylist in Redis does not contain the revocation yet"
+        )),
         (Some(why), Denylist::Lost) => refused(format!("{why}; Redis has lost its denylist")),
-        (Some(why), Denylist::Silent) => refused(format!("{why}; Redis does not answer")),
+        (Some(why), Denylist::Silent) => refused(format!("{why}; Redis does not respond")),
         (None, Denylist::Refused(subject)) => {
             let what = listed(subject);
             refused(format!(
-                "the denylist in Redis holds {what}, of which the record knows nothing"
+                "the denylist in Redis contains {what}, but PostgreSQL contains no revocation"
             ))
         }
         (None, Denylist::Clean) => passes(claims, ""),
         (None, Denylist::Lost) => passes(
             claims,
-            "; by the record alone, because Redis has lost its denylist",
+            "; only PostgreSQL was checked, because Redis has lost its denylist",
         ),
         (None, Denylist::Silent) => passes(
             claims,
-            "; by the record alone, because Redis does not answer",
+            "; only PostgreSQL was checked, because Redis does not respond",
         ),
     }
 }
 
 fn passes(claims: &Claims, but: &str) -> Explanation {
     let what = match claims.holder() {
-        Holder::User { .. } if claims.client_id == BROWSER_CLIENT => "the value of a cookie",
+        Holder::User { .. } if claims.client_id == BROWSER_CLIENT => "a session cookie",
         Holder::User { .. } => "an access token",
         Holder::Client => "an access token of an OAuth client",
         Holder::PersonalToken => "a personal access token",
     };
     good(format!(
-        "it is {what}, good until {}{but}",
+        "the token is {what} and expires at {}{but}",
         second(claims.exp)
     ))
 }
@@ -194,27 +184,22 @@ pub fn refresh(
 ) -> Explanation {
     let Some(session) = known.session else {
         return refused(
-            by_account(known).unwrap_or_else(|| format!("the record has no session {}", token.sid)),
+            by_account(known)
+                .unwrap_or_else(|| format!("PostgreSQL does not contain session {}", token.sid)),
         );
     };
     let by_record = by_account(known)
         .or_else(|| by_session(known, token.sid))
-        .or_else(|| {
-            by_generation(
-                known,
-                "account",
-                known.account?.generation,
-                session.generation,
-            )
-        })
+        .or_else(|| by_generation(known, "user", known.account?.generation, session.generation))
         .or_else(|| by_time(&session, lifetimes.idle, now / 1000));
     match (by_record, redis) {
         (Some(why), Told::Known(Some(remembered))) if lets_pass(remembered) => {
-            refused(format!("{why}; Redis does not know it yet"))
+            refused(format!("{why}; Redis does not contain the revocation yet"))
         }
         (Some(why), _) => refused(why),
         (None, Told::Silent) => refused(
-            "not by the record, but Redis does not answer, and nobody refreshes until it does",
+            "PostgreSQL accepts the token, but Redis does not respond, and a refresh requires \
+             Redis",
         ),
         (
             None,
@@ -222,15 +207,11 @@ pub fn refresh(
                 ended: Some(word), ..
             })),
         ) => refused(format!(
-            "Redis says that its session ended {}, and the record does not know it yet",
-            Reason::from_name(word)
-                .map_or("for a reason that this version does not know", Reason::told)
+            "the session was revoked in Redis ({}), but not yet in PostgreSQL",
+            Reason::from_name(word).map_or("reason unknown to this version", Reason::told)
         )),
         (None, Told::Known(Some(remembered))) if remembered.at_home && !lets_pass(remembered) => {
-            refused(
-                "Redis says that everything of its account was ended, and the record does not know \
-                 it",
-            )
+            refused("all sessions of the user were revoked in Redis, but not in PostgreSQL")
         }
         (None, Told::Known(remembered)) => {
             let (counter, reached_at) = current(token, &session, remembered.as_ref());
@@ -267,21 +248,21 @@ fn by_account(known: &Known) -> Option<String> {
         .map(|at| format!(" at {}", moment(at)))
         .unwrap_or_default();
     match known.account {
-        None => Some(format!("its account was deleted{at}")),
-        Some(account) if account.disabled => Some(format!("its account was disabled{at}")),
+        None => Some(format!("the user was deleted{at}")),
+        Some(account) if account.disabled => Some(format!("the user was disabled{at}")),
         Some(_) => None,
     }
 }
 
 fn by_session(known: &Known, sid: uuid::Uuid) -> Option<String> {
     let ended = known.session.and_then(|session| session.ended)?;
-    Some(format!("session {sid} ended {}", told(ended)))
+    Some(format!("session {sid} was revoked {}", told(ended)))
 }
 
 fn by_client(known: &Known, generation: i64) -> Option<String> {
     match known.client {
-        None => Some("its client was deleted".to_owned()),
-        Some(current) => by_generation(known, "client", current, generation),
+        None => Some("the OAuth client was deleted".to_owned()),
+        Some(current) => by_generation(known, "OAuth client", current, generation),
     }
 }
 
@@ -293,8 +274,8 @@ fn by_generation(known: &Known, whose: &str, current: i64, generation: i64) -> O
         .unwrap_or_default();
     (generation < current).then(|| {
         format!(
-            "everything of its {whose} was ended{by} (the token is of generation {generation}, the \
-             {whose} of {current})"
+            "all tokens of the {whose} were revoked{by}; the token has generation {generation}, \
+             the {whose} has {current}"
         )
     })
 }
@@ -304,11 +285,12 @@ fn by_time(session: &KnownSession, idle: u64, now: u64) -> Option<String> {
     let idle_end = session.refreshed_at + idle;
     match () {
         () if session.ends_at <= now => Some(format!(
-            "its session was over at {}",
+            "the session expired at {}",
             second(session.ends_at)
         )),
         () if idle_end <= now => Some(format!(
-            "its session was not refreshed since {}, and LATCHKEY_SESSION_IDLE_TIMEOUT ended it at {}",
+            "the session was last refreshed at {}, and expired at {} \
+             (LATCHKEY_SESSION_IDLE_TIMEOUT)",
             second(session.refreshed_at),
             second(idle_end)
         )),
@@ -326,18 +308,18 @@ fn by_counter(
 ) -> Explanation {
     let presented = token.counter;
     if presented == current {
-        return good("it is the current refresh token of its session");
+        return good("this is the current refresh token of the session");
     }
     if presented + 1 == current && now < rotated_at + grace * 1000 {
         return good(format!(
-            "it is the parent of the current refresh token, and gives the same child again until \
-             {}",
+            "this is the previous refresh token of the session; it returns the same new tokens \
+             until {}",
             second((rotated_at + grace * 1000) / 1000)
         ));
     }
     refused(format!(
-        "it is refresh token number {presented} of its session, whose current one is number \
-         {current}: it was used before, and whoever presents it ends the session"
+        "this is refresh token {presented} of the session, and the current one is {current}; it \
+         was used before, and another use revokes the session"
     ))
 }
 

@@ -122,44 +122,44 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         ..known()
     };
     let kid = "AAAAAAAAAAAAAAAA".parse().unwrap();
-    let good = "Nothing refuses it: it is an access token, good until 2026-11-20T08:14:00Z";
+    let good = "Valid: the token is an access token and expires at 2026-11-20T08:14:00Z";
     let cases = [
         (known(), CLEAN, format!("{good}.")),
         (
             deleted(),
             BELOW,
-            "Refused: its account was deleted at 2026-11-20T07:00:00Z.".to_owned(),
+            "Rejected: the user was deleted at 2026-11-20T07:00:00Z.".to_owned(),
         ),
         (
             Known::default(),
             BELOW,
-            "Refused: its account was deleted.".to_owned(),
+            "Rejected: the user was deleted.".to_owned(),
         ),
         (
             disabled(),
             BELOW,
-            "Refused: its account was disabled at 2026-11-20T07:00:00Z.".to_owned(),
+            "Rejected: the user was disabled at 2026-11-20T07:00:00Z.".to_owned(),
         ),
         (
             change.clone(),
             SESSION,
             format!(
-                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password."
+                "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change)."
             ),
         ),
         (
             change.clone(),
             CLEAN,
             format!(
-                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; the \
-                 denylist in Redis does not say so yet."
+                "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
+                 the denylist in Redis does not contain the revocation yet."
             ),
         ),
         (
             change.clone(),
             Denylist::Lost,
             format!(
-                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; \
+                "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
                  Redis has lost its denylist."
             ),
         ),
@@ -167,70 +167,67 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             change,
             Denylist::Silent,
             format!(
-                "Refused: session {max} ended at 2026-11-20T07:00:00Z by a change of password; \
-                 Redis does not answer."
+                "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
+                 Redis does not respond."
             ),
         ),
         (
             past(ended(Some(Reason::LogoutAll))),
             BELOW,
-            "Refused: everything of its account was ended at 2026-11-20T07:00:00Z by signing out \
-             everywhere (the token is of generation 2, the account of 3)."
+            "Rejected: all tokens of the user were revoked at 2026-11-20T07:00:00Z (sign-out of \
+             all sessions); the token has generation 2, the user has 3."
                 .to_owned(),
         ),
         (
             past(ended(None)),
             BELOW,
-            "Refused: everything of its account was ended at 2026-11-20T07:00:00Z (the token is of \
-             generation 2, the account of 3)."
+            "Rejected: all tokens of the user were revoked at 2026-11-20T07:00:00Z; the token has \
+             generation 2, the user has 3."
                 .to_owned(),
         ),
         (
             past(None),
             BELOW,
-            "Refused: everything of its account was ended (the token is of generation 2, the \
-             account of 3)."
+            "Rejected: all tokens of the user were revoked; the token has generation 2, the user \
+             has 3."
                 .to_owned(),
         ),
         (
             key,
             Denylist::Refused(Subject::Key(kid)),
-            "Refused: the key that signed it was revoked at 2026-11-20T07:00:00Z by an \
-             administrator."
+            "Rejected: the signing key was revoked at 2026-11-20T07:00:00Z (by an \
+             administrator)."
                 .to_owned(),
         ),
         (
             revoked,
             TOKEN,
-            "Refused: this token was revoked at 2026-11-20T07:00:00Z by an administrator."
+            "Rejected: this token was revoked at 2026-11-20T07:00:00Z (by an administrator)."
                 .to_owned(),
         ),
         (
             known(),
             SESSION,
-            "Refused: the denylist in Redis holds its session, of which the record knows nothing."
+            "Rejected: the denylist in Redis contains the session, but PostgreSQL contains no \
+             revocation."
                 .to_owned(),
         ),
         (
             known(),
             BELOW,
-            "Refused: the denylist in Redis holds a later generation of its account, of which the \
-             record knows nothing."
+            "Rejected: the denylist in Redis contains a higher generation of the user, but \
+             PostgreSQL contains no revocation."
                 .to_owned(),
         ),
         (
             known(),
             Denylist::Lost,
-            format!(
-                "{good}; by the record alone, because Redis has lost its denylist."
-            ),
+            format!("{good}; only PostgreSQL was checked, because Redis has lost its denylist."),
         ),
         (
             known(),
             Denylist::Silent,
-            format!(
-                "{good}; by the record alone, because Redis does not answer."
-            ),
+            format!("{good}; only PostgreSQL was checked, because Redis does not respond."),
         ),
     ];
     for (known, denylist, sentence) in cases {
@@ -238,7 +235,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         assert_eq!(
             explanation,
             Explanation {
-                refused: !sentence.starts_with("Nothing"),
+                refused: !sentence.starts_with("Valid: "),
                 sentence
             }
         );
@@ -253,22 +250,26 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
         clock_skew: 5,
     };
     let cases = [
-        (Flaw::Form, "neither an access token nor a refresh token"),
-        (Flaw::Key(None), "not, or no longer, among the keys"),
-        (Flaw::Signature, "changed or forged"),
-        (Flaw::Claims, "not those of an access token"),
+        (
+            Flaw::Form,
+            "not an access token, refresh token, or personal",
+        ),
+        (Flaw::Key(None), "the signing key is unknown"),
+        (Flaw::Signature, "the signature is invalid"),
+        (Flaw::Claims, "the claims are not those of an access token"),
         (
             Flaw::Issuer("https://other.example.com".into()),
-            "issued by https://other.example.com, and LATCHKEY_ISSUER is https://auth.example.com",
+            "issued by https://other.example.com, but LATCHKEY_ISSUER is https://auth.example.com",
         ),
         (
             Flaw::Audience("https://other.example.com".into()),
-            "for https://other.example.com, and LATCHKEY_AUDIENCE is https://api.example.com",
+            "audience is https://other.example.com, but LATCHKEY_AUDIENCE is \
+             https://api.example.com",
         ),
         (
             Flaw::Early(NOW),
-            "counts from 2026-11-20T08:00:00Z, which is more than the 5 s of LATCHKEY_CLOCK_SKEW \
-             ahead",
+            "valid from 2026-11-20T08:00:00Z, which is more than LATCHKEY_CLOCK_SKEW (5 s) in the \
+             future",
         ),
     ];
     for (flaw, part) in cases {
@@ -277,7 +278,7 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
     }
     assert_eq!(
         expired(&claims()).sentence,
-        "Refused: it expired at 2026-11-20T08:14:00Z."
+        "Rejected: the token expired at 2026-11-20T08:14:00Z."
     );
     assert!(strange_refresh_token().refused);
 }
@@ -329,125 +330,109 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             7,
             known(),
             remembered(7, None),
-            "Nothing refuses it: it is the current refresh token of its session.",
+            "Valid: this is the current refresh token of the session.",
         ),
         (
             6,
             known(),
             remembered(7, None),
-            "the same child again until 2026-11-20T08:00:05Z.",
+            "returns the same new tokens until 2026-11-20T08:00:05Z.",
         ),
         (
             5,
             known(),
             remembered(7, None),
-            "number 5 of its session, whose current one is number 7",
+            "refresh token 5 of the session, and the current one is 7",
         ),
         (
             8,
             known(),
             remembered(7, None),
-            "number 8 of its session, whose current one is number 7",
+            "refresh token 8 of the session, and the current one is 7",
         ),
         // Redis has nothing to rely on: adoption decides.
-        (
-            7,
-            known(),
-            nobody.clone(),
-            "Nothing refuses it: it is the current",
-        ),
-        (
-            8,
-            known(),
-            nobody.clone(),
-            "Nothing refuses it: it is the current",
-        ),
-        (
-            6,
-            known(),
-            nobody.clone(),
-            "Nothing refuses it: it is the parent",
-        ),
-        (5, known(), nobody.clone(), "whose current one is number 7"),
+        (7, known(), nobody.clone(), "Valid: this is the current"),
+        (8, known(), nobody.clone(), "Valid: this is the current"),
+        (6, known(), nobody.clone(), "Valid: this is the previous"),
+        (5, known(), nobody.clone(), "the current one is 7"),
         (
             7,
             known(),
             stale(remembered(9, None)),
-            "whose current one is number 9",
+            "the current one is 9",
         ),
         (
             7,
             known(),
             stale(remembered(3, None)),
-            "Nothing refuses it: it is the current",
+            "Valid: this is the current",
         ),
         (
             7,
             known(),
             stale(remembered(3, Some("reuse"))),
-            "Redis says that its session ended because a refresh token was used twice, and the \
-             record does not know it yet",
+            "the session was revoked in Redis (refresh token reuse), but not yet in PostgreSQL",
         ),
         (
             7,
             known(),
             remembered(7, Some("of another version")),
-            "for a reason that this version does not know",
+            "reason unknown to this version",
         ),
         (
             7,
             known(),
             Told::Silent,
-            "not by the record, but Redis does not answer",
+            "PostgreSQL accepts the token, but Redis does not respond",
         ),
         (
             7,
             reuse.clone(),
             remembered(7, Some("reuse")),
-            "ended at 2026-11-20T07:00:00Z because a refresh token was used twice.",
+            "revoked at 2026-11-20T07:00:00Z (refresh token reuse).",
         ),
         (
             7,
             reuse,
             remembered(7, None),
-            "because a refresh token was used twice; Redis does not know it yet.",
+            "(refresh token reuse); Redis does not contain the revocation yet.",
         ),
         (
             7,
             idle,
             nobody.clone(),
-            "its session was not refreshed since 2026-11-20T07:00:00Z, and \
-             LATCHKEY_SESSION_IDLE_TIMEOUT ended it at 2026-11-20T08:00:00Z.",
+            "the session was last refreshed at 2026-11-20T07:00:00Z, and expired at \
+             2026-11-20T08:00:00Z (LATCHKEY_SESSION_IDLE_TIMEOUT).",
         ),
         (
             7,
             over,
             nobody.clone(),
-            "its session was over at 2026-11-20T08:00:00Z.",
+            "the session expired at 2026-11-20T08:00:00Z.",
         ),
         (
             7,
             past(ended(Some(Reason::RoleChange))),
             nobody.clone(),
-            "everything of its account was ended at 2026-11-20T07:00:00Z by a change of the role",
+            "all tokens of the user were revoked at 2026-11-20T07:00:00Z (role change)",
         ),
         (
             7,
             gone,
             nobody.clone(),
-            "the record has no session ffffffff-ffff-ffff-ffff-ffffffffffff.",
+            "PostgreSQL does not contain session ffffffff-ffff-ffff-ffff-ffffffffffff.",
         ),
         (
             7,
             deleted(),
             nobody.clone(),
-            "its account was deleted at 2026-11-20T07:00:00Z.",
+            "the user was deleted at 2026-11-20T07:00:00Z.",
         ),
         (
             7,
             disabled(),
             nobody,
-            "its account was disabled at 2026-11-20T07:00:00Z.",
+            "the user was disabled at 2026-11-20T07:00:00Z.",
         ),
     ];
     for (counter, known, redis, part) in cases {
@@ -461,7 +446,7 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         assert!(sentence.contains(part), "{sentence} lacks {part}");
         assert_eq!(
             refused,
-            !part.starts_with("Nothing") && !part.starts_with("the same child"),
+            !part.starts_with("Valid: ") && !part.starts_with("returns the same"),
             "{sentence}"
         );
     }
@@ -483,5 +468,10 @@ fn a_generation_that_only_redis_has_raised_is_told() {
         counter: 7,
     };
     let explanation = refresh(&token, &known(), &redis, LIFETIMES, NOW * 1000);
-    assert!(explanation.refused && explanation.sentence.contains("the record does not know it"));
+    assert!(
+        explanation.refused
+            && explanation
+                .sentence
+                .contains("revoked in Redis, but not in PostgreSQL")
+    );
 }

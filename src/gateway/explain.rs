@@ -31,11 +31,11 @@ impl fmt::Display for ExplainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExplainError::OtherSecret => f.write_str(
-                "LATCHKEY_SECRET differs from the one that a signing key of this database is \
-                 sealed under",
+                "LATCHKEY_SECRET differs from the secret that encrypts the signing keys of this \
+                 database",
             ),
             ExplainError::Unanswered(error) => {
-                write!(f, "PostgreSQL could not be asked: {}", Chain(error))
+                write!(f, "PostgreSQL is unavailable: {}", Chain(error))
             }
         }
     }
@@ -80,7 +80,7 @@ impl Gateway {
     async fn all_public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
         let stored = self.record.signing_keys().await?;
         if stored.is_empty() {
-            return Err(Error::unavailable("no replica has made a signing key yet").into());
+            return Err(Error::unavailable("the database contains no signing key yet").into());
         }
         if !can_sign(&self.config.secret, &stored, self.clock.now_ms()) {
             return Err(ExplainError::OtherSecret);

@@ -32,11 +32,7 @@ pub async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
         .await
         .expect("it runs");
     assert!(said.contains(part), "{said:?} lacks {part:?}; {errors}");
-    assert_eq!(
-        code,
-        i32::from(!said.starts_with("Nothing refuses it")),
-        "{said}"
-    );
+    assert_eq!(code, i32::from(!said.starts_with("Valid: ")), "{said}");
     assert!(
         said.ends_with(".\n") && said.lines().count() == 1,
         "{said:?}"
@@ -52,20 +48,20 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
     says(
         gateway.settings(),
         &john.access_token,
-        "it is an access token, good until 20",
+        "the token is an access token and expires at 20",
     )
     .await;
     says(
         gateway.settings(),
         &format!("Bearer {}\n", john.access_token),
-        "it is an access token",
+        "the token is an access token",
     )
     .await;
     for _ in 0..2 {
         says(
             gateway.settings(),
             &john.refresh_token,
-            "it is the current refresh token of its session",
+            "this is the current refresh token of the session",
         )
         .await;
     }
@@ -73,11 +69,11 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
     says(
         gateway.settings(),
         &john.refresh_token,
-        "it is the parent of the current refresh token",
+        "this is the previous refresh token of the session",
     )
     .await;
     gateway.refresh(&next.refresh_token).await.is(200, "");
-    let grandparent = "it is refresh token number 0 of its session, whose current one is number 2";
+    let grandparent = "this is refresh token 0 of the session, and the current one is 2";
     says(gateway.settings(), &john.refresh_token, grandparent).await;
     // Redis, where another prefix knows nothing, is as if it were flushed: the record says the
     // same.
@@ -104,17 +100,17 @@ async fn the_value_of_a_cookie_is_explained_like_a_token() {
     says(
         gateway.settings(),
         &cookie,
-        "it is the value of a cookie, good until 20",
+        "the token is a session cookie and expires at 20",
     )
     .await;
     says(
         gateway.settings(),
         &format!("Cookie: __Host-latchkey={cookie}"),
-        "it is the value of a cookie",
+        "the token is a session cookie",
     )
     .await;
     gateway.log_out(&cookie).await.is(204, "");
-    says(gateway.settings(), &cookie, "Z by signing out.").await;
+    says(gateway.settings(), &cookie, "Z (sign-out).").await;
 }
 
 #[tokio::test]
@@ -129,41 +125,42 @@ async fn what_is_no_token_for_here_is_told_by_its_flaw() {
     let cases = [
         (
             "garbage".to_owned(),
-            "neither an access token nor a refresh token",
+            "not an access token, refresh token, or personal",
         ),
         (
             forge.sign_as(&unknown, &claims.to_string()),
-            "not, or no longer, among the keys of this gateway",
+            "the signing key is unknown to this server or has expired",
         ),
-        (forge.stranger().sign(&claims), "its signature is wrong"),
+        (forge.stranger().sign(&claims), "the signature is invalid"),
         (
             forge.sign(&without(&claims, "sid")),
-            "its claims are not those of an access token",
+            "the claims are not those of an access token",
         ),
         (
             forge.sign(&with(&claims, "iss", json!("https://other.example.com"))),
-            "it was issued by https://other.example.com, and LATCHKEY_ISSUER is \
+            "the token was issued by https://other.example.com, but LATCHKEY_ISSUER is \
              https://auth.example.com",
         ),
         (
             forge.sign(&with(&claims, "aud", json!("https://api.example.com"))),
-            "it is for https://api.example.com, and LATCHKEY_AUDIENCE is https://auth.example.com",
+            "the audience is https://api.example.com, but LATCHKEY_AUDIENCE is \
+             https://auth.example.com",
         ),
         (
             forge.sign(&with(&claims, "nbf", seconds(3600))),
-            "LATCHKEY_CLOCK_SKEW ahead",
+            "more than LATCHKEY_CLOCK_SKEW (5 s) in the future",
         ),
         (
             forge.sign(&with(&claims, "exp", seconds(-10))),
-            "it expired at 20",
+            "the token expired at 20",
         ),
         (
             strange.access_token,
-            "not, or no longer, among the keys of this gateway",
+            "the signing key is unknown to this server or has expired",
         ),
         (
             strange.refresh_token,
-            "was not made under this LATCHKEY_SECRET",
+            "modified or issued under another LATCHKEY_SECRET",
         ),
     ];
     for (token, part) in cases {
@@ -192,8 +189,12 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     };
     let out = gateway.sign_in("john").await;
     gateway.log_out(&out.access_token).await.is(204, "");
-    both(&out, &format!("session {} ended at 20", out.claim("sid"))).await;
-    both(&out, "Z by signing out.").await;
+    both(
+        &out,
+        &format!("session {} was revoked at 20", out.claim("sid")),
+    )
+    .await;
+    both(&out, "Z (sign-out).").await;
     let other = gateway.sign_in("john").await;
     call(
         Method::POST,
@@ -202,7 +203,7 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
         json!({"current_password": PASSWORD, "new_password": "another one 7"}),
     )
     .await;
-    both(&other, "Z by a change of password.").await;
+    both(&other, "Z (password change).").await;
     let first = Session::of(&gateway.log_in("john", "another one 7").await);
     let second = Session::of(&gateway.refresh(&first.refresh_token).await);
     gateway.refresh(&second.refresh_token).await.is(200, "");
@@ -210,20 +211,20 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    both(&second, "Z because a refresh token was used twice.").await;
+    both(&second, "Z (refresh token reuse).").await;
 
     call(Method::POST, "/logout?scope=all", &john, Value::Null).await;
-    both(&john, "Z by signing out everywhere.").await;
+    both(&john, "Z (sign-out of all sessions).").await;
     let new = Session::of(&gateway.log_in("john", "another one 7").await);
     let past = Forge::of(&gateway)
         .await
         .sign(&with(&new.claims(), "gen", json!(1)));
-    let everything = "everything of its account was ended at 20";
+    let everything = "all tokens of the user were revoked at 20";
     says(gateway.settings(), &past, everything).await;
     says(
         gateway.settings(),
         &past,
-        "by signing out everywhere (the token is of generation 1, the account of 2).",
+        "(sign-out of all sessions); the token has generation 1, the user has 2.",
     )
     .await;
     // The events remember for longer than the revocations.
@@ -231,22 +232,22 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     says(
         gateway.settings(),
         &past,
-        "Z by signing out everywhere (the token is of generation 1",
+        "Z (sign-out of all sessions); the token has generation 1",
     )
     .await;
     execute(&gateway, "delete from audit").await;
     says(
         gateway.settings(),
         &past,
-        "everything of its account was ended (the token is of generation 1",
+        "all tokens of the user were revoked; the token has generation 1",
     )
     .await;
 
     execute(&gateway, "update users set disabled = true").await;
-    both(&new, "its account was disabled").await;
+    both(&new, "the user was disabled").await;
     execute(&gateway, "update users set disabled = false").await;
     call(Method::DELETE, "/user", &new, Value::Null).await;
-    both(&new, "its account was deleted at 20").await;
+    both(&new, "the user was deleted at 20").await;
 }
 
 /// The reason of the larger generation, whichever came first within the hour.
@@ -299,21 +300,21 @@ async fn the_two_ends_of_a_session_are_told() {
     says(
         flushed.clone(),
         &idle.refresh_token,
-        "its session was not refreshed since 20",
+        "the session was last refreshed at 20",
     )
     .await;
     says(
         flushed.clone(),
         &idle.refresh_token,
-        "and LATCHKEY_SESSION_IDLE_TIMEOUT ended it at 20",
+        "Z (LATCHKEY_SESSION_IDLE_TIMEOUT).",
     )
     .await;
-    says(flushed, &over.refresh_token, "its session was over at 20").await;
+    says(flushed, &over.refresh_token, "the session expired at 20").await;
     execute(&gateway, "delete from sessions").await;
     says(
         gateway.settings(),
         &over.refresh_token,
-        "the record has no session",
+        "PostgreSQL does not contain session",
     )
     .await;
 }
@@ -330,31 +331,31 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         lost.clone(),
         &john.access_token,
-        "; by the record alone, because Redis has lost its denylist.",
+        "; only PostgreSQL was checked, because Redis has lost its denylist.",
     )
     .await;
     says(
         gone.clone(),
         &john.access_token,
-        "; by the record alone, because Redis does not answer.",
+        "; only PostgreSQL was checked, because Redis does not respond.",
     )
     .await;
     says(
         gone.clone(),
         &john.refresh_token,
-        "Redis does not answer, and nobody refreshes until it does",
+        "Redis does not respond, and a refresh requires Redis",
     )
     .await;
     says(
         lost,
         &out.access_token,
-        "Z by signing out; Redis has lost its denylist.",
+        "Z (sign-out); Redis has lost its denylist.",
     )
     .await;
     says(
         gone,
         &out.access_token,
-        "Z by signing out; Redis does not answer.",
+        "Z (sign-out); Redis does not respond.",
     )
     .await;
     // The other way round: what Redis has, and the record has not.
@@ -366,13 +367,13 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         gateway.settings(),
         &out.access_token,
-        "the denylist in Redis holds its session, of which the record knows nothing",
+        "the denylist in Redis contains the session, but PostgreSQL contains no revocation",
     )
     .await;
     says(
         gateway.settings(),
         &out.refresh_token,
-        "Redis says that its session ended by signing out",
+        "the session was revoked in Redis (sign-out), but not yet in PostgreSQL",
     )
     .await;
     execute(
@@ -383,13 +384,13 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         gateway.settings(),
         &john.access_token,
-        "by an administrator; the denylist in Redis does not say so yet",
+        "by an administrator); the denylist in Redis does not contain the revocation yet",
     )
     .await;
     says(
         gateway.settings(),
         &john.refresh_token,
-        "by an administrator; Redis does not know it yet",
+        "by an administrator); Redis does not contain the revocation yet",
     )
     .await;
 }
@@ -434,7 +435,7 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
             gateway.settings_with(&[("DATABASE_URL", "postgres://127.0.0.1:1/x")]),
             token.clone(),
             3,
-            "PostgreSQL could not be asked",
+            "PostgreSQL is unavailable",
         ),
     ];
     for (settings, input, code, part) in cases {
@@ -457,7 +458,7 @@ async fn personal_and_client_tokens_are_explained() {
     says(
         gateway.settings(),
         &text,
-        "it is a personal access token, good until 20",
+        "the token is a personal access token and expires at 20",
     )
     .await;
     let changed = format!(
@@ -468,7 +469,7 @@ async fn personal_and_client_tokens_are_explained() {
     says(
         gateway.settings(),
         &changed,
-        "was changed, or was not made by this gateway",
+        "modified or not issued by this server",
     )
     .await;
     gateway
@@ -480,16 +481,21 @@ async fn personal_and_client_tokens_are_explained() {
         )
         .await
         .is(204, "");
-    says(gateway.settings(), &text, "by deleting it").await;
+    says(gateway.settings(), &text, "Z (by the user).").await;
     execute(&gateway, "delete from revocations where kind = 'token'").await;
-    says(gateway.settings(), &text, "no such personal access token").await;
+    says(
+        gateway.settings(),
+        &text,
+        "PostgreSQL does not contain this personal access token",
+    )
+    .await;
 
     let client = Client::register(&gateway, &admin, "items:read").await;
     let (id, token) = (&client.id, client.token(&gateway).await);
     says(
         gateway.settings(),
         &token,
-        "it is an access token of an OAuth client",
+        "the token is an access token of an OAuth client",
     )
     .await;
     let rotate = format!("/clients/{id}/rotate");
@@ -500,7 +506,7 @@ async fn personal_and_client_tokens_are_explained() {
     says(
         gateway.settings(),
         &token,
-        "everything of its client was ended",
+        "all tokens of the OAuth client were revoked",
     )
     .await;
     gateway
@@ -512,5 +518,5 @@ async fn personal_and_client_tokens_are_explained() {
         )
         .await
         .is(204, "");
-    says(gateway.settings(), &token, "its client was deleted").await;
+    says(gateway.settings(), &token, "the OAuth client was deleted").await;
 }

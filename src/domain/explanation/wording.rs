@@ -8,20 +8,20 @@ use crate::domain::revocation::Subject;
 /// What the denylist holds.
 pub const fn listed(subject: Subject) -> &'static str {
     match subject {
-        Subject::Key(_) => "the key that signed it",
-        Subject::Session(_) => "its session",
+        Subject::Key(_) => "the signing key",
+        Subject::Session(_) => "the session",
         Subject::Token(_) => "the token itself",
-        Subject::User(_) => "a later generation of its account",
-        Subject::Client(_) => "a later generation of its client",
-        Subject::Canary(_) => "a measurement",
+        Subject::User(_) => "a higher generation of the user",
+        Subject::Client(_) => "a higher generation of the OAuth client",
+        Subject::Canary(_) => "a probe",
     }
 }
 
-/// When and why something ended, in words that follow "ended" or "revoked".
+/// When and why something was revoked, in words that follow "revoked".
 pub fn told(ended: Ended) -> String {
     let by = ended
         .reason
-        .map(|reason| format!(" {}", reason.told()))
+        .map(|reason| format!(" ({})", reason.told()))
         .unwrap_or_default();
     format!("at {}{by}", moment(ended.at))
 }
@@ -31,7 +31,7 @@ pub fn second(seconds: u64) -> String {
     let at = i64::try_from(seconds)
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    at.map_or_else(|| "a time that no calendar has".to_owned(), moment)
+    at.map_or_else(|| "an invalid time".to_owned(), moment)
 }
 
 /// A moment, to the second.

@@ -1,6 +1,6 @@
 //! Why something ended.
 
-/// Declares [`Reason`]: variant, the word that is stored, and words that follow "ended".
+/// Declares [`Reason`]: variant, the word that is stored, and words for people.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident $word:literal $told:literal;)*) => {
         /// Why something ended, for the person who asks.
@@ -16,7 +16,7 @@ macro_rules! reasons {
                 match self { $(Reason::$variant => $word,)* }
             }
 
-            /// The reason in words that follow "ended".
+            /// The reason in words.
             pub const fn told(self) -> &'static str {
                 match self { $(Reason::$variant => $told,)* }
             }
@@ -54,37 +54,37 @@ macro_rules! reasons {
 
 reasons! {
     /// Its owner signed out.
-    Logout "logout" "by signing out";
+    Logout "logout" "sign-out";
     /// Its owner signed all other sessions out.
-    LogoutOthers "logout_others" "by signing out everywhere else";
+    LogoutOthers "logout_others" "sign-out of all other sessions";
     /// Its owner signed all sessions out.
-    LogoutAll "logout_all" "by signing out everywhere";
+    LogoutAll "logout_all" "sign-out of all sessions";
     /// Its owner ended it from the list of devices.
-    SessionDeleted "session_deleted" "from the list of devices";
+    SessionDeleted "session_deleted" "by the user";
     /// The password was changed.
-    PasswordChange "password_change" "by a change of password";
+    PasswordChange "password_change" "password change";
     /// The password was reset.
-    PasswordReset "password_reset" "by a reset of the password";
+    PasswordReset "password_reset" "password reset";
     /// The address was changed.
-    EmailChange "email_change" "by a change of the e-mail address";
+    EmailChange "email_change" "email address change";
     /// The account was disabled.
-    Disabled "disabled" "because the account was disabled";
+    Disabled "disabled" "user disabled";
     /// The account's role was changed.
-    RoleChange "role_change" "by a change of the role";
+    RoleChange "role_change" "role change";
     /// The account was deleted.
-    AccountDeleted "account_deleted" "because the account was deleted";
+    AccountDeleted "account_deleted" "user deleted";
     /// An administrator or the operator took it back.
     Revoked "revoked" "by an administrator";
     /// A refresh token was used twice.
-    Reuse "reuse" "because a refresh token was used twice";
+    Reuse "reuse" "refresh token reuse";
     /// A newer sign-in took its place.
-    TooManySessions "too_many_sessions" "because there were too many newer ones";
+    TooManySessions "too_many_sessions" "too many sessions";
     /// Whoever had the token gave it back (RFC 7009).
-    TokenRevoked "token_revoked" "by whoever had it";
+    TokenRevoked "token_revoked" "by the token holder";
     /// Its owner deleted the personal access token.
-    TokenDeleted "token_deleted" "by deleting it";
+    TokenDeleted "token_deleted" "by the user";
     /// The client was given another secret.
-    SecretRotated "secret_rotated" "because the client was given another secret";
+    SecretRotated "secret_rotated" "client secret rotation";
     /// The client was deleted.
-    ClientDeleted "client_deleted" "because the client was deleted";
+    ClientDeleted "client_deleted" "OAuth client deleted";
 }

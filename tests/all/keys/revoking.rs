@@ -59,13 +59,13 @@ async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_ret
         })
         .await;
         replica
-            .until_logged(&["a signing key was taken back", &leaked])
+            .until_logged(&["signing key revoked", &leaked])
             .await;
     }
     says(
         fleet.any().settings(),
         &sessions[0].access_token,
-        "Refused: the key that signed it was revoked at 20",
+        "Rejected: the signing key was revoked at 20",
     )
     .await;
     let events = "select string_agg(
