@@ -1,5 +1,4 @@
-//! Mail: renders a letter and hands it over. It knows no store, so retries are somebody else's
-//! story.
+//! Email: renders an email and sends it. It uses no store; the email worker retries.
 
 mod folder;
 mod letters;
@@ -13,7 +12,7 @@ use lettre::{
 use url::Url;
 use uuid::Uuid;
 
-pub use letters::Letter;
+pub use letters::{Letter, Occasion};
 
 use crate::{config::MailTransport, domain::host};
 
@@ -63,7 +62,7 @@ impl Mailer {
     /// twice can be known.
     pub async fn send(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<(), MailError> {
         match &self.route {
-            Route::Off => Err("mail is switched off".into()),
+            Route::Off => Err("email is disabled".into()),
             Route::Smtp(server) => {
                 let message = self.message(id, recipient, letter)?;
                 tokio::time::timeout(LONGEST, server.send(message))
@@ -93,7 +92,7 @@ impl Mailer {
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
-            .subject(letter.subject)
+            .subject(letter.subject.as_str())
             .multipart(MultiPart::alternative_plain_html(
                 letter.text.clone(),
                 letter.html.clone(),

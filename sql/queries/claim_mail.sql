@@ -12,4 +12,4 @@ where id = (
     limit 1
     for update skip locked
 )
-returning id, template, user_id, recipient, created_at, first_sent_at, attempts
+returning id, template, user_id, recipient, created_at, ip_address, user_agent, first_sent_at, attempts

@@ -1,4 +1,7 @@
--- A code that could not be sent in time is dead. A fresh row, and so a fresh code, takes its place.
-with dead as (update outbox set sent_at = now() where id = $1 and sent_at is null returning template, user_id, recipient, created_at)
-insert into outbox (id, template, user_id, recipient, created_at)
-select $2, template, user_id, recipient, created_at from dead
+-- The code of an email that could not be sent in time has expired. A new row, and so a new code, replaces it.
+with expired as (
+    update outbox set sent_at = now() where id = $1 and sent_at is null
+    returning template, user_id, recipient, created_at, ip_address, user_agent
+)
+insert into outbox (id, template, user_id, recipient, created_at, ip_address, user_agent)
+select $2, template, user_id, recipient, created_at, ip_address, user_agent from expired

@@ -58,17 +58,22 @@ const SHOWN: usize = 40;
 
 /// The program and its system in words, such as "Firefox on Linux".
 pub fn in_words(agent: &str) -> String {
-    let known = |table: &[(&str, &'static str)]| {
+    known(agent).unwrap_or_else(|| shortened(agent))
+}
+
+/// The same for a known program. It contains nothing of the field's own words.
+pub fn known(agent: &str) -> Option<String> {
+    let found = |table: &[(&str, &'static str)]| {
         table
             .iter()
             .find(|(mark, _)| agent.contains(mark))
             .map(|(_, name)| *name)
     };
-    match (known(PROGRAMS), known(SYSTEMS)) {
-        (Some(program), Some(system)) => format!("{program} on {system}"),
-        (Some(program), None) => program.to_owned(),
-        (None, _) => shortened(agent),
-    }
+    let program = found(PROGRAMS)?;
+    Some(match found(SYSTEMS) {
+        Some(system) => format!("{program} on {system}"),
+        None => program.to_owned(),
+    })
 }
 
 fn shortened(agent: &str) -> String {
@@ -161,6 +166,7 @@ mod tests {
         assert_eq!(in_words("acme-sync/2.1 (Linux)"), "acme-sync/2.1 (Linux)");
         assert_eq!(in_words(&"x".repeat(41)), format!("{}…", "x".repeat(40)));
         assert_eq!(in_words(""), "");
+        assert_eq!(known("acme-sync/2.1 (Linux)"), None);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::{Gateway, clock::moment};
 use crate::{
     domain::one_time_code::Purpose,
     error::{Chain, Error},
-    mail::{Letter, MailError, Mailer},
+    mail::{Letter, MailError, Mailer, Occasion},
     postgres::{DueMail, Template},
     redis::Registered,
 };
@@ -25,12 +25,14 @@ enum Delivery {
     Sent,
     /// Its code died before it could be sent; a fresh one takes its place.
     Replaced,
-    /// It is too old, or the server will never take it.
-    GivenUp,
+    /// It is too old.
+    Expired,
+    /// The mail server rejected it permanently.
+    Rejected,
     /// A newer code took its place before it was sent.
     Superseded,
-    /// It was asked for an address that no account has.
-    Nobodys,
+    /// No user has the requested address.
+    NoRecipient,
 }
 
 impl Gateway {
@@ -41,7 +43,7 @@ impl Gateway {
                 Ok(true) => {}
                 Ok(false) => drop(tokio::time::timeout(LOOK, self.mail_bell.notified()).await),
                 Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "the outbox cannot be read");
+                    tracing::warn!(error = %Chain(&error), "reading the email outbox failed");
                     tokio::time::sleep(LOOK).await;
                 }
             }
@@ -60,18 +62,19 @@ impl Gateway {
         let label = match &outcome {
             Ok(Delivery::Sent) => "sent",
             Ok(Delivery::Replaced) => "replaced",
-            Ok(Delivery::GivenUp) => "given_up",
+            Ok(Delivery::Expired) => "expired",
+            Ok(Delivery::Rejected) => "rejected",
             Ok(Delivery::Superseded) => "superseded",
-            Ok(Delivery::Nobodys) => "nobodys",
+            Ok(Delivery::NoRecipient) => "no_recipient",
             Err(_) => "failed",
         };
         metrics::counter!("latchkey_emails_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
             tracing::warn!(
                 error = %Chain(error.as_ref()),
-                mail = %mail.id,
+                email_id = %mail.id,
                 attempts = mail.attempts,
-                "a mail could not be sent"
+                "email delivery failed"
             );
             self.record.retry_mail_soon(mail.id).await?;
         }
@@ -82,11 +85,11 @@ impl Gateway {
         let now = moment(self.clock.now_ms());
         if now - mail.created_at > GIVE_UP {
             self.record.finish_mail(mail.id).await?;
-            return Ok(Delivery::GivenUp);
+            return Ok(Delivery::Expired);
         }
         let Some(recipient) = &mail.recipient else {
             self.record.finish_mail(mail.id).await?;
-            return Ok(Delivery::Nobodys);
+            return Ok(Delivery::NoRecipient);
         };
         let letter = match mail.template.purpose() {
             Some(purpose) => {
@@ -100,27 +103,36 @@ impl Gateway {
                 };
                 letter
             }
-            None => self.notice(mail.template, recipient)?,
+            None => self.notice(mail, recipient)?,
         };
         let sent = self.mailer.send(mail.id, recipient, &letter).await;
         let outcome = match sent {
             Ok(()) => Delivery::Sent,
-            Err(error) if Mailer::is_refused(&error) => Delivery::GivenUp,
+            Err(error) if Mailer::is_refused(&error) => Delivery::Rejected,
             Err(error) => return Err(error),
         };
         self.record.finish_mail(mail.id).await?;
         Ok(outcome)
     }
 
-    fn notice(&self, template: Template, recipient: &str) -> Result<Letter, MailError> {
-        let issuer = &self.realm.issuer;
-        match template {
-            Template::PasswordChanged => Letter::password_changed(issuer),
-            Template::EmailChanged => Letter::email_changed(issuer),
-            Template::Invitation => Letter::invitation(issuer, recipient),
+    fn notice(&self, mail: &DueMail, recipient: &str) -> Result<Letter, MailError> {
+        let occasion = self.occasion(mail);
+        match mail.template {
+            Template::PasswordChanged => Letter::password_changed(&occasion),
+            Template::EmailChanged => Letter::email_changed(&occasion),
+            Template::Invitation => Letter::invitation(&occasion, recipient),
             Template::PasswordReset | Template::EmailConfirmation => {
-                Err("a letter with a code is no notice".into())
+                Err("this email requires a code".into())
             }
+        }
+    }
+
+    fn occasion<'a>(&'a self, mail: &'a DueMail) -> Occasion<'a> {
+        Occasion {
+            issuer: &self.realm.issuer,
+            at: mail.created_at,
+            ip_address: mail.ip_address.as_deref(),
+            user_agent: mail.user_agent.as_deref(),
         }
     }
 
@@ -160,6 +172,6 @@ impl Gateway {
             Registered::Other => other.unwrap_or(this),
             Registered::Newer => return Ok(None),
         };
-        Letter::with_code(purpose, &self.realm.issuer, &current.code, life).map(Some)
+        Letter::with_code(purpose, &self.occasion(mail), &current.code, life).map(Some)
     }
 }

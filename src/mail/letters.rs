@@ -1,54 +1,81 @@
-//! The letters there are, as plain text and as HTML.
+//! The emails there are, as plain text and as HTML.
 
 use std::time::Duration;
 
 use askama::Template;
+use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use super::MailError;
-use crate::domain::one_time_code::{OneTimeCode, Purpose};
+use crate::domain::{
+    agent,
+    one_time_code::{OneTimeCode, Purpose},
+};
 
 /// A letter, ready to be sent. It has no `Debug`, because it may carry a code.
 pub struct Letter {
     /// The subject: never a code, which would show on locked screens.
-    pub subject: &'static str,
-    /// For people who read plain text.
+    pub subject: String,
+    /// The plain text.
     pub text: String,
-    /// For the others.
+    /// The HTML.
     pub html: String,
+}
+
+/// The context of an email: the server, the time, and the client that sent the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion<'a> {
+    /// The public URL of the server.
+    pub issuer: &'a str,
+    /// The time of the request or of the change.
+    pub at: OffsetDateTime,
+    /// The IP address that sent the request.
+    pub ip_address: Option<&'a str>,
+    /// The `User-Agent` of the request.
+    pub user_agent: Option<&'a str>,
 }
 
 #[derive(Template)]
 #[template(path = "password_reset.txt", escape = "none")]
 struct PasswordResetText<'a> {
-    issuer: &'a str,
+    app: &'a str,
     code: &'a str,
     minutes: &'a str,
+    browser: &'a str,
+    ip_address: Option<&'a str>,
+    time: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "password_reset.html")]
 struct PasswordResetHtml<'a> {
-    issuer: &'a str,
+    app: &'a str,
     code: &'a str,
     minutes: &'a str,
+    browser: &'a str,
+    ip_address: Option<&'a str>,
+    time: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "password_changed.txt", escape = "none")]
 struct PasswordChangedText<'a> {
+    app: &'a str,
     issuer: &'a str,
+    time: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "password_changed.html")]
 struct PasswordChangedHtml<'a> {
+    app: &'a str,
     issuer: &'a str,
+    time: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "email_code.txt", escape = "none")]
 struct EmailCodeText<'a> {
-    issuer: &'a str,
+    app: &'a str,
     code: &'a str,
     minutes: &'a str,
 }
@@ -56,7 +83,7 @@ struct EmailCodeText<'a> {
 #[derive(Template)]
 #[template(path = "email_code.html")]
 struct EmailCodeHtml<'a> {
-    issuer: &'a str,
+    app: &'a str,
     code: &'a str,
     minutes: &'a str,
 }
@@ -64,18 +91,23 @@ struct EmailCodeHtml<'a> {
 #[derive(Template)]
 #[template(path = "email_changed.txt", escape = "none")]
 struct EmailChangedText<'a> {
+    app: &'a str,
     issuer: &'a str,
+    time: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "email_changed.html")]
 struct EmailChangedHtml<'a> {
+    app: &'a str,
     issuer: &'a str,
+    time: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "invitation.txt", escape = "none")]
 struct InvitationText<'a> {
+    app: &'a str,
     issuer: &'a str,
     address: &'a str,
 }
@@ -83,109 +115,162 @@ struct InvitationText<'a> {
 #[derive(Template)]
 #[template(path = "invitation.html")]
 struct InvitationHtml<'a> {
+    app: &'a str,
     issuer: &'a str,
     address: &'a str,
 }
 
 impl Letter {
+    fn new(
+        subject: impl Into<String>,
+        text: &impl Template,
+        html: &impl Template,
+    ) -> Result<Letter, MailError> {
+        Ok(Letter {
+            subject: subject.into(),
+            text: text.render()?,
+            html: html.render()?,
+        })
+    }
+
     /// Carries the code for a purpose.
     pub fn with_code(
         purpose: Purpose,
-        issuer: &str,
+        occasion: &Occasion<'_>,
         code: &OneTimeCode,
         life: Duration,
     ) -> Result<Letter, MailError> {
+        let (code, minutes) = (&code.for_mail(), &in_words(life));
         match purpose {
-            Purpose::PasswordReset => Letter::password_reset(issuer, code, life),
-            Purpose::EmailConfirmation => Letter::email_code(issuer, code, life),
+            Purpose::PasswordReset => Letter::password_reset(occasion, code, minutes),
+            Purpose::EmailConfirmation => Letter::email_code(occasion, code, minutes),
         }
     }
 
-    fn email_code(issuer: &str, code: &OneTimeCode, life: Duration) -> Result<Letter, MailError> {
-        let (code, minutes) = (&code.for_mail(), &in_words(life));
-        Ok(Letter {
-            subject: "Your code for this address",
-            text: EmailCodeText {
-                issuer,
-                code,
-                minutes,
-            }
-            .render()?,
-            html: EmailCodeHtml {
-                issuer,
-                code,
-                minutes,
-            }
-            .render()?,
-        })
-    }
-
-    /// Tells the address before that it is the account's no more.
-    pub fn email_changed(issuer: &str) -> Result<Letter, MailError> {
-        Ok(Letter {
-            subject: "Your e-mail address was changed",
-            text: EmailChangedText { issuer }.render()?,
-            html: EmailChangedHtml { issuer }.render()?,
-        })
-    }
-
     fn password_reset(
-        issuer: &str,
-        code: &OneTimeCode,
-        life: Duration,
+        occasion: &Occasion<'_>,
+        code: &str,
+        minutes: &str,
     ) -> Result<Letter, MailError> {
-        let (code, minutes) = (&code.for_mail(), &in_words(life));
-        Ok(Letter {
-            subject: "Your code for a new password",
-            text: PasswordResetText {
-                issuer,
+        let (app, ip_address) = (occasion.app(), occasion.ip_address);
+        let (browser, time) = (&occasion.browser(), &occasion.time()?);
+        Letter::new(
+            "Your password reset code",
+            &PasswordResetText {
+                app,
                 code,
                 minutes,
-            }
-            .render()?,
-            html: PasswordResetHtml {
-                issuer,
+                browser,
+                ip_address,
+                time,
+            },
+            &PasswordResetHtml {
+                app,
                 code,
                 minutes,
-            }
-            .render()?,
-        })
+                browser,
+                ip_address,
+                time,
+            },
+        )
     }
 
-    /// Tells somebody for whom an account was made where to choose a password. It holds no code:
-    /// who reads it late, or second, needs one of their own.
-    pub fn invitation(issuer: &str, address: &str) -> Result<Letter, MailError> {
-        Ok(Letter {
-            subject: "An account was made for you",
-            text: InvitationText { issuer, address }.render()?,
-            html: InvitationHtml { issuer, address }.render()?,
-        })
+    fn email_code(occasion: &Occasion<'_>, code: &str, minutes: &str) -> Result<Letter, MailError> {
+        let app = occasion.app();
+        Letter::new(
+            "Verify your email address",
+            &EmailCodeText { app, code, minutes },
+            &EmailCodeHtml { app, code, minutes },
+        )
     }
 
-    /// Tells the owner that the password was changed.
-    pub fn password_changed(issuer: &str) -> Result<Letter, MailError> {
-        Ok(Letter {
-            subject: "Your password was changed",
-            text: PasswordChangedText { issuer }.render()?,
-            html: PasswordChangedHtml { issuer }.render()?,
-        })
+    /// Notifies the previous address.
+    pub fn email_changed(occasion: &Occasion<'_>) -> Result<Letter, MailError> {
+        let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
+        Letter::new(
+            "Your email address was changed",
+            &EmailChangedText { app, issuer, time },
+            &EmailChangedHtml { app, issuer, time },
+        )
+    }
+
+    /// Invites a user without a password to set one. It holds no code: the user requests one when
+    /// it is needed.
+    pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<Letter, MailError> {
+        let (app, issuer) = (occasion.app(), occasion.issuer);
+        Letter::new(
+            format!("You've been invited to {app}"),
+            &InvitationText {
+                app,
+                issuer,
+                address,
+            },
+            &InvitationHtml {
+                app,
+                issuer,
+                address,
+            },
+        )
+    }
+
+    /// Notifies the user of a new password.
+    pub fn password_changed(occasion: &Occasion<'_>) -> Result<Letter, MailError> {
+        let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
+        Letter::new(
+            "Your password was changed",
+            &PasswordChangedText { app, issuer, time },
+            &PasswordChangedHtml { app, issuer, time },
+        )
     }
 }
 
-/// The moments between the promise and the letter are not told: ten minutes are not nine.
-const MOMENTS: u64 = 5;
+impl Occasion<'_> {
+    /// The name of the application in emails: the host of the server.
+    fn app(&self) -> &str {
+        let (_, rest) = self.issuer.split_once("://").unwrap_or(("", self.issuer));
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// The time in words, in UTC: the time zone of the reader is unknown.
+    fn time(&self) -> Result<String, time::error::Format> {
+        self.at
+            .to_offset(UtcOffset::UTC)
+            .format(format_description!(
+                "[month repr:long] [day padding:none], [year] at [hour]:[minute] UTC"
+            ))
+    }
+
+    /// The browser, if it is a known one. Other texts from outside never reach an email.
+    fn browser(&self) -> String {
+        self.user_agent
+            .and_then(agent::known)
+            .unwrap_or_else(|| "an unknown browser".to_owned())
+    }
+}
+
+/// The delay between the request and the email is not subtracted: ten minutes stay ten.
+const DELAY_SECONDS: u64 = 5;
 
 fn in_words(life: Duration) -> String {
     match life.as_secs() {
-        seconds if seconds + MOMENTS < 60 => format!("{seconds} seconds"),
-        seconds if seconds + MOMENTS < 120 => "1 minute".to_owned(),
-        seconds => format!("{} minutes", (seconds + MOMENTS) / 60),
+        seconds if seconds + DELAY_SECONDS < 60 => format!("{seconds} seconds"),
+        seconds if seconds + DELAY_SECONDS < 120 => "1 minute".to_owned(),
+        seconds => format!("{} minutes", (seconds + DELAY_SECONDS) / 60),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use time::macros::datetime;
+
     use super::*;
+
+    const OCCASION: Occasion<'static> = Occasion {
+        issuer: "https://auth.example.com/base",
+        at: datetime!(2026-11-02 08:05:00 +1),
+        ip_address: Some("192.0.2.1"),
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+    };
 
     #[test]
     fn lives_are_told_in_whole_minutes() {
@@ -195,5 +280,51 @@ mod tests {
         assert_eq!(told(60_000), "1 minute");
         assert_eq!(told(119_000), "2 minutes");
         assert_eq!(told(54_000), "54 seconds");
+    }
+
+    #[test]
+    fn reset_email_names_app_browser_address_and_time() {
+        let letter = Letter::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
+        for text in [&letter.text, &letter.html] {
+            let request = "Request from Firefox on Linux, IP address 192.0.2.1, on \
+                           November 2, 2026 at 07:05 UTC.";
+            assert!(text.contains(request), "{text}");
+            assert!(text.contains("auth.example.com"), "{text}");
+        }
+    }
+
+    #[test]
+    fn reset_email_contains_no_unknown_user_agent() {
+        for user_agent in [None, Some(""), Some("visit evil.example <b>now</b>")] {
+            let occasion = Occasion {
+                user_agent,
+                ip_address: None,
+                ..OCCASION
+            };
+            let letter = Letter::password_reset(&occasion, "AAAAA-BBBBB", "10 minutes").unwrap();
+            for text in [&letter.text, &letter.html] {
+                assert!(text.contains("Request from an unknown browser, on November 2"));
+                assert!(!text.contains("evil"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn emails_name_app_and_time() {
+        let invitation = Letter::invitation(&OCCASION, "mary@example.com").unwrap();
+        assert_eq!(
+            invitation.subject,
+            "You've been invited to auth.example.com"
+        );
+        let letters = [
+            Letter::password_changed(&OCCASION).unwrap(),
+            Letter::email_changed(&OCCASION).unwrap(),
+        ];
+        for letter in letters {
+            for text in [&letter.text, &letter.html] {
+                assert!(text.contains("on November 2, 2026 at 07:05 UTC"), "{text}");
+                assert!(text.contains("auth.example.com"), "{text}");
+            }
+        }
     }
 }

@@ -30,6 +30,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0005_clients_tokens",
         include_str!("../../sql/migrations/0005_clients_tokens.sql"),
     ),
+    (
+        "0006_email_origin",
+        include_str!("../../sql/migrations/0006_email_origin.sql"),
+    ),
 ];
 
 /// An arbitrary number that stands for "migrating Latchkey" among the advisory locks of the

@@ -86,6 +86,10 @@ pub struct DueMail {
     pub recipient: Option<String>,
     /// When it was promised.
     pub created_at: OffsetDateTime,
+    /// The IP address that requested the code.
+    pub ip_address: Option<String>,
+    /// The `User-Agent` that requested the code.
+    pub user_agent: Option<String>,
     /// When it was first tried; the code's lifetime counts from here.
     pub first_sent_at: OffsetDateTime,
     /// How often it was tried, this time included.
@@ -172,7 +176,8 @@ impl Postgres {
     }
 
     /// Promises a code to the stored address of the account with this address; if there is none, it
-    /// is promised to nobody. That it was asked for is recorded in either case.
+    /// is promised to nobody. That it was asked for is recorded in either case. The mail names the
+    /// IP address and the browser of the event.
     pub async fn request_code(
         &self,
         id: Uuid,
@@ -184,7 +189,17 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let row = db
-            .first(REQUEST_CODE, &[&id, &template.as_str(), &email, &nobody])
+            .first(
+                REQUEST_CODE,
+                &[
+                    &id,
+                    &template.as_str(),
+                    &email,
+                    &nobody,
+                    &event.address,
+                    &event.agent,
+                ],
+            )
             .await?;
         let user = row
             .ok_or_else(|| Error::internal("an insert returned nothing"))?
@@ -258,10 +273,12 @@ fn read(row: &Row) -> Result<DueMail, Error> {
         .find(|template| template.as_str() == name);
     Ok(DueMail {
         id: row.try_get("id")?,
-        template: template.ok_or_else(|| Error::internal("an unknown mail is stored"))?,
+        template: template.ok_or_else(|| Error::internal("an unknown email template is stored"))?,
         user: row.try_get("user_id")?,
         recipient: row.try_get("recipient")?,
         created_at: row.try_get("created_at")?,
+        ip_address: row.try_get("ip_address")?,
+        user_agent: row.try_get("user_agent")?,
         first_sent_at: row.try_get("first_sent_at")?,
         attempts: row.try_get("attempts")?,
     })

@@ -118,7 +118,7 @@ async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
     assert_eq!(next.claims()["email"], NEW);
     let told = scene.mails.wait_for(OLD, 1).await;
     assert!(
-        told[0].contains("Your e-mail address was changed") && !told[0].contains(NEW),
+        told[0].contains("Your email address was changed") && !told[0].contains(NEW),
         "{}",
         told[0]
     );

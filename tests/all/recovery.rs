@@ -86,14 +86,17 @@ async fn the_mail_can_be_read_anywhere_and_its_subject_tells_no_code() {
         .lines()
         .find(|line| line.starts_with("Subject:"))
         .expect("a subject");
-    assert!(mail.contains("for 10 minutes"), "{mail}");
+    assert!(
+        unfolded(&mail).contains("It expires in 10 minutes"),
+        "{mail}"
+    );
     assert!(
         !subject.contains(&code) && !subject.contains(&code.replace('-', "")),
         "{subject}"
     );
     assert!(
-        unfolded(&mail).contains("https://auth.example.com"),
-        "the configured address: {mail}"
+        unfolded(&mail).contains("your auth.example.com account"),
+        "the configured host: {mail}"
     );
 }
 
@@ -109,6 +112,23 @@ async fn a_host_header_does_not_reach_the_mail() {
     gateway.send(request).await.is(202, "");
     let mail = unfolded(&mails.wait_for(EMAIL, 1).await[0]);
     assert!(!mail.contains("evil.example"), "{mail}");
+}
+
+#[tokio::test]
+async fn reset_email_names_browser_ip_address_and_time() {
+    let (gateway, mails, _) = john().await;
+    let request = gateway
+        .request(Method::POST, "/password/forgot")
+        .header("user-agent", "curl/8.5.0")
+        .json(&json!({"email": EMAIL}));
+    gateway.send(request).await.is(202, "");
+    let mail = unfolded(&mails.wait_for(EMAIL, 1).await[0]);
+    let year = time::OffsetDateTime::now_utc().year();
+    assert!(
+        mail.contains("Request from curl, IP address 127.0.0.1, on ")
+            && mail.contains(&format!(", {year} at ")),
+        "{mail}"
+    );
 }
 
 /// Without the line breaks that quoted-printable adds.

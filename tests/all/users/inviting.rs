@@ -20,7 +20,7 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
     assert_eq!(made.is(201, "").body["email_verified"], false);
     let letter = mails.wait_for("mary@example.com", 1).await.remove(0);
     assert!(
-        letter.contains("Subject: An account was made for you"),
+        letter.contains("Subject: You've been invited to auth.example.com"),
         "{letter}"
     );
     assert!(
