@@ -14,7 +14,9 @@ use std::{
 use futures_util::FutureExt;
 use poem::{
     Endpoint, Request, Response,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery,
+    },
 };
 use poem_openapi::OperationId;
 use tracing::Instrument;
@@ -22,7 +24,7 @@ use uuid::Uuid;
 
 use super::{
     allow::Allow, body, cors, forward_auth, metrics, notes::Notes, old_names,
-    origin::ClientAddress, params, problem,
+    origin::ClientAddress, pages, params, problem,
 };
 use crate::{error::Error, gateway::Gateway};
 
@@ -71,6 +73,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if !offered.is_empty() && !params::accepts(&request, offered) {
             return problem::respond(&Error::NotAcceptable);
         }
+        let wants_page = wants_page(&request);
         request.set_data(self.gateway.clone());
         let story = async {
             if self.gateway.is_starting() && self.allow.needs_gateway(&path) {
@@ -81,23 +84,24 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
         let story = pin!(AssertUnwindSafe(story).catch_unwind());
         match tokio::time::timeout(LONGEST, story).await {
-            Ok(Ok(response)) => self.as_problem(response, &path),
+            Ok(Ok(response)) => self.as_problem(response, &path, wants_page),
             Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
             Err(_late) => problem::respond(&Error::Busy),
         }
     }
 
     /// The framework's own refusals are plain text, and may repeat what was sent.
-    fn as_problem(&self, response: Response, path: &str) -> Response {
+    fn as_problem(&self, response: Response, path: &str, wants_page: bool) -> Response {
         let error = match response.status() {
             status if !status.is_client_error() && !status.is_server_error() => return response,
             _ours if is_json(&response) => return response,
+            StatusCode::NOT_FOUND if wants_page => return pages::not_found(),
             StatusCode::NOT_FOUND => Error::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed,
             StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("`application/json`"),
             status if status.is_client_error() => Error::malformed("The request is malformed."),
-            status => Error::internal(format!("the framework answered {status}")),
+            status => Error::internal(format!("the framework returned {status}")),
         };
         let mut problem = problem::respond(&error);
         if let (Error::MethodNotAllowed, Some(methods)) = (&error, self.allow.methods(path)) {
@@ -187,8 +191,8 @@ fn record(response: &Response, elapsed: Duration) {
     tracing::debug!(
         operation,
         status,
-        microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-        "answered"
+        duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "request completed"
     );
 }
 
@@ -199,19 +203,19 @@ fn span(
     id: &HeaderValue,
     ClientAddress(client): ClientAddress,
 ) -> tracing::Span {
-    let id = id.to_str().expect("ids are plain text");
-    let trace = request
+    let request_id = id.to_str().expect("ids are plain text");
+    let trace_id = request
         .headers()
         .get("traceparent")
         .and_then(|field| field.to_str().ok())
         .and_then(trace_id);
     tracing::info_span!(
         "request",
-        id,
-        %client,
+        request_id,
+        client_ip = %client,
         method = %request.method(),
         path = request.uri().path(),
-        trace
+        trace_id
     )
 }
 
@@ -268,6 +272,24 @@ fn rename(uri: &mut Uri) {
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
+/// Whether a browser loads a page: only then `Accept` names HTML.
+fn wants_page(request: &Request) -> bool {
+    let accepts = request.headers().get_all(header::ACCEPT);
+    let mut ranges = accepts
+        .iter()
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','));
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && ranges.any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_html = parts
+                .next()
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+            let weight = |part: &str| part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
+            is_html && !parts.any(|part| weight(part) == Some(0.0))
+        })
+}
+
 fn is_json(response: &Response) -> bool {
     response.content_type().is_some_and(|media_type| {
         media_type.starts_with(problem::MEDIA_TYPE) || media_type.starts_with(body::JSON)
@@ -297,6 +319,25 @@ mod tests {
         for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
             assert_eq!(id(bad).len(), 32, "{bad}");
         }
+    }
+
+    #[test]
+    fn only_browsers_get_pages() {
+        let wants = |accept: &str| {
+            wants_page(
+                &Request::builder()
+                    .header(header::ACCEPT, accept)
+                    .method(Method::GET)
+                    .finish(),
+            )
+        };
+        assert!(wants(
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+        ));
+        for other in ["", "*/*", "text/*", "application/json", "text/html;q=0"] {
+            assert!(!wants(other), "{other}");
+        }
+        assert!(!wants_page(&Request::builder().finish()));
     }
 
     #[test]

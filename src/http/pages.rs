@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use askama::Template;
@@ -43,7 +43,7 @@ pub fn routes() -> Route {
             "/openapi.json",
             get(make_sync(|request| DOCUMENT.answer(&request))),
         )
-        .at("/forgot", get(make_sync(|request| FORGOT.answer(&request))))
+        .at("/forgot", get(make_sync(|request| forgot(&request))))
         .at(
             "/problems",
             get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))),
@@ -70,9 +70,40 @@ struct Home {
     version: &'static str,
 }
 
+/// The page for a new password, with the settings of this server.
+fn forgot(request: &Request) -> Response {
+    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
+    let config = gateway.config();
+    let asset = FORGOT.get_or_init(|| {
+        let page = Forgot {
+            password_min: config.password_min,
+            apps: &config.cors_origins.0.join(" "),
+        };
+        let page = page.render().expect("writing to memory works");
+        let policy = policy_of(&page) + ASKS;
+        Asset::new("text/html; charset=utf-8", page, policy)
+    });
+    asset.answer(request)
+}
+
 #[derive(Template)]
 #[template(path = "forgot.html")]
-struct Forgot;
+struct Forgot<'a> {
+    password_min: usize,
+    /// Origins that the page may link back to.
+    apps: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "not_found.html")]
+struct NotFound;
+
+/// The 404 of unknown paths for browsers.
+pub fn not_found() -> Response {
+    let mut response = html(&NotFound);
+    response.set_status(StatusCode::NOT_FOUND);
+    response
+}
 
 #[derive(Template)]
 #[template(path = "problems.html")]
@@ -118,11 +149,7 @@ struct Asset {
 static DOCUMENT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("application/json", document::json(), POLICY.to_owned()));
 static SWAGGER: LazyLock<Asset> = LazyLock::new(swagger);
-static FORGOT: LazyLock<Asset> = LazyLock::new(|| {
-    let page = Forgot.render().expect("it has nothing to fill in");
-    let policy = policy_of(&page) + ASKS;
-    Asset::new("text/html; charset=utf-8", page, policy)
-});
+static FORGOT: OnceLock<Asset> = OnceLock::new();
 
 /// The policy of our own pages without scripts, which share one style.
 static PLAIN: LazyLock<String> =

@@ -3,6 +3,7 @@
 mod driver; // a real browser, driven through the WebDriver protocol
 mod forgery; // requests that another site may have caused
 mod real; // what a real browser makes of it
+mod recovering; // a new password, set on the page for it
 mod signing_in; // the cookie itself, and what counts as one
 mod signing_out; // what ends it, and that nothing else does
 mod sliding; // signed anew while it is used

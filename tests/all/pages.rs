@@ -155,6 +155,50 @@ async fn every_link_of_ours_leads_somewhere() {
 }
 
 #[tokio::test]
+async fn unknown_path_returns_a_page_to_browsers_only() {
+    let gateway = Gateway::shared().await;
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for path in ["/nope", "/items/a/b", "/docs/x"] {
+        let page = get(&gateway, path, "accept", browser).await;
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (404, "text/html; charset=utf-8"),
+            "{path}"
+        );
+        assert!(page.string().contains("Page not found"), "{path}");
+        assert!(
+            page.header("content-security-policy")
+                .starts_with("default-src 'none'"),
+            "{path}"
+        );
+        for link in references(&page.string()) {
+            assert_eq!(gateway.get(&link).await.status, 200, "{path} → {link}");
+        }
+        for accept in ["*/*", "application/json", "text/html;q=0, */*"] {
+            get(&gateway, path, "accept", accept)
+                .await
+                .is(404, "not_found");
+        }
+    }
+    // A resource that does not exist is an error of the API, whatever the client accepts.
+    let missing = gateway
+        .request(Method::GET, "/problems/nope")
+        .header("accept", browser);
+    gateway.send(missing).await.is(404, "not_found");
+    let post = gateway
+        .request(Method::POST, "/nope")
+        .header("accept", browser);
+    gateway.send(post).await.is(404, "not_found");
+}
+
+#[tokio::test]
+async fn forgot_page_states_the_password_rule() {
+    let gateway = Gateway::shared().await;
+    let page = gateway.get("/forgot").await.string();
+    assert!(page.contains("At least 8 characters") && page.contains("minlength=\"8\""));
+}
+
+#[tokio::test]
 async fn every_problem_has_its_page() {
     let gateway = Gateway::shared().await;
     let codes = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"]
