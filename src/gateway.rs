@@ -242,10 +242,10 @@ impl Gateway {
         // Neither costs the other its time.
         let (refreshes, refusals) = tokio::join!(self.write_waiting(), self.write_refusals());
         if let Err(error) = refreshes {
-            tracing::warn!(error = %Chain(&error), "the last refreshes could not be recorded");
+            tracing::warn!(error = %Chain(&error), "writing the last session activity failed");
         }
         if let Err(error) = refusals {
-            tracing::warn!(error = %Chain(&error), "the last refusals could not be recorded");
+            tracing::warn!(error = %Chain(&error), "writing the last denied events failed");
         }
     }
 

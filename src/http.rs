@@ -91,7 +91,7 @@ pub async fn run(
     let stopped = async {
         stop.await;
         gateway.drain();
-        tracing::info!("draining");
+        tracing::info!("draining started");
     };
     server::serve("public", listener, endpoint, stopped, delay).await?;
     // Also those whose callers have hung up.
@@ -99,7 +99,7 @@ pub async fn run(
         .await
         .is_err()
     {
-        tracing::warn!("stories that still ran were cut");
+        tracing::warn!("drain timeout: aborted detached tasks");
     }
     gateway.stop_answering_from_memory().await;
     Ok(())

@@ -54,10 +54,10 @@ pub fn start(config: &Config, kind: Log) {
     }
     // A panic is one more event of the log, not loose text beside it.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
+        let location = panic.location().map(ToString::to_string);
         tracing::error!(
-            place,
-            message = panic.payload_as_str().unwrap_or("no message"),
+            location,
+            panic = panic.payload_as_str().unwrap_or("no message"),
             "panicked"
         );
     }));

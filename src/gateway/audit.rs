@@ -201,7 +201,7 @@ impl Gateway {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(
                             error = %Chain(&error),
-                            "refusals cannot be recorded; they are kept"
+                            "writing denied events failed; retrying"
                         );
                     }
                     self.refusals.bell.notify_one();

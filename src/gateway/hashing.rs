@@ -55,9 +55,7 @@ impl Hasher {
     /// Starts the threads, no more than there are cores, and measures one hash.
     pub fn start(threads: usize, longest_wait: Duration) -> Hasher {
         if !password::is_fast() {
-            tracing::warn!(
-                "the fast Argon2 gives a wrong answer on this processor; the slower one is used"
-            );
+            tracing::warn!("fast Argon2 implementation failed its self-test; using the slower one");
         }
         let (queue, nobody) = (Arc::new(Queue::default()), password::nobody().into());
         queue

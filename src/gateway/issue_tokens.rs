@@ -93,7 +93,7 @@ impl Gateway {
             Ok(false) => return Err(Error::InvalidCredentials),
             Ok(true) => {}
             Err(error) => {
-                tracing::debug!(error = %Chain(&error), "Redis could not be told of a session")
+                tracing::debug!(error = %Chain(&error), "caching a new session in Redis failed")
             }
         }
         self.pair(session, &account.identity, 0, session.auth_time)

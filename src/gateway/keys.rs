@@ -296,7 +296,7 @@ impl Gateway {
                 continue;
             };
             if self.keys.take_back(kid, self.clock.now_ms()) {
-                tracing::info!(%kid, "a signing key was taken back");
+                tracing::info!(%kid, "signing key revoked");
                 self.keys.bell.notify_one();
             }
         }

@@ -113,7 +113,7 @@ impl Gateway {
             if let Err(error) = gateway.record.touch_personal_token(id).await {
                 tracing::debug!(
                     error = %Chain(&error),
-                    "the use of a personal token could not be recorded"
+                    "writing the last use of a personal access token failed"
                 );
             }
         }));

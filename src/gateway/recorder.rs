@@ -106,7 +106,7 @@ impl Gateway {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(
                             error = %Chain(&error),
-                            "refreshes cannot be recorded; they are kept"
+                            "writing session activity failed; retrying"
                         );
                     }
                     self.recorder.bell.notify_one();

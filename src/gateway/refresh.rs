@@ -53,7 +53,9 @@ impl Gateway {
             .open(token)
             .ok_or(Error::InvalidRefreshToken)?;
         if self.recorder.is_full() {
-            return Err(Error::unavailable("too many refreshes wait to be recorded"));
+            return Err(Error::unavailable(
+                "too many refreshes wait to be written to PostgreSQL",
+            ));
         }
         // Before the token is exchanged: it is not to be lost to a wish that cannot be fulfilled.
         if let Some(wanted) = wanted {
@@ -127,7 +129,7 @@ impl Gateway {
             }
             Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),
             Rotation::Away { .. } | Rotation::Late => {
-                Err(Error::unavailable("an adoption took too long"))
+                Err(Error::unavailable("restoring a session timed out"))
             }
         }
     }

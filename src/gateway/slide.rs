@@ -49,7 +49,9 @@ impl Gateway {
         )
         .await;
         signed
-            .inspect_err(|error| tracing::debug!(error = %Chain(error), "a cookie stays as it is"))
+            .inspect_err(
+                |error| tracing::debug!(error = %Chain(error), "session cookie not renewed"),
+            )
             .ok()
     }
 
@@ -95,7 +97,10 @@ impl Gateway {
             // What took them back is being published.
             Ok(_) => Err(Error::TokenRevoked),
             Err(error) => {
-                tracing::debug!(error = %Chain(&error), "a cookie says what it said");
+                tracing::debug!(
+                    error = %Chain(&error),
+                    "session cookie renewed with cached identity"
+                );
                 Ok(None)
             }
         }

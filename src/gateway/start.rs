@@ -98,16 +98,14 @@ impl Gateway {
     /// When this replica must not run.
     pub async fn start(&self) -> Result<(), StartError> {
         if !self.config.rate_limits.0 {
-            tracing::warn!(
-                "LATCHKEY_RATE_LIMITS is off: anybody may try passwords as often as they like"
-            );
+            tracing::warn!("LATCHKEY_RATE_LIMITS is off: sign-in attempts are not limited");
         }
         let mut known = String::new();
         loop {
             match self.try_start().await {
                 Ok(()) => {
                     // So that the first request finds a log; with Redis down it is built later.
-                    let _ = self.rebuild_log().await;
+                    let _ = self.rebuild_log(|| {}).await;
                     self.reseal_keys().await;
                     self.started();
                     return Ok(());
@@ -117,7 +115,7 @@ impl Gateway {
                     // Once for each reason, not for each attempt.
                     let reason = Chain(error.as_ref()).to_string();
                     if reason != known {
-                        tracing::warn!(error = reason, "not started yet");
+                        tracing::warn!(error = reason, "startup delayed");
                         known = reason;
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -137,7 +135,7 @@ impl Gateway {
         if let Err(error) = self.record.make_audit_months().await {
             tracing::warn!(
                 error = %Chain(&error),
-                "the audit has no partitions for the coming months yet"
+                "creating audit partitions failed"
             );
         }
         Ok(applied)

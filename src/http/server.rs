@@ -98,7 +98,7 @@ where
         .await
         .is_err()
     {
-        tracing::warn!("requests that still ran were cut");
+        tracing::warn!("drain timeout: aborted in-flight requests");
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
                 accepted = next => match accepted {
                     Ok((place, stream, remote)) => self.serve(Some(place), stream, remote),
                     Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
+                        tracing::warn!(%error, "accepting a connection failed");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

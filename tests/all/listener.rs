@@ -264,7 +264,7 @@ async fn kept(gateway: &Gateway) -> TcpStream {
 
 /// Whether it has waited for connections until they were cut.
 fn waited_in_vain(gateway: &Gateway) -> bool {
-    let cut = "requests that still ran were cut";
+    let cut = "drain timeout: aborted in-flight requests";
     assert!(
         include_str!("../../src/http/server.rs").contains(cut),
         "or it says something else"

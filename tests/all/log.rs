@@ -50,7 +50,7 @@ async fn the_log_says_which_request_it_was() {
             .find(|told| told["event"] == event)
             .expect("it is there");
         assert_eq!(
-            (&told["span"]["id"], &told["span"]["trace"]),
+            (&told["span"]["request_id"], &told["span"]["trace_id"]),
             (&json!(id), &json!(trace)),
             "{told}"
         );
@@ -99,7 +99,7 @@ async fn the_log_never_holds_a_credential() {
     gateway.log_out(&session.access_token).await.is(204, "");
     let log = gateway.log().join("\n");
     assert!(
-        log.contains("sign_in_refused") && log.contains("answered"),
+        log.contains("sign_in_refused") && log.contains("request completed"),
         "the log is on"
     );
     let secrets = [

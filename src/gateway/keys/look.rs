@@ -74,7 +74,7 @@ impl Gateway {
                     began: Some(began),
                     succeeded: Some(false),
                 } if began >= arrived => {
-                    return Err(Error::unavailable("the signing keys could not be read"));
+                    return Err(Error::unavailable("the signing keys could not be loaded"));
                 }
                 _earlier => {}
             }
@@ -97,7 +97,7 @@ impl Gateway {
         metrics::counter!("latchkey_signing_key_reloads_total").increment(1);
         let stored = self.record.signing_keys().await?;
         if stored.is_empty() {
-            return Err(Error::unavailable("the record holds no signing key"));
+            return Err(Error::unavailable("PostgreSQL contains no signing key"));
         }
         self.keys.learn(
             &stored,
@@ -150,6 +150,6 @@ impl Gateway {
     pub(super) async fn signer_after_look(&self) -> Result<std::sync::Arc<SigningKey>, Error> {
         self.look_at_keys(FOR_US).await?;
         let signer = self.keys.known.load().signer(self.clock.now_ms());
-        signer.ok_or_else(|| Error::unavailable("no signing key can be used"))
+        signer.ok_or_else(|| Error::unavailable("no signing key is usable"))
     }
 }

@@ -41,7 +41,7 @@ impl Gateway {
     pub(in crate::gateway) async fn first_keys(&self) -> Result<bool, Error> {
         let first = || {
             self.new_key()
-                .inspect(|key| tracing::info!(kid = %key.kid, "the first signing key is made"))
+                .inspect(|key| tracing::info!(kid = %key.kid, "created the first signing key"))
         };
         let stored = self.record.signing_keys_or(first).await?;
         let (secrets, now) = (&self.config.secret, self.clock.now_ms());
@@ -79,12 +79,9 @@ impl Gateway {
         }
         match self.try_reseal_keys().await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(
-                count,
-                "signing keys were sealed anew under the first secret"
-            ),
+            Ok(count) => tracing::info!(count, "re-encrypted signing keys with the first secret"),
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "the signing keys could not be sealed anew")
+                tracing::warn!(error = %Chain(&error), "re-encrypting signing keys failed")
             }
         }
     }

@@ -75,16 +75,16 @@ impl Gateway {
     fn tell_of_keys(&self, told: &mut Told, failure: Option<Error>) {
         let signer = self.signer();
         if let Some(kid) = signer.filter(|_| signer != told.signer) {
-            tracing::info!(%kid, "a signing key begins to sign");
+            tracing::info!(%kid, "signing key active");
         }
         let sealed_otherwise = self.is_sealed_otherwise();
         if sealed_otherwise && !told.sealed_otherwise {
             tracing::error!(
-                "LATCHKEY_SECRET does not open a signing key: this replica cannot sign with it"
+                "decrypting a signing key failed: this replica has another LATCHKEY_SECRET"
             );
         }
         if let Some(error) = failure.as_ref().filter(|_| !told.failing) {
-            tracing::warn!(error = %Chain(error), "the signing keys cannot be read");
+            tracing::warn!(error = %Chain(error), "signing key reload failed");
         }
         *told = Told {
             signer,

@@ -97,7 +97,7 @@ impl Gateway {
             Revoked::Lost => {
                 self.revocations.renewal_bell.notify_one();
                 return Err(Error::unavailable(
-                    "the revocation log was lost, and is being built anew",
+                    "the revocation log is missing in Redis and is being rebuilt",
                 ));
             }
         };
@@ -132,5 +132,5 @@ impl Gateway {
 }
 
 fn not_appended() -> Error {
-    Error::unavailable("the revocation could not be appended to the log")
+    Error::unavailable("appending to the revocation log failed")
 }

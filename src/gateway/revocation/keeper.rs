@@ -79,7 +79,7 @@ impl Gateway {
                 }
             };
             if let Err(error) = self.speed.listen(hear).await {
-                tracing::debug!(error = %Chain(&error), "nothing is heard of revocations");
+                tracing::debug!(error = %Chain(&error), "revocation subscription failed");
             }
             tokio::time::sleep(DEAF).await;
         }
@@ -257,14 +257,20 @@ impl Keeper {
 
     /// Once: the next look tries again. A failure is told the log when it is another than before.
     async fn rebuild(&mut self) {
+        let is_first = self.failure.is_none();
+        let begins = || {
+            if is_first {
+                tracing::warn!("revocation log missing in Redis; rebuilding");
+            }
+        };
         let failure = self
             .gateway
-            .rebuild_log()
+            .rebuild_log(begins)
             .await
             .err()
             .map(|error| Chain(&error).to_string());
         if let Some(error) = failure.as_ref().filter(|_| failure != self.failure) {
-            tracing::warn!(error, "the revocation log could not be built anew");
+            tracing::warn!(error, "revocation log rebuild failed");
         }
         self.failure = failure;
     }
@@ -292,23 +298,18 @@ impl Keeper {
             return;
         }
         match (sight, error) {
-            (Sight::Whole, _) => tracing::info!("the revocation log is followed"),
+            (Sight::Whole, _) => tracing::info!("connected to revocation log"),
             (Sight::Nothing, _) => {}
-            (Sight::Lost, _) => {
-                tracing::warn!("Redis has no revocation log; it is built anew from the record")
+            // The replica that rebuilds it logs a warning, unless an operator requested that.
+            (Sight::Lost, _) => tracing::info!("revocation log unavailable"),
+            (Sight::Evicting, _) => {
+                tracing::error!("Redis evicts keys: set maxmemory-policy to noeviction")
             }
-            (Sight::Evicting, _) => tracing::error!(
-                "Redis forgets keys when its memory is full, so nothing missing there counts: set \
-                 maxmemory-policy to noeviction"
+            (Sight::Unknown, _) => tracing::error!(
+                "revocation log contains entries of a newer version: update this replica"
             ),
-            (Sight::Unknown, _) => {
-                tracing::error!(
-                    "the revocation log holds entries of a newer version: no lease until this \
-                     replica is updated"
-                )
-            }
             (Sight::Silent, Some(error)) => {
-                tracing::warn!(error = %Chain(&error), "the lease cannot be renewed")
+                tracing::warn!(error = %Chain(&error), "lease renewal failed")
             }
             (Sight::Silent, None) => {}
         }
@@ -319,6 +320,6 @@ async fn reap(gateway: Arc<Gateway>, member: Member, epoch: String) {
     // Else it renewed after all, or somebody else was faster; or Redis is asked again by the next
     // renewal.
     if let Ok(true) = gateway.speed.reap(&member, &epoch).await {
-        tracing::info!(member = %member.id, "a replica does not renew its lease any more");
+        tracing::info!(member_id = %member.id, "reaped unreachable member");
     }
 }

@@ -64,7 +64,7 @@ impl Gateway {
                 Err(error) if !failing => {
                     tracing::warn!(
                         error = %Chain(&error),
-                        "revocations cannot be compared with the record"
+                        "comparing revocations with PostgreSQL failed"
                     );
                     failing = true;
                 }

@@ -51,29 +51,37 @@ impl Gateway {
     /// `unavailable`.
     pub async fn replace_log(&self) -> Result<Rebuilt, Error> {
         match self.speed.join(None).await? {
-            Joined::Joined { epoch, .. } => self.build_alone(Some(&epoch)).await,
-            Joined::Lost => self.build_alone(None).await,
+            Joined::Joined { epoch, .. } => self.build_alone(Some(&epoch), || {}).await,
+            Joined::Lost => self.build_alone(None, || {}).await,
             Joined::Evicting => Ok(Rebuilt::Evicting),
         }
     }
 
-    /// Builds the log anew if there is none.
+    /// Builds the log anew if there is none. `begins` is called if this replica is the one that
+    /// does.
     ///
     /// # Errors
     /// `unavailable`.
-    pub(in crate::gateway) async fn rebuild_log(&self) -> Result<Rebuilt, Error> {
+    pub(in crate::gateway) async fn rebuild_log(
+        &self,
+        begins: impl FnOnce() + Send,
+    ) -> Result<Rebuilt, Error> {
         match self.speed.join(None).await? {
             Joined::Joined { .. } => Ok(Rebuilt::Whole),
             Joined::Evicting => Ok(Rebuilt::Evicting),
-            Joined::Lost => self.build_alone(None).await,
+            Joined::Lost => self.build_alone(None, begins).await,
         }
     }
 
-    async fn build_alone(&self, replaced: Option<&str>) -> Result<Rebuilt, Error> {
+    async fn build_alone(
+        &self,
+        replaced: Option<&str>,
+        begins: impl FnOnce() + Send,
+    ) -> Result<Rebuilt, Error> {
         let Some(mut lock) = self.record.lock_log().await? else {
             return Ok(Rebuilt::Elsewhere);
         };
-        let outcome = self.build_log(replaced, &mut lock).await;
+        let outcome = self.build_log(replaced, begins, &mut lock).await;
         // Where this fails the connection is closed, which gives the lock up as well.
         let _ = lock.end().await;
         outcome
@@ -82,15 +90,17 @@ impl Gateway {
     async fn build_log(
         &self,
         replaced: Option<&str>,
+        begins: impl FnOnce() + Send,
         lock: &mut Building,
     ) -> Result<Rebuilt, Error> {
         let epoch = match self.speed.begin_log(replaced).await? {
             Begun::Begun(epoch) => epoch,
             Begun::Whole => return Ok(Rebuilt::Whole),
             Begun::Deposed => {
-                return Err(Error::unavailable("Redis is a replica of another server"));
+                return Err(Error::unavailable("Redis is a follower, not the primary"));
             }
         };
+        begins();
         let lease = match self.config.lease {
             // Off is off for this replica alone.
             lease if lease.is_zero() => LEASE,
@@ -106,7 +116,7 @@ impl Gateway {
         tracing::info!(
             entries = last,
             lease = ?lease,
-            "the revocation log was built anew from the record"
+            "rebuilt revocation log from PostgreSQL"
         );
         Ok(Rebuilt::Built {
             entries: last,
@@ -144,5 +154,5 @@ impl Gateway {
 }
 
 fn interrupted() -> Error {
-    Error::unavailable("Redis lost the revocation log while it was built")
+    Error::unavailable("Redis lost the revocation log during the rebuild")
 }

@@ -40,9 +40,7 @@ async fn keys_follow_each_other_under_load_and_nobody_notices() {
                     let signs =
                         || async { kid(&replica.sign_in("john").await.access_token) == next };
                     until("it signs", signs).await;
-                    replica
-                        .until_logged(&["a signing key begins to sign", &next])
-                        .await;
+                    replica.until_logged(&["signing key active", &next]).await;
                 }
                 assert_eq!(key_that_is(&fleet.any(), "current").await, next);
             }

@@ -120,6 +120,8 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
             "{loss:?}"
         );
     }
+    let warning = ["WARN", "revocation log missing in Redis; rebuilding"];
+    assert!(scene.gateway.has_logged(&warning) || scene.replica.has_logged(&warning));
 }
 
 #[tokio::test]
@@ -313,7 +315,7 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
         .tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"])
         .await;
     for replica in [&scene.gateway, &scene.replica] {
-        until_checks_are_by(replica, "none").await;
+        until_checks_are_by(replica, "unavailable").await;
         for session in [&scene.john, &scene.out] {
             assert_eq!(
                 replica.verify(&session.access_token).await,
@@ -414,6 +416,12 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
         assert_eq!(
             replica.verify(&out.access_token).await,
             (401, "token_revoked".into())
+        );
+        let is_warning = |line: &String| line.contains("WARN") && line.contains("revocation log");
+        assert!(
+            !replica.log().iter().any(is_warning),
+            "the operator requested it: {:?}",
+            replica.log()
         );
     }
     assert_eq!(
