@@ -17,7 +17,7 @@ use super::{
     folders::{self, Folders},
     interrupt,
     lock::Lock,
-    mailbox,
+    mailbox, previous_data,
     replica::Replica,
     server,
     settings::{self, Addresses, Settings},
@@ -88,6 +88,9 @@ fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
     let settings = Arc::new(settings);
     let given = options.given.of_server();
     let _env_file = EnvFile::write(&directory, settings.iter().chain(given))?;
+    if stores.has_previous_data {
+        previous_data::check(server, addresses[0], &settings, &directory)?;
+    }
     let page = mailbox.as_ref().map(|(_, address)| settings::url(*address));
     if let Some((listener, _)) = mailbox {
         serve_mailbox(listener, &directory)?;
@@ -117,6 +120,7 @@ struct Stores {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
     folders: Option<Folders>,
+    has_previous_data: bool,
 }
 
 impl Stores {
@@ -125,6 +129,7 @@ impl Stores {
             postgres: None,
             redis: None,
             folders: None,
+            has_previous_data: false,
         };
         let (postgres, redis) = (
             !options.given.has("DATABASE_URL"),
@@ -133,9 +138,9 @@ impl Stores {
         if postgres || redis {
             let folders = stores.folders.insert(Folders::persistent(directory)?);
             if postgres {
-                let postgres = stores
-                    .postgres
-                    .insert(Postgres::start(&folders.postgres(true))?);
+                let options = folders.postgres(true);
+                stores.has_previous_data = options.data.exists();
+                let postgres = stores.postgres.insert(Postgres::start(&options)?);
                 postgres.create_database(DATABASE)?;
             }
             if redis {

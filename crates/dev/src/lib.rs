@@ -13,6 +13,7 @@
 //!   detached   `--detach` and `--down`
 //!   server     finds the server's program
 //!   replica    one `latchkey serve`
+//!   previous_data   detects data of an older development version
 //!   settings   the environment of the replicas
 //!   env_file   the same for `latchkey user`
 //!   banner     the text that a run prints when it is ready
@@ -49,6 +50,7 @@ mod leftover;
 mod lock;
 pub mod mailbox;
 mod postgres;
+mod previous_data;
 mod process;
 mod redis;
 mod replica;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use latchkey_dev::Stack;
 
-use super::{Dev, Place, SOON, processes::children, programs, psql};
+use super::{Dev, Place, SOON, latchkey_dev, processes::children, programs, psql};
 
 const EMAIL: &str = "john@example.com";
 const PASSWORD: &str = "secret123";
@@ -182,6 +182,49 @@ async fn an_account_survives_a_restart() {
     let gateway = dev.gateways().remove(0);
     assert_eq!(log_in(&gateway, PASSWORD).await, 200);
     assert_eq!(verify(&gateway, &token).await, 204);
+}
+
+/// The database of the first run is changed to look like one of an older development version.
+#[tokio::test]
+async fn older_data_is_rejected_until_its_folder_is_deleted() {
+    let folder = Place::new();
+    let dev = Dev::ready(folder.path(), &[]);
+    sign_up(&dev.gateways()[0]).await;
+    let data = folder.path().join(".latchkey");
+    let env_file = fs::read_to_string(data.join(".env")).expect("it is there");
+    let database = env_file
+        .lines()
+        .find_map(|line| line.strip_prefix("DATABASE_URL="))
+        .expect("it is set");
+    let older = "update refinery_schema_history set name = 'first' where version = 1";
+    psql(database.trim_matches('\''), older);
+    drop(dev);
+    for arguments in [&[][..], &["--detach"]] {
+        let output = latchkey_dev(folder.path(), arguments)
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let sentence = text.lines().last().unwrap_or_default();
+        let real = data.canonicalize().expect("it is there");
+        assert!(
+            sentence.contains("older development version")
+                && sentence.contains(&format!("{} ", real.display()))
+                && sentence.ends_with("delete this folder and start again."),
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("older development version").count(),
+            1,
+            "{text}"
+        );
+    }
+    let place = fs::read_to_string(data.join("data-is-in"));
+    fs::remove_dir_all(&data).expect("it can be deleted");
+    sign_up(&Dev::ready(folder.path(), &[]).gateways()[0]).await;
+    if let Ok(place) = place {
+        let _ = fs::remove_dir_all(place.trim_end());
+    }
 }
 
 /// Runs with these stores and asserts that no others were started.
