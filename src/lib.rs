@@ -107,7 +107,7 @@
 //! - A new setting: one line in the declaration at the end of `config.rs`; a test updates README
 //!   and `.env.example`.
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in
-//!   `sql/migrations/`.
+//!   `sql/migrations/`; blessing updates `sql/schema.sql`.
 //! - A new reason for revocation: a line among the reasons of [`domain::revocation`], a transaction
 //!   that returns a [`domain::revocation::Ending`], and a row of the table in
 //!   `tests/all/taking_back.rs`.

@@ -273,8 +273,8 @@ impl From<tokio_postgres::Error> for Error {
             Some("users_username_key") => Error::UsernameTaken,
             Some("users_email_key") => Error::EmailTaken,
             // The caller's account was deleted after the check.
-            Some("items_owner_id_fkey") => Error::TokenRevoked,
-            Some("users_named") => Error::flaw(
+            Some("items_user_id_fkey") => Error::TokenRevoked,
+            Some("users_username_or_email") => Error::flaw(
                 "username",
                 "cannot be cleared where there is no e-mail address",
             ),
@@ -324,5 +324,5 @@ fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {
 }
 
 fn late() -> Error {
-    Error::unavailable("PostgreSQL did not answer in time")
+    Error::unavailable("PostgreSQL did not respond in time")
 }

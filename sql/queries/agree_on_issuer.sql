@@ -1,4 +1,4 @@
--- The first replica's issuer is kept; the others learn it. The empty update makes the row visible to "returning".
+-- Stores the issuer of the first replica, and returns the stored one. The empty update makes "returning" see the row.
 insert into settings (issuer) values ($1)
 on conflict on constraint settings_pkey do update set issuer = settings.issuer
 returning issuer

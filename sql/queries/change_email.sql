@@ -1,10 +1,10 @@
--- The address is that of the mail which carried the code. What it was before is told, so that its owner can be.
+-- Stores the address that the code was sent to. Returns the previous address, which gets a notification.
 update users
-set email = mail.recipient,
+set email = sent.recipient,
     email_verified = true,
     identity_version = users.identity_version + 1,
     identity_changed_at = now()
-from outbox mail, (select id, email from users where id = $1 for update) before
-where users.id = before.id and mail.id = $2 and mail.user_id = users.id and mail.consumed_at is null
-returning users.id, username, users.email, email_verified, name, role, users.created_at, gen, identity_version, disabled,
-    before.email as email_before
+from email_outbox sent, (select id, email from users where id = $1 for update) before
+where users.id = before.id and sent.id = $2 and sent.user_id = users.id and sent.consumed_at is null
+returning users.id, username, users.email, email_verified, name, role, users.created_at, generation, identity_version,
+    disabled, before.email as email_before

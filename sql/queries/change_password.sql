@@ -1,2 +1,2 @@
--- Compared with the hash that the current password was checked against: of two changes at once, one finds nothing.
+-- $2 is the hash that the current password was verified against. Of two concurrent changes, one matches no row.
 update users set password_hash = $3 where id = $1 and password_hash = $2

@@ -1,4 +1,5 @@
--- The row is held, so that what was read of it is still true. The generation rises where everything is to end.
+-- The row is locked, so the values read before are still current. $9: increment the generation, which revokes all
+-- sessions and tokens.
 update users
 set username = $2,
     email = $3,
@@ -7,8 +8,8 @@ set username = $2,
     role = $6,
     disabled = $7,
     password_hash = coalesce($8, password_hash),
-    gen = gen + case when $9 then 1 else 0 end,
+    generation = generation + case when $9 then 1 else 0 end,
     identity_changed_at = case when identity_version = $10 then identity_changed_at else now() end,
     identity_version = $10
 where id = $1
-returning id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled
+returning id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled

@@ -1,1 +1,1 @@
-select count(*) from items where owner_id = $1
+select count(*) from items where user_id = $1

@@ -1,1 +1,1 @@
-delete from clients where id = $1 returning gen
+delete from oauth_clients where id = $1 returning generation

@@ -1,1 +1,1 @@
-delete from items where owner_id = $1 and id = $2 and ($3::bigint[] is null or version = any($3)) returning id
+delete from items where user_id = $1 and id = $2 and ($3::bigint[] is null or version = any($3)) returning id

@@ -1,2 +1,2 @@
--- Sessions and items go with it.
+-- Sessions and items are deleted by foreign keys.
 delete from users where id = $1

@@ -1,2 +1,2 @@
--- Whether this client was deleted a while ago: a repeat then publishes what the first could not.
-select below from revocations where kind = 'client' and subject = $1 and reason = $2
+-- Finds a recent deletion of the client, so that a repeated request publishes it again.
+select min_generation from revocations where kind = 'client' and subject_id = $1 and reason = $2

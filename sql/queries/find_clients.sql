@@ -1,1 +1,1 @@
-select id, name, secret_hash, scope, audiences, gen, created_at, rotated_at from clients where id = any($1)
+select id, name, secret_hash, scope, audiences, generation, created_at, rotated_at from oauth_clients where id = any($1)

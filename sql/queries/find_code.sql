@@ -1,1 +1,3 @@
-select recipient, consumed_at is not null as consumed, voided_at is not null as void from outbox where id = $1
+select recipient, consumed_at is not null as consumed, invalidated_at is not null as invalidated
+from email_outbox
+where id = $1

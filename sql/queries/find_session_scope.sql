@@ -1,1 +1,1 @@
-select scope from sessions where user_id = $1 and sid = $2
+select scope from sessions where user_id = $1 and id = $2

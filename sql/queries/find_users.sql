@@ -1,4 +1,4 @@
--- One account or many: those who ask at the same moment share it.
-select id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled
+-- Concurrent lookups share this statement.
+select id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled
 from users
 where id = any($1)

@@ -1,1 +1,1 @@
-select sid from sessions where user_id = $1 and sid = $2
+select id from sessions where user_id = $1 and id = $2

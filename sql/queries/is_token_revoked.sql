@@ -1,2 +1,1 @@
--- Whether this token was taken back before.
-select from revocations where kind = 'token' and subject = $1
+select from revocations where kind = 'token' and subject_id = $1

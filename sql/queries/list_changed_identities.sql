@@ -1,5 +1,5 @@
--- Whose names, address or role changed since a moment, in pages.
-select id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled,
+-- Pages of users whose token claims changed after a time.
+select id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled,
     identity_changed_at
 from users
 where (identity_changed_at, id) > ($1, $2)

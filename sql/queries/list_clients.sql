@@ -1,5 +1,5 @@
-select id, name, secret_hash, scope, audiences, gen, created_at, rotated_at
-from clients
+select id, name, secret_hash, scope, audiences, generation, created_at, rotated_at
+from oauth_clients
 where id > $1
 order by id
 limit $2

@@ -1,6 +1,6 @@
--- One more than the page is asked for, to know whether there is a next one.
+-- The limit is one more than the page size; an extra row means that there is a next page.
 select id, name, description, version, created_at, updated_at
 from items
-where owner_id = $1 and id > $2
+where user_id = $1 and id > $2
 order by id
 limit $3

@@ -1,5 +1,5 @@
--- All keys, the one that signs last comes first; times in ms since the epoch, with the record's own clock beside them: read
--- now, and not when the transaction began, which may have waited for others to make a key.
+-- All keys, latest signing time first. Times are in milliseconds since the Unix epoch; `now` is the current time of
+-- PostgreSQL. "clock_timestamp", because the transaction might have waited for another one that created a key.
 select
     kid, public_key, sealed_private_key,
     floor(extract(epoch from signs_from) * 1000)::bigint as signs_from,

@@ -1,5 +1,5 @@
--- One more than the page is asked for, to know whether there is a next one.
-select id, username, email, email_verified, name, role, created_at, gen, identity_version, disabled
+-- The limit is one more than the page size; an extra row means that there is a next page.
+select id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled
 from users
 where id > $1
 order by id

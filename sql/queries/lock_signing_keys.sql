@@ -1,2 +1,2 @@
--- Whoever changes the keys decides by all of them: the others wait here, and then find what was done. Reading goes on.
+-- A change depends on all keys, so concurrent changes wait here and then see the result. Reads continue.
 lock table signing_keys in exclusive mode

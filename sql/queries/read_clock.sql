@@ -1,2 +1,2 @@
--- The record's own clock: what was committed is compared with what it says, not with ours.
+-- Commit times are compared with the clock of PostgreSQL, not with that of the replica.
 select now()

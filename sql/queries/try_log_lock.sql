@@ -1,2 +1,2 @@
--- One builds the revocation log at a time; until the end of the transaction, so that no pooler and no crash can keep it.
+-- One rebuilder at a time. The lock ends with the transaction, so no connection pooler or crash can keep it.
 select pg_try_advisory_xact_lock($1)

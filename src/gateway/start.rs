@@ -80,7 +80,9 @@ impl From<MigrationError> for Setback {
     fn from(error: MigrationError) -> Self {
         match error {
             MigrationError::Unreachable(_) => Setback::Later(error.into()),
-            MigrationError::Failed(_) => Setback::Never(StartError::Migration(error)),
+            MigrationError::Outdated | MigrationError::Failed(_) => {
+                Setback::Never(StartError::Migration(error))
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ const FIND_TO_SIGN_IN: &str = include_str!("../../sql/queries/find_user_to_sign_
 const FIND_BY_EMAIL: &str = include_str!("../../sql/queries/find_user_by_email.sql");
 const UPDATE: &str = include_str!("../../sql/queries/update_user.sql");
 const CHANGE_PASSWORD: &str = include_str!("../../sql/queries/change_password.sql");
-const RAISE_HASH: &str = include_str!("../../sql/queries/raise_password_hash.sql");
+const RAISE_HASH: &str = include_str!("../../sql/queries/upgrade_password_hash.sql");
 const RESET_PASSWORD: &str = include_str!("../../sql/queries/reset_password.sql");
 
 /// An account that is about to be.
@@ -81,7 +81,7 @@ impl Postgres {
             password_hash,
         };
         let opened = sessions::open(&mut db, &fresh, session, event).await?;
-        opened.ok_or_else(|| Error::internal("a fresh account could not be signed in"))?;
+        opened.ok_or_else(|| Error::internal("a new user could not be signed in"))?;
         db.commit().await?;
         Ok(fresh.user)
     }
@@ -282,7 +282,7 @@ pub(super) fn read(row: &Row) -> Result<StoredUser, Error> {
             identity,
             created_at: row.try_get("created_at")?,
         },
-        generation: row.try_get("gen")?,
+        generation: row.try_get("generation")?,
         disabled: row.try_get("disabled")?,
     })
 }

@@ -11,9 +11,9 @@ use crate::{
     error::Error,
 };
 
-const INSERT: &str = include_str!("../../sql/queries/insert_audit.sql");
-const COUNT: &str = include_str!("../../sql/queries/count_audit.sql");
-const LIST: &str = include_str!("../../sql/queries/list_audit.sql");
+const INSERT: &str = include_str!("../../sql/queries/insert_audit_event.sql");
+const COUNT: &str = include_str!("../../sql/queries/count_audit_events.sql");
+const LIST: &str = include_str!("../../sql/queries/list_audit_events.sql");
 
 /// Events that are alike and happened within one minute.
 #[derive(Debug, Clone)]
@@ -132,15 +132,15 @@ pub fn tell(event: &Event) {
             tracing::$level!(
                 event = kind.as_str(),
                 outcome = kind.outcome().as_str(),
-                sub = shown(*user),
+                user_id = shown(*user),
                 actor = actor.as_str(),
                 actor_id = shown(actor.id()),
-                sid = shown(*session),
-                address,
-                agent,
+                session_id = shown(*session),
+                ip_address = address,
+                user_agent = agent,
                 reason = reason.as_deref(),
                 "{}",
-                kind.told()
+                kind.message()
             )
         };
     }
@@ -151,8 +151,7 @@ pub fn tell(event: &Event) {
     )
     .increment(1);
     match kind {
-        // Somebody has stolen a token, or a client is broken: the one event that an operator should
-        // look into.
+        // A stolen token or a faulty client: the one event that an operator should investigate.
         Kind::RefreshTokenReused => line!(warn),
         _other => line!(info),
     }
@@ -187,8 +186,7 @@ impl Postgres {
             .map(drop)
     }
 
-    /// What happened to an account before an event, the newest first; one more than `limit` if
-    /// there is more.
+    /// The events of a user before an event, newest first; one more than `limit` if there is more.
     pub async fn list_events(
         &self,
         user: Uuid,
@@ -221,9 +219,9 @@ fn read(row: &Row) -> Result<RecordedEvent, Error> {
         outcome: row.try_get("outcome")?,
         actor: row.try_get("actor")?,
         actor_id: row.try_get("actor_id")?,
-        session: row.try_get("sid")?,
-        address: row.try_get("address")?,
-        agent: row.try_get("agent")?,
+        session: row.try_get("session_id")?,
+        address: row.try_get("ip_address")?,
+        agent: row.try_get("user_agent")?,
         reason: row.try_get("reason")?,
         count: row.try_get("count")?,
     })

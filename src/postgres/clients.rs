@@ -21,11 +21,11 @@ use crate::{
 const INSERT: &str = include_str!("../../sql/queries/insert_client.sql");
 const FIND: &str = include_str!("../../sql/queries/find_clients.sql");
 const LIST: &str = include_str!("../../sql/queries/list_clients.sql");
-const ROTATE: &str = include_str!("../../sql/queries/rotate_client.sql");
+const ROTATE: &str = include_str!("../../sql/queries/rotate_client_secret.sql");
 const DELETE: &str = include_str!("../../sql/queries/delete_client.sql");
 const FIND_DELETION: &str = include_str!("../../sql/queries/find_client_deletion.sql");
 
-/// A row of `clients`. It has no `Debug`, because of the hash.
+/// A row of `oauth_clients`. It has no `Debug`, because of the hash.
 #[derive(Clone)]
 pub struct StoredClient {
     /// `client_id`, as a uuid.
@@ -168,7 +168,7 @@ fn read(row: &Row) -> Result<StoredClient, Error> {
         secret_hash: row.try_get("secret_hash")?,
         scopes: Scopes::granted(row.try_get("scope")?),
         audiences: row.try_get("audiences")?,
-        generation: row.try_get("gen")?,
+        generation: row.try_get("generation")?,
         created_at: row.try_get("created_at")?,
         rotated_at: row.try_get("rotated_at")?,
     })

@@ -48,27 +48,27 @@ impl Postgres {
         let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
         let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
         let row = self.connection().await?.first(EXPLAIN, params).await?;
-        read(&row.ok_or_else(|| Error::internal("a row of nulls at least"))?)
+        read(&row.ok_or_else(|| Error::internal("a query that always has a row returned none"))?)
     }
 }
 
 fn read(row: &Row) -> Result<Known, Error> {
-    let generation: Option<i64> = row.try_get("gen")?;
+    let generation: Option<i64> = row.try_get("generation")?;
     let account = generation.map(|generation| -> Result<_, Error> {
         Ok(KnownAccount {
             generation,
             disabled: row.try_get("disabled")?,
         })
     });
-    let session_generation: Option<i64> = row.try_get("session_gen")?;
+    let session_generation: Option<i64> = row.try_get("session_generation")?;
     Ok(Known {
         account: account.transpose()?,
         session: session_generation
             .map(|generation| read_session(row, generation))
             .transpose()?,
-        client: row.try_get("client_gen")?,
+        client: row.try_get("client_generation")?,
         closed_at: row.try_get("closed_at")?,
-        everything: ended(row, "everything_at", "everything_reason")?,
+        everything: ended(row, "all_at", "all_reason")?,
         token: ended(row, "token_at", "token_reason")?,
         key: ended(row, "key_at", "key_reason")?,
     })
@@ -79,13 +79,13 @@ fn read_session(row: &Row, generation: i64) -> Result<KnownSession, Error> {
         let at: OffsetDateTime = row.try_get(name)?;
         Ok(u64::try_from(at.unix_timestamp()).unwrap_or(0))
     };
-    let counter: i64 = row.try_get("counter")?;
+    let counter: i64 = row.try_get("rotation_counter")?;
     Ok(KnownSession {
         generation,
         counter: u64::try_from(counter).unwrap_or(0),
-        refreshed_at: seconds("refreshed_at")?,
-        ends_at: seconds("ends_at")?,
-        ended: ended(row, "ended_at", "ended_by")?,
+        refreshed_at: seconds("last_used_at")?,
+        ends_at: seconds("expires_at")?,
+        ended: ended(row, "revoked_at", "revoked_reason")?,
     })
 }
 

@@ -182,7 +182,7 @@ async fn insert(
 
 fn read_with_key(row: &Row) -> Result<(ItemKey, StoredItem), Error> {
     let item = read(row)?;
-    Ok(((row.try_get("owner_id")?, item.id), item))
+    Ok(((row.try_get("user_id")?, item.id), item))
 }
 
 fn read(row: &Row) -> Result<StoredItem, Error> {

@@ -8,20 +8,19 @@ use time::OffsetDateTime;
 use super::{Connection, Postgres, signing_keys};
 use crate::error::Error;
 
-const TRY_LOCK: &str = include_str!("../../sql/queries/try_janitor_lock.sql");
-const DELETE_SESSIONS: &str = include_str!("../../sql/queries/delete_old_sessions.sql");
-const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_old_mails.sql");
-const DELETE_REVOCATIONS: &str = include_str!("../../sql/queries/delete_old_revocations.sql");
+const TRY_LOCK: &str = include_str!("../../sql/queries/try_cleanup_lock.sql");
+const DELETE_SESSIONS: &str = include_str!("../../sql/queries/delete_expired_sessions.sql");
+const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_sent_emails.sql");
+const DELETE_REVOCATIONS: &str = include_str!("../../sql/queries/delete_expired_revocations.sql");
 const DELETE_PERSONAL_TOKENS: &str =
-    include_str!("../../sql/queries/delete_old_personal_tokens.sql");
-const DELETE_AUDIT: &str = include_str!("../../sql/queries/delete_old_audit.sql");
-const MAKE_MONTHS: &str = include_str!("../../sql/queries/make_audit_months.sql");
-const KEEP_AUDIT_SINCE: &str = include_str!("../../sql/queries/keep_audit_since.sql");
-const DROP_MONTHS: &str = include_str!("../../sql/queries/drop_audit_months.sql");
+    include_str!("../../sql/queries/delete_expired_personal_access_tokens.sql");
+const DELETE_AUDIT: &str = include_str!("../../sql/queries/delete_expired_audit_events.sql");
+const MAKE_MONTHS: &str = include_str!("../../sql/queries/create_audit_partitions.sql");
+const KEEP_AUDIT_SINCE: &str = include_str!("../../sql/queries/set_audit_retention.sql");
+const DROP_MONTHS: &str = include_str!("../../sql/queries/drop_audit_partitions.sql");
 
-/// An arbitrary number that stands for "tidying up Latchkey" among the advisory locks of the
-/// database.
-const LOCK: i64 = 0x4c41_5443_484a_414e;
+/// Advisory lock of the cleanup worker ("LATCHCLN").
+const LOCK: i64 = 0x4c41_5443_4843_4c4e;
 
 /// Rows of one statement: it holds them only for a moment.
 pub const BATCH: i64 = 1_000;

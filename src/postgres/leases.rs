@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Connection, Postgres};
 use crate::error::Error;
 
-const RAISE: &str = include_str!("../../sql/queries/raise_longest_lease.sql");
-const KEEP_LOCK: &str = include_str!("../../sql/queries/keep_log_lock.sql");
+const RAISE: &str = include_str!("../../sql/queries/update_max_lease.sql");
+const KEEP_LOCK: &str = include_str!("../../sql/queries/set_log_lock_timeout.sql");
 const TRY_LOCK: &str = include_str!("../../sql/queries/try_log_lock.sql");
 
 /// An arbitrary number that stands for "building Latchkey's log" among the advisory locks of the
@@ -61,7 +61,7 @@ impl Postgres {
         let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let row = self.connection().await?.first(RAISE, &[&lease]).await?;
         let before: Option<i64> = row
-            .ok_or_else(|| Error::internal("there is no row of settings"))?
+            .ok_or_else(|| Error::internal("the table settings is empty"))?
             .try_get(0)?;
         Ok(Duration::from_millis(
             before

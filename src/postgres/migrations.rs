@@ -1,51 +1,30 @@
-//! Migrations: `sql/migrations/NNNN_name.sql`, in order, each in one transaction, applied by
-//! whichever replica comes first. They only ever expand, so that the release before keeps working
-//! beside the new one.
+//! Migrations: `sql/migrations/NNNN_name.sql`, in order, each in one transaction, applied by the
+//! replica that starts first. They are backward compatible (expand-only), so that replicas of the
+//! previous release continue to work.
 
 use std::fmt;
 
-use refinery::{Migration, Runner};
+use refinery::{Migration, Runner, error::Kind};
 
 use super::Postgres;
 
 /// Every migration, in order: the file's name without its ending, and its text.
-const MIGRATIONS: &[(&str, &str)] = &[
-    (
-        "0001_first",
-        include_str!("../../sql/migrations/0001_first.sql"),
-    ),
-    (
-        "0002_sessions_users_audit",
-        include_str!("../../sql/migrations/0002_sessions_users_audit.sql"),
-    ),
-    (
-        "0003_leases",
-        include_str!("../../sql/migrations/0003_leases.sql"),
-    ),
-    (
-        "0004_keys",
-        include_str!("../../sql/migrations/0004_keys.sql"),
-    ),
-    (
-        "0005_clients_tokens",
-        include_str!("../../sql/migrations/0005_clients_tokens.sql"),
-    ),
-    (
-        "0006_email_origin",
-        include_str!("../../sql/migrations/0006_email_origin.sql"),
-    ),
-];
+const MIGRATIONS: &[(&str, &str)] = &[(
+    "0001_initial",
+    include_str!("../../sql/migrations/0001_initial.sql"),
+)];
 
-/// An arbitrary number that stands for "migrating Latchkey" among the advisory locks of the
-/// database.
+/// The advisory lock of migrations ("LATCHKEY").
 const LOCK: i64 = 0x4c41_5443_484b_4559;
 
 /// Why migrations could not be applied.
 #[derive(Debug)]
 pub enum MigrationError {
-    /// PostgreSQL cannot be reached or broke off; trying again may help.
+    /// PostgreSQL is unreachable, or the connection broke; retrying might help.
     Unreachable(Box<dyn std::error::Error + Send + Sync>),
-    /// A migration failed, or what was applied before is not what this version knows.
+    /// Migrations of an older development version were applied.
+    Outdated,
+    /// A migration failed.
     Failed(refinery::Error),
 }
 
@@ -53,10 +32,15 @@ impl fmt::Display for MigrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MigrationError::Unreachable(_) => {
-                f.write_str("PostgreSQL cannot be reached; check DATABASE_URL")
+                f.write_str("PostgreSQL is unreachable; check DATABASE_URL")
             }
+            MigrationError::Outdated => f.write_str(
+                "the database was created by an older development version, whose data can't be \
+                 migrated; create an empty database and set DATABASE_URL to it",
+            ),
             MigrationError::Failed(_) => f.write_str(
-                "the database could not be migrated; was it last used by a newer version?",
+                "a migration failed; check that the role can create tables, and that no newer \
+                 version has used the database",
             ),
         }
     }
@@ -66,6 +50,7 @@ impl std::error::Error for MigrationError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             MigrationError::Unreachable(error) => Some(error.as_ref()),
+            MigrationError::Outdated => None,
             MigrationError::Failed(error) => Some(error),
         }
     }
@@ -78,9 +63,9 @@ impl From<tokio_postgres::Error> for MigrationError {
 }
 
 impl Postgres {
-    /// Applies what is missing and returns the names of what was applied. Replicas that start
-    /// together wait for each other: the tool takes no lock itself. The connection is a direct one,
-    /// since a session lock must not be pooled.
+    /// Applies missing migrations and returns their names. Replicas that start together wait for
+    /// each other, because the library takes no lock. The connection is not pooled, because it
+    /// holds a session lock.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
         let (mut client, connection) = self
             .address
@@ -88,8 +73,7 @@ impl Postgres {
             .connect(self.address.tls.clone())
             .await?;
         let connection = tokio::spawn(connection);
-        // Another replica may be migrating; a lock that is not given back in time is asked for
-        // again.
+        // Another replica might be migrating. After a timeout, the start is retried.
         client.batch_execute("set lock_timeout = '60s'").await?;
         client
             .execute("select pg_advisory_lock($1)", &[&LOCK])
@@ -97,7 +81,7 @@ impl Postgres {
         client.batch_execute("set lock_timeout = 0").await?;
         let report = runner().run_async(&mut client).await;
         let lost = client.is_closed();
-        // Closing the connection gives the lock back, whatever happened.
+        // Closing the connection releases the lock.
         drop(client);
         let _ = connection.await;
         match report {
@@ -107,6 +91,9 @@ impl Postgres {
                 .iter()
                 .map(ToString::to_string)
                 .collect()),
+            Err(error) if matches!(error.kind(), Kind::DivergentVersion(..)) => {
+                Err(MigrationError::Outdated)
+            }
             Err(error) => Err(MigrationError::Failed(error)),
         }
     }
@@ -118,7 +105,7 @@ fn runner() -> Runner {
         let number: u32 = number.parse().expect("named NNNN_name");
         Migration::unapplied(&format!("V{number}__{name}"), sql).expect("a well-formed name")
     };
-    // A newer version may have migrated already: what it added is there beside what this one knows.
+    // Migrations of a newer version might have been applied already; they are backward compatible.
     Runner::new(&MIGRATIONS.iter().map(migration).collect::<Vec<_>>()).set_abort_missing(false)
 }
 

@@ -1,4 +1,4 @@
-//! The outbox: mails that were promised, until they are sent.
+//! The transactional outbox of emails.
 
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -11,16 +11,16 @@ use crate::{
 };
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
-const BY_HAND: &str = include_str!("../../sql/queries/promise_code_by_hand.sql");
-const INSERT: &str = include_str!("../../sql/queries/insert_mail.sql");
-const CLAIM: &str = include_str!("../../sql/queries/claim_mail.sql");
-const REPLACE: &str = include_str!("../../sql/queries/replace_mail.sql");
-const FINISH: &str = include_str!("../../sql/queries/finish_mail.sql");
-const VOID_CODES: &str = include_str!("../../sql/queries/void_codes.sql");
+const BY_HAND: &str = include_str!("../../sql/queries/create_operator_code.sql");
+const INSERT: &str = include_str!("../../sql/queries/enqueue_email.sql");
+const CLAIM: &str = include_str!("../../sql/queries/claim_email.sql");
+const REPLACE: &str = include_str!("../../sql/queries/replace_email.sql");
+const FINISH: &str = include_str!("../../sql/queries/finish_email.sql");
+const VOID_CODES: &str = include_str!("../../sql/queries/invalidate_codes.sql");
 const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
 const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
-const INSERT_TO: &str = include_str!("../../sql/queries/insert_mail_to.sql");
-const RETRY_SOON: &str = include_str!("../../sql/queries/retry_mail_soon.sql");
+const INSERT_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
+const RETRY_SOON: &str = include_str!("../../sql/queries/retry_email.sql");
 
 /// Declares [`Template`]: variant, the word that is stored, and what its code is for, if it carries
 /// one.
@@ -213,13 +213,15 @@ impl Postgres {
         let Some(row) = self.connection().await?.first(FIND_CODE, &[&code]).await? else {
             return Ok(CodeState::Void);
         };
-        Ok(match (row.try_get("consumed")?, row.try_get("void")?) {
-            (_, true) => CodeState::Void,
-            (true, false) => CodeState::Used {
-                address: row.try_get("recipient")?,
+        Ok(
+            match (row.try_get("consumed")?, row.try_get("invalidated")?) {
+                (_, true) => CodeState::Void,
+                (true, false) => CodeState::Used {
+                    address: row.try_get("recipient")?,
+                },
+                (false, false) => CodeState::Open,
             },
-            (false, false) => CodeState::Open,
-        })
+        )
     }
 
     /// Takes the next mail that is due, if there is one.

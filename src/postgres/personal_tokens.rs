@@ -20,15 +20,17 @@ use crate::{
     error::Error,
 };
 
-const HOLD: &str = include_str!("../../sql/queries/hold_user_to_make_token.sql");
-const DELETE_DEAD: &str = include_str!("../../sql/queries/delete_dead_personal_tokens.sql");
-const INSERT: &str = include_str!("../../sql/queries/insert_personal_token.sql");
-const FIND: &str = include_str!("../../sql/queries/find_personal_tokens.sql");
-const LIST: &str = include_str!("../../sql/queries/list_personal_tokens.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_personal_token.sql");
-const DELETE_OF_USER: &str = include_str!("../../sql/queries/delete_tokens_of_user.sql");
-const WAS: &str = include_str!("../../sql/queries/was_personal_token.sql");
-const TOUCH: &str = include_str!("../../sql/queries/touch_personal_token.sql");
+const HOLD: &str = include_str!("../../sql/queries/lock_user_for_token.sql");
+const DELETE_DEAD: &str =
+    include_str!("../../sql/queries/delete_revoked_personal_access_tokens.sql");
+const INSERT: &str = include_str!("../../sql/queries/insert_personal_access_token.sql");
+const FIND: &str = include_str!("../../sql/queries/find_personal_access_tokens.sql");
+const LIST: &str = include_str!("../../sql/queries/list_personal_access_tokens.sql");
+const DELETE: &str = include_str!("../../sql/queries/delete_personal_access_token.sql");
+const DELETE_OF_USER: &str =
+    include_str!("../../sql/queries/delete_user_personal_access_tokens.sql");
+const WAS: &str = include_str!("../../sql/queries/find_revoked_personal_access_token.sql");
+const TOUCH: &str = include_str!("../../sql/queries/touch_personal_access_token.sql");
 
 /// A token that is about to be.
 pub struct NewPersonalToken<'a> {
@@ -251,7 +253,7 @@ async fn find(
 
 fn read_known(row: &Row) -> Result<KnownPersonalToken, Error> {
     Ok(KnownPersonalToken {
-        generation: row.try_get("token_gen")?,
+        generation: row.try_get("token_generation")?,
         secret_hash: row.try_get("secret_hash")?,
         scope: row.try_get("scope")?,
         created_at: row.try_get("token_created_at")?,

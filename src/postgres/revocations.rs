@@ -16,7 +16,7 @@ use crate::{
 const INSERT: &str = include_str!("../../sql/queries/insert_revocations.sql");
 const IS_REVOKED: &str = include_str!("../../sql/queries/is_token_revoked.sql");
 const LIST: &str = include_str!("../../sql/queries/list_revocations.sql");
-const FIND_DELETION: &str = include_str!("../../sql/queries/find_deletion.sql");
+const FIND_DELETION: &str = include_str!("../../sql/queries/find_user_deletion.sql");
 const LIST_CHANGED: &str = include_str!("../../sql/queries/list_changed_identities.sql");
 const READ_CLOCK: &str = include_str!("../../sql/queries/read_clock.sql");
 
@@ -93,7 +93,7 @@ impl Postgres {
     pub async fn clock(&self) -> Result<OffsetDateTime, Error> {
         let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
         Ok(row
-            .ok_or_else(|| Error::internal("the clock has no time"))?
+            .ok_or_else(|| Error::internal("the clock returned nothing"))?
             .try_get(0)?)
     }
 
@@ -163,11 +163,11 @@ fn read(row: &Row) -> Result<RecordedRevocation, Error> {
     let unknown = || Error::internal("an unknown revocation is stored");
     let (kind, subject, reason): (String, String, &str) = (
         row.try_get("kind")?,
-        row.try_get("subject")?,
+        row.try_get("subject_id")?,
         row.try_get("reason")?,
     );
     let id = || subject.parse::<Uuid>().map_err(|_| unknown());
-    let ends_at: i64 = row.try_get("ends_at")?;
+    let ends_at: i64 = row.try_get("expires_at")?;
     let exp = u64::try_from(ends_at)
         .unwrap_or(0)
         .saturating_sub(TOKEN_MARGIN_SECONDS);
@@ -175,11 +175,11 @@ fn read(row: &Row) -> Result<RecordedRevocation, Error> {
         "session" => Revocation::Session { sid: id()? },
         "user" => Revocation::User {
             sub: id()?,
-            below: row.try_get("below")?,
+            below: row.try_get("min_generation")?,
         },
         "client" => Revocation::Client {
             id: id()?,
-            below: row.try_get("below")?,
+            below: row.try_get("min_generation")?,
         },
         // Also of a personal token: the row says until when it matters.
         "token" => Revocation::Token { jti: id()?, exp },

@@ -17,13 +17,13 @@ use crate::{
     error::Error,
 };
 
-const OPEN: &str = include_str!("../../sql/queries/open_session.sql");
+const OPEN: &str = include_str!("../../sql/queries/create_session.sql");
 const HAS: &str = include_str!("../../sql/queries/has_session.sql");
 const FIND_SCOPE: &str = include_str!("../../sql/queries/find_session_scope.sql");
 const LIST: &str = include_str!("../../sql/queries/list_sessions.sql");
-const HOLD_USER: &str = include_str!("../../sql/queries/hold_user.sql");
-const HOLD_SESSION: &str = include_str!("../../sql/queries/hold_session.sql");
-const RECORD_REFRESHES: &str = include_str!("../../sql/queries/record_refreshes.sql");
+const HOLD_USER: &str = include_str!("../../sql/queries/lock_user.sql");
+const HOLD_SESSION: &str = include_str!("../../sql/queries/lock_session.sql");
+const RECORD_REFRESHES: &str = include_str!("../../sql/queries/save_session_activity.sql");
 
 /// A session that is about to be.
 pub struct NewSession<'a> {
@@ -140,7 +140,7 @@ pub(super) async fn open(
     };
     db.audited(event);
     Ok(Some(Opened {
-        crowded: row.try_get("crowded")?,
+        crowded: row.try_get("might_exceed_limit")?,
     }))
 }
 
@@ -254,27 +254,27 @@ fn seconds(moment: OffsetDateTime) -> u64 {
 
 fn read(row: &Row) -> Result<Device, Error> {
     Ok(Device {
-        sid: row.try_get("sid")?,
+        sid: row.try_get("id")?,
         created_at: row.try_get("created_at")?,
-        refreshed_at: row.try_get("refreshed_at")?,
-        live_until: row.try_get("live_until")?,
-        address: row.try_get("address")?,
-        agent: row.try_get("agent")?,
+        refreshed_at: row.try_get("last_used_at")?,
+        live_until: row.try_get("active_until")?,
+        address: row.try_get("ip_address")?,
+        agent: row.try_get("user_agent")?,
     })
 }
 
 fn read_held(db: Connection, user: StoredUser, sid: Uuid, row: &Row) -> Result<Held, Error> {
-    let counter: i64 = row.try_get("counter")?;
+    let counter: i64 = row.try_get("rotation_counter")?;
     let session = Session {
         sid,
         sub: user.account.id,
-        generation: row.try_get("gen")?,
+        generation: row.try_get("generation")?,
         client_id: row.try_get("client_id")?,
         scope: row.try_get("scope")?,
         auth_time: seconds(row.try_get("created_at")?),
-        ends_at: seconds(row.try_get("ends_at")?),
+        ends_at: seconds(row.try_get("expires_at")?),
     };
-    let (refreshed_at, ended) = (row.try_get("refreshed_at")?, row.try_get("ended")?);
+    let (refreshed_at, ended) = (row.try_get("last_used_at")?, row.try_get("is_revoked")?);
     Ok(Held {
         db,
         user,

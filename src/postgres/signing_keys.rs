@@ -17,9 +17,9 @@ const LIST: &str = include_str!("../../sql/queries/list_signing_keys.sql");
 const LOCK: &str = include_str!("../../sql/queries/lock_signing_keys.sql");
 const INSERT: &str = include_str!("../../sql/queries/insert_signing_key.sql");
 const REVOKE: &str = include_str!("../../sql/queries/revoke_signing_key.sql");
-const HASTEN: &str = include_str!("../../sql/queries/hasten_signing_key.sql");
+const HASTEN: &str = include_str!("../../sql/queries/activate_signing_key.sql");
 const RESEAL: &str = include_str!("../../sql/queries/reseal_signing_key.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_old_signing_keys.sql");
+const DELETE: &str = include_str!("../../sql/queries/delete_expired_signing_keys.sql");
 const AGREE_ON_ISSUER: &str = include_str!("../../sql/queries/agree_on_issuer.sql");
 
 /// A signing key as it rests in the record.
@@ -158,7 +158,7 @@ impl Postgres {
             .first(AGREE_ON_ISSUER, &[&ours])
             .await?;
         Ok(row
-            .ok_or_else(|| Error::internal("the settings have no row"))?
+            .ok_or_else(|| Error::internal("the table settings is empty"))?
             .try_get(0)?)
     }
 }
@@ -224,7 +224,7 @@ async fn insert(db: &mut Connection, key: &SealedKey, delay: u64) -> Result<u64,
     let row = db
         .first(INSERT, params)
         .await?
-        .ok_or_else(|| Error::internal("a key was inserted and is not there"))?;
+        .ok_or_else(|| Error::internal("an insert returned nothing"))?;
     moment(row.try_get(0)?)
 }
 
@@ -245,7 +245,7 @@ fn read(row: &Row) -> Result<StoredKey, Error> {
     let kid: &str = row.try_get("kid")?;
     let kid = kid
         .parse()
-        .map_err(|_| Error::internal("a key has a strange id"))?;
+        .map_err(|_| Error::internal("a signing key has an invalid ID"))?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
     let life = KeyLife {
         kid,

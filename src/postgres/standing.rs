@@ -11,7 +11,7 @@ use crate::{
     error::Error,
 };
 
-const FIND: &str = include_str!("../../sql/queries/find_standing.sql");
+const FIND: &str = include_str!("../../sql/queries/find_revoked_tokens.sql");
 
 /// The record speaks against it.
 #[derive(Debug, Clone, Copy)]

@@ -19,10 +19,10 @@ use crate::{
 
 const LIST: &str = include_str!("../../sql/queries/list_users.sql");
 const SEARCH: &str = include_str!("../../sql/queries/search_users.sql");
-const HOLD: &str = include_str!("../../sql/queries/hold_user_and_admins.sql");
+const HOLD: &str = include_str!("../../sql/queries/lock_user_and_admins.sql");
 const CHANGE: &str = include_str!("../../sql/queries/change_user.sql");
 const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
-const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_mails_of_user.sql");
+const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_user_emails.sql");
 
 /// An account after a change, and what ended by it.
 pub struct Changed {
@@ -229,5 +229,5 @@ async fn write(
         &identity.version,
     ];
     let row = db.first(CHANGE, params).await?;
-    read(&row.ok_or_else(|| Error::internal("a row that is held is gone"))?)
+    read(&row.ok_or_else(|| Error::internal("a locked row was deleted"))?)
 }

@@ -1,6 +1,6 @@
 -- POST /items: the statement behind it, for one of the 5,000 users whose items nobody reads.
 \set owner random(100000005001, 100000010000)
 \set item random(1000000000000000, 9999999999999999)
-insert into items (owner_id, id, name, description)
+insert into items (user_id, id, name, description)
 values (('00000000000070008000' || :owner::text)::uuid, ('0000000070008000' || :item::text)::uuid, 'Book', 'A nice book')
 returning id, name, description, version, created_at, updated_at;

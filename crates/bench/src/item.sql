@@ -4,4 +4,4 @@
 \set item 100000000001 + :user * 100
 select id, name, description, version, created_at, updated_at
 from items
-where owner_id = ('00000000000070008000' || :owner::text)::uuid and id = ('00000000000070009000' || :item::text)::uuid;
+where user_id = ('00000000000070008000' || :owner::text)::uuid and id = ('00000000000070009000' || :item::text)::uuid;

@@ -2,6 +2,6 @@
 \set owner random(100000000001, 100000001000)
 select id, name, description, version, created_at, updated_at
 from items
-where owner_id = ('00000000000070008000' || :owner::text)::uuid and id > '00000000-0000-0000-0000-000000000000'
+where user_id = ('00000000000070008000' || :owner::text)::uuid and id > '00000000-0000-0000-0000-000000000000'
 order by id
 limit 21;

@@ -18,7 +18,7 @@ impl Redis {
     pub fn counters(&mut self) -> Outcome<Vec<u64>> {
         let mut pipe = redis::pipe();
         for user in 1..=seed::USERS {
-            pipe.hget(&keys(user)[0], "counter");
+            pipe.hget(&keys(user)[0], "rotation_counter");
         }
         let found: Vec<Option<u64>> = pipe.query(&mut self.0)?;
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())

@@ -27,7 +27,10 @@ pub struct Silent {
 impl Silent {
     /// Joins.
     pub fn join(stores: &Stores) -> Outcome<Silent> {
-        let (mut redis, field) = (stores.redis()?, format!("m:{}", Uuid::new_v4().simple()));
+        let (mut redis, field) = (
+            stores.redis()?,
+            format!("member:{}", Uuid::new_v4().simple()),
+        );
         beat(&mut redis, &field)?;
         let over = Arc::new(AtomicBool::new(false));
         let ended = over.clone();
@@ -55,7 +58,7 @@ impl Drop for Silent {
 
 /// A number that never comes again, and the position before the first entry.
 fn beat(redis: &mut Redis, field: &str) -> Outcome<()> {
-    let number: u64 = redis.ask(&["HINCRBY", &redis::state_key(), "beat", "1"])?;
+    let number: u64 = redis.ask(&["HINCRBY", &redis::state_key(), "renewal_counter", "1"])?;
     redis
         .ask::<u64>(&["HSET", &redis::state_key(), field, &format!("0:{number}")])
         .map(drop)

@@ -13,12 +13,12 @@ use crate::{
     postgres::{Connection, Params, Postgres, audit, revocations, twice},
 };
 
-const END: &str = include_str!("../../../sql/queries/end_session.sql");
-const END_OTHERS: &str = include_str!("../../../sql/queries/end_other_sessions.sql");
-const LIST_ENDED: &str = include_str!("../../../sql/queries/list_ended_sessions.sql");
-const END_OLDEST: &str = include_str!("../../../sql/queries/end_oldest_sessions.sql");
-const END_ALL: &str = include_str!("../../../sql/queries/end_all_sessions.sql");
-const RAISE_GENERATION: &str = include_str!("../../../sql/queries/raise_generation.sql");
+const END: &str = include_str!("../../../sql/queries/revoke_session.sql");
+const END_OTHERS: &str = include_str!("../../../sql/queries/revoke_other_sessions.sql");
+const LIST_ENDED: &str = include_str!("../../../sql/queries/list_revoked_sessions.sql");
+const END_OLDEST: &str = include_str!("../../../sql/queries/revoke_oldest_sessions.sql");
+const END_ALL: &str = include_str!("../../../sql/queries/revoke_all_sessions.sql");
+const RAISE_GENERATION: &str = include_str!("../../../sql/queries/increment_generation.sql");
 
 /// Ends all sessions of the user but one. Those that have ended before a while ago are among the
 /// ending: somebody may be about to publish them, or have failed to.

@@ -1,2 +1,0 @@
--- Nothing is mailed to whoever is gone.
-delete from outbox where user_id = $1

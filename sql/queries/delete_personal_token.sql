@@ -1,1 +1,0 @@
-delete from personal_tokens where user_id = $1 and id = $2 returning id

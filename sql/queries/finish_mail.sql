@@ -1,1 +1,0 @@
-update outbox set sent_at = now() where id = $1

@@ -1,1 +1,0 @@
-insert into outbox (id, template, user_id, recipient) select $1, $2, id, email from users where id = $3 and email is not null

@@ -1,7 +1,0 @@
--- The code of an email that could not be sent in time has expired. A new row, and so a new code, replaces it.
-with expired as (
-    update outbox set sent_at = now() where id = $1 and sent_at is null
-    returning template, user_id, recipient, created_at, ip_address, user_agent
-)
-insert into outbox (id, template, user_id, recipient, created_at, ip_address, user_agent)
-select $2, template, user_id, recipient, created_at, ip_address, user_agent from expired

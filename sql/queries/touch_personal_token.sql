@@ -1,3 +1,0 @@
--- Replicas that read it at about the same moment write it once.
-update personal_tokens set last_used_at = now()
-where id = $1 and (last_used_at is null or last_used_at < now() - interval '1 minute')
