@@ -1,10 +1,9 @@
-//! The speed: Redis decides what must be decided at once, and loses nothing that the record does
-//! not hold.
+//! Redis holds hot state that can be rebuilt from PostgreSQL. Losing it loses nothing.
 //!
-//! Every change is one script; a script is a constant in a `.lua` file, has one function in a
-//! module below, and its answers are an enum. Keys of one account share the hash tag `{sub}`, those
-//! of the revocation log share `{rev}`, those of throttles the tag of their owner, so that the keys
-//! of one script always live on one node of a cluster.
+//! Every change is one script: a `.lua` file with one function in a module below, whose results are
+//! an enum. Keys of one user share the hash tag `{sub}`, keys of the revocation log share `{rev}`,
+//! and keys of rate limits share the tag of their owner. So all keys of a script are in one slot of
+//! a cluster.
 
 mod codes;
 mod log;
@@ -138,7 +137,7 @@ fn failure(error: redis::RedisError) -> Error {
 }
 
 fn late() -> Error {
-    Error::unavailable("Redis did not answer in time")
+    Error::unavailable("Redis did not respond in time")
 }
 
 fn bytes(args: &[String]) -> Vec<&[u8]> {

@@ -4,8 +4,8 @@
 //! A bucket holds one number, its *level*: the time until it is empty again. Every try raises it by
 //! the interval, and one that would raise it above the capacity is not counted, but refused or made
 //! to wait. So nobody ever gets more than twice the burst in one period, and nothing has to be
-//! counted or swept. `redis/throttle.lua` is the same arithmetic, where replicas share the buckets.
-//! Times are microseconds: an interval is a fraction of a period.
+//! counted or swept. `redis/rate_limit.lua` is the same arithmetic, where replicas share the
+//! buckets. Times are microseconds: an interval is a fraction of a period.
 
 use std::time::Duration;
 

@@ -1,40 +1,42 @@
--- Shared by the scripts that touch an account. Of two writes the larger generation and the larger version win.
+-- Shared by the scripts that read or write a user. Of two writes, the larger generation and the larger version win.
 --
--- The account's key is a hash: gen (integer), version (integer) and identity (JSON, opaque here).
--- A session's key is a hash: counter, rotated_at (ms), gen, scope, client_id, auth_time (s), ends_at (s), home; and
--- ended (the reason) with unrecorded (the record does not know it yet) once it has ended.
+-- The user's key is a hash: generation (integer), identity_version (integer), and identity (JSON, opaque here).
+-- A session's key is a hash: rotation_counter, rotated_at (ms), generation, scope, client_id, auth_time (s),
+-- expires_at (s), and history_id. A revoked session also has revoked_reason, and unpersisted until the revocation is
+-- committed in PostgreSQL.
 
 local function store_generation(key, generation)
-  local known = tonumber(redis.call('HGET', key, 'gen') or '0')
+  local known = tonumber(redis.call('HGET', key, 'generation') or '0')
   if tonumber(generation) > known then
-    redis.call('HSET', key, 'gen', generation)
+    redis.call('HSET', key, 'generation', generation)
   end
 end
 
 local function store_identity(key, version, identity)
-  local known = redis.call('HMGET', key, 'version', 'identity')
+  local known = redis.call('HMGET', key, 'identity_version', 'identity')
   if not known[2] or tonumber(version) > tonumber(known[1] or '-1') then
-    redis.call('HSET', key, 'version', version, 'identity', identity)
+    redis.call('HSET', key, 'identity_version', version, 'identity', identity)
   end
 end
 
--- Never shortens: the key must outlive every session of the account.
-local function keep_for(key, milliseconds)
+-- Never shortens the lifetime: the user's key must outlive every session of the user.
+local function extend_lifetime(key, milliseconds)
   if redis.call('PTTL', key) < tonumber(milliseconds) then
     redis.call('PEXPIRE', key, milliseconds)
   end
 end
 
--- All that is known of a session and of its account, in two reads, and whether it can be relied on: all that refreshing
--- needs is here, and nothing of it can be stale.
-local function look(session, account)
-  local here = redis.call('HMGET', session, 'ended', 'unrecorded', 'counter', 'rotated_at', 'gen', 'scope', 'client_id',
-    'auth_time', 'ends_at', 'home')
-  local whose = redis.call('HMGET', account, 'gen', 'identity')
+-- Reads a session and its user with two commands. is_current: everything that a rotation needs is here, and the
+-- replication history has not changed since it was written.
+local function load(session, user)
+  local found = redis.call('HMGET', session, 'revoked_reason', 'unpersisted', 'rotation_counter', 'rotated_at',
+    'generation', 'scope', 'client_id', 'auth_time', 'expires_at', 'history_id')
+  local owner = redis.call('HMGET', user, 'generation', 'identity')
   return {
-    ended = here[1], unrecorded = here[2], counter = tonumber(here[3]), rotated_at = tonumber(here[4]), gen = here[5],
-    scope = here[6], client_id = here[7], auth_time = here[8], ends_at = here[9],
-    account_gen = whose[1], identity = whose[2],
-    at_home = here[10] and whose[1] and whose[2] and is_home(here[10])
+    revoked_reason = found[1], unpersisted = found[2],
+    rotation_counter = tonumber(found[3]), rotated_at = tonumber(found[4]),
+    generation = found[5], scope = found[6], client_id = found[7], auth_time = found[8], expires_at = found[9],
+    user_generation = owner[1], identity = owner[2],
+    is_current = found[10] and owner[1] and owner[2] and history_matches(found[10])
   }
 end

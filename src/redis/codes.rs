@@ -84,7 +84,7 @@ impl Redis {
         tries: Limit,
     ) -> Result<Reservation, Error> {
         let code = self.code_key(purpose, sub);
-        let keys = [code.clone(), format!("{code}:tries:{network}")];
+        let keys = [code.clone(), format!("{code}:attempts:{network}")];
         let limits = [
             tries.burst().to_string(),
             tries.period().as_millis().to_string(),

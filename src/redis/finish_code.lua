@@ -1,9 +1,9 @@
--- Ends a reservation: the code was used up, or it may be tried again.
+-- Ends the reservation of a one-time code: the code was used, or can be presented again.
 -- KEYS: 1 code
--- ARGV: 1 row of the outbox, 2 'used' or 'released'
--- Returns: 'finished'. A newer code is left alone.
+-- ARGV: 1 email ID, 2 'used' or 'released'
+-- Returns: 'finished'. A newer code is not changed.
 assert(#KEYS == 1 and #ARGV == 2)
-if redis.call('HGET', KEYS[1], 'row') == ARGV[1] then
+if redis.call('HGET', KEYS[1], 'email_id') == ARGV[1] then
   if ARGV[2] == 'used' then
     redis.call('DEL', KEYS[1])
   else

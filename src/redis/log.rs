@@ -17,11 +17,11 @@ static RENEW: LazyLock<Script> =
 static REMOVE: LazyLock<Script> =
     LazyLock::new(|| Script::of_log("remove_member", include_str!("remove_member.lua")));
 static BEGIN: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("begin_log", include_str!("begin_log.lua")));
+    LazyLock::new(|| Script::of_log("begin_rebuild", include_str!("begin_rebuild.lua")));
 static FILL: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("fill_log", include_str!("fill_log.lua")));
+    LazyLock::new(|| Script::of_log("fill_rebuild", include_str!("fill_rebuild.lua")));
 static FINISH: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("finish_log", include_str!("finish_log.lua")));
+    LazyLock::new(|| Script::of_log("finish_rebuild", include_str!("finish_rebuild.lua")));
 
 /// Entries of one answer: some milliseconds of work, for Redis and for its reader.
 const PAGE: &str = "1000";
@@ -161,8 +161,8 @@ impl Redis {
             .run(&BEGIN, &self.building_keys(), &bytes(&args))
             .await?;
         match (answer.first().map(String::as_str), answer.get(1)) {
-            (Some("whole"), None) => Ok(Begun::Whole),
-            (Some("deposed"), None) => Ok(Begun::Deposed),
+            (Some("complete"), None) => Ok(Begun::Whole),
+            (Some("not_primary"), None) => Ok(Begun::Deposed),
             (Some("begun"), Some(epoch)) => Ok(Begun::Begun(epoch.clone())),
             _other => Err(BEGIN.unknown_answer()),
         }
@@ -211,13 +211,13 @@ impl Redis {
             .map_err(failure)?;
         let mut words = words.into_on_message();
         while let Some(word) = words.next().await {
-            hear(if word.get_payload_bytes() == b"applied" {
+            hear(if word.get_payload_bytes() == b"acknowledged" {
                 Wake::Applied
             } else {
                 Wake::Appended
             });
         }
-        Err(Error::unavailable("Redis has closed the connection"))
+        Err(Error::unavailable("Redis closed the connection"))
     }
 
     async fn run_for_lease<T: FromRedisValue>(
@@ -238,7 +238,7 @@ impl Redis {
         [
             self.state_key(),
             self.log_key(),
-            format!("{}:{{rev}}:building", self.prefix),
+            format!("{}:{{rev}}:fence", self.prefix),
         ]
     }
 }
@@ -279,7 +279,7 @@ fn read_renewed(answer: Vec<Value>) -> Option<Renewed> {
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
         "lost" => Some(Renewed::Lost),
         "evicting" => Some(Renewed::Evicting),
-        "strange" => Some(Renewed::Strange),
+        "epoch_changed" => Some(Renewed::Strange),
         "page" => {
             let lease = Duration::from_millis(u64::from_redis_value(parts.next()?).ok()?);
             let last = u64::from_redis_value(parts.next()?).ok()?;

@@ -1,18 +1,18 @@
--- Makes the code of a mail the current one of its account and purpose.
+-- Makes the code of an email the current one of its user and purpose.
 -- KEYS: 1 code
--- ARGV: 1 row of the outbox (a uuid v7, so that a later one compares greater), 2 keyed hash, 3 the hash of the code that
---   another replica may have sent with this row already (or the first again), 4 rest of its life in ms
--- Returns: 'registered'; 'kept' where the code of the third is the current one and stays it; or 'replaced' where a newer
---   code is there already.
+-- ARGV: 1 email ID (a UUID of version 7, so that a later one compares greater), 2 keyed hash, 3 keyed hash with the
+--   other secret, which another replica might have sent already (or the first again), 4 remaining lifetime in ms
+-- Returns: 'registered'; 'kept' if the current code is the one of the third argument; or 'replaced' if there is a newer
+--   code.
 assert(#KEYS == 1 and #ARGV == 4)
-local known = redis.call('HMGET', KEYS[1], 'row', 'hash')
+local known = redis.call('HMGET', KEYS[1], 'email_id', 'hash')
 if known[1] and known[1] > ARGV[1] then
   return 'replaced'
 end
 local is_kept = known[1] == ARGV[1] and known[2] == ARGV[3] and known[2] ~= ARGV[2]
 if not is_kept and (known[1] ~= ARGV[1] or known[2] ~= ARGV[2]) then
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'row', ARGV[1], 'hash', ARGV[2])
+  redis.call('HSET', KEYS[1], 'email_id', ARGV[1], 'hash', ARGV[2])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return is_kept and 'kept' or 'registered'

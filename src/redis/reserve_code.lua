@@ -1,19 +1,19 @@
--- Compares a code and reserves it, so that of two requests with it one goes on.
--- KEYS: 1 code, 2 wrong tries for this account from this network
--- ARGV: 1 keyed hash, 2 the one under the other secret (or the first again), 3 reservation in ms, 4 most tries, 5 their
---   window in ms
+-- Compares a one-time code and reserves it, so that only one of two concurrent requests can use it.
+-- KEYS: 1 code, 2 failed attempts for this user from this network
+-- ARGV: 1 keyed hash, 2 keyed hash with the other secret (or the first again), 3 reservation in ms, 4 maximum number of
+--   failed attempts, 5 their period in ms
 -- Returns one of
---   {'reserved', row}
---   {'busy', row}           it is the code, but another request is using it
---   {'wrong', nothing}      counted
---   {'exhausted', ms}       no further try is looked at for so long; the code itself stays good
--- Comparing keyed hashes with "==" tells a guesser nothing: without the key nobody can choose a hash.
+--   {'reserved', email ID}
+--   {'busy', email ID}      the code is correct, but another request is using it
+--   {'wrong', nothing}      the attempt was counted
+--   {'exhausted', ms}       attempts are rejected for so long; the code stays valid
+-- Comparing keyed hashes with "==" reveals nothing: without the key, an attacker can't choose a hash.
 assert(#KEYS == 2 and #ARGV == 5)
 if tonumber(redis.call('GET', KEYS[2]) or '0') >= tonumber(ARGV[4]) then
   return { 'exhausted', redis.call('PTTL', KEYS[2]) }
 end
-local code = redis.call('HMGET', KEYS[1], 'row', 'hash')
-if code[2] ~= ARGV[1] and code[2] ~= ARGV[2] then
+local code = redis.call('HMGET', KEYS[1], 'email_id', 'hash')
+if not code[1] or (code[2] ~= ARGV[1] and code[2] ~= ARGV[2]) then
   if redis.call('INCR', KEYS[2]) == 1 then
     redis.call('PEXPIRE', KEYS[2], ARGV[5])
   end

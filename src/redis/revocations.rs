@@ -90,9 +90,9 @@ impl Redis {
         format!("{}:{{rev}}:log", self.prefix)
     }
 
-    /// Where everybody is woken who wants to know of entries.
+    /// The channel of wake-up hints.
     pub(super) fn channel(&self) -> String {
-        format!("{}:{{rev}}:wake", self.prefix)
+        format!("{}:{{rev}}:notify", self.prefix)
     }
 
     pub(super) fn entry_key(&self, subject: &Subject) -> String {

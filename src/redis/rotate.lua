@@ -1,16 +1,16 @@
--- Exchanges a refresh token.
--- KEYS: 1 session, 2 account
--- ARGV: 1 counter presented, 2 idle lifetime in ms, 3 grace in ms, 4 lifetime of a tombstone in ms
+-- Rotates a refresh token.
+-- KEYS: 1 session, 2 user
+-- ARGV: 1 counter presented, 2 idle timeout in ms, 3 reuse interval in ms, 4 lifetime of a tombstone in ms
 -- Returns what `exchange` returns, or
---   'ended', 1   it has ended by reuse, and nobody has written that into the record yet
---   'ended'      it has ended otherwise
---   'away', now  the session must be adopted from the record first; now (ms) is when this was seen
+--   'revoked', 1        revoked because of reuse, and PostgreSQL does not have the revocation yet
+--   'revoked'           revoked for another reason
+--   'not_cached', now   the session must be restored from PostgreSQL first; now (ms) is the time of this result
 assert(#KEYS == 2 and #ARGV == 4)
-local known = look(KEYS[1], KEYS[2])
-if known.ended then
-  return { 'ended', known.unrecorded }
+local known = load(KEYS[1], KEYS[2])
+if known.revoked_reason then
+  return { 'revoked', known.unpersisted }
 end
-if not known.at_home then
-  return { 'away', now_ms() }
+if not known.is_current then
+  return { 'not_cached', now_ms() }
 end
 return exchange(KEYS[1], KEYS[2], known, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])

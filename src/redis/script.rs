@@ -58,8 +58,11 @@ impl Script {
         call.invoke_async(connection).await
     }
 
-    /// An answer that this version does not know is an error, never a guess.
+    /// The error for a result that this version doesn't know.
     pub fn unknown_answer(&self) -> Error {
-        Error::internal(format!("the script {} gave an unknown answer", self.name))
+        Error::internal(format!(
+            "the Redis script {} returned an unknown result",
+            self.name
+        ))
     }
 }

@@ -18,17 +18,21 @@ use crate::{
 };
 
 static OPEN: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("open_session", include_str!("open_session.lua")));
+    LazyLock::new(|| Script::of_account("create_session", include_str!("create_session.lua")));
 static ROTATE: LazyLock<Script> =
     LazyLock::new(|| Script::of_refresh("rotate", include_str!("rotate.lua")));
 static ADOPT: LazyLock<Script> =
-    LazyLock::new(|| Script::of_refresh("adopt", include_str!("adopt.lua")));
+    LazyLock::new(|| Script::of_refresh("restore_session", include_str!("restore_session.lua")));
 static END: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("end_sessions", include_str!("end_sessions.lua")));
-static RAISE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("raise_generation", include_str!("raise_generation.lua")));
+    LazyLock::new(|| Script::of_account("revoke_sessions", include_str!("revoke_sessions.lua")));
+static RAISE: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_account(
+        "increment_generation",
+        include_str!("increment_generation.lua"),
+    )
+});
 static LOOK: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("look_session", include_str!("look_session.lua")));
+    LazyLock::new(|| Script::of_account("inspect_session", include_str!("inspect_session.lua")));
 static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::of_account("store_identity", include_str!("store_identity.lua")));
 
@@ -119,8 +123,8 @@ impl Redis {
             .await?
             .as_str()
         {
-            "opened" => Ok(true),
-            "ended" => Ok(false),
+            "created" => Ok(true),
+            "revoked" => Ok(false),
             _other => Err(OPEN.unknown_answer()),
         }
     }
@@ -276,13 +280,13 @@ fn read(token: &RefreshToken, answer: Vec<Value>) -> Option<Rotation> {
     let rest = parts.next().unwrap_or(Value::Nil);
     match word.as_str() {
         "rotated" | "repeated" => Some(Rotation::Passed(read_session(token, rest)?.into())),
-        "away" => Some(Rotation::Away {
+        "not_cached" => Some(Rotation::Away {
             seen: u64::from_redis_value(rest).ok()?,
         }),
-        "ended" => Some(Rotation::Ended {
+        "revoked" => Some(Rotation::Ended {
             unrecorded: rest != Value::Nil,
         }),
-        "over" => Some(Rotation::Ended { unrecorded: false }),
+        "expired" => Some(Rotation::Ended { unrecorded: false }),
         "reused" => Some(Rotation::Reused),
         "late" => Some(Rotation::Late),
         _other => None,
@@ -317,7 +321,8 @@ mod tests {
     #[test]
     fn the_script_and_the_record_call_reuse_the_same() {
         assert!(
-            include_str!("refresh.lua").contains(&format!("'ended', '{}'", Reason::Reuse.as_str()))
+            include_str!("refresh.lua")
+                .contains(&format!("'revoked_reason', '{}'", Reason::Reuse.as_str()))
         );
     }
 }

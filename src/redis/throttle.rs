@@ -1,8 +1,7 @@
 //! The buckets that all replicas share.
 //!
-//! The keys of one script share a hash tag, here that of the buckets' owner: a network, an account
-//! or a recipient. So what is decided together lives together, and a cluster spreads the owners
-//! over its nodes; one tag for all would make one node count for everybody.
+//! The keys of one script share a hash tag: the owner of the buckets (a network, a user, or a
+//! recipient). So a cluster can run the script on one node, and spreads the owners over its nodes.
 
 use std::sync::LazyLock;
 
@@ -13,12 +12,12 @@ use crate::{
 };
 
 static RESERVE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("throttle", include_str!("throttle.lua")));
+    LazyLock::new(|| Script::new("rate_limit", include_str!("rate_limit.lua")));
 static REFUND: LazyLock<Script> =
-    LazyLock::new(|| Script::new("throttle_refund", include_str!("throttle_refund.lua")));
+    LazyLock::new(|| Script::new("rate_limit_refund", include_str!("rate_limit_refund.lua")));
 
 impl Redis {
-    /// Counts one try in buckets of one owner, in all or in none.
+    /// Counts one attempt in buckets of one owner: in all of them or in none.
     pub async fn reserve_try(&self, buckets: &[Bucket]) -> Result<Reserved, Error> {
         let args = buckets
             .iter()
@@ -30,7 +29,7 @@ impl Redis {
         Ok(Reserved { allowed, levels })
     }
 
-    /// Takes a try back that was counted; the levels afterwards.
+    /// Refunds an attempt; returns the levels afterwards.
     pub async fn refund_try(&self, buckets: &[Bucket]) -> Result<Vec<u64>, Error> {
         let args: Vec<String> = buckets
             .iter()
@@ -49,7 +48,7 @@ impl Redis {
             let account = account
                 .map(|account| format!(":{account}"))
                 .unwrap_or_default();
-            format!("{}:{{{owner}}}:throttle:{name}{account}", self.prefix)
+            format!("{}:{{{owner}}}:rate_limit:{name}{account}", self.prefix)
         };
         buckets.iter().map(|bucket| key(bucket.id)).collect()
     }

@@ -17,7 +17,7 @@ pub struct Account {
     identity: bool,
 }
 
-/// What `rotate.lua` or `adopt.lua` says.
+/// What `rotate.lua` or `restore_session.lua` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rotation {
     Granted,
@@ -27,7 +27,7 @@ pub enum Rotation {
 }
 
 impl Account {
-    /// `open_session.lua`.
+    /// `create_session.lua`.
     pub fn signed_in() -> Account {
         Account {
             session: true,
@@ -74,7 +74,8 @@ impl Account {
         self.rotate() == Rotation::Granted
     }
 
-    /// `adopt.lua`: it looks again first, and ignores what was read where somebody else was faster.
+    /// `restore_session.lua`: it reads again first, and ignores outdated values from PostgreSQL if
+    /// another replica was faster.
     pub fn adopt(&mut self) -> Rotation {
         if self.ended {
             return Rotation::Refused;
@@ -88,12 +89,12 @@ impl Account {
         self.exchange()
     }
 
-    /// `end_sessions.lua`: also where there is no session.
+    /// `revoke_sessions.lua`: also where there is no session.
     pub fn end_session(&mut self) {
         self.ended = true;
     }
 
-    /// `raise_generation.lua`.
+    /// `increment_generation.lua`.
     pub fn raise_generation(&mut self, below: i64) {
         self.generation = self.generation.max(below);
     }

@@ -137,8 +137,8 @@ impl Server {
         counts.then_some(self.data.denied.is_some())
     }
 
-    /// `begin_log.lua`: the epoch of the log to be; nothing under a good one, unless that is to be
-    /// replaced.
+    /// `begin_rebuild.lua`: the epoch of the log to be; nothing under a good one, unless that is to
+    /// be replaced.
     pub fn begin(&mut self, model: &Losses, nonce: u8, replace: bool) -> Option<Epoch> {
         let beside = model.is(Mutant::BuildingBesideEpoch);
         if self.log_of(model).is_some() && !beside && !replace {
@@ -163,7 +163,7 @@ impl Server {
         mine || model.is(Mutant::NoFence) || model.is(Mutant::BuildingBesideEpoch)
     }
 
-    /// `fill_log.lua`: whether it was not for nothing.
+    /// `fill_rebuild.lua`: whether it was not for nothing.
     pub fn fill(&mut self, model: &Losses, epoch: Epoch) -> bool {
         let builds = self.is_building(model, epoch, 0);
         if builds {
@@ -172,7 +172,7 @@ impl Server {
         builds
     }
 
-    /// `finish_log.lua`: the same.
+    /// `finish_rebuild.lua`: the same.
     pub fn finish(&mut self, model: &Losses, epoch: Epoch, last: u8) -> bool {
         let builds = self.is_building(model, epoch, last);
         if builds {

@@ -1,7 +1,7 @@
--- Takes one try back that is not to count after all.
+-- Refunds one attempt.
 -- KEYS: the buckets in which it was counted
--- ARGV: for each bucket its interval in µs
--- Returns {level of each bucket now, in µs}
+-- ARGV: per bucket its interval in µs
+-- Returns {current level of each bucket, in µs}
 assert(#KEYS > 0 and #ARGV == #KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
