@@ -285,7 +285,7 @@ fn claims_are_required_and_typed() {
         "exp",
         "scope",
         "roles",
-        "gen",
+        "generation",
         "auth_time",
         "session_exp",
         "email_verified",
@@ -340,7 +340,7 @@ fn duplicate_members_are_refused() {
     let key = key();
     let claims = serde_json::to_string(&good())
         .unwrap()
-        .replacen('{', "{\"gen\":99,", 1);
+        .replacen('{', "{\"generation\":99,", 1);
     let message = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header(&key).to_string()),

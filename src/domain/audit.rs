@@ -1,7 +1,6 @@
-//! What is remembered of what happened: a closed list of events, who did it, to whom, from where,
-//! and how it went.
+//! Audit events: a closed list of kinds, with actor, user, origin, and outcome.
 //!
-//! An event never holds a credential, nor a name that somebody typed: people type passwords into
+//! An event never contains a credential or a submitted username, because users type passwords into
 //! the wrong field.
 
 use std::borrow::Cow;
@@ -10,12 +9,12 @@ use uuid::Uuid;
 
 use super::{access_token::Kid, text};
 
-/// Declares [`Kind`]: variant, the word that is stored, how it went, and the words of the log.
+/// Declares [`Kind`]: variant, stored value, outcome, and log message.
 macro_rules! kinds {
-    ($($variant:ident $word:literal $outcome:ident $told:literal;)*) => {
-        /// What happened.
+    ($($variant:ident $word:literal $outcome:ident $message:literal;)*) => {
+        /// The kind of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Kind { $(#[doc = $told] $variant,)* }
+        pub enum Kind { $(#[doc = $message] $variant,)* }
 
         impl Kind {
             /// Every kind.
@@ -26,52 +25,51 @@ macro_rules! kinds {
                 match self { $(Kind::$variant => $word,)* }
             }
 
-            /// How it went.
+            /// The outcome of events of this kind.
             pub const fn outcome(self) -> Outcome {
                 match self { $(Kind::$variant => Outcome::$outcome,)* }
             }
 
-            /// The kind in words.
-            pub const fn told(self) -> &'static str {
-                match self { $(Kind::$variant => $told,)* }
+            /// The log message.
+            pub const fn message(self) -> &'static str {
+                match self { $(Kind::$variant => $message,)* }
             }
         }
     };
 }
 
 kinds! {
-    SignUp "sign_up" Success "an account was made and signed in";
-    SignIn "sign_in" Success "somebody signed in";
-    SignInRefused "sign_in_refused" Failure "a sign-in was refused";
-    LogOut "log_out" Success "a session was signed out";
-    SessionEnded "session_ended" Success "a session was ended";
-    SessionsRevoked "sessions_revoked" Success "several sessions were ended at once";
-    RefreshTokenReused "refresh_token_reused" Failure
-        "a refresh token was used twice; its session has ended";
-    PasswordChanged "password_changed" Success "the password was changed";
-    PasswordRefused "password_refused" Failure "a wrong current password was given";
-    PasswordReset "password_reset" Success "the password was reset";
-    CodeRequested "code_requested" Success "a code was asked for";
-    CodeRefused "code_refused" Failure "a wrong code was given";
-    EmailChangeRequested "email_change_requested" Success "another e-mail address was asked for";
-    EmailChanged "email_changed" Success "the e-mail address was changed";
-    EmailVerified "email_verified" Success "the e-mail address was verified";
-    Renamed "renamed" Success "names were changed";
-    AccountCreated "account_created" Success "an account was made for somebody";
-    AccountDisabled "account_disabled" Success "the account was disabled";
-    AccountEnabled "account_enabled" Success "the account was enabled";
-    RoleChanged "role_changed" Success "the role was changed";
-    AccountDeleted "account_deleted" Success "the account was deleted";
-    TokenRevoked "token_revoked" Success "an access token was given back";
-    PersonalTokenCreated "personal_token_created" Success "a personal access token was made";
-    PersonalTokenDeleted "personal_token_deleted" Success "a personal access token was deleted";
-    ClientRefused "client_refused" Failure "a client did not prove that it is itself";
-    ClientCreated "client_created" Success "an OAuth client was registered";
-    ClientRotated "client_rotated" Success "an OAuth client was given another secret";
-    ClientDeleted "client_deleted" Success "an OAuth client was deleted";
-    KeyRotated "key_rotated" Success "a signing key was made";
-    KeyRevoked "key_revoked" Success "a signing key was taken back";
-    Throttled "throttled" Failure "too many tries were turned away";
+    SignUp "sign_up" Success "user registered";
+    SignIn "sign_in" Success "user signed in";
+    SignInRefused "sign_in_failed" Failure "sign-in failed";
+    LogOut "sign_out" Success "user signed out";
+    SessionEnded "session_revoked" Success "session revoked";
+    SessionsRevoked "sessions_revoked" Success "sessions revoked";
+    RefreshTokenReused "refresh_token_reused" Failure "refresh token reused; session revoked";
+    PasswordChanged "password_changed" Success "password changed";
+    PasswordRefused "password_check_failed" Failure "current password incorrect";
+    PasswordReset "password_reset" Success "password reset";
+    CodeRequested "code_requested" Success "one-time code requested";
+    CodeRefused "code_check_failed" Failure "one-time code incorrect";
+    EmailChangeRequested "email_change_requested" Success "email change requested";
+    EmailChanged "email_changed" Success "email changed";
+    EmailVerified "email_verified" Success "email verified";
+    Renamed "profile_updated" Success "profile updated";
+    AccountCreated "user_created" Success "user created";
+    AccountDisabled "user_disabled" Success "user disabled";
+    AccountEnabled "user_enabled" Success "user enabled";
+    RoleChanged "role_changed" Success "role changed";
+    AccountDeleted "user_deleted" Success "user deleted";
+    TokenRevoked "token_revoked" Success "access token revoked";
+    PersonalTokenCreated "personal_access_token_created" Success "personal access token created";
+    PersonalTokenDeleted "personal_access_token_revoked" Success "personal access token revoked";
+    ClientRefused "client_authentication_failed" Failure "client authentication failed";
+    ClientCreated "oauth_client_created" Success "OAuth client registered";
+    ClientRotated "client_secret_rotated" Success "client secret rotated";
+    ClientDeleted "oauth_client_deleted" Success "OAuth client deleted";
+    KeyRotated "signing_key_rotated" Success "signing key created";
+    KeyRevoked "signing_key_revoked" Success "signing key revoked";
+    Throttled "rate_limited" Failure "rate limit exceeded";
 }
 
 /// How something went.
@@ -79,7 +77,7 @@ kinds! {
 pub enum Outcome {
     /// It was done.
     Success,
-    /// It was refused.
+    /// It was rejected.
     Failure,
 }
 
@@ -102,11 +100,11 @@ pub enum Actor {
     Admin(Uuid),
     /// An OAuth client, for itself.
     Client(Uuid),
-    /// Whoever has the command line.
+    /// The operator, on the command line.
     Operator,
-    /// The gateway by itself.
+    /// The server itself.
     Gateway,
-    /// Somebody who proved nothing.
+    /// An unauthenticated caller.
     Stranger,
 }
 
@@ -118,8 +116,8 @@ impl Actor {
             Actor::Admin(_) => "admin",
             Actor::Client(_) => "client",
             Actor::Operator => "operator",
-            Actor::Gateway => "gateway",
-            Actor::Stranger => "stranger",
+            Actor::Gateway => "server",
+            Actor::Stranger => "unauthenticated",
         }
     }
 

@@ -370,7 +370,7 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         (
             7,
             known(),
-            stale(remembered(3, Some("reuse"))),
+            stale(remembered(3, Some("refresh_token_reused"))),
             "the session was revoked in Redis (refresh token reuse), but not yet in PostgreSQL",
         ),
         (
@@ -388,7 +388,7 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         (
             7,
             reuse.clone(),
-            remembered(7, Some("reuse")),
+            remembered(7, Some("refresh_token_reused")),
             "revoked at 2026-11-20T07:00:00Z (refresh token reuse).",
         ),
         (

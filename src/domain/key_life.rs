@@ -1,5 +1,5 @@
 //! The life of a signing key: next (published, not signing yet), current (signs), retiring
-//! (verifies what it signed), gone. One that was taken back signs and verifies nothing.
+//! (verifies what it signed), expired. A revoked key signs and verifies nothing.
 //!
 //! Nothing is stored about where a key is in its life: it follows from the time at which each key
 //! begins, so that replicas need not tell each other, and one that cannot read the record goes on
@@ -64,7 +64,7 @@ impl State {
             State::Current => "current",
             State::Retiring => "retiring",
             State::Revoked => "revoked",
-            State::Gone => "gone",
+            State::Gone => "expired",
         }
     }
 

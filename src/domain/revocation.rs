@@ -38,14 +38,14 @@ pub enum Revocation {
     User {
         /// The user.
         sub: Uuid,
-        /// Tokens with a smaller `gen` are refused.
+        /// Tokens with a smaller generation are rejected.
         below: i64,
     },
     /// All tokens of an OAuth client below a generation.
     Client {
         /// The client.
         id: Uuid,
-        /// Tokens with a smaller `gen` are refused.
+        /// Tokens with a smaller generation are rejected.
         below: i64,
     },
     /// One access token.

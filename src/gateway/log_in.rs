@@ -141,9 +141,9 @@ impl Gateway {
     /// account it is not told whether the password was right.
     fn refuse_sign_in(&self, user: Option<&StoredUser>, origin: &Origin) -> Error {
         let reason = match user {
-            None => "unknown_account",
-            Some(user) if user.disabled => "account_disabled",
-            Some(_) => "wrong_password",
+            None => "unknown_user",
+            Some(user) if user.disabled => "user_disabled",
+            Some(_) => "incorrect_password",
         };
         let event = origin.event(
             Kind::SignInRefused,

@@ -37,8 +37,7 @@ pub struct Claims {
     pub scope: String,
     /// What the user may do.
     pub roles: Vec<Role>,
-    /// The generation of the user at the sign-in, or of the client.
-    #[serde(rename = "gen")]
+    /// The generation of the user at sign-in, or of the OAuth client.
     pub generation: i64,
     /// When the user last proved to know the password.
     #[serde(skip_serializing_if = "Option::is_none")]

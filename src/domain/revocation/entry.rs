@@ -33,7 +33,7 @@ impl Subject {
             Subject::Client(_) => "client",
             Subject::Token(_) => "jti",
             Subject::Key(_) => "kid",
-            Subject::Canary(_) => "canary",
+            Subject::Canary(_) => "probe",
         }
     }
 
@@ -69,7 +69,7 @@ impl Subject {
             "client" => id.parse().ok().map(Subject::Client),
             "jti" => id.parse().ok().map(Subject::Token),
             "kid" => id.parse().ok().map(Subject::Key),
-            "canary" => id.parse().ok().map(Subject::Canary),
+            "probe" => id.parse().ok().map(Subject::Canary),
             _other => None,
         }
     }

@@ -54,13 +54,13 @@ macro_rules! reasons {
 
 reasons! {
     /// Its owner signed out.
-    Logout "logout" "sign-out";
+    Logout "sign_out" "sign-out";
     /// Its owner signed all other sessions out.
-    LogoutOthers "logout_others" "sign-out of all other sessions";
+    LogoutOthers "sign_out_others" "sign-out of all other sessions";
     /// Its owner signed all sessions out.
-    LogoutAll "logout_all" "sign-out of all sessions";
+    LogoutAll "sign_out_all" "sign-out of all sessions";
     /// Its owner ended it from the list of devices.
-    SessionDeleted "session_deleted" "by the user";
+    SessionDeleted "session_revoked" "by the user";
     /// The password was changed.
     PasswordChange "password_change" "password change";
     /// The password was reset.
@@ -72,17 +72,17 @@ reasons! {
     /// The account's role was changed.
     RoleChange "role_change" "role change";
     /// The account was deleted.
-    AccountDeleted "account_deleted" "user deleted";
+    AccountDeleted "user_deleted" "user deleted";
     /// An administrator or the operator took it back.
     Revoked "revoked" "by an administrator";
     /// A refresh token was used twice.
-    Reuse "reuse" "refresh token reuse";
+    Reuse "refresh_token_reused" "refresh token reuse";
     /// A newer sign-in took its place.
     TooManySessions "too_many_sessions" "too many sessions";
     /// Whoever had the token gave it back (RFC 7009).
     TokenRevoked "token_revoked" "by the token holder";
     /// Its owner deleted the personal access token.
-    TokenDeleted "token_deleted" "by the user";
+    TokenDeleted "personal_access_token_revoked" "by the user";
     /// The client was given another secret.
     SecretRotated "secret_rotated" "client secret rotation";
     /// The client was deleted.
