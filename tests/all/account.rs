@@ -279,7 +279,7 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
         }
         current = new;
     }
-    let live = "select count(*) from sessions where ended_at is null";
+    let live = "select count(*) from sessions where revoked_at is null";
     assert_eq!(
         (
             gateway.verify(&mine.access_token).await.0,
@@ -313,7 +313,7 @@ async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
     assert_eq!(
         ask(
             &gateway,
-            "select count(*) from sessions where ended_at is null"
+            "select count(*) from sessions where revoked_at is null"
         )
         .await,
         "1"
@@ -376,7 +376,7 @@ async fn a_renaming_to_the_same_name_writes_nothing() {
     let john = gateway.sign_up("john").await;
     let before = ask(
         &gateway,
-        "select u::text || (select count(*) from audit) from users u",
+        "select u::text || (select count(*) from audit_events) from users u",
     )
     .await;
     for body in [
@@ -393,7 +393,7 @@ async fn a_renaming_to_the_same_name_writes_nothing() {
     assert_eq!(
         ask(
             &gateway,
-            "select u::text || (select count(*) from audit) from users u"
+            "select u::text || (select count(*) from audit_events) from users u"
         )
         .await,
         before

@@ -130,7 +130,7 @@ async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
     assert_eq!(
         ask(
             &replica,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "email_change"
@@ -187,7 +187,7 @@ async fn a_code_is_good_once_and_for_its_account_only() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select count(*)::text from outbox where template = 'email_changed'"
+            "select count(*)::text from email_outbox where template = 'email_changed'"
         )
         .await,
         "1"
@@ -218,7 +218,7 @@ async fn it_wants_the_password_and_a_good_address() {
             .is(400, "invalid_request");
     }
     assert_eq!(
-        ask(&scene.gateway, "select count(*)::text from outbox").await,
+        ask(&scene.gateway, "select count(*)::text from email_outbox").await,
         "0"
     );
     assert!(scene.mails.mails_to("").is_empty());
@@ -273,7 +273,7 @@ async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
     scene.confirm(&scene.john, &code).await.is(200, "");
     // As if it had been promised before the change was committed, and after the other codes were
     // made void.
-    let row = "insert into outbox (id, template, user_id, recipient) \
+    let row = "insert into email_outbox (id, template, user_id, recipient) \
         select gen_random_uuid(), 'password_reset', id, ";
     execute(&scene.gateway, &format!("{row} '{OLD}' from users")).await;
     let mails = scene.mails.wait_for(OLD, 2).await;

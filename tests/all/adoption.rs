@@ -75,7 +75,7 @@ impl Scene {
         let recorded = || async {
             ask(
                 &self.gateway,
-                "select max(counter) from sessions where ended_at is null",
+                "select max(rotation_counter) from sessions where revoked_at is null",
             )
             .await
                 == counter.to_string()
@@ -130,8 +130,8 @@ async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
         .is(401, "refresh_token_reused");
     scene.is_dead(&tokens[50]).await;
     assert_eq!(
-        ask(&scene.gateway, "select ended_by from sessions").await,
-        "reuse"
+        ask(&scene.gateway, "select revoked_reason from sessions").await,
+        "refresh_token_reused"
     );
 }
 
@@ -242,7 +242,7 @@ async fn a_clean_stop_records_the_last_refresh() {
         (Some(0), Some(0))
     );
     assert_eq!(
-        ask(&scene.gateway, "select counter from sessions").await,
+        ask(&scene.gateway, "select rotation_counter from sessions").await,
         "7"
     );
     scene.flush().await;
@@ -278,17 +278,20 @@ async fn what_has_ended_is_not_adopted() {
     for (name, statement) in [
         (
             "ended",
-            "update sessions set ended_at = now(), ended_by = 'logout' where user_id = $",
+            "update sessions set revoked_at = now(), revoked_reason = 'sign_out' where user_id = $",
         ),
         ("disabled", "update users set disabled = true where id = $"),
-        ("generation", "update users set gen = gen + 1 where id = $"),
+        (
+            "generation",
+            "update users set generation = generation + 1 where id = $",
+        ),
         (
             "idle",
-            "update sessions set refreshed_at = now() - interval '61 minutes' where user_id = $",
+            "update sessions set last_used_at = now() - interval '61 minutes' where user_id = $",
         ),
         (
             "over",
-            "update sessions set ends_at = now() - interval '1 second' where user_id = $",
+            "update sessions set expires_at = now() - interval '1 second' where user_id = $",
         ),
         ("deleted", "delete from users where id = $"),
     ] {
@@ -309,8 +312,8 @@ async fn what_has_ended_is_not_adopted() {
 #[tokio::test]
 async fn a_long_log_is_built_to_its_end() {
     let scene = Scene::new().await;
-    let rows = "insert into revocations (kind, subject, user_id, reason, expires_at) \
-        select 'session', gen_random_uuid(), gen_random_uuid(), 'logout', \
+    let rows = "insert into revocations (kind, subject_id, user_id, reason, expires_at) \
+        select 'session', gen_random_uuid(), gen_random_uuid(), 'sign_out', \
             now() + interval '1 hour' \
         from generate_series(1, 2500)";
     execute(&scene.gateway, rows).await;
@@ -445,7 +448,7 @@ async fn an_adoption_waits_for_a_logout_that_was_first() {
     let held = Held::rows(&scene.gateway, "select from sessions").await;
     let end = async {
         held.until_somebody_waits().await;
-        held.change("update sessions set ended_at = now(), ended_by = 'logout'")
+        held.change("update sessions set revoked_at = now(), revoked_reason = 'sign_out'")
             .await;
     };
     let (answer, ()) = tokio::join!(scene.gateway.refresh(&scene.john.refresh_token), end);
@@ -459,7 +462,7 @@ async fn a_refresh_of_what_has_ended_in_the_record_alone_ends_it_everywhere() {
     let scene = Scene::new().await;
     execute(
         &scene.gateway,
-        "update sessions set ended_at = now(), ended_by = 'logout'",
+        "update sessions set revoked_at = now(), revoked_reason = 'sign_out'",
     )
     .await;
     let next = refreshed(&scene.gateway, &scene.john).await;
@@ -480,14 +483,15 @@ async fn the_101st_session_ends_the_oldest() {
     let gateway = Gateway::start().await;
     let first = gateway.sign_up("john").await;
     let second = gateway.sign_in("john").await;
-    let insert = "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at) \
-        select gen_random_uuid(), id, gen, 'latchkey', 's', now(), now() + interval '1 day' \
+    let insert = "insert into sessions \
+            (id, user_id, generation, client_id, scope, created_at, expires_at) \
+        select gen_random_uuid(), id, generation, 'latchkey', 's', now(), now() + interval '1 day' \
         from users, generate_series(1, 97)";
     execute(&gateway, insert).await;
     // Later ids than the first two, whatever a random one says.
     execute(
         &gateway,
-        "update sessions set sid = ('ffff' || substr(sid::text, 5))::uuid where scope = 's'",
+        "update sessions set id = ('ffff' || substr(id::text, 5))::uuid where scope = 's'",
     )
     .await;
     let hundredth = gateway.sign_in("john").await;
@@ -506,7 +510,7 @@ async fn the_101st_session_ends_the_oldest() {
     assert_eq!(
         ask(
             &gateway,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "too_many_sessions"

@@ -66,7 +66,7 @@ impl Scene {
 }
 
 async fn rows(gateway: &Gateway, aggregate: &str) -> Vec<String> {
-    let told = ask(gateway, &format!("{aggregate} from audit")).await;
+    let told = ask(gateway, &format!("{aggregate} from audit_events")).await;
     told.split(',')
         .filter(|row| !row.is_empty())
         .map(str::to_owned)
@@ -92,20 +92,20 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .call(Method::PATCH, "/user", &john, json!({"name": "John"}))
         .await
         .is(200, "");
-    scene.news(&["renamed success user -"]).await;
+    scene.news(&["profile_updated success user -"]).await;
     gateway
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     scene
-        .news(&["sign_in_refused failure stranger wrong_password"])
+        .news(&["sign_in_failed failure unauthenticated incorrect_password"])
         .await;
     gateway
         .log_in("nobody", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     scene
-        .news(&["sign_in_refused failure stranger unknown_account"])
+        .news(&["sign_in_failed failure unauthenticated unknown_user"])
         .await;
     let change =
         |current| json!({"current_password": current, "new_password": "another secret 456"});
@@ -118,7 +118,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         )
         .await;
     wrong.is(401, "invalid_credentials");
-    scene.news(&["password_refused failure user -"]).await;
+    scene.news(&["password_check_failed failure user -"]).await;
     scene
         .call(Method::POST, "/user/password", &john, change(PASSWORD))
         .await
@@ -140,14 +140,14 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     scene
         .news(&[
             "sign_in success user -",
-            "session_ended success user session_deleted",
+            "session_revoked success user session_revoked",
         ])
         .await;
     // A repeat ends nothing, and what ended before is no event.
     for session in [&john, &john, &second] {
         gateway.log_out(&session.access_token).await.is(204, "");
     }
-    scene.news(&["log_out success user -"]).await;
+    scene.news(&["sign_out success user -"]).await;
     scene.news(&[]).await;
 
     let sign_in = async || {
@@ -168,8 +168,8 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await
         .is(204, "");
     let (others, all) = (
-        "sessions_revoked success user logout_others",
-        "sessions_revoked success user logout_all",
+        "sessions_revoked success user sign_out_others",
+        "sessions_revoked success user sign_out_all",
     );
     scene.news(&["sign_in success user -", others, all]).await;
     let first = sign_in().await;
@@ -186,7 +186,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     scene
         .news(&[
             "sign_in success user -",
-            "refresh_token_reused failure stranger -",
+            "refresh_token_reused failure unauthenticated -",
         ])
         .await;
 
@@ -194,7 +194,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         gateway.forgot_password(email).await.is(202, "");
     }
     scene
-        .news(&["code_requested success stranger password_reset"; 2])
+        .news(&["code_requested success unauthenticated password_reset"; 2])
         .await;
     // That the password was changed is told in a mail as well.
     mails.wait_for(EMAIL, 2).await;
@@ -210,20 +210,23 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
             .await
             .is(400, "invalid_code");
     }
-    let counted = "select coalesce(sum(count), 0) from audit where event = 'code_refused'";
+    let counted = "select coalesce(sum(count), 0) from audit_events \
+        where event = 'code_check_failed'";
     until("all are counted", || async {
         ask(gateway, counted).await == "5"
     })
     .await;
     scene
-        .news(&["code_refused failure stranger password_reset"])
+        .news(&["code_check_failed failure unauthenticated password_reset"])
         .await;
     scene
         .gateway
         .reset_password(EMAIL, &code, NEW)
         .await
         .is(429, "too_many_requests");
-    scene.news(&["throttled failure stranger code"]).await;
+    scene
+        .news(&["rate_limited failure unauthenticated code"])
+        .await;
 
     execute(gateway, "update users set disabled = true").await;
     gateway
@@ -231,7 +234,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await
         .is(401, "invalid_credentials");
     scene
-        .news(&["sign_in_refused failure stranger account_disabled"])
+        .news(&["sign_in_failed failure unauthenticated user_disabled"])
         .await;
     execute(gateway, "update users set disabled = false").await;
     let last = sign_in().await;
@@ -244,15 +247,16 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await
         .is(401, "token_revoked");
     scene
-        .news(&["sign_in success user -", "account_deleted success user -"])
+        .news(&["sign_in success user -", "user_deleted success user -"])
         .await;
 
     let sub = john.claim("sub");
-    let whose = "select count(*) from audit \
-        where (user_id is null or address is null) and reason <> 'unknown_account'";
+    let whose = "select count(*) from audit_events \
+        where (user_id is null or ip_address is null) and reason <> 'unknown_user'";
     assert_eq!(ask(gateway, whose).await, "1", "a code for nobody");
-    let others =
-        format!("select count(*) from audit where user_id <> '{sub}' or address <> '127.0.0.1'");
+    let others = format!(
+        "select count(*) from audit_events where user_id <> '{sub}' or ip_address <> '127.0.0.1'"
+    );
     assert_eq!(ask(gateway, &others).await, "0");
     the_log_says_the_same(gateway).await;
     nothing_in_it_is_a_credential(gateway, &[&john, &second, &third], &code).await;
@@ -271,7 +275,7 @@ async fn the_log_says_the_same(gateway: &Gateway) {
         let lines = log.iter().filter(|line| line["event"] == *event).count();
         let counted = ask(
             gateway,
-            &format!("select sum(count) from audit where event = '{event}'"),
+            &format!("select sum(count) from audit_events where event = '{event}'"),
         )
         .await;
         assert_eq!(lines.to_string(), counted, "{event}");
@@ -279,7 +283,7 @@ async fn the_log_says_the_same(gateway: &Gateway) {
             .iter()
             .find(|line| line["event"] == *event)
             .expect("a line");
-        let told = ["outcome", "actor", "address"]
+        let told = ["outcome", "actor", "ip_address"]
             .iter()
             .all(|member| line[member].is_string());
         assert!(told && line["span"]["request_id"].is_string(), "{line}");
@@ -287,7 +291,11 @@ async fn the_log_says_the_same(gateway: &Gateway) {
 }
 
 async fn nothing_in_it_is_a_credential(gateway: &Gateway, sessions: &[&Session], code: &str) {
-    let table = ask(gateway, "select string_agg(audit::text, ' ') from audit").await;
+    let table = ask(
+        gateway,
+        "select string_agg(audit_events::text, ' ') from audit_events",
+    )
+    .await;
     let tokens = sessions.iter().flat_map(|session| {
         [
             session.access_token.as_str(),
@@ -322,7 +330,7 @@ async fn a_change_of_address_is_recorded_step_by_step() {
     ask_for(EMAIL, "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    scene.news(&["password_refused failure user -"]).await;
+    scene.news(&["password_check_failed failure user -"]).await;
     let other = "john@elsewhere.example.com";
     let confirm = |code: String| {
         scene.call(
@@ -357,10 +365,10 @@ async fn a_change_of_address_is_recorded_step_by_step() {
         confirm(bad).await.is(400, "invalid_code");
     }
     scene
-        .news(&["code_refused failure stranger email_confirmation"])
+        .news(&["code_check_failed failure unauthenticated email_confirmation"])
         .await;
-    let own = "select bool_and(sid is not null and actor_id = user_id) from audit \
-        where event <> 'code_refused'";
+    let own = "select bool_and(session_id is not null and actor_id = user_id) from audit_events \
+        where event <> 'code_check_failed'";
     assert_eq!(ask(&scene.gateway, own).await, "true");
 }
 
@@ -386,11 +394,12 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
         assert_eq!(answer.status, status, "{}", answer.string());
     }
     let counts = "select coalesce(string_agg(
-            concat_ws(' ', event, reason, address, user_id is null, count), ',' order by event), '')
-        from (select event, reason, address, user_id, sum(count) as count
-            from audit where outcome = 'failure' group by 1, 2, 3, 4) a";
-    let expected = "sign_in_refused wrong_password 2001:db8:1:2::/64 f 2,\
-        throttled sign_in 2001:db8:1:2::/64 t 4";
+            concat_ws(' ', event, reason, ip_address, user_id is null, count),
+            ',' order by event), '')
+        from (select event, reason, ip_address, user_id, sum(count) as count
+            from audit_events where outcome = 'failure' group by 1, 2, 3, 4) a";
+    let expected = "rate_limited sign_in 2001:db8:1:2::/64 t 4,\
+        sign_in_failed incorrect_password 2001:db8:1:2::/64 f 2";
     until("all are counted", || async {
         ask(&gateway, counts).await == expected
     })
@@ -407,13 +416,14 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
 async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
     let scene = Scene::new().await;
     scene.gateway.sign_up("john").await;
-    let many = "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at) \
-        select gen_random_uuid(), id, gen, 'latchkey', '', now(), now() + interval '1 day' \
+    let many = "insert into sessions \
+            (id, user_id, generation, client_id, scope, created_at, expires_at) \
+        select gen_random_uuid(), id, generation, 'latchkey', '', now(), now() + interval '1 day' \
         from users, generate_series(1, 101)";
     execute(&scene.gateway, many).await;
     scene.news(&["sign_up success user -"]).await;
     scene.gateway.sign_in("john").await;
-    let ended = "session_ended success gateway too_many_sessions";
+    let ended = "session_revoked success server too_many_sessions";
     until("all are recorded", || async {
         scene.rows().await.len() == 5
     })
@@ -424,8 +434,8 @@ async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
         3,
         "{rows:?}"
     );
-    let same =
-        "select count(*) from audit a join sessions s on s.sid = a.sid where s.ended_by = a.reason";
+    let same = "select count(*) from audit_events a join sessions s on s.id = a.session_id \
+         where s.revoked_reason = a.reason";
     assert_eq!(ask(&scene.gateway, same).await, "3");
 }
 
@@ -446,17 +456,17 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         (select string_agg(u::text, ';') from users u),
         (select string_agg(s::text, ';') from sessions s),
         (select string_agg(r::text, ';') from revocations r),
-        (select count(*) from outbox), (select count(consumed_at) from outbox),
-        (select count(*) from audit))";
+        (select count(*) from email_outbox), (select count(consumed_at) from email_outbox),
+        (select count(*) from audit_events))";
     until("the mail is sent", || async {
-        ask(gateway, "select count(sent_at) from outbox").await == "2"
+        ask(gateway, "select count(sent_at) from email_outbox").await == "2"
     })
     .await;
     let before = ask(gateway, state).await;
     let lines = events(gateway);
     execute(
         gateway,
-        "alter table audit add constraint broken check (event = 'none') not valid",
+        "alter table audit_events add constraint broken check (event = 'none') not valid",
     )
     .await;
     let password = json!({"current_password": PASSWORD, "new_password": NEW});
@@ -506,8 +516,8 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
     gateway
         .until_logged(&["writing denied events failed"])
         .await;
-    execute(gateway, "alter table audit drop constraint broken").await;
-    let count = "select coalesce(sum(count), 0) from audit where event = 'sign_in_refused'";
+    execute(gateway, "alter table audit_events drop constraint broken").await;
+    let count = "select coalesce(sum(count), 0) from audit_events where event = 'sign_in_failed'";
     until("it is written", || async {
         ask(gateway, count).await == "1"
     })
@@ -570,7 +580,7 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
     let counts = "select concat_ws(' ',
             sum(count) filter (where user_id is not null),
             sum(count) filter (where user_id is null))
-        from audit where event = 'sign_in_refused'";
+        from audit_events where event = 'sign_in_failed'";
     until("all are written", || async {
         ask(&gateway, counts).await == "16 8"
     })
@@ -582,8 +592,8 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
         .is(401, "invalid_credentials");
     assert_eq!(replica.stop(), Some(0));
     assert_eq!(ask(&gateway, counts).await, "17 8");
-    let alike = "select count(*) - count(distinct (user_id is null, at)) from audit \
-        where event = 'sign_in_refused'";
+    let alike = "select count(*) - count(distinct (user_id is null, at)) from audit_events \
+        where event = 'sign_in_failed'";
     assert_eq!(
         ask(&gateway, alike).await,
         "0",
@@ -592,7 +602,7 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
     assert_eq!(
         ask(
             &gateway,
-            "select bool_and(at = date_trunc('minute', at)) from audit where count > 1"
+            "select bool_and(at = date_trunc('minute', at)) from audit_events where count > 1"
         )
         .await,
         "true"
@@ -629,7 +639,13 @@ async fn pages_go_from_the_newest_to_the_oldest() {
         .collect();
     assert_eq!(
         kinds,
-        ["renamed", "renamed", "renamed", "renamed", "sign_up"]
+        [
+            "profile_updated",
+            "profile_updated",
+            "profile_updated",
+            "profile_updated",
+            "sign_up"
+        ]
     );
     assert!(
         whole
@@ -727,8 +743,9 @@ async fn nobody_sees_what_happened_to_somebody_else() {
     let admin = gateway.sign_in("jane").await;
     let by = |actor: &str, actor_id: &str| {
         format!(
-            "insert into audit (id, at, event, outcome, user_id, actor_id, actor, address, agent)
-             values (gen_random_uuid(), now(), 'account_disabled', 'success', '{}', {actor_id},
+            "insert into audit_events (id, at, event, outcome, user_id, actor_id, actor,
+                ip_address, user_agent)
+             values (gen_random_uuid(), now(), 'user_disabled', 'success', '{}', {actor_id},
                 '{actor}', '192.0.2.99', 'admin''s own')",
             john.claim("sub")
         )
@@ -739,14 +756,14 @@ async fn nobody_sees_what_happened_to_somebody_else() {
     ] {
         execute(
             &gateway,
-            "delete from audit where event = 'account_disabled'",
+            "delete from audit_events where event = 'user_disabled'",
         )
         .await;
         execute(&gateway, &by(actor, &actor_id)).await;
         let find = |answer: Answer| {
             items(&answer)
                 .into_iter()
-                .find(|item| item["event"] == "account_disabled")
+                .find(|item| item["event"] == "user_disabled")
                 .expect("it is listed")
         };
         let shown = find(get(&john, "/user/audit").await);
@@ -772,7 +789,7 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         .is(204, "");
     let after = items(&get(&admin, &format!("/users/{}/audit", john.claim("sub"))).await);
     assert!(
-        after.iter().any(|item| item["event"] == "account_deleted"),
+        after.iter().any(|item| item["event"] == "user_deleted"),
         "{after:?}"
     );
 }

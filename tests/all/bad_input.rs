@@ -140,7 +140,7 @@ impl Scene {
                 "(select coalesce(string_agg(t::text, ';' order by t::text), '') from {table} t)"
             )
         };
-        let tables = ["users", "items", "sessions", "outbox"].map(whole);
+        let tables = ["users", "items", "sessions", "email_outbox"].map(whole);
         ask(&self.gateway, &format!("select {}", tables.join(" || "))).await
     }
 }
@@ -356,8 +356,8 @@ async fn unknown_members_are_named_with_what_was_meant() {
             "role",
             "roles",
             "id",
-            "owner_id",
-            "gen",
+            "user_id",
+            "generation",
             "disabled",
             "email_verified",
             "created_at",

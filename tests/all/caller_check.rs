@@ -118,13 +118,14 @@ impl Scene {
     async fn fingerprint(&self) -> String {
         let users = "select coalesce(string_agg(u::text, ';' order by id), '') from users u";
         let items = "select coalesce(string_agg(i::text, ';' order by id), '') from items i";
-        let sessions = "select coalesce(string_agg(s::text, ';' order by sid), '') from sessions s";
+        let sessions = "select coalesce(string_agg(s::text, ';' order by id), '') from sessions s";
         ask(
             &self.gateway,
             &format!(
-                "select ({users}) || ({items}) || ({sessions}) || (select count(*) from outbox) \
+                "select ({users}) || ({items}) || ({sessions}) \
+                 || (select count(*) from email_outbox) \
                  || (select count(*) from revocations) || ' ' \
-                 || (select count(*) from audit where outcome = 'success')"
+                 || (select count(*) from audit_events where outcome = 'success')"
             ),
         )
         .await

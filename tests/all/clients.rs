@@ -27,7 +27,7 @@ async fn only_administrators_manage_clients() {
     let greedy = Client::register(&scene.gateway, &scene.admin, "admin user:write").await;
     let before = ask(
         &scene.gateway,
-        "select string_agg(clients::text, ' ' order by id) from clients",
+        "select string_agg(oauth_clients::text, ' ' order by id) from oauth_clients",
     )
     .await;
     let tokens = [
@@ -51,7 +51,7 @@ async fn only_administrators_manage_clients() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select string_agg(clients::text, ' ' order by id) from clients"
+            "select string_agg(oauth_clients::text, ' ' order by id) from oauth_clients"
         )
         .await,
         before
@@ -105,7 +105,7 @@ async fn a_client_is_shown_without_its_secret() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select count(*) from audit where event = 'client_created'"
+            "select count(*) from audit_events where event = 'oauth_client_created'"
         )
         .await,
         "2"
@@ -159,7 +159,7 @@ async fn wrong_clients_are_not_registered() {
         );
     }
     assert_eq!(
-        ask(&scene.gateway, "select count(*) from clients").await,
+        ask(&scene.gateway, "select count(*) from oauth_clients").await,
         "1"
     );
 }
@@ -239,7 +239,7 @@ async fn a_deleted_client_is_gone_on_every_replica() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select count(*) from audit where event = 'client_deleted'"
+            "select count(*) from audit_events where event = 'oauth_client_deleted'"
         )
         .await,
         "1"

@@ -123,7 +123,7 @@ async fn who_creates_while_all_lanes_are_taken_shares_a_statement() {
         };
         are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
         let shared = "select exists (select from items group by xmin::text \
-            having count(distinct owner_id) > 1)";
+            having count(distinct user_id) > 1)";
         ask(&gateway, shared).await == "true"
     };
     until("somebody shared a statement with somebody else", shared).await;
@@ -277,7 +277,7 @@ async fn what_callers_share_is_looked_up_by_keys() {
     let settings = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
         set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
     database.batch_execute(settings).await.expect("settings");
-    for name in ["find_users", "find_items", "find_standing"] {
+    for name in ["find_users", "find_items", "find_revoked_tokens"] {
         let path = format!("{}/sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
         let sql = std::fs::read_to_string(path).expect("the statement is there");
         let nothing = vec![

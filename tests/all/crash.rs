@@ -170,11 +170,11 @@ async fn what_was_answered_survives_kill_9() {
     // Of a mail that was claimed when the gateway died nobody knows whether it was sent: it is due
     // again, but not at once.
     let due = "select coalesce(max(next_attempt_at) <= now() + interval '1 hour', true) \
-        from outbox where sent_at is null";
+        from email_outbox where sent_at is null";
     assert_eq!(ask(&last, due).await, "true");
     execute(
         &last,
-        "update outbox set next_attempt_at = now() where sent_at is null",
+        "update email_outbox set next_attempt_at = now() where sent_at is null",
     )
     .await;
     for email in &promised.mails {

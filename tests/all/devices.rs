@@ -133,11 +133,11 @@ async fn only_what_is_still_good_is_listed() {
     let john = gateway.sign_up("john").await;
     let (out, idle) = (gateway.sign_in("john").await, gateway.sign_in("john").await);
     gateway.log_out(&out.access_token).await.is(204, "");
-    let long_ago = "refreshed_at = now() - interval '8 days'";
+    let long_ago = "last_used_at = now() - interval '8 days'";
     execute(
         &gateway,
         &format!(
-            "update sessions set {long_ago} where sid = '{}'",
+            "update sessions set {long_ago} where id = '{}'",
             idle.claim("sid")
         ),
     )
@@ -172,10 +172,10 @@ async fn an_ended_session_is_refused_everywhere_and_ending_it_again_is_fine() {
     assert_eq!(
         ask(
             &gateway,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
-        "session_deleted"
+        "session_revoked"
     );
     // One's own as well.
     end(&gateway, &john, &john.claim("sid")).await.is(204, "");
@@ -203,7 +203,7 @@ async fn what_is_nobodys_or_somebody_elses_is_not_found() {
     assert_eq!(
         ask(
             &gateway,
-            "select count(*) from sessions where ended_at is not null"
+            "select count(*) from sessions where revoked_at is not null"
         )
         .await,
         "0"

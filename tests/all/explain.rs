@@ -77,7 +77,7 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
     says(gateway.settings(), &john.refresh_token, grandparent).await;
     // Redis, where another prefix knows nothing, is as if it were flushed: the record says the
     // same.
-    let recorded = || async { ask(&gateway, "select counter from sessions").await == "2" };
+    let recorded = || async { ask(&gateway, "select rotation_counter from sessions").await == "2" };
     until("the counter is recorded", recorded).await;
     says(
         gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
@@ -218,7 +218,7 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     let new = Session::of(&gateway.log_in("john", "another one 7").await);
     let past = Forge::of(&gateway)
         .await
-        .sign(&with(&new.claims(), "gen", json!(1)));
+        .sign(&with(&new.claims(), "generation", json!(1)));
     let everything = "all tokens of the user were revoked at 20";
     says(gateway.settings(), &past, everything).await;
     says(
@@ -235,7 +235,7 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
         "Z (sign-out of all sessions); the token has generation 1",
     )
     .await;
-    execute(&gateway, "delete from audit").await;
+    execute(&gateway, "delete from audit_events").await;
     says(
         gateway.settings(),
         &past,
@@ -270,17 +270,17 @@ async fn what_ended_everything_last_is_what_is_told() {
         all.is(204, "");
         execute(
             &gateway,
-            "update revocations set reason = 'role_change' where below = 2",
+            "update revocations set reason = 'role_change' where min_generation = 2",
         )
         .await;
     }
     assert_eq!(
         ask(
             &gateway,
-            "select below || reason from revocations where kind = 'user'"
+            "select min_generation || reason from revocations where kind = 'user'"
         )
         .await,
-        "3logout_all"
+        "3sign_out_all"
     );
 }
 
@@ -290,12 +290,12 @@ async fn the_two_ends_of_a_session_are_told() {
     let (idle, over) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
     let back = |session: &Session, column: &str| {
         format!(
-            "update sessions set {column} = now() - interval '8 days' where sid = '{}'",
+            "update sessions set {column} = now() - interval '8 days' where id = '{}'",
             session.claim("sid")
         )
     };
-    execute(&gateway, &back(&idle, "refreshed_at")).await;
-    execute(&gateway, &back(&over, "ends_at")).await;
+    execute(&gateway, &back(&idle, "last_used_at")).await;
+    execute(&gateway, &back(&over, "expires_at")).await;
     let flushed = gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]);
     says(
         flushed.clone(),
@@ -361,7 +361,7 @@ async fn a_redis_that_says_something_else_is_told() {
     // The other way round: what Redis has, and the record has not.
     execute(
         &gateway,
-        "update sessions set ended_at = null, ended_by = null",
+        "update sessions set revoked_at = null, revoked_reason = null",
     )
     .await;
     says(
@@ -378,7 +378,7 @@ async fn a_redis_that_says_something_else_is_told() {
     .await;
     execute(
         &gateway,
-        "update sessions set ended_at = now(), ended_by = 'revoked'",
+        "update sessions set revoked_at = now(), revoked_reason = 'revoked'",
     )
     .await;
     says(

@@ -142,7 +142,7 @@ async fn first_comes_what_was_and_then_what_happens() {
     );
     assert_eq!(
         told.data["min_generation"].as_i64(),
-        claims["gen"].as_i64().map(|before| before + 1)
+        claims["generation"].as_i64().map(|before| before + 1)
     );
     let until = time::OffsetDateTime::parse(&until, &time::format_description::well_known::Rfc3339)
         .expect("RFC 3339");
@@ -415,7 +415,7 @@ async fn a_client_with_the_scope_follows_until_it_is_deleted() {
     let told = admin.first("revoked").await;
     assert!(
         told.is_of("client", &id)
-            && told.data["min_generation"].as_i64() > session.claims()["gen"].as_i64(),
+            && told.data["min_generation"].as_i64() > session.claims()["generation"].as_i64(),
         "{told:?}"
     );
 }

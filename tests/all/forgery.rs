@@ -124,7 +124,7 @@ async fn a_token_with_wrong_claims_does_not_pass() {
         "exp",
         "scope",
         "roles",
-        "gen",
+        "generation",
     ]
     .map(|name| without(&claims, name))
     .into();
@@ -149,7 +149,7 @@ async fn a_token_with_wrong_claims_does_not_pass() {
         ),
         with(&claims, "sub", json!("john")),
         with(&claims, "roles", json!(["root"])),
-        with(&claims, "gen", json!("1")),
+        with(&claims, "generation", json!("1")),
         with(&claims, "nbf", json!(now + 300)),
         with(&claims, "iat", json!(now + 300)),
     ]);

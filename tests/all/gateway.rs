@@ -58,8 +58,8 @@ static IDLE: Mutex<Vec<Gateway>> = Mutex::new(Vec::new());
 
 /// Deletes what a test leaves in its database. Signing keys and the replicas' agreement stay, and
 /// users take their sessions, items and tokens along.
-const RESET: &str = "delete from outbox; delete from users; delete from clients; \
-    delete from audit; delete from revocations;";
+const RESET: &str = "delete from email_outbox; delete from users; delete from oauth_clients; \
+    delete from audit_events; delete from revocations;";
 
 /// The binary under test: the one that was built with the tests, or the one that is named.
 pub fn binary() -> OsString {

@@ -74,7 +74,7 @@ async fn completes(recipe: Cook) -> Result<Row, String> {
     if told.lines().collect::<Vec<_>>() != STEPS {
         return Err(format!("it did something else:\n{told}"));
     }
-    let left = "select count(*) from sessions where ended_at is null";
+    let left = "select count(*) from sessions where revoked_at is null";
     let seen = [
         ask(&gateway, "select count(*) from items").await,
         ask(&gateway, left).await,

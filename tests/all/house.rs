@@ -366,7 +366,12 @@ fn every_statement_and_every_script_has_one_place_in_the_code() {
         .iter()
         .map(|source| source.text.as_str())
         .collect();
-    for path in all("sql", "sql").into_iter().chain(all("src/redis", "lua")) {
+    let statements = ["sql/migrations", "sql/queries"].map(|folder| all(folder, "sql"));
+    for path in statements
+        .into_iter()
+        .flatten()
+        .chain(all("src/redis", "lua"))
+    {
         let name = path
             .file_name()
             .expect("a name")

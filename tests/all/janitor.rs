@@ -13,18 +13,18 @@ const OFTEN: (&str, &str) = ("LATCHKEY_CLEANUP_INTERVAL", "1s");
 /// Sessions of all users that ended, or were over, so long ago.
 fn sessions(ended: &str, ends: &str, count: usize) -> String {
     format!(
-        "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at,
-            ended_at, ended_by)
-         select gen_random_uuid(), id, gen, 'old', '', now() - interval '60 days',
-            now() - interval '{ends}', now() - interval '{ended}', 'logout'
+        "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at,
+            revoked_at, revoked_reason)
+         select gen_random_uuid(), id, generation, 'old', '', now() - interval '60 days',
+            now() - interval '{ends}', now() - interval '{ended}', 'sign_out'
          from users, generate_series(1, {count});"
     )
 }
 
 fn unended(ends: &str) -> String {
     format!(
-        "insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at)
-         select gen_random_uuid(), id, gen, 'old', '', now() - interval '60 days',
+        "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at)
+         select gen_random_uuid(), id, generation, 'old', '', now() - interval '60 days',
             now() - interval '{ends}'
          from users;"
     )
@@ -32,7 +32,7 @@ fn unended(ends: &str) -> String {
 
 fn mail(template: &str, sent: &str, consumed: &str) -> String {
     format!(
-        "insert into outbox (id, template, created_at, next_attempt_at, sent_at, consumed_at)
+        "insert into email_outbox (id, template, created_at, next_attempt_at, sent_at, consumed_at)
          values (gen_random_uuid(), '{template}', now() - interval '3 days',
             now() + interval '1 day', {sent}, {consumed});"
     )
@@ -40,8 +40,8 @@ fn mail(template: &str, sent: &str, consumed: &str) -> String {
 
 fn revocation(subject: &str, expires: &str) -> String {
     format!(
-        "insert into revocations (kind, subject, user_id, reason, revoked_at, expires_at)
-         values ('session', '{subject}', gen_random_uuid(), 'logout',
+        "insert into revocations (kind, subject_id, user_id, reason, revoked_at, expires_at)
+         values ('session', '{subject}', gen_random_uuid(), 'sign_out',
             now() - interval '1 hour', now() + interval '{expires}');"
     )
 }
@@ -73,8 +73,8 @@ async fn what_is_over_goes_and_what_is_not_stays() {
     ];
     execute(&gateway, &rows.concat()).await;
     let left = "select concat_ws(' ', (select count(*) from sessions where client_id = 'old'),
-        (select string_agg(template, ',' order by template) from outbox),
-        (select string_agg(subject, ',') from revocations))";
+        (select string_agg(template, ',' order by template) from email_outbox),
+        (select string_agg(subject_id, ',') from revocations))";
     let expected = format!("3 sent_lately,waiting {live}");
     until("it is tidy", || async {
         ask(&gateway, left).await == expected
@@ -164,7 +164,7 @@ async fn a_row_that_somebody_holds_is_not_waited_for() {
     .await;
     let held = Held::rows(
         &before,
-        "select from sessions where ended_at < now() - interval '39 days'",
+        "select from sessions where revoked_at < now() - interval '39 days'",
     )
     .await;
     let gateway = before.replica_with(&[OFTEN]).await;
@@ -201,7 +201,7 @@ async fn a_database_that_was_away_is_tidied_up_later() {
 fn month(ahead: i32) -> String {
     format!(
         "to_char(date_trunc('month', now() at time zone 'utc') + interval '{ahead} months', \
-         '\"audit_\"YYYY_MM')"
+         '\"audit_events_\"YYYY_MM')"
     )
 }
 
@@ -212,8 +212,8 @@ async fn exists(gateway: &Gateway, name: &str) -> bool {
 /// An event of this moment.
 fn event(at: &str) -> String {
     format!(
-        "insert into audit (id, at, event, outcome, actor) \
-         values (gen_random_uuid(), {at}, 'test', 'success', 'gateway');"
+        "insert into audit_events (id, at, event, outcome, actor) \
+         values (gen_random_uuid(), {at}, 'test', 'success', 'server');"
     )
 }
 
@@ -228,7 +228,10 @@ async fn every_event_finds_the_partition_of_its_month() {
         );
     }
     assert!(!exists(&gateway, &month(3)).await);
-    let home = format!("select tableoid::regclass::text = {} from audit", month(0));
+    let home = format!(
+        "select tableoid::regclass::text = {} from audit_events",
+        month(0)
+    );
     assert_eq!(ask(&gateway, &home).await, "true");
     // The last moment of one month, and the first of the next.
     let next =
@@ -239,7 +242,7 @@ async fn every_event_finds_the_partition_of_its_month() {
     ]
     .concat();
     execute(&gateway, &edge).await;
-    let homes = "select string_agg(tableoid::regclass::text, ',' order by at) from audit \
+    let homes = "select string_agg(tableoid::regclass::text, ',' order by at) from audit_events \
         where event = 'test'";
     assert_eq!(
         ask(&gateway, homes).await,
@@ -255,9 +258,10 @@ async fn every_event_finds_the_partition_of_its_month() {
 async fn months_older_than_the_retention_are_dropped_and_no_younger_ones() {
     let gateway = Gateway::with(&[OFTEN]).await;
     // In one transaction: an old month that is empty would go at once.
-    let month_and_tables = "create table audit_2024_01 partition of audit
+    let month_and_tables = "create table audit_events_2024_01 partition of audit_events
              for values from ('2024-01-01 00:00:00+00') to ('2024-02-01 00:00:00+00');
-         create table audit_2024_13 (like audit); create table audit_kept (like audit);";
+         create table audit_events_2024_13 (like audit_events);
+         create table audit_events_kept (like audit_events);";
     let old = [
         event("'2024-01-31 23:59:59+00'"),
         event("now() - interval '401 days'"),
@@ -270,17 +274,22 @@ async fn months_older_than_the_retention_are_dropped_and_no_younger_ones() {
     )
     .await;
     until("the old month is dropped", || async {
-        !exists(&gateway, "'audit_2024_01'").await
+        !exists(&gateway, "'audit_events_2024_01'").await
     })
     .await;
     until("what is old outside of the months is gone", || async {
-        ask(&gateway, "select count(*) from audit where event = 'test'").await == "2"
+        ask(
+            &gateway,
+            "select count(*) from audit_events where event = 'test'",
+        )
+        .await
+            == "2"
     })
     .await;
     for kept in [
-        "'audit_2024_13'",
-        "'audit_kept'",
-        "'audit_default'",
+        "'audit_events_2024_13'",
+        "'audit_events_kept'",
+        "'audit_events_default'",
         &month(0),
     ] {
         assert!(exists(&gateway, kept).await, "{kept}");
@@ -303,7 +312,7 @@ async fn a_month_is_kept_until_all_of_it_is_old() {
             format!("date_trunc('month', now() at time zone 'utc') + interval '{ahead} months'");
         format!(
             "do $$ begin execute format(
-                'create table %I partition of audit for values from (%L) to (%L)', {},
+                'create table %I partition of audit_events for values from (%L) to (%L)', {},
                 ({start}) at time zone 'utc', ({start} + interval '1 month') at time zone 'utc');
             end $$;",
             month(ahead)
@@ -331,11 +340,12 @@ async fn what_landed_outside_of_the_months_stays_there_and_is_not_lost() {
         metrics::value(&gateway, runs).await > before.max(1.0) + 1.0
     })
     .await;
-    let home = "select string_agg(tableoid::regclass::text, ',') from audit where event = 'test'";
-    assert_eq!(ask(&gateway, home).await, "audit_default");
+    let home = "select string_agg(tableoid::regclass::text, ',') from audit_events \
+        where event = 'test'";
+    assert_eq!(ask(&gateway, home).await, "audit_events_default");
     assert!(!exists(&gateway, &month(2)).await);
     // Once it is out of the way, the month is made.
-    execute(&gateway, "delete from audit_default").await;
+    execute(&gateway, "delete from audit_events_default").await;
     until("the month is made", || async {
         exists(&gateway, &month(2)).await
     })

@@ -25,13 +25,13 @@ async fn stop_while_it_writes(gateway: &mut Gateway, held: Held, statement: &str
 async fn what_was_refused_is_recorded_though_the_write_failed_that_was_under_way() {
     let mut gateway = Gateway::start().await;
     gateway.sign_up("john").await;
-    let held = Held::table(&gateway, "audit").await;
+    let held = Held::table(&gateway, "audit_events").await;
     gateway
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    stop_while_it_writes(&mut gateway, held, "insert into audit").await;
-    let counted = "select sum(count) from audit where event = 'sign_in_refused'";
+    stop_while_it_writes(&mut gateway, held, "insert into audit_events").await;
+    let counted = "select sum(count) from audit_events where event = 'sign_in_failed'";
     assert_eq!(ask(&gateway, counted).await, "1");
 }
 
@@ -42,5 +42,8 @@ async fn refreshes_are_recorded_though_the_write_failed_that_was_under_way() {
     let held = Held::table(&gateway, "sessions").await;
     gateway.refresh(&session.refresh_token).await.is(200, "");
     stop_while_it_writes(&mut gateway, held, "update sessions").await;
-    assert_eq!(ask(&gateway, "select counter from sessions").await, "1");
+    assert_eq!(
+        ask(&gateway, "select rotation_counter from sessions").await,
+        "1"
+    );
 }

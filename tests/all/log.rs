@@ -40,7 +40,7 @@ async fn the_log_says_which_request_it_was() {
     for (event, id) in [
         ("sign_up", "id-signup"),
         ("sign_in", "id-login"),
-        ("log_out", "id-logout"),
+        ("sign_out", "id-logout"),
     ] {
         let log = gateway.log();
         let mut events = log
@@ -99,7 +99,7 @@ async fn the_log_never_holds_a_credential() {
     gateway.log_out(&session.access_token).await.is(204, "");
     let log = gateway.log().join("\n");
     assert!(
-        log.contains("sign_in_refused") && log.contains("request completed"),
+        log.contains("sign_in_failed") && log.contains("request completed"),
         "the log is on"
     );
     let secrets = [

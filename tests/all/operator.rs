@@ -614,10 +614,11 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
     told(&["create", "x", "--scope", "items:delete"])
         .await
         .refused(2, "items:read");
-    let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit \
-        where event like 'client%' and actor = 'operator'";
+    let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit_events \
+        where event like '%client%' and actor = 'operator'";
     assert_eq!(
         ask(&gateway, events).await,
-        "client_created operator, client_rotated operator, client_deleted operator"
+        "oauth_client_created operator, client_secret_rotated operator, \
+         oauth_client_deleted operator"
     );
 }

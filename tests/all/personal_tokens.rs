@@ -207,13 +207,13 @@ async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
     // Which has never read it.
     assert_eq!(replica.verify(&stays).await, (401, "invalid_token".into()));
     assert_eq!(
-        ask(&gateway, "select count(*) from personal_tokens").await,
+        ask(&gateway, "select count(*) from personal_access_tokens").await,
         "0"
     );
     assert_eq!(
         ask(
             &gateway,
-            "select count(*) from audit where event = 'personal_token_deleted'"
+            "select count(*) from audit_events where event = 'personal_access_token_revoked'"
         )
         .await,
         "2"
@@ -271,7 +271,7 @@ async fn it_administers_while_its_owner_may() {
     let (id, forged) = make(&gateway, &john, "user:read").await;
     execute(
         &gateway,
-        &format!("update personal_tokens set scope = 'admin user:read' where id = '{id}'"),
+        &format!("update personal_access_tokens set scope = 'admin user:read' where id = '{id}'"),
     )
     .await;
     get(&gateway, &forged, "/users").await.is(403, "forbidden");

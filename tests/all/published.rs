@@ -1,8 +1,10 @@
-//! What is checked in and generated must be what the code says: the document, the collection for
-//! Postman, `.env.example`, the tables of the README. `LATCHKEY_BLESS=1` rewrites them.
+//! Generated files that are checked in must match the code: the OpenAPI document, the Postman
+//! collection, `.env.example`, `sql/schema.sql`, the tables of the README. `LATCHKEY_BLESS=1`
+//! rewrites them.
 
 mod postman; // the collection, and a whole life by it
 mod promises; // what clients rely on, and that it stays
+mod schema; // the schema of the database
 mod supply_chain; // third-party crates: their notices, rules and paths
 
 use std::{fs, path::PathBuf};

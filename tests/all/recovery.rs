@@ -167,7 +167,10 @@ async fn a_reset_signs_nobody_in_and_tells_the_owner() {
     assert!(answer.is(204, "").bytes.is_empty() && !answer.headers.contains_key("set-cookie"));
     let sessions = connect(gateway.setting("DATABASE_URL")).await;
     let live = sessions
-        .query_one("select count(*) from sessions where ended_at is null", &[])
+        .query_one(
+            "select count(*) from sessions where revoked_at is null",
+            &[],
+        )
         .await
         .expect("a count");
     assert_eq!(live.get::<_, i64>(0), 0);
@@ -366,7 +369,7 @@ async fn without_mail_there_is_no_recovery_by_mail() {
     let database = connect(gateway.setting("DATABASE_URL")).await;
     assert!(
         database
-            .query("select from outbox", &[])
+            .query("select from email_outbox", &[])
             .await
             .expect("rows")
             .is_empty()
@@ -399,7 +402,7 @@ async fn an_address_is_one_address() {
     let database = connect(gateway.setting("DATABASE_URL")).await;
     assert!(
         database
-            .query("select from outbox", &[])
+            .query("select from email_outbox", &[])
             .await
             .expect("rows")
             .is_empty()

@@ -44,7 +44,7 @@ async fn a_refresh_gives_a_new_pair_of_the_same_session() {
         "session_exp",
         "auth_time",
         "scope",
-        "gen",
+        "generation",
         "client_id",
     ] {
         assert_eq!(before[same], after[same], "{same}");
@@ -78,10 +78,10 @@ async fn a_used_refresh_token_ends_its_session_everywhere() {
     assert_eq!(
         ask(
             &gateway,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
-        "reuse"
+        "refresh_token_reused"
     );
     assert_eq!(
         replica.verify(&other.access_token).await.0,
@@ -294,7 +294,7 @@ async fn two_tabs_with_240_refreshes_never_sign_each_other_out() {
     assert_eq!(
         ask(
             &gateway,
-            "select count(*)::text from sessions where ended_at is not null"
+            "select count(*)::text from sessions where revoked_at is not null"
         )
         .await,
         "0"

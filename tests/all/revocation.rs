@@ -86,7 +86,7 @@ impl Behind {
         let fields: Vec<String> = self.tell(&["HKEYS", "{}:state"]).await;
         fields
             .into_iter()
-            .filter(|field| field.starts_with("m:"))
+            .filter(|field| field.starts_with("member:"))
             .collect()
     }
 
@@ -95,12 +95,12 @@ impl Behind {
         let fields: HashMap<String, String> = self.tell(&["HGETALL", "{}:state"]).await;
         fields
             .into_iter()
-            .filter(|(field, _)| field.starts_with("m:"))
+            .filter(|(field, _)| field.starts_with("member:"))
             .map(|(field, state)| field + &state)
             .collect()
     }
 
     async fn epoch(&self) -> Option<String> {
-        self.tell(&["HGET", "{}:state", "epoch"]).await
+        self.tell(&["HGET", "{}:state", "epoch_id"]).await
     }
 }

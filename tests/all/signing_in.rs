@@ -351,7 +351,7 @@ async fn the_claims_say_what_the_document_promises() {
         "iss": "https://auth.example.com",
         "aud": "https://api.example.com",
         "client_id": "latchkey",
-        "gen": 1,
+        "generation": 1,
         "scope": "user:read user:write items:read items:write",
         "roles": ["user"],
         "username": "john",

@@ -66,8 +66,8 @@ async fn a_refresh_token_signs_out_as_well() {
     assert!(answer.is(204, "").bytes.is_empty());
     is_over([&replica, &gateway], &session).await;
     assert_eq!(
-        ask(&gateway, "select ended_by from sessions").await,
-        "logout"
+        ask(&gateway, "select revoked_reason from sessions").await,
+        "sign_out"
     );
 }
 
@@ -153,7 +153,7 @@ async fn signing_out_again_is_fine() {
     assert_eq!(
         ask(
             &gateway,
-            "select count(*) from sessions where ended_by = 'logout'"
+            "select count(*) from sessions where revoked_reason = 'sign_out'"
         )
         .await,
         "1"

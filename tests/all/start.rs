@@ -372,6 +372,39 @@ async fn beside_a_newer_version_that_has_migrated_it_serves() {
     replica.sign_up("jane").await;
 }
 
+/// Two migrations and a table, as version 0.1.0-dev created them before it had one migration.
+const OLDER_DATABASE: &str = "
+    create table refinery_schema_history (
+        version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255)
+    );
+    insert into refinery_schema_history values
+        (1, 'first', '2026-11-01T00:00:00Z', '1'),
+        (2, 'sessions_users_audit', '2026-11-01T00:00:00Z', '2');
+    create table users (id uuid primary key, gen bigint not null default 1);";
+
+#[tokio::test]
+async fn older_development_database_is_rejected_unchanged() {
+    let database = empty_database().await;
+    let client = connect(&database).await;
+    client
+        .batch_execute(OLDER_DATABASE)
+        .await
+        .expect("it is empty");
+    let settings = settings(&database, &STACK.redis_url(), "older");
+    for (arguments, code) in [(["serve"], 2), (["migrate"], 1)] {
+        let output = latchkey(&arguments, &borrowed(&settings));
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains("older development version"), "{told}");
+        assert!(told.contains("create an empty database"), "{told}");
+        assert_eq!(told.trim().lines().count(), 1, "{told}");
+    }
+    let tables = "select string_agg(tablename, ' ' order by tablename) from pg_tables \
+        where schemaname = 'public'";
+    let row = client.query_one(tables, &[]).await.expect("a row");
+    assert_eq!(row.get::<_, String>(0), "refinery_schema_history users");
+}
+
 #[tokio::test]
 async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
     for round in 0..5 {

@@ -287,7 +287,10 @@ async fn nobody_guesses_a_password_with_a_token_that_was_found() {
             "{path}"
         );
     }
-    assert_eq!(ask(&gateway, "select count(*) from outbox").await, "0");
+    assert_eq!(
+        ask(&gateway, "select count(*) from email_outbox").await,
+        "0"
+    );
     gateway.log_in("john", PASSWORD).await.is(200, "");
 }
 
@@ -407,7 +410,10 @@ async fn keys_end_and_tell_nobody() {
     .await
     .is(401, "invalid_refresh_token");
     let mut redis = connect_redis(gateway.setting("REDIS_URL")).await;
-    let pattern = format!("{}:*:throttle:*", gateway.setting("LATCHKEY_REDIS_PREFIX"));
+    let pattern = format!(
+        "{}:*:rate_limit:*",
+        gateway.setting("LATCHKEY_REDIS_PREFIX")
+    );
     let keys: Vec<String> = cmd("KEYS")
         .arg(pattern)
         .query_async(&mut redis)

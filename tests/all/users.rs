@@ -251,7 +251,7 @@ async fn what_nobody_may_assign_is_refused() {
     let before = scene.get(&path).await.body;
     for member in [
         "id",
-        "gen",
+        "generation",
         "created_at",
         "email_verified",
         "identity_version",

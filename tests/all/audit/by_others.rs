@@ -15,11 +15,11 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     let scene = Scene::new().await;
     let admin = scene.gateway.admin("root").await;
     let john = scene.gateway.sign_up_with_email("john", EMAIL).await;
-    execute(&scene.gateway, "delete from audit").await;
+    execute(&scene.gateway, "delete from audit_events").await;
     let path = john.user_path();
     let patch = |change: Value| scene.call(Method::PATCH, &path, &admin, change);
     let cases: [(Value, &[&str]); 7] = [
-        (json!({"name": "J"}), &["renamed success admin -"]),
+        (json!({"name": "J"}), &["profile_updated success admin -"]),
         (json!({"name": "J", "disabled": false, "role": "user"}), &[]),
         (
             json!({"email": "j@example.com"}),
@@ -27,11 +27,14 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         ),
         (
             json!({"disabled": true}),
-            &["account_disabled success admin disabled"],
+            &["user_disabled success admin disabled"],
         ),
         (
             json!({"disabled": false, "username": "j"}),
-            &["account_enabled success admin -", "renamed success admin -"],
+            &[
+                "user_enabled success admin -",
+                "profile_updated success admin -",
+            ],
         ),
         (
             json!({"password": "another one 7"}),
@@ -66,7 +69,7 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
         .await
         .is(404, "not_found");
-    scene.news(&["account_deleted success admin -"]).await;
+    scene.news(&["user_deleted success admin -"]).await;
     let made = scene
         .call(
             Method::POST,
@@ -76,7 +79,7 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         )
         .await;
     made.is(201, "");
-    scene.news(&["account_created success admin user"]).await;
+    scene.news(&["user_created success admin user"]).await;
     // The last administrator, and a taken name.
     scene
         .call(
@@ -99,8 +102,8 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     scene.news(&[]).await;
     let root = admin.claim("sub");
     let by = format!(
-        "select bool_and(actor_id = '{root}' and user_id <> actor_id and address = '127.0.0.1') \
-         from audit"
+        "select bool_and(actor_id = '{root}' and user_id <> actor_id and ip_address = '127.0.0.1') \
+         from audit_events"
     );
     assert_eq!(ask(&scene.gateway, &by).await, "true");
 }
@@ -127,7 +130,7 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
     .remove(0);
     assert_eq!(
         (&own["event"], &own["actor"]),
-        (&json!("renamed"), &json!("admin"))
+        (&json!("profile_updated"), &json!("admin"))
     );
     assert_eq!(
         (&own["actor_id"], &own["address"], &own["agent"]),
@@ -170,7 +173,7 @@ async fn the_operator_is_recorded_too() {
         (
             ["create", "--username", "root", "--role", "admin"].as_slice(),
             "",
-            "account_created success operator admin",
+            "user_created success operator admin",
         ),
         (
             &["reset-password", "john"],
@@ -190,13 +193,9 @@ async fn the_operator_is_recorded_too() {
         (
             &["disable", "john", "--yes"],
             "",
-            "account_disabled success operator disabled",
+            "user_disabled success operator disabled",
         ),
-        (
-            &["enable", "john"],
-            "",
-            "account_enabled success operator -",
-        ),
+        (&["enable", "john"], "", "user_enabled success operator -"),
         (
             &["set-role", "john", "admin", "--yes"],
             "",
@@ -205,14 +204,14 @@ async fn the_operator_is_recorded_too() {
         (
             &["delete", "john", "--yes"],
             "",
-            "account_deleted success operator -",
+            "user_deleted success operator -",
         ),
     ] {
         told_with(&scene.gateway, arguments, input).await;
         scene.news(&[event]).await;
     }
-    let nobody = "select count(*) from audit \
-        where actor = 'operator' and (actor_id is not null or address is not null)";
+    let nobody = "select count(*) from audit_events \
+        where actor = 'operator' and (actor_id is not null or ip_address is not null)";
     assert_eq!(ask(&scene.gateway, nobody).await, "0");
 }
 
@@ -225,12 +224,12 @@ async fn what_cannot_be_recorded_is_not_done_by_others_either() {
     let state = "select concat(
         (select string_agg(u::text, ';') from users u),
         (select string_agg(s::text, ';') from sessions s),
-        (select count(*) from revocations), (select count(*) from outbox),
-        (select count(*) from audit))";
+        (select count(*) from revocations), (select count(*) from email_outbox),
+        (select count(*) from audit_events))";
     let before = ask(&scene.gateway, state).await;
     execute(
         &scene.gateway,
-        "alter table audit add constraint broken check (event = 'none') not valid",
+        "alter table audit_events add constraint broken check (event = 'none') not valid",
     )
     .await;
     let path = john.user_path();

@@ -212,7 +212,7 @@ async fn a_form_of_another_page_is_refused() {
     assert_eq!(
         ask(
             &tab.gateway,
-            "select count(*) from sessions where ended_at is not null"
+            "select count(*) from sessions where revoked_at is not null"
         )
         .await,
         "0"

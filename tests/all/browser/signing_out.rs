@@ -313,10 +313,10 @@ async fn a_store_that_is_down_clears_no_cookie() {
     assert_eq!(
         ask(
             &gateway,
-            "select ended_by from sessions where client_id = 'latchkey-browser'"
+            "select revoked_reason from sessions where client_id = 'latchkey-browser'"
         )
         .await,
-        "logout"
+        "sign_out"
     );
     proxy.set(Line::Open);
     until("Redis is told", || async {

@@ -48,7 +48,7 @@ async fn it_slides_once_a_quarter_of_its_life_has_passed() {
         for same in [
             "sub",
             "sid",
-            "gen",
+            "generation",
             "auth_time",
             "session_exp",
             "client_id",
@@ -228,7 +228,7 @@ async fn the_next_cookie_says_who_the_user_is_by_now() {
 async fn who_was_taken_back_gets_no_further_cookie() {
     for taken in [
         "update users set disabled = true",
-        "update users set gen = gen + 1",
+        "update users set generation = generation + 1",
         "delete from users",
     ] {
         let (gateway, cookie) = john().await;
@@ -243,19 +243,19 @@ async fn who_was_taken_back_gets_no_further_cookie() {
 async fn a_slide_is_recorded() {
     let (gateway, cookie) = john().await;
     let long_ago =
-        "update sessions set refreshed_at = now() - interval '9 minutes', address = '192.0.2.1'";
+        "update sessions set last_used_at = now() - interval '9 minutes', ip_address = '192.0.2.1'";
     execute(&gateway, long_ago).await;
     slid(&gateway, &aged(&gateway, &cookie, 200).await)
         .await
         .expect("it slides");
-    let seen = "select address from sessions where client_id = 'latchkey-browser' \
-        and refreshed_at > now() - interval '1 minute'";
+    let seen = "select host(ip_address) from sessions where client_id = 'latchkey-browser' \
+        and last_used_at > now() - interval '1 minute'";
     until("it is recorded", || async {
         ask(&gateway, &format!("coalesce(({seen}), '')")).await == "127.0.0.1"
     })
     .await;
     assert_eq!(
-        ask(&gateway, "select max(counter) from sessions").await,
+        ask(&gateway, "select max(rotation_counter) from sessions").await,
         "0"
     );
 }
@@ -267,7 +267,7 @@ async fn an_ending_that_redis_does_not_know_ends_a_cookie_that_slides() {
     let (gateway, cookie) = john().await;
     execute(
         &gateway,
-        "update sessions set ended_at = now(), ended_by = 'logout'",
+        "update sessions set revoked_at = now(), revoked_reason = 'sign_out'",
     )
     .await;
     let next = slid(&gateway, &aged(&gateway, &cookie, 200).await)
@@ -287,7 +287,7 @@ async fn with_postgres_down_it_slides_on_what_it_says() {
     let cut = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     execute(
         &gateway,
-        "update sessions set refreshed_at = now() - interval '9 minutes'",
+        "update sessions set last_used_at = now() - interval '9 minutes'",
     )
     .await;
     execute(&gateway, "update users set name = 'Somebody else'").await;
@@ -301,7 +301,7 @@ async fn with_postgres_down_it_slides_on_what_it_says() {
     assert_eq!(SetCookie::of(state.is(503, "unavailable")), None);
     proxy.set(Line::Open);
     let recorded = "select exists (select from sessions where client_id = 'latchkey-browser' \
-                    and refreshed_at > now() - interval '1 minute')";
+                    and last_used_at > now() - interval '1 minute')";
     until("it is recorded when PostgreSQL is back", || async {
         ask(&gateway, recorded).await == "true"
     })

@@ -155,8 +155,8 @@ fn memory(pid: u32) -> u64 {
 #[tokio::test]
 async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     let scene = Scene::new().await;
-    let entries = "insert into revocations (kind, subject, reason, expires_at) \
-        select 'token', gen_random_uuid(), 'logout', now() + interval '1 hour' \
+    let entries = "insert into revocations (kind, subject_id, reason, expires_at) \
+        select 'token', gen_random_uuid(), 'sign_out', now() + interval '1 hour' \
         from generate_series(1, 50000)";
     execute(&scene.gateway, entries).await;
     let known = || async { value(&scene.gateway, "latchkey_revocation_entries").await > 50_000.0 };

@@ -70,10 +70,12 @@ async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_ret
     .await;
     let events = "select string_agg(
             concat_ws(' ', event, outcome, actor, reason), ',' order by event)
-        from audit where event like 'key%'";
+        from audit_events where event like 'signing_key%'";
     let successor = key_that_is(&fleet.any(), "current").await;
-    let expected =
-        format!("key_revoked success operator {leaked},key_rotated success operator {successor}");
+    let expected = format!(
+        "signing_key_revoked success operator {leaked},\
+         signing_key_rotated success operator {successor}"
+    );
     assert_eq!(ask(&fleet.any(), events).await, expected);
     // A repeat publishes again, and changes nothing.
     keys(&fleet.any(), &["revoke", &leaked, "--yes"])
@@ -205,7 +207,7 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
     assert_eq!(
         ask(
             &gateway,
-            "select count(*) from audit where event like 'key%'"
+            "select count(*) from audit_events where event like 'signing_key%'"
         )
         .await,
         "0"

@@ -61,14 +61,14 @@ async fn keys_follow_each_other_under_load_and_nobody_notices() {
     }
     let events = "select string_agg(
             concat_ws(' ', event, outcome, actor, reason), ',' order by id)
-        from audit where event like 'key%'";
+        from audit_events where event like 'signing_key%'";
     let made: Vec<_> = listed(&fleet.any())
         .await
         .into_iter()
         .map(|(kid, _)| kid)
         .collect();
     let expected = format!(
-        "key_rotated success operator {},key_rotated success operator {}",
+        "signing_key_rotated success operator {},signing_key_rotated success operator {}",
         made[1], made[0]
     );
     assert_eq!(ask(&fleet.any(), events).await, expected);
@@ -108,11 +108,11 @@ async fn when_a_key_has_signed_for_long_enough_one_replica_makes_the_next() {
         "2",
         "only one was made"
     );
-    let event = "select string_agg(concat_ws(' ', actor, reason), ',') from audit \
-        where event = 'key_rotated'";
+    let event = "select string_agg(concat_ws(' ', actor, reason), ',') from audit_events \
+        where event = 'signing_key_rotated'";
     assert_eq!(
         ask(&fleet.any(), event).await,
-        format!("gateway {}", key_that_is(&fleet.any(), "current").await)
+        format!("server {}", key_that_is(&fleet.any(), "current").await)
     );
     let age = || async { value(&fleet.any(), "latchkey_signing_key_age_seconds").await < 60.0 };
     until("its age is of the one that signs", age).await;

@@ -93,7 +93,7 @@ async fn bad(scene: &Scene) -> Vec<(&'static str, String)> {
     let (id, over) = scene.personal("items:read").await;
     execute(
         gateway,
-        &format!("update personal_tokens set expires_at = now() where id = '{id}'"),
+        &format!("update personal_access_tokens set expires_at = now() where id = '{id}'"),
     )
     .await;
     let (rotated, gone) = (

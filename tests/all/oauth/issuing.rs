@@ -306,7 +306,7 @@ async fn every_wrong_form_is_refused_by_its_word_and_costs_nothing() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select count(*) from sessions where ended_at is not null"
+            "select count(*) from sessions where revoked_at is not null"
         )
         .await,
         "0"
@@ -557,7 +557,7 @@ async fn reuse_ends_the_session_here_as_well() {
         &refresh(&scene, &scene.john.refresh_token, "items:read").await,
         400,
         "invalid_grant",
-        "reuse",
+        "refresh_token_reused",
     );
     is_refusal(
         &refresh(&scene, &third.refresh_token, "").await,
@@ -576,7 +576,7 @@ async fn reuse_ends_the_session_here_as_well() {
     );
     assert_eq!(
         ask(&scene.gateway, "select reason from revocations").await,
-        "reuse"
+        "refresh_token_reused"
     );
 }
 

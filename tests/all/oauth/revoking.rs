@@ -68,7 +68,7 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
     }
     // Whoever posts one again and again fills no table: an access token of John's and one of the
     // client's for each hint.
-    let events = "select count(*) from audit where event = 'token_revoked'";
+    let events = "select count(*) from audit_events where event = 'token_revoked'";
     assert_eq!(
         ask(&scene.gateway, events).await,
         (HINTS.len() * 2).to_string()

@@ -140,10 +140,10 @@ async fn a_thief_gains_nothing_while_postgres_stands_still() {
     assert_eq!(
         ask(
             &gateway,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
-        "reuse"
+        "refresh_token_reused"
     );
     let dashboard = replica
         .with_token(Method::GET, "/dashboard", &other.access_token, Value::Null)
@@ -202,7 +202,7 @@ async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
     let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
     let lost = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
     let john = signed_in(&gateway).await;
-    let held = Held::rows(&gateway, "select from sessions where ended_at is null").await;
+    let held = Held::rows(&gateway, "select from sessions where revoked_at is null").await;
     let lose = async {
         held.until_somebody_waits().await;
         proxy.set(Line::Lost);

@@ -99,7 +99,7 @@ async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "password_change"
@@ -140,10 +140,10 @@ async fn a_logout_that_could_not_be_published_publishes_itself() {
     assert_eq!(
         ask(
             &scene.gateway,
-            "select ended_by from sessions where ended_at is not null"
+            "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
-        "logout"
+        "sign_out"
     );
     scene.ends_when_mended(&scene.john).await;
     assert_eq!(
@@ -198,7 +198,7 @@ async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first
     assert_eq!(
         ask(
             &scene.gateway,
-            "select count(*)::text from sessions where ended_by = 'logout'"
+            "select count(*)::text from sessions where revoked_reason = 'sign_out'"
         )
         .await,
         "2"

@@ -100,7 +100,7 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
     );
     assert!(!answer.header("retry-after").is_empty());
     let database = connect(gateway.setting("DATABASE_URL")).await;
-    let ended = "select count(*) from sessions where ended_by = 'logout'";
+    let ended = "select count(*) from sessions where revoked_reason = 'sign_out'";
     assert_eq!(
         database
             .query_one(ended, &[])

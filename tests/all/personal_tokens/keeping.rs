@@ -51,7 +51,7 @@ async fn no_byte_of_it_is_kept() {
     leaks::only_its_hash_is_kept(&gateway, &token).await;
     delete(&gateway, &john.access_token, &id).await.is(204, "");
     assert_eq!(
-        ask(&gateway, "select count(*) from personal_tokens").await,
+        ask(&gateway, "select count(*) from personal_access_tokens").await,
         "0"
     );
 }
@@ -77,7 +77,7 @@ async fn its_use_is_told_when_it_is_read() {
     assert_eq!(used().await, first);
     execute(
         &gateway,
-        "update personal_tokens set last_used_at = now() - interval '10 minutes'",
+        "update personal_access_tokens set last_used_at = now() - interval '10 minutes'",
     )
     .await;
     let replica = gateway.replica().await;
@@ -94,7 +94,7 @@ async fn a_check_waits_for_no_row() {
     let gateway = Gateway::with(&[("LATCHKEY_DATABASE_TIMEOUT", "30s")]).await;
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
-    let held = Held::rows(&gateway, "select from personal_tokens").await;
+    let held = Held::rows(&gateway, "select from personal_access_tokens").await;
     assert_eq!(gateway.verify(&token).await.0, 204);
     held.until_somebody_waits().await;
     held.release().await;

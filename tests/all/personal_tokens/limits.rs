@@ -14,7 +14,7 @@ use crate::{
 const MOST: usize = 50;
 
 async fn count(gateway: &Gateway) -> String {
-    ask(gateway, "select count(*) from personal_tokens").await
+    ask(gateway, "select count(*) from personal_access_tokens").await
 }
 
 #[tokio::test]
@@ -165,8 +165,8 @@ async fn there_are_fifty_at_most() {
     assert_eq!(rest.body["next"], Value::Null);
     execute(
         &gateway,
-        "update personal_tokens set expires_at = now() \
-         where id = (select min(id::text)::uuid from personal_tokens)",
+        "update personal_access_tokens set expires_at = now() \
+         where id = (select min(id::text)::uuid from personal_access_tokens)",
     )
     .await;
     want(&gateway, &john.access_token, wanted.clone())
@@ -188,8 +188,8 @@ async fn it_ends_when_its_time_has_come() {
         json!({"name": "job", "scope": "user:read"}),
     )
     .await;
-    let days =
-        "select round(extract(epoch from expires_at - created_at) / 86400) from personal_tokens";
+    let days = "select round(extract(epoch from expires_at - created_at) / 86400) \
+         from personal_access_tokens";
     assert_eq!(
         ask(&gateway, days).await,
         "90",
@@ -197,7 +197,11 @@ async fn it_ends_when_its_time_has_come() {
     );
     let token = made.is(201, "").text("token");
     assert_eq!(gateway.verify(&token).await.0, 204);
-    execute(&gateway, "update personal_tokens set expires_at = now()").await;
+    execute(
+        &gateway,
+        "update personal_access_tokens set expires_at = now()",
+    )
+    .await;
     // One who has not read it yet.
     assert_eq!(replica.verify(&token).await, (401, "token_expired".into()));
     assert_eq!(
@@ -210,7 +214,7 @@ async fn it_ends_when_its_time_has_come() {
     // One who has, and whose claims say when it ends.
     execute(
         &gateway,
-        "update personal_tokens set expires_at = now() + interval '2 seconds'",
+        "update personal_access_tokens set expires_at = now() + interval '2 seconds'",
     )
     .await;
     let third = gateway.replica().await;

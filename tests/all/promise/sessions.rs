@@ -107,7 +107,8 @@ impl Sessions {
             "insert into users (id, username, password_hash)
              select ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 'user' || n, 'none'
              from generate_series(0, {count} - 1) n;
-             insert into sessions (sid, user_id, gen, client_id, scope, created_at, ends_at)
+             insert into sessions
+                 (id, user_id, generation, client_id, scope, created_at, expires_at)
              select ('{sessions}' || lpad(to_hex(n), 12, '0'))::uuid,
                  ('{users}' || lpad(to_hex(n), 12, '0'))::uuid, 1,
                  '{FIRST_PARTY_CLIENT}', '{scope}', now(), now() + interval '30 days'
@@ -142,7 +143,7 @@ impl Sessions {
 
     /// The client, and the personal tokens.
     async fn insert_opaque(&self, client: &tokio_postgres::Client) {
-        let register = "insert into clients (id, name, secret_hash, scope, audiences) \
+        let register = "insert into oauth_clients (id, name, secret_hash, scope, audiences) \
             values ($1, 'run', $2, 'items:read', $3)";
         let (hash, audience) = (self.secret().hash(), vec![self.realm.audience.clone()]);
         client
@@ -159,8 +160,8 @@ impl Sessions {
         let users: Vec<Uuid> = numbers
             .map(|number| Uuid::from_u128(USERS | number as u128))
             .collect();
-        let insert =
-            "insert into personal_tokens (id, user_id, gen, name, secret_hash, scope, expires_at)
+        let insert = "insert into personal_access_tokens
+                (id, user_id, generation, name, secret_hash, scope, expires_at)
              select id, user_id, 1, 'run', hash, 'items:read', now() + interval '1 day'
              from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as token (id, user_id, hash)";
         client

@@ -101,8 +101,8 @@ async fn a_gateway_that_was_killed_delivers_when_it_is_back() {
     gateway.forgot_password(EMAIL).await.is(202, "");
     gateway.kill();
     // If it died between a try and what came of it, the next one would be a minute away.
-    let due =
-        "update outbox set next_attempt_at = least(next_attempt_at, now() + interval '15 seconds')";
+    let due = "update email_outbox \
+         set next_attempt_at = least(next_attempt_at, now() + interval '15 seconds')";
     execute(&gateway, due).await;
     mails.start_again();
     assert!(
@@ -128,7 +128,7 @@ async fn two_replicas_send_a_mail_once() {
             .await
             .is(202, "");
     }
-    let waiting = "select count(*) from outbox where sent_at is null";
+    let waiting = "select count(*) from email_outbox where sent_at is null";
     until("all are sent", || async {
         count(&gateway, waiting).await == 0
     })
@@ -148,7 +148,7 @@ async fn a_code_that_died_before_it_was_sent_is_replaced() {
     gateway.forgot_password(EMAIL).await.is(202, "");
     // Less than half of its life is left by then: it would be dead when it is read.
     until("it is replaced", || async {
-        count(&gateway, "select count(*) from outbox").await > 1
+        count(&gateway, "select count(*) from email_outbox").await > 1
     })
     .await;
     mails.start_again();
@@ -191,7 +191,7 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
     let waiting = || async {
         count(
             &gateway,
-            "select count(*) from outbox where sent_at is null",
+            "select count(*) from email_outbox where sent_at is null",
         )
         .await
             == 0
@@ -202,7 +202,7 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
 #[tokio::test]
 async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
     let (gateway, mails, _) = john().await;
-    let row = "insert into outbox (id, template, user_id, recipient, attempts) \
+    let row = "insert into email_outbox (id, template, user_id, recipient, attempts) \
                select gen_random_uuid(), 'password_changed', id, 'no address', 1000 from users";
     execute(&gateway, row).await;
     a_mail_failed(&gateway).await;
@@ -211,7 +211,7 @@ async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
     assert_eq!(
         count(
             &gateway,
-            "select count(*) from outbox where sent_at is null and attempts > 1000"
+            "select count(*) from email_outbox where sent_at is null and attempts > 1000"
         )
         .await,
         1
@@ -262,7 +262,7 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
     assert_eq!(
         count(
             &gateway,
-            "select count(*) from outbox where attempts = 1 and sent_at is not null"
+            "select count(*) from email_outbox where attempts = 1 and sent_at is not null"
         )
         .await,
         1

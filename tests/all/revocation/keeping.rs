@@ -128,8 +128,8 @@ async fn old_entries_leave_the_log_and_stay_in_memory_for_their_time() {
     // In one step, and first of all, as the script would have seventy minutes ago; the log is that
     // long again.
     let script = "redis.call('DEL', KEYS[2]); \
-        local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
-        redis.call('HSET', KEYS[1], 'first', last); \
+        local last = redis.call('HINCRBY', KEYS[1], 'last_seq', 1); \
+        redis.call('HSET', KEYS[1], 'first_seq', last); \
         redis.call('XADD', KEYS[2], last .. '-0', 'at', 1, 'entry', ARGV[1]); \
         return last";
     let number: u64 = behind
@@ -138,7 +138,7 @@ async fn old_entries_leave_the_log_and_stay_in_memory_for_their_time() {
     let refused =
         || async { first.verify(&john.access_token).await == (401, "token_revoked".into()) };
     until("memory has it", refused).await;
-    let first_number = async || behind.tell::<u64>(&["HGET", "{}:state", "first"]).await;
+    let first_number = async || behind.tell::<u64>(&["HGET", "{}:state", "first_seq"]).await;
     until("the log has let it go", || async {
         first_number().await == number + 1
     })
@@ -162,7 +162,7 @@ async fn all_tokens_of_a_key_that_was_taken_back_are_refused_everywhere() {
     let gateway = Gateway::start().await;
     let replica = gateway.replica().await;
     let (john, jane) = (gateway.sign_up("john").await, replica.sign_up("jane").await);
-    let row = "insert into revocations (kind, subject, reason, expires_at) \
+    let row = "insert into revocations (kind, subject_id, reason, expires_at) \
         select 'key', kid, 'revoked', now() + interval '1 hour' from signing_keys";
     execute(&gateway, row).await;
     for replica in [&gateway, &replica] {
@@ -187,7 +187,7 @@ async fn a_single_token_can_be_taken_back() {
     let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     let (jti, exp) = (john.claims()["jti"].clone(), john.claims()["exp"].clone());
     let row = format!(
-        "insert into revocations (kind, subject, user_id, reason, expires_at) \
+        "insert into revocations (kind, subject_id, user_id, reason, expires_at) \
          select 'token', '{}', id, 'revoked', to_timestamp({exp}) + interval '5 minutes' \
          from users",
         jti.as_str().expect("an id")

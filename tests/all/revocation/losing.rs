@@ -98,8 +98,8 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
         &["DEL", "{}:log"],
         &["DEL", "{}:state"],
         &["XTRIM", "{}:log", "MAXLEN", "0"],
-        &["HSET", "{}:state", "last", "0"],
-        &["HSET", "{}:state", "epoch", STRANGE],
+        &["HSET", "{}:state", "last_seq", "0"],
+        &["HSET", "{}:state", "epoch_id", STRANGE],
     ] {
         let epoch = behind.epoch().await;
         behind.tell::<deadpool_redis::redis::Value>(loss).await;
@@ -122,6 +122,62 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
     }
     let warning = ["WARN", "revocation log missing in Redis; rebuilding"];
     assert!(scene.gateway.has_logged(&warning) || scene.replica.has_logged(&warning));
+}
+
+/// A log, a fence, a user, and a session under the field names of older development versions.
+#[tokio::test]
+async fn keys_of_an_older_version_are_ignored() {
+    let own = OwnRedis::start();
+    let mut first = Gateway::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let john = first.sign_up("john").await;
+    let behind = Behind::of(&first).await;
+    let epoch = behind.epoch().await.expect("there is a log");
+    let user = format!(
+        "{}:{{{}}}",
+        first.setting("LATCHKEY_REDIS_PREFIX"),
+        john.claim("sub")
+    );
+    let session = format!("{user}:session:{}", john.claim("sid"));
+    let settings = first.settings();
+    assert_eq!(first.stop(), Some(0));
+    own.tell::<String>(&["FLUSHALL"]).await;
+    let state = [
+        "lease_ms", "250", "first", "1", "last", "1", "beat", "7", "m:a", "1:7",
+    ];
+    let state = [&["HSET", "{}:state", "epoch", &epoch][..], &state].concat();
+    behind.tell::<u64>(&state).await;
+    behind.tell::<String>(&["SET", "{}:building", &epoch]).await;
+    own.tell::<u64>(&[
+        "HSET",
+        &format!("{user}:user"),
+        "gen",
+        "1",
+        "version",
+        "1",
+        "identity",
+        "{}",
+    ])
+    .await;
+    own.tell::<u64>(&[
+        "HSET",
+        &session,
+        "counter",
+        "5",
+        "gen",
+        "1",
+        "home",
+        &epoch[..40],
+    ])
+    .await;
+    let gateway = Gateway::run(settings).await;
+    until_checks_are_by(&gateway, "memory").await;
+    assert_eq!(behind.members().await.len(), 1);
+    let refreshed = Session::of(&gateway.refresh(&john.refresh_token).await);
+    gateway.log_out(&refreshed.access_token).await.is(204, "");
+    assert_eq!(
+        gateway.verify(&refreshed.access_token).await,
+        (401, "token_revoked".into())
+    );
 }
 
 #[tokio::test]
@@ -276,9 +332,10 @@ async fn without_the_channel_everything_is_as_right() {
 #[tokio::test]
 async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
     let scene = Scene::new().await;
-    let ended = "update sessions set ended_at = now(), ended_by = 'logout' where ended_at is null; \
-        insert into revocations (kind, subject, user_id, reason, revoked_at, expires_at) \
-        select 'session', sid, user_id, 'logout', now() - interval '10 minutes', \
+    let ended = "update sessions set revoked_at = now(), revoked_reason = 'sign_out' \
+            where revoked_at is null; \
+        insert into revocations (kind, subject_id, user_id, reason, revoked_at, expires_at) \
+        select 'session', id, user_id, 'sign_out', now() - interval '10 minutes', \
             now() + interval '1 hour' \
         from sessions on conflict do nothing";
     execute(&scene.gateway, ended).await;
@@ -308,7 +365,7 @@ async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
 async fn an_entry_that_nobody_knows_ends_the_lease() {
     let scene = Scene::new().await;
     let behind = Behind::of(&scene.gateway).await;
-    let script = "local last = redis.call('HINCRBY', KEYS[1], 'last', 1); \
+    let script = "local last = redis.call('HINCRBY', KEYS[1], 'last_seq', 1); \
         return redis.call('XADD', KEYS[2], last .. '-0', \
         'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
     behind
@@ -425,7 +482,7 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
         );
     }
     assert_eq!(
-        ask(&gateway, "select longest_lease from settings").await,
+        ask(&gateway, "select max_lease_ms from settings").await,
         "300"
     );
 }

@@ -50,7 +50,7 @@ async fn beyond_its_budget_a_recipient_gets_no_mail_and_the_last_code_stays_good
         );
     }
     assert_eq!(
-        ask(&gateway, "select count(*) from outbox").await,
+        ask(&gateway, "select count(*) from email_outbox").await,
         "1",
         "nothing was promised"
     );
@@ -60,7 +60,10 @@ async fn beyond_its_budget_a_recipient_gets_no_mail_and_the_last_code_stays_good
             .await
             .is(202, "");
     }
-    assert_eq!(ask(&gateway, "select count(*) from outbox").await, "2");
+    assert_eq!(
+        ask(&gateway, "select count(*) from email_outbox").await,
+        "2"
+    );
     reset(&gateway, HOME, &code).await.is(204, "");
 }
 
@@ -72,7 +75,10 @@ async fn one_network_asks_for_so_many_codes() {
     }
     wait(&forgot(&gateway, THERE, EMAIL).await, 86_400);
     forgot(&gateway, HOME, EMAIL).await.is(202, "");
-    assert_eq!(ask(&gateway, "select count(*) from outbox").await, "3");
+    assert_eq!(
+        ask(&gateway, "select count(*) from email_outbox").await,
+        "3"
+    );
 }
 
 #[tokio::test]
@@ -114,13 +120,19 @@ async fn codes_for_addresses_have_budgets_of_their_own() {
     };
     request(EMAIL, PASSWORD).await.is(202, "");
     request("JOHN@example.com", PASSWORD).await.is(202, "");
-    assert_eq!(ask(&gateway, "select count(*) from outbox").await, "1");
+    assert_eq!(
+        ask(&gateway, "select count(*) from email_outbox").await,
+        "1"
+    );
     request("mary@example.com", PASSWORD).await.is(202, "");
     request("mary@example.com", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     wait(&request("joe@example.com", PASSWORD).await, 86_400);
     forgot(&gateway, HOME, EMAIL).await.is(202, "");
-    assert_eq!(ask(&gateway, "select count(*) from outbox").await, "3");
+    assert_eq!(
+        ask(&gateway, "select count(*) from email_outbox").await,
+        "3"
+    );
     mails.wait_for(EMAIL, 2).await;
 }

@@ -99,7 +99,7 @@ async fn a_refusal_says_when_to_come_back_and_is_counted() {
     let told = gateway
         .log()
         .into_iter()
-        .filter(|line| line.contains("\"event\":\"throttled\""))
+        .filter(|line| line.contains("\"event\":\"rate_limited\""))
         .collect::<Vec<_>>();
     assert!(
         told.len() == 1 && told[0].contains("\"reason\":\"sign_in\""),

@@ -42,7 +42,7 @@ async fn what_ends_everything_does_so_on_every_replica() {
             scene.gateway.rejects(session).await;
         }
         let reasons = format!(
-            "select coalesce(string_agg(distinct ended_by, ','), '') from sessions \
+            "select coalesce(string_agg(distinct revoked_reason, ','), '') from sessions \
              join users on users.id = user_id where username = '{name}'"
         );
         assert_eq!(ask(&scene.gateway, &reasons).await, reason, "{name}");

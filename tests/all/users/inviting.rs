@@ -68,7 +68,7 @@ async fn who_has_a_password_gets_no_invitation() {
         .await
         .is(201, "");
     assert_eq!(
-        ask(&scene.gateway, "select count(*) from outbox").await,
+        ask(&scene.gateway, "select count(*) from email_outbox").await,
         "0"
     );
 }

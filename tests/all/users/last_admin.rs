@@ -51,7 +51,7 @@ async fn the_last_administrator_stays_in_every_way() {
     }
     assert_eq!(scene.get(&path).await.body, before);
     assert_eq!(
-        ask(&scene.gateway, "select count(*) from outbox").await,
+        ask(&scene.gateway, "select count(*) from email_outbox").await,
         "0"
     );
     // Everything else may be changed about it.
