@@ -46,24 +46,40 @@ use crate::gateway::Gateway;
 /// Groups of operations, in reading order.
 #[derive(Tags)]
 enum Tag {
-    /// Accounts are made, sessions begin, go on and end.
-    #[oai(rename = "Signing in")]
-    SigningIn,
-    /// One's own account.
-    Account,
-    /// When the password is lost.
-    Recovery,
-    /// One's own items.
+    /// Sign up, sign in, refresh tokens, and sign out, with tokens or with a session cookie.
+    Authentication,
+    /// Read, update, and delete the current user; change the password and the email address.
+    #[oai(rename = "Current user")]
+    CurrentUser,
+    /// List and revoke the sessions of the current user.
+    Sessions,
+    /// Create, list, and revoke tokens for scripts and tools of the current user.
+    #[oai(rename = "Personal access tokens")]
+    PersonalAccessTokens,
+    /// Security events of the current user.
+    #[oai(rename = "Audit log")]
+    AuditLog,
+    /// Reset a forgotten password with a one-time code sent by email.
+    #[oai(rename = "Password recovery")]
+    PasswordRecovery,
+    /// A small resource of the current user. It demonstrates scopes, pagination, and ETags.
+    #[oai(rename = "Items (sample)")]
     Items,
-    /// Everybody's accounts, for administrators.
-    Users,
-    /// Tokens by the standards: for OAuth clients and resource servers.
+    /// OAuth 2.0 endpoints for OAuth clients and resource servers.
+    #[oai(rename = "Tokens (OAuth 2.0)")]
     OAuth,
-    /// Services that have tokens for themselves, for administrators.
-    Clients,
-    /// For proxies and services behind the gateway.
-    Gateway,
-    /// For balancers and orchestrators.
+    /// Create, read, update, and delete users, and revoke their credentials. Requires the `admin`
+    /// role.
+    #[oai(rename = "User administration")]
+    UserAdministration,
+    /// Register OAuth clients: services that obtain access tokens for themselves. Requires the
+    /// `admin` role.
+    #[oai(rename = "OAuth clients")]
+    OAuthClients,
+    /// Authenticate requests for a reverse proxy, and validate tokens in your own services.
+    #[oai(rename = "Forward authentication and keys")]
+    ForwardAuthentication,
+    /// Liveness and readiness for load balancers and orchestrators.
     Health,
 }
 

@@ -31,12 +31,12 @@ macro_rules! scopes {
 }
 
 scopes! {
-    UserRead "user:read" "Read one's own account";
-    UserWrite "user:write" "Change one's own account";
-    ItemsRead "items:read" "Read one's own items";
-    ItemsWrite "items:write" "Change one's own items";
-    Admin "admin" "Administer everybody";
-    RevocationsRead "revocations:read" "Follow what is taken back";
+    UserRead "user:read" "Read the current user and their sessions";
+    UserWrite "user:write" "Update the current user and revoke their sessions";
+    ItemsRead "items:read" "Read items";
+    ItemsWrite "items:write" "Create, update, and delete items";
+    Admin "admin" "Administer users and OAuth clients";
+    RevocationsRead "revocations:read" "Stream revocations";
 }
 
 impl Scope {

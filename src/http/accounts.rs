@@ -1,4 +1,4 @@
-//! One's own account.
+//! The current user, their email address, and their password.
 
 use std::sync::Arc;
 
@@ -25,49 +25,52 @@ use crate::{
 };
 
 body! {
-    /// New names; absent ones stay, `null` clears one.
-    UserPatch {
-        /// The user name.
+    /// New values; absent fields stay unchanged, `null` clears a field.
+    UpdateCurrentUserRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive. `null`
+        /// requires an email address.
         username: Clearable<Username>,
-        /// What the person wants to be called.
+        /// Display name.
         name: Clearable<DisplayName>,
     }
 
-    /// A change of password.
-    PasswordBody {
-        /// The password until now.
+    /// Password change.
+    ChangePasswordRequest {
+        /// Current password.
         current_password: Required<Password>,
-        /// The password from now on.
+        /// New password: at least 8 characters (default), and none of the 10,000 most common
+        /// passwords.
         new_password: Required<NewPassword>,
     }
 
-    /// An address that is to be one's own, and the password.
-    EmailBody {
-        /// The e-mail address from now on, or the one until now to verify it.
+    /// Email address to set or verify.
+    RequestEmailChangeRequest {
+        /// New email address, or the current one to verify it.
         email: Required<Email>,
-        /// The account's password.
+        /// Current password.
         password: Required<Password>,
     }
 
-    /// The code that came to the address.
-    ConfirmBody {
-        /// The code of the mail.
+    /// One-time code from the email.
+    VerifyEmailRequest {
+        /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
         code: Required<OneTimeCode>,
     }
 
-    /// Whose password is lost.
-    ForgotBody {
-        /// The e-mail address of the account.
+    /// Recipient of the password reset code.
+    RequestPasswordResetRequest {
+        /// Email address of the user.
         email: Required<Email>,
     }
 
-    /// A new password with a mailed code.
-    ResetBody {
-        /// The e-mail address of the account.
+    /// Password reset with a one-time code.
+    ResetPasswordRequest {
+        /// Email address of the user.
         email: Required<Email>,
-        /// The code of the mail.
+        /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
         code: Required<OneTimeCode>,
-        /// The password from now on.
+        /// New password: at least 8 characters (default), and none of the 10,000 most common
+        /// passwords.
         new_password: Required<NewPassword>,
     }
 }
@@ -88,15 +91,17 @@ pub struct AccountsApi;
 
 #[OpenApi]
 impl AccountsApi {
-    /// My account
+    /// Get the current user
     ///
-    /// As it is now, whatever the token says: tokens carry the name and the address of the moment
-    /// in which they were signed.
+    /// Returns the stored user; token claims might be older.
+    ///
+    /// An access token contains the username, display name, email address, and role from the time
+    /// when it was issued.
     #[oai(
         path = "/user",
         method = "get",
-        operation_id = "getUser",
-        tag = "Tag::Account"
+        operation_id = "getCurrentUser",
+        tag = "Tag::CurrentUser"
     )]
     async fn show(
         &self,
@@ -108,21 +113,24 @@ impl AccountsApi {
         )))
     }
 
-    /// Rename
+    /// Update the current user
     ///
-    /// Changes user name or display name. Tokens say the new ones from the next refresh on.
+    /// Changes the username or display name. Existing tokens keep the old values until refreshed.
+    ///
+    /// Absent fields stay unchanged, and `null` clears a field. Use `POST /user/email` to change
+    /// the email address.
     #[oai(
         path = "/user",
         method = "patch",
-        operation_id = "updateUser",
-        tag = "Tag::Account"
+        operation_id = "updateCurrentUser",
+        tag = "Tag::CurrentUser"
     )]
     async fn rename(
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteUser(caller): WriteUser,
         From(origin): From,
-        Body(body): Body<UserPatch>,
+        Body(body): Body<UpdateCurrentUserRequest>,
     ) -> Result<Account, Problem<RenameProblems>> {
         let change = Rename {
             username: body.username,
@@ -136,15 +144,19 @@ impl AccountsApi {
         )))
     }
 
-    /// Delete my account
+    /// Delete the current user
     ///
-    /// With everything in it, at once and for good. Wants a sign-in of the last five minutes. The
-    /// last administrator stays.
+    /// Permanently deletes the user and their data; requires a recent sign-in.
+    ///
+    /// A sign-in within the last five minutes counts as recent; otherwise the response is 403
+    /// `reauthentication_required`. Personal access tokens are rejected (403 `forbidden`). After
+    /// 204, every replica rejects all tokens of the user. The last enabled administrator can't be
+    /// deleted (403 `last_admin`).
     #[oai(
         path = "/user",
         method = "delete",
-        operation_id = "deleteUser",
-        tag = "Tag::Account"
+        operation_id = "deleteCurrentUser",
+        tag = "Tag::CurrentUser"
     )]
     async fn delete(
         &self,
@@ -158,21 +170,25 @@ impl AccountsApi {
         Ok(Done::Done)
     }
 
-    /// Change my password
+    /// Change the password
     ///
-    /// Every other session ends; the caller's stays.
+    /// Changes the password and revokes all other sessions.
+    ///
+    /// Requires a user session; personal access tokens are rejected (403 `forbidden`) but stay
+    /// valid. A wrong current password returns 403 `incorrect_password` and counts as a failed
+    /// sign-in attempt. The user is notified by email.
     #[oai(
         path = "/user/password",
         method = "post",
         operation_id = "changePassword",
-        tag = "Tag::Account"
+        tag = "Tag::CurrentUser"
     )]
     async fn change_password(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         Owner(caller): Owner,
-        Body(body): Body<PasswordBody>,
+        Body(body): Body<ChangePasswordRequest>,
     ) -> Result<Done, Problem<PasswordProblems>> {
         gateway
             .change_password(&caller, body.current_password, body.new_password.0, &origin)
@@ -180,22 +196,26 @@ impl AccountsApi {
         Ok(Done::Done)
     }
 
-    /// Ask for a code at an address
+    /// Request an email change or verification code
     ///
-    /// Sends a one-time code there; with it the address becomes the account's, or, if it is that
-    /// already, counts as verified. The answer is the same if somebody else has the address.
+    /// Sends a one-time code to the new or current email address, without revealing whether it is
+    /// in use.
+    ///
+    /// Confirm the code with `POST /user/email/confirm`. Requires a user session and the current
+    /// password; a wrong one returns 403 `incorrect_password`. The code expires after 10 minutes by
+    /// default, and a new code replaces the previous one.
     #[oai(
         path = "/user/email",
         method = "post",
-        operation_id = "requestEmail",
-        tag = "Tag::Account"
+        operation_id = "requestEmailChange",
+        tag = "Tag::CurrentUser"
     )]
     async fn request_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         Owner(caller): Owner,
-        Body(body): Body<EmailBody>,
+        Body(body): Body<RequestEmailChangeRequest>,
     ) -> Result<Accepted, Problem<EmailProblems>> {
         gateway
             .request_email(&caller, &body.email, body.password, &origin)
@@ -203,22 +223,24 @@ impl AccountsApi {
         Ok(Accepted::Accepted)
     }
 
-    /// Confirm an address
+    /// Verify an email address
     ///
-    /// With the code that was sent there. If the address is a new one, every other session ends,
-    /// and the address before is told. A 409 if somebody else has it.
+    /// Confirms the address with the emailed code. Changing the address revokes all other sessions.
+    ///
+    /// The previous address is notified of the change. An address that another user has in the
+    /// meantime returns 409 `email_taken`. Requires a user session.
     #[oai(
         path = "/user/email/confirm",
         method = "post",
-        operation_id = "confirmEmail",
-        tag = "Tag::Account"
+        operation_id = "verifyEmail",
+        tag = "Tag::CurrentUser"
     )]
     async fn confirm_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Owner(caller): Owner,
         From(origin): From,
-        Body(body): Body<ConfirmBody>,
+        Body(body): Body<VerifyEmailRequest>,
     ) -> Result<Account, Problem<ConfirmProblems>> {
         Ok(Account::Shown(Json(
             gateway
@@ -228,40 +250,46 @@ impl AccountsApi {
         )))
     }
 
-    /// Ask for a code
+    /// Request a password reset code
     ///
-    /// Sends a one-time code to the address, if an account has it; the answer is the same if none
-    /// has.
+    /// Emails a one-time code if a user has this address; the response is the same if not.
+    ///
+    /// Use the code with `POST /password/reset`. It expires after 10 minutes by default, and a new
+    /// code replaces the previous one. More than 6 emails per hour to the same recipient are
+    /// silently dropped.
     #[oai(
         path = "/password/forgot",
         method = "post",
-        operation_id = "forgotPassword",
-        tag = "Tag::Recovery"
+        operation_id = "requestPasswordReset",
+        tag = "Tag::PasswordRecovery"
     )]
     async fn forgot(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        Body(body): Body<ForgotBody>,
+        Body(body): Body<RequestPasswordResetRequest>,
     ) -> Result<Accepted, Problem<ForgotProblems>> {
         gateway.forgot_password(&body.email, &origin).await?;
         Ok(Accepted::Accepted)
     }
 
-    /// Set a new password with a code
+    /// Reset the password
     ///
-    /// The code works once. Every session of the account ends, and nobody is signed in.
+    /// Sets a new password with a one-time code and revokes all sessions and personal access
+    /// tokens.
+    ///
+    /// The code works once. The response contains no tokens; sign in with the new password.
     #[oai(
         path = "/password/reset",
         method = "post",
         operation_id = "resetPassword",
-        tag = "Tag::Recovery"
+        tag = "Tag::PasswordRecovery"
     )]
     async fn reset(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        Body(body): Body<ResetBody>,
+        Body(body): Body<ResetPasswordRequest>,
     ) -> Result<Done, Problem<ResetProblems>> {
         let request = PasswordReset {
             email: body.email,
@@ -272,14 +300,14 @@ impl AccountsApi {
         Ok(Done::Done)
     }
 
-    /// My dashboard
+    /// Get an overview of the current user
     ///
-    /// The account, its live sessions and the number of its items, in one answer.
+    /// Returns the user, active sessions, and the number of items.
     #[oai(
         path = "/dashboard",
         method = "get",
         operation_id = "getDashboard",
-        tag = "Tag::Account"
+        tag = "Tag::CurrentUser"
     )]
     async fn dashboard(
         &self,

@@ -1,4 +1,4 @@
-//! The good answers, by status.
+//! Success responses. Texts that depend on the operation are in `document/successes.rs`.
 
 use poem_openapi::{ApiResponse, payload::Json};
 
@@ -15,23 +15,23 @@ use crate::gateway::revocation::Patience;
 /// 200 with a pair.
 #[derive(ApiResponse)]
 pub enum Signed {
-    /// Signed in.
+    /// The tokens were issued.
     #[oai(status = 200)]
     In(Json<PairShape>),
 }
 
-/// 201 with the account, and a pair unless a page asked.
+/// 201 with the user, and a pair unless a session cookie was requested.
 #[derive(ApiResponse)]
 pub enum SignedUp {
-    /// The account was made, and is signed in.
+    /// The user was registered and signed in.
     #[oai(status = 201)]
     Created(Json<SignedUpShape>, #[oai(header = "Location")] String),
 }
 
-/// 200 with a browser's state.
+/// 200 with a browser session.
 #[derive(ApiResponse)]
 pub enum BrowserState {
-    /// Signed in by cookie.
+    /// The user is signed in.
     #[oai(status = 200)]
     SignedIn(Json<BrowserShape>),
 }
@@ -44,10 +44,10 @@ pub enum SessionsListed {
     Page(Json<SessionPageShape>),
 }
 
-/// 200 with an account.
+/// 200 with the current user.
 #[derive(ApiResponse)]
 pub enum Account {
-    /// The account.
+    /// The user.
     #[oai(status = 200)]
     Shown(Json<UserShape>),
 }
@@ -55,7 +55,7 @@ pub enum Account {
 /// 200 with a dashboard.
 #[derive(ApiResponse)]
 pub enum Overview {
-    /// The dashboard.
+    /// The overview.
     #[oai(status = 200)]
     Shown(Json<DashboardShape>),
 }
@@ -63,18 +63,18 @@ pub enum Overview {
 /// 204.
 #[derive(ApiResponse)]
 pub enum Done {
-    /// Done.
+    /// The request succeeded.
     #[oai(status = 204)]
     Done,
 }
 
-/// 204, or 202 for who need not wait.
+/// 204, or 202 with `Prefer: respond-async`.
 #[derive(ApiResponse)]
 pub enum Ended {
-    /// No replica accepts it any more.
+    /// Every replica rejects the revoked tokens.
     #[oai(status = 204)]
     Everywhere,
-    /// It is recorded and published; each replica knows a moment later.
+    /// The revocation is stored and published. Replicas enforce it shortly after this response.
     #[oai(status = 202)]
     Published(#[oai(header = "Preference-Applied")] String),
 }
@@ -91,7 +91,7 @@ impl From<Patience> for Ended {
 /// 202.
 #[derive(ApiResponse)]
 pub enum Accepted {
-    /// A mail is on its way, if one may be sent there.
+    /// The request was accepted.
     #[oai(status = 202)]
     Accepted,
 }
@@ -99,7 +99,7 @@ pub enum Accepted {
 /// 201 with an item.
 #[derive(ApiResponse)]
 pub enum ItemMade {
-    /// The item was made.
+    /// The item was created.
     #[oai(status = 201)]
     Created(
         Json<ItemShape>,
@@ -124,26 +124,26 @@ pub enum ItemsListed {
     Page(Json<ItemPageShape>),
 }
 
-/// 201 with somebody's account.
+/// 201 with a user.
 #[derive(ApiResponse)]
 pub enum UserMade {
-    /// The account was made.
+    /// The user was created.
     #[oai(status = 201)]
     Created(Json<ManagedUserShape>, #[oai(header = "Location")] String),
 }
 
-/// 200 with somebody's account.
+/// 200 with a user.
 #[derive(ApiResponse)]
 pub enum UserShown {
-    /// The account.
+    /// The user.
     #[oai(status = 200)]
     Shown(Json<ManagedUserShape>),
 }
 
-/// 200 with accounts.
+/// 200 with users.
 #[derive(ApiResponse)]
 pub enum UsersListed {
-    /// A page of accounts.
+    /// A page of users.
     #[oai(status = 200)]
     Page(Json<UserPageShape>),
 }

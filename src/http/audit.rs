@@ -1,17 +1,18 @@
-//! What happened to an account.
+//! The audit log of a user.
 
 use std::sync::Arc;
 
 use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
-use time::{OffsetDateTime, macros::datetime};
-use uuid::{Uuid, uuid};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     Tag,
     caller::{Admin, ReadUser},
     params::{After, Id, Limit, Param, Path},
     problem::{Problem, problems},
+    shapes::{EVENT_ID, SESSION_ID, SOME_TIME, USER_ID},
 };
 use crate::{
     domain::{agent, page::Page},
@@ -23,33 +24,33 @@ problems! {
     AuditProblems: [CALLER] NotFound;
 }
 
-/// Something that happened to an account.
+/// Security event of a user. Identical failures within a minute are one event with a `count`.
 #[derive(Object)]
 #[oai(rename = "AuditEvent", example)]
 pub struct AuditEventShape {
-    /// The id.
+    /// Event ID.
     id: Uuid,
-    /// When it happened; where `count` may be more than one, the minute in which it did.
+    /// Time of the event; of aggregated failures, the start of the minute.
     at: OffsetDateTime,
-    /// What: `sign_in`, `sign_in_refused`, `password_changed` and so on. There may be more kinds
-    /// tomorrow.
+    /// Event type.
     event: String,
-    /// `success`, or `failure` where it was refused.
+    /// Outcome: `success` or `failure`.
     outcome: String,
-    /// Who: `user` (the owner of the account), `admin`, `operator` (of the machine), `gateway` (by
-    /// itself), or `stranger` (who proved nothing).
+    /// Kind of actor: `user` (the user), `admin` (an administrator), `client` (an OAuth client),
+    /// `operator` (the command line), `server` (the server itself), or `unauthenticated`.
     actor: String,
-    /// The account of whoever did it. An owner does not see that of an administrator.
+    /// ID of the user or OAuth client who acted; `null` for other actors. Hidden from the user if
+    /// an administrator acted.
     actor_id: Option<Uuid>,
-    /// The session that ended or began, or that it was done from.
+    /// ID of the session that was started, revoked, or used.
     session: Option<Uuid>,
-    /// The address it came from. An owner does not see that of an administrator.
-    address: Option<String>,
-    /// What it came from, in words.
-    agent: Option<String>,
-    /// Why, in a word.
+    /// IP address or network of the request. Hidden from the user if an administrator acted.
+    ip_address: Option<String>,
+    /// Browser and operating system, or program, of the request.
+    user_agent: Option<String>,
+    /// Reason as a code, or the ID of the signing key.
     reason: Option<String>,
-    /// How often within the minute: what was refused is counted.
+    /// Number of identical events within the minute.
     count: i64,
 }
 
@@ -68,7 +69,6 @@ impl From<RecordedEvent> for AuditEventShape {
             reason,
             count,
         } = recorded;
-        let agent = agent.as_deref().map(agent::in_words);
         AuditEventShape {
             id,
             at,
@@ -77,8 +77,8 @@ impl From<RecordedEvent> for AuditEventShape {
             actor,
             actor_id,
             session,
-            address,
-            agent,
+            ip_address: address,
+            user_agent: agent.as_deref().map(agent::in_words),
             reason,
             count,
         }
@@ -87,37 +87,36 @@ impl From<RecordedEvent> for AuditEventShape {
 
 impl Example for AuditEventShape {
     fn example() -> Self {
-        let somebody = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
         AuditEventShape {
-            id: somebody,
-            at: datetime!(2026-11-20 08:00:00 UTC),
+            id: EVENT_ID,
+            at: SOME_TIME,
             event: "sign_in".to_owned(),
             outcome: "success".to_owned(),
             actor: "user".to_owned(),
-            actor_id: Some(somebody),
-            session: Some(somebody),
-            address: Some("192.0.2.1".to_owned()),
-            agent: Some("Firefox on Linux".to_owned()),
+            actor_id: Some(USER_ID),
+            session: Some(SESSION_ID),
+            ip_address: Some("192.0.2.1".to_owned()),
+            user_agent: Some("Firefox on Linux".to_owned()),
             reason: None,
             count: 1,
         }
     }
 }
 
-/// A page of what happened.
+/// A page of audit events.
 #[derive(Object)]
-#[oai(rename = "AuditPage", example)]
+#[oai(rename = "AuditEventPage", example)]
 pub struct AuditPageShape {
-    /// The events, the newest first.
-    items: Vec<AuditEventShape>,
-    /// Send this as `after` to get the next page, of older ones; `null` on the last.
+    /// Events, newest first.
+    data: Vec<AuditEventShape>,
+    /// Value of `after` for the next page, which has older events; `null` on the last page.
     next: Option<String>,
 }
 
 impl From<AuditPage> for AuditPageShape {
     fn from(page: AuditPage) -> Self {
         AuditPageShape {
-            items: page.events.into_iter().map(Into::into).collect(),
+            data: page.events.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
@@ -126,7 +125,7 @@ impl From<AuditPage> for AuditPageShape {
 impl Example for AuditPageShape {
     fn example() -> Self {
         AuditPageShape {
-            items: vec![AuditEventShape::example()],
+            data: vec![AuditEventShape::example()],
             next: None,
         }
     }
@@ -145,24 +144,26 @@ pub struct AuditApi;
 
 #[OpenApi]
 impl AuditApi {
-    /// What happened to my account
+    /// List audit events of the current user
     ///
-    /// Sign-ins and refused ones, changes of the password and of names, sessions that ended, and
-    /// who did it. The newest first, unlike other lists, because the latest is what one looks for.
-    /// What was refused is counted by the minute, and appears within a second.
+    /// Returns events, newest first. Failed attempts are aggregated per minute.
+    ///
+    /// Events include sign-ins, failed sign-ins, changed passwords and names, and revoked sessions.
+    /// Failed attempts appear within a second. Actions of administrators appear without their ID
+    /// and IP address.
     #[oai(
         path = "/user/audit",
         method = "get",
-        operation_id = "listOwnAudit",
-        tag = "Tag::Account"
+        operation_id = "listCurrentUserAuditEvents",
+        tag = "Tag::AuditLog"
     )]
     async fn own(
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<AuditListed, Problem<OwnAuditProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
@@ -170,25 +171,26 @@ impl AuditApi {
         Ok(AuditListed::Page(Json(page.into())))
     }
 
-    /// What happened to an account
+    /// List audit events of a user
     ///
-    /// As its owner sees it, and with the addresses of administrators. The newest first. What
-    /// happened outlives the account.
+    /// Returns events, newest first; available after the user is deleted.
+    ///
+    /// Contains the IDs and IP addresses of administrators.
     #[oai(
         path = "/users/:id/audit",
         method = "get",
-        operation_id = "listAudit",
-        tag = "Tag::Users"
+        operation_id = "listUserAuditEvents",
+        tag = "Tag::UserAdministration"
     )]
     async fn of(
         &self,
         gateway: Data<&Arc<Gateway>>,
         _admin: Admin,
-        /// The account's id.
+        /// User ID.
         id: Path<Id>,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<AuditListed, Problem<AuditProblems>> {
         let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);

@@ -72,6 +72,9 @@ pub trait Content: Sized + Send {
     /// The schema's name.
     const NAME: &'static str;
 
+    /// The schema's description.
+    const DESCRIPTION: &'static str;
+
     /// Reads all members; `None` where one is wrong.
     fn read(members: &mut Members) -> Option<Self>;
 
@@ -109,6 +112,7 @@ macro_rules! body {
 
         impl $crate::http::body::Content for $name {
             const NAME: &'static str = stringify!($name);
+            const DESCRIPTION: &'static str = concat!($($doc),+);
 
             fn read(members: &mut $crate::http::body::Members) -> Option<Self> {
                 $(
@@ -146,6 +150,7 @@ pub fn register<T: Content + 'static>(registry: &mut Registry) {
                 .filter(|member| member.required)
                 .map(|member| member.name)
                 .collect(),
+            description: Some(T::DESCRIPTION.trim()),
             example: Some(Value::Object(example.collect())),
             properties: members
                 .iter()

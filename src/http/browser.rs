@@ -1,5 +1,5 @@
-//! The browser's face: signing in, looking and signing out with one cookie, and never a token that
-//! a script could read.
+//! Browser sessions: sign-in, check, and sign-out with one HttpOnly cookie. Responses contain no
+//! tokens.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     params::Param,
     problem::{Problem, problems},
     shapes::BrowserShape,
-    tokens::{Login, LoginBody},
+    tokens::{Login, SignInRequest},
 };
 use crate::{
     error::Error,
@@ -35,15 +35,18 @@ pub struct BrowserApi;
 
 #[OpenApi]
 impl BrowserApi {
-    /// Sign in, in a browser
+    /// Create a browser session
     ///
-    /// The tokens are in the cookie only, which scripts cannot read. It ends after
-    /// `LATCHKEY_COOKIE_IDLE_TIMEOUT` without a request, and with the session at the latest.
+    /// Signs in and sets an HttpOnly session cookie; the response contains no tokens.
+    ///
+    /// Requires `X-Latchkey-Request: 1`. The cookie expires after 10 minutes without a request by
+    /// default (`LATCHKEY_COOKIE_IDLE_TIMEOUT`) and with the session at the latest. Requests renew
+    /// it.
     #[oai(
         path = "/session",
         method = "post",
-        operation_id = "openSession",
-        tag = "Tag::SigningIn"
+        operation_id = "createBrowserSession",
+        tag = "Tag::Authentication"
     )]
     async fn open(
         &self,
@@ -51,7 +54,7 @@ impl BrowserApi {
         _page: FromPage,
         jar: Jar,
         From(origin): From,
-        Body(body): Body<LoginBody>,
+        Body(body): Body<SignInRequest>,
     ) -> Result<BrowserState, Problem<OpenProblems>> {
         let Login {
             name,
@@ -66,14 +69,17 @@ impl BrowserApi {
         ))))
     }
 
-    /// Is this browser signed in?
+    /// Get the browser session
     ///
-    /// By its cookie alone: whatever is wrong with it, the answer is the same 401.
+    /// Returns the user of the session cookie, or 401.
+    ///
+    /// Ignores access tokens. A missing, invalid, expired, or revoked cookie returns the same 401
+    /// `unauthenticated`.
     #[oai(
         path = "/session",
         method = "get",
-        operation_id = "getSession",
-        tag = "Tag::SigningIn"
+        operation_id = "getBrowserSession",
+        tag = "Tag::Authentication"
     )]
     async fn state(
         &self,
@@ -89,23 +95,25 @@ impl BrowserApi {
         ))))
     }
 
-    /// Sign out, in a browser
+    /// Delete the browser session
     ///
-    /// Ends the cookie's session, also with an expired or revoked cookie, and clears it. Without
-    /// one there is nothing to end, and that is fine.
+    /// Revokes the session and clears the cookie. Returns 204 even if there is no session.
+    ///
+    /// Requires `X-Latchkey-Request: 1`. Accepts an expired or revoked cookie. After 204, every
+    /// replica rejects the session.
     #[oai(
         path = "/session",
         method = "delete",
-        operation_id = "closeSession",
-        tag = "Tag::SigningIn"
+        operation_id = "deleteBrowserSession",
+        tag = "Tag::Authentication"
     )]
     async fn close(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
         _page: FromPage,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
-        /// replica knows.
+        /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
+        /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
         jar: Jar,

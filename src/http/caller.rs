@@ -31,14 +31,17 @@ use crate::{
     gateway::{Credential, Gateway},
 };
 
-/// The name of the bearer token's scheme in the document.
-pub const BEARER: &str = "session";
+/// Security scheme: a bearer token, pasted.
+pub const BEARER: &str = "bearer";
 
-/// The name of the scheme of what registered clients send, where they have a scope of their own.
-const SERVICE: &str = "service";
+/// Security scheme: a bearer token, obtained with username and password.
+pub const PASSWORD: &str = "password";
 
-/// The name of the cookie's scheme in the document.
-pub const COOKIE: &str = "cookie";
+/// Security scheme: a bearer token of an OAuth client, where clients have a scope of their own.
+pub const CLIENT_CREDENTIALS: &str = "clientCredentials";
+
+/// Security scheme: the session cookie.
+pub const COOKIE: &str = "sessionCookie";
 
 /// Whoever has a good token: a person, a program of one's, or a client.
 pub struct Caller(pub Arc<Claims>);
@@ -171,7 +174,8 @@ macro_rules! security {
 
             fn register(registry: &mut Registry) {
                 registry.create_security_scheme(BEARER, bearer_scheme());
-                registry.create_security_scheme(SERVICE, service_scheme());
+                registry.create_security_scheme(PASSWORD, password_scheme());
+                registry.create_security_scheme(CLIENT_CREDENTIALS, client_scheme());
                 registry.create_security_scheme(COOKIE, cookie_scheme());
             }
 
@@ -195,12 +199,12 @@ macro_rules! security {
     };
 }
 
-security!(Caller, vec![BEARER, COOKIE], fallback false, |request| {
+security!(Caller, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
     let token = Token::of(request)?.ok_or(Error::Unauthenticated)?;
     Caller(token.call(request).await?)
 });
 
-security!(Asked, vec![BEARER, COOKIE], fallback false, |request| {
+security!(Asked, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
     let token = Token::guarded(request, forward_auth::check)?.ok_or(Error::Unauthenticated)?;
     let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
     Asked { claims: token.verify(gateway).await?, by_cookie: matches!(token, Token::Cookie(_)) }
@@ -213,7 +217,7 @@ security!(Browser, vec![COOKIE], fallback false, |request| {
 });
 
 // A refresh token in the body does as well.
-security!(Shown, vec![BEARER, COOKIE], fallback true, |request| {
+security!(Shown, vec![BEARER, PASSWORD, COOKIE], fallback true, |request| {
     Shown(Token::of(request)?.map(Token::keep))
 });
 
@@ -256,7 +260,7 @@ macro_rules! callers {
             }
 
             fn security_schemes() -> Vec<&'static str> {
-                vec![$scheme, COOKIE]
+                vec![BEARER, $scheme, COOKIE]
             }
 
             async fn from_request(
@@ -277,18 +281,18 @@ macro_rules! callers {
 
 callers! {
     /// A person, or a program of one's, who may read the own account.
-    ReadUser UserRead "session user:read", |claims| is_user(&claims);
+    ReadUser UserRead "password user:read", |claims| is_user(&claims);
     /// A person, or a program of one's, who may change the own account.
-    WriteUser UserWrite "session user:write", |claims| is_user(&claims);
+    WriteUser UserWrite "password user:write", |claims| is_user(&claims);
     /// A person who has signed in, for what no program is to do.
-    Owner UserWrite "session user:write", |claims| claims.sid.is_some();
+    Owner UserWrite "password user:write", |claims| claims.sid.is_some();
     /// A person, or a program of one's, who may read the own items.
-    ReadItems ItemsRead "session items:read", |claims| is_user(&claims);
+    ReadItems ItemsRead "password items:read", |claims| is_user(&claims);
     /// A person, or a program of one's, who may change the own items.
-    WriteItems ItemsWrite "session items:write", |claims| is_user(&claims);
+    WriteItems ItemsWrite "password items:write", |claims| is_user(&claims);
     /// Somebody who administers everybody. The claims are those of a live token: another role would
     /// have ended it.
-    Admin Admin "session admin", |claims| claims.roles.contains(&Role::Admin);
+    Admin Admin "password admin", |claims| claims.roles.contains(&Role::Admin);
 }
 
 /// Refuses a token that may not be used for this (RFC 6750 section 3.1).
@@ -308,9 +312,23 @@ fn is_user(claims: &Claims) -> bool {
     }
 }
 
-/// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the token as a
-/// bearer token.
+/// A pasted token. Schemes of type http have no scopes in OpenAPI 3.0.
 fn bearer_scheme() -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "http",
+        description: Some("Access token or personal access token"),
+        name: None,
+        key_in: None,
+        scheme: Some("bearer"),
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}
+
+/// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the access token as
+/// a bearer token.
+fn password_scheme() -> MetaSecurityScheme {
     let flow = flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS);
     let flows = MetaOAuthFlows {
         implicit: None,
@@ -319,16 +337,15 @@ fn bearer_scheme() -> MetaSecurityScheme {
         authorization_code: None,
     };
     oauth_scheme(
-        "People sign in with user name (or address) and password, and leave the rest empty. The \
-         access token, a personal one, or that of a registered client where clients may call, is \
-         sent as `Authorization: Bearer …`.",
+        "User: username and password. Leave the client fields empty. Without selected scopes, the \
+         access token gets all scopes of the user.",
         flows,
     )
 }
 
-/// A scheme of its own: where one has two flows, some generated clients send the token twice, and
-/// that is refused.
-fn service_scheme() -> MetaSecurityScheme {
+/// A scheme of its own: if a scheme has two flows, some generated clients send the token twice,
+/// which is rejected.
+fn client_scheme() -> MetaSecurityScheme {
     let flow = flow("/oauth/token", None, Scopes::of(Scope::ALL));
     let flows = MetaOAuthFlows {
         implicit: None,
@@ -336,11 +353,7 @@ fn service_scheme() -> MetaSecurityScheme {
         client_credentials: Some(flow),
         authorization_code: None,
     };
-    oauth_scheme(
-        "Registered clients, with `client_id` and `client_secret`; the access token is sent as \
-         `Authorization: Bearer …`.",
-        flows,
-    )
+    oauth_scheme("OAuth client: `client_id` and `client_secret`.", flows)
 }
 
 fn flow(
@@ -382,10 +395,10 @@ fn cookie_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
-            "For browsers, and nothing to fill in: set by `POST /session` and by `POST /signup` \
-             with `X-Latchkey-Request: 1`, signed anew while it is used. Requests that change \
-             something need `X-Latchkey-Request: 1` and an origin that may ask for it. Where the \
-             hosts of a domain share it, it is named `__Secure-latchkey`.",
+            "Session cookie, set by `POST /session` or by `POST /signup` with \
+             `X-Latchkey-Request: 1`. Browsers send it themselves; there is nothing to fill in. \
+             State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. With \
+             `LATCHKEY_COOKIE_DOMAIN`, the name is `__Secure-latchkey`.",
         ),
         name: Some(cookie::OWN_HOST),
         key_in: Some("cookie"),

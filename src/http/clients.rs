@@ -1,4 +1,4 @@
-//! OAuth clients, for administrators.
+//! Administration of OAuth clients.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ use crate::{
 };
 
 body! {
-    /// An OAuth client that is to be registered.
-    ClientBody {
-        /// For people.
+    /// OAuth client to register.
+    CreateOAuthClientRequest {
+        /// Display name of the client.
         name: Required<Label>,
-        /// What its tokens may be used for: scopes, separated by spaces.
+        /// Scopes that the client can request, separated by spaces.
         scope: Required<Scopes>,
-        /// Whom its tokens may be for: one to ten words; the first where a request names none.
-        /// Absent: LATCHKEY_AUDIENCE.
+        /// Allowed audiences, 1 to 10, separated by spaces; the first is the default. Default:
+        /// `LATCHKEY_AUDIENCE`.
         audience: Optional<Audiences>,
     }
 }
@@ -42,7 +42,7 @@ problems! {
 /// 201 with a client.
 #[derive(ApiResponse)]
 pub enum ClientMade {
-    /// The client was registered. Its secret is shown this once.
+    /// The client was registered. Its secret is returned only once.
     #[oai(status = 201)]
     Created(
         Json<ClientWithSecretShape>,
@@ -53,7 +53,7 @@ pub enum ClientMade {
 /// 200 with a client and another secret.
 #[derive(ApiResponse)]
 pub enum ClientRotated {
-    /// The client has another secret, which is shown this once.
+    /// The secret was rotated. The new secret is returned only once.
     #[oai(status = 200)]
     Rotated(Json<ClientWithSecretShape>),
 }
@@ -81,20 +81,23 @@ pub struct ClientsApi;
 impl ClientsApi {
     /// Register an OAuth client
     ///
-    /// A service that has tokens for itself, by `client_credentials` at `POST /oauth/token`, and
-    /// may introspect those of others.
+    /// Registers a confidential client and returns its secret once.
+    ///
+    /// The client obtains access tokens for itself with the `client_credentials` grant at `POST
+    /// /oauth/token` (RFC 6749 section 4.4). It can introspect tokens that are issued for its
+    /// audiences.
     #[oai(
         path = "/clients",
         method = "post",
-        operation_id = "createClient",
-        tag = "Tag::Clients"
+        operation_id = "createOAuthClient",
+        tag = "Tag::OAuthClients"
     )]
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        Body(body): Body<ClientBody>,
+        Body(body): Body<CreateOAuthClientRequest>,
     ) -> Result<ClientMade, Problem<CreateProblems>> {
         let wanted = Registration {
             name: body.name,
@@ -113,20 +116,20 @@ impl ClientsApi {
 
     /// List OAuth clients
     ///
-    /// By id ascending, so the oldest first.
+    /// Returns the registered clients, oldest first.
     #[oai(
         path = "/clients",
         method = "get",
-        operation_id = "listClients",
-        tag = "Tag::Clients"
+        operation_id = "listOAuthClients",
+        tag = "Tag::OAuthClients"
     )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
         _admin: Admin,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<ClientsListed, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
@@ -135,21 +138,22 @@ impl ClientsApi {
         )))
     }
 
-    /// Read an OAuth client
+    /// Get an OAuth client
     ///
-    /// Without its secret, which was shown once and is not kept; another one is given by `POST
-    /// /clients/{id}/rotate`.
+    /// Returns the client, without its secret.
+    ///
+    /// The server stores only a hash of the secret. `POST /clients/{id}/rotate` returns a new one.
     #[oai(
         path = "/clients/:id",
         method = "get",
-        operation_id = "getClient",
-        tag = "Tag::Clients"
+        operation_id = "getOAuthClient",
+        tag = "Tag::OAuthClients"
     )]
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
         _admin: Admin,
-        /// The client's id.
+        /// Client ID.
         id: Path<Id>,
     ) -> Result<ClientShown, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
@@ -158,22 +162,24 @@ impl ClientsApi {
         )))
     }
 
-    /// Give an OAuth client another secret
+    /// Rotate a client secret
     ///
-    /// When the answer comes, the secret before is refused, and so is every token that was had with
-    /// it, on every replica.
+    /// Invalidates the old secret and the tokens issued with it, and returns a new secret once.
+    ///
+    /// The change is in effect on every replica when the response arrives. For zero-downtime
+    /// rotation, register a second client first.
     #[oai(
         path = "/clients/:id/rotate",
         method = "post",
-        operation_id = "rotateClient",
-        tag = "Tag::Clients"
+        operation_id = "rotateOAuthClientSecret",
+        tag = "Tag::OAuthClients"
     )]
     async fn rotate(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        /// The client's id.
+        /// Client ID.
         id: Path<Id>,
     ) -> Result<ClientRotated, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
@@ -188,20 +194,22 @@ impl ClientsApi {
 
     /// Delete an OAuth client
     ///
-    /// When the answer comes, no replica accepts a token of it any more. Repeating it is fine for
-    /// an hour.
+    /// Deletes the client and revokes its tokens.
+    ///
+    /// After 204, every replica rejects them. Idempotent for one hour; after that, the response is
+    /// 404.
     #[oai(
         path = "/clients/:id",
         method = "delete",
-        operation_id = "deleteClient",
-        tag = "Tag::Clients"
+        operation_id = "deleteOAuthClient",
+        tag = "Tag::OAuthClients"
     )]
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        /// The client's id.
+        /// Client ID.
         id: Path<Id>,
     ) -> Result<Done, Problem<ShowProblems>> {
         let Param(Id(id)) = id;

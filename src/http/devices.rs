@@ -1,4 +1,4 @@
-//! One's sessions, which mostly are devices.
+//! Sessions of the current user.
 
 use std::sync::Arc;
 
@@ -30,22 +30,25 @@ pub struct DevicesApi;
 
 #[OpenApi]
 impl DevicesApi {
-    /// List my sessions
+    /// List sessions
     ///
-    /// Those that are still good: where and when each was last seen, and which one asks.
+    /// Returns the active sessions of the current user.
+    ///
+    /// Oldest first, with the browser of the sign-in and the IP address of the last use. `current`
+    /// is `true` for the session of this request.
     #[oai(
         path = "/sessions",
         method = "get",
         operation_id = "listSessions",
-        tag = "Tag::Account"
+        tag = "Tag::Sessions"
     )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
-        /// At most so many.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<SessionsListed, Problem<ListProblems>> {
         let page = Page {
@@ -58,14 +61,17 @@ impl DevicesApi {
         ))))
     }
 
-    /// End one of my sessions
+    /// Revoke a session
     ///
-    /// When the answer comes, no replica accepts it any more. Repeating it is fine.
+    /// Revokes one session of the current user. Idempotent.
+    ///
+    /// After 204, every replica rejects the session. Revoking the session of this request clears
+    /// its cookie.
     #[oai(
         path = "/sessions/:id",
         method = "delete",
-        operation_id = "endSession",
-        tag = "Tag::Account"
+        operation_id = "revokeSession",
+        tag = "Tag::Sessions"
     )]
     async fn end(
         &self,
@@ -73,10 +79,10 @@ impl DevicesApi {
         WriteUser(caller): WriteUser,
         From(origin): From,
         jar: Jar,
-        /// The session.
+        /// Session ID.
         id: Path<Id>,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
-        /// replica knows.
+        /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
+        /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
     ) -> Result<Ended, Problem<EndProblems>> {

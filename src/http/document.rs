@@ -1,7 +1,8 @@
-//! The document: generated from the code, mended where the framework errs, checked in under
-//! `openapi/`.
+//! The OpenAPI document: generated from the code, patched where the framework differs, checked in
+//! under `openapi/`.
 
 mod clients;
+mod error_examples;
 mod events;
 mod forms;
 mod pages;
@@ -9,11 +10,12 @@ mod paragraphs;
 mod responses;
 mod schemas;
 mod security;
+mod successes;
 
 use std::collections::HashMap;
 
 use poem::{Route, RouteMethod, http::Method};
-use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use poem_openapi::{ContactObject, ExternalDocumentObject, LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -29,6 +31,7 @@ use super::{
     items::ItemsApi,
     oauth::OAuthApi,
     personal_tokens::PersonalTokensApi,
+    shapes,
     tokens::TokensApi,
     users::UsersApi,
     well_known::WellKnownApi,
@@ -87,8 +90,10 @@ pub fn add_operations(routes: Route) -> Route {
 pub fn service() -> OpenApiService<Api, ()> {
     // Whoever wants the other one of the two finds both beside the source.
     let license = LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html");
-    OpenApiService::new(API, "Latchkey", crate::VERSION)
+    OpenApiService::new(API, "Latchkey API", crate::VERSION)
         .description(include_str!("pages/document.md"))
+        .contact(ContactObject::new().name("Operator of this server"))
+        .external_document(ExternalDocumentObject::new("/problems").description("Error codes"))
         .license(license)
 }
 
@@ -103,16 +108,15 @@ pub fn value() -> Value {
     let mut document: Value =
         serde_json::from_str(&service().spec()).expect("the framework writes JSON");
     document["openapi"] = json!("3.0.3");
-    document["servers"] = json!([{ "url": "/", "description": "This gateway" }]);
+    document["servers"] = json!([{ "url": "/", "description": "This server" }]);
     pages::mend(&mut document);
     operations(&mut document, security::mend);
     operations(&mut document, clients::mend);
     clients::add_scheme(&mut document);
-    let bodies = document["components"]["schemas"].clone();
-    operations(&mut document, |operation| {
-        responses::mend(operation, &bodies)
-    });
+    operations(&mut document, responses::mend);
     operations(&mut document, parameters);
+    path_ids(&mut document);
+    operations(&mut document, successes::patch);
     events::mend(&mut document);
     schemas::mend(
         document["components"]["schemas"]
@@ -125,27 +129,64 @@ pub fn value() -> Value {
     document
 }
 
-/// The framework sorts groups by name. Swagger UI's *Authorize* has the cursor in the last scheme
-/// that asks for a name: the one of people.
+/// The framework sorts groups and schemes by name.
 fn in_reading_order(document: &mut Value) {
-    const ORDER: [&str; 9] = [
-        "Signing in",
-        "Account",
-        "Recovery",
-        "Items",
-        "OAuth",
-        "Users",
-        "Clients",
-        "Gateway",
+    const TAGS: [&str; 12] = [
+        "Authentication",
+        "Current user",
+        "Sessions",
+        "Personal access tokens",
+        "Audit log",
+        "Password recovery",
+        "Items (sample)",
+        "Tokens (OAuth 2.0)",
+        "User administration",
+        "OAuth clients",
+        "Forward authentication and keys",
         "Health",
     ];
+    const SCHEMES: [&str; 5] = [
+        caller::BEARER,
+        caller::PASSWORD,
+        caller::CLIENT_CREDENTIALS,
+        caller::COOKIE,
+        clients::SCHEME,
+    ];
     let tags = document["tags"].as_array_mut().expect("there are groups");
-    tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
+    tags.sort_by_key(|tag| TAGS.iter().position(|name| tag["name"] == *name));
     let schemes = document["components"]["securitySchemes"]
         .as_object_mut()
         .expect("there are schemes");
-    let people = schemes.shift_remove(caller::BEARER).expect("it is there");
-    schemes.insert(caller::BEARER.to_owned(), people);
+    for name in SCHEMES {
+        let scheme = schemes.shift_remove(name).expect("it is registered");
+        schemes.insert(name.to_owned(), scheme);
+    }
+}
+
+/// IDs in paths share one extractor; each kind of resource has an example of its own.
+fn path_ids(document: &mut Value) {
+    let kinds = [
+        ("/user/tokens/", shapes::TOKEN_ID),
+        ("/sessions/", shapes::SESSION_ID),
+        ("/items/", shapes::ITEM_ID),
+        ("/users/", shapes::USER_ID),
+        ("/clients/", shapes::CLIENT_ID),
+    ];
+    let paths = document["paths"].as_object_mut().expect("there are paths");
+    for (path, operations) in paths {
+        let Some((_, id)) = kinds.iter().find(|(prefix, _)| path.starts_with(prefix)) else {
+            continue;
+        };
+        let parameters = operations
+            .as_object_mut()
+            .into_iter()
+            .flat_map(Map::values_mut)
+            .filter_map(|operation| operation["parameters"].as_array_mut())
+            .flatten();
+        for parameter in parameters.filter(|parameter| parameter["in"] == "path") {
+            parameter["schema"]["example"] = json!(id);
+        }
+    }
 }
 
 /// Every path with its methods, for `Allow`.

@@ -15,7 +15,7 @@ use poem_openapi::{
 
 use super::{
     Tag,
-    caller::{COOKIE, Caller, Shown, Token, demand},
+    caller::{BEARER, COOKIE, Caller, Shown, Token, demand},
     params::{Param, Parameter},
     problem::{Problem, problems},
 };
@@ -52,7 +52,12 @@ impl<'a> ApiExtractor<'a> for Feeder {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["service revocations:read", "session admin", COOKIE]
+        vec![
+            BEARER,
+            "password admin",
+            "clientCredentials revocations:read",
+            COOKIE,
+        ]
     }
 
     async fn from_request(
@@ -168,8 +173,8 @@ impl FeedApi {
     #[oai(
         path = "/revocations",
         method = "get",
-        operation_id = "followRevocations",
-        tag = "Tag::Gateway"
+        operation_id = "streamRevocations",
+        tag = "Tag::ForwardAuthentication"
     )]
     async fn follow(
         &self,

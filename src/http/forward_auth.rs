@@ -1,4 +1,5 @@
-//! Forward-auth: a proxy asks, for each request that it has, whether it may pass, and who sends it.
+//! Forward authentication: a proxy checks each of its requests here and gets the identity of the
+//! caller.
 //!
 //! The proxy's question comes with any method, and some proxies append the path and the query of
 //! the original request to ours. So every method is taken; the body is not read; and what stands
@@ -88,7 +89,7 @@ impl IntoResponse for Passes {
 impl ApiResponse for Passes {
     fn meta() -> MetaResponses {
         let passes = MetaResponse {
-            description: "The request may pass; the headers say whose it is.",
+            description: "The request is authenticated. The headers contain the caller's identity.",
             status: Some(204),
             status_range: None,
             content: Vec::new(),
@@ -107,24 +108,29 @@ pub struct ForwardAuthApi;
 
 #[OpenApi]
 impl ForwardAuthApi {
-    /// May this request pass?
+    /// Authenticate a request (forward auth)
     ///
-    /// For proxies, which ask with whatever method they like, here or at any path below (where the
-    /// rest of the path and the query are those of the original request, and are not read). 204
-    /// with the caller's identity in headers; every other answer means no, and has the same
-    /// headers, empty. What is not printable ASCII in them is percent-encoded.
+    /// Returns 204 and identity headers if the credential is valid and has the required role and
+    /// scopes; any other status denies the request.
     ///
-    /// An OAuth client passes only where a scope is demanded that its token has: it is no person,
-    /// and `X-Auth-User` is its id.
+    /// A reverse proxy calls this operation for each of its requests, with any method. The proxy
+    /// can append the path and query of the original request (`/auth/verify/…`); they are ignored.
+    /// Every response contains all identity headers, empty if not applicable, so that the proxy
+    /// overwrites headers of the client. Their values are percent-encoded, except for printable
+    /// ASCII characters. Unknown query parameters return 400.
     ///
-    /// By cookie passes what changes nothing, as far as a trusted proxy says so
-    /// (`X-Forwarded-Method`), and else what has an `Origin` equal to scheme and host of the
-    /// original request (`X-Forwarded-Proto`, `X-Forwarded-Host`).
+    /// OAuth clients are allowed only if `scope` is set and their token has these scopes;
+    /// `X-Auth-User` then contains the client ID.
+    ///
+    /// With a session cookie, a trusted proxy must send the original request in
+    /// `X-Forwarded-Method`, `X-Forwarded-Proto`, and `X-Forwarded-Host`. `GET`, `HEAD`, and
+    /// `OPTIONS` are allowed without further checks. Other methods and WebSocket requests require
+    /// an `Origin` equal to the scheme and host of the original request (403 `csrf`).
     #[oai(
         path = "/auth/verify",
         method = "get",
-        operation_id = "verify",
-        tag = "Tag::Gateway"
+        operation_id = "verifyRequest",
+        tag = "Tag::ForwardAuthentication"
     )]
     // Each is a part of the request, by which the document knows it.
     #[allow(clippy::too_many_arguments)]
@@ -133,10 +139,10 @@ impl ForwardAuthApi {
         gateway: Data<&Arc<Gateway>>,
         request: &Request,
         _only: NothingElse,
-        /// The role that the caller must have, else 403 `forbidden`.
+        /// Required role. Without it, the response is 403 `forbidden`. Default: any role.
         role: Param<DemandedRole>,
-        /// What the token must be good for: one or more scopes with a space between them, else 403
-        /// `insufficient_scope`.
+        /// Required scopes, separated by spaces. If the token lacks one, the response is 403
+        /// `insufficient_scope`. Default: none.
         scope: Param<DemandedScope>,
         asked: Asked,
     ) -> Result<Passes, Problem<VerifyProblems>> {

@@ -8,9 +8,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 use super::Tag;
 use crate::gateway::{Gateway, Status, StoreState};
 
-/// How this replica is.
+/// Readiness of this replica.
 #[derive(Object)]
-#[oai(rename = "Health", example)]
+#[oai(rename = "Readiness", example)]
 struct HealthShape {
     /// `starting`, `ready`, `draining` or `down`.
     status: String,
@@ -40,17 +40,17 @@ impl Example for HealthShape {
 /// 204.
 #[derive(ApiResponse)]
 enum Live {
-    /// The process runs.
+    /// The process is running.
     #[oai(status = 200)]
     Yes,
 }
 
 #[derive(ApiResponse)]
 enum Ready {
-    /// Requests may come; the body says how the stores are.
+    /// The replica accepts traffic. The body contains the status of the stores.
     #[oai(status = 200)]
     Yes(Json<HealthShape>),
-    /// Starting, draining, or neither store answers.
+    /// The replica is starting or draining, or both stores are down.
     #[oai(status = 503)]
     No(Json<HealthShape>),
 }
@@ -60,28 +60,31 @@ pub struct HealthApi;
 
 #[OpenApi]
 impl HealthApi {
-    /// Does the process run?
+    /// Check liveness
     ///
-    /// For an orchestrator, which restarts what does not answer. It says nothing of the stores: a
-    /// restart mends none.
+    /// Returns 200 while the process runs; doesn't check stores.
+    ///
+    /// Restart the process if it doesn't respond. A restart doesn't repair a store.
     #[oai(
         path = "/health/live",
         method = "get",
-        operation_id = "live",
+        operation_id = "getLiveness",
         tag = "Tag::Health"
     )]
     async fn live(&self) -> Live {
         Live::Yes
     }
 
-    /// May requests come?
+    /// Check readiness
     ///
-    /// One sick store takes no replica out of the balancer, because it would take all of them out
-    /// at once.
+    /// Returns 200 if the replica accepts traffic; the body reports store status.
+    ///
+    /// If a single store is down, the replica stays ready. Otherwise the load balancer would remove
+    /// all replicas at once.
     #[oai(
         path = "/health/ready",
         method = "get",
-        operation_id = "ready",
+        operation_id = "getReadiness",
         tag = "Tag::Health"
     )]
     async fn ready(&self, gateway: Data<&Arc<Gateway>>) -> Ready {

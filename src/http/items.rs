@@ -1,4 +1,4 @@
-//! One's own items.
+//! Items of the current user.
 
 use std::sync::Arc;
 
@@ -23,19 +23,27 @@ use crate::{
 };
 
 body! {
-    /// A whole item.
-    ItemBody {
-        /// The name.
+    /// Item to create.
+    CreateItemRequest {
+        /// Name.
         name: Required<ItemName>,
-        /// The description.
+        /// Description.
         description: Optional<Description>,
     }
 
-    /// What changes about an item; absent members stay, `null` clears the description.
-    ItemPatchBody {
-        /// The name.
+    /// All fields of an item.
+    ReplaceItemRequest {
+        /// Name.
+        name: Required<ItemName>,
+        /// Description; absent or `null`: none.
+        description: Optional<Description>,
+    }
+
+    /// New values; absent fields stay unchanged.
+    UpdateItemRequest {
+        /// Name.
         name: Kept<ItemName>,
-        /// The description.
+        /// Description; `null` clears it.
         description: Clearable<Description>,
     }
 }
@@ -55,8 +63,9 @@ pub struct ItemsApi;
 impl ItemsApi {
     /// Create an item
     ///
-    /// The answer says where it is (`Location`) and which version it is (`ETag`). Nobody else sees
-    /// it, administrators included.
+    /// Creates an item and returns its `Location` and `ETag`.
+    ///
+    /// An item is visible only to the user who created it, not to administrators.
     #[oai(
         path = "/items",
         method = "post",
@@ -67,7 +76,7 @@ impl ItemsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteItems(caller): WriteItems,
-        Body(body): Body<ItemBody>,
+        Body(body): Body<CreateItemRequest>,
     ) -> Result<ItemMade, Problem<CreateProblems>> {
         let item = gateway
             .create_item(&caller, &body.name, body.description.as_ref())
@@ -76,9 +85,9 @@ impl ItemsApi {
         Ok(ItemMade::Created(Json(item.into()), location, etag))
     }
 
-    /// List my items
+    /// List items
     ///
-    /// By id ascending, so the oldest first. `next` of the answer is `after` of the next request.
+    /// Returns the caller's items, oldest first.
     #[oai(
         path = "/items",
         method = "get",
@@ -89,24 +98,25 @@ impl ItemsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadItems(caller): ReadItems,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<ItemsListed, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
         let page = gateway.list_items(&caller, Page { limit, after }).await?;
-        let items = page.items.into_iter().map(Into::into).collect();
+        let data = page.items.into_iter().map(Into::into).collect();
         Ok(ItemsListed::Page(Json(ItemPageShape {
-            items,
+            data,
             next: page.next,
         })))
     }
 
-    /// Read an item
+    /// Get an item
     ///
-    /// With its `ETag`, which a later change sends in `If-Match`. An item of somebody else's is a
-    /// 404, like one that never was.
+    /// Returns the item and its `ETag`.
+    ///
+    /// Send the `ETag` in `If-Match` to update the item. An item of another user returns 404.
     #[oai(
         path = "/items/:id",
         method = "get",
@@ -117,7 +127,7 @@ impl ItemsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadItems(caller): ReadItems,
-        /// The item's id.
+        /// Item ID.
         id: Path<Id>,
     ) -> Result<ItemShown, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
@@ -126,9 +136,10 @@ impl ItemsApi {
 
     /// Replace an item
     ///
-    /// With all of its members: a description that is left out is gone. With `If-Match` only the
-    /// version that was read is replaced, so that two who change it at once do not overwrite each
-    /// other (RFC 9110 section 13.1.1).
+    /// Replaces all fields. `If-Match` prevents lost updates (412).
+    ///
+    /// An absent description is cleared. With `If-Match`, the item is replaced only if it has not
+    /// changed since you read it (RFC 9110 section 13.1.1).
     #[oai(
         path = "/items/:id",
         method = "put",
@@ -139,13 +150,13 @@ impl ItemsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteItems(caller): WriteItems,
-        /// The item's id.
+        /// Item ID.
         id: Path<Id>,
-        /// The `ETag` that was read: if the item has changed since, nothing happens and the answer
-        /// is 412.
+        /// The `ETag` of the item. If the item has changed, the response is 412 and nothing is
+        /// written. Default: no check.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
-        Body(body): Body<ItemBody>,
+        Body(body): Body<ReplaceItemRequest>,
     ) -> Result<ItemShown, Problem<ChangeProblems>> {
         let (Param(Id(id)), Param(seen)) = (id, if_match);
         let patch = ItemPatch {
@@ -157,11 +168,12 @@ impl ItemsApi {
         ))
     }
 
-    /// Change an item
+    /// Update an item
     ///
-    /// Members that are left out stay as they are; `null` clears the description. With `If-Match`
-    /// only the version that was read is changed, so that two who change it at once do not
-    /// overwrite each other (RFC 9110 section 13.1.1).
+    /// Updates the given fields; `null` clears the description.
+    ///
+    /// With `If-Match`, the item is updated only if it has not changed since you read it (RFC 9110
+    /// section 13.1.1). Otherwise the response is 412.
     #[oai(
         path = "/items/:id",
         method = "patch",
@@ -172,13 +184,13 @@ impl ItemsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteItems(caller): WriteItems,
-        /// The item's id.
+        /// Item ID.
         id: Path<Id>,
-        /// The `ETag` that was read: if the item has changed since, nothing happens and the answer
-        /// is 412.
+        /// The `ETag` of the item. If the item has changed, the response is 412 and nothing is
+        /// written. Default: no check.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
-        Body(body): Body<ItemPatchBody>,
+        Body(body): Body<UpdateItemRequest>,
     ) -> Result<ItemShown, Problem<ChangeProblems>> {
         let (Param(Id(id)), Param(seen)) = (id, if_match);
         let patch = ItemPatch {
@@ -192,8 +204,10 @@ impl ItemsApi {
 
     /// Delete an item
     ///
-    /// For good. With `If-Match` only the version that was read is deleted. What is gone already is
-    /// a 404.
+    /// Deletes the item. Returns 404 if it doesn't exist.
+    ///
+    /// With `If-Match`, the item is deleted only if it has not changed since you read it (RFC 9110
+    /// section 13.1.1). Otherwise the response is 412.
     #[oai(
         path = "/items/:id",
         method = "delete",
@@ -204,10 +218,10 @@ impl ItemsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteItems(caller): WriteItems,
-        /// The item's id.
+        /// Item ID.
         id: Path<Id>,
-        /// The `ETag` that was read: if the item has changed since, nothing happens and the answer
-        /// is 412.
+        /// The `ETag` of the item. If the item has changed, the response is 412 and nothing is
+        /// written. Default: no check.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
     ) -> Result<Done, Problem<DeleteProblems>> {

@@ -1,5 +1,5 @@
-//! The OAuth face: the same stories under the names, errors and headers of RFC 6749, 7009, 7662 and
-//! 8414.
+//! OAuth 2.0 endpoints: the use cases under the names, errors, and headers of RFC 6749, 7009, 7662,
+//! and 8414.
 
 mod asker;
 mod metadata;
@@ -28,46 +28,44 @@ use crate::{
 use asker::{Asker, Asking};
 use metadata::{MetadataShape, MetadataShown};
 use refusal::Refusal;
+pub use refusal::error_example;
 use shapes::{Introspected, IntrospectionShape, Issued, IssuedShape, Revoked};
 
 body! {
-    /// What a token is wanted for (RFC 6749 sections 4.4 and 6). Parameters that are not known are
-    /// ignored.
-    TokenForm {
-        /// `refresh_token` or `client_credentials`.
+    /// Token request (RFC 6749 sections 4.4 and 6). Unknown parameters are ignored.
+    IssueTokenRequest {
+        /// Grant type: `refresh_token` or `client_credentials`.
         grant_type: Required<Word>,
-        /// The refresh token, for that grant.
+        /// Refresh token. Required by the grant `refresh_token`.
         refresh_token: Optional<TokenText>,
-        /// What the token is to be used for; all that may be had, where it does not say.
+        /// Requested scopes, separated by spaces. Default: all granted scopes.
         scope: Optional<Word>,
-        /// Whom a client's token is to be for (RFC 8707); the client's first audience, where it
-        /// does not say.
+        /// Audience of the access token (RFC 8707). Default: the first audience of the client.
         resource: Optional<Word>,
-        /// The client, unless it is in `Authorization`; `latchkey` for what people use themselves.
+        /// Client ID, unless it is in `Authorization`; `latchkey` for tokens of users.
         client_id: Optional<Word>,
-        /// The client's secret, unless it is in `Authorization`.
+        /// Client secret, unless it is in `Authorization`.
         client_secret: Optional<Word>,
     }
 
-    /// A token to be taken back (RFC 7009). Parameters that are not known are ignored,
-    /// `token_type_hint` among them.
-    RevocationForm {
-        /// The token: a refresh token, an access token or a personal access token.
+    /// Revocation request (RFC 7009). Unknown parameters are ignored, and so is `token_type_hint`.
+    RevokeTokenRequest {
+        /// Refresh token, access token, personal access token, or value of the session cookie.
         token: Required<TokenText>,
-        /// The client, unless it is in `Authorization`.
+        /// Client ID, unless it is in `Authorization`.
         client_id: Optional<Word>,
-        /// The client's secret, unless it is in `Authorization`.
+        /// Client secret, unless it is in `Authorization`.
         client_secret: Optional<Word>,
     }
 
-    /// A token to be looked at (RFC 7662). Parameters that are not known are ignored,
-    /// `token_type_hint` among them.
-    IntrospectionForm {
-        /// The token: an access token or a personal access token.
+    /// Introspection request (RFC 7662). Unknown parameters are ignored, and so is
+    /// `token_type_hint`.
+    IntrospectTokenRequest {
+        /// Access token or personal access token.
         token: Required<TokenText>,
-        /// The client, unless it is in `Authorization`.
+        /// Client ID, unless it is in `Authorization`.
         client_id: Optional<Word>,
-        /// The client's secret, unless it is in `Authorization`.
+        /// Client secret, unless it is in `Authorization`.
         client_secret: Optional<Word>,
     }
 }
@@ -98,7 +96,7 @@ impl Parsed for TokenText {
         min: 1,
         max: 8192,
         pattern: None,
-        example: "eyJ…",
+        example: "eyJhbGciOiJFZERTQSI…",
     };
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -123,7 +121,11 @@ fn wanted_scopes(text: &str) -> Result<Scopes, Refusal> {
     wanted.ok_or_else(Refusal::scope)
 }
 
-asker::asking!(TokenForm, RevocationForm, IntrospectionForm);
+asker::asking!(
+    IssueTokenRequest,
+    RevokeTokenRequest,
+    IntrospectTokenRequest
+);
 
 problems! {
     MetadataProblems: [];
@@ -134,11 +136,14 @@ pub struct OAuthApi;
 
 #[OpenApi]
 impl OAuthApi {
-    /// Have a token
+    /// Request an access token
     ///
-    /// `refresh_token`: as `POST /refresh`, for what people use themselves (the client `latchkey`,
-    /// which has no secret). `client_credentials`: a token that a registered client has for itself;
-    /// it has no refresh token. There is no password grant (RFC 9700 section 2.4).
+    /// Token endpoint (RFC 6749 section 3.2) for `client_credentials` and `refresh_token`.
+    ///
+    /// `client_credentials` returns an access token for a registered client, without a refresh
+    /// token. `refresh_token` exchanges a refresh token of a user, as `POST /refresh` does; use the
+    /// client ID `latchkey`, which has no secret. There is no password grant (RFC 9700 section
+    /// 2.4); users sign in at `POST /login`.
     #[oai(
         path = "/oauth/token",
         method = "post",
@@ -149,7 +154,7 @@ impl OAuthApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        asking: Asking<TokenForm>,
+        asking: Asking<IssueTokenRequest>,
     ) -> Result<Issued, Refusal> {
         let Asking { form, asker } = asking;
         let scopes = form.scope.as_deref().map(wanted_scopes).transpose()?;
@@ -181,11 +186,14 @@ impl OAuthApi {
         }
     }
 
-    /// Give a token back
+    /// Revoke a token
     ///
-    /// When the answer comes, no replica accepts it any more. A refresh token, or a browser's
-    /// cookie, takes its session along, with every access token of it; any other access token, and
-    /// a personal one, ends alone. A token that is none is fine, too.
+    /// Revocation endpoint (RFC 7009). Revoking a refresh token or cookie revokes the session;
+    /// unknown tokens return 200.
+    ///
+    /// An access token or a personal access token is revoked individually. The holder of a user's
+    /// token needs no client authentication; a client's token requires that of the client. After
+    /// 200, every replica rejects the token.
     #[oai(
         path = "/oauth/revoke",
         method = "post",
@@ -196,7 +204,7 @@ impl OAuthApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        asking: Asking<RevocationForm>,
+        asking: Asking<RevokeTokenRequest>,
     ) -> Result<Revoked, Refusal> {
         let Asking { form, asker } = asking;
         gateway
@@ -205,11 +213,13 @@ impl OAuthApi {
         Ok(Revoked::Gone)
     }
 
-    /// Look at a token
+    /// Introspect a token
     ///
-    /// For registered clients, of tokens for their audiences. What is not good, for whatever
-    /// reason, is `{"active": false}` and nothing else; so is a refresh token, which lets no
-    /// request pass.
+    /// Introspection endpoint (RFC 7662) for registered clients and their audiences.
+    ///
+    /// Returns the claims of an access token or personal access token that is valid and has an
+    /// audience of the client. For all other tokens, including refresh tokens, the response is
+    /// `{"active": false}`.
     #[oai(
         path = "/oauth/introspect",
         method = "post",
@@ -219,7 +229,7 @@ impl OAuthApi {
     async fn introspect(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        asking: Asking<IntrospectionForm>,
+        asking: Asking<IntrospectTokenRequest>,
     ) -> Result<Introspected, Refusal> {
         let Asking { form, asker } = asking;
         let asker = asker.client()?;
@@ -231,13 +241,15 @@ impl OAuthApi {
         ))))
     }
 
-    /// Metadata of this server
+    /// Get authorization server metadata
     ///
-    /// What there is, for libraries that find out by themselves (RFC 8414).
+    /// Returns the metadata of RFC 8414.
+    ///
+    /// OAuth client libraries use it to find the endpoints of this server.
     #[oai(
         path = "/.well-known/oauth-authorization-server",
         method = "get",
-        operation_id = "getServerMetadata",
+        operation_id = "getAuthorizationServerMetadata",
         tag = "Tag::OAuth"
     )]
     async fn metadata(

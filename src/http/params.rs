@@ -98,10 +98,7 @@ impl Parameter for Id {
     const REQUIRED: bool = true;
 
     fn schema() -> MetaSchema {
-        MetaSchema {
-            example: Some("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42".into()),
-            ..MetaSchema::new_with_format("string", "uuid")
-        }
+        MetaSchema::new_with_format("string", "uuid")
     }
 
     fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {

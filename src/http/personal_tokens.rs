@@ -1,4 +1,4 @@
-//! One's own personal access tokens.
+//! Personal access tokens of the current user.
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ use crate::{
 };
 
 body! {
-    /// A personal access token that is wanted.
-    PersonalTokenBody {
-        /// What you call it.
+    /// Personal access token to create.
+    CreatePersonalAccessTokenRequest {
+        /// Display name of the token.
         name: Required<Label>,
-        /// What it may be used for: scopes, separated by spaces, and none that the token has not
-        /// that asks for it.
+        /// Scopes of the token, separated by spaces; only scopes of the access token that creates
+        /// it.
         scope: Required<Scopes>,
-        /// When it ends: within the next 366 days; in 90 days where it does not say.
+        /// Expiration time, at most 366 days from now. Default: 90 days from now.
         expires_at: Optional<Expiry>,
     }
 }
@@ -46,7 +46,7 @@ problems! {
 /// 201 with a token.
 #[derive(ApiResponse)]
 pub enum TokenMade {
-    /// The token was made. It is shown this once.
+    /// The token was created. Its value is returned only once.
     #[oai(status = 201)]
     Created(Json<NewPersonalTokenShape>),
 }
@@ -64,24 +64,25 @@ pub struct PersonalTokensApi;
 
 #[OpenApi]
 impl PersonalTokensApi {
-    /// Make a personal access token
+    /// Create a personal access token
     ///
-    /// For a program of yours: it is accepted wherever an access token is, until it ends or is
-    /// deleted; a reset of the password, and whatever else ends everything of the account, ends it
-    /// as well; a change of the password does not. Wants a sign-in of the last five minutes. There
-    /// are 50 at most.
+    /// Creates a token and returns it once. At most 50 per user.
+    ///
+    /// Send the token as an access token. It is valid until it expires, is revoked, or all
+    /// credentials of the user are revoked, for example by a password reset. A password change
+    /// doesn't revoke it. Requires a user session and a sign-in within the last five minutes.
     #[oai(
         path = "/user/tokens",
         method = "post",
-        operation_id = "createPersonalToken",
-        tag = "Tag::Account"
+        operation_id = "createPersonalAccessToken",
+        tag = "Tag::PersonalAccessTokens"
     )]
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Owner(caller): Owner,
         From(origin): From,
-        Body(body): Body<PersonalTokenBody>,
+        Body(body): Body<CreatePersonalAccessTokenRequest>,
     ) -> Result<TokenMade, Problem<CreateProblems>> {
         let wanted = NewToken {
             name: body.name,
@@ -97,22 +98,22 @@ impl PersonalTokensApi {
         ))))
     }
 
-    /// List my personal access tokens
+    /// List personal access tokens
     ///
-    /// Those that are live, by id ascending, so the oldest first.
+    /// Returns active tokens, oldest first, without their values.
     #[oai(
         path = "/user/tokens",
         method = "get",
-        operation_id = "listPersonalTokens",
-        tag = "Tag::Account"
+        operation_id = "listPersonalAccessTokens",
+        tag = "Tag::PersonalAccessTokens"
     )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<TokensListed, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
@@ -122,21 +123,23 @@ impl PersonalTokensApi {
         Ok(TokensListed::Page(Json(page.into())))
     }
 
-    /// Delete a personal access token
+    /// Revoke a personal access token
     ///
-    /// When the answer comes, no replica accepts it any more. Repeating it is fine for an hour.
+    /// Revokes the token on every replica. Idempotent for one hour.
+    ///
+    /// After that, an unknown or deleted token returns 404.
     #[oai(
         path = "/user/tokens/:id",
         method = "delete",
-        operation_id = "deletePersonalToken",
-        tag = "Tag::Account"
+        operation_id = "revokePersonalAccessToken",
+        tag = "Tag::PersonalAccessTokens"
     )]
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteUser(caller): WriteUser,
         From(origin): From,
-        /// The token's id.
+        /// Token ID.
         id: Path<Id>,
     ) -> Result<Done, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;

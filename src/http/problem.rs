@@ -25,7 +25,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// What was wrong, and what to do about it (RFC 9457).
 #[derive(Object)]
-#[oai(rename = "Problem", example)]
+#[oai(rename = "ErrorResponse", example)]
 struct ProblemBody {
     /// A page that explains this kind of problem.
     #[oai(rename = "type", validator(max_length = 100))]
@@ -45,7 +45,7 @@ struct ProblemBody {
 
 /// What is wrong with one member; never its value.
 #[derive(Object)]
-#[oai(rename = "Flaw")]
+#[oai(rename = "FieldError")]
 struct FlawBody {
     /// The member.
     member: String,

@@ -1,5 +1,5 @@
-//! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): which limits a
-//! request counts against, and what is left of them.
+//! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): the rate limits of a
+//! request, and the remaining quota.
 
 use poem::http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::gateway::{Allowance, Standing};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Has the answer tell how the limits stand, where any was looked at.
+/// Adds `RateLimit` headers if a limit was consulted.
 pub fn tell(allowance: &Allowance, notes: &Notes) {
     let standings = allowance.standings();
     for (name, fields) in [
@@ -49,20 +49,42 @@ fn left(Standing { name, left, .. }: &Standing) -> Option<String> {
     left.map(|left| format!("\"{name}\";r={};t={}", left.tries, left.reset))
 }
 
-/// Documents them for an operation with limits.
-pub fn document(response: &mut Value) {
-    let field = |description, example| {
+/// The limit that callers of an operation meet first: its name, attempts, and seconds.
+fn limit_of(operation: &str) -> (&'static str, u64, u64) {
+    match operation {
+        "signUp" | "updateCurrentUser" => ("sign_up", 50, 3600),
+        "requestPasswordReset" => ("reset_request", 20, 3600),
+        "verifyEmail" | "resetPassword" => ("sign_in_network", 100, 600),
+        "refreshTokens" | "issueToken" | "revokeToken" | "introspectToken" => {
+            ("refresh_failures", 100, 600)
+        }
+        _sign_in => ("sign_in", 10, 900),
+    }
+}
+
+/// Documents them for a response of an operation with limits.
+pub fn document(response: &mut Value, operation: &str, status: &str) {
+    let (name, burst, period) = limit_of(operation);
+    let (left, reset) = if status == "429" {
+        (0, period)
+    } else {
+        (burst - 1, period / burst)
+    };
+    let field = |description, example: String| {
         json!({
             "description": description,
             "schema": { "type": "string", "example": example },
         })
     };
     response["headers"]["RateLimit-Policy"] = field(
-        "The limits that count: `q` tries in `w` seconds.",
-        "\"sign_in\";q=10;w=900",
+        "Rate limits of the request: `q` attempts in `w` seconds.",
+        format!("\"{name}\";q={burst};w={period}"),
     );
     response["headers"]["RateLimit"] = field(
-        "What is left of them: `r` tries now, all of them in `t` seconds.",
-        "\"sign_in\";r=9;t=90",
+        "Remaining quota: `r` attempts now, all attempts after `t` seconds.",
+        format!("\"{name}\";r={left};t={reset}"),
     );
+    if status == "429" {
+        response["headers"]["Retry-After"]["schema"]["example"] = json!(42);
+    }
 }

@@ -1,4 +1,4 @@
-//! What answers look like.
+//! Schemas of responses.
 
 pub mod clients;
 pub mod items;
@@ -14,22 +14,34 @@ use crate::{
     gateway::{ManagedUser, Pair, UserPage},
 };
 
-const SOMEBODY: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
-const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
+/// IDs of the examples: one per kind, so that a reader sees which fields are equal.
+pub const USER_ID: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
+pub const SESSION_ID: Uuid = uuid!("019a9f60-11c8-7a04-8f2b-5e7d90c3b1a6");
+pub const ITEM_ID: Uuid = uuid!("019a9f62-3a90-7c55-b1e0-42f8a6d7c903");
+pub const CLIENT_ID: Uuid = uuid!("019a9f64-58f2-7e19-a6c4-d03b7f5e2181");
+pub const TOKEN_ID: Uuid = uuid!("019a9f66-92d7-7b6a-9c38-1f4ea05d8b27");
+pub const EVENT_ID: Uuid = uuid!("019a9f68-c4ee-7f41-8d97-63b2e91c0a5f");
 
-/// An access token, and the refresh token that renews it.
+/// Time of the examples.
+pub const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
+
+/// Tokens of the examples, shortened.
+const ACCESS_TOKEN: &str = "eyJhbGciOiJFZERTQSI…";
+const REFRESH_TOKEN: &str = "lkr_7Zk2vQx9TnB4…";
+
+/// Access token and refresh token.
 #[derive(Object)]
 #[oai(rename = "TokenPair", example)]
 pub struct PairShape {
-    /// The access token: a JWT, sent as `Authorization: Bearer …`.
+    /// Access token: a JWT. Send it as `Authorization: Bearer TOKEN`.
     access_token: String,
     /// Always `bearer`.
     token_type: String,
     /// Lifetime of the access token in seconds.
     expires_in: u64,
-    /// The refresh token: opaque, good for one exchange.
+    /// Refresh token for one exchange.
     refresh_token: String,
-    /// How long the refresh token may lie unused, in seconds.
+    /// Lifetime of the refresh token in seconds, if it is not used.
     refresh_expires_in: u64,
 }
 
@@ -48,22 +60,22 @@ impl From<Pair> for PairShape {
 impl Example for PairShape {
     fn example() -> Self {
         PairShape {
-            access_token: "eyJ…".to_owned(),
+            access_token: ACCESS_TOKEN.to_owned(),
             token_type: "bearer".to_owned(),
             expires_in: 900,
-            refresh_token: "lkr_…".to_owned(),
+            refresh_token: REFRESH_TOKEN.to_owned(),
             refresh_expires_in: 604_800,
         }
     }
 }
 
-/// What an account may do.
+/// Role of a user.
 #[derive(Enum)]
 #[oai(rename = "Role", rename_all = "snake_case")]
 enum RoleShape {
-    /// Its own data.
+    /// Access to the own data.
     User,
-    /// Everybody's.
+    /// Administration of users and OAuth clients.
     Admin,
 }
 
@@ -76,23 +88,23 @@ impl From<Role> for RoleShape {
     }
 }
 
-/// An account.
+/// User.
 #[derive(Object)]
 #[oai(rename = "User", example)]
 pub struct UserShape {
-    /// The id, `sub` in tokens.
+    /// User ID, equal to `sub` in tokens.
     id: Uuid,
-    /// The user name.
+    /// Username.
     username: Option<String>,
-    /// The e-mail address.
+    /// Email address.
     email: Option<String>,
-    /// Whether somebody proved to read mail at the address.
+    /// Whether the email address is verified.
     email_verified: bool,
-    /// What the person wants to be called.
+    /// Display name.
     name: Option<String>,
-    /// What it may do.
+    /// Role.
     role: RoleShape,
-    /// When the account was made.
+    /// Time of creation.
     created_at: OffsetDateTime,
 }
 
@@ -113,7 +125,7 @@ impl From<Account> for UserShape {
 impl Example for UserShape {
     fn example() -> Self {
         UserShape {
-            id: SOMEBODY,
+            id: USER_ID,
             username: Some("john".to_owned()),
             email: Some("john@example.com".to_owned()),
             email_verified: false,
@@ -124,25 +136,25 @@ impl Example for UserShape {
     }
 }
 
-/// An account as administrators see it.
+/// User with the fields that only administrators see.
 #[derive(Object)]
-#[oai(rename = "ManagedUser", example)]
+#[oai(rename = "AdminUser", example)]
 pub struct ManagedUserShape {
-    /// The id, `sub` in tokens.
+    /// User ID, equal to `sub` in tokens.
     pub id: Uuid,
-    /// The user name.
+    /// Username.
     username: Option<String>,
-    /// The e-mail address.
+    /// Email address.
     email: Option<String>,
-    /// Whether somebody proved to read mail at the address.
+    /// Whether the email address is verified.
     email_verified: bool,
-    /// What the person wants to be called.
+    /// Display name.
     name: Option<String>,
-    /// What it may do.
+    /// Role.
     role: RoleShape,
-    /// Whether signing in is refused.
+    /// Whether the user is disabled and can't sign in.
     disabled: bool,
-    /// When the account was made.
+    /// Time of creation.
     created_at: OffsetDateTime,
 }
 
@@ -194,20 +206,20 @@ impl Example for ManagedUserShape {
     }
 }
 
-/// A page of accounts.
+/// A page of users.
 #[derive(Object)]
-#[oai(rename = "UserPage", example)]
+#[oai(rename = "AdminUserPage", example)]
 pub struct UserPageShape {
-    /// The accounts, by id ascending.
-    items: Vec<ManagedUserShape>,
-    /// Send this as `after` to get the next page; `null` on the last.
+    /// Users, oldest first.
+    data: Vec<ManagedUserShape>,
+    /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
 impl From<UserPage> for UserPageShape {
     fn from(page: UserPage) -> Self {
         UserPageShape {
-            items: page.users.into_iter().map(Into::into).collect(),
+            data: page.users.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
@@ -216,38 +228,38 @@ impl From<UserPage> for UserPageShape {
 impl Example for UserPageShape {
     fn example() -> Self {
         UserPageShape {
-            items: vec![ManagedUserShape::example()],
+            data: vec![ManagedUserShape::example()],
             next: None,
         }
     }
 }
 
-/// A new account, signed in. A program gets a pair of tokens beside it; a page that sent
-/// `X-Latchkey-Request: 1` gets a cookie instead, and the account alone.
+/// Registered user and the tokens of the session. With `X-Latchkey-Request: 1`, the session cookie
+/// replaces the tokens, and `user` is the only field.
 #[derive(Object)]
-#[oai(rename = "SignedUp", example)]
+#[oai(rename = "SignUpResponse", example)]
 pub struct SignedUpShape {
-    /// The access token: a JWT, sent as `Authorization: Bearer …`. Not for pages.
+    /// Access token: a JWT. Send it as `Authorization: Bearer TOKEN`. Absent with a session cookie.
     #[oai(skip_serializing_if_is_none)]
     access_token: Option<String>,
-    /// Always `bearer`. Not for pages.
+    /// Always `bearer`. Absent with a session cookie.
     #[oai(skip_serializing_if_is_none)]
     token_type: Option<String>,
-    /// Lifetime of the access token in seconds. Not for pages.
+    /// Lifetime of the access token in seconds. Absent with a session cookie.
     #[oai(skip_serializing_if_is_none)]
     expires_in: Option<u64>,
-    /// The refresh token: opaque, good for one exchange. Not for pages.
+    /// Refresh token for one exchange. Absent with a session cookie.
     #[oai(skip_serializing_if_is_none)]
     refresh_token: Option<String>,
-    /// How long the refresh token may lie unused, in seconds. Not for pages.
+    /// Lifetime of the refresh token in seconds, if it is not used. Absent with a session cookie.
     #[oai(skip_serializing_if_is_none)]
     refresh_expires_in: Option<u64>,
-    /// The account.
+    /// Registered user.
     user: UserShape,
 }
 
 impl SignedUpShape {
-    /// For a program.
+    /// With tokens.
     pub fn with_pair(user: UserShape, pair: PairShape) -> Self {
         SignedUpShape {
             access_token: Some(pair.access_token),
@@ -259,7 +271,7 @@ impl SignedUpShape {
         }
     }
 
-    /// For a page.
+    /// With a session cookie.
     pub fn by_cookie(user: UserShape) -> Self {
         SignedUpShape {
             access_token: None,
@@ -278,13 +290,13 @@ impl Example for SignedUpShape {
     }
 }
 
-/// A browser that is signed in.
+/// Browser session.
 #[derive(Object)]
-#[oai(rename = "Browser", example)]
+#[oai(rename = "BrowserSession", example)]
 pub struct BrowserShape {
-    /// The account.
+    /// Signed-in user.
     user: UserShape,
-    /// When the cookie ends, unless it is used before.
+    /// Expiration time of the session cookie, if no request renews it.
     expires_at: OffsetDateTime,
 }
 

@@ -33,50 +33,51 @@ use crate::{
 };
 
 body! {
-    /// A new account: a user name, an address, or both.
-    SignUpBody {
-        /// The user name.
+    /// Registration: a username, an email address, or both.
+    SignUpRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Required without `email`.
         username: Optional<Username>,
-        /// The e-mail address.
+        /// Email address. Unique, not case-sensitive. Required without `username`.
         email: Optional<Email>,
-        /// The password: at least 8 characters of any kind, and none of the 10,000 most common.
+        /// Password: at least 8 characters (default), and none of the 10,000 most common passwords.
         password: Required<NewPassword>,
-        /// What the person wants to be called.
+        /// Display name.
         name: Optional<DisplayName>,
     }
 
-    /// A sign-in: `username` or `email`, either of which may hold a user name or an address.
-    LoginBody {
-        /// The user name, or the address.
+    /// Sign-in: either `username` or `email`. Each of them accepts a username or an email address.
+    SignInRequest {
+        /// Username or email address. Can't be combined with `email`.
         username: Optional<SignInName>,
-        /// The address, or the user name.
+        /// Email address or username. Can't be combined with `username`.
         email: Optional<SignInName>,
-        /// The password.
+        /// Password.
         password: Required<Password>,
     }
 
-    /// A sign-in as OAuth 2.0 clients send it (RFC 6749 section 4.3.2). Other members of that
-    /// section are ignored.
-    LoginForm {
-        /// The user name, or the address.
+    /// Sign-in as the form of OAuth 2.0's password grant (RFC 6749 section 4.3.2). `grant_type`,
+    /// `client_id`, and `client_secret` are ignored.
+    SignInForm {
+        /// Username or email address. Can't be combined with `email`.
         username: Optional<SignInName>,
-        /// The address, or the user name.
+        /// Email address or username. Can't be combined with `username`.
         email: Optional<SignInName>,
-        /// The password.
+        /// Password.
         password: Required<Password>,
-        /// What the tokens are to be used for; all that the account may do, where it does not say.
+        /// Requested scopes, separated by spaces. Default: all scopes of the user.
         scope: Optional<Scopes>,
     }
 
-    /// The refresh token of a pair.
-    RefreshBody {
-        /// The refresh token.
+    /// Refresh token to exchange.
+    RefreshTokensRequest {
+        /// Refresh token.
         refresh_token: Required<RefreshTokenText>,
     }
 
-    /// The refresh token of the session that is to end, where no access token is sent.
-    LogoutBody {
-        /// The refresh token.
+    /// Session to revoke, if the request has no access token and no session cookie.
+    SignOutRequest {
+        /// Refresh token of the session.
         refresh_token: Optional<RefreshTokenText>,
     }
 }
@@ -90,7 +91,7 @@ impl Parsed for RefreshTokenText {
         min: 1,
         max: 1024,
         pattern: None,
-        example: "lkr_…",
+        example: "lkr_7Zk2vQx9TnB4…",
     };
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -121,15 +122,15 @@ impl<'a> ApiExtractor<'a> for Login {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        body::register::<LoginBody>(registry);
-        body::register::<LoginForm>(registry);
+        body::register::<SignInRequest>(registry);
+        body::register::<SignInForm>(registry);
     }
 
     /// Two schemas: generators confuse the two media types where they share one.
     fn request_meta() -> Option<MetaRequest> {
         let content = vec![
-            body::meta::<LoginForm>(body::FORM),
-            body::meta::<LoginBody>(body::JSON),
+            body::meta::<SignInForm>(body::FORM),
+            body::meta::<SignInRequest>(body::JSON),
         ];
         Some(MetaRequest {
             description: None,
@@ -146,7 +147,7 @@ impl<'a> ApiExtractor<'a> for Login {
         let bytes = body::read(request, body).await?;
         match body::media_type(request).as_str() {
             body::JSON => {
-                let LoginBody {
+                let SignInRequest {
                     username,
                     email,
                     password,
@@ -183,7 +184,7 @@ impl Login {
     fn from_form(bytes: &[u8]) -> Result<Login, Error> {
         let mut members = Members::from_form(bytes)?;
         members.ignore(&["grant_type", "client_id", "client_secret"]);
-        let LoginForm {
+        let SignInForm {
             username,
             email,
             password,
@@ -203,16 +204,18 @@ pub struct TokensApi;
 
 #[OpenApi]
 impl TokensApi {
-    /// Sign up
+    /// Register a user and sign in
     ///
-    /// Makes an account and signs it in. A taken user name or address is a 409. Where only
-    /// administrators make accounts (`LATCHKEY_SIGNUP=admin`), it is a 403. A page that sends
-    /// `X-Latchkey-Request: 1` gets the cookie, and no tokens.
+    /// Registers a user and starts a session. Returns tokens, or sets the session cookie if
+    /// `X-Latchkey-Request: 1` is sent.
+    ///
+    /// A username or email address that is already in use returns 409. If only administrators can
+    /// create users (`LATCHKEY_SIGNUP=admin`), the response is 403 `signup_closed`.
     #[oai(
         path = "/signup",
         method = "post",
         operation_id = "signUp",
-        tag = "Tag::SigningIn"
+        tag = "Tag::Authentication"
     )]
     async fn sign_up(
         &self,
@@ -220,7 +223,7 @@ impl TokensApi {
         AsPage(page): AsPage,
         jar: Jar,
         From(origin): From,
-        Body(body): Body<SignUpBody>,
+        Body(body): Body<SignUpRequest>,
     ) -> Result<SignedUp, Problem<SignUpProblems>> {
         let request = SignUp {
             username: body.username,
@@ -239,16 +242,19 @@ impl TokensApi {
         Ok(SignedUp::Created(Json(answer), "/user".to_owned()))
     }
 
-    /// Sign in
+    /// Sign in with a password
     ///
-    /// With user name or address, and password; as JSON, or as the form that OAuth 2.0 clients send
-    /// (`x-form` of this document), which may ask for narrower scopes than the account has.
-    /// Unknown, wrong and disabled look alike.
+    /// Authenticates a user by username or email and password and returns an access token and a
+    /// refresh token.
+    ///
+    /// The session gets all scopes of the user. To request fewer scopes, send the form of OAuth
+    /// 2.0's password grant (RFC 6749 section 4.3.2) with `scope`; its schema is `x-form` in the
+    /// OpenAPI document. Unknown users, wrong passwords, and disabled users get the same response.
     #[oai(
         path = "/login",
         method = "post",
-        operation_id = "logIn",
-        tag = "Tag::SigningIn"
+        operation_id = "signIn",
+        tag = "Tag::Authentication"
     )]
     async fn log_in(
         &self,
@@ -262,22 +268,26 @@ impl TokensApi {
         Ok(Signed::In(Json(pair.into())))
     }
 
-    /// Refresh
+    /// Refresh an access token
     ///
-    /// Exchanges the refresh token for the next pair. A refresh token is good once; sent again
-    /// within ten seconds, as tabs and lost answers do, it gives the same pair again. An older one
-    /// ends the session, because one of the two who have it is a thief.
+    /// Exchanges a refresh token for a new token pair. Reuse after the reuse interval revokes the
+    /// session.
+    ///
+    /// Each refresh token works once; store the new one. Within the reuse interval (10 seconds by
+    /// default), the previous refresh token returns the same new pair, so that a client can retry
+    /// after a lost response. Any other reuse returns 401 `refresh_token_reused` and revokes the
+    /// session, because the token might be stolen (RFC 9700 section 4.14.2).
     #[oai(
         path = "/refresh",
         method = "post",
-        operation_id = "refresh",
-        tag = "Tag::SigningIn"
+        operation_id = "refreshTokens",
+        tag = "Tag::Authentication"
     )]
     async fn refresh(
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        Body(body): Body<RefreshBody>,
+        Body(body): Body<RefreshTokensRequest>,
     ) -> Result<Signed, Problem<RefreshProblems>> {
         let pair = gateway
             .refresh(&body.refresh_token.0, None, &origin)
@@ -287,15 +297,18 @@ impl TokensApi {
 
     /// Sign out
     ///
-    /// Ends the session that the access token, even an expired one, or the refresh token belongs
-    /// to. When the answer comes, no replica accepts that session any more. Repeating it is 204
-    /// again. `others` and `all` want a live access token with the scope `user:write`. A browser's
-    /// cookie does as well as an access token, and is cleared.
+    /// Revokes the session of the given access token, refresh token, or cookie. After 204, every
+    /// replica rejects the session.
+    ///
+    /// An expired access token is accepted, and repeating the request returns 204 again. A session
+    /// cookie is cleared. `scope=others` and `scope=all` require a valid access token or session
+    /// cookie of a user session with the scope `user:write`; `all` revokes the personal access
+    /// tokens of the user as well.
     #[oai(
         path = "/logout",
         method = "post",
-        operation_id = "logOut",
-        tag = "Tag::SigningIn"
+        operation_id = "signOut",
+        tag = "Tag::Authentication"
     )]
     // Each is a part of the request, by which the document knows it.
     #[allow(clippy::too_many_arguments)]
@@ -303,15 +316,16 @@ impl TokensApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         From(origin): From,
-        /// Which sessions end.
+        /// Sessions to revoke: `session` (the given session), `others` (all other sessions of the
+        /// user), or `all`.
         scope: Param<LogoutScope>,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
-        /// replica knows.
+        /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
+        /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
         jar: Jar,
         Shown(token): Shown,
-        OptionalBody(body): OptionalBody<LogoutBody>,
+        OptionalBody(body): OptionalBody<SignOutRequest>,
     ) -> Result<Ended, Problem<LogoutProblems>> {
         let (Param(scope), Param(patience)) = (scope, prefer);
         if scope != LogoutScope::Session {
@@ -370,7 +384,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            names(LoginBody::schema()),
+            names(SignInRequest::schema()),
             ["username", "email", "password"]
         );
     }

@@ -1,4 +1,4 @@
-//! Everybody's accounts, for administrators.
+//! User administration.
 
 use std::sync::Arc;
 
@@ -29,50 +29,56 @@ use crate::{
 };
 
 body! {
-    /// An account for somebody else: a user name, an address, or both.
-    NewUserBody {
-        /// The user name.
+    /// User to create: a username, an email address, or both.
+    CreateUserRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Required without `email`.
         username: Optional<Username>,
-        /// The e-mail address. Without a password it gets an invitation.
+        /// Email address. Unique, not case-sensitive. Required without `username` or without
+        /// `password`; without `password`, the invitation is sent there.
         email: Optional<Email>,
-        /// What the person wants to be called.
+        /// Display name.
         name: Optional<DisplayName>,
-        /// `user` (when nobody says otherwise) or `admin`.
+        /// Role: `user` (default) or `admin`.
         role: Optional<Role>,
-        /// The password; without one the owner chooses it by a mailed code.
+        /// Initial password. If omitted, the invitation email contains a link to set one.
         password: Optional<NewPassword>,
     }
 
-    /// A whole account.
-    ManagedUserBody {
-        /// The user name.
+    /// All fields of a user.
+    ReplaceUserRequest {
+        /// Username, or `null`: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not
+        /// case-sensitive.
         username: Nullable<Username>,
-        /// The e-mail address. Another one is unverified.
+        /// Email address, or `null`. Unique, not case-sensitive. A changed address is unverified.
         email: Nullable<Email>,
-        /// What the person wants to be called.
+        /// Display name, or `null`.
         name: Nullable<DisplayName>,
-        /// `user` or `admin`. Another one ends all sessions.
+        /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
         role: Required<Role>,
-        /// Whether signing in is refused. Disabling ends all sessions.
+        /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
+        /// personal access tokens.
         disabled: Required<bool>,
-        /// A new password, which ends all sessions and is told to the owner by mail; absent, the
-        /// old one stays.
+        /// New password; absent: unchanged. A new password revokes all sessions and personal access
+        /// tokens, and the user is notified by email.
         password: Kept<NewPassword>,
     }
 
-    /// What changes about an account; absent members stay, `null` clears one.
-    ManagedUserPatch {
-        /// The user name.
+    /// New values; absent fields stay unchanged, `null` clears a field.
+    UpdateUserRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
         username: Clearable<Username>,
-        /// The e-mail address. Another one is unverified.
+        /// Email address. Unique, not case-sensitive. A changed address is unverified.
         email: Clearable<Email>,
-        /// What the person wants to be called.
+        /// Display name.
         name: Clearable<DisplayName>,
-        /// `user` or `admin`. Another one ends all sessions.
+        /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
         role: Kept<Role>,
-        /// Whether signing in is refused. Disabling ends all sessions.
+        /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
+        /// personal access tokens.
         disabled: Kept<bool>,
-        /// A new password, which ends all sessions and is told to the owner by mail.
+        /// New password. It revokes all sessions and personal access tokens, and the user is
+        /// notified by email.
         password: Kept<NewPassword>,
     }
 }
@@ -102,22 +108,22 @@ pub struct UsersApi;
 impl UsersApi {
     /// List users
     ///
-    /// By id ascending, so the oldest first. `next` of the answer is `after` of the next request.
+    /// Returns users, oldest first, optionally filtered by username or email prefix.
     #[oai(
         path = "/users",
         method = "get",
         operation_id = "listUsers",
-        tag = "Tag::Users"
+        tag = "Tag::UserAdministration"
     )]
     async fn list(
         &self,
         gateway: Data<&Arc<Gateway>>,
         _admin: Admin,
-        /// How user name or address begins, in any case.
+        /// Prefix of the username or email address, not case-sensitive.
         search: Param<NamePrefix>,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<UsersListed, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(After(after))) = (limit, after);
@@ -131,22 +137,24 @@ impl UsersApi {
 
     /// Create a user
     ///
-    /// With a password, which somebody hands over; or without one: then the address gets a mail
-    /// that says where to choose it.
+    /// Creates a user with a password, or sends an invitation email if `password` is omitted.
+    ///
+    /// The email contains a link to set a password. If email is disabled, creating a user without a
+    /// password returns 501.
     #[oai(
         path = "/users",
         method = "post",
         operation_id = "createUser",
-        tag = "Tag::Users"
+        tag = "Tag::UserAdministration"
     )]
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        Body(body): Body<NewUserBody>,
+        Body(body): Body<CreateUserRequest>,
     ) -> Result<UserMade, Problem<CreateProblems>> {
-        let NewUserBody {
+        let CreateUserRequest {
             username,
             email,
             name,
@@ -168,20 +176,22 @@ impl UsersApi {
         Ok(UserMade::Created(Json(user), location))
     }
 
-    /// Read a user
+    /// Get a user
     ///
-    /// Whoever it is, disabled or not. Items are their owner's alone, and are not shown here.
+    /// Returns the user, including disabled ones.
+    ///
+    /// The items of a user are visible only to the user.
     #[oai(
         path = "/users/:id",
         method = "get",
-        operation_id = "getUserById",
-        tag = "Tag::Users"
+        operation_id = "getUser",
+        tag = "Tag::UserAdministration"
     )]
     async fn show(
         &self,
         gateway: Data<&Arc<Gateway>>,
         _admin: Admin,
-        /// The user's id.
+        /// User ID.
         id: Path<Id>,
     ) -> Result<UserShown, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
@@ -190,24 +200,28 @@ impl UsersApi {
 
     /// Replace a user
     ///
-    /// The last enabled administrator stays one.
+    /// Replaces all fields. Changing the role or password, or disabling the user, revokes all
+    /// sessions and personal access tokens.
+    ///
+    /// An absent `password` stays unchanged. At least one enabled administrator must remain (403
+    /// `last_admin`). A personal access token can't change its own user here (403 `forbidden`).
     #[oai(
         path = "/users/:id",
         method = "put",
-        operation_id = "replaceUserById",
-        tag = "Tag::Users"
+        operation_id = "replaceUser",
+        tag = "Tag::UserAdministration"
     )]
     async fn replace(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        /// The user's id.
+        /// User ID.
         id: Path<Id>,
-        Body(body): Body<ManagedUserBody>,
+        Body(body): Body<ReplaceUserRequest>,
     ) -> Result<UserShown, Problem<ChangeProblems>> {
         let Param(Id(id)) = id;
-        let ManagedUserBody {
+        let ReplaceUserRequest {
             username,
             email,
             name,
@@ -233,26 +247,30 @@ impl UsersApi {
         Ok(UserShown::Shown(Json(user.into())))
     }
 
-    /// Change a user
+    /// Update a user
     ///
-    /// The last enabled administrator stays one.
+    /// Updates the given fields; revokes as `replaceUser` does.
+    ///
+    /// Absent fields stay unchanged, and `null` clears a field. At least one enabled administrator
+    /// must remain (403 `last_admin`). A personal access token can't change its own user here (403
+    /// `forbidden`).
     #[oai(
         path = "/users/:id",
         method = "patch",
-        operation_id = "updateUserById",
-        tag = "Tag::Users"
+        operation_id = "updateUser",
+        tag = "Tag::UserAdministration"
     )]
     async fn change(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        /// The user's id.
+        /// User ID.
         id: Path<Id>,
-        Body(body): Body<ManagedUserPatch>,
+        Body(body): Body<UpdateUserRequest>,
     ) -> Result<UserShown, Problem<ChangeProblems>> {
         let Param(Id(id)) = id;
-        let ManagedUserPatch {
+        let UpdateUserRequest {
             username,
             email,
             name,
@@ -280,19 +298,23 @@ impl UsersApi {
 
     /// Delete a user
     ///
-    /// With everything in it, at once and for good. The last enabled administrator stays.
+    /// Permanently deletes the user and their data.
+    ///
+    /// After 204, every replica rejects all tokens of the user. At least one enabled administrator
+    /// must remain (403 `last_admin`). A personal access token can't delete its own user (403
+    /// `forbidden`).
     #[oai(
         path = "/users/:id",
         method = "delete",
-        operation_id = "deleteUserById",
-        tag = "Tag::Users"
+        operation_id = "deleteUser",
+        tag = "Tag::UserAdministration"
     )]
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        /// The user's id.
+        /// User ID.
         id: Path<Id>,
     ) -> Result<Done, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
@@ -302,24 +324,27 @@ impl UsersApi {
         Ok(Done::Done)
     }
 
-    /// Sign a user out everywhere
+    /// Revoke all credentials of a user
     ///
-    /// Ends every session of the user. When the answer comes, no replica accepts one any more.
+    /// Revokes all sessions and personal access tokens.
+    ///
+    /// After 204, every replica rejects them. The user can sign in again; to prevent that, disable
+    /// the user.
     #[oai(
         path = "/users/:id/revoke",
         method = "post",
-        operation_id = "revokeUserById",
-        tag = "Tag::Users"
+        operation_id = "revokeUserCredentials",
+        tag = "Tag::UserAdministration"
     )]
     async fn revoke(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
         From(origin): From,
-        /// The user's id.
+        /// User ID.
         id: Path<Id>,
-        /// `respond-async` (RFC 7240): 202 as soon as it is published, a moment before every
-        /// replica knows.
+        /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
+        /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<Patience>,
     ) -> Result<Ended, Problem<ShowProblems>> {
@@ -332,22 +357,24 @@ impl UsersApi {
 
     /// List a user's sessions
     ///
-    /// Those that are live, by id ascending.
+    /// Returns the active sessions of the user.
+    ///
+    /// Oldest first, with the browser of the sign-in and the IP address of the last use.
     #[oai(
         path = "/users/:id/sessions",
         method = "get",
-        operation_id = "listSessionsOfUser",
-        tag = "Tag::Users"
+        operation_id = "listUserSessions",
+        tag = "Tag::UserAdministration"
     )]
     async fn sessions(
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        /// The user's id.
+        /// User ID.
         id: Path<Id>,
-        /// How many at most.
+        /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
-        /// The `next` of the page before.
+        /// The `next` value of the previous page.
         after: Param<After>,
     ) -> Result<SessionsListed, Problem<ShowProblems>> {
         let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);

@@ -1,4 +1,4 @@
-//! What others find out by themselves: the keys that verify our tokens.
+//! The JSON Web Key Set: the public keys that verify access tokens.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use super::{
 };
 use crate::gateway::{Gateway, PublicKey};
 
-/// A key that verifies access tokens (RFC 7517 section 4, RFC 8037 section 2).
+/// Public key that verifies access tokens (RFC 7517 section 4, RFC 8037 section 2).
 #[derive(Object)]
 #[oai(rename = "Jwk", example)]
 struct JwkShape {
-    /// The kind of key: `OKP`.
+    /// Key type: `OKP`.
     kty: String,
-    /// The curve: `Ed25519`.
+    /// Curve: `Ed25519`.
     crv: String,
-    /// The public key, 32 bytes in base64url.
+    /// Public key: 32 bytes in base64url.
     x: String,
-    /// The id, which tokens name in their header.
+    /// Key ID, equal to `kid` in the header of tokens.
     kid: String,
-    /// The algorithm: `EdDSA`. Whatever a token's header says, this one alone counts.
+    /// Algorithm: `EdDSA`. Accept no other algorithm, whatever the header of a token contains.
     alg: String,
-    /// What it is for: `sig`.
+    /// Intended use: `sig`.
     #[oai(rename = "use")]
     purpose: String,
 }
@@ -58,11 +58,11 @@ impl Example for JwkShape {
     }
 }
 
-/// Keys that verify access tokens (RFC 7517 section 5).
+/// JSON Web Key Set (RFC 7517 section 5).
 #[derive(Object)]
 #[oai(rename = "Jwks", example)]
 struct JwksShape {
-    /// The one that signs, those whose tokens still live, and the one that signs next.
+    /// The signing key, the next signing key, and earlier keys whose tokens have not expired.
     keys: Vec<JwkShape>,
 }
 
@@ -77,7 +77,7 @@ impl Example for JwksShape {
 /// 200 with keys.
 #[derive(ApiResponse)]
 enum Jwks {
-    /// The keys.
+    /// The key set.
     #[oai(status = 200)]
     Keys(Json<JwksShape>, #[oai(header = "Cache-Control")] String),
 }
@@ -91,16 +91,17 @@ pub struct WellKnownApi;
 
 #[OpenApi]
 impl WellKnownApi {
-    /// The keys that verify access tokens
+    /// Get the JSON Web Key Set
     ///
-    /// A JWK Set (RFC 7517). A key is here for twice as long as the answer may be kept before it
-    /// signs, and until the last of its tokens is dead. One that was taken back is not here any
-    /// more.
+    /// Returns the key set (RFC 7517), from before a key's first use until its last token expires.
+    ///
+    /// A key is published for twice the `max-age` of this response before it signs tokens. A
+    /// revoked key is removed at once.
     #[oai(
         path = "/.well-known/jwks.json",
         method = "get",
         operation_id = "getJwks",
-        tag = "Tag::Gateway"
+        tag = "Tag::ForwardAuthentication"
     )]
     async fn jwks(&self, gateway: Data<&Arc<Gateway>>) -> Result<Jwks, Problem<JwksProblems>> {
         let keys = gateway

@@ -349,7 +349,7 @@ async fn the_dashboard_shows_account_sessions_and_items() {
         second.claims()["sid"].clone(),
     );
     assert_eq!(seen, [(&first, &json!(false)), (&second, &json!(true))]);
-    assert_eq!(sessions[0]["address"], "127.0.0.1");
+    assert_eq!(sessions[0]["ip_address"], "127.0.0.1");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn rows(gateway: &Gateway, aggregate: &str) -> Vec<String> {
 }
 
 fn items(answer: &Answer) -> Vec<Value> {
-    answer.is(200, "").body["items"]
+    answer.is(200, "").body["data"]
         .as_array()
         .expect("a list")
         .clone()
@@ -697,8 +697,8 @@ async fn an_event_says_who_it_was_and_from_where() {
         "actor": "user",
         "actor_id": claims["sub"],
         "session": claims["sid"],
-        "address": "127.0.0.1",
-        "agent": "Firefox on Linux",
+        "ip_address": "127.0.0.1",
+        "user_agent": "Firefox on Linux",
         "reason": null,
         "count": 1,
     });
@@ -718,7 +718,7 @@ async fn nobody_sees_what_happened_to_somebody_else() {
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await
     };
-    let cursor = get(&john, "/user/audit").await.body["items"][0]["id"]
+    let cursor = get(&john, "/user/audit").await.body["data"][0]["id"]
         .as_str()
         .map(str::to_owned)
         .expect("an id");
@@ -768,12 +768,12 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         };
         let shown = find(get(&john, "/user/audit").await);
         assert_eq!(shown["actor"], actor);
-        for hidden in ["actor_id", "address", "agent"] {
+        for hidden in ["actor_id", "ip_address", "user_agent"] {
             assert_eq!(shown[hidden], Value::Null, "{hidden}");
         }
         let whole = find(get(&admin, &format!("/users/{}/audit", john.claim("sub"))).await);
         assert_eq!(
-            (&whole["address"], &whole["agent"]),
+            (&whole["ip_address"], &whole["user_agent"]),
             (&json!("192.0.2.99"), &json!("admin's own"))
         );
     }

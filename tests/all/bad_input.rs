@@ -25,10 +25,10 @@ const ANY_CHARACTERS: [&str; 5] = [
 
 /// Operations for which a body is optional: without one, or with an empty one, they are another
 /// request.
-const OPTIONAL: [&str; 1] = ["logOut"];
+const OPTIONAL: [&str; 1] = ["signOut"];
 
 /// Operations that only pages may ask for.
-const FOR_PAGES: [&str; 1] = ["openSession"];
+const FOR_PAGES: [&str; 1] = ["createBrowserSession"];
 
 /// One operation with a JSON body.
 struct Target {
@@ -436,7 +436,7 @@ async fn another_media_type_is_told_what_to_send() {
     let scene = Scene::new().await;
     let before = scene.fingerprint().await;
     for target in &scene.targets {
-        let form = if target.id == "logIn" {
+        let form = if target.id == "signIn" {
             "application/x-www-form-urlencoded-x"
         } else {
             "application/x-www-form-urlencoded"

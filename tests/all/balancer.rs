@@ -96,15 +96,15 @@ async fn addresses_seen(balancer: &Proxy, any: &Gateway, from: IpAddr) -> Value 
     };
     let sessions = ask_by(balancer, any, Method::GET, "/sessions", &session).await;
     let current = |item: &&Value| item["current"] == true;
-    let session_address = sessions.body["items"]
+    let session_address = sessions.body["data"]
         .as_array()
         .expect("items")
         .iter()
         .find(current)
-        .expect("it")["address"]
+        .expect("it")["ip_address"]
         .clone();
     let audit = ask_by(balancer, any, Method::GET, "/user/audit", &session).await;
-    json!([session_address, audit.body["items"][0]["address"]])
+    json!([session_address, audit.body["data"][0]["ip_address"]])
 }
 
 #[tokio::test]

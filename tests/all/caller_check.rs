@@ -39,7 +39,7 @@ fn protected(id: &str) -> Vec<(Method, String, &'static Value)> {
         operation["security"].as_array().is_some_and(|ways| {
             ways.iter()
                 .all(|way| way.as_object().is_some_and(|way| !way.is_empty()))
-                && ways.iter().any(|way| way.get("session").is_some())
+                && ways.iter().any(|way| way.get("password").is_some())
         })
     };
     operations(id)

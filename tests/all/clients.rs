@@ -95,7 +95,7 @@ async fn a_client_is_shown_without_its_secret() {
         .with_token(Method::GET, "/clients", admin, Value::Null)
         .await;
     assert_eq!(
-        listed.is(200, "").body["items"][1],
+        listed.is(200, "").body["data"][1],
         shown.body,
         "the newest last"
     );

@@ -195,7 +195,7 @@ async fn a_row_that_is_held_delays_its_owner_only() {
     };
     are(&john_takes_the_lanes(&gateway, &john, story).await, 201, "");
     assert_eq!(
-        get(&gateway, &john, "/items").await.body["items"]
+        get(&gateway, &john, "/items").await.body["data"]
             .as_array()
             .map(Vec::len),
         Some(LANES)
@@ -261,7 +261,7 @@ async fn the_line_is_cut_while_many_ask() {
     })
     .await;
     assert_eq!(
-        get(&gateway, &jane, "/items").await.is(200, "").body["items"]
+        get(&gateway, &jane, "/items").await.is(200, "").body["data"]
             .as_array()
             .map(Vec::len),
         Some(1)

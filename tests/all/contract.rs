@@ -118,7 +118,14 @@ fn matches(schema: &Value, value: &Value, what: &str) {
             .expect(what)
             .iter()
             .for_each(|item| matches(&schema["items"], item, what)),
-        Some("string") => assert!(value.is_string(), "{value} is no string: {what}"),
+        Some("string") => {
+            assert!(value.is_string(), "{value} is no string: {what}");
+            let list = schema["enum"].as_array();
+            assert!(
+                list.is_none_or(|list| list.contains(value)),
+                "{value} is not in the list: {what}"
+            );
+        }
         Some("integer") => assert!(value.is_i64(), "{value} is no integer: {what}"),
         Some("boolean") => assert!(value.is_boolean(), "{value} is no boolean: {what}"),
         other => panic!("schema of type {other:?}: {what}"),

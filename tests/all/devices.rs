@@ -44,18 +44,22 @@ async fn sessions_are_listed_in_words() {
         .await;
     let second = Session::of(second.is(200, ""));
     let answer = list(&gateway, &second, "").await;
-    let items = answer.is(200, "").body["items"].as_array().expect("a list");
+    let items = answer.is(200, "").body["data"].as_array().expect("a list");
     assert_eq!((items.len(), &answer.body["next"]), (2, &Value::Null));
     assert_eq!(
-        (&items[0]["id"], &items[0]["current"], &items[0]["agent"]),
+        (
+            &items[0]["id"],
+            &items[0]["current"],
+            &items[0]["user_agent"]
+        ),
         (&json!(first.claim("sid")), &json!(false), &Value::Null)
     );
     assert_eq!(
         (
             &items[1]["id"],
             &items[1]["current"],
-            &items[1]["agent"],
-            &items[1]["address"]
+            &items[1]["user_agent"],
+            &items[1]["ip_address"]
         ),
         (
             &json!(second.claim("sid")),
@@ -64,7 +68,7 @@ async fn sessions_are_listed_in_words() {
             &json!("127.0.0.1")
         )
     );
-    let times = ["created_at", "last_seen_at", "ends_at"]
+    let times = ["created_at", "last_seen_at", "expires_at"]
         .map(|time| items[1][time].as_str().expect("a time").to_owned());
     let whole = |time: &String| time[.."2026-11-20T08:00:00".len()].to_owned();
     assert!(
@@ -78,7 +82,7 @@ async fn sessions_are_listed_in_words() {
         .await;
     assert_eq!(
         &dashboard.is(200, "").body["sessions"],
-        &answer.body["items"]
+        &answer.body["data"]
     );
 }
 
@@ -93,7 +97,7 @@ async fn pages_lead_through_all_of_them() {
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
         let page = list(&gateway, &sessions[0], &format!("?limit=2{after}")).await;
-        let items = page.is(200, "").body["items"]
+        let items = page.is(200, "").body["data"]
             .as_array()
             .expect("a list")
             .clone();
@@ -143,7 +147,7 @@ async fn only_what_is_still_good_is_listed() {
     )
     .await;
     let answer = list(&gateway, &john, "").await;
-    let items = answer.is(200, "").body["items"].as_array().expect("a list");
+    let items = answer.is(200, "").body["data"].as_array().expect("a list");
     assert_eq!(
         (items.len(), &items[0]["id"]),
         (1, &json!(john.claim("sid")))

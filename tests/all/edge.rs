@@ -444,7 +444,12 @@ async fn seen_from(gateway: &Gateway, forwarded: &[&str]) -> String {
         .iter();
     sessions
         .filter(|session| session["current"] == true)
-        .map(|session| session["address"].as_str().expect("an address").to_owned())
+        .map(|session| {
+            session["ip_address"]
+                .as_str()
+                .expect("an address")
+                .to_owned()
+        })
         .collect()
 }
 

@@ -118,7 +118,7 @@ async fn a_slash_at_the_end_is_tolerated() {
     let path = format!("{}/", made.is(201, "").header("location"));
     john.get(&path).await.is(200, "");
     assert_eq!(
-        john.get("/items/").await.is(200, "").body["items"]
+        john.get("/items/").await.is(200, "").body["data"]
             .as_array()
             .map(Vec::len),
         Some(1)
@@ -265,7 +265,7 @@ async fn somebody_elses_item_is_not_there() {
     assert_eq!(john.get(&path).await.body, before);
     assert_eq!(
         jane.get("/items").await.body,
-        json!({"items": [], "next": null})
+        json!({"data": [], "next": null})
     );
 }
 
@@ -284,7 +284,7 @@ async fn pages_show_every_item_once_while_others_come() {
     let (mut seen, mut path, mut pages) = (Vec::new(), "/items?limit=5".to_owned(), 0);
     loop {
         let page = john.get(&path).await;
-        let items = page.is(200, "").body["items"].as_array().expect("a list");
+        let items = page.is(200, "").body["data"].as_array().expect("a list");
         assert!((1..=5).contains(&items.len()));
         seen.extend(
             items
@@ -316,7 +316,7 @@ async fn limits_and_cursors_are_checked() {
         ("/items?limit=100", 21),
     ] {
         assert_eq!(
-            john.get(path).await.is(200, "").body["items"]
+            john.get(path).await.is(200, "").body["data"]
                 .as_array()
                 .map(Vec::len),
             Some(count),
@@ -391,7 +391,7 @@ async fn a_strangers_cursor_is_only_a_position() {
     let path = jane.make("Hers").await;
     let johns = john.get("/items?limit=2").await.text("next");
     let page = jane.get(&format!("/items?after={johns}")).await;
-    let ids: Vec<_> = page.body["items"]
+    let ids: Vec<_> = page.body["data"]
         .as_array()
         .expect("a list")
         .iter()

@@ -32,11 +32,11 @@ const CALLERS: [&str; 8] = [
 
 /// What no program is to do, though its token has the scope.
 const FOR_PEOPLE: [&str; 5] = [
-    "deleteUser",
+    "deleteCurrentUser",
     "changePassword",
-    "requestEmail",
-    "confirmEmail",
-    "createPersonalToken",
+    "requestEmailChange",
+    "verifyEmail",
+    "createPersonalAccessToken",
 ];
 
 /// What an answer says of whether the caller may.
@@ -107,7 +107,7 @@ impl Wants {
             .map(Vec::as_slice)
             .unwrap_or_default();
         match (
-            ways.iter().any(|way| way.get("client").is_some()),
+            ways.iter().any(|way| way.get("clientBasic").is_some()),
             is_open(operation),
         ) {
             (true, true) => return Wants::AnotherIfAny,
@@ -117,7 +117,7 @@ impl Wants {
         }
         let scopes: Vec<_> = ways
             .iter()
-            .filter_map(|way| way["session"].as_array())
+            .filter_map(|way| way["password"].as_array())
             .map(|scopes| scopes.first())
             .collect();
         match scopes.as_slice() {
@@ -131,20 +131,20 @@ impl Wants {
     fn verdict(&self, caller: &str, id: &str, is_of_one: bool) -> Verdict {
         let scope = match self {
             // Whoever sends neither token has no session that could end.
-            Wants::Nothing if (caller, id) == ("nobody", "logOut") => return Verdict::Unknown,
+            Wants::Nothing if (caller, id) == ("nobody", "signOut") => return Verdict::Unknown,
             Wants::Nothing => return Verdict::Passes,
             Wants::AnotherIfAny if caller == "nobody" => return Verdict::Passes,
             Wants::Another | Wants::AnotherIfAny => return Verdict::Unknown,
             Wants::Token(scope) => *scope,
         };
-        let for_admins = scope == Some("admin") || id == "followRevocations";
+        let for_admins = scope == Some("admin") || id == "streamRevocations";
         match (caller, scope) {
             ("nobody", _) => Verdict::Unknown,
             ("revoked", _) => Verdict::Revoked,
             // A proxy has to say what for.
             ("client", None) => Verdict::Forbidden,
             (_, None) => Verdict::Passes,
-            ("client", Some(_)) if id == "followRevocations" => Verdict::Passes,
+            ("client", Some(_)) if id == "streamRevocations" => Verdict::Passes,
             ("client", Some(_)) => Verdict::Forbidden,
             // Whose token may not be used to administer is no administrator.
             ("without scope", Some(_)) if for_admins => Verdict::Forbidden,
@@ -277,7 +277,7 @@ fn all_but(scope: Option<&str>) -> String {
 #[tokio::test]
 async fn everybody_may_what_the_document_says_and_nothing_else() {
     let gateway = Gateway::start().await;
-    let mut table = format!("| {:24} | {:22} |", "operation", "scope");
+    let mut table = format!("| {:30} | {:22} |", "operation", "scope");
     CALLERS
         .iter()
         .for_each(|caller| write!(table, " {caller:14} |").expect("text"));
@@ -293,7 +293,7 @@ async fn everybody_may_what_the_document_says_and_nothing_else() {
             None
         };
         let scene = Scene::new(&gateway, number, scope).await;
-        write!(table, "\n| {id:24} | {:22} |", scope.unwrap_or_default()).expect("text");
+        write!(table, "\n| {id:30} | {:22} |", scope.unwrap_or_default()).expect("text");
         let expected = |caller: &str| wants.verdict(caller, id, path.contains(ID));
         // Those who may come last: they may take everything along.
         let mut order: Vec<_> = (0..CALLERS.len()).collect();

@@ -71,8 +71,8 @@ async fn requests_are_counted_by_operation_and_status() {
     }
     for (operation, status, count) in [
         ("signUp", 201, 1.0),
-        ("logIn", 401, 1.0),
-        ("logIn", 400, 1.0),
+        ("signIn", 401, 1.0),
+        ("signIn", 400, 1.0),
         ("getItem", 404, 2.0),
         ("none", 404, 2.0),
     ] {

@@ -63,7 +63,7 @@ async fn its_requests_in_order() {
         ("john".into(), "john@example.com".into())
     );
     let list = call(Method::GET, "/users", Value::Null).await;
-    assert_eq!(list.is(200, "").body["items"][1], made.body);
+    assert_eq!(list.is(200, "").body["data"][1], made.body);
     assert_eq!(
         call(Method::GET, &john, Value::Null).await.is(200, "").body,
         made.body
@@ -127,18 +127,18 @@ async fn everything_but_signing_in_needs_a_token() {
     let gateway = Gateway::with(&SETTINGS).await;
     let open = [
         "signUp",
-        "logIn",
-        "openSession",
-        "closeSession",
-        "refresh",
-        "forgotPassword",
+        "signIn",
+        "createBrowserSession",
+        "deleteBrowserSession",
+        "refreshTokens",
+        "requestPasswordReset",
         "resetPassword",
         "issueToken",
         "revokeToken",
-        "getServerMetadata",
+        "getAuthorizationServerMetadata",
         "getJwks",
-        "live",
-        "ready",
+        "getLiveness",
+        "getReadiness",
     ];
     let mut refused = 0;
     for (method, path, operation) in operations("018f0000-0000-7000-8000-000000000000") {

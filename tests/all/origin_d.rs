@@ -44,7 +44,7 @@ async fn its_requests_in_order() {
         ("Book".into(), "A nice book".into())
     );
     let list = call(Method::GET, "/items/".to_owned(), Value::Null).await;
-    assert_eq!(list.is(200, "").body["items"], json!([made.body]));
+    assert_eq!(list.is(200, "").body["data"], json!([made.body]));
     call(Method::GET, path.clone(), Value::Null)
         .await
         .is(200, "");

@@ -232,7 +232,7 @@ async fn nothing_changed(gateway: &Gateway, session: &Session) {
         .with_token(Method::GET, "/items", &session.access_token, Value::Null)
         .await;
     assert_eq!(
-        (items.status, &items.body["items"]),
+        (items.status, &items.body["data"]),
         (200, &json!([])),
         "{}",
         items.body

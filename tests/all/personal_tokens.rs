@@ -60,15 +60,15 @@ async fn it_is_shown_once_and_opens_what_it_says() {
     get(&gateway, &token, "/items").await.is(200, "");
     let listed = async || get(&gateway, &token, "/user/tokens").await;
     until("its use is told", || async {
-        listed().await.body["items"][0]["last_used_at"].is_string()
+        listed().await.body["data"][0]["last_used_at"].is_string()
     })
     .await;
     let listed = listed().await;
     let mut shown = made.body.clone();
     shown.as_object_mut().expect("an object").remove("token");
-    shown["last_used_at"] = listed.is(200, "").body["items"][0]["last_used_at"].clone();
+    shown["last_used_at"] = listed.is(200, "").body["data"][0]["last_used_at"].clone();
     assert_eq!(
-        listed.body["items"],
+        listed.body["data"],
         json!([shown]),
         "the same, without what is known once"
     );

@@ -1,6 +1,6 @@
-"""Authlib and joserfc, which nobody here wrote, use the gateway: where they refuse it, it is wrong.
+"""Authlib and joserfc, independent libraries, use the server. An error of theirs is a bug of the server.
 
-The scene comes on standard input, as JSON; each step that was completed is told on standard output.
+The fixture comes on standard input, as JSON; each completed step is printed.
 """
 
 import json

@@ -1,5 +1,5 @@
-// oauth4webapi, which nobody here wrote and which refuses any deviation, uses the gateway. The scene comes on standard
-// input, as JSON; each step that was completed is told on standard output.
+// oauth4webapi, an independent and strict library, uses the server. The fixture comes on standard input, as JSON; each
+// completed step is printed.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'

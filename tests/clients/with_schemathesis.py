@@ -33,13 +33,13 @@ def with_scheme(name):
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
     """Of OAuth's schemes the tool does not know where the token goes, and so could not leave it out (`ignored_auth`)."""
-    for name in ["session", "service"]:
+    for name in ["password", "clientCredentials"]:
         raw_schema["components"]["securitySchemes"][name] = {"type": "http", "scheme": "bearer"}
 
 
 # The run signs its own session out, deletes its own account, disables all others. After a 401 the tool asks for another token
 # once, and sends the request again.
-@schemathesis.auth(refresh_interval=600).apply_to(with_scheme("session"))
+@schemathesis.auth(refresh_interval=600).apply_to(with_scheme("password"))
 class Bearer:
     def get(self, case, context):
         if WHO == "revoked":
@@ -75,25 +75,25 @@ UNNAMED = "username cannot be cleared where there is no e-mail address"
 TWICE = ".* is there twice"
 REFUSED = {
     "signUp": [NEITHER, COMMON],
-    "logIn": [NEITHER, TWO],
-    "openSession": [NEITHER, TWO],
-    "updateUser": [UNNAMED],
+    "signIn": [NEITHER, TWO],
+    "createBrowserSession": [NEITHER, TWO],
+    "updateCurrentUser": [UNNAMED],
     "changePassword": [COMMON],
-    "confirmEmail": ["invalid_code"],
+    "verifyEmail": ["invalid_code"],
     "resetPassword": [COMMON, "invalid_code"],
-    "createPersonalToken": [
+    "createPersonalAccessToken": [
         "expires_at must lie in the future, .*",
         "scope must name what the token may be used for",
         "scope must not hold more than the token has that asks for it",
         "There are 50 personal access tokens already; .*",
     ],
     "createUser": [NEITHER, COMMON, "email must be given where no `password` is: .*"],
-    "replaceUserById": [UNNAMED, COMMON],
-    "updateUserById": [UNNAMED, COMMON],
+    "replaceUser": [UNNAMED, COMMON],
+    "updateUser": [UNNAMED, COMMON],
     "issueToken": ["invalid_grant", "invalid_scope", "invalid_target", TWICE, "`refresh_token` is missing"],
     "revokeToken": [TWICE],
     "introspectToken": [TWICE, "`client_(id|secret)` .* `Authorization`"],
-    "verify": ["scope must name a scope"],
+    "verifyRequest": ["scope must name a scope"],
 }
 
 
@@ -133,12 +133,12 @@ MISSPELT = [".* is unknown: there are `role` and `scope`", "role must be .*", "s
 @schemathesis.check
 def a_revoked_token_opens_nothing(ctx, response, case):
     ways = case.operation.definition.raw["security"]
-    if WHO != "revoked" or {} in ways or not any("session" in way or "cookie" in way for way in ways):
+    if WHO != "revoked" or {} in ways or not any("password" in way or "sessionCookie" in way for way in ways):
         return
     assert not 200 <= response.status_code < 400, "a revoked token was accepted"
     sent = response.request.headers.get("Authorization") == f"Bearer {os.environ['FUZZ_TOKEN']}"
     if sent and response.status_code != 503:
-        before = BEFORE + MISSPELT if id_of(case) == "verify" else BEFORE
+        before = BEFORE + MISSPELT if id_of(case) == "verifyRequest" else BEFORE
         unknown = strange(response, ["token_revoked", *before])
         assert not unknown, f"{response.status_code} {unknown}, and not `token_revoked`"
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// The scheme's name in the document.
-const CLIENT: &str = "client";
+pub const SCHEME: &str = "clientBasic";
 
 /// Operations for registered clients alone.
 const FOR_CLIENTS: [&str; 1] = ["introspectToken"];
@@ -14,11 +14,11 @@ const FOR_ALL: [&str; 2] = ["issueToken", "revokeToken"];
 
 /// Adds the scheme.
 pub fn add_scheme(document: &mut Value) {
-    document["components"]["securitySchemes"][CLIENT] = json!({
+    document["components"]["securitySchemes"][SCHEME] = json!({
         "type": "http",
         "scheme": "basic",
-        "description": "`client_id` and `client_secret` of a registered client (RFC 6749 section \
-            2.3.1); the form takes them as well.",
+        "description": "OAuth client: `client_id` and `client_secret` (RFC 6749 section 2.3.1). \
+            They can also be sent in the form.",
     });
 }
 
@@ -26,8 +26,8 @@ pub fn add_scheme(document: &mut Value) {
 pub fn mend(operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default();
     if FOR_CLIENTS.contains(&id) {
-        operation["security"] = json!([{ CLIENT: [] }]);
+        operation["security"] = json!([{ SCHEME: [] }]);
     } else if FOR_ALL.contains(&id) {
-        operation["security"] = json!([{ CLIENT: [] }, {}]);
+        operation["security"] = json!([{ SCHEME: [] }, {}]);
     }
 }

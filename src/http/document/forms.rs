@@ -1,13 +1,12 @@
-//! The form that a sign-in may be. Most generators of clients can have one media type at an
-//! operation and no more, so the form stands beside the JSON, where people find it. (OAuth's
-//! password flow, which is among the security schemes, says that there is one.)
+//! The form of a sign-in. Most client generators support one media type per operation, so the form
+//! is documented beside the JSON body, as `x-form`.
 
 use serde_json::{Value, json};
 
 use crate::http::body::FORM;
 
 /// The framework's name for what it says.
-const NAME: &str = "LoginForm";
+const NAME: &str = "SignInForm";
 
 /// Moves the form from the operation's media types, and its schema from where no operation names
 /// it.

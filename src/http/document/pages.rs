@@ -1,20 +1,20 @@
-//! What the cookie means for the document: requests that change something by cookie need a header,
-//! and may be refused for the page that they come from. The framework knows nothing of either.
+//! The session cookie in the document: state-changing requests with a cookie require a header and
+//! can be rejected because of their origin. The framework supports neither.
 
 use serde_json::{Map, Value, json};
 
 use crate::http::caller;
 
 /// Operations for pages alone: they want the header whatever else is sent.
-const FOR_PAGES: [&str; 2] = ["openSession", "closeSession"];
+const FOR_PAGES: [&str; 2] = ["createBrowserSession", "deleteBrowserSession"];
 
 /// Serves pages and programs; the header tells which it is.
 const FOR_BOTH: &str = "signUp";
 
 /// What answers with a cookie, by operation and status.
 const COOKIES: [(&str, &str); 3] = [
-    ("openSession", "200"),
-    ("closeSession", "204"),
+    ("createBrowserSession", "200"),
+    ("deleteBrowserSession", "204"),
     (FOR_BOTH, "201"),
 ];
 
@@ -33,10 +33,7 @@ pub fn mend(document: &mut Value) {
                 add_refusal(operation);
             }
             for (_, status) in COOKIES.iter().filter(|(setting, _)| *setting == id) {
-                add_cookie(
-                    &mut operation["responses"][*status],
-                    "The browser's cookie.",
-                );
+                add_cookie(&mut operation["responses"][*status], "The session cookie.");
             }
             if takes_cookie(operation) && !for_pages {
                 let responses = operation["responses"]
@@ -48,8 +45,7 @@ pub fn mend(document: &mut Value) {
                 good.for_each(|(_, response)| {
                     add_cookie(
                         response,
-                        "The browser's cookie, where one came along and is signed anew or has \
-                         ended.",
+                        "The session cookie, if the request has one and it is renewed or cleared.",
                     )
                 });
             }
@@ -75,11 +71,18 @@ fn add_header(operation: &mut Value, required: bool) {
     } else {
         json!({ "type": "string", "example": "1" })
     };
+    let description = if required {
+        "Protection against cross-site requests: always `1`."
+    } else if operation["operationId"] == FOR_BOTH {
+        "`1` requests a session cookie instead of tokens."
+    } else {
+        "Protection against cross-site requests: `1`. Required with the session cookie, ignored \
+         with an access token."
+    };
     let header = json!({
         "name": "X-Latchkey-Request",
         "in": "header",
-        "description": "Pages send `1`; no form can, and no page of another origin without \
-            permission.",
+        "description": description,
         "required": required,
         "schema": schema,
     });

@@ -1,56 +1,63 @@
-//! Answers: their media types, what their problems mean, and the headers that come along.
+//! Responses: media types, error codes with examples, and headers.
 
 use serde_json::{Map, Value, json};
 
+use super::error_examples::Context;
 use crate::{
-    error::{Code, Error},
-    http::{forward_auth, params::Limit, problem, rate_limit},
+    error::Code,
+    http::{forward_auth, oauth, problem, rate_limit},
 };
 
-/// What a header says. The framework writes all names in capitals, and explains none.
+/// Descriptions of headers. The framework writes all names in capitals and has no descriptions.
 const HEADERS: [(&str, &str); 7] = [
     (
         "Cache-Control",
-        "How long the answer may be kept, and by whom.",
+        "Cache directives of the response (RFC 9111).",
     ),
-    ("ETag", "The version: send it in `If-Match` with a change."),
-    ("Location", "Where it is."),
+    (
+        "ETag",
+        "Version of the item. Send it in `If-Match` to update or delete the item.",
+    ),
+    ("Location", "Path of the created resource."),
     (
         "Pragma",
-        "The same as `Cache-Control` for what is older (RFC 6749 section 5.1).",
+        "`no-cache`, for HTTP/1.0 caches (RFC 6749 section 5.1).",
     ),
-    (
-        "Preference-Applied",
-        "The preference that was heeded (RFC 7240).",
-    ),
-    ("Retry-After", "Seconds to wait."),
+    ("Preference-Applied", "Applied preference (RFC 7240)."),
+    ("Retry-After", "Seconds to wait before the next attempt."),
     (
         "WWW-Authenticate",
-        "The challenge (RFC 6750 section 3, RFC 7617).",
+        "Authentication challenge (RFC 6750 section 3, RFC 7617).",
     ),
 ];
 
-/// Mends all answers of an operation, and the media types of its body.
-pub fn mend(operation: &mut Value, schemas: &Value) {
+/// Patches all responses of an operation, and the media types of its body.
+pub fn mend(operation: &mut Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
         without_charset(content);
     }
-    let (member, reason) = flaw(operation, schemas);
-    let is_check = operation["operationId"] == "verify";
+    let context = Context::of(operation);
+    let id = operation["operationId"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let responses = operation["responses"]
         .as_object_mut()
         .expect("there are responses");
-    let is_throttled = responses.contains_key("429");
+    let is_limited = responses.contains_key("429");
     for (status, response) in responses {
         if let Some(content) = response.get_mut("content") {
             without_charset(content);
         }
-        explain(response, &Error::flaw(member.as_str(), reason));
-        headers(response, status);
-        if is_throttled {
-            rate_limit::document(response);
+        explain(response, &context);
+        if let Some(example) = oauth::error_example(&id, status) {
+            response["content"]["application/json"]["example"] = example;
         }
-        if is_check {
+        headers(response, status);
+        if is_limited {
+            rate_limit::document(response, &id, status);
+        }
+        if id == "verifyRequest" {
             forward_auth::document(response);
         }
     }
@@ -68,35 +75,8 @@ fn without_charset(content: &mut Value) {
     );
 }
 
-/// Something that may be wrong with a request of this operation: what is missing, a limit, or what
-/// any request may have twice.
-fn flaw(operation: &Value, schemas: &Value) -> (String, &'static str) {
-    let bodies = operation["requestBody"]["content"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::values);
-    let names = bodies.filter_map(|media| media["schema"]["$ref"].as_str()?.rsplit('/').next());
-    let wanted = names.flat_map(|name| schemas[name]["required"].as_array().into_iter().flatten());
-    if let Some(member) = wanted.filter_map(Value::as_str).next() {
-        return (member.to_owned(), "is missing");
-    }
-    let parameters = operation["parameters"].as_array();
-    if parameters.is_some_and(|parameters| {
-        parameters
-            .iter()
-            .any(|parameter| parameter["name"] == "limit")
-    }) {
-        return ("limit".to_owned(), Limit::RULE);
-    }
-    let is_open = operation["security"].as_array().is_none_or(Vec::is_empty);
-    (
-        if is_open { "q" } else { "Authorization" }.to_owned(),
-        "is there twice",
-    )
-}
-
-/// Says what each code means, where so far only codes were listed, and gives an example of each.
-fn explain(response: &mut Value, flaw: &Error) {
+/// Adds the title of each code that the description lists, and an example of each.
+fn explain(response: &mut Value, context: &Context) {
     let codes = codes(response);
     let Some(media) = response.pointer_mut(&format!(
         "/content/{}",
@@ -105,11 +85,7 @@ fn explain(response: &mut Value, flaw: &Error) {
         return;
     };
     let example = |code: &Code| {
-        let value = if *code == Code::InvalidRequest {
-            problem::value(flaw)
-        } else {
-            problem::example(*code)
-        };
+        let value = context.example(*code);
         (
             code.slug().to_owned(),
             json!({ "summary": code.title(), "value": value }),
@@ -136,7 +112,7 @@ fn headers(response: &mut Value, status: &str) {
         .and_then(Value::as_object_mut)
         .map(std::mem::take)
         .unwrap_or_default();
-    // What the edge adds by status.
+    // Headers that the middleware adds by status.
     let added = match status {
         "401" => &["WWW-Authenticate"][..],
         "429" | "503" => &["Retry-After"],

@@ -1,33 +1,46 @@
-//! Schemas: what bodies look like, as strict as we are, in words that generators of clients know.
+//! Schemas: as strict as the server, in the subset of OpenAPI that client generators support.
 
 use serde_json::{Map, Value, json};
 
-use crate::error::Code;
+use uuid::Uuid;
 
-/// Forms of which a standard wants the rest ignored (RFC 6749 section 3.2).
-const OPEN: [&str; 3] = ["TokenForm", "RevocationForm", "IntrospectionForm"];
+use crate::{
+    domain::audit::{Actor, Kind, Outcome},
+    error::Code,
+};
+
+/// Forms that ignore unknown fields (RFC 6749 section 3.2).
+const OPEN: [&str; 3] = [
+    "IssueTokenRequest",
+    "RevokeTokenRequest",
+    "IntrospectTokenRequest",
+];
+
+/// The form of a sign-in. It is strict.
+const SIGN_IN_FORM: &str = "SignInForm";
 
 /// Answers that leave out what they have nothing to say of: because a standard wants it so (RFC
 /// 6749, RFC 7662), and to pages, which get no tokens.
-const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignedUp"];
+const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignUpResponse"];
 
 /// Bodies of which something must be there, though no member must: the fewest members. That it is a
 /// user name or an address would be a union, which generators of clients do not know.
 const FEWEST: [(&str, u8); 4] = [
-    ("SignUpBody", 2),
-    ("LoginBody", 2),
-    ("LoginForm", 2),
-    ("NewUserBody", 1),
+    ("SignUpRequest", 2),
+    ("SignInRequest", 2),
+    (SIGN_IN_FORM, 2),
+    ("CreateUserRequest", 1),
 ];
 
 /// Mends all of them: what is so of each, and what is so of one by its name.
 pub fn mend(schemas: &mut Map<String, Value>) {
     mend_each(schemas);
     name_codes(schemas);
+    close_lists(schemas);
     for (name, fewest) in FEWEST {
         named(schemas, name)["minProperties"] = json!(fewest);
     }
-    named(schemas, "TokenForm")["properties"]["grant_type"]["enum"] =
+    named(schemas, "IssueTokenRequest")["properties"]["grant_type"]["enum"] =
         json!(["refresh_token", "client_credentials"]);
     for (name, example) in examples() {
         named(schemas, name)["example"] = example;
@@ -38,10 +51,11 @@ pub fn mend(schemas: &mut Map<String, Value>) {
 pub fn mend_each(schemas: &mut Map<String, Value>) {
     for (name, schema) in schemas {
         close(name, schema);
-        if name.ends_with("Form") {
+        let is_open = OPEN.contains(&name.as_str());
+        if is_open || name == SIGN_IN_FORM {
             without_null(schema);
         }
-        if OPEN.contains(&name.as_str()) {
+        if is_open {
             without_value(schema);
         }
         for (_, member) in schema
@@ -59,48 +73,68 @@ pub fn mend_each(schemas: &mut Map<String, Value>) {
 fn named<'a>(schemas: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
     schemas
         .get_mut(name)
-        .unwrap_or_else(|| panic!("{name} is no schema any more; mend the tables of schemas.rs"))
+        .unwrap_or_else(|| panic!("{name} is not a schema; fix the tables of schemas.rs"))
 }
 
 /// The closed list of codes is a schema of its own: so generators make a type of it, with a name.
 fn name_codes(schemas: &mut Map<String, Value>) {
-    let code = &mut named(schemas, "Problem")["properties"]["code"];
-    let member = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ProblemCode" }));
+    let code = &mut named(schemas, "ErrorResponse")["properties"]["code"];
+    let member = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ErrorCode" }));
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
     let schema = json!({
         "type": "string",
-        "title": "ProblemCode",
+        "title": "ErrorCode",
         "description": member["description"],
         "enum": codes,
     });
-    schemas.insert("ProblemCode".to_owned(), schema);
+    schemas.insert("ErrorCode".to_owned(), schema);
 }
 
-/// Where not all members go together, or some are for few. Swagger UI and Postman send an example
-/// as it is: it must work.
+/// The closed lists of audit events. They are not schemas of their own, because generated Go
+/// constants have no prefix, and `user` and `refresh_token_reused` are in other lists as well.
+fn close_lists(schemas: &mut Map<String, Value>) {
+    let events: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let outcomes = [Outcome::Success, Outcome::Failure].map(Outcome::as_str);
+    let actors = [
+        Actor::User(Uuid::nil()),
+        Actor::Admin(Uuid::nil()),
+        Actor::Client(Uuid::nil()),
+        Actor::Operator,
+        Actor::Gateway,
+        Actor::Stranger,
+    ]
+    .map(Actor::as_str);
+    let event = &mut named(schemas, "AuditEvent")["properties"];
+    event["event"]["enum"] = json!(events);
+    event["outcome"]["enum"] = json!(outcomes);
+    event["actor"]["enum"] = json!(actors);
+}
+
+/// Bodies with fields that exclude each other or are for special cases. Swagger UI and Postman send
+/// an example as it is, so it must work.
 fn examples() -> [(&'static str, Value); 13] {
     let sign_in = json!({ "username": "john", "password": "secret123" });
     [
-        ("LoginBody", sign_in.clone()),
-        ("LoginForm", sign_in),
-        // Who signs out has sent an access token already.
-        ("LogoutBody", json!({})),
+        ("SignInRequest", sign_in.clone()),
+        (SIGN_IN_FORM, sign_in),
+        // The request has an access token already.
+        ("SignOutRequest", json!({})),
         (
-            "PasswordBody",
+            "ChangePasswordRequest",
             json!({ "current_password": "secret123", "new_password": "a better secret" }),
         ),
-        ("ItemPatchBody", json!({ "name": "A better book" })),
+        ("UpdateItemRequest", json!({ "name": "A better book" })),
         (
-            "ClientBody",
+            "CreateOAuthClientRequest",
             json!({
                 "name": "billing",
                 "scope": "items:read",
                 "audience": "https://billing.example.com",
             }),
         ),
-        // Somebody else than who signs up.
+        // Another user than the one who signs up.
         (
-            "NewUserBody",
+            "CreateUserRequest",
             json!({
                 "username": "jane",
                 "email": "jane@example.com",
@@ -109,7 +143,7 @@ fn examples() -> [(&'static str, Value); 13] {
             }),
         ),
         (
-            "ManagedUserBody",
+            "ReplaceUserRequest",
             json!({
                 "username": "jane",
                 "email": null,
@@ -118,38 +152,37 @@ fn examples() -> [(&'static str, Value); 13] {
                 "disabled": false,
             }),
         ),
-        ("ManagedUserPatch", json!({ "name": "Jane Doe" })),
-        // A date would be over one day.
+        ("UpdateUserRequest", json!({ "name": "Jane Doe" })),
+        // A fixed date would expire.
         (
-            "PersonalTokenBody",
+            "CreatePersonalAccessTokenRequest",
             json!({ "name": "backup job", "scope": "items:read" }),
         ),
         (
-            "TokenForm",
+            "IssueTokenRequest",
             json!({
                 "grant_type": "refresh_token",
-                "refresh_token": "lkr_…",
+                "refresh_token": "lkr_7Zk2vQx9TnB4…",
                 "client_id": "latchkey",
             }),
         ),
         (
-            "RevocationForm",
-            json!({ "token": "lkr_…", "client_id": "latchkey" }),
+            "RevokeTokenRequest",
+            json!({ "token": "lkr_7Zk2vQx9TnB4…", "client_id": "latchkey" }),
         ),
-        ("IntrospectionForm", json!({ "token": "eyJ…" })),
+        (
+            "IntrospectTokenRequest",
+            json!({ "token": "eyJhbGciOiJFZERTQSI…" }),
+        ),
     ]
 }
 
-/// Bodies of requests refuse unknown members; answers always have all of theirs, some of them
-/// `null`.
+/// Request bodies reject unknown fields; responses always contain all fields, some of them `null`.
 fn close(name: &str, schema: &mut Value) {
     if OPEN.contains(&name) || SPARSE.contains(&name) {
         return;
     }
-    if ["Body", "Form", "Patch"]
-        .iter()
-        .any(|kind| name.ends_with(kind))
-    {
+    if name.ends_with("Request") || name == SIGN_IN_FORM {
         schema["additionalProperties"] = json!(false);
     } else {
         always_there(schema);

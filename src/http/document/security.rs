@@ -1,5 +1,5 @@
 //! Who may call an operation, and with which scope. The framework knows names of schemes only, so
-//! an extractor says "session items:read", which is taken apart here: what is documented is what is
+//! an extractor returns "password items:read", which is split here: what is documented is what is
 //! enforced.
 
 use serde_json::{Map, Value, json};

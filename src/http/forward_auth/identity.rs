@@ -29,46 +29,35 @@ const ASSERTION: HeaderName = HeaderName::from_static("x-auth-assertion");
 
 /// All of them, as the document writes and explains them.
 const FIELDS: [(HeaderName, &str, &str); 9] = [
-    (
-        USER,
-        "X-Auth-User",
-        "The id of the user, or of the OAuth client that asks for itself.",
-    ),
-    (
-        USERNAME,
-        "X-Auth-Username",
-        "The user name, if there is one.",
-    ),
-    (NAME, "X-Auth-Name", "The display name, if there is one."),
-    (
-        EMAIL,
-        "X-Auth-Email",
-        "The e-mail address, if there is one.",
-    ),
+    (USER, "X-Auth-User", "ID of the user or OAuth client."),
+    (USERNAME, "X-Auth-Username", "Username."),
+    (NAME, "X-Auth-Name", "Display name."),
+    (EMAIL, "X-Auth-Email", "Email address."),
     (
         EMAIL_VERIFIED,
         "X-Auth-Email-Verified",
-        "`true` where somebody proved to read mail there, else `false`.",
+        "Whether the email address is verified: `true` or `false`.",
     ),
     (
         ROLES,
         "X-Auth-Roles",
-        "The user's roles, separated by spaces; a client has none.",
+        "Roles of the user, separated by spaces; empty for OAuth clients.",
     ),
     (
         SCOPE,
         "X-Auth-Scope",
-        "What the token may be used for, separated by spaces.",
+        "Scopes of the token, separated by spaces.",
     ),
     (
         SESSION,
         "X-Auth-Session",
-        "The session's id; personal access tokens and clients have none.",
+        "Session ID; empty for personal access tokens and OAuth clients.",
     ),
     (
         ASSERTION,
         "X-Auth-Assertion",
-        "With `LATCHKEY_IDENTITY_ASSERTIONS=yes`: the same as a JWT that is signed for the upstream.",
+        "Signed identity assertion: the identity as a JWT for the upstream. Empty without \
+         `LATCHKEY_IDENTITY_ASSERTIONS=yes`.",
     ),
 ];
 

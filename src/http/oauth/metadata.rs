@@ -16,33 +16,33 @@ const PROOFS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 /// Response Type Encoding Practices, section 4).
 const RESPONSE_TYPES: [&str; 1] = ["none"];
 
-/// The metadata of the authorization server.
+/// Authorization server metadata (RFC 8414).
 #[derive(Object)]
-#[oai(rename = "ServerMetadata", example)]
+#[oai(rename = "AuthorizationServerMetadata", example)]
 pub struct MetadataShape {
-    /// Exactly `iss` of every token.
+    /// Issuer: the base URL of this server, equal to `iss` in tokens.
     issuer: String,
-    /// Where tokens are had.
+    /// URL of the token endpoint.
     token_endpoint: String,
-    /// Where tokens are taken back.
+    /// URL of the revocation endpoint.
     revocation_endpoint: String,
-    /// Where tokens are looked at.
+    /// URL of the introspection endpoint.
     introspection_endpoint: String,
-    /// The keys that sign tokens.
+    /// URL of the JSON Web Key Set.
     jwks_uri: String,
-    /// All scopes.
+    /// Supported scopes.
     scopes_supported: Vec<String>,
-    /// `none`: there is no authorization endpoint.
+    /// Always `none`, because there is no authorization endpoint.
     response_types_supported: Vec<String>,
-    /// In which ways tokens are had.
+    /// Supported grant types.
     grant_types_supported: Vec<String>,
-    /// How clients prove that they are themselves; `none` is for what people use themselves.
+    /// Client authentication methods of the token endpoint; `none` is for tokens of users.
     token_endpoint_auth_methods_supported: Vec<String>,
-    /// The same where tokens are taken back.
+    /// Client authentication methods of the revocation endpoint; `none` is for tokens of users.
     revocation_endpoint_auth_methods_supported: Vec<String>,
-    /// The same where tokens are looked at.
+    /// Client authentication methods of the introspection endpoint.
     introspection_endpoint_auth_methods_supported: Vec<String>,
-    /// Where people read on.
+    /// URL of the API reference.
     service_documentation: String,
 }
 
@@ -81,7 +81,7 @@ impl Example for MetadataShape {
 /// 200 with metadata.
 #[derive(ApiResponse)]
 pub enum MetadataShown {
-    /// The metadata.
+    /// The metadata of this server.
     #[oai(status = 200)]
     Shown(Json<MetadataShape>, #[oai(header = "Cache-Control")] String),
 }

@@ -1,6 +1,11 @@
 //! Refusals as RFC 6749 section 5.2 has them: a word of a closed list, and a sentence.
 
-use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+use poem_openapi::{
+    ApiResponse, Object,
+    payload::Json,
+    types::{Example, ToJSON},
+};
+use serde_json::Value;
 
 use crate::{
     error::{Code, Error},
@@ -8,13 +13,13 @@ use crate::{
     http::problem,
 };
 
-/// What was wrong (RFC 6749 section 5.2).
+/// OAuth 2.0 error (RFC 6749 section 5.2).
 #[derive(Debug, Object)]
 #[oai(rename = "OAuthError", example)]
 pub struct OAuthErrorShape {
-    /// What programs decide by.
+    /// Error code, for program logic.
     error: String,
-    /// The same in words.
+    /// Description of the error, for developers.
     error_description: String,
 }
 
@@ -40,7 +45,7 @@ pub enum Refusal {
         Json<OAuthErrorShape>,
         #[oai(header = "WWW-Authenticate")] String,
     ),
-    /// `temporarily_unavailable`: too many tries
+    /// `temporarily_unavailable` (rate limit exceeded)
     #[oai(status = 429)]
     TooMany(Json<OAuthErrorShape>, #[oai(header = "Retry-After")] u64),
     /// `server_error`
@@ -151,4 +156,29 @@ impl From<NotRevoked> for Refusal {
             NotRevoked::Failed(error) => error.into(),
         }
     }
+}
+
+/// The most common error of an operation by status, for the OpenAPI document.
+pub fn error_example(operation: &str, status: &str) -> Option<Value> {
+    let operations = ["issueToken", "revokeToken", "introspectToken"];
+    let refusal = match status {
+        _other if !operations.contains(&operation) => return None,
+        "400" if operation == "issueToken" => Error::InvalidRefreshToken.into(),
+        "400" => Error::flaw("token", "is missing").into(),
+        "401" => Refusal::client(),
+        "429" => Error::TooManyRequests { retry_after: 42 }.into(),
+        "500" => Refusal::Fault(told(
+            "server_error",
+            "An internal error occurred. If it persists, contact the operator with request ID \
+             4f1c8a52-0d3b-4e7a-9c61-2b5f8e7d9a10.",
+        )),
+        "503" => Error::Busy.into(),
+        _success => return None,
+    };
+    let (Refusal::Refused(body)
+    | Refusal::Unknown(body, _)
+    | Refusal::TooMany(body, _)
+    | Refusal::Fault(body)
+    | Refusal::Unavailable(body, _)) = refusal;
+    body.0.to_json()
 }

@@ -1,26 +1,27 @@
-//! What the OAuth face answers.
+//! Responses of the OAuth 2.0 endpoints.
 
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
-use uuid::{Uuid, uuid};
+use uuid::Uuid;
 
 use crate::{
     domain::access_token::Claims,
     gateway::{Granted, Pair},
+    http::shapes::{CLIENT_ID, TOKEN_ID},
 };
 
-/// A token (RFC 6749 section 5.1).
+/// Access token response (RFC 6749 section 5.1).
 #[derive(Object)]
 #[oai(rename = "IssuedToken", example)]
 pub struct IssuedShape {
-    /// The access token: a JWT (RFC 9068), sent as `Authorization: Bearer …`.
+    /// Access token: a JWT (RFC 9068). Send it as `Authorization: Bearer TOKEN`.
     access_token: String,
     /// Always `Bearer`.
     token_type: String,
-    /// Its lifetime in seconds.
+    /// Lifetime of the access token in seconds.
     expires_in: u64,
-    /// What it may be used for.
+    /// Granted scopes, separated by spaces.
     scope: String,
-    /// The next refresh token, good for one exchange; a client for itself has none.
+    /// Refresh token for one exchange. Only with the grant `refresh_token`.
     #[oai(skip_serializing_if_is_none)]
     refresh_token: Option<String>,
 }
@@ -66,7 +67,7 @@ impl IssuedShape {
 impl Example for IssuedShape {
     fn example() -> Self {
         IssuedShape {
-            access_token: "eyJ…".to_owned(),
+            access_token: "eyJhbGciOiJFZERTQSI…".to_owned(),
             token_type: "Bearer".to_owned(),
             expires_in: 900,
             scope: "items:read".to_owned(),
@@ -78,7 +79,7 @@ impl Example for IssuedShape {
 /// 200 with a token.
 #[derive(ApiResponse)]
 pub enum Issued {
-    /// The token.
+    /// The access token was issued.
     #[oai(status = 200)]
     Token(
         Json<IssuedShape>,
@@ -97,54 +98,55 @@ impl Issued {
 /// 200.
 #[derive(ApiResponse)]
 pub enum Revoked {
-    /// No replica accepts it, if any ever did.
+    /// Every replica rejects the token.
     #[oai(status = 200)]
     Gone,
 }
 
-/// What a token says (RFC 7662 section 2.2); of one that is not good, `active` alone.
+/// Introspection response (RFC 7662 section 2.2). If the token is not active, `active` is the only
+/// field.
 #[derive(Object, Default)]
 #[oai(rename = "Introspection", example)]
 pub struct IntrospectionShape {
-    /// Whether it is good at this moment.
+    /// Whether the token is valid now: not expired, not revoked, and for an audience of the client.
     active: bool,
-    /// What it may be used for.
+    /// Scopes, separated by spaces.
     #[oai(skip_serializing_if_is_none)]
     scope: Option<String>,
-    /// The client that has it.
+    /// ID of the client that the token was issued to; `latchkey` for tokens of users.
     #[oai(skip_serializing_if_is_none)]
     client_id: Option<String>,
-    /// The user name.
+    /// Username, if the token belongs to a user who has one.
     #[oai(skip_serializing_if_is_none)]
     username: Option<String>,
     /// Always `Bearer`.
     #[oai(skip_serializing_if_is_none)]
     token_type: Option<String>,
-    /// When it ends, in seconds since the epoch.
+    /// Expiration time in seconds since the Unix epoch.
     #[oai(skip_serializing_if_is_none)]
     exp: Option<u64>,
-    /// When it was issued.
+    /// Time of issue in seconds since the Unix epoch.
     #[oai(skip_serializing_if_is_none)]
     iat: Option<u64>,
-    /// When it begins.
+    /// Start of validity in seconds since the Unix epoch.
     #[oai(skip_serializing_if_is_none)]
     nbf: Option<u64>,
-    /// The user, or the client that has it for itself.
+    /// ID of the user, or of the client for its own tokens.
     #[oai(skip_serializing_if_is_none)]
     sub: Option<Uuid>,
-    /// Whom it is for.
+    /// Audience.
     #[oai(skip_serializing_if_is_none)]
     aud: Option<String>,
-    /// Who issued it.
+    /// Issuer: the base URL of this server.
     #[oai(skip_serializing_if_is_none)]
     iss: Option<String>,
-    /// The token itself.
+    /// Token ID.
     #[oai(skip_serializing_if_is_none)]
     jti: Option<Uuid>,
-    /// The session.
+    /// Session ID; only for tokens of a session.
     #[oai(skip_serializing_if_is_none)]
     sid: Option<Uuid>,
-    /// What the user may do.
+    /// Roles of the user; empty for clients.
     #[oai(skip_serializing_if_is_none)]
     roles: Option<Vec<String>>,
 }
@@ -182,15 +184,21 @@ impl IntrospectionShape {
 
 impl Example for IntrospectionShape {
     fn example() -> Self {
-        let somebody = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
         IntrospectionShape {
             active: true,
             scope: Some("items:read".to_owned()),
-            client_id: Some(somebody.to_string()),
+            client_id: Some(CLIENT_ID.to_string()),
             token_type: Some("Bearer".to_owned()),
             exp: Some(1_795_162_500),
-            sub: Some(somebody),
-            ..IntrospectionShape::default()
+            iat: Some(1_795_161_600),
+            nbf: Some(1_795_161_600),
+            sub: Some(CLIENT_ID),
+            aud: Some("https://billing.example.com".to_owned()),
+            iss: Some("https://auth.example.com".to_owned()),
+            jti: Some(TOKEN_ID),
+            sid: None,
+            username: None,
+            roles: Some(Vec::new()),
         }
     }
 }
@@ -198,7 +206,7 @@ impl Example for IntrospectionShape {
 /// 200 with what a token says.
 #[derive(ApiResponse)]
 pub enum Introspected {
-    /// What it says.
+    /// The state and claims of the token.
     #[oai(status = 200)]
     Told(Json<IntrospectionShape>),
 }

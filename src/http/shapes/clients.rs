@@ -1,26 +1,27 @@
-//! What is shown of OAuth clients.
+//! Schemas of OAuth clients.
 
 use poem_openapi::{Object, types::Example};
-use time::{OffsetDateTime, macros::datetime};
-use uuid::{Uuid, uuid};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
+use super::{CLIENT_ID, SOME_TIME};
 use crate::gateway::{ClientPage, StoredClient};
 
-/// An OAuth client, without its secret.
+/// OAuth client, without its secret.
 #[derive(Object)]
 #[oai(rename = "OAuthClient", example)]
 pub struct ClientShape {
-    /// `client_id`, which is also `sub` in its tokens.
+    /// Client ID, equal to `client_id` and `sub` in its tokens.
     id: Uuid,
-    /// For people.
+    /// Display name.
     name: String,
-    /// What its tokens may be used for.
+    /// Scopes that the client can request, separated by spaces.
     scope: String,
-    /// Whom its tokens may be for.
+    /// Allowed audiences; the first is the default.
     audiences: Vec<String>,
-    /// When it was registered.
+    /// Time of registration.
     created_at: OffsetDateTime,
-    /// When its secret was made.
+    /// Time of the last secret rotation.
     rotated_at: OffsetDateTime,
 }
 
@@ -49,30 +50,30 @@ impl From<StoredClient> for ClientShape {
 impl Example for ClientShape {
     fn example() -> Self {
         ClientShape {
-            id: uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42"),
+            id: CLIENT_ID,
             name: "billing".to_owned(),
             scope: "items:read".to_owned(),
             audiences: vec!["https://billing.example.com".to_owned()],
-            created_at: datetime!(2026-11-20 08:00:00 UTC),
-            rotated_at: datetime!(2026-11-20 08:00:00 UTC),
+            created_at: SOME_TIME,
+            rotated_at: SOME_TIME,
         }
     }
 }
 
-/// An OAuth client with a secret that was just made.
+/// OAuth client and its new secret.
 #[derive(Object)]
-#[oai(rename = "ClientWithSecret", example)]
+#[oai(rename = "OAuthClientWithSecret", example)]
 pub struct ClientWithSecretShape {
-    /// `client_id`.
+    /// Client ID.
     client_id: Uuid,
-    /// `client_secret`, shown this once.
+    /// Client secret, returned only once.
     client_secret: String,
-    /// The client.
+    /// Client.
     client: ClientShape,
 }
 
 impl ClientWithSecretShape {
-    /// It with what is known once.
+    /// Client plus its secret, which is returned once.
     pub fn new(client: StoredClient, client_secret: String) -> Self {
         ClientWithSecretShape {
             client_id: client.id,
@@ -87,26 +88,26 @@ impl Example for ClientWithSecretShape {
         let client = ClientShape::example();
         ClientWithSecretShape {
             client_id: client.id,
-            client_secret: "lks_…".to_owned(),
+            client_secret: "lks_AZqfZFjyfhm…".to_owned(),
             client,
         }
     }
 }
 
-/// A page of clients.
+/// A page of OAuth clients.
 #[derive(Object)]
-#[oai(rename = "ClientPage", example)]
+#[oai(rename = "OAuthClientPage", example)]
 pub struct ClientPageShape {
-    /// The clients, by id ascending.
-    items: Vec<ClientShape>,
-    /// Send this as `after` to get the next page; `null` on the last.
+    /// OAuth clients, oldest first.
+    data: Vec<ClientShape>,
+    /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
 impl From<ClientPage> for ClientPageShape {
     fn from(page: ClientPage) -> Self {
         ClientPageShape {
-            items: page.clients.into_iter().map(Into::into).collect(),
+            data: page.clients.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
@@ -115,7 +116,7 @@ impl From<ClientPage> for ClientPageShape {
 impl Example for ClientPageShape {
     fn example() -> Self {
         ClientPageShape {
-            items: vec![ClientShape::example()],
+            data: vec![ClientShape::example()],
             next: None,
         }
     }

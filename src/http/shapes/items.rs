@@ -1,25 +1,25 @@
-//! What is shown of items.
+//! Schemas of items.
 
 use poem_openapi::{Object, types::Example};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{SOME_TIME, SOMEBODY};
+use super::{ITEM_ID, SOME_TIME};
 use crate::gateway::StoredItem;
 
-/// An item.
+/// Item.
 #[derive(Object)]
 #[oai(rename = "Item", example)]
 pub struct ItemShape {
-    /// The id.
+    /// Item ID.
     id: Uuid,
-    /// The name.
+    /// Name.
     name: String,
-    /// The description.
+    /// Description.
     description: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     created_at: OffsetDateTime,
-    /// When it was last changed.
+    /// Time of the last change.
     updated_at: OffsetDateTime,
 }
 
@@ -38,7 +38,7 @@ impl From<StoredItem> for ItemShape {
 impl Example for ItemShape {
     fn example() -> Self {
         ItemShape {
-            id: SOMEBODY,
+            id: ITEM_ID,
             name: "Book".to_owned(),
             description: Some("A nice book".to_owned()),
             created_at: SOME_TIME,
@@ -51,16 +51,16 @@ impl Example for ItemShape {
 #[derive(Object)]
 #[oai(rename = "ItemPage", example)]
 pub struct ItemPageShape {
-    /// The items, by id ascending.
-    pub items: Vec<ItemShape>,
-    /// Send this as `after` to get the next page; `null` on the last.
+    /// Items, oldest first.
+    pub data: Vec<ItemShape>,
+    /// Value of `after` for the next page; `null` on the last page.
     pub next: Option<String>,
 }
 
 impl Example for ItemPageShape {
     fn example() -> Self {
         ItemPageShape {
-            items: vec![ItemShape::example()],
+            data: vec![ItemShape::example()],
             next: None,
         }
     }

@@ -1,26 +1,27 @@
-//! What is shown of personal access tokens.
+//! Schemas of personal access tokens.
 
 use poem_openapi::{Object, types::Example};
 use time::{OffsetDateTime, macros::datetime};
-use uuid::{Uuid, uuid};
+use uuid::Uuid;
 
+use super::{SOME_TIME, TOKEN_ID};
 use crate::gateway::{PersonalToken, PersonalTokenPage};
 
-/// A personal access token, without what is known once.
+/// Personal access token, without its value.
 #[derive(Object)]
-#[oai(rename = "PersonalToken", example)]
+#[oai(rename = "PersonalAccessToken", example)]
 pub struct PersonalTokenShape {
-    /// The id.
+    /// Token ID.
     id: Uuid,
-    /// What its owner calls it.
+    /// Display name.
     name: String,
-    /// What it may be used for.
+    /// Scopes, separated by spaces.
     scope: String,
-    /// When it was made.
+    /// Time of creation.
     created_at: OffsetDateTime,
-    /// When it ends.
+    /// Expiration time.
     expires_at: OffsetDateTime,
-    /// When it was last used, eleven minutes late at most.
+    /// Time of the last use, up to 11 minutes late; `null` if the token was never used.
     last_used_at: Option<OffsetDateTime>,
 }
 
@@ -48,36 +49,36 @@ impl From<PersonalToken> for PersonalTokenShape {
 impl Example for PersonalTokenShape {
     fn example() -> Self {
         PersonalTokenShape {
-            id: uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42"),
+            id: TOKEN_ID,
             name: "backup job".to_owned(),
             scope: "items:read".to_owned(),
-            created_at: datetime!(2026-11-20 08:00:00 UTC),
+            created_at: SOME_TIME,
             expires_at: datetime!(2027-02-18 08:00:00 UTC),
             last_used_at: None,
         }
     }
 }
 
-/// A personal access token that was just made.
+/// Personal access token with its value, returned only once.
 #[derive(Object)]
-#[oai(rename = "IssuedPersonalToken", example)]
+#[oai(rename = "CreatedPersonalAccessToken", example)]
 pub struct NewPersonalTokenShape {
-    /// The token, shown this once: sent as `Authorization: Bearer …`.
+    /// Value of the token, returned only once. Send it as `Authorization: Bearer TOKEN`.
     token: String,
-    /// The id.
+    /// Token ID.
     id: Uuid,
-    /// What its owner calls it.
+    /// Display name.
     name: String,
-    /// What it may be used for.
+    /// Scopes, separated by spaces.
     scope: String,
-    /// When it was made.
+    /// Time of creation.
     created_at: OffsetDateTime,
-    /// When it ends.
+    /// Expiration time.
     expires_at: OffsetDateTime,
 }
 
 impl NewPersonalTokenShape {
-    /// It with what is known once.
+    /// Token plus its value, which is returned once.
     pub fn new(made: PersonalToken, token: String) -> Self {
         let PersonalToken {
             id,
@@ -109,7 +110,7 @@ impl Example for NewPersonalTokenShape {
             last_used_at: _,
         } = PersonalTokenShape::example();
         NewPersonalTokenShape {
-            token: "lkp_…".to_owned(),
+            token: "lkp_AZqfZpLXe2qc…".to_owned(),
             id,
             name,
             scope,
@@ -121,18 +122,18 @@ impl Example for NewPersonalTokenShape {
 
 /// A page of personal access tokens.
 #[derive(Object)]
-#[oai(rename = "PersonalTokenPage", example)]
+#[oai(rename = "PersonalAccessTokenPage", example)]
 pub struct PersonalTokenPageShape {
-    /// The tokens, by id ascending, which is from the oldest.
-    items: Vec<PersonalTokenShape>,
-    /// Send this as `after` to get the next page; `null` on the last.
+    /// Tokens, oldest first.
+    data: Vec<PersonalTokenShape>,
+    /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
 impl From<PersonalTokenPage> for PersonalTokenPageShape {
     fn from(page: PersonalTokenPage) -> Self {
         PersonalTokenPageShape {
-            items: page.tokens.into_iter().map(Into::into).collect(),
+            data: page.tokens.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
@@ -141,7 +142,7 @@ impl From<PersonalTokenPage> for PersonalTokenPageShape {
 impl Example for PersonalTokenPageShape {
     fn example() -> Self {
         PersonalTokenPageShape {
-            items: vec![PersonalTokenShape::example()],
+            data: vec![PersonalTokenShape::example()],
             next: None,
         }
     }

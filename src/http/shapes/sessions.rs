@@ -1,32 +1,32 @@
-//! Sessions, and the dashboard that lists them.
+//! Schemas of sessions and of the overview.
 
 use poem_openapi::{Object, types::Example};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
-use super::{SOME_TIME, SOMEBODY, UserShape};
+use super::{SESSION_ID, SOME_TIME, UserShape};
 use crate::{
     domain::agent,
     gateway::{Dashboard, Device, DevicePage},
 };
 
-/// A sign-in that is still good: a device, mostly.
+/// Active session of a user.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
 pub struct SessionShape {
-    /// The id, `sid` in tokens.
+    /// Session ID, equal to `sid` in tokens.
     id: Uuid,
-    /// When it began.
+    /// Time of the sign-in.
     created_at: OffsetDateTime,
-    /// When it was last refreshed, give or take a second.
+    /// Time of the last refresh, accurate to about one second.
     last_seen_at: OffsetDateTime,
-    /// When it ends if it is not used again; never after its absolute end.
-    ends_at: OffsetDateTime,
-    /// The address it was last seen at.
-    address: Option<String>,
-    /// What began it, in words.
-    agent: Option<String>,
-    /// Whether this request belongs to it.
+    /// Expiration time if the session is not refreshed; at most the maximum lifetime of a session.
+    expires_at: OffsetDateTime,
+    /// IP address of the last use.
+    ip_address: Option<String>,
+    /// Browser and operating system, or program, of the sign-in.
+    user_agent: Option<String>,
+    /// Whether this request belongs to the session.
     current: bool,
 }
 
@@ -36,9 +36,9 @@ impl SessionShape {
             id: device.sid,
             created_at: device.created_at,
             last_seen_at: device.refreshed_at,
-            ends_at: device.live_until,
-            address: device.address,
-            agent: device.agent.as_deref().map(agent::in_words),
+            expires_at: device.live_until,
+            ip_address: device.address,
+            user_agent: device.agent.as_deref().map(agent::in_words),
             current: Some(device.sid) == current,
         }
     }
@@ -47,12 +47,12 @@ impl SessionShape {
 impl Example for SessionShape {
     fn example() -> Self {
         SessionShape {
-            id: SOMEBODY,
+            id: SESSION_ID,
             created_at: SOME_TIME,
             last_seen_at: SOME_TIME,
-            ends_at: datetime!(2026-11-27 08:00:00 UTC),
-            address: Some("192.0.2.1".to_owned()),
-            agent: Some("Firefox on Linux".to_owned()),
+            expires_at: datetime!(2026-11-27 08:00:00 UTC),
+            ip_address: Some("192.0.2.1".to_owned()),
+            user_agent: Some("Firefox on Linux".to_owned()),
             current: true,
         }
     }
@@ -62,22 +62,22 @@ impl Example for SessionShape {
 #[derive(Object)]
 #[oai(rename = "SessionPage", example)]
 pub struct SessionPageShape {
-    /// The sessions, by id ascending, which is from the oldest.
-    items: Vec<SessionShape>,
-    /// Send this as `after` to get the next page; `null` on the last.
+    /// Sessions, oldest first.
+    data: Vec<SessionShape>,
+    /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
 impl SessionPageShape {
     /// The page as seen from one of the sessions, or from elsewhere.
     pub fn new(page: DevicePage, current: Option<Uuid>) -> Self {
-        let items = page
+        let data = page
             .devices
             .into_iter()
             .map(|device| SessionShape::new(device, current))
             .collect();
         SessionPageShape {
-            items,
+            data,
             next: page.next,
         }
     }
@@ -86,21 +86,21 @@ impl SessionPageShape {
 impl Example for SessionPageShape {
     fn example() -> Self {
         SessionPageShape {
-            items: vec![SessionShape::example()],
+            data: vec![SessionShape::example()],
             next: None,
         }
     }
 }
 
-/// The account, its sessions and how much is in it.
+/// Overview of a user.
 #[derive(Object)]
 #[oai(rename = "Dashboard", example)]
 pub struct DashboardShape {
-    /// The account.
+    /// User.
     user: UserShape,
-    /// Its live sessions.
+    /// Active sessions of the user.
     sessions: Vec<SessionShape>,
-    /// How many items it has.
+    /// Number of items of the user.
     item_count: i64,
 }
 

@@ -133,13 +133,13 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
         (&json!("profile_updated"), &json!("admin"))
     );
     assert_eq!(
-        (&own["actor_id"], &own["address"], &own["agent"]),
+        (&own["actor_id"], &own["ip_address"], &own["user_agent"]),
         (&Value::Null, &Value::Null, &Value::Null)
     );
     let path = format!("{}/audit", john.user_path());
     let whole = items(&scene.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
     assert_eq!(
-        (&whole["actor_id"], &whole["address"]),
+        (&whole["actor_id"], &whole["ip_address"]),
         (&admin.claims()["sub"], &json!("127.0.0.1"))
     );
     // What an administrator does to the own account is no secret.
@@ -159,7 +159,7 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
     )
     .remove(0);
     assert_eq!(
-        (&own["actor"], &own["address"]),
+        (&own["actor"], &own["ip_address"]),
         (&json!("admin"), &json!("127.0.0.1"))
     );
 }

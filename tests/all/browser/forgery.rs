@@ -294,7 +294,7 @@ async fn every_operation_that_changes_something_is_guarded() {
             .as_array()
             .cloned()
             .unwrap_or_default();
-        if method == Method::GET || !ways.contains(&json!({"cookie": []})) {
+        if method == Method::GET || !ways.contains(&json!({"sessionCookie": []})) {
             continue;
         }
         for fields in cases {

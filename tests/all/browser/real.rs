@@ -240,7 +240,7 @@ async fn the_page_of_the_document_works_by_cookie() {
     })
     .await;
     let (status, sessions) = tab.fetch(Method::GET, "/sessions", Value::Null).await;
-    let agents: Vec<_> = sessions["items"]
+    let agents: Vec<_> = sessions["data"]
         .as_array()
         .expect("a list")
         .iter()
@@ -248,7 +248,7 @@ async fn the_page_of_the_document_works_by_cookie() {
         .collect();
     assert_eq!((status, agents.len()), (200, 1));
     assert!(
-        agents[0]["agent"]
+        agents[0]["user_agent"]
             .as_str()
             .is_some_and(|agent| agent.starts_with("Chrome on ")),
         "{sessions}"

@@ -331,7 +331,7 @@ async fn every_protected_operation_takes_a_cookie() {
             .cloned()
             .unwrap_or_default();
         // What may end the session is another matter.
-        if !ways.contains(&json!({"cookie": []}))
+        if !ways.contains(&json!({"sessionCookie": []}))
             || ways.contains(&json!({}))
             || method == Method::DELETE
         {

@@ -55,7 +55,7 @@ fn bodies_have_one_media_type() {
     );
 }
 
-/// Rust sends the token once for each flow of a scheme, and twice is refused.
+/// Rust sends the token once for each flow of a scheme, and a duplicate token is rejected.
 #[test]
 fn schemes_have_one_flow() {
     let schemes = DOCUMENT["components"]["securitySchemes"]
@@ -66,19 +66,64 @@ fn schemes_have_one_flow() {
     assert_eq!(flows.map(|flows| flows.len()).collect::<Vec<_>>(), [1, 1]);
 }
 
-/// So does it for each scheme of an operation. What clients follow is a stream, which it cannot
-/// read anyway.
+/// Rust sends `oauth_access_token` once for each OAuth scheme of an operation. (The http scheme is
+/// another field, `bearer_access_token`.) The revocation stream has two OAuth schemes; the
+/// generated client can't read a stream anyway.
 #[test]
-fn operations_have_one_scheme_that_sends_a_bearer_token() {
+fn operations_have_one_oauth_scheme() {
     for operation in
-        operations().filter(|operation| operation["operationId"] != "followRevocations")
+        operations().filter(|operation| operation["operationId"] != "streamRevocations")
     {
         let ways = operation["security"]
             .as_array()
             .expect("it says who may call it");
-        let bearers = ways
-            .iter()
-            .filter(|way| way.get("session").or(way.get("service")).is_some());
-        assert!(bearers.count() <= 1, "{operation}");
+        let oauth = ways.iter().filter(|way| {
+            way.get("password")
+                .or(way.get("clientCredentials"))
+                .is_some()
+        });
+        assert!(oauth.count() <= 1, "{operation}");
     }
+}
+
+/// Swagger UI's *Authorize* takes a pasted token, or username and password.
+#[test]
+fn operations_of_users_list_bearer_password_and_cookie_in_this_order() {
+    let schemes: Vec<_> = DOCUMENT["components"]["securitySchemes"]
+        .as_object()
+        .expect("schemes")
+        .keys()
+        .collect();
+    assert_eq!(
+        schemes,
+        [
+            "bearer",
+            "password",
+            "clientCredentials",
+            "sessionCookie",
+            "clientBasic"
+        ]
+    );
+    let mut seen = 0;
+    for operation in operations() {
+        let ways = operation["security"].as_array().expect("a list");
+        let names: Vec<_> = ways
+            .iter()
+            .filter_map(|way| way.as_object()?.keys().next())
+            .filter(|name| *name != "clientCredentials")
+            .collect();
+        if names
+            .iter()
+            .any(|name| *name == "password" || *name == "bearer")
+        {
+            assert_eq!(
+                names,
+                ["bearer", "password", "sessionCookie"],
+                "{}",
+                operation["operationId"]
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
 }

@@ -190,7 +190,7 @@ async fn the_line_to_postgres_is_cut_and_mended() {
     let listed = gateway
         .with_token(Method::GET, "/items", &john.access_token, Value::Null)
         .await;
-    assert_eq!(listed.body["items"][0]["id"], item.body["id"]);
+    assert_eq!(listed.body["data"][0]["id"], item.body["id"]);
 }
 
 /// The line is half open: the server waits for the rest of a transaction, and nobody is there any

@@ -63,7 +63,7 @@ async fn its_use_is_told_when_it_is_read() {
     let john = gateway.sign_up("john").await;
     let (_, token) = make(&gateway, &john, "user:read").await;
     let used = async || {
-        get(&gateway, &john.access_token, "/user/tokens").await.body["items"][0]["last_used_at"]
+        get(&gateway, &john.access_token, "/user/tokens").await.body["data"][0]["last_used_at"]
             .clone()
     };
     assert_eq!(used().await, Value::Null);

@@ -159,7 +159,7 @@ async fn there_are_fifty_at_most() {
     )
     .await;
     assert_eq!(
-        rest.is(200, "").body["items"].as_array().map(Vec::len),
+        rest.is(200, "").body["data"].as_array().map(Vec::len),
         Some(20)
     );
     assert_eq!(rest.body["next"], Value::Null);
@@ -208,7 +208,7 @@ async fn it_ends_when_its_time_has_come() {
         get(&gateway, &john.access_token, "/user/tokens")
             .await
             .is(200, "")
-            .body["items"],
+            .body["data"],
         json!([])
     );
     // One who has, and whose claims say when it ends.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn names(page: &Value) -> Vec<String> {
-    let users = page["items"].as_array().expect("a list").iter();
+    let users = page["data"].as_array().expect("a list").iter();
     users
         .map(|user| {
             user["username"]
@@ -155,15 +155,15 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
     scene.gateway.log_out(&ended.access_token).await.is(204, "");
     let sid = |session: &crate::gateway::Session| session.claims()["sid"].clone();
     let page = scene.get(&format!("{path}/sessions?limit=1")).await;
-    assert_eq!(page.is(200, "").body["items"][0]["id"], sid(&first));
-    assert_eq!(page.body["items"][0]["current"], false);
+    assert_eq!(page.is(200, "").body["data"][0]["id"], sid(&first));
+    assert_eq!(page.body["data"][0]["current"], false);
     let rest = scene
         .get(&format!("{path}/sessions?after={}", page.text("next")))
         .await;
     assert_eq!(
         (
-            rest.body["items"].as_array().map(Vec::len),
-            &rest.body["items"][0]["id"]
+            rest.body["data"].as_array().map(Vec::len),
+            &rest.body["data"][0]["id"]
         ),
         (Some(1), &sid(&second))
     );
@@ -171,7 +171,7 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
     let own = scene
         .get(&format!("{}/sessions", scene.admin.user_path()))
         .await;
-    let current: Vec<_> = own.body["items"]
+    let current: Vec<_> = own.body["data"]
         .as_array()
         .expect("a list")
         .iter()
