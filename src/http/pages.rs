@@ -38,7 +38,7 @@ const ICONS: &str = "; img-src data:";
 pub fn routes() -> Route {
     Route::new()
         .at("/", get(make_sync(|request| home(&request))))
-        .at("/docs", get(make_sync(|request| SWAGGER.answer(&request))))
+        .at("/docs", get(make_sync(|request| swagger_page(&request))))
         .at(
             "/openapi.json",
             get(make_sync(|request| DOCUMENT.answer(&request))),
@@ -148,7 +148,8 @@ struct Asset {
 
 static DOCUMENT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("application/json", document::json(), POLICY.to_owned()));
-static SWAGGER: LazyLock<Asset> = LazyLock::new(swagger);
+static SWAGGER: LazyLock<Asset> = LazyLock::new(|| swagger(false));
+static LOCAL_SWAGGER: LazyLock<Asset> = LazyLock::new(|| swagger(true));
 static FORGOT: OnceLock<Asset> = OnceLock::new();
 
 /// The policy of our own pages without scripts, which share one style.
@@ -225,20 +226,53 @@ fn policy_of(page: &str) -> String {
     format!("{POLICY}; style-src{styles}{scripts}")
 }
 
-/// What stands in the head of Swagger UI beside its style: fit for small screens, and an empty
-/// icon, which is not asked for.
+/// Head of Swagger UI beside its style: for small screens, and an empty icon that is not requested.
 const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>Latchkey</title>
+    <title>Latchkey API</title>
     <link rel="icon" href="data:,">"#;
 
-/// Swagger UI with the mended document.
-fn swagger() -> Asset {
+/// Settings of Swagger UI: the operations are listed, and the schemas are not.
+const SWAGGER_SETTINGS: &str = r#"deepLinking: true,
+        docExpansion: "list",
+        defaultModelsExpandDepth: -1,"#;
+
+/// Puts the cursor of *Authorize* into the username field. Swagger UI puts it into the last scheme.
+const SWAGGER_FOCUS: &str = r#"
+        plugins: [() => ({ statePlugins: { auth: { wrapActions: {
+            showDefinitions: (show) => (definitions) => {
+                const action = show(definitions);
+                setTimeout(() => document.getElementById("oauth_username")?.focus());
+                return action;
+            },
+        } } } })],"#;
+
+/// Keeps the credentials of *Authorize* in the browser.
+const SWAGGER_PERSISTENCE: &str = "
+        persistAuthorization: true,";
+
+/// Swagger UI. It stores credentials only on a developer's machine, where the issuer is a loopback
+/// address.
+fn swagger_page(request: &Request) -> Response {
+    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
+    if gateway.config().issuer.is_loopback() {
+        LOCAL_SWAGGER.answer(request)
+    } else {
+        SWAGGER.answer(request)
+    }
+}
+
+/// Swagger UI with the patched document.
+fn swagger(is_local: bool) -> Asset {
     let service = document::service();
     // Within a script no text may end it.
     let document = document::json().replace('<', "\\u003c");
+    let persistence = if is_local { SWAGGER_PERSISTENCE } else { "" };
+    let settings = format!("{SWAGGER_SETTINGS}{SWAGGER_FOCUS}{persistence}");
+    // The settings first: the document could contain their text.
     let page = service
         .swagger_ui_html()
-        .replace(&service.spec(), &document);
+        .replacen("deepLinking: true,", &settings, 1);
+    let page = page.replace(&service.spec(), &document);
     let page = page
         .replacen(
             "<html charset=\"UTF-8\">",

@@ -138,8 +138,31 @@ async fn pages_allow_what_stands_in_them() {
     let page = gateway.get("/docs").await;
     assert!(
         page.string().contains("\"tokenUrl\": \"/login\""),
-        "Authorize asks this gateway"
+        "Authorize uses this server"
     );
+}
+
+/// Stored credentials are for a developer's machine.
+#[tokio::test]
+async fn swagger_ui_stores_credentials_with_a_loopback_issuer_only() {
+    for (issuer, persists) in [
+        ("http://127.0.0.1:8000", true),
+        ("http://localhost", true),
+        ("https://auth.example.com", false),
+    ] {
+        let gateway = Gateway::with(&[("LATCHKEY_ISSUER", issuer)]).await;
+        let page = gateway.get("/docs").await.string();
+        // The bundle contains the name of the setting, too.
+        assert_eq!(
+            page.contains("persistAuthorization: true"),
+            persists,
+            "{issuer}"
+        );
+        assert!(page.contains("<title>Latchkey API</title>"), "{issuer}");
+        for setting in ["docExpansion: \"list\"", "defaultModelsExpandDepth: -1"] {
+            assert!(page.contains(setting), "{issuer}: {setting}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -201,7 +224,7 @@ async fn forgot_page_states_the_password_rule() {
 #[tokio::test]
 async fn every_problem_has_its_page() {
     let gateway = Gateway::shared().await;
-    let codes = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"]
+    let codes = DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]
         .as_array()
         .expect("a closed list");
     let list = gateway.get("/problems").await.string();

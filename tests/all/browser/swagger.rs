@@ -5,11 +5,15 @@ use serde_json::{Value, json};
 use super::driver::Driver;
 use crate::{
     gateway::{Gateway, PASSWORD, until},
+    personal_tokens,
     stack::ask,
 };
 
-/// What *Authorize* opens, the part for people.
+/// The part of *Authorize* that takes username and password.
 const SIGN_IN: &str = "//div[@class='auth-container'][.//h4[contains(., '(OAuth2, password)')]]";
+
+/// The part of *Authorize* that takes a pasted token.
+const BEARER: &str = "//div[@class='auth-container'][.//h4[contains(., '(http, Bearer)')]]";
 
 /// The page of a gateway, drawn. Of its account nobody is signed in there.
 struct Page {
@@ -35,10 +39,16 @@ impl Page {
         page
     }
 
-    /// Opens it, or opens it again: it remembers nothing.
+    /// Opens it, or opens it again, without the credentials that it stored.
     async fn load(&self) {
+        self.reload().await;
+        self.driver.run("localStorage.clear()").await;
+        self.reload().await;
+    }
+
+    async fn reload(&self) {
         self.driver.open(&format!("{}/docs", self.origin)).await;
-        self.until_shown("//div[@id='operations-Health-ready']")
+        self.until_shown("//div[@id='operations-Health-getReadiness']")
             .await;
     }
 
@@ -53,11 +63,10 @@ impl Page {
             .await;
         self.until_shown(SIGN_IN).await;
         let has_cursor = "return document.activeElement.id";
-        assert_eq!(
-            self.driver.run(has_cursor).await,
-            "oauth_username",
-            "whoever types at once, types the user name"
-        );
+        until("the cursor is in the username field", || async {
+            self.driver.run(has_cursor).await == "oauth_username"
+        })
+        .await;
         self.driver
             .enter(&format!("{SIGN_IN}//input[@id='oauth_username']"), "john")
             .await;
@@ -76,6 +85,25 @@ impl Page {
             .await;
         self.driver
             .click(&format!("{SIGN_IN}//button[text()='Close']"))
+            .await;
+    }
+
+    /// *Authorize* with a pasted token.
+    async fn paste(&self, token: &str) {
+        self.driver
+            .click("//button[contains(@class, 'btn authorize')]")
+            .await;
+        self.until_shown(BEARER).await;
+        self.driver
+            .enter(&format!("{BEARER}//input[@id='auth-bearer-value']"), token)
+            .await;
+        self.driver
+            .click(&format!("{BEARER}//button[text()='Authorize']"))
+            .await;
+        self.until_shown(&format!("{BEARER}//h6[text()='Authorized']"))
+            .await;
+        self.driver
+            .click(&format!("{BEARER}//button[text()='Close']"))
             .await;
     }
 
@@ -173,7 +201,7 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
     for scopes in ways {
         page.load().await;
         page.authorize(scopes).await;
-        let create = page.try_out("Items-createItem").await;
+        let create = page.try_out("Items_\\(sample\\)-createItem").await;
         let (status, item) = create.execute().await;
         assert_eq!(
             (status.as_str(), &item["name"]),
@@ -189,15 +217,15 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
         );
         assert_eq!(problem["errors"][0]["member"], "name", "{problem}");
 
-        let list = page.try_out("Items-listItems").await;
+        let list = page.try_out("Items_\\(sample\\)-listItems").await;
         let (status, items) = list.execute().await;
-        let listed = items["items"].as_array().expect("a list");
+        let listed = items["data"].as_array().expect("a list");
         assert!(
             status == "200" && listed.contains(&item),
             "{status} {items}"
         );
 
-        let (status, _) = page.try_out("Signing_in-logOut").await.execute().await;
+        let (status, _) = page.try_out("Authentication-signOut").await.execute().await;
         assert_eq!(status, "204");
         let (status, problem) = list.execute_again().await;
         assert_eq!(
@@ -221,10 +249,18 @@ async fn scopes_that_were_not_ticked_are_not_granted() {
     let page = Page::open().await;
     page.authorize(&["items:read"]).await;
     assert_eq!(
-        page.try_out("Items-listItems").await.execute().await.0,
+        page.try_out("Items_\\(sample\\)-listItems")
+            .await
+            .execute()
+            .await
+            .0,
         "200"
     );
-    let (status, problem) = page.try_out("Items-createItem").await.execute().await;
+    let (status, problem) = page
+        .try_out("Items_\\(sample\\)-createItem")
+        .await
+        .execute()
+        .await;
     assert_eq!(
         (status.as_str(), &problem["code"]),
         ("403", &json!("insufficient_scope")),
@@ -234,11 +270,42 @@ async fn scopes_that_were_not_ticked_are_not_granted() {
 }
 
 #[tokio::test]
+async fn pasted_personal_access_token_authorizes_and_survives_reload() {
+    let page = Page::open().await;
+    let session = page.gateway.sign_in("john").await;
+    let (_, token) = personal_tokens::make(&page.gateway, &session, "items:read").await;
+    page.paste(&token).await;
+    let list = page.try_out("Items_\\(sample\\)-listItems").await;
+    assert_eq!(list.execute().await.0, "200");
+    let (status, problem) = page
+        .try_out("Items_\\(sample\\)-createItem")
+        .await
+        .execute()
+        .await;
+    assert_eq!(
+        (status.as_str(), &problem["code"]),
+        ("403", &json!("insufficient_scope")),
+        "{problem}"
+    );
+    // The issuer is a loopback address, so the browser keeps the token.
+    page.reload().await;
+    let list = page.try_out("Items_\\(sample\\)-listItems").await;
+    assert_eq!(list.execute().await.0, "200");
+    page.load().await;
+    let list = page.try_out("Items_\\(sample\\)-listItems").await;
+    assert_eq!(list.execute().await.0, "401");
+}
+
+#[tokio::test]
 async fn a_page_signs_in_there_by_cookie() {
     let page = Page::open().await;
-    let state = page.try_out("Signing_in-getSession").await;
+    let state = page.try_out("Authentication-getBrowserSession").await;
     assert_eq!(state.execute().await.1["code"], "unauthenticated");
-    let (status, opened) = page.try_out("Signing_in-openSession").await.execute().await;
+    let (status, opened) = page
+        .try_out("Authentication-createBrowserSession")
+        .await
+        .execute()
+        .await;
     assert_eq!(
         (status.as_str(), &opened["user"]["username"]),
         ("200", &json!("john")),
@@ -246,7 +313,7 @@ async fn a_page_signs_in_there_by_cookie() {
     );
     assert_eq!(state.execute_again().await.0, "200");
 
-    let create = page.try_out("Items-createItem").await;
+    let create = page.try_out("Items_\\(sample\\)-createItem").await;
     let (status, problem) = create.execute().await;
     assert_eq!(
         (status.as_str(), &problem["code"]),
@@ -258,7 +325,7 @@ async fn a_page_signs_in_there_by_cookie() {
     assert_eq!(create.execute_again().await.0, "201");
 
     assert_eq!(
-        page.try_out("Signing_in-closeSession")
+        page.try_out("Authentication-deleteBrowserSession")
             .await
             .execute()
             .await
