@@ -28,7 +28,7 @@ const STEPS: [&str; 7] = [
     "pages",
     "lost update",
     "refresh",
-    "devices",
+    "sessions",
     "sign out",
 ];
 

@@ -25,12 +25,16 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
     let program = fs::read_to_string(example("python/example.py")).expect("it is there");
     fs::write(folder.join("example.py"), change(&program)).expect("it can be written");
     let [mut compile, mut run] = ["mypy", "python"].map(tools::python);
-    compile.args(["--strict", "latchkey-client/latchkey_client", "example.py"]);
+    compile.args([
+        "--strict",
+        "latchkey-api-client/latchkey_api_client",
+        "example.py",
+    ]);
     compile
-        .env("MYPYPATH", "latchkey-client")
+        .env("MYPYPATH", "latchkey-api-client")
         .current_dir(&folder);
     run.args(["example.py", address])
-        .env("PYTHONPATH", "latchkey-client")
+        .env("PYTHONPATH", "latchkey-api-client")
         .current_dir(&folder);
     Recipe {
         generator: pinned("openapi-python-client"),

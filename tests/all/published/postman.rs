@@ -15,7 +15,7 @@ use crate::{
 const COLLECTION: &str = "openapi/latchkey.postman_collection.json";
 
 /// Its folder that is run; all others are the operations.
-const LIFE: &str = "A whole life";
+const LIFE: &str = "Walkthrough";
 
 fn folders() -> Vec<Value> {
     let text = fs::read_to_string(path(COLLECTION)).expect("it is there");
@@ -97,7 +97,7 @@ fn each_request_proves_what_the_document_wants() {
             .as_array()
             .expect("ways");
         let has = |scheme: &str| ways.iter().any(|way| way.get(scheme).is_some());
-        let wanted = match (has("session"), has("client") && ways.len() == 1) {
+        let wanted = match (has("password"), has("clientBasic") && ways.len() == 1) {
             (true, _) => None,
             (_, true) => Some("basic"),
             _anybody => Some("noauth"),

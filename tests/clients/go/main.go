@@ -1,5 +1,5 @@
-// A client from openapi-generator: an account's whole life. The address of a gateway is its argument; each step that was
-// completed is told on standard output. How the client is made: README.md, "Generate a client".
+// Example for a client generated with openapi-generator: from sign-up to sign-out. The argument is the URL of a server; each
+// completed step is printed. README.md, "Generate a client", describes how to generate the client.
 package main
 
 import (
@@ -18,8 +18,8 @@ import (
 
 var names = []string{"Book", "Lamp", "Chair", "Table", "Clock"}
 
-// A client, and the context that its access token travels in.
-type signedIn struct {
+// A client, and the context with its access token.
+type userClient struct {
 	*latchkey.APIClient
 	ctx context.Context
 }
@@ -28,84 +28,86 @@ func main() {
 	log.SetFlags(0)
 	configuration := latchkey.NewConfiguration()
 	configuration.Servers = latchkey.ServerConfigurations{{URL: os.Args[1]}}
-	anybody := latchkey.NewAPIClient(configuration)
+	public := latchkey.NewAPIClient(configuration)
 	ctx := context.Background()
 	username, password := "john-"+rand.Text(), rand.Text()
 
-	body := latchkey.NewSignUpBody(password)
+	body := latchkey.NewSignUpRequest(password)
 	body.SetUsername(username)
-	signedUp, _, err := anybody.SigningInAPI.SignUp(ctx).SignUpBody(*body).Execute()
-	good(err)
-	assert(signedUp.User.GetUsername() == username && signedUp.User.Role == latchkey.USER, "an account of that name")
+	registered, _, err := public.AuthenticationAPI.SignUp(ctx).SignUpRequest(*body).Execute()
+	check(err)
+	assert(registered.User.GetUsername() == username && registered.User.Role == latchkey.USER, "unexpected user")
 	fmt.Println("sign up")
 
 	signIn := func(password string) (*latchkey.TokenPair, error) {
-		body := latchkey.NewLoginBody(password)
+		body := latchkey.NewSignInRequest(password)
 		body.SetUsername(username)
-		pair, _, err := anybody.SigningInAPI.LogIn(ctx).LoginBody(*body).Execute()
-		return pair, err
+		tokens, _, err := public.AuthenticationAPI.SignIn(ctx).SignInRequest(*body).Execute()
+		return tokens, err
 	}
-	pair, err := signIn(password)
-	good(err)
-	client := withToken(anybody, pair)
+	tokens, err := signIn(password)
+	check(err)
+	client := withToken(public, tokens)
 	_, err = signIn("wrong")
-	refused(err, latchkey.INVALID_CREDENTIALS)
+	expectError(err, latchkey.INVALID_CREDENTIALS)
 	fmt.Println("sign in")
 
-	items := client.pages()
+	items := client.createAndListItems()
 	assert(slices.EqualFunc(items, names, func(item latchkey.Item, name string) bool { return item.Name == name }),
-		"all items, the oldest first")
+		"expected all items, oldest first")
 	fmt.Println("pages")
 
-	client.lostUpdate(items[0].Id)
+	client.preventLostUpdate(items[0].Id)
 	fmt.Println("lost update")
 
-	// Once: whoever comes with it again later has stolen it.
-	pair, _, err = anybody.SigningInAPI.Refresh(ctx).RefreshBody(*latchkey.NewRefreshBody(pair.RefreshToken)).Execute()
-	good(err)
-	client = withToken(anybody, pair)
+	// A refresh token works once. Store the new one.
+	refresh := latchkey.NewRefreshTokensRequest(tokens.RefreshToken)
+	tokens, _, err = public.AuthenticationAPI.RefreshTokens(ctx).RefreshTokensRequest(*refresh).Execute()
+	check(err)
+	client = withToken(public, tokens)
 	user, err := client.user()
-	good(err)
-	assert(user.GetUsername() == username, "the new access token")
+	check(err)
+	assert(user.GetUsername() == username, "unexpected user")
 	fmt.Println("refresh")
 
-	pair, err = signIn(password)
-	good(err)
-	phone := withToken(anybody, pair)
-	client.endOthers()
+	tokens, err = signIn(password)
+	check(err)
+	phone := withToken(public, tokens)
+	client.revokeOtherSessions()
 	_, err = phone.user()
-	refused(err, latchkey.TOKEN_REVOKED)
-	fmt.Println("devices")
+	expectError(err, latchkey.TOKEN_REVOKED)
+	fmt.Println("sessions")
 
-	_, err = client.SigningInAPI.LogOut(client.ctx).Execute()
-	good(err)
+	_, err = client.AuthenticationAPI.SignOut(client.ctx).Execute()
+	check(err)
 	_, err = client.user()
-	refused(err, latchkey.TOKEN_REVOKED)
+	expectError(err, latchkey.TOKEN_REVOKED)
 	fmt.Println("sign out")
 }
 
-func withToken(client *latchkey.APIClient, pair *latchkey.TokenPair) signedIn {
-	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: pair.AccessToken})
-	return signedIn{client, context.WithValue(context.Background(), latchkey.ContextOAuth2, source)}
+func withToken(client *latchkey.APIClient, tokens *latchkey.TokenPair) userClient {
+	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: tokens.AccessToken})
+	return userClient{client, context.WithValue(context.Background(), latchkey.ContextOAuth2, source)}
 }
 
-func (client signedIn) user() (*latchkey.User, error) {
-	user, _, err := client.AccountAPI.GetUser(client.ctx).Execute()
+func (client userClient) user() (*latchkey.User, error) {
+	user, _, err := client.CurrentUserAPI.GetCurrentUser(client.ctx).Execute()
 	return user, err
 }
 
-// Makes some items, and reads all of them in pages of two.
-func (client signedIn) pages() []latchkey.Item {
+// Creates items, and lists all of them in pages of two.
+func (client userClient) createAndListItems() []latchkey.Item {
 	for _, name := range names {
-		_, _, err := client.ItemsAPI.CreateItem(client.ctx).ItemBody(*latchkey.NewItemBody(name)).Execute()
-		good(err)
+		body := latchkey.NewCreateItemRequest(name)
+		_, _, err := client.ItemsSampleAPI.CreateItem(client.ctx).CreateItemRequest(*body).Execute()
+		check(err)
 	}
 	var items []latchkey.Item
-	request := client.ItemsAPI.ListItems(client.ctx).Limit(2)
+	request := client.ItemsSampleAPI.ListItems(client.ctx).Limit(2)
 	for {
 		page, _, err := request.Execute()
-		good(err)
-		items = append(items, page.Items...)
+		check(err)
+		items = append(items, page.Data...)
 		after := page.Next.Get()
 		if after == nil {
 			return items
@@ -114,51 +116,51 @@ func (client signedIn) pages() []latchkey.Item {
 	}
 }
 
-// Two people change what both have read: the second one is told.
-func (client signedIn) lostUpdate(id string) {
-	change := func(name, etag string) error {
-		body := latchkey.ItemPatchBody{Name: &name}
-		_, _, err := client.ItemsAPI.UpdateItem(client.ctx, id).IfMatch(etag).ItemPatchBody(body).Execute()
+// The second update uses an ETag that the first update has replaced.
+func (client userClient) preventLostUpdate(id string) {
+	update := func(name, etag string) error {
+		body := latchkey.UpdateItemRequest{Name: &name}
+		_, _, err := client.ItemsSampleAPI.UpdateItem(client.ctx, id).IfMatch(etag).UpdateItemRequest(body).Execute()
 		return err
 	}
-	_, answer, err := client.ItemsAPI.GetItem(client.ctx, id).Execute()
-	good(err)
-	etag := answer.Header.Get("ETag")
-	good(change("A better book", etag))
-	refused(change("Lost", etag), latchkey.PRECONDITION_FAILED)
-	item, _, err := client.ItemsAPI.GetItem(client.ctx, id).Execute()
-	good(err)
-	assert(item.Name == "A better book", "the first change")
+	_, response, err := client.ItemsSampleAPI.GetItem(client.ctx, id).Execute()
+	check(err)
+	etag := response.Header.Get("ETag")
+	check(update("A better book", etag))
+	expectError(update("Lost", etag), latchkey.PRECONDITION_FAILED)
+	item, _, err := client.ItemsSampleAPI.GetItem(client.ctx, id).Execute()
+	check(err)
+	assert(item.Name == "A better book", "unexpected name")
 }
 
-func (client signedIn) endOthers() {
-	devices, _, err := client.AccountAPI.ListSessions(client.ctx).Execute()
-	good(err)
-	assert(len(devices.Items) == 3, "of the sign-up, and two of the sign-in")
-	for _, device := range devices.Items {
-		if !device.Current {
-			_, err := client.AccountAPI.EndSession(client.ctx, device.Id).Execute()
-			good(err)
+func (client userClient) revokeOtherSessions() {
+	sessions, _, err := client.SessionsAPI.ListSessions(client.ctx).Execute()
+	check(err)
+	assert(len(sessions.Data) == 3, "expected one session of the sign-up and two of the sign-ins")
+	for _, session := range sessions.Data {
+		if !session.Current {
+			_, err := client.SessionsAPI.RevokeSession(client.ctx, session.Id).Execute()
+			check(err)
 		}
 	}
 }
 
-// Each refusal is a problem with a code of a closed list.
-func refused(err error, code latchkey.ProblemCode) {
-	var refusal *latchkey.GenericOpenAPIError
-	assert(errors.As(err, &refusal), fmt.Sprintf("%s was expected, not %v", code, err))
-	problem, _ := refusal.Model().(latchkey.Problem)
-	assert(problem.Code == code, fmt.Sprintf("%s was expected, not %s", code, problem.Code))
+// Every error has a code from a closed list.
+func expectError(err error, code latchkey.ErrorCode) {
+	var apiError *latchkey.GenericOpenAPIError
+	assert(errors.As(err, &apiError), fmt.Sprintf("expected %s, got %v", code, err))
+	response, _ := apiError.Model().(latchkey.ErrorResponse)
+	assert(response.Code == code, fmt.Sprintf("expected %s, got %s", code, response.Code))
 }
 
-func good(err error) {
+func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-func assert(holds bool, what string) {
-	if !holds {
-		log.Fatal(what)
+func assert(condition bool, message string) {
+	if !condition {
+		log.Fatal(message)
 	}
 }

@@ -1,122 +1,126 @@
-// A client from openapi-generator: an account's whole life. The address of a gateway is its argument; each step that was
-// completed is told on standard output. How the client is made: README.md, "Generate a client".
+// Example for a client generated with openapi-generator: from sign-up to sign-out. The argument is the URL of a server; each
+// completed step is printed. README.md, "Generate a client", describes how to generate the client.
 
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import latchkey.ApiClient;
 import latchkey.ApiException;
-import latchkey.api.AccountApi;
-import latchkey.api.ItemsApi;
-import latchkey.api.SigningInApi;
+import latchkey.api.AuthenticationApi;
+import latchkey.api.CurrentUserApi;
+import latchkey.api.ItemsSampleApi;
+import latchkey.api.SessionsApi;
+import latchkey.model.CreateItemRequest;
+import latchkey.model.ErrorCode;
+import latchkey.model.ErrorResponse;
 import latchkey.model.Item;
-import latchkey.model.ItemBody;
 import latchkey.model.ItemPage;
-import latchkey.model.ItemPatchBody;
-import latchkey.model.LoginBody;
-import latchkey.model.Problem;
-import latchkey.model.ProblemCode;
-import latchkey.model.RefreshBody;
+import latchkey.model.RefreshTokensRequest;
 import latchkey.model.Role;
 import latchkey.model.Session;
-import latchkey.model.SignUpBody;
+import latchkey.model.SignInRequest;
+import latchkey.model.SignUpRequest;
 import latchkey.model.TokenPair;
+import latchkey.model.UpdateItemRequest;
 import latchkey.model.User;
 
 final class Example {
     private static final List<String> NAMES = List.of("Book", "Lamp", "Chair", "Table", "Clock");
 
-    private final String address;
-    private final SigningInApi anybody;
+    private final String url;
+    private final AuthenticationApi authentication;
     private final String username = "john-" + UUID.randomUUID();
     private final String password = UUID.randomUUID().toString();
 
-    private Example(String address) {
-        this.address = address;
-        this.anybody = new SigningInApi(client());
+    private Example(String url) {
+        this.url = url;
+        this.authentication = new AuthenticationApi(client());
     }
 
     public static void main(String[] arguments) throws Exception {
-        new Example(arguments[0]).live();
+        new Example(arguments[0]).run();
     }
 
-    private void live() throws Exception {
-        User user = anybody.signUp(new SignUpBody().username(username).password(password), null).getUser();
-        check(username.equals(user.getUsername()) && user.getRole() == Role.USER, "an account of that name");
+    private void run() throws Exception {
+        User user = authentication.signUp(new SignUpRequest().username(username).password(password), null).getUser();
+        check(username.equals(user.getUsername()) && user.getRole() == Role.USER, "unexpected user");
         System.out.println("sign up");
 
-        TokenPair pair = signIn(password);
-        ApiClient client = signedIn(pair);
-        refused(ProblemCode.INVALID_CREDENTIALS, () -> signIn("wrong"));
+        TokenPair tokens = signIn(password);
+        ApiClient client = withToken(tokens);
+        expectError(ErrorCode.INVALID_CREDENTIALS, () -> signIn("wrong"));
         System.out.println("sign in");
 
-        List<Item> items = pages(new ItemsApi(client));
-        check(items.stream().map(Item::getName).toList().equals(NAMES), "all items, the oldest first");
+        List<Item> items = createAndListItems(new ItemsSampleApi(client));
+        check(items.stream().map(Item::getName).toList().equals(NAMES), "expected all items, oldest first");
         System.out.println("pages");
 
-        lostUpdate(new ItemsApi(client), items.get(0).getId());
+        preventLostUpdate(new ItemsSampleApi(client), items.get(0).getId());
         System.out.println("lost update");
 
-        // Once: whoever comes with it again later has stolen it.
-        ApiClient renewed = signedIn(anybody.refresh(new RefreshBody().refreshToken(pair.getRefreshToken())));
-        check(username.equals(new AccountApi(renewed).getUser().getUsername()), "the new access token");
+        // A refresh token works once. Store the new one.
+        TokenPair newTokens = authentication.refreshTokens(new RefreshTokensRequest().refreshToken(tokens.getRefreshToken()));
+        ApiClient newClient = withToken(newTokens);
+        check(username.equals(new CurrentUserApi(newClient).getCurrentUser().getUsername()), "unexpected user");
         System.out.println("refresh");
 
-        AccountApi phone = new AccountApi(signedIn(signIn(password)));
-        endOthers(new AccountApi(renewed));
-        refused(ProblemCode.TOKEN_REVOKED, phone::getUser);
-        System.out.println("devices");
+        CurrentUserApi phone = new CurrentUserApi(withToken(signIn(password)));
+        revokeOtherSessions(new SessionsApi(newClient));
+        expectError(ErrorCode.TOKEN_REVOKED, phone::getCurrentUser);
+        System.out.println("sessions");
 
-        new SigningInApi(renewed).logOut(null, null, null, null);
-        refused(ProblemCode.TOKEN_REVOKED, () -> new AccountApi(renewed).getUser());
+        new AuthenticationApi(newClient).signOut(null, null, null, null);
+        expectError(ErrorCode.TOKEN_REVOKED, () -> new CurrentUserApi(newClient).getCurrentUser());
         System.out.println("sign out");
     }
 
     private ApiClient client() {
         ApiClient client = new ApiClient();
-        client.updateBaseUri(address);
+        client.updateBaseUri(url);
         return client;
     }
 
-    /** A client that sends the access token of this pair. */
-    private ApiClient signedIn(TokenPair pair) {
+    /** A client that sends the access token of the pair. */
+    private ApiClient withToken(TokenPair tokens) {
         return client().setRequestInterceptor(
-                request -> request.header("Authorization", "Bearer " + pair.getAccessToken()));
+                request -> request.header("Authorization", "Bearer " + tokens.getAccessToken()));
     }
 
     private TokenPair signIn(String password) throws ApiException {
-        return anybody.logIn(new LoginBody().username(username).password(password));
+        return authentication.signIn(new SignInRequest().username(username).password(password));
     }
 
-    /** Makes some items, and reads all of them in pages of two. */
-    private static List<Item> pages(ItemsApi api) throws ApiException {
+    /** Creates items, and lists all of them in pages of two. */
+    private static List<Item> createAndListItems(ItemsSampleApi api) throws ApiException {
         for (String name : NAMES) {
-            api.createItem(new ItemBody().name(name), null);
+            api.createItem(new CreateItemRequest().name(name), null);
         }
         List<Item> items = new ArrayList<>();
         String after = null;
         do {
             ItemPage page = api.listItems(2, after);
-            items.addAll(page.getItems());
+            items.addAll(page.getData());
             after = page.getNext();
         } while (after != null);
         return items;
     }
 
-    /** Two people change what both have read: the second one is told. */
-    private static void lostUpdate(ItemsApi api, UUID id) throws Exception {
+    /** The second update uses an ETag that the first update has replaced. */
+    private static void preventLostUpdate(ItemsSampleApi api, UUID id) throws Exception {
         String etag = api.getItemWithHttpInfo(id).getHeaders().get("etag").get(0);
-        api.updateItem(id, new ItemPatchBody().name("A better book"), etag, null);
-        refused(ProblemCode.PRECONDITION_FAILED, () -> api.updateItem(id, new ItemPatchBody().name("Lost"), etag, null));
-        check(api.getItem(id).getName().equals("A better book"), "the first change");
+        api.updateItem(id, new UpdateItemRequest().name("A better book"), etag, null);
+        expectError(
+                ErrorCode.PRECONDITION_FAILED,
+                () -> api.updateItem(id, new UpdateItemRequest().name("Lost"), etag, null));
+        check(api.getItem(id).getName().equals("A better book"), "unexpected name");
     }
 
-    private static void endOthers(AccountApi api) throws ApiException {
-        List<Session> devices = api.listSessions(null, null).getItems();
-        check(devices.size() == 3, "of the sign-up, and two of the sign-in");
-        for (Session device : devices) {
-            if (!device.getCurrent()) {
-                api.endSession(device.getId(), null, null);
+    private static void revokeOtherSessions(SessionsApi api) throws ApiException {
+        List<Session> sessions = api.listSessions(null, null).getData();
+        check(sessions.size() == 3, "expected one session of the sign-up and two of the sign-ins");
+        for (Session session : sessions) {
+            if (!session.getCurrent()) {
+                api.revokeSession(session.getId(), null, null);
             }
         }
     }
@@ -125,19 +129,20 @@ final class Example {
         Object send() throws ApiException;
     }
 
-    /** Each refusal is a problem with a code of a closed list. */
-    private static void refused(ProblemCode code, Request request) throws Exception {
+    /** Every error has a code from a closed list. */
+    private static void expectError(ErrorCode code, Request request) throws Exception {
         try {
-            throw new AssertionError(code + " was expected, not " + request.send());
-        } catch (ApiException refusal) {
-            Problem problem = ApiClient.createDefaultObjectMapper().readValue(refusal.getResponseBody(), Problem.class);
-            check(problem.getCode() == code, code + " was expected, not " + problem.getCode());
+            throw new AssertionError("expected " + code + ", got " + request.send());
+        } catch (ApiException exception) {
+            ErrorResponse error =
+                    ApiClient.createDefaultObjectMapper().readValue(exception.getResponseBody(), ErrorResponse.class);
+            check(error.getCode() == code, "expected " + code + ", got " + error.getCode());
         }
     }
 
-    private static void check(boolean holds, String what) {
-        if (!holds) {
-            throw new AssertionError(what);
+    private static void check(boolean condition, String message) {
+        if (!condition) {
+            throw new AssertionError(message);
         }
     }
 }

@@ -1,18 +1,19 @@
-//! A client from openapi-generator: an account's whole life. The address of a gateway is its
-//! argument; each step that was completed is told on standard output. How the client is made:
-//! README.md, "Generate a client".
+//! Example for a client generated with openapi-generator: from sign-up to sign-out. The argument is
+//! the URL of a server; each completed step is printed. README.md, "Generate a client", describes
+//! how to generate the client.
 
 use latchkey_client::{
     apis::{
         Error,
-        account_api::{end_session, get_user, list_sessions},
+        authentication_api::{refresh_tokens, sign_in, sign_out, sign_up},
         configuration::Configuration,
-        items_api::{create_item, get_item, list_items, update_item},
-        signing_in_api::{log_in, log_out, refresh, sign_up},
+        current_user_api::get_current_user,
+        items_sample_api::{create_item, get_item, list_items, update_item},
+        sessions_api::{list_sessions, revoke_session},
     },
     models::{
-        Item, ItemBody, ItemPatchBody, LoginBody, Problem, ProblemCode, RefreshBody, Role,
-        SignUpBody, TokenPair,
+        CreateItemRequest, ErrorCode, ErrorResponse, Item, RefreshTokensRequest, Role,
+        SignInRequest, SignUpRequest, TokenPair, UpdateItemRequest,
     },
 };
 use uuid::Uuid;
@@ -23,40 +24,40 @@ const NAMES: [&str; 5] = ["Book", "Lamp", "Chair", "Table", "Clock"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let address = std::env::args()
+    let url = std::env::args()
         .nth(1)
-        .ok_or("the address of a gateway is missing")?;
-    let anybody = Configuration {
-        base_path: address,
+        .ok_or("the URL of the server is missing")?;
+    let public = Configuration {
+        base_path: url,
         ..Configuration::default()
     };
     let username = format!("john-{}", Uuid::new_v4().simple());
     let password = Uuid::new_v4().to_string();
 
-    let body = SignUpBody {
+    let body = SignUpRequest {
         username: Some(Some(username.clone())),
-        ..SignUpBody::new(password.clone())
+        ..SignUpRequest::new(password.clone())
     };
-    let user = sign_up(&anybody, body, None).await?.user;
+    let user = sign_up(&public, body, None).await?.user;
     assert_eq!(
         (user.username.as_deref(), user.role),
         (Some(username.as_str()), Role::User)
     );
     println!("sign up");
 
-    let sign_in = async |password: &str| {
-        let body = LoginBody {
+    let sign_in_with = async |password: &str| {
+        let body = SignInRequest {
             username: Some(Some(username.clone())),
-            ..LoginBody::new(password.to_owned())
+            ..SignInRequest::new(password.to_owned())
         };
-        log_in(&anybody, body).await
+        sign_in(&public, body).await
     };
-    let pair = sign_in(&password).await?;
-    let client = signed_in(&anybody, &pair);
-    refused(sign_in("wrong").await, ProblemCode::InvalidCredentials);
+    let tokens = sign_in_with(&password).await?;
+    let client = with_token(&public, &tokens);
+    expect_error(sign_in_with("wrong").await, ErrorCode::InvalidCredentials);
     println!("sign in");
 
-    let items = pages(&client).await?;
+    let items = create_and_list_items(&client).await?;
     assert_eq!(
         items
             .iter()
@@ -66,53 +67,52 @@ async fn main() -> Result<(), Failure> {
     );
     println!("pages");
 
-    lost_update(&client, &items[0].id.to_string()).await?;
+    prevent_lost_update(&client, &items[0].id.to_string()).await?;
     println!("lost update");
 
-    // Once: whoever comes with it again later has stolen it.
-    let client = signed_in(
-        &anybody,
-        &refresh(&anybody, RefreshBody::new(pair.refresh_token)).await?,
-    );
+    // A refresh token works once. Store the new one.
+    let body = RefreshTokensRequest::new(tokens.refresh_token);
+    let tokens = refresh_tokens(&public, body).await?;
+    let client = with_token(&public, &tokens);
     assert_eq!(
-        get_user(&client).await?.username.as_deref(),
+        get_current_user(&client).await?.username.as_deref(),
         Some(username.as_str())
     );
     println!("refresh");
 
-    let phone = signed_in(&anybody, &sign_in(&password).await?);
-    let devices = list_sessions(&client, None, None).await?.items;
-    assert_eq!(devices.len(), 3, "of the sign-up, and two of the sign-in");
-    for device in devices.iter().filter(|device| !device.current) {
-        end_session(&client, &device.id.to_string(), None, None).await?;
+    let phone = with_token(&public, &sign_in_with(&password).await?);
+    let sessions = list_sessions(&client, None, None).await?.data;
+    assert_eq!(sessions.len(), 3, "one of the sign-up, two of the sign-ins");
+    for session in sessions.iter().filter(|session| !session.current) {
+        revoke_session(&client, &session.id.to_string(), None, None).await?;
     }
-    refused(get_user(&phone).await, ProblemCode::TokenRevoked);
-    println!("devices");
+    expect_error(get_current_user(&phone).await, ErrorCode::TokenRevoked);
+    println!("sessions");
 
-    log_out(&client, None, None, None, None).await?;
-    refused(get_user(&client).await, ProblemCode::TokenRevoked);
+    sign_out(&client, None, None, None, None).await?;
+    expect_error(get_current_user(&client).await, ErrorCode::TokenRevoked);
     println!("sign out");
     Ok(())
 }
 
-/// A client that sends the access token of this pair.
-fn signed_in(anybody: &Configuration, pair: &TokenPair) -> Configuration {
+/// A client that sends the access token of the pair.
+fn with_token(public: &Configuration, tokens: &TokenPair) -> Configuration {
     Configuration {
-        oauth_access_token: Some(pair.access_token.clone()),
-        ..anybody.clone()
+        oauth_access_token: Some(tokens.access_token.clone()),
+        ..public.clone()
     }
 }
 
-/// Makes some items, and reads all of them in pages of two.
-async fn pages(client: &Configuration) -> Result<Vec<Item>, Failure> {
+/// Creates items, and lists all of them in pages of two.
+async fn create_and_list_items(client: &Configuration) -> Result<Vec<Item>, Failure> {
     for name in NAMES {
-        create_item(client, ItemBody::new(name.to_owned()), None).await?;
+        create_item(client, CreateItemRequest::new(name.to_owned()), None).await?;
     }
     let mut items = Vec::new();
     let mut after = None;
     loop {
         let page = list_items(client, Some(2), after.as_deref()).await?;
-        items.extend(page.items);
+        items.extend(page.data);
         after = page.next;
         if after.is_none() {
             return Ok(items);
@@ -120,42 +120,45 @@ async fn pages(client: &Configuration) -> Result<Vec<Item>, Failure> {
     }
 }
 
-/// Two people change what both have read: the second one is told.
-async fn lost_update(client: &Configuration, id: &str) -> Result<(), Failure> {
-    let change = async |name: &str, etag: &str| {
-        let body = ItemPatchBody {
+/// The second update uses an ETag that the first update has replaced.
+async fn prevent_lost_update(client: &Configuration, id: &str) -> Result<(), Failure> {
+    let update = async |name: &str, etag: &str| {
+        let body = UpdateItemRequest {
             name: Some(name.to_owned()),
-            ..ItemPatchBody::new()
+            ..UpdateItemRequest::new()
         };
         update_item(client, id, body, Some(etag), None).await
     };
-    let etag = etag(client, id).await?;
-    change("A better book", &etag).await?;
-    refused(change("Lost", &etag).await, ProblemCode::PreconditionFailed);
+    let etag = get_etag(client, id).await?;
+    update("A better book", &etag).await?;
+    expect_error(update("Lost", &etag).await, ErrorCode::PreconditionFailed);
     assert_eq!(get_item(client, id).await?.name, "A better book");
     Ok(())
 }
 
-/// The generated functions keep the headers of answers to themselves.
-async fn etag(client: &Configuration, id: &str) -> Result<String, Failure> {
+/// The generated functions don't return response headers.
+async fn get_etag(client: &Configuration, id: &str) -> Result<String, Failure> {
     let request = client
         .client
         .get(format!("{}/items/{id}", client.base_path));
     let token = client.oauth_access_token.as_deref().unwrap_or_default();
-    let answer = request
+    let response = request
         .bearer_auth(token)
         .send()
         .await?
         .error_for_status()?;
-    Ok(answer.headers()["etag"].to_str()?.to_owned())
+    Ok(response.headers()["etag"].to_str()?.to_owned())
 }
 
-/// Each refusal is a problem with a code of a closed list. The generated errors have a variant for
-/// each status, all of them with the same problem in it: read it from the body instead.
-fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(answer: Result<T, Error<E>>, code: ProblemCode) {
-    let Err(Error::ResponseError(refusal)) = answer else {
-        panic!("{code:?} was expected, not {answer:?}")
+/// Every error has a code from a closed list. The generated errors have one variant per status with
+/// the same body, so read the error from the response body.
+fn expect_error<T: std::fmt::Debug, E: std::fmt::Debug>(
+    result: Result<T, Error<E>>,
+    code: ErrorCode,
+) {
+    let Err(Error::ResponseError(response)) = result else {
+        panic!("expected {code:?}, got {result:?}")
     };
-    let problem: Problem = serde_json::from_str(&refusal.content).expect("a problem");
-    assert_eq!(problem.code, code, "{}", problem.detail);
+    let error: ErrorResponse = serde_json::from_str(&response.content).expect("an error response");
+    assert_eq!(error.code, code, "{}", error.detail);
 }
