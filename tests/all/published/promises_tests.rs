@@ -1,11 +1,49 @@
 //! Which changes of the document break clients, and which do not.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
-use super::Promises;
+use super::{
+    super::{is_blessed, path, same},
+    FILE, Promises,
+};
 use crate::contract::DOCUMENT;
+
+/// What a comparison of two contracts must report, or why it fails.
+fn compare(old: &Promises, new: &Promises, is_blessed: bool) -> Result<String, String> {
+    let changes = new.harm(old).join("\n");
+    if changes.is_empty() {
+        Ok(String::new())
+    } else if new.is_pre_release() {
+        Ok(format!(
+            "{} is a pre-release version, so these breaking changes are allowed:\n{changes}",
+            new.version
+        ))
+    } else if is_blessed && new.is_another_version_than(old) {
+        Ok(format!(
+            "{} breaks clients of {}:\n{changes}",
+            new.version, old.version
+        ))
+    } else {
+        Err(format!(
+            "these changes break clients of {}; increase the version in Cargo.toml, then bless \
+             them:\n{changes}",
+            old.version
+        ))
+    }
+}
+
+#[test]
+fn contract_with_clients_stays_while_version_stays() {
+    let old = fs::read_to_string(path(FILE)).expect("it is checked in, never written from nothing");
+    let (old, new) = (Promises::read(&old), Promises::of(&DOCUMENT));
+    match compare(&old, &new, is_blessed()) {
+        Ok(report) => println!("{report}"),
+        Err(failure) => panic!("{failure}"),
+    }
+    same(FILE, &new.write());
+}
 
 /// What becomes of the promises when the document is changed there.
 fn harm_of(change: impl FnOnce(&mut Value)) -> Vec<String> {
@@ -30,78 +68,88 @@ fn without(document: &mut Value, way: &str, member: &str) {
 
 const EVENTS: &str = "/paths/~1revocations/get/responses/200/x-events";
 const CREATE: &str = "/paths/~1items/post";
-const BODY: &str = "/components/schemas/ItemBody";
+const BODY: &str = "/components/schemas/CreateItemRequest";
 const ITEM: &str = "/components/schemas/Item";
 
 #[test]
 fn what_breaks_clients_is_found() {
     type Change = fn(&mut Value);
     let changes: &[(&str, Change)] = &[
-        ("gone: createItem is POST /items", |document| {
+        ("removed: createItem is POST /items", |document| {
             without(document, "/paths/~1items", "post")
         }),
-        ("gone: createItem is for cookie", |document| {
-            *at(document, &format!("{CREATE}/security")) = json!([{ "session": ["items:write"] }])
+        ("removed: createItem is for sessionCookie", |document| {
+            *at(document, &format!("{CREATE}/security")) = json!([{ "password": ["items:write"] }])
         }),
-        ("gone: createItem is for session items:write", |document| {
-            *at(document, &format!("{CREATE}/security/0/session")) = json!(["admin"])
-        }),
-        ("gone: createItem answers 201 ETag", |document| {
+        (
+            "removed: createItem is for password items:write",
+            |document| *at(document, &format!("{CREATE}/security/1/password")) = json!(["admin"]),
+        ),
+        ("removed: createItem returns 201 ETag", |document| {
             without(document, &format!("{CREATE}/responses/201/headers"), "ETag")
         }),
-        ("new: createItem may answer 202", |document| {
+        ("added: createItem may return 202", |document| {
             at(document, &format!("{CREATE}/responses"))["202"] = json!({})
         }),
         (
-            "gone: logIn accepts application/x-www-form-urlencoded LoginForm",
+            "removed: signIn accepts application/x-www-form-urlencoded SignInForm",
             |document| without(document, "/paths/~1login/post/requestBody", "x-form"),
         ),
-        ("gone: logOut:scope accepts others", |document| {
+        ("removed: signOut:scope accepts others", |document| {
             *at(document, "/paths/~1logout/post/parameters/0/schema/enum") =
                 json!(["session", "all"])
         }),
-        ("new: listItems:limit must be there", |document| {
+        ("added: listItems:limit must be present", |document| {
             at(document, "/paths/~1items/get/parameters/0")["required"] = json!(true)
         }),
-        ("new: listItems:limit must keep maximum 50", |document| {
+        ("added: listItems:limit must keep maximum 50", |document| {
             *at(document, "/paths/~1items/get/parameters/0/schema/maximum") = json!(50)
         }),
-        ("gone: ItemBody.description accepts string", |document| {
-            without(document, &format!("{BODY}/properties"), "description")
-        }),
-        ("gone: ItemBody.description accepts null", |document| {
-            without(
-                document,
-                &format!("{BODY}/properties/description"),
-                "nullable",
-            )
-        }),
-        ("new: ItemBody.description must be there", |document| {
-            *at(document, &format!("{BODY}/required")) = json!(["name", "description"])
-        }),
-        ("new: ItemBody.colour must be there", |document| {
-            at(document, &format!("{BODY}/properties"))["colour"] = json!({ "type": "string" });
-            *at(document, &format!("{BODY}/required")) = json!(["name", "colour"]);
-        }),
-        ("new: ItemBody.name must keep maxLength 100", |document| {
-            *at(document, &format!("{BODY}/properties/name/maxLength")) = json!(100)
-        }),
-        ("gone: Item.description is string", |document| {
+        (
+            "removed: CreateItemRequest.description accepts string",
+            |document| without(document, &format!("{BODY}/properties"), "description"),
+        ),
+        (
+            "removed: CreateItemRequest.description accepts null",
+            |document| {
+                without(
+                    document,
+                    &format!("{BODY}/properties/description"),
+                    "nullable",
+                )
+            },
+        ),
+        (
+            "added: CreateItemRequest.description must be present",
+            |document| *at(document, &format!("{BODY}/required")) = json!(["name", "description"]),
+        ),
+        (
+            "added: CreateItemRequest.color must be present",
+            |document| {
+                at(document, &format!("{BODY}/properties"))["color"] = json!({ "type": "string" });
+                *at(document, &format!("{BODY}/required")) = json!(["name", "color"]);
+            },
+        ),
+        (
+            "added: CreateItemRequest.name must keep maxLength 100",
+            |document| *at(document, &format!("{BODY}/properties/name/maxLength")) = json!(100),
+        ),
+        ("removed: Item.description is string", |document| {
             without(document, &format!("{ITEM}/properties"), "description")
         }),
-        ("gone: Item.name is string", |document| {
+        ("removed: Item.name is string", |document| {
             *at(document, &format!("{ITEM}/properties/name/type")) = json!("integer")
         }),
-        ("new: Item.name may be null", |document| {
+        ("added: Item.name may be null", |document| {
             at(document, &format!("{ITEM}/properties/name"))["nullable"] = json!(true)
         }),
-        ("new: Item.name may be left out", |document| {
+        ("added: Item.name may be absent", |document| {
             *at(document, &format!("{ITEM}/required")) = json!(["id"])
         }),
-        ("gone: signUp answers 409 username_taken", |document| {
+        ("removed: signUp returns 409 username_taken", |document| {
             without(document, "/paths/~1signup/post/responses", "409")
         }),
-        ("gone: signUp answers 429 Retry-After", |document| {
+        ("removed: signUp returns 429 Retry-After", |document| {
             without(
                 document,
                 "/paths/~1signup/post/responses/429/headers",
@@ -109,43 +157,53 @@ fn what_breaks_clients_is_found() {
             )
         }),
         (
-            "gone: createItem answers 400 application/problem+json Problem",
+            "removed: createItem returns 400 application/problem+json ErrorResponse",
             |document| {
                 let content = at(document, &format!("{CREATE}/responses/400/content"));
                 *content = json!({ "application/json": content["application/problem+json"] });
             },
         ),
         (
-            "gone: followRevocations answers 200 event degraded",
+            "removed: streamRevocations returns 200 event degraded",
             |document| without(document, EVENTS, "degraded"),
         ),
         (
-            "gone: followRevocations.revoked.kind is string",
+            "removed: streamRevocations.revoked.kind is string",
             |document| without(document, &format!("{EVENTS}/revoked/properties"), "kind"),
         ),
-        ("gone: createItem is for cookie", |document| {
-            *at(document, &format!("{CREATE}/security/1")) = json!({ "cookie": [], "client": [] })
+        ("removed: createItem is for sessionCookie", |document| {
+            *at(document, &format!("{CREATE}/security/2")) =
+                json!({ "sessionCookie": [], "clientBasic": [] })
         }),
         (
-            "gone: scheme:cookie is apiKey cookie __Host-latchkey",
-            |document| *at(document, "/components/securitySchemes/cookie/name") = json!("other"),
+            "removed: scheme:sessionCookie is apiKey cookie __Host-latchkey",
+            |document| {
+                *at(document, "/components/securitySchemes/sessionCookie/name") = json!("other")
+            },
         ),
         (
-            "gone: scheme:service is had by clientCredentials at /oauth/token",
+            "removed: scheme:clientCredentials uses clientCredentials at /oauth/token",
             |document| {
                 *at(
                     document,
-                    "/components/securitySchemes/service/flows/clientCredentials/tokenUrl",
+                    "/components/securitySchemes/clientCredentials/flows/clientCredentials/tokenUrl",
                 ) = json!("/token")
             },
         ),
-        ("new: SignUpBody must keep minProperties 3", |document| {
-            at(document, "/components/schemas/SignUpBody")["minProperties"] = json!(3)
-        }),
-        ("new: TokenForm must have no other members", |document| {
-            at(document, "/components/schemas/TokenForm")["additionalProperties"] = json!(false)
-        }),
-        ("new: Role may be owner", |document| {
+        (
+            "added: SignUpRequest must keep minProperties 3",
+            |document| {
+                at(document, "/components/schemas/SignUpRequest")["minProperties"] = json!(3)
+            },
+        ),
+        (
+            "added: IssueTokenRequest must have no other fields",
+            |document| {
+                at(document, "/components/schemas/IssueTokenRequest")["additionalProperties"] =
+                    json!(false)
+            },
+        ),
+        ("added: Role may be owner", |document| {
             at(document, "/components/schemas/Role")["enum"] = json!(["user", "admin", "owner"])
         }),
     ];
@@ -165,16 +223,16 @@ fn what_harms_nobody_passes() {
             at(document, "/paths")["/books"] = json!({ "post": other });
         }),
         ("a member that may be sent, with its limits", |document| {
-            at(document, &format!("{BODY}/properties"))["colour"] =
+            at(document, &format!("{BODY}/properties"))["color"] =
                 json!({ "type": "string", "maxLength": 10, "nullable": true });
         }),
         ("a member that is given", |document| {
-            at(document, &format!("{ITEM}/properties"))["colour"] =
+            at(document, &format!("{ITEM}/properties"))["color"] =
                 json!({ "type": "string", "nullable": true })
         }),
         ("a parameter that may be sent", |document| {
             let parameter =
-                json!({ "name": "colour", "in": "query", "schema": { "type": "string" } });
+                json!({ "name": "color", "in": "query", "schema": { "type": "string" } });
             at(document, "/paths/~1items/get/parameters")
                 .as_array_mut()
                 .expect("a list")
@@ -197,7 +255,7 @@ fn what_harms_nobody_passes() {
             at(document, &format!("{CREATE}/responses"))["402"] = refusal;
         }),
         ("fewer members that must be sent", |document| {
-            at(document, "/components/schemas/LoginBody")["minProperties"] = json!(1)
+            at(document, "/components/schemas/SignInRequest")["minProperties"] = json!(1)
         }),
         ("no more null", |document| {
             without(
@@ -227,6 +285,9 @@ fn only_another_version_may_break_clients() {
         ("1.1.0", "1.2.0", false),
         ("1.9.0", "2.0.0", true),
         ("2.0.0", "1.9.0", false),
+        ("0.1.0-dev", "0.1.0-dev", true),
+        ("0.1.0-dev", "0.1.0", true),
+        ("0.1.0", "0.1.1-dev", false),
     ] {
         assert_eq!(
             of(new).is_another_version_than(&of(old)),
@@ -244,4 +305,42 @@ fn what_is_written_is_what_is_read() {
         (&read.version, &read.sentences),
         (&promises.version, &promises.sentences)
     );
+}
+
+#[test]
+fn pre_release_versions_report_changes_and_pass() {
+    let of = |version: &str, sentence: &str| Promises {
+        version: version.to_owned(),
+        sentences: BTreeSet::from([sentence.to_owned()]),
+    };
+    let (kept, changed) = ("getUser is GET /users/{id}", "getUser is GET /people/{id}");
+    let compared = |old: &str, new: &str, sentence: &str, is_blessed: bool| {
+        compare(&of(old, kept), &of(new, sentence), is_blessed)
+    };
+    let unchanged = compared("0.1.0", "0.1.0", kept, false);
+    assert_eq!(unchanged, Ok(String::new()));
+    for (old, new, is_blessed) in [
+        ("0.1.0-dev", "0.1.0-dev", false),
+        ("0.1.0", "0.2.0-rc.1", false),
+        ("0.1.0-dev", "0.1.0", true),
+        ("0.1.0", "0.2.0", true),
+    ] {
+        let report = compared(old, new, changed, is_blessed).expect("it passes");
+        assert!(
+            report.contains(&format!("removed: {kept}")),
+            "{old} → {new}: {report}"
+        );
+    }
+    for (old, new, is_blessed) in [
+        ("0.1.0", "0.1.0", false),
+        ("0.1.0", "0.1.0", true),
+        ("0.1.0-dev", "0.1.0", false),
+        ("0.1.0", "0.2.0", false),
+    ] {
+        let failure = compared(old, new, changed, is_blessed).expect_err("it fails");
+        assert!(
+            failure.contains(&format!("removed: {kept}")),
+            "{old} → {new}: {failure}"
+        );
+    }
 }
