@@ -317,10 +317,8 @@ impl Gateway {
                 reserved,
             ),
             Err(error) => {
-                tracing::debug!(
-                    error = %Chain(&error),
-                    "rate limiting fell back to local counters"
-                );
+                let error = Chain(&error);
+                tracing::debug!(%error, "rate limiting fell back to local counters");
                 buckets
                     .iter_mut()
                     .for_each(|bucket| bucket.limit = bucket.limit.stricter());
