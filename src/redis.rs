@@ -137,7 +137,7 @@ fn failure(error: redis::RedisError) -> Error {
 }
 
 fn late() -> Error {
-    Error::unavailable("Redis did not respond in time")
+    Error::unavailable("Redis timed out")
 }
 
 fn bytes(args: &[String]) -> Vec<&[u8]> {

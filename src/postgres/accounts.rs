@@ -81,7 +81,7 @@ impl Postgres {
             password_hash,
         };
         let opened = sessions::open(&mut db, &fresh, session, event).await?;
-        opened.ok_or_else(|| Error::internal("a new user could not be signed in"))?;
+        opened.ok_or_else(|| Error::internal("the new user could not be signed in"))?;
         db.commit().await?;
         Ok(fresh.user)
     }
@@ -262,7 +262,7 @@ pub(super) async fn insert(db: &mut Connection, user: &NewUser<'_>) -> Result<St
         &user.role.as_str(),
     ];
     let row = db.first(INSERT, params).await?;
-    read(&row.ok_or_else(|| Error::internal("an insert returned nothing"))?)
+    read(&row.ok_or_else(|| Error::internal("an insert returned no row"))?)
 }
 
 /// Reads a row of `users`.

@@ -79,7 +79,7 @@ impl Postgres {
         let row = db
             .first(INSERT, params)
             .await?
-            .ok_or_else(|| Error::internal("an insert returned nothing"))?;
+            .ok_or_else(|| Error::internal("an insert returned no row"))?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         read(&row)

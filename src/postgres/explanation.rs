@@ -48,7 +48,7 @@ impl Postgres {
         let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
         let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
         let row = self.connection().await?.first(EXPLAIN, params).await?;
-        read(&row.ok_or_else(|| Error::internal("a query that always has a row returned none"))?)
+        read(&row.ok_or_else(|| Error::internal("a query returned no row"))?)
     }
 }
 

@@ -73,7 +73,7 @@ impl Postgres {
             .new_items
             .ask((owner, id), new, self.deadline())
             .await?;
-        made.ok_or_else(|| Error::internal("an insert returned nothing"))
+        made.ok_or_else(|| Error::internal("an insert returned no row"))
     }
 
     /// One item of this owner. Who asks at the same moment shares a statement.
@@ -136,7 +136,7 @@ impl Postgres {
     pub async fn count_items(&self, owner: Uuid) -> Result<i64, Error> {
         let row = self.connection().await?.first(COUNT, &[&owner]).await?;
         Ok(row
-            .ok_or_else(|| Error::internal("a count returned nothing"))?
+            .ok_or_else(|| Error::internal("a count returned no row"))?
             .try_get(0)?)
     }
 }

@@ -113,7 +113,7 @@ impl Postgres {
             .first(KEEP_AUDIT_SINCE, &[&retention.as_secs_f64()])
             .await?;
         let count: i64 = row
-            .ok_or_else(|| Error::internal("a count returned nothing"))?
+            .ok_or_else(|| Error::internal("a count returned no row"))?
             .try_get(1)?;
         if count > 0 {
             db.batch(DROP_MONTHS).await?;
@@ -128,7 +128,7 @@ impl Postgres {
         db.begin().await?;
         let row = db.first(TRY_LOCK, &[&LOCK]).await?;
         if row
-            .ok_or_else(|| Error::internal("a lock returned nothing"))?
+            .ok_or_else(|| Error::internal("a lock returned no row"))?
             .try_get(0)?
         {
             return Ok(Some(db));

@@ -42,7 +42,7 @@ impl Postgres {
         db.begin().await?;
         let row = db.first(TRY_LOCK, &[&LOCK]).await?;
         if row
-            .ok_or_else(|| Error::internal("a lock returned nothing"))?
+            .ok_or_else(|| Error::internal("a lock returned no row"))?
             .try_get(0)?
         {
             db.batch(KEEP_LOCK).await?;
@@ -61,7 +61,7 @@ impl Postgres {
         let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let row = self.connection().await?.first(RAISE, &[&lease]).await?;
         let before: Option<i64> = row
-            .ok_or_else(|| Error::internal("the table settings is empty"))?
+            .ok_or_else(|| Error::internal("the table of settings is empty"))?
             .try_get(0)?;
         Ok(Duration::from_millis(
             before

@@ -202,7 +202,7 @@ impl Postgres {
             )
             .await?;
         let user = row
-            .ok_or_else(|| Error::internal("an insert returned nothing"))?
+            .ok_or_else(|| Error::internal("an insert returned no row"))?
             .try_get(0)?;
         audit::insert(&mut db, &Event { user, ..event }).await?;
         db.commit().await

@@ -93,7 +93,7 @@ impl Postgres {
     pub async fn clock(&self) -> Result<OffsetDateTime, Error> {
         let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
         Ok(row
-            .ok_or_else(|| Error::internal("the clock returned nothing"))?
+            .ok_or_else(|| Error::internal("the clock of PostgreSQL returned no time"))?
             .try_get(0)?)
     }
 
@@ -160,7 +160,7 @@ impl Postgres {
 }
 
 fn read(row: &Row) -> Result<RecordedRevocation, Error> {
-    let unknown = || Error::internal("an unknown revocation is stored");
+    let unknown = || Error::internal("an unknown kind of revocation is stored");
     let (kind, subject, reason): (String, String, &str) = (
         row.try_get("kind")?,
         row.try_get("subject_id")?,

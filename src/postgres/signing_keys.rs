@@ -158,7 +158,7 @@ impl Postgres {
             .first(AGREE_ON_ISSUER, &[&ours])
             .await?;
         Ok(row
-            .ok_or_else(|| Error::internal("the table settings is empty"))?
+            .ok_or_else(|| Error::internal("the table of settings is empty"))?
             .try_get(0)?)
     }
 }
@@ -224,7 +224,7 @@ async fn insert(db: &mut Connection, key: &SealedKey, delay: u64) -> Result<u64,
     let row = db
         .first(INSERT, params)
         .await?
-        .ok_or_else(|| Error::internal("an insert returned nothing"))?;
+        .ok_or_else(|| Error::internal("the inserted signing key is missing"))?;
     moment(row.try_get(0)?)
 }
 

@@ -229,5 +229,5 @@ async fn write(
         &identity.version,
     ];
     let row = db.first(CHANGE, params).await?;
-    read(&row.ok_or_else(|| Error::internal("a locked row was deleted"))?)
+    read(&row.ok_or_else(|| Error::internal("a locked row is missing"))?)
 }

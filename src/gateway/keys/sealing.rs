@@ -56,7 +56,7 @@ impl Gateway {
     pub(in crate::gateway) fn new_key(&self) -> Result<SealedKey, Error> {
         let private = SigningKey::generate().map_err(Error::internal)?;
         let key = SigningKey::from_pkcs8(&private)
-            .ok_or_else(|| Error::internal("a fresh key cannot be read"))?;
+            .ok_or_else(|| Error::internal("the new signing key is unreadable"))?;
         let sealed = self
             .config
             .secret
