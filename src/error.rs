@@ -1,226 +1,144 @@
-//! The one error type, and the closed list of codes that people and programs see.
+//! The one error type, and the closed list of error codes.
 //!
-//! What a client reads ([`Code`] and [`Error::detail`]) and what the log says
-//! ([`std::error::Error::source`]) are different fields: the first never shows a value that was
-//! sent, a type name, SQL or a stack.
+//! The text for clients ([`Code`] and [`Error::detail`]) and the cause for the log
+//! ([`std::error::Error::source`]) are separate. The first never contains a value of the request, a
+//! type name, SQL, or a stack trace.
+
+mod chain;
+mod code;
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
+pub use chain::Chain;
+pub use code::Code;
+
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Everything that can go wrong between a request and its answer.
+/// Everything that can fail between a request and its response.
 #[derive(Debug)]
 pub enum Error {
-    /// 400: the request is malformed; `flaws` name its members, never their values.
+    /// 400: the request is malformed; `flaws` name its fields, never their values.
     InvalidRequest {
-        /// All of it in one sentence.
+        /// All of it in one text.
         detail: Cow<'static, str>,
-        /// The members that are wrong.
+        /// The invalid fields.
         flaws: Vec<Flaw>,
     },
-    /// 400: the new password is refused by the policy.
+    /// 400: the password policy rejects the new password, for this reason.
     WeakPassword(Cow<'static, str>),
-    /// 400: the one-time code is wrong, used, replaced or too old.
+    /// 400: the one-time code is wrong, used, replaced, or expired.
     InvalidCode,
-    /// 401: no credential was sent.
+    /// 401: the request has no credential.
     Unauthenticated,
-    /// 401: the access token is not one of ours, or not for this place.
+    /// 401: the request has no valid session cookie, where only a cookie counts.
+    NoBrowserSession,
+    /// 401: the access token isn't one of this server's, or is for another audience.
     InvalidToken,
-    /// 401: the access token was good until its `exp`.
+    /// 401: the access token has expired.
     TokenExpired,
-    /// 401: the access token, its session or its user's generation was revoked.
+    /// 401: the access token, its session, or its user's generation was revoked.
     TokenRevoked,
-    /// 401: user name and password do not belong together.
+    /// 401: username and password don't match.
     InvalidCredentials,
-    /// 401: the refresh token is unknown, ended, idle or over age.
+    /// 401: the refresh token is unknown, revoked, idle, or expired.
     InvalidRefreshToken,
-    /// 401: the refresh token was used before; its session has been ended.
+    /// 401: the refresh token was used before; its session was revoked.
     RefreshTokenReused,
-    /// 403: the operation is for others than whoever asks.
-    Forbidden,
-    /// 403: the token may not be used for this, but one with these scopes.
+    /// 403: the current password of the signed-in user is incorrect.
+    IncorrectPassword,
+    /// 403: the operation requires another role or type of token; the text contains which.
+    Forbidden(Cow<'static, str>),
+    /// 403: the token lacks one of these scopes.
     InsufficientScope(Cow<'static, str>),
-    /// 403: a browser's request that another site may have caused.
-    Csrf,
-    /// 403: the operation wants a sign-in of the last minutes.
+    /// 403: another site might have caused the request; the text contains the evidence.
+    Csrf(&'static str),
+    /// 403: the operation requires a recent sign-in.
     ReauthenticationRequired,
-    /// 403: nobody could administer the gateway any more.
+    /// 403: no enabled administrator would remain.
     LastAdmin,
-    /// 403: only administrators create accounts here.
+    /// 403: only administrators create users on this server.
     SignupClosed,
-    /// 404: nothing here, or nothing of the caller's.
+    /// 404: the resource doesn't exist, or isn't the caller's.
     NotFound,
-    /// 405: the path exists, the method does not.
-    MethodNotAllowed,
-    /// 406: the client does not accept what there is.
-    NotAcceptable,
-    /// 409: the user name belongs to somebody.
+    /// 405: the path exists, the method doesn't.
+    MethodNotAllowed {
+        /// The method of the request, if it is a registered one.
+        method: Option<String>,
+        /// The methods of the path, separated by commas.
+        allowed: Option<String>,
+    },
+    /// 406: the client doesn't accept this media type, and the endpoint has no other.
+    NotAcceptable(&'static str),
+    /// 409: another user has the username.
     UsernameTaken,
-    /// 409: the address belongs to somebody.
+    /// 409: another user has the email address.
     EmailTaken,
     /// 412: the item has changed since it was read.
     PreconditionFailed,
-    /// 413: the body is larger than the limit.
-    TooLarge,
-    /// 415: the body has another media type; the text says what to send.
+    /// 413: the body is larger than this number of bytes.
+    TooLarge(usize),
+    /// 415: the body has another media type; the text contains those that are supported.
     UnsupportedMediaType(&'static str),
-    /// 429: too many tries.
+    /// 429: a rate limit was exceeded.
     TooManyRequests {
-        /// Seconds until the next may be made.
+        /// Seconds until the next attempt is allowed.
         retry_after: u64,
     },
-    /// 500: a fault of ours.
+    /// 500: an unexpected failure.
     Internal(Source),
-    /// 501: mail is switched off.
-    MailOff,
-    /// 503: all hash threads are taken for longer than a caller should wait, too many checks wait
-    /// for PostgreSQL, or another request has what this one wants.
+    /// 501: email is disabled; the text contains the fix, if there is one.
+    EmailDisabled(Option<&'static str>),
+    /// 503: hash jobs or checks wait for too long, or another request uses the same resource.
     Busy,
-    /// 503: a store cannot answer.
+    /// 503: a store is unavailable.
     Unavailable {
-        /// What to tell the reader where the change stands in the record, and only its publication
-        /// failed.
+        /// The text for the client if the change is committed and only its publication failed.
         committed: Option<&'static str>,
         /// The cause, for the log.
         source: Source,
     },
 }
 
-/// What is wrong with one member of a request.
+/// One invalid field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
-    /// The member's name, as the client sent it or should have sent it.
-    pub member: String,
-    /// Why it is refused, in words that follow the name.
+    /// The name of the field, parameter, or header.
+    pub field: String,
+    /// The reason, which stands alone after the name.
     pub reason: Cow<'static, str>,
 }
 
-/// Declares [`Code`]: variant, status, title, and the sentence of the page at `/problems/{code}`.
-macro_rules! codes {
-    ($($variant:ident $status:literal $slug:literal $title:literal $advice:literal;)*) => {
-        /// The closed list of problem codes.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Code { $(#[doc = $title] $variant,)* }
-
-        impl Code {
-            /// Every code, in the order of the README's table.
-            pub const ALL: &[Code] = &[$(Code::$variant,)*];
-
-            /// The HTTP status that always goes with the code.
-            pub const fn status(self) -> u16 {
-                match self { $(Code::$variant => $status,)* }
-            }
-
-            /// The code as it is written in `code`, and as the last part of `type`.
-            pub const fn slug(self) -> &'static str {
-                match self { $(Code::$variant => $slug,)* }
-            }
-
-            /// The `title`: what kind of problem this is.
-            pub const fn title(self) -> &'static str {
-                match self { $(Code::$variant => $title,)* }
-            }
-
-            /// What the reader can do about it.
-            pub const fn advice(self) -> &'static str {
-                match self { $(Code::$variant => $advice,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    InvalidRequest 400 "invalid_request" "The request is not valid"
-        "Mend the members that `errors` names and send it again.";
-    WeakPassword 400 "weak_password" "The password is too weak"
-        "Choose a longer or a less common password; any characters are welcome.";
-    InvalidCode 400 "invalid_code" "The code is not valid"
-        "Codes work once and for a few minutes, and a newer one replaces an older: ask for a new \
-         code.";
-    Unauthenticated 401 "unauthenticated" "Not signed in"
-        "Sign in, and send the access token as `Authorization: Bearer …`, or the cookie of \
-         `POST /session`.";
-    InvalidToken 401 "invalid_token" "The access token is not valid"
-        "Sign in again, or get another token: it was not issued by this gateway for this audience.";
-    TokenExpired 401 "token_expired" "The access token has expired"
-        "Exchange the refresh token at `POST /refresh`; what has none is to be got anew.";
-    TokenRevoked 401 "token_revoked" "The access token has been revoked"
-        "It was ended, or all that belongs to its session, account, client or key: sign in again, \
-         or get another token.";
-    InvalidCredentials 401 "invalid_credentials" "Wrong user name or password"
-        "Check both; the answer is the same whichever of them is wrong.";
-    InvalidRefreshToken 401 "invalid_refresh_token" "The refresh token is not valid"
-        "Its session is unknown, over or too old: sign in again.";
-    RefreshTokenReused 401 "refresh_token_reused" "The refresh token was used before"
-        "The session was ended because a token of it was used twice, which a thief would do: sign \
-         in again.";
-    Forbidden 403 "forbidden" "Not allowed"
-        "The operation is for others: for administrators, or for people who have signed in, and \
-         not for their programs or for clients.";
-    InsufficientScope 403 "insufficient_scope" "The token may not be used for this"
-        "Use a token with the scope that `WWW-Authenticate` names.";
-    Csrf 403 "csrf" "The request may come from another site"
-        "With a cookie, send `X-Latchkey-Request: 1` with what changes something, from a page of \
-         this gateway's origin or of one that it allows; behind a proxy, from a page of the same \
-         origin.";
-    ReauthenticationRequired 403 "reauthentication_required" "A fresh sign-in is required"
-        "Sign in again and repeat the request within five minutes.";
-    LastAdmin 403 "last_admin" "The last administrator stays"
-        "Make somebody else an administrator first.";
-    SignupClosed 403 "signup_closed" "Sign-up is closed"
-        "Ask an administrator of this gateway for an account.";
-    NotFound 404 "not_found" "Not found"
-        "Check the address; what belongs to somebody else is not found either.";
-    MethodNotAllowed 405 "method_not_allowed" "The method is not allowed here"
-        "Use one of the methods that the `Allow` header names.";
-    NotAcceptable 406 "not_acceptable" "No acceptable media type"
-        "Answers are `application/json`, and the stream of `GET /revocations` is \
-         `text/event-stream`: accept that, or send no `Accept`.";
-    UsernameTaken 409 "username_taken" "The user name is taken"
-        "Choose another user name, or sign in if it is yours.";
-    EmailTaken 409 "email_taken" "The e-mail address is taken"
-        "Use another address, or sign in if it is yours.";
-    PreconditionFailed 412 "precondition_failed" "It has changed meanwhile"
-        "Read it again, apply your change to what is there now, and send the new `ETag` in \
-         `If-Match`.";
-    TooLarge 413 "too_large" "The request is too large"
-        "Send a smaller body.";
-    UnsupportedMediaType 415 "unsupported_media_type" "The media type is not supported"
-        "Send the media type that `detail` names.";
-    TooManyRequests 429 "too_many_requests" "Too many requests"
-        "Wait as many seconds as `Retry-After` says.";
-    Internal 500 "internal" "Something went wrong on our side"
-        "Try again; if it stays, tell the operator the request id.";
-    MailOff 501 "mail_off" "Mail is switched off"
-        "This gateway sends no mail: ask its operator for a code.";
-    Busy 503 "busy" "Too busy at the moment"
-        "Wait as many seconds as `Retry-After` says.";
-    Unavailable 503 "unavailable" "Temporarily unavailable"
-        "A store cannot be reached: wait as many seconds as `Retry-After` says.";
+/// The parts of a response that an [`Error::detail`] contains and the error doesn't know.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// The request ID; empty where there is no request.
+    pub request_id: &'a str,
+    /// The value of `Retry-After`, if the response has one.
+    pub retry_after: Option<u64>,
 }
 
 impl Error {
-    /// A bad request about one member.
-    pub fn flaw(member: impl Into<String>, reason: impl Into<Cow<'static, str>>) -> Error {
+    /// An invalid request with one invalid field.
+    pub fn flaw(field: impl Into<String>, reason: impl Into<Cow<'static, str>>) -> Error {
         Error::from_flaws(vec![Flaw {
-            member: member.into(),
+            field: field.into(),
             reason: reason.into(),
         }])
     }
 
-    /// A bad request about several members at once.
+    /// An invalid request with several invalid fields.
     pub fn from_flaws(flaws: Vec<Flaw>) -> Error {
-        let told: Vec<String> = flaws
+        let reasons: Vec<String> = flaws
             .iter()
-            .map(|flaw| format!("`{}` {}", flaw.member, flaw.reason))
+            .map(|flaw| format!("`{}`: {}", flaw.field, flaw.reason))
             .collect();
         Error::InvalidRequest {
-            detail: format!("{}.", told.join("; ")).into(),
+            detail: format!("{}.", reasons.join("; ")).into(),
             flaws,
         }
     }
 
-    /// A bad request as a whole, where no member can be named.
+    /// An invalid request as a whole, where no field can be named.
     pub fn malformed(detail: &'static str) -> Error {
         Error::InvalidRequest {
             detail: detail.into(),
@@ -228,12 +146,26 @@ impl Error {
         }
     }
 
-    /// A fault of ours, with its cause for the log.
+    /// The operation requires this role.
+    pub fn role_required(role: &str) -> Error {
+        Error::Forbidden(format!("This operation requires the `{role}` role.").into())
+    }
+
+    /// The operation requires a signed-in user.
+    pub fn session_required() -> Error {
+        Error::Forbidden(
+            "This operation requires a user session; personal access tokens and OAuth clients \
+             can't use it."
+                .into(),
+        )
+    }
+
+    /// An unexpected failure, with its cause for the log.
     pub fn internal(source: impl Into<Source>) -> Error {
         Error::Internal(source.into())
     }
 
-    /// A store that cannot answer, with its cause for the log.
+    /// An unavailable store, with its cause for the log.
     pub fn unavailable(source: impl Into<Source>) -> Error {
         Error::Unavailable {
             committed: None,
@@ -241,23 +173,23 @@ impl Error {
         }
     }
 
-    /// Marks a failure to publish a change that the record already holds.
-    pub fn after_commit(self, told: &'static str) -> Error {
+    /// Marks a failure to publish a committed change.
+    pub fn after_commit(self, detail: &'static str) -> Error {
         match self {
             Error::Unavailable { source, .. } => Error::Unavailable {
-                committed: Some(told),
+                committed: Some(detail),
                 source,
             },
             other => other,
         }
     }
 
-    /// Whether whoever met it has tried something that must not be tried without limit: a store
-    /// that is down, or a request that is malformed or not allowed, is no try. Whoever goes on
-    /// beyond one limit is counted by the others.
+    /// Whether it counts against a rate limit: an unavailable store and a malformed or denied
+    /// request don't. A request beyond one limit still counts against the others.
     pub fn is_a_try(&self) -> bool {
         match self.code() {
             Code::InvalidCredentials
+            | Code::IncorrectPassword
             | Code::InvalidCode
             | Code::InvalidRefreshToken
             | Code::RefreshTokenReused
@@ -283,7 +215,7 @@ impl Error {
             | Code::TooLarge
             | Code::UnsupportedMediaType
             | Code::Internal
-            | Code::MailOff
+            | Code::EmailDisabled
             | Code::Busy
             | Code::Unavailable => false,
         }
@@ -295,52 +227,137 @@ impl Error {
             Error::InvalidRequest { .. } => Code::InvalidRequest,
             Error::WeakPassword(_) => Code::WeakPassword,
             Error::InvalidCode => Code::InvalidCode,
-            Error::Unauthenticated => Code::Unauthenticated,
+            Error::Unauthenticated | Error::NoBrowserSession => Code::Unauthenticated,
             Error::InvalidToken => Code::InvalidToken,
             Error::TokenExpired => Code::TokenExpired,
             Error::TokenRevoked => Code::TokenRevoked,
             Error::InvalidCredentials => Code::InvalidCredentials,
             Error::InvalidRefreshToken => Code::InvalidRefreshToken,
             Error::RefreshTokenReused => Code::RefreshTokenReused,
-            Error::Forbidden => Code::Forbidden,
+            Error::IncorrectPassword => Code::IncorrectPassword,
+            Error::Forbidden(_) => Code::Forbidden,
             Error::InsufficientScope(_) => Code::InsufficientScope,
-            Error::Csrf => Code::Csrf,
+            Error::Csrf(_) => Code::Csrf,
             Error::ReauthenticationRequired => Code::ReauthenticationRequired,
             Error::LastAdmin => Code::LastAdmin,
             Error::SignupClosed => Code::SignupClosed,
             Error::NotFound => Code::NotFound,
-            Error::MethodNotAllowed => Code::MethodNotAllowed,
-            Error::NotAcceptable => Code::NotAcceptable,
+            Error::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Error::NotAcceptable(_) => Code::NotAcceptable,
             Error::UsernameTaken => Code::UsernameTaken,
             Error::EmailTaken => Code::EmailTaken,
             Error::PreconditionFailed => Code::PreconditionFailed,
-            Error::TooLarge => Code::TooLarge,
+            Error::TooLarge(_) => Code::TooLarge,
             Error::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
             Error::TooManyRequests { .. } => Code::TooManyRequests,
             Error::Internal(_) => Code::Internal,
-            Error::MailOff => Code::MailOff,
+            Error::EmailDisabled(_) => Code::EmailDisabled,
             Error::Busy => Code::Busy,
             Error::Unavailable { .. } => Code::Unavailable,
         }
     }
 
-    /// The one sentence for the reader: what was wrong, and what to do.
-    pub fn detail(&self) -> Cow<'static, str> {
+    /// The value of `detail`: the cause in this case, then the fix.
+    pub fn detail(&self, context: Context) -> Cow<'static, str> {
         match self {
-            Error::InvalidRequest { detail, .. } | Error::WeakPassword(detail) => detail.clone(),
-            Error::UnsupportedMediaType(send) => format!("Send the body as {send}.").into(),
-            Error::TooManyRequests { retry_after } => {
-                format!("Too many tries; the next may be made in {retry_after} s.").into()
+            Error::InvalidRequest { detail, .. }
+            | Error::WeakPassword(detail)
+            | Error::Forbidden(detail) => detail.clone(),
+            Error::Csrf(detail) => (*detail).into(),
+            Error::InsufficientScope(scope) => {
+                let noun = if scope.contains(' ') {
+                    "scopes"
+                } else {
+                    "scope"
+                };
+                format!("This operation requires the {noun} `{scope}`.").into()
             }
+            Error::MethodNotAllowed { method, allowed } => {
+                let method = method.as_deref().unwrap_or("This method");
+                let allowed = allowed.as_deref().map(|them| format!(" Allowed: {them}."));
+                format!(
+                    "{method} is not supported here.{}",
+                    allowed.unwrap_or_default()
+                )
+                .into()
+            }
+            Error::NotAcceptable(offered) => {
+                format!("This endpoint returns {offered}. Change or omit `Accept`.").into()
+            }
+            Error::TooLarge(limit) => {
+                format!("The request body exceeds {} bytes.", grouped(*limit)).into()
+            }
+            Error::UnsupportedMediaType(supported) => {
+                format!("Send the body as {supported}.").into()
+            }
+            Error::EmailDisabled(Some(fix)) => {
+                format!("{} {fix}", Code::EmailDisabled.cause()).into()
+            }
+            Error::TooManyRequests { .. } => later("Rate limit exceeded.", context),
+            Error::Busy => later("The server is overloaded.", context),
             Error::Unavailable {
-                committed: Some(told),
+                committed: Some(detail),
                 ..
-            } => (*told).into(),
-            other => other.code().advice().into(),
+            } => (*detail).into(),
+            Error::Unavailable { .. } => later("A required service is unavailable.", context),
+            Error::Internal(_) if !context.request_id.is_empty() => format!(
+                "An internal error occurred. If it persists, contact the operator with request ID \
+                 {}.",
+                context.request_id
+            )
+            .into(),
+            other => other.fixed_detail().into(),
         }
     }
 
-    /// Seconds to wait before a repeat, where that is known (RFC 9110 section 10.2.3).
+    /// The text of an error that is the same in every case.
+    fn fixed_detail(&self) -> &'static str {
+        match self {
+            Error::InvalidCode => {
+                "The code is wrong, expired, or already used. Request a new code."
+            }
+            Error::Unauthenticated => {
+                "The request has no access token or session cookie. Send `Authorization: Bearer \
+                 TOKEN`."
+            }
+            Error::NoBrowserSession => {
+                "The request has no valid session cookie. Sign in with `POST /session`."
+            }
+            Error::InvalidToken => {
+                "The access token is malformed or wasn't issued by this server for this audience."
+            }
+            Error::TokenExpired => {
+                "The access token has expired. Use the refresh token, or sign in again."
+            }
+            Error::TokenRevoked => {
+                "The access token has been revoked. Sign in again or request a new token."
+            }
+            Error::InvalidCredentials => "The username or password is incorrect.",
+            Error::InvalidRefreshToken => {
+                "The refresh token is invalid, expired, or revoked. Sign in again."
+            }
+            Error::RefreshTokenReused => {
+                "This refresh token was already used, so the session was revoked. Sign in again."
+            }
+            Error::IncorrectPassword => "The current password is incorrect.",
+            Error::ReauthenticationRequired => {
+                "This operation requires a sign-in within the last five minutes. Sign in again."
+            }
+            Error::LastAdmin => {
+                "At least one enabled administrator must remain. Grant the role to another user \
+                 first."
+            }
+            Error::UsernameTaken => "This username is already in use.",
+            Error::EmailTaken => "This email address is already in use.",
+            Error::PreconditionFailed => {
+                "The item changed since you read it. Get it again and retry with the new ETag."
+            }
+            Error::Internal(_) => "An internal error occurred.",
+            other => other.code().cause(),
+        }
+    }
+
+    /// The shortest `Retry-After` in seconds, for errors that have one (RFC 9110 section 10.2.3).
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Error::TooManyRequests { retry_after } => Some(*retry_after),
@@ -350,9 +367,32 @@ impl Error {
     }
 }
 
+/// A text, and when to try again.
+fn later(cause: &str, context: Context) -> Cow<'static, str> {
+    match context.retry_after {
+        None => format!("{cause} Try again later."),
+        Some(1) => format!("{cause} Try again in 1 second."),
+        Some(seconds) => format!("{cause} Try again in {seconds} seconds."),
+    }
+    .into()
+}
+
+/// A number with a comma between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail())
+        f.write_str(&self.detail(Context::default()))
     }
 }
 
@@ -362,37 +402,6 @@ impl StdError for Error {
             Error::Internal(source) | Error::Unavailable { source, .. } => Some(source.as_ref()),
             _other => None,
         }
-    }
-}
-
-/// A failure with all its causes, for the log: drivers say "db error", and what it was one level
-/// below. Of each cause the first line only: PostgreSQL's second one may show a row.
-pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut causes = vec![told(self.0)];
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            causes.push(told(error));
-            cause = error.source();
-        }
-        // Drivers tell some causes twice.
-        causes.dedup();
-        f.write_str(&causes.join(": "))
-    }
-}
-
-/// An error of ours by its code, because its sentence is for clients; any other by its first line.
-fn told(error: &(dyn StdError + 'static)) -> String {
-    match error.downcast_ref::<Error>() {
-        Some(ours) => ours.code().slug().to_owned(),
-        None => error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
     }
 }
 
@@ -414,24 +423,53 @@ mod tests {
     }
 
     #[test]
-    fn the_detail_names_every_member_and_no_value() {
+    fn detail_names_every_field_and_no_value() {
         let error = Error::from_flaws(vec![
             Flaw {
-                member: "a".into(),
-                reason: "must be text".into(),
+                field: "a".into(),
+                reason: "must be a string".into(),
             },
             Flaw {
-                member: "b".into(),
+                field: "b".into(),
                 reason: "is missing".into(),
             },
         ]);
-        assert_eq!(error.detail(), "`a` must be text; `b` is missing.");
+        assert_eq!(error.to_string(), "`a`: must be a string; `b`: is missing.");
     }
 
     #[test]
-    fn a_committed_change_says_so() {
-        let error = Error::unavailable("down").after_commit("It was made.");
-        assert_eq!(error.detail(), "It was made.");
+    fn detail_of_committed_change_replaces_cause() {
+        let error = Error::unavailable("down").after_commit("The change is saved.");
+        assert_eq!(error.to_string(), "The change is saved.");
         assert_eq!(error.code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn detail_contains_limit_wait_and_request_id() {
+        let context = Context {
+            request_id: "abc",
+            retry_after: Some(1),
+        };
+        for (error, expected) in [
+            (
+                Error::TooLarge(65_536),
+                "The request body exceeds 65,536 bytes.",
+            ),
+            (
+                Error::Busy,
+                "The server is overloaded. Try again in 1 second.",
+            ),
+            (
+                Error::internal("down"),
+                "An internal error occurred. If it persists, contact the operator with request ID \
+                 abc.",
+            ),
+        ] {
+            assert_eq!(error.detail(context), expected);
+        }
+        assert_eq!(
+            (grouped(1), grouped(999), grouped(1_048_576)),
+            ("1".into(), "999".into(), "1,048,576".into())
+        );
     }
 }

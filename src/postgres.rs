@@ -276,7 +276,7 @@ impl From<tokio_postgres::Error> for Error {
             Some("items_user_id_fkey") => Error::TokenRevoked,
             Some("users_username_or_email") => Error::flaw(
                 "username",
-                "cannot be cleared where there is no e-mail address",
+                "is required because the user has no email address",
             ),
             // Somebody holds a row for longer than this connection waits for one.
             _other if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Busy,
@@ -324,5 +324,5 @@ fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {
 }
 
 fn late() -> Error {
-    Error::unavailable("PostgreSQL did not respond in time")
+    Error::unavailable("PostgreSQL timed out")
 }

@@ -33,7 +33,7 @@ impl Parsed for Username {
         {
             Ok(Username(text.to_owned()))
         } else {
-            Err("may hold only letters, digits, `.`, `_` and `-`".into())
+            Err("must contain only letters, digits, `.`, `_`, and `-`".into())
         }
     }
 }
@@ -57,14 +57,21 @@ impl Parsed for Email {
 
     fn parse(text: &str) -> Result<Self, Reason> {
         let text = text.trim_matches(' ');
-        text::length(text, Self::SHAPE)?;
+        // Too short means not an address, which is the more helpful reason.
+        text::length(
+            text,
+            Shape {
+                min: 0,
+                ..Self::SHAPE
+            },
+        )?;
         let well_formed = text
             .split_once('@')
             .is_some_and(|(local, domain)| is_local(local) && is_domain(domain));
         if well_formed {
             Ok(Email(text.to_owned()))
         } else {
-            Err("must be an e-mail address such as `john@example.com`".into())
+            Err("must be an email address such as `john@example.com`".into())
         }
     }
 }

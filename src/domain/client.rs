@@ -39,8 +39,8 @@ impl Parsed for Audiences {
             |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
         if words.is_empty() || words.len() > MOST || !words.iter().all(printable) {
             return Err(
-                "must hold one to ten audiences, separated by spaces, each at most 255 plain \
-                 characters"
+                "must contain 1 to 10 audiences, separated by spaces, each of at most 255 \
+                 printable ASCII characters"
                     .into(),
             );
         }

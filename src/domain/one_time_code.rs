@@ -170,7 +170,7 @@ impl Parsed for OneTimeCode {
         let read: Option<Vec<u8>> = typed.map(canonical).collect();
         let code = read.and_then(|read| read.try_into().ok());
         code.map(OneTimeCode)
-            .ok_or_else(|| "must be the ten characters of the mail, such as `XXXXX-XXXXX`".into())
+            .ok_or_else(|| "must be the 10-character code from the email".into())
     }
 }
 

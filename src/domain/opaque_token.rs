@@ -163,7 +163,7 @@ impl Parsed for Expiry {
     fn parse(text: &str) -> Result<Self, Reason> {
         OffsetDateTime::parse(text, &Rfc3339)
             .map(Expiry)
-            .map_err(|_| "must be a moment such as 2027-02-18T08:00:00Z (RFC 3339)".into())
+            .map_err(|_| "must be an RFC 3339 date-time such as `2027-02-18T08:00:00Z`".into())
     }
 }
 

@@ -95,7 +95,8 @@ impl Password {
         }
         if COMMON.contains(self.0.to_lowercase().as_str()) {
             return Err(
-                "The password is among the 10,000 most common ones; choose another.".into(),
+                "The password is among the 10,000 most common passwords. Choose another one."
+                    .into(),
             );
         }
         Ok(())

@@ -151,7 +151,12 @@ impl Parsed for Scopes {
 
     fn parse(text: &str) -> Result<Self, Reason> {
         text.parse().map_err(|UnknownScope| {
-            format!("holds an unknown word; the scopes are {}", Scopes(u8::MAX)).into()
+            let all: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+            format!(
+                "contains an unknown scope; valid scopes: {}",
+                all.join(", ")
+            )
+            .into()
         })
     }
 }

@@ -58,7 +58,7 @@ pub fn printable(text: &str, lines: bool) -> Result<(), Reason> {
     if text.chars().all(allowed) {
         Ok(())
     } else {
-        Err("must not hold control characters".into())
+        Err("must not contain control characters".into())
     }
 }
 

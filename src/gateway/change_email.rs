@@ -27,7 +27,7 @@ impl Gateway {
     /// told here, nor that it had enough mails.
     ///
     /// # Errors
-    /// `invalid_credentials`, `token_revoked`, `mail_off`, `too_many_requests`, `busy`,
+    /// `incorrect_password`, `token_revoked`, `email_disabled`, `too_many_requests`, `busy`,
     /// `unavailable`.
     pub async fn request_email(
         &self,
@@ -57,7 +57,7 @@ impl Gateway {
     ) -> Result<(), Error> {
         let user = self.prove_password(caller, password, origin).await?.user;
         if !self.mailer.is_on() {
-            return Err(Error::MailOff);
+            return Err(Error::EmailDisabled(None));
         }
         let own = user
             .account
@@ -120,7 +120,7 @@ impl Gateway {
         let (gateway, sub, sid) = (
             self.clone(),
             caller.sub,
-            caller.sid.ok_or(Error::Forbidden)?,
+            caller.sid.ok_or_else(Error::session_required)?,
         );
         let reserved = self.reserve_code(PURPOSE, sub, code, origin).await?;
         self.tell_of_wrong_code(&reserved, PURPOSE, Some(sub), origin);

@@ -19,7 +19,7 @@ impl Gateway {
     /// Changes the password. Every other session ends; the caller's tokens stay good.
     ///
     /// # Errors
-    /// `invalid_credentials`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`,
+    /// `incorrect_password`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`,
     /// `unavailable`.
     pub async fn change_password(
         self: &Arc<Self>,
@@ -49,7 +49,10 @@ impl Gateway {
             .map_err(Error::WeakPassword)?;
         let known = self.prove_password(caller, current, origin).await?;
         let hash = self.hasher.hash(new.into()).await?;
-        let (gateway, sid) = (self.clone(), caller.sid.ok_or(Error::Forbidden)?);
+        let (gateway, sid) = (
+            self.clone(),
+            caller.sid.ok_or_else(Error::session_required)?,
+        );
         let event = origin.own(Kind::PasswordChanged, caller);
         self.uncancelled(async move { gateway.store_password(&known, &hash, sid, &event).await })
             .await
@@ -76,7 +79,7 @@ impl Gateway {
             Verdict::Right | Verdict::RightButWeaklyHashed => Ok(known),
             Verdict::Wrong => {
                 self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
-                Err(Error::InvalidCredentials)
+                Err(Error::IncorrectPassword)
             }
         }
     }
@@ -92,7 +95,7 @@ impl Gateway {
             .record
             .change_password(known, hash, keep, Uuid::now_v7(), event)
             .await?;
-        let ending = changed.ok_or(Error::InvalidCredentials)?;
+        let ending = changed.ok_or(Error::IncorrectPassword)?;
         self.mail_bell.notify_one();
         self.publish(&ending).await
     }

@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// What whoever rotated a secret reads where the new one could not be answered.
-const SECRET_LOST: &str = "The secret before is refused, and its tokens will be as soon as a store \
-    answers; the new secret is lost: repeat the rotation to get another one.";
+const SECRET_LOST: &str = "The old secret is revoked, and its tokens are rejected when Redis is \
+    reachable. The new secret is lost. Rotate the secret again.";
 
 /// A page of clients.
 pub struct ClientPage {

@@ -77,7 +77,7 @@ impl Gateway {
     ) -> Result<(), Error> {
         let (sub, sid, reason) = (
             caller.sub,
-            caller.sid.ok_or(Error::Forbidden)?,
+            caller.sid.ok_or_else(Error::session_required)?,
             Reason::LogoutOthers,
         );
         let gateway = self.clone();
@@ -104,7 +104,7 @@ impl Gateway {
         patience: Patience,
         origin: &Origin,
     ) -> Result<(), Error> {
-        caller.sid.ok_or(Error::Forbidden)?;
+        caller.sid.ok_or_else(Error::session_required)?;
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
         let event = origin
             .own(Kind::SessionsRevoked, caller)

@@ -192,9 +192,9 @@ impl Gateway {
             .len();
         Ok(match i64::try_from(live) {
             Ok(live) if live < MOST => Error::TokenRevoked,
-            _many => {
-                Error::malformed("There are 50 personal access tokens already; delete one first.")
-            }
+            _many => Error::malformed(
+                "You have 50 personal access tokens, which is the maximum. Revoke one first.",
+            ),
         })
     }
 
@@ -205,7 +205,7 @@ impl Gateway {
             Some(Expiry(end)) if end > now && end <= now + LONGEST_LIFE => Ok(end),
             Some(_) => Err(Error::flaw(
                 "expires_at",
-                "must lie in the future, and within the next 366 days",
+                "must be in the future, at most 366 days from now",
             )),
         }
     }
@@ -262,14 +262,10 @@ impl Gateway {
 
 fn wanted_scopes(caller: &Claims, wanted: Scopes) -> Result<Scopes, Error> {
     match () {
-        () if wanted.is_empty() => Err(Error::flaw(
-            "scope",
-            "must name what the token may be used for",
-        )),
-        () if !wanted.is_within(Scopes::granted(&caller.scope)) => Err(Error::flaw(
-            "scope",
-            "must not hold more than the token has that asks for it",
-        )),
+        () if wanted.is_empty() => Err(Error::flaw("scope", "must contain at least one scope")),
+        () if !wanted.is_within(Scopes::granted(&caller.scope)) => {
+            Err(Error::flaw("scope", "exceeds the scopes of your token"))
+        }
         () => Ok(wanted),
     }
 }

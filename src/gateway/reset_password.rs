@@ -34,10 +34,12 @@ impl Gateway {
     /// one.
     ///
     /// # Errors
-    /// `mail_off`, `too_many_requests`, `unavailable`.
+    /// `email_disabled`, `too_many_requests`, `unavailable`.
     pub async fn forgot_password(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
         if !self.mailer.is_on() {
-            return Err(Error::MailOff);
+            return Err(Error::EmailDisabled(Some(
+                "Contact the operator for a reset code.",
+            )));
         }
         let promise = self.mail_budget(
             Purpose::PasswordReset,

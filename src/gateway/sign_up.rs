@@ -86,7 +86,7 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
         if request.username.is_none() && request.email.is_none() {
-            return Err(Error::flaw("username", "or `email` must be given"));
+            return Err(Error::flaw("username", "provide `username` or `email`"));
         }
         request
             .password

@@ -116,8 +116,8 @@ impl Gateway {
     /// its address an invitation to choose one.
     ///
     /// # Errors
-    /// `invalid_request`, `weak_password`, `mail_off`, `username_taken`, `email_taken`, `busy`,
-    /// `unavailable`.
+    /// `invalid_request`, `weak_password`, `email_disabled`, `username_taken`, `email_taken`,
+    /// `busy`, `unavailable`.
     pub async fn create_user(
         &self,
         by: Administrator,
@@ -151,16 +151,16 @@ impl Gateway {
     fn check_new_account(&self, request: &NewAccount) -> Result<(), Error> {
         match &request.password {
             Some(_) if request.username.is_none() && request.email.is_none() => {
-                Err(Error::flaw("username", "or `email` must be given"))
+                Err(Error::flaw("username", "provide `username` or `email`"))
             }
             Some(password) => password
                 .check(self.config.password_min)
                 .map_err(Error::WeakPassword),
             None if request.email.is_none() => Err(Error::flaw(
                 "email",
-                "must be given where no `password` is: an invitation is mailed there",
+                "is required without `password` (the invitation is sent there)",
             )),
-            None if !self.mailer.is_on() => Err(Error::MailOff),
+            None if !self.mailer.is_on() => Err(Error::EmailDisabled(Some("Provide `password`."))),
             None => Ok(()),
         }
     }

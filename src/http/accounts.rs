@@ -79,10 +79,10 @@ problems! {
     ShowProblems: [CALLER];
     RenameProblems: [CALLER, BODY] UsernameTaken TooManyRequests;
     DeleteProblems: [CALLER] ReauthenticationRequired LastAdmin;
-    PasswordProblems: [CALLER, BODY] InvalidCredentials WeakPassword TooManyRequests;
-    EmailProblems: [CALLER, BODY] InvalidCredentials MailOff TooManyRequests;
+    PasswordProblems: [CALLER, BODY] IncorrectPassword WeakPassword TooManyRequests;
+    EmailProblems: [CALLER, BODY] IncorrectPassword EmailDisabled TooManyRequests;
     ConfirmProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
-    ForgotProblems: [BODY] MailOff TooManyRequests;
+    ForgotProblems: [BODY] EmailDisabled TooManyRequests;
     ResetProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
 }
 

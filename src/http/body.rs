@@ -41,14 +41,14 @@ pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, 
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge(limit));
     }
     let body = body.take().map_err(Error::internal)?;
     let read = tokio::time::timeout(ARRIVAL, body.into_bytes_limit(limit)).await;
-    match read.map_err(|_| Error::malformed("The body did not arrive in time; send it at once."))? {
+    match read.map_err(|_| Error::malformed("Timed out reading the request body."))? {
         Ok(bytes) => Ok(bytes.to_vec()),
-        Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(Error::TooLarge),
-        Err(_) => Err(Error::malformed("The body broke off; send it whole.")),
+        Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(Error::TooLarge(limit)),
+        Err(_) => Err(Error::malformed("The request body is incomplete.")),
     }
 }
 
@@ -203,7 +203,7 @@ pub fn meta<T: Content>(content_type: &'static str) -> MetaMediaType {
 pub fn parse<T: Content>(mut members: Members) -> Result<T, Error> {
     let content = T::read(&mut members);
     members.finish()?;
-    content.ok_or_else(|| Error::malformed("The body is not complete."))
+    content.ok_or_else(|| Error::malformed("The request body is incomplete."))
 }
 
 /// The same where a standard wants unknown members ignored, and those without a value.
@@ -211,7 +211,7 @@ pub fn parse_known<T: Content>(mut members: Members) -> Result<T, Error> {
     members.ignore_empty();
     let content = T::read(&mut members);
     members.finish_known()?;
-    content.ok_or_else(|| Error::malformed("The body is not complete."))
+    content.ok_or_else(|| Error::malformed("The request body is incomplete."))
 }
 
 /// A JSON body.
@@ -294,7 +294,7 @@ mod tests {
             Ok(_) => Vec::new(),
             Err(Error::InvalidRequest { flaws, .. }) => flaws
                 .into_iter()
-                .map(|flaw| (flaw.member, flaw.reason.into_owned()))
+                .map(|flaw| (flaw.field, flaw.reason.into_owned()))
                 .collect(),
             Err(other) => panic!("{other:?}"),
         }

@@ -153,7 +153,7 @@ pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
-        return Err(Error::flaw("Authorization", "is there twice"));
+        return Err(Error::flaw("Authorization", "is duplicated"));
     }
     let Some(field) = first else { return Ok(None) };
     let Some((scheme, token)) = field.to_str().ok().and_then(|field| field.split_once(' ')) else {
@@ -212,7 +212,7 @@ security!(Asked, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
 
 security!(Browser, vec![COOKIE], fallback false, |request| {
     let token = Token::of(request)?.filter(|token| matches!(token, Token::Cookie(_)));
-    let claims = token.ok_or(Error::Unauthenticated)?.call(request).await;
+    let claims = token.ok_or(Error::NoBrowserSession)?.call(request).await;
     Browser(claims.map_err(Browser::refusal)?)
 });
 
@@ -233,7 +233,7 @@ impl Browser {
     pub fn refusal(error: Error) -> Error {
         match error {
             Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked => {
-                Error::Unauthenticated
+                Error::NoBrowserSession
             }
             other => other,
         }
@@ -245,7 +245,7 @@ impl Browser {
 macro_rules! callers {
     ($(
         $(#[doc = $doc:literal])*
-        $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr;
+        $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr, else $denied:expr;
     )*) => {$(
         $(#[doc = $doc])*
         pub struct $name(pub Arc<Claims>);
@@ -270,7 +270,7 @@ macro_rules! callers {
             ) -> poem::Result<Self> {
                 let Caller($claims) = Caller::from_request(request, body, options).await?;
                 if !$allowed {
-                    return Err(Error::Forbidden.into());
+                    return Err($denied.into());
                 }
                 demand(&$claims, Scope::$scope)?;
                 Ok($name($claims))
@@ -281,18 +281,24 @@ macro_rules! callers {
 
 callers! {
     /// A person, or a program of one's, who may read the own account.
-    ReadUser UserRead "password user:read", |claims| is_user(&claims);
+    ReadUser UserRead "password user:read",
+        |claims| is_user(&claims), else user_required();
     /// A person, or a program of one's, who may change the own account.
-    WriteUser UserWrite "password user:write", |claims| is_user(&claims);
+    WriteUser UserWrite "password user:write",
+        |claims| is_user(&claims), else user_required();
     /// A person who has signed in, for what no program is to do.
-    Owner UserWrite "password user:write", |claims| claims.sid.is_some();
+    Owner UserWrite "password user:write",
+        |claims| claims.sid.is_some(), else Error::session_required();
     /// A person, or a program of one's, who may read the own items.
-    ReadItems ItemsRead "password items:read", |claims| is_user(&claims);
+    ReadItems ItemsRead "password items:read",
+        |claims| is_user(&claims), else user_required();
     /// A person, or a program of one's, who may change the own items.
-    WriteItems ItemsWrite "password items:write", |claims| is_user(&claims);
+    WriteItems ItemsWrite "password items:write",
+        |claims| is_user(&claims), else user_required();
     /// Somebody who administers everybody. The claims are those of a live token: another role would
     /// have ended it.
-    Admin Admin "password admin", |claims| claims.roles.contains(&Role::Admin);
+    Admin Admin "password admin",
+        |claims| claims.roles.contains(&Role::Admin), else admin_required();
 }
 
 /// Refuses a token that may not be used for this (RFC 6750 section 3.1).
@@ -302,6 +308,16 @@ pub fn demand(claims: &Claims, scope: Scope) -> Result<(), Error> {
     } else {
         Err(Error::InsufficientScope(scope.as_str().into()))
     }
+}
+
+/// The error of operations for users.
+pub fn user_required() -> Error {
+    Error::Forbidden("This operation requires a user; OAuth clients can't use it.".into())
+}
+
+/// The error of operations for administrators.
+pub fn admin_required() -> Error {
+    Error::role_required(Role::Admin.as_str())
 }
 
 /// A client has no account and no items.

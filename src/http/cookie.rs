@@ -69,7 +69,7 @@ fn all<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<
 fn only<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a str>, Error> {
     let mut values = all(fields, name);
     match (values.next(), values.next()) {
-        (Some(_), Some(_)) => Err(Error::flaw("Cookie", "holds two cookies of the gateway")),
+        (Some(_), Some(_)) => Err(Error::flaw("Cookie", "contains the session cookie twice")),
         // What is no text is no token either.
         (first, _) => Ok(first.map(|value| std::str::from_utf8(value).unwrap_or_default())),
     }

@@ -20,6 +20,19 @@ pub const PAGE_HEADER: HeaderName = HeaderName::from_static("x-latchkey-request"
 
 const SITE_HEADER: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The request lacks the header that only the application's own pages can send.
+pub const NO_HEADER: &str =
+    "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.";
+
+const OTHER_ORIGIN: &str =
+    "The origin is not allowed. The operator can allow it in `LATCHKEY_CORS_ORIGINS`.";
+
+const OTHER_SITE: &str = "The browser reports a cross-site request (`Sec-Fetch-Site`). Send the \
+    request from an allowed origin.";
+
+const AMBIGUOUS: &str = "`X-Latchkey-Request`, `Sec-Fetch-Site`, or `Origin` is duplicated or \
+    isn't ASCII. Send each header at most once.";
+
 /// What the request says of its page. `None` where a field is not there.
 #[derive(Clone, Copy)]
 struct Said<'a> {
@@ -66,11 +79,8 @@ fn check(request: &Request) -> Result<(), Error> {
         site: field(SITE_HEADER)?,
         origin: field(header::ORIGIN)?,
     };
-    if fits(said, &config.issuer.origin(), &config.cors_origins.0) {
-        Ok(())
-    } else {
-        Err(Error::Csrf)
-    }
+    let objection = objection(said, &config.issuer.origin(), &config.cors_origins.0);
+    objection.map_or(Ok(()), |reason| Err(Error::Csrf(reason)))
 }
 
 /// The text of a field. What comes twice or is no text fits nothing.
@@ -78,25 +88,26 @@ pub fn single(request: &Request, name: HeaderName) -> Result<Option<&str>, Error
     let mut fields = request.headers().get_all(name).iter();
     match (fields.next(), fields.next()) {
         (None, _) => Ok(None),
-        (Some(field), None) => field.to_str().map(Some).map_err(|_| Error::Csrf),
-        (Some(_), Some(_)) => Err(Error::Csrf),
+        (Some(field), None) => field.to_str().map(Some).map_err(|_| Error::Csrf(AMBIGUOUS)),
+        (Some(_), Some(_)) => Err(Error::Csrf(AMBIGUOUS)),
     }
 }
 
-fn fits(said: Said, own: &str, allowed: &[String]) -> bool {
+/// Why the request is rejected; `None` if it is not.
+fn objection(said: Said, own: &str, allowed: &[String]) -> Option<&'static str> {
     let is_allowed = |origin: &str| allowed.iter().any(|allowed| allowed == origin);
-    said.page == Some("1")
-        && match said.site {
-            // The browser vouches for it, also where the gateway has other names than that of its
-            // issuer.
-            Some("same-origin" | "none") => true,
-            // Another origin, on this site or on another; what is none of the known values counts
-            // as one.
-            Some(_) => said.origin.is_some_and(is_allowed),
-            None => said
-                .origin
-                .is_none_or(|origin| origin == own || is_allowed(origin)),
-        }
+    if said.page != Some("1") {
+        return Some(NO_HEADER);
+    }
+    match (said.site, said.origin) {
+        // The browser vouches for it, also where the server has other names than that of its
+        // issuer.
+        (Some("same-origin" | "none"), _) | (None, None) => None,
+        // Another origin, on this site or on another; an unknown value counts as one.
+        (Some(_), None) => Some(OTHER_SITE),
+        (Some(_), Some(origin)) => (!is_allowed(origin)).then_some(OTHER_ORIGIN),
+        (None, Some(origin)) => (origin != own && !is_allowed(origin)).then_some(OTHER_ORIGIN),
+    }
 }
 
 #[cfg(test)]
@@ -151,10 +162,25 @@ mod tests {
         for (page, site, origin, passes) in cases {
             let said = Said { page, site, origin };
             assert_eq!(
-                fits(said, OWN, &[APP.to_owned()]),
+                objection(said, OWN, &[APP.to_owned()]).is_none(),
                 passes,
                 "{page:?} {site:?} {origin:?}"
             );
         }
+    }
+
+    #[test]
+    fn detail_names_missing_header_origin_or_site() {
+        let reason = |page, site, origin| objection(Said { page, site, origin }, OWN, &[]);
+        assert_eq!(reason(None, None, Some(APP)), Some(NO_HEADER));
+        assert_eq!(reason(Some("1"), None, Some(APP)), Some(OTHER_ORIGIN));
+        assert_eq!(
+            reason(Some("1"), Some("cross-site"), Some(APP)),
+            Some(OTHER_ORIGIN)
+        );
+        assert_eq!(
+            reason(Some("1"), Some("cross-site"), None),
+            Some(OTHER_SITE)
+        );
     }
 }

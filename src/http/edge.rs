@@ -23,8 +23,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    allow::Allow, body, cors, forward_auth, metrics, notes::Notes, old_names,
-    origin::ClientAddress, pages, params, problem,
+    allow::Allow,
+    body, cors, forward_auth, metrics,
+    notes::Notes,
+    old_names,
+    origin::ClientAddress,
+    pages, params,
+    problem::{self, REQUEST, RequestContext},
 };
 use crate::{error::Error, gateway::Gateway};
 
@@ -47,22 +52,29 @@ pub struct Edge<E> {
     allow: Allow,
     /// For a year, where TLS ends in front of us.
     hsts: bool,
+    /// The URL of the error pages, for every error response.
+    pages: Arc<str>,
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// Puts the edge around all routes.
     pub fn new(inner: E, gateway: Arc<Gateway>) -> Edge<E> {
-        let hsts = gateway.config().issuer.as_str().starts_with("https://");
+        let issuer = gateway.config().issuer.as_str();
+        let (hsts, pages) = (
+            issuer.starts_with("https://"),
+            problem::pages_url(issuer).into(),
+        );
         Edge {
             inner,
             gateway,
             allow: Allow::new(),
             hsts,
+            pages,
         }
     }
 
     async fn pass(&self, mut request: Request) -> Response {
-        let path = request.uri().path().to_owned();
+        let (path, method) = (request.uri().path().to_owned(), request.method().clone());
         if let (false, Err(error)) = (
             self.allow.is_for_machines(&path),
             params::refuse_repeats(request.uri().query()),
@@ -71,7 +83,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         let offered = self.allow.offered(&path);
         if !offered.is_empty() && !params::accepts(&request, offered) {
-            return problem::respond(&Error::NotAcceptable);
+            // The other ones are media types of errors.
+            return problem::respond(&Error::NotAcceptable(offered[0]));
         }
         let wants_page = wants_page(&request);
         request.set_data(self.gateway.clone());
@@ -84,27 +97,37 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
         let story = pin!(AssertUnwindSafe(story).catch_unwind());
         match tokio::time::timeout(LONGEST, story).await {
-            Ok(Ok(response)) => self.as_problem(response, &path, wants_page),
+            Ok(Ok(response)) => self.as_problem(response, &method, &path, wants_page),
             Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
             Err(_late) => problem::respond(&Error::Busy),
         }
     }
 
     /// The framework's own refusals are plain text, and may repeat what was sent.
-    fn as_problem(&self, response: Response, path: &str, wants_page: bool) -> Response {
+    fn as_problem(
+        &self,
+        response: Response,
+        method: &Method,
+        path: &str,
+        wants_page: bool,
+    ) -> Response {
+        let allowed = || self.allow.methods(path);
         let error = match response.status() {
             status if !status.is_client_error() && !status.is_server_error() => return response,
             _ours if is_json(&response) => return response,
             StatusCode::NOT_FOUND if wants_page => return pages::not_found(),
             StatusCode::NOT_FOUND => Error::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed,
-            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+            StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed {
+                method: is_registered(method).then(|| method.to_string()),
+                allowed: allowed().and_then(|methods| Some(methods.to_str().ok()?.to_owned())),
+            },
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge(self.gateway.config().body_limit),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("`application/json`"),
             status if status.is_client_error() => Error::malformed("The request is malformed."),
             status => Error::internal(format!("the framework returned {status}")),
         };
         let mut problem = problem::respond(&error);
-        if let (Error::MethodNotAllowed, Some(methods)) = (&error, self.allow.methods(path)) {
+        if let (Error::MethodNotAllowed { .. }, Some(methods)) = (&error, allowed()) {
             problem.headers_mut().insert(header::ALLOW, methods);
         }
         if let Some(operation) = response.data::<OperationId>() {
@@ -163,7 +186,17 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let origin = cors::allowed(&request, origins);
         let mut response = match origin.is_some() && cors::is_preflight(&request) {
             true => cors::preflight(),
-            false => pin!(self.pass(request)).instrument(span.clone()).await,
+            false => {
+                let context = RequestContext {
+                    id: id.clone(),
+                    pages: self.pages.clone(),
+                };
+                let response = pin!(self.pass(request));
+                REQUEST
+                    .scope(context, response)
+                    .instrument(span.clone())
+                    .await
+            }
         };
         notes.apply(response.headers_mut());
         if is_asked && !response.status().is_success() {
@@ -288,6 +321,22 @@ fn wants_page(request: &Request) -> bool {
             let weight = |part: &str| part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
             is_html && !parts.any(|part| weight(part) == Some(0.0))
         })
+}
+
+/// Whether the method is a registered one; a response doesn't repeat any other.
+fn is_registered(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ]
+    .contains(method)
 }
 
 fn is_json(response: &Response) -> bool {

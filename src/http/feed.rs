@@ -15,7 +15,7 @@ use poem_openapi::{
 
 use super::{
     Tag,
-    caller::{BEARER, COOKIE, Caller, Shown, Token, demand},
+    caller::{BEARER, COOKIE, Caller, Shown, Token, admin_required, demand},
     params::{Param, Parameter},
     problem::{Problem, problems},
 };
@@ -69,7 +69,7 @@ impl<'a> ApiExtractor<'a> for Feeder {
         let wanted = match claims.holder() {
             Holder::Client => Scope::RevocationsRead,
             _person if claims.roles.contains(&Role::Admin) => Scope::Admin,
-            _person => return Err(Error::Forbidden.into()),
+            _person => return Err(admin_required().into()),
         };
         demand(&claims, wanted)?;
         match Shown::from_request(request, body, options).await? {

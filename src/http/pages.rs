@@ -115,13 +115,51 @@ struct ProblemList {
 #[template(path = "problem.html")]
 struct ProblemPage {
     code: Code,
+    /// A response with the code.
+    example: String,
+    /// The standard that defines the status or the error.
+    standard: &'static str,
 }
 
 fn problem_page(request: &Request) -> Response {
     let named = request.raw_path_param("code");
     match Code::ALL.iter().find(|code| named == Some(code.slug())) {
-        Some(code) => html(&ProblemPage { code: *code }),
+        Some(code) => {
+            let body = problem::example_body(&problem::example(*code));
+            html(&ProblemPage {
+                code: *code,
+                example: format!("{:#}", body.unwrap_or_default()),
+                standard: standard(*code),
+            })
+        }
         None => problem::respond(&Error::NotFound),
+    }
+}
+
+/// The standard that defines the status or the error.
+const fn standard(code: Code) -> &'static str {
+    match code {
+        Code::InvalidToken | Code::TokenExpired | Code::TokenRevoked | Code::InsufficientScope => {
+            "RFC 6750, section 3.1"
+        }
+        Code::InvalidRefreshToken | Code::RefreshTokenReused => "RFC 9700, section 4.14.2",
+        Code::Csrf => "W3C Fetch Metadata Request Headers",
+        other => match other.status() {
+            400 => "RFC 9110, section 15.5.1",
+            401 => "RFC 9110, section 15.5.2",
+            403 => "RFC 9110, section 15.5.4",
+            404 => "RFC 9110, section 15.5.5",
+            405 => "RFC 9110, section 15.5.6",
+            406 => "RFC 9110, section 15.5.7",
+            409 => "RFC 9110, section 15.5.10",
+            412 => "RFC 9110, section 15.5.13",
+            413 => "RFC 9110, section 15.5.14",
+            415 => "RFC 9110, section 15.5.16",
+            429 => "RFC 6585, section 4",
+            501 => "RFC 9110, section 15.6.2",
+            503 => "RFC 9110, section 15.6.4",
+            _internal => "RFC 9110, section 15.6.1",
+        },
     }
 }
 

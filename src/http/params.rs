@@ -84,7 +84,7 @@ fn joined(request: &Request, name: &'static str) -> Result<Option<String>, Error
     let texts = fields.map(|field| {
         field
             .to_str()
-            .map_err(|_| Error::flaw(name, "must be plain text"))
+            .map_err(|_| Error::flaw(name, "must be printable ASCII text"))
     });
     let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
     Ok((!texts.is_empty()).then(|| texts.join(",")))
@@ -113,7 +113,7 @@ pub struct Limit(pub u8);
 
 impl Limit {
     /// What it must be.
-    pub const RULE: &str = "must be a whole number from 1 to 100";
+    pub const RULE: &str = "must be an integer from 1 to 100";
 }
 
 impl Parameter for Limit {
@@ -161,12 +161,9 @@ impl Parameter for After {
         let Some(text) = text else {
             return Ok(After(Uuid::nil()));
         };
-        page::position(text).map(After).ok_or_else(|| {
-            Error::flaw(
-                name,
-                "must be the `next` of the page before, as it was given",
-            )
-        })
+        page::position(text)
+            .map(After)
+            .ok_or_else(|| Error::flaw(name, "must be the `next` value of the previous page"))
     }
 }
 
@@ -217,7 +214,7 @@ impl Parameter for LogoutScope {
             None | Some("session") => Ok(LogoutScope::Session),
             Some("others") => Ok(LogoutScope::Others),
             Some("all") => Ok(LogoutScope::All),
-            Some(_) => Err(Error::flaw(name, "must be `session`, `others` or `all`")),
+            Some(_) => Err(Error::flaw(name, "must be `session`, `others`, or `all`")),
         }
     }
 }
@@ -277,7 +274,7 @@ pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
-        Some(pair) => Err(Error::flaw(super::body::shown(&pair[0]), "is there twice")),
+        Some(pair) => Err(Error::flaw(super::body::shown(&pair[0]), "is duplicated")),
     }
 }
 

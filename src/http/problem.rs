@@ -1,4 +1,7 @@
-//! Problems: every refusal as `application/problem+json` (RFC 9457).
+//! Error responses: every error as `application/problem+json` (RFC 9457).
+
+mod body;
+mod examples;
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt, marker::PhantomData};
 
@@ -8,113 +11,30 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 use poem_openapi::{
-    ApiResponse, Object,
+    ApiResponse,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
-    types::{Example, ToJSON, Type},
+    types::{ToJSON, Type},
 };
 
 use uuid::Uuid;
 
-use crate::error::{Chain, Code, Error, Flaw};
+use crate::error::{Chain, Code, Error};
+use body::ProblemBody;
+pub use body::{REQUEST, RequestContext, pages_url};
+pub use examples::{error as example, value as example_body};
 
-/// Over so many seconds those come back who were refused together.
+/// Clients that got an error at the same moment try again within this number of seconds.
 const SPREAD_SECONDS: u8 = 3;
 
-/// The media type of problems.
+/// The media type of error responses.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What was wrong, and what to do about it (RFC 9457).
-#[derive(Object)]
-#[oai(rename = "ErrorResponse", example)]
-struct ProblemBody {
-    /// A page that explains this kind of problem.
-    #[oai(rename = "type", validator(max_length = 100))]
-    kind: String,
-    /// The kind of problem in words.
-    title: String,
-    /// The HTTP status, again.
-    status: u16,
-    /// This problem in words: what was wrong, and what to do.
-    detail: String,
-    /// What programs decide by: one of a closed list.
-    code: String,
-    /// For bad input: the members that are wrong.
-    #[oai(skip_serializing_if_is_none)]
-    errors: Option<Vec<FlawBody>>,
-}
-
-/// What is wrong with one member; never its value.
-#[derive(Object)]
-#[oai(rename = "FieldError")]
-struct FlawBody {
-    /// The member.
-    member: String,
-    /// Why it is refused, in words that follow its name.
-    reason: String,
-}
-
-impl Example for ProblemBody {
-    fn example() -> Self {
-        body_of(&Error::flaw("password", "is missing"))
-    }
-}
-
-fn body_of(error: &Error) -> ProblemBody {
-    let code = error.code();
-    let told = |flaw: &Flaw| FlawBody {
-        member: flaw.member.clone(),
-        reason: flaw.reason.clone().into_owned(),
-    };
-    let flaws = match error {
-        Error::InvalidRequest { flaws, .. } if !flaws.is_empty() => {
-            Some(flaws.iter().map(told).collect())
-        }
-        _other => None,
-    };
-    ProblemBody {
-        kind: format!("/problems/{}", code.slug()),
-        title: code.title().to_owned(),
-        status: code.status(),
-        detail: error.detail().into_owned(),
-        code: code.slug().to_owned(),
-        errors: flaws,
-    }
-}
-
-/// An example of the problem with this code, for the document.
-pub fn example(code: Code) -> Option<serde_json::Value> {
-    let error = match code {
-        Code::InvalidRequest => return ProblemBody::example().to_json(),
-        Code::WeakPassword => {
-            Error::WeakPassword("The password must have at least 8 characters.".into())
-        }
-        Code::UnsupportedMediaType => Error::UnsupportedMediaType("application/json"),
-        Code::TooManyRequests => Error::TooManyRequests { retry_after: 42 },
-        _other => {
-            let body = ProblemBody {
-                kind: format!("/problems/{}", code.slug()),
-                title: code.title().to_owned(),
-                status: code.status(),
-                detail: code.advice().to_owned(),
-                code: code.slug().to_owned(),
-                errors: None,
-            };
-            return body.to_json();
-        }
-    };
-    value(&error)
-}
-
-/// The problem that an error is told as.
-pub fn value(error: &Error) -> Option<serde_json::Value> {
-    body_of(error).to_json()
-}
-
-/// The answer for an error.
+/// The response for an error, to the request of this task.
 pub fn respond(error: &Error) -> Response {
     log(error);
     let status = StatusCode::from_u16(error.code().status()).expect("codes have valid statuses");
-    let body = body_of(error).to_json_string();
+    let wait = error.retry_after().map(|seconds| seconds + spread(status));
+    let body = ProblemBody::of(error, &RequestContext::current(), wait).to_json_string();
     let mut response = Response::builder()
         .status(status)
         .content_type(MEDIA_TYPE)
@@ -123,23 +43,20 @@ pub fn respond(error: &Error) -> Response {
     if let Some(challenge) = challenge(error) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(seconds) = error.retry_after() {
-        headers.insert(
-            header::RETRY_AFTER,
-            HeaderValue::from(seconds + spread(status)),
-        );
+    if let Some(seconds) = wait {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
-/// What is a fault of ours or of a store is told to the log, once, with its causes.
+/// Logs an internal error or an unavailable store once, with its causes.
 pub fn log(error: &Error) {
     if let Some(source) = error.source() {
         tracing::error!(code = error.code().slug(), error = %Chain(source), "request failed");
     }
 }
 
-/// Who was refused at the same moment by a sick store does not come back at the same moment.
+/// Spreads the retries of clients that got an error at the same moment.
 fn spread(status: StatusCode) -> u64 {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => u64::from(Uuid::new_v4().as_bytes()[0] % SPREAD_SECONDS),
@@ -165,7 +82,7 @@ fn unauthorized(code: Code) -> Option<&'static str> {
     match code {
         Code::InvalidToken => Some(
             "Bearer realm=\"latchkey\", error=\"invalid_token\", \
-             error_description=\"The access token is not valid\"",
+             error_description=\"The access token is invalid\"",
         ),
         Code::TokenExpired => Some(
             "Bearer realm=\"latchkey\", error=\"invalid_token\", \
@@ -190,13 +107,13 @@ impl ResponseError for Error {
     }
 }
 
-/// The problems that an operation may answer with, as its document says.
+/// The errors of an operation, as the OpenAPI document lists them.
 pub trait Problems: Send + Sync + 'static {
     /// Their codes.
     fn codes() -> Vec<Code>;
 }
 
-/// What every operation may answer.
+/// Errors of every operation.
 pub const ALWAYS: &[Code] = &[
     Code::InvalidRequest,
     Code::NotAcceptable,
@@ -205,7 +122,7 @@ pub const ALWAYS: &[Code] = &[
     Code::Unavailable,
 ];
 
-/// What operations for signed-in callers may answer.
+/// Errors of operations that require an access token.
 pub const TOKEN: &[Code] = &[
     Code::Unauthenticated,
     Code::InvalidToken,
@@ -213,7 +130,7 @@ pub const TOKEN: &[Code] = &[
     Code::TokenRevoked,
 ];
 
-/// What operations for those may answer whose token permits it.
+/// Errors of operations that require a scope.
 pub const CALLER: &[Code] = &[
     Code::Unauthenticated,
     Code::InvalidToken,
@@ -223,14 +140,14 @@ pub const CALLER: &[Code] = &[
     Code::InsufficientScope,
 ];
 
-/// What operations with a body may answer.
+/// Errors of operations with a body.
 pub const BODY: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
 
-/// Declares the problems of one operation: groups first, then codes of its own.
+/// Declares the errors of one operation: groups first, then codes of its own.
 macro_rules! problems {
     ($($name:ident: [$($group:ident),*] $($code:ident)*;)*) => {$(
         #[doc = concat!(
-            "The problems of the operation that is named like `",
+            "The errors of the operation that is named like `",
             stringify!($name),
             "`."
         )]
@@ -250,7 +167,7 @@ macro_rules! problems {
 }
 pub(super) use problems;
 
-/// An error of an operation whose document lists it.
+/// An error of an operation that the OpenAPI document lists.
 pub struct Problem<P>(Error, PhantomData<P>);
 
 impl<P: Problems> From<Error> for Problem<P> {
@@ -287,7 +204,7 @@ impl<P> fmt::Debug for Problem<P> {
 }
 
 impl<P: Problems> ApiResponse for Problem<P> {
-    /// One response for each status: two with the same would be a duplicate member of the document.
+    /// One response for each status: two with the same status would be a duplicate field.
     fn meta() -> MetaResponses {
         let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         P::codes().into_iter().for_each(|code| {
@@ -312,8 +229,7 @@ impl<P: Problems> ApiResponse for Problem<P> {
 fn response(status: u16, codes: &[&str]) -> MetaResponse {
     let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
     MetaResponse {
-        // The registry wants text that lives for ever; it is made when the document is, a few times
-        // in a process.
+        // The registry requires a static text; the document is generated a few times per process.
         description: Box::leak(codes.join(", ").into_boxed_str()),
         status: Some(status),
         status_range: None,

@@ -176,8 +176,8 @@ impl Login {
                 password,
                 scopes: None,
             }),
-            (None, None) => Err(Error::flaw("username", "or `email` must be given")),
-            (Some(_), Some(_)) => Err(Error::flaw("email", "must not be given beside `username`")),
+            (None, None) => Err(Error::flaw("username", "provide `username` or `email`")),
+            (Some(_), Some(_)) => Err(Error::flaw("email", "can't be combined with `username`")),
         }
     }
 

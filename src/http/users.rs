@@ -85,7 +85,7 @@ body! {
 
 problems! {
     ListProblems: [CALLER];
-    CreateProblems: [CALLER, BODY] WeakPassword UsernameTaken EmailTaken MailOff;
+    CreateProblems: [CALLER, BODY] WeakPassword UsernameTaken EmailTaken EmailDisabled;
     ShowProblems: [CALLER] NotFound;
     ChangeProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
     DeleteProblems: [CALLER] NotFound LastAdmin;
@@ -95,7 +95,9 @@ problems! {
 /// alone at `/user`, such as another password, no personal token is to do here.
 fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<Administrator, Error> {
     if admin.sub == id && admin.sid.is_none() {
-        Err(Error::Forbidden)
+        Err(Error::Forbidden(
+            "A personal access token can't change its own user here. Use a user session.".into(),
+        ))
     } else {
         Ok(Administrator::User(admin.sub, origin))
     }

@@ -94,7 +94,7 @@ async fn the_only_name_of_an_account_stays() {
     )
     .await;
     assert_eq!(
-        answer.is(400, "invalid_request").body["errors"][0]["member"],
+        answer.is(400, "invalid_request").body["errors"][0]["field"],
         "username"
     );
     let user = show(&gateway, &session).await;
@@ -206,7 +206,7 @@ async fn a_refused_change_of_password_changes_nothing() {
     let (session, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
     change_password(&gateway, &session, "wrong-password", NEW_PASSWORD)
         .await
-        .is(401, "invalid_credentials");
+        .is(403, "incorrect_password");
     change_password(&gateway, &session, PASSWORD, "short")
         .await
         .is(400, "weak_password");

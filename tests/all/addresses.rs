@@ -205,7 +205,7 @@ async fn it_wants_the_password_and_a_good_address() {
     scene
         .post(&scene.john, "/user/email", wrong)
         .await
-        .is(401, "invalid_credentials");
+        .is(403, "incorrect_password");
     for address in [
         "a@b.example,c@d.example",
         "a@b.example\r\nBcc: c@d.example",
@@ -232,7 +232,7 @@ async fn with_mail_off_it_says_so() {
     gateway
         .with_token(Method::POST, "/user/email", &john.access_token, body)
         .await
-        .is(501, "mail_off");
+        .is(501, "email_disabled");
 }
 
 /// A change of address ends what could take the account back by the address before, and a change of
@@ -354,7 +354,7 @@ async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_fini
         answer
             .is(503, "unavailable")
             .text("detail")
-            .contains("The change was made"),
+            .contains("The change is saved"),
         "{}",
         answer.body
     );

@@ -117,7 +117,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
             change("wrong-password"),
         )
         .await;
-    wrong.is(401, "invalid_credentials");
+    wrong.is(403, "incorrect_password");
     scene.news(&["password_check_failed failure user -"]).await;
     scene
         .call(Method::POST, "/user/password", &john, change(PASSWORD))
@@ -329,7 +329,7 @@ async fn a_change_of_address_is_recorded_step_by_step() {
     };
     ask_for(EMAIL, "wrong-password")
         .await
-        .is(401, "invalid_credentials");
+        .is(403, "incorrect_password");
     scene.news(&["password_check_failed failure user -"]).await;
     let other = "john@elsewhere.example.com";
     let confirm = |code: String| {

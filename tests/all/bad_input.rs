@@ -121,7 +121,7 @@ impl Scene {
         let answer = self.refuses(target, body).await;
         let errors = answer.body["errors"].as_array().expect("members are named");
         assert!(
-            errors.iter().any(|error| error["member"] == *member),
+            errors.iter().any(|error| error["field"] == *member),
             "{} does not name {member}: {}",
             target.id,
             answer.string()
@@ -228,7 +228,7 @@ async fn without_a_body_nothing_happens() {
                 .as_array()
                 .expect("members")
                 .iter()
-                .map(|error| error["member"].clone());
+                .map(|error| error["field"].clone());
             assert_eq!(
                 Value::from_iter(missing),
                 target.schema["required"],
@@ -322,7 +322,7 @@ async fn members_that_come_twice_are_named() {
             ));
             scene.refuses_member(target, member, first.clone()).await;
             let detail = scene.refuses(target, first).await.text("detail");
-            assert!(detail.contains("is there twice"), "{detail}");
+            assert!(detail.contains("is duplicated"), "{detail}");
             // The same name, spelled with an escape.
             let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
             let second = with(format!(

@@ -138,7 +138,7 @@ fn challenge(code: &str) -> &'static str {
         "unauthenticated" => "Bearer realm=\"latchkey\"",
         "invalid_token" => {
             "Bearer realm=\"latchkey\", error=\"invalid_token\", \
-             error_description=\"The access token is not valid\""
+             error_description=\"The access token is invalid\""
         }
         "token_expired" => {
             "Bearer realm=\"latchkey\", error=\"invalid_token\", \
@@ -168,9 +168,9 @@ async fn every_protected_operation_answers_a_good_token() {
                 .await;
             // Those for administrators have a test of their own.
             let fine = [
-                "invalid_credentials",
+                "incorrect_password",
                 "invalid_code",
-                "mail_off",
+                "email_disabled",
                 "forbidden",
             ];
             assert!(

@@ -154,7 +154,7 @@ async fn wrong_clients_are_not_registered() {
             .with_token(Method::POST, "/clients", &scene.admin.access_token, body)
             .await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }

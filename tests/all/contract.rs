@@ -57,9 +57,13 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
                 .is_some_and(|codes| codes.contains(&code)),
             "code not documented: {what}"
         );
-    } else {
-        matches(&content["schema"], &answer.body, &what);
+        assert_eq!(
+            answer.text("request_id"),
+            answer.header("x-request-id"),
+            "{what}"
+        );
     }
+    matches(&content["schema"], &answer.body, &what);
 }
 
 /// Compares an event of a stream with the document.

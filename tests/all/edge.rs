@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session, until},
+    gateway::{self, Answer, Gateway, PASSWORD, Session, until},
     stack::execute,
 };
 
@@ -18,14 +18,18 @@ async fn send(gateway: &Gateway, method: &str, path: &str, fields: &[(&str, &str
         .await
 }
 
-/// A problem that says the same in its status, its members and its media type.
+/// An error response whose status, fields, media type, and request ID agree.
 fn is_problem(answer: &Answer, status: u16, code: &str) {
     answer.is(status, code);
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert_eq!(
         (&answer.body["status"], answer.text("type")),
-        (&json!(status), format!("/problems/{code}"))
+        (
+            &json!(status),
+            format!("{}/problems/{code}", gateway::ISSUER)
+        )
     );
+    assert_eq!(answer.text("request_id"), answer.header("x-request-id"));
     assert!(!answer.text("title").is_empty() && !answer.text("detail").is_empty());
 }
 

@@ -67,7 +67,7 @@ async fn forms_follow_the_same_rules() {
             .as_array()
             .expect("members are named");
         assert!(
-            errors.iter().any(|error| error["member"] == *member),
+            errors.iter().any(|error| error["field"] == *member),
             "{}",
             answer.string()
         );
@@ -133,7 +133,7 @@ async fn parameters_that_come_twice_are_refused() {
             .with_token(Method::GET, &path, &token, Value::Null)
             .await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
         assert!(!answer.string().contains(MARKER), "{}", answer.string());

@@ -31,6 +31,9 @@ use crate::{
 /// A password that the policy accepts.
 pub const PASSWORD: &str = "secret123";
 
+/// The issuer of tested servers that set no other.
+pub const ISSUER: &str = "https://auth.example.com";
+
 /// No answer takes longer, not even in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -81,7 +84,7 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("REDIS_URL", redis),
         ("LATCHKEY_REDIS_PREFIX", prefix),
         ("LATCHKEY_SECRET", &random_secret()),
-        ("LATCHKEY_ISSUER", "https://auth.example.com"),
+        ("LATCHKEY_ISSUER", ISSUER),
         ("LATCHKEY_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_SMTP_URL", "off"),
@@ -571,6 +574,16 @@ impl Answer {
             .as_str()
             .unwrap_or_else(|| panic!("{member} in {}", self.body))
             .to_owned()
+    }
+
+    /// The JSON of the body without the field that differs in every response.
+    pub fn without_request_id(&self) -> Value {
+        let mut body = self.body.clone();
+        let removed = body
+            .as_object_mut()
+            .and_then(|fields| fields.shift_remove("request_id"));
+        assert!(removed.is_some(), "{}", self.string());
+        body
     }
 
     pub fn string(&self) -> String {

@@ -154,7 +154,7 @@ async fn lengths_are_counted_in_characters() {
             .call(Method::PATCH, &path, json!({member: value}))
             .await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
@@ -206,7 +206,7 @@ async fn put_replaces_and_patch_changes() {
         match expected {
             None => {
                 assert_eq!(
-                    answer.is(400, "invalid_request").body["errors"][0]["member"],
+                    answer.is(400, "invalid_request").body["errors"][0]["field"],
                     "name",
                     "{method} {body}"
                 )
@@ -335,7 +335,7 @@ async fn limits_and_cursors_are_checked() {
     ] {
         let answer = john.get(&format!("/items?limit={bad}")).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             "limit",
             "{bad}"
         );
@@ -351,7 +351,7 @@ async fn limits_and_cursors_are_checked() {
     ] {
         let answer = john.get(&format!("/items?after={bad}")).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             "after",
             "{bad}"
         );

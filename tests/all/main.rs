@@ -55,6 +55,7 @@ mod coalescing; // many callers, one statement, and each its own answer
 mod crash; // kill -9 loses nothing that was answered
 mod edge; // request ids, headers, CORS, methods, media types
 mod encodings; // chunks, charsets, forms, parameters
+mod error_table; // every error code, with its exact texts
 mod explain; // why was this token refused?
 mod feed; // what was taken back, for those who check tokens themselves
 mod forgery; // forged tokens at every protected operation

@@ -67,7 +67,7 @@ impl Verdict {
             (status, code) => {
                 // Mail is off here.
                 assert!(
-                    status < 500 || code == "mail_off",
+                    status < 500 || code == "email_disabled",
                     "it says nothing of the caller: {status}"
                 );
                 Verdict::Passes

@@ -497,7 +497,7 @@ async fn what_could_not_be_published_says_so() {
     // The change is committed, and Redis is unavailable.
     assert_eq!(cut.code, Some(3));
     assert!(
-        cut.err.contains("error: The change ") && !cut.err.contains("store unavailable"),
+        cut.err.contains("error: The change is saved") && !cut.err.contains("store unavailable"),
         "{}",
         cut.err
     );

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use latchkey::error::Code;
 use reqwest::{Method, header};
 use serde_json::Value;
 
@@ -235,6 +236,17 @@ async fn every_problem_has_its_page() {
             page.status == 200 && page.string().contains(code) && list.contains(code),
             "{code}"
         );
+    }
+    for code in Code::ALL {
+        let page = gateway.get(&format!("/problems/{}", code.slug())).await;
+        let (page, plain) = (page.string(), |text: &str| text.replace('\'', "&#39;"));
+        let parts = [code.title(), code.cause(), code.fix()];
+        for part in parts.iter().flat_map(|text| text.split('`')) {
+            assert!(page.contains(&plain(part)), "{part} is not in {page}");
+        }
+        assert!(page.contains("request_id"), "an example");
+        let fix = code.fix().split('`').next().unwrap_or_default();
+        assert!(list.contains(&plain(fix)), "{fix}");
     }
     gateway
         .get("/problems/%3Cscript%3E")

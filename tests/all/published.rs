@@ -101,7 +101,7 @@ fn problems() -> String {
             code.status(),
             code.slug(),
             code.title(),
-            code.advice()
+            code.fix()
         )
     };
     Code::ALL.iter().fold(

@@ -364,7 +364,10 @@ async fn without_mail_there_is_no_recovery_by_mail() {
     let gateway = Gateway::shared().await;
     gateway.sign_up_with_email("john", EMAIL).await;
     for email in [EMAIL, "nobody@example.com"] {
-        gateway.forgot_password(email).await.is(501, "mail_off");
+        gateway
+            .forgot_password(email)
+            .await
+            .is(501, "email_disabled");
     }
     let database = connect(gateway.setting("DATABASE_URL")).await;
     assert!(
@@ -396,7 +399,7 @@ async fn an_address_is_one_address() {
             .post("/password/forgot", json!({"email": email}))
             .await;
         answer.is(400, "invalid_request");
-        assert_eq!(answer.body["errors"][0]["member"], "email", "{email}");
+        assert_eq!(answer.body["errors"][0]["field"], "email", "{email}");
         assert!(!answer.string().contains("evil"), "never the value");
     }
     let database = connect(gateway.setting("DATABASE_URL")).await;
@@ -420,7 +423,7 @@ async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
     let (answer, ()) = tokio::join!(gateway.reset_password(EMAIL, &code, NEW), cut);
     answer.is(503, "unavailable");
     assert!(
-        answer.text("detail").contains("The change was made"),
+        answer.text("detail").contains("The change is saved"),
         "{}",
         answer.body
     );

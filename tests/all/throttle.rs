@@ -273,8 +273,8 @@ async fn nobody_guesses_a_password_with_a_token_that_was_found() {
         |current: &str| json!({"current_password": current, "new_password": "correct horse 9"});
     let email = |current: &str| json!({"email": "john@example.com", "password": current});
     for (path, body, status) in [
-        ("/user/password", password(WRONG), 401),
-        ("/user/email", email(WRONG), 401),
+        ("/user/password", password(WRONG), 403),
+        ("/user/email", email(WRONG), 403),
         ("/user/password", password(PASSWORD), 429),
         ("/user/email", email(PASSWORD), 429),
     ] {

@@ -199,7 +199,7 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
         lacking.as_object_mut().expect("an object").remove(member);
         let answer = scene.call(Method::PUT, &path, lacking).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
@@ -274,7 +274,7 @@ async fn what_nobody_may_assign_is_refused() {
             scene.patch(&path, json!({member: "1"})).await,
         ] {
             assert_eq!(
-                answer.is(400, "invalid_request").body["errors"][0]["member"],
+                answer.is(400, "invalid_request").body["errors"][0]["field"],
                 member
             );
         }
@@ -287,7 +287,7 @@ async fn what_nobody_may_assign_is_refused() {
     ] {
         let answer = scene.patch(&path, json!({member: value})).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["member"],
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
@@ -317,7 +317,7 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
             "email_taken",
         ),
         // Mail is off: nobody could be invited.
-        (json!({"email": "new@example.com"}), 501, "mail_off"),
+        (json!({"email": "new@example.com"}), 501, "email_disabled"),
         (json!({"username": "new"}), 400, "invalid_request"),
         (json!({}), 400, "invalid_request"),
     ];

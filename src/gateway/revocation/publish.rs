@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// What the caller reads meanwhile.
-const TOLD_LATER: &str = "The change was made and needs no repeat, but a store could not be told \
-    of it; it will be as soon as it answers.";
+const TOLD_LATER: &str = "The change is saved and takes effect when Redis is reachable. You don't \
+    need to retry.";
 
 impl Gateway {
     /// Tells Redis what was taken back, as the record has it, and waits until no replica accepts it

@@ -25,7 +25,7 @@ impl Members {
     /// Reads a JSON object.
     pub fn from_json(bytes: &[u8]) -> Result<Members, Error> {
         let Object(found) = serde_json::from_slice(bytes)
-            .map_err(|_| Error::malformed("The body must be a JSON object in UTF-8."))?;
+            .map_err(|_| Error::malformed("The request body must be a JSON object in UTF-8."))?;
         Members::new(found)
     }
 
@@ -41,7 +41,7 @@ impl Members {
                 || value.as_str().is_some_and(|text| text.contains('\u{fffd}'))
         };
         if found.iter().any(replaced) {
-            Err(Error::malformed("The form must be in UTF-8."))
+            Err(Error::malformed("The form must be UTF-8."))
         } else {
             Members::new(found)
         }
@@ -49,16 +49,14 @@ impl Members {
 
     fn new(found: Vec<(String, Value)>) -> Result<Members, Error> {
         if found.len() > MOST_MEMBERS {
-            return Err(Error::malformed(
-                "The body has far more members than there are.",
-            ));
+            return Err(Error::malformed("The body has too many fields."));
         }
         let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         let twice = names
             .windows(2)
             .filter(|pair| pair[0] == pair[1])
-            .map(|pair| flaw(pair[0], "is there twice"))
+            .map(|pair| flaw(pair[0], "is duplicated"))
             .collect();
         Ok(Members {
             found,
@@ -75,7 +73,7 @@ impl Members {
         M::read(value)
             .map_err(|reason| {
                 self.flaws.push(Flaw {
-                    member: name.to_owned(),
+                    field: name.to_owned(),
                     reason,
                 })
             })
@@ -105,10 +103,10 @@ impl Members {
     /// What is left is unknown.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in &self.found {
-            let member = shown(name);
-            if !self.flaws.iter().any(|flaw| flaw.member == member) {
+            let field = shown(name);
+            if !self.flaws.iter().any(|flaw| flaw.field == field) {
                 self.flaws.push(Flaw {
-                    member,
+                    field,
                     reason: self.unknown(name),
                 });
             }
@@ -136,18 +134,18 @@ impl Members {
             .collect();
         match near.min().filter(|(distance, _)| *distance <= 2) {
             Some((_, known)) => format!(
-                "is unknown; did you mean `{known}`? The members are {}",
+                "is unknown; did you mean `{known}`? Valid fields: {}",
                 members.join(", ")
             )
             .into(),
-            None => format!("is unknown; the members are {}", members.join(", ")).into(),
+            None => format!("is unknown; valid fields: {}", members.join(", ")).into(),
         }
     }
 }
 
 fn flaw(member: &str, reason: &'static str) -> Flaw {
     Flaw {
-        member: shown(member),
+        field: shown(member),
         reason: reason.into(),
     }
 }
@@ -217,7 +215,7 @@ impl<T: Parsed> Readable for T {
     fn read(found: &Value) -> Result<Self, Reason> {
         found
             .as_str()
-            .ok_or_else(|| "must be text".into())
+            .ok_or_else(|| "must be a string".into())
             .and_then(T::parse)
     }
 }

@@ -4,13 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{Code, Error},
-    http::{params::Limit, problem},
+    http::{caller, feed, params::Limit, problem},
 };
-
-/// Details of 403 `forbidden`.
-const ADMINS_ONLY: &str = "This operation requires the `admin` role.";
-const USER_SESSIONS_ONLY: &str =
-    "This operation requires a user session; API tokens and OAuth clients can't use it.";
 
 /// The invalid field of an operation, and the reason. Operations that are not listed have a page
 /// size or accept no input.
@@ -79,7 +74,22 @@ pub struct Context {
     /// The scope that the operation requires.
     scope: Option<String>,
     has_limit: bool,
+    /// Whether only the session cookie counts.
+    is_for_browsers: bool,
+    is_stream: bool,
 }
+
+/// Operations that require a session, so personal access tokens are rejected.
+const FOR_SESSIONS: [&str; 5] = [
+    "deleteCurrentUser",
+    "changePassword",
+    "requestEmailChange",
+    "verifyEmail",
+    "createPersonalAccessToken",
+];
+
+/// Scopes of operations that require the role `admin`.
+const FOR_ADMINS: [&str; 2] = ["admin", "revocations:read"];
 
 impl Context {
     /// Reads the operation.
@@ -99,37 +109,32 @@ impl Context {
                 .to_owned(),
             scope: scopes.next().map(str::to_owned),
             has_limit: parameters.any(|parameter| parameter["name"] == "limit"),
+            is_for_browsers: operation["security"] == json!([{ (caller::COOKIE): [] }]),
+            is_stream: operation["responses"]["200"]["content"][feed::MEDIA_TYPE].is_object(),
         }
     }
 
-    /// The error with this code.
+    /// The body of the error with this code.
     pub fn example(&self, code: Code) -> Value {
-        let value = match code {
-            Code::InvalidRequest => problem::value(&self.invalid_request()),
-            Code::InsufficientScope => {
-                let scope = self
-                    .scope
-                    .clone()
-                    .unwrap_or_else(|| "items:read".to_owned());
-                problem::value(&Error::InsufficientScope(scope.into()))
+        problem::example_body(&self.error(code)).unwrap_or_default()
+    }
+
+    fn error(&self, code: Code) -> Error {
+        match (code, self.scope.as_deref()) {
+            (Code::InvalidRequest, _) => self.invalid_request(),
+            (Code::InsufficientScope, Some(scope)) => {
+                Error::InsufficientScope(scope.to_owned().into())
             }
-            other => problem::example(other),
-        };
-        let mut value = value.unwrap_or_default();
-        if code == Code::Forbidden {
-            let for_admins = ["admin", "revocations:read"];
-            let is_for_admins = match &self.scope {
-                Some(scope) => for_admins.contains(&scope.as_str()),
-                None => true,
-            };
-            let detail = if is_for_admins {
-                ADMINS_ONLY
-            } else {
-                USER_SESSIONS_ONLY
-            };
-            value["detail"] = json!(detail);
+            (Code::Forbidden, _) if FOR_SESSIONS.contains(&self.operation.as_str()) => {
+                Error::session_required()
+            }
+            (Code::Forbidden, Some(scope)) if !FOR_ADMINS.contains(&scope) => {
+                caller::user_required()
+            }
+            (Code::Unauthenticated, _) if self.is_for_browsers => Error::NoBrowserSession,
+            (Code::NotAcceptable, _) if self.is_stream => Error::NotAcceptable(feed::MEDIA_TYPE),
+            _other => problem::example(code),
         }
-        value
     }
 
     fn invalid_request(&self) -> Error {
@@ -157,8 +162,9 @@ mod tests {
             .flat_map(|path| path.as_object().expect("operations").values())
             .filter_map(|operation| operation["operationId"].as_str())
             .collect();
-        for (operation, ..) in INVALID_FIELDS {
-            assert!(ids.contains(&operation), "{operation}");
+        let listed = INVALID_FIELDS.iter().map(|(operation, ..)| operation);
+        for operation in listed.chain(&FOR_SESSIONS) {
+            assert!(ids.contains(operation), "{operation}");
         }
     }
 }

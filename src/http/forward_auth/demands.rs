@@ -25,7 +25,7 @@ impl DemandedRole {
     /// Refuses whoever has another.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
-            Some(role) if !claims.roles.contains(&role) => Err(Error::Forbidden),
+            Some(role) if !claims.roles.contains(&role) => Err(Error::role_required(role.as_str())),
             _met => Ok(()),
         }
     }
@@ -59,7 +59,9 @@ impl DemandedScope {
     /// who has signed in.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
-            None if claims.holder() == Holder::Client => Err(Error::Forbidden),
+            None if claims.holder() == Holder::Client => Err(Error::Forbidden(
+                "An OAuth client is allowed only if the check requires a scope.".into(),
+            )),
             Some(scopes) if !scopes.is_within(Scopes::granted(&claims.scope)) => {
                 Err(Error::InsufficientScope(scopes.to_string().into()))
             }
@@ -88,7 +90,7 @@ impl Parameter for DemandedScope {
         };
         let scopes = Scopes::parse(text).map_err(|reason| Error::flaw(name, reason))?;
         if scopes.is_empty() {
-            Err(Error::flaw(name, "must name a scope"))
+            Err(Error::flaw(name, "must contain at least one scope"))
         } else {
             Ok(DemandedScope(Some(scopes)))
         }
@@ -107,7 +109,7 @@ impl<'a> FromRequest<'a> for NothingElse {
             None => Ok(NothingElse),
             Some((name, _)) => Err(Error::flaw(
                 body::shown(&name),
-                "is unknown: there are `role` and `scope`",
+                "is unknown; valid parameters: `role`, `scope`",
             )
             .into()),
         }

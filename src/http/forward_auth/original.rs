@@ -26,6 +26,9 @@ const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+const OTHER_APPLICATION: &str = "With a session cookie, a request that changes state must have \
+    the `Origin` of the application, and a trusted proxy must forward it.";
+
 /// Methods that change nothing (RFC 9110 section 9.2.1), as they are written: methods have a case.
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
@@ -34,7 +37,7 @@ pub fn check(request: &Request) -> Result<(), Error> {
     if is_safe(request) || is_of_the_upstream(request) {
         Ok(())
     } else {
-        Err(Error::Csrf)
+        Err(Error::Csrf(OTHER_APPLICATION))
     }
 }
 

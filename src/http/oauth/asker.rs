@@ -125,11 +125,13 @@ async fn prove(
         None => (id, secret),
         Some(_) if secret.is_some() => {
             return Err(
-                Error::flaw("client_secret", "must not be sent beside `Authorization`").into(),
+                Error::flaw("client_secret", "can't be combined with `Authorization`").into(),
             );
         }
         Some((named, _)) if id.is_some_and(|id| id != named) => {
-            return Err(Error::flaw("client_id", "is another one than in `Authorization`").into());
+            return Err(
+                Error::flaw("client_id", "differs from the client ID in `Authorization`").into(),
+            );
         }
         Some((id, secret)) => (
             Some(id.as_str()),
@@ -152,7 +154,7 @@ fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refus
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
-        return Err(Error::flaw("Authorization", "is there twice").into());
+        return Err(Error::flaw("Authorization", "is duplicated").into());
     }
     let Some(field) = first else { return Ok(None) };
     let pair = field

@@ -1,4 +1,4 @@
-//! Refusals as RFC 6749 section 5.2 has them: a word of a closed list, and a sentence.
+//! OAuth error responses (RFC 6749 section 5.2): a code of a closed list, and a text.
 
 use poem_openapi::{
     ApiResponse, Object,
@@ -10,8 +10,10 @@ use serde_json::Value;
 use crate::{
     error::{Code, Error},
     gateway::{NotGranted, NotRevoked},
-    http::problem,
+    http::problem::{self, RequestContext},
 };
+
+const INVALID_GRANT: &str = "The refresh token is invalid, expired, or revoked.";
 
 /// OAuth 2.0 error (RFC 6749 section 5.2).
 #[derive(Debug, Object)]
@@ -19,7 +21,7 @@ use crate::{
 pub struct OAuthErrorShape {
     /// Error code, for program logic.
     error: String,
-    /// Description of the error, for developers.
+    /// Description of the error for developers, in ASCII.
     error_description: String,
 }
 
@@ -27,12 +29,12 @@ impl Example for OAuthErrorShape {
     fn example() -> Self {
         OAuthErrorShape {
             error: "invalid_grant".to_owned(),
-            error_description: advice(Code::InvalidRefreshToken),
+            error_description: INVALID_GRANT.to_owned(),
         }
     }
 }
 
-/// A refusal, by its status.
+/// An error response, by its status.
 #[derive(Debug, ApiResponse)]
 pub enum Refusal {
     /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`,
@@ -57,7 +59,7 @@ pub enum Refusal {
 }
 
 fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorShape> {
-    // Quotes and other letters have no place there (RFC 6749 appendix A.8).
+    // Quotes and characters beyond ASCII are not allowed there (RFC 6749 appendix A.8).
     let plain = |c: char| {
         if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') {
             c
@@ -72,14 +74,11 @@ fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorShape> {
     })
 }
 
-fn advice(code: Code) -> String {
-    code.advice().to_owned()
-}
-
 impl Refusal {
     /// The client is not known, its secret is wrong, or it should have said who it is.
     pub fn client() -> Refusal {
-        let description = "Send the client_id and the client_secret of a registered client.";
+        let description = "Client authentication failed. Send the client_id and client_secret of \
+            a registered client.";
         Refusal::Unknown(
             told("invalid_client", description),
             "Basic realm=\"latchkey\"".to_owned(),
@@ -90,7 +89,7 @@ impl Refusal {
     pub fn scope() -> Refusal {
         Refusal::Refused(told(
             "invalid_scope",
-            "Ask for nothing beyond the scopes that were granted.",
+            "The requested scope exceeds the scope granted.",
         ))
     }
 
@@ -98,13 +97,13 @@ impl Refusal {
     pub fn audience() -> Refusal {
         Refusal::Refused(told(
             "invalid_target",
-            "Ask for an audience that tokens of this grant may be for.",
+            "The requested resource is not allowed for this client.",
         ))
     }
 
     /// It asks in a way that there is not.
     pub fn grant_type() -> Refusal {
-        let description = "The grant types are refresh_token and client_credentials; people sign \
+        let description = "Supported grant types: client_credentials, refresh_token. Users sign \
             in at POST /login.";
         Refusal::Refused(told("unsupported_grant_type", description))
     }
@@ -113,14 +112,11 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         problem::log(&error);
-        let (detail, wait) = (
-            error.detail().into_owned(),
-            error.retry_after().unwrap_or(1),
-        );
+        let wait = error.retry_after().unwrap_or(1);
+        let detail = RequestContext::current().detail(&error, Some(wait));
         match error.code() {
-            Code::InvalidRefreshToken | Code::RefreshTokenReused => {
-                Refusal::Refused(told("invalid_grant", detail))
-            }
+            Code::InvalidRefreshToken => Refusal::Refused(told("invalid_grant", INVALID_GRANT)),
+            Code::RefreshTokenReused => Refusal::Refused(told("invalid_grant", detail)),
             Code::InsufficientScope => Refusal::scope(),
             Code::TooManyRequests => {
                 Refusal::TooMany(told("temporarily_unavailable", detail), wait)

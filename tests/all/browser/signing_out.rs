@@ -249,7 +249,7 @@ async fn no_refusal_clears_a_cookie() {
             send(Method::PATCH, "/user", json!({"nonsense": 1})).await,
             400,
         ),
-        (send(Method::POST, "/user/password", wrong).await, 401),
+        (send(Method::POST, "/user/password", wrong).await, 403),
         (
             send(Method::POST, "/logout?scope=galaxy", Value::Null).await,
             400,

@@ -215,7 +215,7 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
             ("400", &json!("invalid_request")),
             "{problem}"
         );
-        assert_eq!(problem["errors"][0]["member"], "name", "{problem}");
+        assert_eq!(problem["errors"][0]["field"], "name", "{problem}");
 
         let list = page.try_out("Items_\\(sample\\)-listItems").await;
         let (status, items) = list.execute().await;

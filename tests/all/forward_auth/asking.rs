@@ -221,7 +221,7 @@ async fn a_misspelt_demand_is_a_refusal() {
     }
     let answer = verify(&gateway, &admin, "?hunter2zqx=1").await;
     assert_eq!(
-        answer.is(400, "invalid_request").body["errors"][0]["member"],
+        answer.is(400, "invalid_request").body["errors"][0]["field"],
         "hunter2zqx"
     );
 }

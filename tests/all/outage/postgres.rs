@@ -49,7 +49,7 @@ async fn strangers_are_told(gateway: &Gateway, john: &Session) {
         answer.is(503, "unavailable");
         assert!(!answer.header("retry-after").is_empty());
         assert!(
-            !answer.text("detail").contains("was made"),
+            !answer.text("detail").contains("is saved"),
             "nothing was made: {}",
             answer.body
         );

@@ -56,7 +56,7 @@ impl Scene {
         let answer: Answer = request.await;
         answer.is(503, "unavailable");
         assert!(
-            answer.text("detail").contains("The change was made"),
+            answer.text("detail").contains("The change is saved"),
             "{}",
             answer.body
         );

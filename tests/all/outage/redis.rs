@@ -94,7 +94,7 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
     let answer = gateway.log_out(&john.access_token).await;
     answer.is(503, "unavailable");
     assert!(
-        answer.text("detail").contains("The change was made"),
+        answer.text("detail").contains("The change is saved"),
         "{}",
         answer.body
     );

@@ -22,7 +22,7 @@ async fn writes_are_unavailable(gateway: &Gateway, john: &Session) {
     let answer = gateway.log_out(&john.access_token).await;
     answer.is(503, "unavailable");
     assert!(
-        answer.text("detail").contains("The change was made"),
+        answer.text("detail").contains("The change is saved"),
         "{}",
         answer.body
     );

@@ -44,7 +44,7 @@ async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
         )
         .await;
         assert_eq!(
-            refused.is(400, "invalid_request").body["errors"][0]["member"],
+            refused.is(400, "invalid_request").body["errors"][0]["field"],
             "scope",
             "{scope}"
         );
@@ -83,7 +83,7 @@ async fn wrong_wishes_are_refused() {
     ] {
         let refused = want(&gateway, &john.access_token, wanted).await;
         assert_eq!(
-            refused.is(400, "invalid_request").body["errors"][0]["member"],
+            refused.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }

@@ -127,7 +127,7 @@ async fn codes_for_addresses_have_budgets_of_their_own() {
     request("mary@example.com", PASSWORD).await.is(202, "");
     request("mary@example.com", "wrong-password")
         .await
-        .is(401, "invalid_credentials");
+        .is(403, "incorrect_password");
     wait(&request("joe@example.com", PASSWORD).await, 86_400);
     forgot(&gateway, HOME, EMAIL).await.is(202, "");
     assert_eq!(

@@ -303,7 +303,7 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
         let answer = first.await;
         answer.is(503, "unavailable");
         assert!(
-            answer.text("detail").contains("The change was made"),
+            answer.text("detail").contains("The change is saved"),
             "{}",
             answer.body
         );

@@ -62,7 +62,7 @@ async fn pages_show_everybody_once_the_oldest_first() {
             .get(&format!("/users?search={long}"))
             .await
             .is(400, "invalid_request")
-            .body["errors"][0]["member"],
+            .body["errors"][0]["field"],
         "search"
     );
 }

@@ -1,0 +1,595 @@
+//! Every error code: one request that causes it, and the exact texts of the response.
+
+use std::collections::BTreeSet;
+
+use latchkey::error::Code;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::{
+    forge::{Forge, with},
+    gateway::{Answer, Gateway, ISSUER, PASSWORD, Session},
+    personal_tokens,
+    proxy::{Line, Proxy},
+    stack::execute,
+};
+
+/// The tested servers, and the codes that were seen.
+struct Fixture {
+    gateway: Gateway,
+    /// A replica with limits: no registration, one sign-in attempt, one stream, no reuse interval.
+    strict: Gateway,
+    john: Session,
+    seen: BTreeSet<String>,
+}
+
+impl Fixture {
+    async fn new() -> Fixture {
+        let gateway = Gateway::start().await;
+        let strict = gateway
+            .replica_with(&[
+                ("LATCHKEY_SIGNUP", "admin"),
+                ("LATCHKEY_RATE_LIMITS", "on"),
+                ("LATCHKEY_LIMIT_SIGN_IN", "1/1d"),
+                ("LATCHKEY_REVOCATION_STREAMS", "1"),
+                ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
+            ])
+            .await;
+        let john = gateway.sign_up_with_email("john", "john@example.com").await;
+        Fixture {
+            gateway,
+            strict,
+            john,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Asserts all fields of an error response. `{n}` stands for the value of `Retry-After`, and
+    /// `{id}` for the request ID.
+    #[track_caller]
+    fn check(&mut self, answer: &Answer, status: u16, code: &str, title: &str, detail: &str) {
+        answer.is(status, code);
+        let detail = detail
+            .replace("{n}", answer.header("retry-after"))
+            .replace("{id}", answer.header("x-request-id"));
+        assert_eq!(
+            (
+                answer.text("title").as_str(),
+                answer.text("detail").as_str()
+            ),
+            (title, detail.as_str())
+        );
+        assert_eq!(answer.text("type"), format!("{ISSUER}/problems/{code}"));
+        assert_eq!(answer.text("request_id"), answer.header("x-request-id"));
+        assert_eq!(answer.body["status"], status);
+        self.seen.insert(code.to_owned());
+    }
+
+    async fn john(&self, method: Method, path: &str, body: Value) -> Answer {
+        self.gateway
+            .with_token(method, path, &self.john.access_token, body)
+            .await
+    }
+
+    async fn get_user(&self, token: &str) -> Answer {
+        self.gateway
+            .with_token(Method::GET, "/user", token, Value::Null)
+            .await
+    }
+
+    fn by_john(&self, method: Method, path: &str) -> RequestBuilder {
+        self.gateway
+            .request(method, path)
+            .bearer_auth(&self.john.access_token)
+    }
+}
+
+#[tokio::test]
+async fn every_error_states_cause_and_fix() {
+    let mut fixture = Fixture::new().await;
+    invalid_input(&mut fixture).await;
+    credentials(&mut fixture).await;
+    refresh_tokens(&mut fixture).await;
+    permissions(&mut fixture).await;
+    cross_site(&mut fixture).await;
+    protocol(&mut fixture).await;
+    conflicts(&mut fixture).await;
+    server(&mut fixture).await;
+    let all: BTreeSet<_> = Code::ALL
+        .iter()
+        .map(|code| code.slug().to_owned())
+        .collect();
+    assert_eq!(fixture.seen, all);
+}
+
+async fn invalid_input(fixture: &mut Fixture) {
+    let title = "Invalid request";
+    let answer = fixture
+        .gateway
+        .post("/login", json!({"username": 1, "pasword": "x"}))
+        .await;
+    fixture.check(
+        &answer,
+        400,
+        "invalid_request",
+        title,
+        "`username`: must be a string; `password`: is missing; `pasword`: is unknown; did you mean \
+         `password`? Valid fields: `username`, `email`, `password`.",
+    );
+    let answer = fixture
+        .gateway
+        .post("/login", json!({"password": PASSWORD}))
+        .await;
+    let detail = "`username`: provide `username` or `email`.";
+    fixture.check(&answer, 400, "invalid_request", title, detail);
+    assert_eq!(
+        answer.body["errors"],
+        json!([{"field": "username", "reason": "provide `username` or `email`"}])
+    );
+    let answer = fixture
+        .gateway
+        .post("/signup", json!({"username": "mary", "password": "short"}))
+        .await;
+    fixture.check(
+        &answer,
+        400,
+        "weak_password",
+        "Password too weak",
+        "The password must have at least 8 characters.",
+    );
+    let code = json!({"code": "00000-00000"});
+    let answer = fixture
+        .john(Method::POST, "/user/email/confirm", code)
+        .await;
+    fixture.check(
+        &answer,
+        400,
+        "invalid_code",
+        "Invalid or expired code",
+        "The code is wrong, expired, or already used. Request a new code.",
+    );
+}
+
+async fn credentials(fixture: &mut Fixture) {
+    let (title, code) = ("Authentication required", "unauthenticated");
+    let answer = fixture.gateway.get("/user").await;
+    fixture.check(
+        &answer,
+        401,
+        code,
+        title,
+        "The request has no access token or session cookie. Send `Authorization: Bearer TOKEN`.",
+    );
+    let answer = fixture.gateway.get("/session").await;
+    fixture.check(
+        &answer,
+        401,
+        code,
+        title,
+        "The request has no valid session cookie. Sign in with `POST /session`.",
+    );
+    let answer = fixture.get_user("garbage").await;
+    fixture.check(
+        &answer,
+        401,
+        "invalid_token",
+        "Invalid access token",
+        "The access token is malformed or wasn't issued by this server for this audience.",
+    );
+    let forge = Forge::of(&fixture.gateway).await;
+    let expired = forge.sign(&with(&fixture.john.claims(), "exp", json!(1)));
+    let answer = fixture.get_user(&expired).await;
+    fixture.check(
+        &answer,
+        401,
+        "token_expired",
+        "Access token expired",
+        "The access token has expired. Use the refresh token, or sign in again.",
+    );
+    let revoked = fixture.gateway.sign_in("john").await;
+    fixture
+        .gateway
+        .log_out(&revoked.access_token)
+        .await
+        .is(204, "");
+    let answer = fixture.get_user(&revoked.access_token).await;
+    fixture.check(
+        &answer,
+        401,
+        "token_revoked",
+        "Access token revoked",
+        "The access token has been revoked. Sign in again or request a new token.",
+    );
+    let answer = fixture.gateway.log_in("john", "wrong-password").await;
+    fixture.check(
+        &answer,
+        401,
+        "invalid_credentials",
+        "Incorrect username or password",
+        "The username or password is incorrect.",
+    );
+    for (path, body) in [
+        (
+            "/user/password",
+            json!({"current_password": "wrong-password", "new_password": "correct horse 9"}),
+        ),
+        (
+            "/user/email",
+            json!({"email": "new@example.com", "password": "wrong-password"}),
+        ),
+    ] {
+        let answer = fixture.john(Method::POST, path, body).await;
+        fixture.check(
+            &answer,
+            403,
+            "incorrect_password",
+            "Incorrect password",
+            "The current password is incorrect.",
+        );
+        assert_eq!(answer.header("www-authenticate"), "");
+    }
+}
+
+async fn refresh_tokens(fixture: &mut Fixture) {
+    let answer = fixture.gateway.refresh("garbage").await;
+    fixture.check(
+        &answer,
+        401,
+        "invalid_refresh_token",
+        "Invalid refresh token",
+        "The refresh token is invalid, expired, or revoked. Sign in again.",
+    );
+    let session = fixture.gateway.sign_in("john").await;
+    let token = &session.refresh_token;
+    fixture.strict.refresh(token).await.is(200, "");
+    let answer = fixture.strict.refresh(token).await;
+    fixture.check(
+        &answer,
+        401,
+        "refresh_token_reused",
+        "Refresh token reuse detected",
+        "This refresh token was already used, so the session was revoked. Sign in again.",
+    );
+}
+
+async fn permissions(fixture: &mut Fixture) {
+    let (title, code) = ("Permission denied", "forbidden");
+    let answer = fixture.john(Method::GET, "/users", Value::Null).await;
+    let detail = "This operation requires the `admin` role.";
+    fixture.check(&answer, 403, code, title, detail);
+    let (_, personal) =
+        personal_tokens::make(&fixture.gateway, &fixture.john, "user:read user:write").await;
+    let answer = fixture
+        .gateway
+        .with_token(Method::DELETE, "/user", &personal, Value::Null)
+        .await;
+    fixture.check(
+        &answer,
+        403,
+        code,
+        title,
+        "This operation requires a user session; personal access tokens and OAuth clients can't \
+         use it.",
+    );
+    let answer = fixture
+        .gateway
+        .with_token(Method::GET, "/items", &personal, Value::Null)
+        .await;
+    fixture.check(
+        &answer,
+        403,
+        "insufficient_scope",
+        "Insufficient scope",
+        "This operation requires the scope `items:read`.",
+    );
+    let path = "/auth/verify?scope=items:read%20items:write";
+    let answer = fixture
+        .gateway
+        .with_token(Method::GET, path, &personal, Value::Null)
+        .await;
+    fixture.check(
+        &answer,
+        403,
+        "insufficient_scope",
+        "Insufficient scope",
+        "This operation requires the scopes `items:read items:write`.",
+    );
+    let mut claims = fixture.john.claims();
+    claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("seconds") - 301);
+    let token = Forge::of(&fixture.gateway).await.sign(&claims);
+    let answer = fixture
+        .gateway
+        .with_token(Method::DELETE, "/user", &token, Value::Null)
+        .await;
+    fixture.check(
+        &answer,
+        403,
+        "reauthentication_required",
+        "Recent sign-in required",
+        "This operation requires a sign-in within the last five minutes. Sign in again.",
+    );
+}
+
+async fn cross_site(fixture: &mut Fixture) {
+    let session = || {
+        fixture
+            .gateway
+            .request(Method::POST, "/session")
+            .json(&json!({"username": "john", "password": PASSWORD}))
+    };
+    let page = || session().header("x-latchkey-request", "1");
+    let answers = [
+        (
+            fixture.gateway.send(session()).await,
+            "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.",
+        ),
+        (
+            fixture
+                .gateway
+                .send(page().header("origin", "https://evil.example"))
+                .await,
+            "The origin is not allowed. The operator can allow it in `LATCHKEY_CORS_ORIGINS`.",
+        ),
+        (
+            fixture
+                .gateway
+                .send(page().header("sec-fetch-site", "cross-site"))
+                .await,
+            "The browser reports a cross-site request (`Sec-Fetch-Site`). Send the request from an \
+             allowed origin.",
+        ),
+    ];
+    for (answer, detail) in answers {
+        fixture.check(&answer, 403, "csrf", "Cross-site request blocked", detail);
+    }
+}
+
+async fn protocol(fixture: &mut Fixture) {
+    let answer = fixture.john(Method::GET, "/items/nope", Value::Null).await;
+    fixture.check(
+        &answer,
+        404,
+        "not_found",
+        "Not found",
+        "The resource doesn't exist, or you don't have access to it.",
+    );
+    for (method, detail) in [
+        ("PUT", "PUT is not supported here. Allowed: POST."),
+        ("BREW", "This method is not supported here. Allowed: POST."),
+    ] {
+        let request = fixture
+            .gateway
+            .request(method.parse().expect("a method"), "/login");
+        let answer = fixture.gateway.send(request).await;
+        let title = "Method not allowed";
+        fixture.check(&answer, 405, "method_not_allowed", title, detail);
+    }
+    for (path, media_type) in [
+        ("/user", "application/json"),
+        ("/revocations", "text/event-stream"),
+    ] {
+        let request = fixture
+            .by_john(Method::GET, path)
+            .header("accept", "text/html");
+        let answer = fixture.gateway.send(request).await;
+        let detail = format!("This endpoint returns {media_type}. Change or omit `Accept`.");
+        fixture.check(&answer, 406, "not_acceptable", "Not acceptable", &detail);
+    }
+    let answer = fixture
+        .gateway
+        .post("/login", json!({"username": "x".repeat(70_000)}))
+        .await;
+    fixture.check(
+        &answer,
+        413,
+        "too_large",
+        "Request body too large",
+        "The request body exceeds 65,536 bytes.",
+    );
+    let request = fixture.by_john(Method::POST, "/items").body("name=Book");
+    let answer = fixture.gateway.send(request).await;
+    fixture.check(
+        &answer,
+        415,
+        "unsupported_media_type",
+        "Unsupported media type",
+        "Send the body as `application/json`.",
+    );
+}
+
+async fn conflicts(fixture: &mut Fixture) {
+    let mary = json!({"username": "mary", "password": PASSWORD});
+    let answer = fixture.strict.post("/signup", mary.clone()).await;
+    fixture.check(
+        &answer,
+        403,
+        "signup_closed",
+        "Registration disabled",
+        "Only administrators can create users on this server.",
+    );
+    let admin = fixture.gateway.admin("root").await;
+    let answer = fixture
+        .gateway
+        .with_token(Method::DELETE, "/user", &admin.access_token, Value::Null)
+        .await;
+    fixture.check(
+        &answer,
+        403,
+        "last_admin",
+        "Last administrator",
+        "At least one enabled administrator must remain. Grant the role to another user first.",
+    );
+    let taken = json!({"username": "John", "password": PASSWORD});
+    let answer = fixture.gateway.post("/signup", taken).await;
+    fixture.check(
+        &answer,
+        409,
+        "username_taken",
+        "Username already in use",
+        "This username is already in use.",
+    );
+    let taken = json!({"email": "john@example.com", "password": PASSWORD});
+    let answer = fixture.gateway.post("/signup", taken).await;
+    fixture.check(
+        &answer,
+        409,
+        "email_taken",
+        "Email address already in use",
+        "This email address is already in use.",
+    );
+    let item = fixture.gateway.create_item(&fixture.john, "Book").await;
+    let request = fixture
+        .by_john(
+            Method::PATCH,
+            &format!("/items/{}", item.is(201, "").text("id")),
+        )
+        .header("if-match", "\"99\"")
+        .json(&json!({"name": "Lost"}));
+    let answer = fixture.gateway.send(request).await;
+    fixture.check(
+        &answer,
+        412,
+        "precondition_failed",
+        "Precondition failed",
+        "The item changed since you read it. Get it again and retry with the new ETag.",
+    );
+    let answer = fixture.gateway.forgot_password("john@example.com").await;
+    fixture.check(
+        &answer,
+        501,
+        "email_disabled",
+        "Email disabled",
+        "This server doesn't send email. Contact the operator for a reset code.",
+    );
+}
+
+async fn server(fixture: &mut Fixture) {
+    fixture
+        .strict
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    let answer = fixture.strict.log_in("john", "wrong-password").await;
+    fixture.check(
+        &answer,
+        429,
+        "too_many_requests",
+        "Too many requests",
+        "Rate limit exceeded. Try again in {n} seconds.",
+    );
+    let admin = fixture.gateway.sign_in("root").await;
+    let stream = || {
+        fixture
+            .strict
+            .request(Method::GET, "/revocations")
+            .bearer_auth(&admin.access_token)
+    };
+    let first = stream().send().await.expect("a stream");
+    assert_eq!(first.status(), 200);
+    let answer = fixture.strict.send(stream()).await;
+    let plural = if answer.header("retry-after") == "1" {
+        ""
+    } else {
+        "s"
+    };
+    let detail = format!("The server is overloaded. Try again in {{n}} second{plural}.");
+    fixture.check(&answer, 503, "busy", "Server busy", &detail);
+
+    let proxy = Proxy::to_redis().await;
+    let cut = fixture
+        .gateway
+        .replica_with(&[("REDIS_URL", &proxy.redis_url())])
+        .await;
+    proxy.set(Line::Cut);
+    let answer = cut.refresh(&fixture.john.refresh_token).await;
+    let plural = if answer.header("retry-after") == "1" {
+        ""
+    } else {
+        "s"
+    };
+    let detail = format!("A required service is unavailable. Try again in {{n}} second{plural}.");
+    let title = "Temporarily unavailable";
+    fixture.check(&answer, 503, "unavailable", title, &detail);
+
+    execute(&fixture.gateway, "alter table items rename to broken").await;
+    let answer = fixture.john(Method::GET, "/items", Value::Null).await;
+    fixture.check(
+        &answer,
+        500,
+        "internal",
+        "Internal server error",
+        "An internal error occurred. If it persists, contact the operator with request ID {id}.",
+    );
+}
+
+#[tokio::test]
+async fn oauth_errors_describe_cause_in_ascii() {
+    let gateway = Gateway::shared().await;
+    let grant = ("grant_type", "refresh_token");
+    let token = ("refresh_token", "garbage");
+    let invalid_client = "Client authentication failed. Send the client_id and client_secret of a \
+        registered client.";
+    let cases: [(&str, &[(&str, &str)], u16, &str, &str); 7] = [
+        (
+            "/oauth/introspect",
+            &[("token", "garbage")],
+            401,
+            "invalid_client",
+            invalid_client,
+        ),
+        (
+            "/oauth/token",
+            &[("grant_type", "client_credentials")],
+            401,
+            "invalid_client",
+            invalid_client,
+        ),
+        (
+            "/oauth/token",
+            &[("grant_type", "password")],
+            400,
+            "unsupported_grant_type",
+            "Supported grant types: client_credentials, refresh_token. Users sign in at POST \
+             /login.",
+        ),
+        (
+            "/oauth/token",
+            &[grant, token],
+            400,
+            "invalid_grant",
+            "The refresh token is invalid, expired, or revoked.",
+        ),
+        (
+            "/oauth/token",
+            &[grant, token, ("scope", "nonsense")],
+            400,
+            "invalid_scope",
+            "The requested scope exceeds the scope granted.",
+        ),
+        (
+            "/oauth/token",
+            &[grant, token, ("resource", "https://other.example.com")],
+            400,
+            "invalid_target",
+            "The requested resource is not allowed for this client.",
+        ),
+        (
+            "/oauth/token",
+            &[grant],
+            400,
+            "invalid_request",
+            "`refresh_token`: is missing.",
+        ),
+    ];
+    for (path, form, status, error, description) in cases {
+        let answer = gateway.form(path, form).await;
+        assert_eq!(
+            (answer.status, answer.body.clone()),
+            (
+                status,
+                json!({"error": error, "error_description": description})
+            )
+        );
+        assert!(answer.bytes.is_ascii());
+    }
+}
