@@ -30,10 +30,12 @@ create table email_outbox (
     first_sent_at timestamp with time zone,
     id uuid not null,
     invalidated_at timestamp with time zone,
+    ip_address inet,
     next_attempt_at timestamp with time zone not null default now(),
     recipient text,
     sent_at timestamp with time zone,
     template text not null,
+    user_agent text,
     user_id uuid,
     constraint email_outbox_pkey PRIMARY KEY (id)
 );
