@@ -72,12 +72,14 @@ impl From<Error> for CommandError {
             Error::UsernameTaken => failed("the username is already in use"),
             Error::EmailTaken => failed("the email address is already in use"),
             Error::LastAdmin => failed("at least one enabled administrator must remain").hint(
-                "grant the role to another user first: `latchkey user set-role NAME-OR-EMAIL admin`",
+                "grant the role to another user first: `latchkey user set-role NAME-OR-EMAIL \
+                 admin`",
             ),
             Error::Busy => failed("the server is busy").hint("try again in a few seconds"),
-            Error::Internal(source) => {
-                CommandError::new(FAILED, format!("internal error: {}", Chain(source.as_ref())))
-            }
+            Error::Internal(source) => CommandError::new(
+                FAILED,
+                format!("internal error: {}", Chain(source.as_ref())),
+            ),
             Error::Unavailable {
                 committed: None,
                 source,

@@ -272,7 +272,8 @@ impl Value for Limit {
             Limit::new(count, period)
         });
         read.ok_or_else(|| {
-            "must be a number and a period from `1s` to `1d`, for example `5/1m` for five per minute"
+            "must be a number and a period from `1s` to `1d`, for example `5/1m` for five per \
+             minute"
                 .into()
         })
     }
