@@ -29,7 +29,7 @@ pub(super) fn check(
     let mut migration = Process::start(Program {
         name: "The migration".into(),
         log: Some(log.clone()),
-        farewells: &[Signal::TERM],
+        stop_signals: &[Signal::TERM],
         command: Box::new(move || {
             let mut command = Command::new(&server);
             command.arg("migrate");
