@@ -27,7 +27,7 @@ pub(super) fn check(
     let (server, settings) = (server.to_owned(), Arc::clone(settings));
     let log = directory.join("migrate.log");
     let mut migration = Process::start(Program {
-        name: "The migration".into(),
+        name: "the migration".into(),
         log: Some(log.clone()),
         stop_signals: &[Signal::TERM],
         command: Box::new(move || {
@@ -43,9 +43,9 @@ pub(super) fn check(
     if succeeded || !output.contains(OUTDATED) {
         return Ok(());
     }
-    Err(Error::new(format!(
-        "The data in {} was created by an {OUTDATED} and can't be migrated; delete this folder and \
-         start again.",
+    let error = Error::new(format!(
+        "the data in {} was created by an {OUTDATED} and can't be migrated",
         directory.display()
-    )))
+    ));
+    Err(error.hint("delete this folder and start again"))
 }

@@ -205,12 +205,15 @@ async fn older_data_is_rejected_until_its_folder_is_deleted() {
             .expect("it runs");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{text}");
-        let sentence = text.lines().last().unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let [.., sentence, hint] = lines[..] else {
+            panic!("not two lines: {text}");
+        };
         let real = data.canonicalize().expect("it is there");
         assert!(
             sentence.contains("older development version")
                 && sentence.contains(&format!("{} ", real.display()))
-                && sentence.ends_with("delete this folder and start again."),
+                && hint.ends_with("hint: delete this folder and start again"),
             "{text}"
         );
         assert_eq!(
