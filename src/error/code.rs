@@ -107,10 +107,10 @@ codes! {
         "Change or omit `Accept`.";
     UsernameTaken 409 "username_taken" "Username already in use"
         "Another user has this username."
-        "Choose another username. If the user is you, sign in.";
+        "Choose another username. If you already registered, sign in.";
     EmailTaken 409 "email_taken" "Email address already in use"
         "Another user has this email address."
-        "Use another email address. If the user is you, sign in.";
+        "Use another email address. If you already registered, sign in.";
     PreconditionFailed 412 "precondition_failed" "Precondition failed"
         "The item changed since you read it."
         "Get the item again, apply your change, and send the new `ETag` in `If-Match`.";

@@ -110,6 +110,16 @@ fn close_lists(schemas: &mut Map<String, Value>) {
     event["actor"]["enum"] = json!(actors);
 }
 
+fn replacement() -> Value {
+    json!({
+        "username": "jane",
+        "email": null,
+        "name": null,
+        "role": "user",
+        "disabled": false,
+    })
+}
+
 /// Bodies with fields that exclude each other or are for special cases. Swagger UI and Postman send
 /// an example as it is, so it must work.
 fn examples() -> [(&'static str, Value); 13] {
@@ -142,16 +152,7 @@ fn examples() -> [(&'static str, Value); 13] {
                 "role": "user",
             }),
         ),
-        (
-            "ReplaceUserRequest",
-            json!({
-                "username": "jane",
-                "email": null,
-                "name": null,
-                "role": "user",
-                "disabled": false,
-            }),
-        ),
+        ("ReplaceUserRequest", replacement()),
         ("UpdateUserRequest", json!({ "name": "Jane Doe" })),
         // A fixed date would expire.
         (
