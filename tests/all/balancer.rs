@@ -200,7 +200,7 @@ async fn whoever_is_refused_takes_no_replica_out_of_the_pool() {
 async fn looks(replica: &Gateway) -> f64 {
     metrics::value(
         replica,
-        "latchkey_http_request_duration_seconds_count{operation=\"ready\",status=\"200\"}",
+        "latchkey_http_request_duration_seconds_count{operation=\"getReadiness\",status=\"200\"}",
     )
     .await
 }

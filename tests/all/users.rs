@@ -360,7 +360,7 @@ async fn where_sign_up_is_closed_administrators_make_accounts() {
         closed.get("/").await.string(),
     );
     assert!(
-        pages.0.contains("sign up, then") && !pages.1.contains("sign up"),
+        pages.0.contains("register a user, then") && !pages.1.contains("register a user"),
         "{}",
         pages.1
     );

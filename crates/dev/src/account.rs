@@ -28,7 +28,7 @@ impl Account {
             .map(Some)
             .ok_or_else(|| {
                 Error::new(
-                    "PostgreSQL can't run as root, and neither a user `postgres` nor `nobody` \
+                    "PostgreSQL can't run as root, and neither a user `postgres` nor a user `nobody` \
                      exists",
                 )
                 .hint("create one of them, or run this program as another user")

@@ -234,7 +234,7 @@ async fn the_page_of_the_document_works_by_cookie() {
     assert_eq!((status, &item["name"]), (201, &json!("Book")));
     until("its operations are drawn", || async {
         tab.driver
-            .run("return !!document.querySelector('#operations-Account-listSessions')")
+            .run("return !!document.querySelector('#operations-Sessions-listSessions')")
             .await
             == true
     })

@@ -333,8 +333,7 @@ async fn it_is_counted_as_one_operation_and_named_in_the_document() {
         .await
         .expect("it answers");
     let page = page.text().await.expect("text");
-    let counted =
-        "latchkey_http_request_duration_seconds_count{operation=\"verify\",status=\"204\"} 2";
+    let counted = "latchkey_http_request_duration_seconds_count{operation=\"verifyRequest\",status=\"204\"} 2";
     assert!(page.contains(counted), "{page}");
     let operation = &crate::contract::DOCUMENT["paths"]["/auth/verify"]["get"];
     for status in ["204", "400", "401", "403", "503"] {

@@ -169,7 +169,7 @@ impl Sessions {
             .await
             .expect("the statement is right");
         client
-            .batch_execute("analyze personal_tokens")
+            .batch_execute("analyze personal_access_tokens")
             .await
             .expect("the statement is right");
     }

@@ -191,13 +191,13 @@ async fn older_data_is_rejected_until_its_folder_is_deleted() {
     let dev = Dev::ready(folder.path(), &[]);
     sign_up(&dev.gateways()[0]).await;
     let data = folder.path().join(".latchkey");
-    let env_file = fs::read_to_string(data.join(".env")).expect("it is there");
-    let database = env_file
-        .lines()
-        .find_map(|line| line.strip_prefix("DATABASE_URL="))
+    let settings = dotenvy::from_path_iter(data.join(".env")).expect("it is there");
+    let mut settings = settings.map(|setting| setting.expect("it is valid"));
+    let (_, database) = settings
+        .find(|(name, _)| name == "DATABASE_URL")
         .expect("it is set");
     let older = "update refinery_schema_history set name = 'first' where version = 1";
-    psql(database.trim_matches('\''), older);
+    psql(&database, older);
     drop(dev);
     for arguments in [&[][..], &["--detach"]] {
         let output = latchkey_dev(folder.path(), arguments)
