@@ -110,7 +110,7 @@
 //!   `sql/migrations/`; blessing updates `sql/schema.sql`.
 //! - A new reason for revocation: a line among the reasons of [`domain::revocation`], a transaction
 //!   that returns a [`domain::revocation::Ending`], and a row of the table in
-//!   `tests/all/taking_back.rs`.
+//!   `tests/all/revocation_matrix.rs`.
 //! - A new email: a line among the templates of `postgres::outbox`, and its text in [`mail`].
 //! - A new security event: a line in [`domain::audit`], and `audit::insert` in the transaction of
 //!   the change.

@@ -44,7 +44,6 @@ mod origin_d;
 mod origin_e;
 
 // What must hold.
-mod adoption; // Redis loses sessions, and nobody is signed out
 mod audit; // every security event is recorded, with its change, and shown to nobody else
 mod bad_input; // every bad body is a 4xx that names the member, never the value
 // Replicas have loopback addresses of their own, which other systems do not have.
@@ -73,12 +72,14 @@ mod metrics; // what operators see
 mod outage; // a store that is down, stopped or slow
 mod pages; // what the binary shows to people
 mod promise; // logout means logout, whatever breaks
+mod prose; // the words of the public texts
 // the document, the collection for Postman, README, .env.example: checked in and true
 mod published;
 mod revocation; // leases, the log, and who answers checks
+mod revocation_matrix; // every revocation × every credential × a second replica
+mod session_restore; // Redis loses sessions, and users stay signed in
 mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand sign-ins at once
-mod taking_back; // everything that ends something × every credential × a second replica
 mod throttle; // guessers are slowed, owners get in
 mod timing; // no answer tells by its time who has an account
 mod token_cache; // what is known of a token saves its signature check, and nothing else

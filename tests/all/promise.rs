@@ -176,7 +176,7 @@ fn all() -> String {
 /// The positive control: a gateway that was broken on purpose.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "wants a gateway that breaks the promise: `./dev chaos`"]
-async fn a_gateway_that_breaks_the_promise_is_caught() {
+async fn positive_control_is_caught() {
     assert!(
         version().ends_with("(mutant)"),
         "{} breaks nothing",

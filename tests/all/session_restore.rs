@@ -394,7 +394,7 @@ async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
 
 /// Whatever would end the session waits until it was adopted, and then ends what was adopted.
 #[tokio::test]
-async fn adoption_racing_logout_leaves_nothing_alive() {
+async fn restore_racing_sign_out_leaves_no_live_session() {
     let scene = Scene::with(&[("LATCHKEY_LEASE", "20ms")]).await;
     let mut alive = Vec::new();
     for round in 0..40 {
