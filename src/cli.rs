@@ -36,7 +36,7 @@ use terminal::{confirm, parse_password, read_password};
 const FAILED: u8 = 1;
 
 /// The output of a command whose confirmation prompt was declined.
-const CANCELED: &str = "Canceled. Nothing was changed.\n";
+const CANCELED: &str = "canceled; nothing was changed";
 
 /// The failure of a command: an exit code, the error, and how to fix it.
 struct CommandError {
@@ -150,7 +150,7 @@ impl Operator {
         let (command, matches) = matches.subcommand().expect("the parser requires one");
         // Before connecting to a store, so that the prompt comes first.
         if !confirmed(command, matches)? {
-            return Ok(CANCELED.to_owned());
+            return Err(CommandError::new(FAILED, CANCELED));
         }
         started(&self.0).await?;
         match command {

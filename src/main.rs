@@ -40,7 +40,7 @@ users, issues, rotates, and revokes tokens, and authenticates requests for your 
 services.";
 
 const CONFIGURATION: &str = "\
-Configuration: environment variables, `.env` in the working folder, and flags of `serve`, see \
+Configuration: environment variables, `.env` in the working directory, and flags of `serve`, see \
 `latchkey help settings`.";
 
 fn main() -> ExitCode {
@@ -115,7 +115,7 @@ fn migrate_command() -> Command {
     let command = Command::new("migrate")
         .about("Apply the database migrations and exit")
         .long_about(
-            "Applies the database migrations and exits. `serve` applies them at its start, too.",
+            "Applies the database migrations and exits. `serve` also applies them when it starts.",
         );
     documented(command, "latchkey migrate")
 }

@@ -129,7 +129,7 @@ async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<Str
         _other => true,
     };
     if !confirmed {
-        return Ok(CANCELED.to_owned());
+        return Err(CommandError::new(FAILED, CANCELED));
     }
     started(gateway).await?;
     match command {

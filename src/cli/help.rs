@@ -8,7 +8,7 @@ const CONFIGURATION: &str =
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  rejected or failed
+  1  rejected, canceled, or failed
   2  invalid usage or configuration
   3  store unavailable";
 

@@ -41,8 +41,8 @@ pub fn command() -> Command {
 fn list() -> Command {
     let command = Command::new("list").about("List signing keys").long_about(
         "Lists signing keys, newest first. SINCE is the time from which a key signs. UNTIL is the \
-         time at which the next key replaces the current one, or at which no valid token of a \
-         retiring or revoked key is left.",
+         time at which the next key replaces the current one, or at which the last token of a \
+         retiring or revoked key expires.",
     );
     documented(command, "latchkey keys list")
 }
@@ -94,7 +94,7 @@ async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<Str
     let question = "Revoke this signing key and every token that it signed?";
     // Before connecting to a store, so that the prompt comes first.
     if command == "revoke" && !confirm(matches, question, "revoke the key")? {
-        return Ok(CANCELED.to_owned());
+        return Err(CommandError::new(FAILED, CANCELED));
     }
     started(gateway).await?;
     match command {

@@ -159,11 +159,12 @@ settings! {
             "Incorrect passwords per user, across all networks. Above it, attempts are delayed by \
              2 s but not rejected.";
         limit_sign_up: Limit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h",
-            "Registrations per network";
+            "Registrations and username changes per network";
         limit_reset_request: Limit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
-            "Requests for a one-time code per network";
+            "Requests for one-time codes, per network";
         limit_email: Limit, "LATCHKEY_LIMIT_EMAIL" = "6/1h",
-            "Unauthenticated emails per type and recipient. More are silently dropped.";
+            "Emails with a one-time code, per purpose and recipient. Emails above the limit are \
+             silently dropped.";
         limit_code: Limit, "LATCHKEY_LIMIT_CODE" = "5/1h",
             "Incorrect codes per user and network";
         limit_code_account: Limit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",
@@ -185,7 +186,7 @@ settings! {
     }
     "Checks and capacity" {
         lease: Duration, "LATCHKEY_LEASE" = "250ms",
-            "Lease: how long a replica can serve checks from memory without contact to Redis, \
+            "Lease: how long a replica can serve checks from memory without contact with Redis, \
              `20ms` to `3s`. `latchkey revocations rebuild` applies a new value to all replicas. \
              With `0s`, this replica checks Redis on every request.";
         token_cache_size: usize, "LATCHKEY_TOKEN_CACHE_SIZE" = "50000",
@@ -205,8 +206,8 @@ settings! {
             "Interval of the cleanup worker, which deletes expired rows from PostgreSQL on one \
              replica at a time";
         drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s",
-            "Delay after SIGTERM in which the replica reports not ready and still accepts \
-             requests, so that load balancers notice";
+            "Delay after SIGTERM during which the replica reports not ready and still accepts \
+             requests, so that load balancers stop sending requests";
         log: LogFilter, "LATCHKEY_LOG" = "info",
             "Log filter in `tracing` syntax. The log is JSON if stdout isn't a terminal.";
     }

@@ -8,7 +8,7 @@ use super::{SETTINGS, Setting, Source};
 const WIDTH: usize = 80;
 
 const SETTINGS_INTRODUCTION: &str = "\
-A setting is an environment variable, a line of `.env` in the working folder, or a flag of \
+A setting is an environment variable, a line of `.env` in the working directory, or a flag of \
 `serve`. Flags override the environment, and the environment overrides `.env`. An empty value counts as \
 unset.
 

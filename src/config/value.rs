@@ -149,7 +149,7 @@ fn folder(url: &str, path: &str) -> Result<PathBuf, String> {
         .filter(|url| path.starts_with('/') && is_plain(url))
         .and_then(|url| url.to_file_path().ok())
         .ok_or_else(|| {
-            "must be the URL of an absolute folder, for example `file:/srv/email`".into()
+            "must be a `file:` URL with an absolute path, for example `file:/srv/email`".into()
         })
 }
 

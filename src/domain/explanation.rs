@@ -139,20 +139,20 @@ pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation
     match (by_record, denylist) {
         (Some(why), Denylist::Refused(_)) => refused(why),
         (Some(why), Denylist::Clean) => refused(format!(
-            "{why}; the denylist in Redis does not contain the revocation yet"
+            "{why}; the revocation log in Redis does not contain the revocation yet"
         )),
-        (Some(why), Denylist::Lost) => refused(format!("{why}; Redis has lost its denylist")),
+        (Some(why), Denylist::Lost) => refused(format!("{why}; Redis has lost the revocation log")),
         (Some(why), Denylist::Silent) => refused(format!("{why}; Redis does not respond")),
         (None, Denylist::Refused(subject)) => {
             let what = listed(subject);
             refused(format!(
-                "the denylist in Redis contains {what}, but PostgreSQL contains no revocation"
+                "the revocation log in Redis contains {what}, but PostgreSQL contains no revocation"
             ))
         }
         (None, Denylist::Clean) => passes(claims, ""),
         (None, Denylist::Lost) => passes(
             claims,
-            "; only PostgreSQL was checked, because Redis has lost its denylist",
+            "; only PostgreSQL was checked, because Redis has lost the revocation log",
         ),
         (None, Denylist::Silent) => passes(
             claims,

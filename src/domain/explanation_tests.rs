@@ -152,7 +152,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             CLEAN,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
-                 the denylist in Redis does not contain the revocation yet."
+                 the revocation log in Redis does not contain the revocation yet."
             ),
         ),
         (
@@ -160,7 +160,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             Denylist::Lost,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
-                 Redis has lost its denylist."
+                 Redis has lost the revocation log."
             ),
         ),
         (
@@ -208,21 +208,21 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         (
             known(),
             SESSION,
-            "Rejected: the denylist in Redis contains the session, but PostgreSQL contains no \
+            "Rejected: the revocation log in Redis contains the session, but PostgreSQL contains no \
              revocation."
                 .to_owned(),
         ),
         (
             known(),
             BELOW,
-            "Rejected: the denylist in Redis contains a higher generation of the user, but \
+            "Rejected: the revocation log in Redis contains a higher generation of the user, but \
              PostgreSQL contains no revocation."
                 .to_owned(),
         ),
         (
             known(),
             Denylist::Lost,
-            format!("{good}; only PostgreSQL was checked, because Redis has lost its denylist."),
+            format!("{good}; only PostgreSQL was checked, because Redis has lost the revocation log."),
         ),
         (
             known(),

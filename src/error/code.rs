@@ -60,7 +60,7 @@ codes! {
         "Sign in again or request a new token.";
     TokenExpired 401 "token_expired" "Access token expired"
         "The access token has expired."
-        "Use the refresh token at `POST /refresh`, or sign in again.";
+        "Exchange the refresh token at `POST /refresh`, request a new token, or sign in again.";
     TokenRevoked 401 "token_revoked" "Access token revoked"
         "The access token, its session, user, OAuth client, or signing key was revoked."
         "Sign in again or request a new token.";
@@ -83,7 +83,7 @@ codes! {
         "Use a token of a user with the required role, or the token of a user session.";
     InsufficientScope 403 "insufficient_scope" "Insufficient scope"
         "The access token doesn't have the required scope."
-        "Request a token with the scope in `detail` and `WWW-Authenticate`.";
+        "Request a token with the scope that `detail` and `WWW-Authenticate` contain.";
     Csrf 403 "csrf" "Cross-site request blocked"
         "The request uses the session cookie, and another site might have caused it."
         "Send `X-Latchkey-Request: 1` from the origin of this server or from an allowed origin.";
@@ -101,7 +101,7 @@ codes! {
         "Check the path and the ID.";
     MethodNotAllowed 405 "method_not_allowed" "Method not allowed"
         "The path doesn't support this HTTP method."
-        "Use a method of the `Allow` header.";
+        "Use a method that the `Allow` header lists.";
     NotAcceptable 406 "not_acceptable" "Not acceptable"
         "The endpoint doesn't return a media type that `Accept` allows."
         "Change or omit `Accept`.";
@@ -119,7 +119,7 @@ codes! {
         "Send a body within the limit in `detail`.";
     UnsupportedMediaType 415 "unsupported_media_type" "Unsupported media type"
         "The endpoint doesn't support the media type of the request body."
-        "Send the body in a media type of `detail`.";
+        "Send the body in a media type that `detail` lists.";
     TooManyRequests 429 "too_many_requests" "Too many requests"
         "The request exceeds a rate limit."
         "Wait for the number of seconds in `Retry-After`, then try again.";

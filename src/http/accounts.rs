@@ -227,8 +227,9 @@ impl AccountsApi {
     ///
     /// Confirms the address with the emailed code. Changing the address revokes all other sessions.
     ///
-    /// The previous address is notified of the change. An address that another user has in the
-    /// meantime returns 409 `email_taken`. Requires a user session.
+    /// The previous address is notified of the change. If another user has
+    /// registered or verified the address in the meantime, the response is 409 `email_taken`.
+    /// Requires a user session.
     #[oai(
         path = "/user/email/confirm",
         method = "post",
@@ -255,8 +256,8 @@ impl AccountsApi {
     /// Emails a one-time code if a user has this address; the response is the same if not.
     ///
     /// Use the code with `POST /password/reset`. It expires after 10 minutes by default, and a new
-    /// code replaces the previous one. More than 6 emails per hour to the same recipient are
-    /// silently dropped.
+    /// code replaces the previous one. By default, at most 6 codes per hour are sent to
+    /// the same recipient; further requests still return 202.
     #[oai(
         path = "/password/forgot",
         method = "post",

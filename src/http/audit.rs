@@ -39,8 +39,8 @@ pub struct AuditEventShape {
     /// Kind of actor: `user` (the user), `admin` (an administrator), `client` (an OAuth client),
     /// `operator` (the command line), `server` (the server itself), or `unauthenticated`.
     actor: String,
-    /// ID of the user or OAuth client who acted; `null` for other actors. Hidden from the user if
-    /// an administrator acted.
+    /// ID of the user or OAuth client who acted; `null` for other actors. In the user's own
+    /// log, `null` if an administrator acted.
     actor_id: Option<Uuid>,
     /// ID of the session that was started, revoked, or used.
     session: Option<Uuid>,

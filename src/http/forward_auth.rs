@@ -113,10 +113,10 @@ impl ForwardAuthApi {
     /// Returns 204 and identity headers if the credential is valid and has the required role and
     /// scopes; any other status denies the request.
     ///
-    /// A reverse proxy calls this operation for each of its requests, with any method. The proxy
+    /// A reverse proxy calls this operation for each request that it receives, with any method. The proxy
     /// can append the path and query of the original request (`/auth/verify/…`); they are ignored.
     /// Every response contains all identity headers, empty if not applicable, so that the proxy
-    /// overwrites headers of the client. Their values are percent-encoded, except for printable
+    /// overwrites headers that the client sent. Their values are percent-encoded, except for printable
     /// ASCII characters. Unknown query parameters return 400.
     ///
     /// OAuth clients are allowed only if `scope` is set and their token has these scopes;
@@ -139,7 +139,8 @@ impl ForwardAuthApi {
         gateway: Data<&Arc<Gateway>>,
         request: &Request,
         _only: NothingElse,
-        /// Required role. Without it, the response is 403 `forbidden`. Default: any role.
+        /// Required role. If the user doesn't have this role, the response is 403 `forbidden`.
+        /// Default: any role.
         role: Param<DemandedRole>,
         /// Required scopes, separated by spaces. If the token lacks one, the response is 403
         /// `insufficient_scope`. Default: none.

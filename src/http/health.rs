@@ -79,8 +79,8 @@ impl HealthApi {
     ///
     /// Returns 200 if the replica accepts traffic; the body reports store status.
     ///
-    /// If a single store is down, the replica stays ready. Otherwise the load balancer would remove
-    /// all replicas at once.
+    /// If only one store is down, the replica stays ready; otherwise the load balancer would remove
+    /// all replicas at once. If both are down, the response is 503.
     #[oai(
         path = "/health/ready",
         method = "get",

@@ -124,7 +124,7 @@ fn describe_revocation() {
     );
     metrics::describe_histogram!(
         "latchkey_revocation_enforcement_seconds",
-        "Time until all replicas enforce a published revocation in seconds, by completion \
+        "Time in seconds until all replicas enforce a published revocation, by completion \
          (acknowledged, waited)"
     );
     metrics::describe_histogram!(
@@ -149,7 +149,7 @@ fn describe_keys() {
     metrics::describe_gauge!("latchkey_signing_keys", "Signing keys, by state");
     metrics::describe_gauge!(
         "latchkey_signing_key_age_seconds",
-        "Time since the current signing key became active in seconds"
+        "Age of the current signing key in seconds, since it became active"
     );
     metrics::describe_counter!(
         "latchkey_signing_key_reloads_total",
@@ -172,7 +172,7 @@ fn describe_workers() {
     );
     metrics::describe_gauge!(
         "latchkey_cleanup_last_success_timestamp_seconds",
-        "Unix time of the last successful cleanup run in seconds"
+        "Time of the last successful cleanup run in seconds since the Unix epoch"
     );
 }
 

@@ -191,9 +191,9 @@ impl OAuthApi {
     /// Revocation endpoint (RFC 7009). Revoking a refresh token or cookie revokes the session;
     /// unknown tokens return 200.
     ///
-    /// An access token or a personal access token is revoked individually. The holder of a user's
-    /// token needs no client authentication; a client's token requires that of the client. After
-    /// 200, every replica rejects the token.
+    /// An access token or a personal access token is revoked individually. A user's token requires
+    /// no client authentication. A client's token requires the authentication of that client.
+    /// After 200, every replica rejects the token.
     #[oai(
         path = "/oauth/revoke",
         method = "post",

@@ -34,8 +34,8 @@ body! {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
         /// Required without `email`.
         username: Optional<Username>,
-        /// Email address. Unique, not case-sensitive. Required without `username` or without
-        /// `password`; without `password`, the invitation is sent there.
+        /// Email address. Unique, not case-sensitive. Required if `username` or `password` is
+        /// omitted. If `password` is omitted, the invitation is sent to this address.
         email: Optional<Email>,
         /// Display name.
         name: Optional<DisplayName>,
@@ -64,7 +64,7 @@ body! {
         password: Kept<NewPassword>,
     }
 
-    /// New values; absent fields stay unchanged, `null` clears a field.
+    /// New values; absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
     UpdateUserRequest {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
         username: Clearable<Username>,
@@ -253,7 +253,7 @@ impl UsersApi {
     ///
     /// Updates the given fields; revokes as `replaceUser` does.
     ///
-    /// Absent fields stay unchanged, and `null` clears a field. At least one enabled administrator
+    /// Absent fields stay unchanged. `null` clears `username`, `email`, or `name`. At least one enabled administrator
     /// must remain (403 `last_admin`). A personal access token can't change its own user here (403
     /// `forbidden`).
     #[oai(

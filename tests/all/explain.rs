@@ -331,7 +331,7 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         lost.clone(),
         &john.access_token,
-        "; only PostgreSQL was checked, because Redis has lost its denylist.",
+        "; only PostgreSQL was checked, because Redis has lost the revocation log.",
     )
     .await;
     says(
@@ -349,7 +349,7 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         lost,
         &out.access_token,
-        "Z (sign-out); Redis has lost its denylist.",
+        "Z (sign-out); Redis has lost the revocation log.",
     )
     .await;
     says(
@@ -367,7 +367,7 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         gateway.settings(),
         &out.access_token,
-        "the denylist in Redis contains the session, but PostgreSQL contains no revocation",
+        "the revocation log in Redis contains the session, but PostgreSQL contains no revocation",
     )
     .await;
     says(
@@ -384,7 +384,7 @@ async fn a_redis_that_says_something_else_is_told() {
     says(
         gateway.settings(),
         &john.access_token,
-        "by an administrator); the denylist in Redis does not contain the revocation yet",
+        "by an administrator); the revocation log in Redis does not contain the revocation yet",
     )
     .await;
     says(

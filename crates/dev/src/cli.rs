@@ -35,14 +35,14 @@ const MAILBOX_LISTEN: AddressOption = AddressOption {
     flag: "mailbox-listen",
     variable: "LATCHKEY_DEV_MAILBOX_LISTEN",
     default: "127.0.0.1:8025",
-    help: "IP address and port of the page with the emails",
+    help: "IP address and port of the mailbox",
 };
 
 const AFTER_LONG_HELP: &str = "\
 Configuration: same environment variables as `latchkey serve`, also in `.env` of the working \
 folder, see `latchkey help settings`. They override the values of this program:
   DATABASE_URL, REDIS_URL  used instead of a private store
-  LATCHKEY_SMTP_URL        used instead of the page with the emails
+  LATCHKEY_SMTP_URL        used instead of the mailbox
 
 Examples:
   latchkey-dev                          run until Ctrl-C

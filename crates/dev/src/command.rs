@@ -192,7 +192,7 @@ fn listen_for_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, Socke
 /// Serves the page until this process ends.
 fn serve_mailbox(listener: TcpListener, directory: &Path) -> Result<(), Error> {
     let folder = settings::mailbox(directory)?;
-    let failed = |reason| format!("can't serve the page with the emails ({reason})");
+    let failed = |reason| format!("can't serve the mailbox ({reason})");
     let serve = move || {
         if let Err(reason) = mailbox::serve(listener, folder) {
             eprintln!("error: {}", failed(reason));

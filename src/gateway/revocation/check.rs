@@ -63,7 +63,7 @@ impl Gateway {
             Rung::Nobody => {
                 BY_NOBODY.increment(1);
                 return Err(Error::unavailable(
-                    "the revocation log contains entries of a newer version",
+                    "the revocation log contains entries that a newer version of Latchkey wrote",
                 ));
             }
             Rung::Memory | Rung::Record => {}

@@ -306,7 +306,7 @@ impl Keeper {
                 tracing::error!("Redis evicts keys: set maxmemory-policy to noeviction")
             }
             (Sight::Unknown, _) => tracing::error!(
-                "revocation log contains entries of a newer version: update this replica"
+                "unknown revocation log entries found: update this replica to the newer version"
             ),
             (Sight::Silent, Some(error)) => {
                 tracing::warn!(error = %Chain(&error), "lease renewal failed")

@@ -43,8 +43,8 @@ impl Gateway {
                  `maxmemory-policy` to `noeviction`."
             }
             Sight::Unknown => {
-                "The revocation log contains entries of a newer version. Checks return 503. Update \
-                 this replica."
+                "A newer version of Latchkey wrote entries to the revocation log that this replica \
+                 can't read. Checks return 503. Update this replica."
             }
         };
         Some(told.to_owned())

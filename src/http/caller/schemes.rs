@@ -102,7 +102,7 @@ fn cookie_scheme() -> MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
             "Session cookie, set by `POST /session` or by `POST /signup` with \
-             `X-Latchkey-Request: 1`. Browsers send it themselves; there is nothing to fill in. \
+             `X-Latchkey-Request: 1`. Browsers send it automatically; leave this field empty. \
              State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. With \
              `LATCHKEY_COOKIE_DOMAIN`, the name is `__Secure-latchkey`.",
         ),

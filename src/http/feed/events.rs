@@ -50,7 +50,8 @@ pub struct RevokedShape {
     previous_sequence: Option<u64>,
 }
 
-/// Data of `heartbeat`: the stream contains all revocations up to a quarter of a second ago.
+/// Data of `heartbeat`: the stream contains all revocations up to one lease ago
+/// (`LATCHKEY_LEASE`).
 #[derive(Object)]
 #[oai(rename = "HeartbeatEvent", example)]
 pub struct HeartbeatShape {

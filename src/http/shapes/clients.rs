@@ -21,7 +21,7 @@ pub struct ClientShape {
     audiences: Vec<String>,
     /// Time of registration.
     created_at: OffsetDateTime,
-    /// Time of the last secret rotation.
+    /// Time when the current secret was created.
     rotated_at: OffsetDateTime,
 }
 

@@ -90,8 +90,11 @@ async fn prompt_confirms_or_cancels() {
     let revoke = ["revoke", "john"];
     for line in ["", "n", "Y es"] {
         let (code, text) = on_terminal(&gateway, &revoke, &[(question, line)]).await;
-        assert_eq!(code, Some(0), "{text}");
-        assert!(text.ends_with("Canceled. Nothing was changed.\n"), "{text}");
+        assert_eq!(code, Some(1), "{text}");
+        assert!(
+            text.ends_with("error: canceled; nothing was changed\n"),
+            "{text}"
+        );
     }
     assert_eq!(gateway.verify(&john.access_token).await.0, 204);
     let (code, text) = on_terminal(&gateway, &revoke, &[(question, "y")]).await;

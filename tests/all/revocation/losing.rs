@@ -381,9 +381,7 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
             );
         }
     }
-    scene
-        .until_degraded_says("entries of a newer version")
-        .await;
+    scene.until_degraded_says("newer version of Latchkey").await;
     // They look again and again whether they know it by now, and are members meanwhile.
     until("nobody waits for who cannot know", || async {
         behind.members().await.is_empty()

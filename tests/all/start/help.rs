@@ -132,7 +132,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     (
         "LATCHKEY_SMTP_URL",
         "file:relative",
-        "must be the URL of an absolute folder, for example `file:/srv/email`",
+        "must be a `file:` URL with an absolute path, for example `file:/srv/email`",
     ),
     (
         "LATCHKEY_SMTP_URL",
