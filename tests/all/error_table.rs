@@ -522,6 +522,9 @@ async fn server(fixture: &mut Fixture) {
     );
 }
 
+/// Fields of a form.
+type Form<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test]
 async fn oauth_errors_describe_cause_in_ascii() {
     let gateway = Gateway::shared().await;
@@ -529,7 +532,7 @@ async fn oauth_errors_describe_cause_in_ascii() {
     let token = ("refresh_token", "garbage");
     let invalid_client = "Client authentication failed. Send the client_id and client_secret of a \
         registered client.";
-    let cases: [(&str, &[(&str, &str)], u16, &str, &str); 7] = [
+    let cases: [(&str, Form, u16, &str, &str); 7] = [
         (
             "/oauth/introspect",
             &[("token", "garbage")],
