@@ -68,7 +68,7 @@ async fn password_is_reset_in_two_steps() {
     assert_eq!(driver.text("//form[@id='reset']").await, "", "step 1 only");
     driver.enter("//input[@id='email']", EMAIL).await;
     driver.click("//form[@id='request']//button[1]").await;
-    until_shown(&driver, "reset", "you receive an email with a code").await;
+    until_shown(&driver, "reset", "receive an email with a code").await;
     assert_eq!(
         driver.text("//form[@id='request']").await,
         "",
