@@ -28,10 +28,9 @@ impl Account {
             .map(Some)
             .ok_or_else(|| {
                 Error::new(
-                    "PostgreSQL can't run as root, and neither a user `postgres` nor a user `nobody` \
-                     exists",
+                    "PostgreSQL can't run as root, and the system user `postgres` doesn't exist",
                 )
-                .hint("create one of them, or run this program as another user")
+                .hint("create this user, or run this program as another user")
             })
     }
 
