@@ -181,10 +181,28 @@ impl Example for DegradedShape {
 
 /// An example of a stream.
 pub fn example() -> String {
+    let revoked = RevokedShape::example();
+    let start = revoked.previous_sequence.unwrap_or_default();
+    let snapshot = SnapshotShape {
+        sequence: start,
+        ..SnapshotShape::example()
+    };
+    // An entry of the snapshot has no sequence number of its own.
+    let entry = RevokedShape {
+        id: "019a9f5e-8a40-7c22-8b17-5d1e0f3a6b90".to_owned(),
+        sequence: None,
+        previous_sequence: None,
+        ..RevokedShape::example()
+    };
+    let synced = SyncedShape {
+        sequence: start,
+        ..SyncedShape::example()
+    };
     let events = [
-        ("snapshot", SnapshotShape::example().to_json_string()),
-        ("synced", SyncedShape::example().to_json_string()),
-        ("revoked", RevokedShape::example().to_json_string()),
+        ("snapshot", snapshot.to_json_string()),
+        ("revoked", entry.to_json_string()),
+        ("synced", synced.to_json_string()),
+        ("revoked", revoked.to_json_string()),
         ("heartbeat", HeartbeatShape::example().to_json_string()),
     ];
     events
