@@ -8,14 +8,15 @@ COPY Cargo.toml Cargo.lock ./
 COPY release/cargo release/
 COPY crates/bench/Cargo.toml crates/bench/
 COPY crates/dev/Cargo.toml crates/dev/
-RUN mkdir src crates/bench/src crates/dev/src \
+COPY crates/domain/Cargo.toml crates/domain/
+RUN mkdir src crates/bench/src crates/dev/src crates/domain/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs crates/bench/src/main.rs crates/dev/src/lib.rs \
+    && touch src/lib.rs crates/bench/src/main.rs crates/dev/src/lib.rs crates/domain/src/lib.rs \
     && release/cargo build --locked --release -p latchkey
 
 COPY . .
 # Cargo compares modification times, and the stubs are newer than the sources.
-RUN touch src/main.rs src/lib.rs \
+RUN touch src/main.rs src/lib.rs crates/domain/src/lib.rs \
     && release/cargo build --locked --release -p latchkey \
     && release/check target/release/latchkey \
     && release/licenses target/THIRD-PARTY-LICENSES

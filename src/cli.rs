@@ -18,13 +18,13 @@ use std::{fmt::Display, io, process::ExitCode, sync::Arc};
 
 use clap::ArgMatches;
 use latchkey::{
-    domain::{
-        account::{NamePrefix, Role, SignInName},
-        administration::AccountChange,
-        page::{self, MAX_LIMIT, Page},
-    },
+    app::{Administrator, Gateway, ManagedUser, NewAccount, Setback, revocation::Patience},
     error::{Chain, Error},
-    gateway::{Administrator, Gateway, ManagedUser, NewAccount, Setback, revocation::Patience},
+};
+use latchkey_domain::{
+    account::{NamePrefix, Role, SignInName},
+    page::{self, MAX_LIMIT, Page},
+    user_change::AccountChange,
 };
 use uuid::Uuid;
 

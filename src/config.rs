@@ -13,6 +13,8 @@ mod value;
 
 use std::{fmt, time::Duration};
 
+use latchkey_domain::password::SHORTEST_MINIMUM;
+
 use declaration::Draft;
 pub use declaration::{Config, SETTINGS};
 pub use description::{
@@ -24,8 +26,6 @@ use value::LONGEST_IN_TOKENS;
 pub use value::{
     Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Secret, Signup, Switch,
 };
-
-use crate::domain::password::SHORTEST_MINIMUM;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -396,6 +396,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl From<latchkey_domain::password::HashError> for Error {
+    fn from(error: latchkey_domain::password::HashError) -> Error {
+        Error::internal(error)
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {

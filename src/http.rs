@@ -1,39 +1,15 @@
 //! The faces: routes, callers, problems, pages. They translate between HTTP and the use cases, and
 //! decide nothing.
 
-mod accounts;
-mod allow;
-mod answers;
-mod audit;
-mod body;
-mod browser;
-mod caller;
-mod clients;
-mod cookie;
-mod cors;
-mod csrf;
-mod devices;
-pub mod document;
-mod edge;
-mod feed;
+mod api;
+mod auth;
 mod forward_auth;
-mod health;
-mod items;
 pub mod metrics;
-mod notes;
+mod middleware;
 mod oauth;
-mod old_names;
-mod origin;
+pub mod openapi;
 mod pages;
-mod params;
-mod personal_tokens;
-mod problem;
-mod rate_limit;
 mod server;
-mod shapes;
-mod tokens;
-mod users;
-mod well_known;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -41,7 +17,7 @@ use poem::{Endpoint, Response};
 use poem_openapi::Tags;
 use tokio::net::TcpListener;
 
-use crate::gateway::Gateway;
+use crate::app::Gateway;
 
 /// Groups of operations, in reading order.
 #[derive(Tags)]
@@ -89,11 +65,11 @@ const LONGEST_STORY: Duration = Duration::from_secs(5);
 
 /// Everything that the public sees.
 pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
-    edge::Edge::new(routes(), gateway)
+    middleware::request::Edge::new(routes(), gateway)
 }
 
 fn routes() -> poem::Route {
-    document::add_operations(pages::routes())
+    openapi::document::add_operations(pages::routes())
 }
 
 /// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a

@@ -5,6 +5,7 @@ mod letters;
 
 use std::{path::PathBuf, time::Duration};
 
+use latchkey_domain::host;
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{Mailbox, MultiPart},
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 pub use letters::{Letter, Occasion};
 
-use crate::{config::MailTransport, domain::host};
+use crate::config::MailTransport;
 
 /// For connecting, and for each answer of the mail server.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,9 +11,9 @@ use cli::{
     print_error,
 };
 use latchkey::{
+    app::{Gateway, Setback},
     config::{self, Config, Mistake, Source},
     error::Chain,
-    gateway::{Gateway, Setback},
     http,
 };
 use log::Log;
@@ -46,7 +46,7 @@ Configuration: environment variables, `.env` in the working directory, and flags
 fn main() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("openapi", _)) => print(&http::document::json()),
+        Some(("openapi", _)) => print(&http::openapi::document::json()),
         Some(("settings", _)) => print(&config::settings_help()),
         Some(("config", matches)) => show_settings(&Source::new(matches)),
         Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),

@@ -4,24 +4,24 @@
 //! doubtful state. Each statement is a file in `sql/queries/`, each file has one function in a
 //! module below.
 
-mod accounts;
 mod audit;
-mod clients;
-mod emails;
+mod batcher;
+mod cleanup;
+mod email_changes;
+mod email_outbox;
 mod explanation;
-mod gather;
 mod items;
-mod janitor;
-mod leases;
 mod migrations;
-mod outbox;
-mod personal_tokens;
+mod oauth_clients;
+mod personal_access_tokens;
 mod pools;
+mod revocation_log_lock;
 mod revocations;
 mod sessions;
 mod signing_keys;
-mod standing;
 mod tls;
+mod token_state;
+mod user_administration;
 mod users;
 
 use std::{
@@ -34,26 +34,32 @@ use tokio::time::timeout_at;
 use tokio_postgres::{Row, config::TargetSessionAttrs, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
-pub use accounts::{Credentials, NewUser, StoredUser};
+pub use crate::postgres::cleanup::{BATCH, Leftover};
+pub use crate::postgres::email_changes::ConfirmedEmail;
+pub use crate::postgres::email_outbox::{CodeState, DueMail, Template};
+pub use crate::postgres::oauth_clients::{NewClient, StoredClient};
+pub use crate::postgres::personal_access_tokens::{
+    KnownPersonalToken, NewPersonalToken, PersonalToken,
+};
+pub use crate::postgres::revocation_log_lock::Building;
+pub use crate::postgres::user_administration::Changed;
+pub use crate::postgres::users::{Credentials, NewUser, StoredUser};
 pub use audit::{CountedEvent, RecordedEvent, tell};
-pub use clients::{NewClient, StoredClient};
-pub use emails::ConfirmedEmail;
 pub use items::{ItemChange, StoredItem};
-pub use janitor::{BATCH, Leftover};
-pub use leases::Building;
 pub use migrations::MigrationError;
-pub use outbox::{CodeState, DueMail, Template};
-pub use personal_tokens::{KnownPersonalToken, NewPersonalToken, PersonalToken};
 pub use revocations::RecordedRevocation;
 pub use sessions::{Device, Held, Idle, NewSession, Opened, Seen};
 pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
-pub use users::Changed;
 
-use crate::{domain::audit::Event, error::Error};
-use gather::Gatherer;
+use crate::{
+    error::Error,
+    postgres::{
+        batcher::Gatherer,
+        token_state::{Asked, Refused},
+    },
+};
 use items::{ItemKey, NewItem};
 use pools::{Address, LANE_CONNECTIONS};
-use standing::{Asked, Refused};
 
 /// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -98,17 +104,14 @@ impl Postgres {
         };
         let stories = connections.saturating_sub(LANE_CONNECTIONS).max(1);
         let (pool, lanes) = (address.stories(stories, timeout)?, address.lanes(timeout)?);
-        let (users, items) = (
-            accounts::finder(&lanes, &pool),
-            items::finder(&lanes, &pool),
-        );
+        let (users, items) = (users::finder(&lanes, &pool), items::finder(&lanes, &pool));
         let (new_items, standings) = (
             items::inserter(&lanes, &pool),
-            standing::finder(&lanes, &pool),
+            token_state::finder(&lanes, &pool),
         );
         let (clients, personal_tokens) = (
-            clients::finder(&lanes, &pool),
-            personal_tokens::finder(&lanes, &pool),
+            oauth_clients::finder(&lanes, &pool),
+            personal_access_tokens::finder(&lanes, &pool),
         );
         Ok(Postgres {
             pool,
@@ -315,6 +318,7 @@ macro_rules! twice {
         }
     };
 }
+use latchkey_domain::audit::Event;
 use twice;
 
 fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {

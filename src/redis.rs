@@ -6,12 +6,12 @@
 //! a cluster.
 
 mod codes;
-mod log;
+mod rate_limits;
+mod revocation_log;
 mod revocations;
 mod script;
 mod sessions;
 mod shared;
-mod throttle;
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use deadpool_redis::{Manager, Pool, Runtime, Timeouts, redis};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
+pub use crate::redis::revocation_log::{Begun, Joined, Member, Page, Renewed, Wake};
 pub use codes::{Registered, Reservation};
-pub use log::{Begun, Joined, Member, Page, Renewed, Wake};
 pub use revocations::{Found, Published, Revoked};
 use script::Script;
 pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};

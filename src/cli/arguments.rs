@@ -1,7 +1,7 @@
 //! The arguments of `latchkey user`.
 
 use clap::{Arg, ArgAction, ArgGroup, Command};
-use latchkey::domain::{
+use latchkey_domain::{
     account::{DisplayName, Email, NamePrefix, Role, SignInName, Username},
     text::Parsed,
 };

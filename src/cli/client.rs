@@ -4,14 +4,14 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::{
-    domain::{
-        client::Audiences,
-        opaque_token::Label,
-        page::{self, MAX_LIMIT, Page},
-        scope::Scopes,
-    },
+    app::{Administrator, Gateway, Registration, StoredClient},
     error::Error,
-    gateway::{Administrator, Gateway, Registration, StoredClient},
+};
+use latchkey_domain::{
+    oauth_client::Audiences,
+    opaque_token::Label,
+    page::{self, MAX_LIMIT, Page},
+    scope::Scopes,
 };
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Command;
-use latchkey::gateway::{ExplainError, Gateway};
+use latchkey::app::{ExplainError, Gateway};
 use zeroize::Zeroizing;
 
 use super::{help::documented_with, print_error};

@@ -4,10 +4,10 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::{
-    domain::access_token::Kid,
+    app::{Gateway, KeyChange},
     error::Error,
-    gateway::{Gateway, KeyChange},
 };
+use latchkey_domain::access_token::Kid;
 
 use super::{
     CANCELED, CommandError, FAILED, confirm,

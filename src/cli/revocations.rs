@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Command;
-use latchkey::gateway::{Gateway, revocation::Rebuilt};
+use latchkey::app::{Gateway, revocation::Rebuilt};
 
 use super::{CommandError, FAILED, help::documented, print_outcome, started};
 

@@ -1,6 +1,6 @@
 //! Renders results as plain tables.
 
-use latchkey::gateway::{Device, KnownKey, ManagedUser, StoredClient};
+use latchkey::app::{Device, KnownKey, ManagedUser, StoredClient};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 /// To the second, in UTC.

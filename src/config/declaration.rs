@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use latchkey_domain::{master_secret::MasterSecrets, rate_limit::Limit};
+
 use super::{
     Mistake, Setting, Source,
     value::{
@@ -9,7 +11,6 @@ use super::{
         Secret, Signup, Switch, Value,
     },
 };
-use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
 
 /// Declares [`Config`], [`SETTINGS`] and the reading of them all.
 macro_rules! settings {

@@ -1,9 +1,9 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
+use latchkey_domain::rate_limit::Limit;
 
 use std::collections::HashMap;
 
 use super::{value::Value, *};
-use crate::domain::throttle::Limit;
 
 fn source(given: &[(&'static str, &str)]) -> Source {
     Source {

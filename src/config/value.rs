@@ -11,10 +11,9 @@ use std::{
 
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
+use latchkey_domain::{master_secret::MasterSecrets, rate_limit::Limit};
 use url::Url;
 use zeroize::Zeroizing;
-
-use crate::domain::{master_secret::MasterSecrets, throttle::Limit};
 
 /// The error of a required setting without a more specific one.
 pub const REQUIRED: &str = "required";

@@ -6,12 +6,13 @@
 //! below the path is not looked at, because it is the client's, and client, proxy and we might each
 //! read it differently.
 
-mod demands;
 mod identity;
 mod original;
+mod requirements;
 
 use std::sync::Arc;
 
+use latchkey_domain::access_token::Claims;
 use poem::{
     IntoResponse, Request, Response,
     http::{HeaderMap, HeaderValue, StatusCode, Uri},
@@ -23,16 +24,19 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::{
-    Tag,
-    caller::Asked,
-    cookie::Jar,
-    origin::ClientAddress,
-    params::Param,
-    problem::{Problem, problems},
+use super::Tag;
+use crate::{
+    app::Gateway,
+    http::{
+        auth::{caller::Asked, cookie::Jar},
+        forward_auth::requirements::{DemandedRole, DemandedScope, NothingElse},
+        middleware::client_address::ClientAddress,
+        openapi::{
+            params::Param,
+            problem::{Problem, problems},
+        },
+    },
 };
-use crate::{domain::access_token::Claims, gateway::Gateway};
-use demands::{DemandedRole, DemandedScope, NothingElse};
 pub use original::check;
 
 /// Where proxies ask.

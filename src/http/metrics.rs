@@ -4,11 +4,10 @@ mod process;
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
+use latchkey_domain::audit::Kind;
 use metrics::Histogram;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
-
-use crate::domain::audit::Kind;
 
 /// Seconds; from a cached check to the longest wait for a hash.
 const BUCKETS: &[f64] = &[

@@ -1,35 +1,39 @@
 //! OAuth 2.0 endpoints: the use cases under the names, errors, and headers of RFC 6749, 7009, 7662,
 //! and 8414.
 
-mod asker;
+mod client_auth;
+mod error;
 mod metadata;
-mod refusal;
-mod shapes;
+mod schemas;
 
 use std::sync::Arc;
 
+use latchkey_domain::{
+    scope::Scopes,
+    text::{self, Parsed, Reason, Shape},
+};
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
-use super::{
-    Tag,
-    body::body,
-    origin::From,
-    problem::{Problem, problems},
-};
+use super::Tag;
+pub use crate::http::oauth::error::error_example;
 use crate::{
-    domain::{
-        scope::Scopes,
-        text::{self, Parsed, Reason, Shape},
-    },
+    app::Gateway,
     error::Error,
-    gateway::Gateway,
+    http::{
+        middleware::client_address::From,
+        oauth::{
+            client_auth::{Asker, Asking},
+            error::Refusal,
+            schemas::{Introspected, IntrospectionShape, Issued, IssuedShape, Revoked},
+        },
+        openapi::{
+            body::body,
+            problem::{Problem, problems},
+        },
+    },
 };
-use asker::{Asker, Asking};
 use metadata::{MetadataShape, MetadataShown};
-use refusal::Refusal;
-pub use refusal::error_example;
-use shapes::{Introspected, IntrospectionShape, Issued, IssuedShape, Revoked};
 
 body! {
     /// Token request (RFC 6749 sections 4.4 and 6). Unknown parameters are ignored.
@@ -121,7 +125,7 @@ fn wanted_scopes(text: &str) -> Result<Scopes, Refusal> {
     wanted.ok_or_else(Refusal::scope)
 }
 
-asker::asking!(
+client_auth::asking!(
     IssueTokenRequest,
     RevokeTokenRequest,
     IntrospectTokenRequest

@@ -17,10 +17,10 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{document, problem};
 use crate::{
+    app::Gateway,
     error::{Code, Error},
-    gateway::Gateway,
+    http::openapi::{document, problem},
 };
 
 /// Of everything that is shown here: nothing is loaded, framed or sent, unless a page's own policy

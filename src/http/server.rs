@@ -8,8 +8,8 @@
 //! again. So connections end with an answer that says so; those that nobody uses are closed after a
 //! silence, when hardly anybody is about to use one.
 
-mod closing;
-mod rest;
+mod drain;
+mod unread_body;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -33,8 +33,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use closing::Closing;
-use rest::Whole;
+use crate::http::server::{drain::Closing, unread_body::Whole};
 
 /// What the framework's answers become on the wire.
 type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use askama::Template;
+use latchkey_domain::{
+    one_time_code::{OneTimeCode, Purpose},
+    user_agent,
+};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use super::MailError;
-use crate::domain::{
-    agent,
-    one_time_code::{OneTimeCode, Purpose},
-};
 
 /// A letter, ready to be sent. It has no `Debug`, because it may carry a code.
 pub struct Letter {
@@ -243,7 +243,7 @@ impl Occasion<'_> {
     /// The browser, if it is a known one. Other texts from outside never reach an email.
     fn browser(&self) -> String {
         self.user_agent
-            .and_then(agent::known)
+            .and_then(user_agent::known)
             .unwrap_or_else(|| "an unknown browser".to_owned())
     }
 }

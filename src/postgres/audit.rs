@@ -1,15 +1,13 @@
 //! What happened: recorded in the transaction that made it happen, or counted where no table
 //! changes.
 
+use latchkey_domain::audit::{Event, Kind};
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{Connection, Postgres};
-use crate::{
-    domain::audit::{Event, Kind},
-    error::Error,
-};
+use crate::error::Error;
 
 const INSERT: &str = include_str!("../../sql/queries/insert_audit_event.sql");
 const COUNT: &str = include_str!("../../sql/queries/count_audit_events.sql");

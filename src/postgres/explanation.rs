@@ -1,17 +1,15 @@
 //! What the record knows of one token, for the operator who asks why it is refused.
 
+use latchkey_domain::{
+    explanation::{Ended, Known, KnownAccount, KnownSession},
+    revocation::{Marks, Reason},
+};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::Postgres;
-use crate::{
-    domain::{
-        explanation::{Ended, Known, KnownAccount, KnownSession},
-        revocation::{Marks, Reason},
-    },
-    error::Error,
-};
+use crate::error::Error;
 
 const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
 

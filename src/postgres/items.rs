@@ -3,15 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use deadpool_postgres::Pool;
+use latchkey_domain::{item::IfMatch, page::Page};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, gather::Gatherer, pools};
-use crate::{
-    domain::{item::IfMatch, page::Page},
-    error::Error,
-};
+use super::{Connection, Postgres, pools};
+use crate::{error::Error, postgres::batcher::Gatherer};
 
 const INSERT: &str = include_str!("../../sql/queries/insert_items.sql");
 const FIND: &str = include_str!("../../sql/queries/find_items.sql");

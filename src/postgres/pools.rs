@@ -11,12 +11,11 @@ use deadpool_postgres::{
 };
 use futures_util::future::FutureExt;
 
-use super::{
-    Connection,
-    gather::{Asked, Gatherer},
-    tls,
+use super::{Connection, tls};
+use crate::{
+    error::Error,
+    postgres::batcher::{Asked, Gatherer},
 };
-use crate::error::Error;
 
 /// Lanes of each kind of questions: so many callers do not wait for each other at all, as through a
 /// pool.

@@ -1,17 +1,15 @@
 //! What was taken back, until every token that it concerns is dead.
 
+use latchkey_domain::{
+    audit::Event,
+    revocation::{ENTRY_SECONDS, Ending, Reason, Revocation, TOKEN_MARGIN_SECONDS},
+};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, StoredUser, accounts, audit};
-use crate::{
-    domain::{
-        audit::Event,
-        revocation::{ENTRY_SECONDS, Ending, Reason, Revocation, TOKEN_MARGIN_SECONDS},
-    },
-    error::Error,
-};
+use super::{Connection, Postgres, StoredUser, audit};
+use crate::{error::Error, postgres::users};
 
 const INSERT: &str = include_str!("../../sql/queries/insert_revocations.sql");
 const IS_REVOKED: &str = include_str!("../../sql/queries/is_token_revoked.sql");
@@ -154,7 +152,7 @@ impl Postgres {
             .all(LIST_CHANGED, &[&moment, &id, &PAGE])
             .await?;
         rows.iter()
-            .map(|row| Ok((row.try_get("identity_changed_at")?, accounts::read(row)?)))
+            .map(|row| Ok((row.try_get("identity_changed_at")?, users::read(row)?)))
             .collect()
     }
 }

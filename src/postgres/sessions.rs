@@ -2,20 +2,18 @@
 
 mod revoke;
 
+use latchkey_domain::{
+    audit::Event,
+    page::Page,
+    session::{BROWSER_CLIENT, Session},
+};
 pub(super) use revoke::{end_all, end_others};
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{Connection, Credentials, Postgres, StoredUser, accounts, audit};
-use crate::{
-    domain::{
-        audit::Event,
-        page::Page,
-        session::{BROWSER_CLIENT, Session},
-    },
-    error::Error,
-};
+use super::{Connection, Credentials, Postgres, StoredUser, audit};
+use crate::{error::Error, postgres::users};
 
 const OPEN: &str = include_str!("../../sql/queries/create_session.sql");
 const HAS: &str = include_str!("../../sql/queries/has_session.sql");
@@ -215,7 +213,7 @@ impl Postgres {
             db.roll_back().await?;
             return Ok(None);
         };
-        let user = accounts::read(&user)?;
+        let user = users::read(&user)?;
         read_held(db, user, sid, &session).map(Some)
     }
 

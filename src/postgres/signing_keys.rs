@@ -1,17 +1,15 @@
 //! Signing keys, and what all replicas must agree on.
 
+use latchkey_domain::{
+    access_token::Kid,
+    audit::{Actor, Event, Kind},
+    key_schedule::{self, KeyLife, State},
+    revocation::{Ending, Reason},
+};
 use tokio_postgres::Row;
 
 use super::{Connection, Postgres, audit, revocations};
-use crate::{
-    domain::{
-        access_token::Kid,
-        audit::{Actor, Event, Kind},
-        key_life::{self, KeyLife, State},
-        revocation::{Ending, Reason},
-    },
-    error::Error,
-};
+use crate::error::Error;
 
 const LIST: &str = include_str!("../../sql/queries/list_signing_keys.sql");
 const LOCK: &str = include_str!("../../sql/queries/lock_signing_keys.sql");
@@ -167,7 +165,7 @@ impl Postgres {
 pub(super) async fn delete_gone(db: &mut Connection) -> Result<u64, Error> {
     let Listed { keys, now } = list(db).await?;
     let lives: Vec<_> = keys.iter().map(|stored| stored.life).collect();
-    let is_gone = |key: &&KeyLife| key_life::state(&lives, key, now) == State::Gone;
+    let is_gone = |key: &&KeyLife| key_schedule::state(&lives, key, now) == State::Gone;
     let gone: Vec<String> = lives
         .iter()
         .filter(is_gone)
@@ -189,11 +187,11 @@ async fn succeed(
     actor: Actor,
 ) -> Result<Option<Kid>, Error> {
     let lives = listed.lives();
-    if key_life::signer(&lives, listed.now).is_none_or(|signer| signer.kid != kid) {
+    if key_schedule::signer(&lives, listed.now).is_none_or(|signer| signer.kid != kid) {
         return Ok(None);
     }
     let others: Vec<_> = lives.into_iter().filter(|key| key.kid != kid).collect();
-    if let Some(next) = key_life::waiting(&others, listed.now) {
+    if let Some(next) = key_schedule::waiting(&others, listed.now) {
         db.change(HASTEN, &[&next.kid.to_string()]).await?;
         return Ok(Some(next.kid));
     }

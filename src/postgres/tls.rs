@@ -1,11 +1,10 @@
 //! TLS to PostgreSQL: always verified, and required unless the server is on this machine or the
 //! address says otherwise.
 
+use latchkey_domain::host;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-use crate::domain::host;
 
 /// Opens TLS connections.
 pub type Connector = MakeRustlsConnect;

@@ -1,233 +1,313 @@
-//! Users, as administrators and the operator see and change them.
+//! Users.
 
+use std::collections::BTreeMap;
+
+use deadpool_postgres::Pool;
+use latchkey_domain::{
+    account::{Account, Identity, Role},
+    audit::Event,
+    revocation::{Ending, Reason},
+};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{
-    Connection, NewUser, Postgres, StoredUser, Template,
-    accounts::{self, insert, read},
-    audit, outbox, personal_tokens, revocations, sessions, twice,
-};
 use crate::{
-    domain::{
-        administration::{AccountChange, Standing},
-        audit::Event,
-        page::Page,
-        revocation::{Ending, Reason},
-    },
     error::Error,
+    postgres::{
+        Connection, NewSession, Postgres, Template, audit, batcher::Gatherer, email_outbox, pools,
+        sessions, twice,
+    },
 };
 
-const LIST: &str = include_str!("../../sql/queries/list_users.sql");
-const SEARCH: &str = include_str!("../../sql/queries/search_users.sql");
-const HOLD: &str = include_str!("../../sql/queries/lock_user_and_admins.sql");
-const CHANGE: &str = include_str!("../../sql/queries/change_user.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
-const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_user_emails.sql");
+const INSERT: &str = include_str!("../../sql/queries/insert_user.sql");
+const FIND: &str = include_str!("../../sql/queries/find_users.sql");
+const FIND_CREDENTIALS: &str = include_str!("../../sql/queries/find_credentials.sql");
+const FIND_TO_SIGN_IN: &str = include_str!("../../sql/queries/find_user_to_sign_in.sql");
+const FIND_BY_EMAIL: &str = include_str!("../../sql/queries/find_user_by_email.sql");
+const UPDATE: &str = include_str!("../../sql/queries/update_user.sql");
+const CHANGE_PASSWORD: &str = include_str!("../../sql/queries/change_password.sql");
+const RAISE_HASH: &str = include_str!("../../sql/queries/upgrade_password_hash.sql");
+const RESET_PASSWORD: &str = include_str!("../../sql/queries/reset_password.sql");
 
-/// An account after a change, and what ended by it.
-pub struct Changed {
-    /// The account as it is now.
-    pub user: StoredUser,
-    /// What ended, if everything did.
-    pub ending: Option<Ending>,
+/// An account that is about to be.
+pub struct NewUser<'a> {
+    /// Its id, made by the caller.
+    pub id: Uuid,
+    /// The user name, if there is one.
+    pub username: Option<&'a str>,
+    /// The address, if there is one.
+    pub email: Option<&'a str>,
+    /// The hash in PHC form.
+    pub password_hash: &'a str,
+    /// The display name, if there is one.
+    pub name: Option<&'a str>,
+    /// What it may do.
+    pub role: Role,
 }
 
-impl StoredUser {
-    fn standing(&self) -> Standing {
-        Standing {
-            identity: self.account.identity.clone(),
-            disabled: self.disabled,
-        }
-    }
+/// A row of `users`, but the hash.
+#[derive(Debug, Clone)]
+pub struct StoredUser {
+    /// The account.
+    pub account: Account,
+    /// The generation: tokens with a smaller one are refused.
+    pub generation: i64,
+    /// Whether sign-in is refused.
+    pub disabled: bool,
+}
+
+/// An account, and what a password is checked against. It has no `Debug`, and never leaves the
+/// gateway.
+pub struct Credentials {
+    /// The account.
+    pub user: StoredUser,
+    /// The hash in PHC form.
+    pub password_hash: String,
 }
 
 impl Postgres {
-    /// A page of all accounts, or of those whose user name or address begins like this; and one
-    /// more if there are more.
-    pub async fn list_users(
-        &self,
-        prefix: Option<&str>,
-        page: Page,
-    ) -> Result<Vec<StoredUser>, Error> {
-        let (mut db, limit) = (self.connection().await?, i64::from(page.limit) + 1);
-        let Some(prefix) = prefix else {
-            return db
-                .all(LIST, &[&page.after, &limit])
-                .await?
-                .iter()
-                .map(read)
-                .collect();
-        };
-        db.begin().await?;
-        // Which index is best depends on what is looked for: one plan for all would read all
-        // accounts for a rare name.
-        db.batch("set local plan_cache_mode = force_custom_plan")
-            .await?;
-        let rows = db.all(SEARCH, &[&page.after, &limit, &prefix]).await?;
-        db.commit().await?;
-        rows.iter().map(read).collect()
-    }
-
-    /// A new account without a session, and the promise of an invitation, if there is to be one.
-    pub async fn create_user(
+    /// A new account and its first session, or neither.
+    pub async fn create_account(
         &self,
         user: &NewUser<'_>,
-        invitation: Option<Uuid>,
+        session: &NewSession<'_>,
         event: &Event,
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let user = insert(&mut db, user).await?;
-        if let Some(mail) = invitation {
-            outbox::promise(&mut db, mail, Template::Invitation, user.account.id).await?;
-        }
-        audit::insert(&mut db, event).await?;
+        let password_hash = user.password_hash.to_owned();
+        let fresh = Credentials {
+            user: insert(&mut db, user).await?,
+            password_hash,
+        };
+        let opened = sessions::open(&mut db, &fresh, session, event).await?;
+        opened.ok_or_else(|| Error::internal("the new user could not be signed in"))?;
         db.commit().await?;
-        Ok(user)
+        Ok(fresh.user)
     }
 
-    /// Changes an account with all that comes along; nothing if it is gone. A new password is told
-    /// to the owner, in this mail. Everything that changes is an event of its own, by whom and from
-    /// where this event says.
-    ///
-    /// # Errors
-    /// `last_admin`, `username_taken`, `email_taken`, `invalid_request`, `unavailable`.
-    pub async fn change_user(
+    /// The account with this user name or address.
+    pub async fn find_user_to_sign_in(&self, name: &str) -> Result<Option<Credentials>, Error> {
+        self.connection()
+            .await?
+            .first(FIND_TO_SIGN_IN, &[&name])
+            .await?
+            .as_ref()
+            .map(read_credentials)
+            .transpose()
+    }
+
+    /// The account with this id, and what its password is checked against.
+    pub async fn find_credentials(&self, id: Uuid) -> Result<Option<Credentials>, Error> {
+        self.connection()
+            .await?
+            .first(FIND_CREDENTIALS, &[&id])
+            .await?
+            .as_ref()
+            .map(read_credentials)
+            .transpose()
+    }
+
+    /// The account with this address.
+    pub async fn find_user_by_email(&self, email: &str) -> Result<Option<StoredUser>, Error> {
+        self.connection()
+            .await?
+            .first(FIND_BY_EMAIL, &[&email])
+            .await?
+            .as_ref()
+            .map(read)
+            .transpose()
+    }
+
+    /// The account with this id. Who asks at the same moment shares a statement.
+    pub async fn find_user(&self, id: Uuid) -> Result<Option<StoredUser>, Error> {
+        self.users.ask(id, (), self.deadline()).await
+    }
+
+    /// Changes what is given, and records the event: `None` leaves a member as it is, `Some(None)`
+    /// clears it.
+    pub async fn update_user(
         &self,
         id: Uuid,
-        change: &AccountChange,
-        new_hash: Option<&str>,
+        username: Option<Option<&str>>,
+        name: Option<Option<&str>>,
+        event: &Event,
+    ) -> Result<Option<StoredUser>, Error> {
+        let params: crate::postgres::Params = &[
+            &id,
+            &username.is_some(),
+            &username.flatten(),
+            &name.is_some(),
+            &name.flatten(),
+        ];
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let Some(row) = db.first(UPDATE, params).await? else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        read(&row).map(Some)
+    }
+
+    /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
+    pub async fn raise_password_hash(
+        &self,
+        known: &Credentials,
+        stronger: &str,
+    ) -> Result<bool, Error> {
+        let params: crate::postgres::Params =
+            &[&known.user.account.id, &known.password_hash, &stronger];
+        let changed = self.connection().await?.change(RAISE_HASH, params).await?;
+        Ok(changed == 1)
+    }
+
+    /// Changes the password and ends every session but `keep`; nothing if the password was changed
+    /// meanwhile. Two statements, users first: a sign-in that began before either waits for the
+    /// first, and then finds another hash, or has committed its session, which the second then
+    /// sees.
+    pub async fn change_password(
+        &self,
+        known: &Credentials,
+        new_hash: &str,
+        keep: Uuid,
         mail: Uuid,
         event: &Event,
-    ) -> Result<Option<Changed>, Error> {
+    ) -> Result<Option<Ending>, Error> {
         twice!(
-            self.try_change_user(id, change, new_hash, mail, event)
+            self.try_change_password(known, new_hash, keep, mail, event)
                 .await
         )
     }
 
-    async fn try_change_user(
+    async fn try_change_password(
         &self,
-        id: Uuid,
-        change: &AccountChange,
-        new_hash: Option<&str>,
+        known: &Credentials,
+        new_hash: &str,
+        keep: Uuid,
         mail: Uuid,
         event: &Event,
-    ) -> Result<Option<Changed>, Error> {
-        let mut db = self.connection().await?;
+    ) -> Result<Option<Ending>, Error> {
+        let (mut db, user) = (self.connection().await?, known.user.account.id);
         db.begin().await?;
-        let Some((user, is_last)) = hold(&mut db, id).await? else {
+        if db
+            .change(CHANGE_PASSWORD, &[&user, &known.password_hash, &new_hash])
+            .await?
+            == 0
+        {
             db.roll_back().await?;
             return Ok(None);
-        };
-        let (before, after) = (user.standing(), user.standing().changed(change));
-        if is_last && !after.administers() {
-            db.roll_back().await?;
-            return Err(Error::LastAdmin);
         }
-        let ends = before.ends(&after, new_hash.is_some());
-        let user = write(&mut db, id, &after, new_hash, ends.is_some()).await?;
-        if ends.is_some() || before.moves(&after) {
-            outbox::void_codes(&mut db, id).await?;
-        }
-        if new_hash.is_some() {
-            outbox::promise(&mut db, mail, Template::PasswordChanged, id).await?;
-        }
-        let ending = match ends {
-            Some(reason) => Some(sessions::end_all(&mut db, id, user.generation, reason).await?),
-            None => None,
-        };
-        for (kind, reason) in before.events(&after, new_hash.is_some()) {
-            audit::insert(
-                &mut db,
-                &Event {
-                    kind,
-                    reason: reason.map(|reason| reason.as_str().into()),
-                    ..event.clone()
-                },
-            )
-            .await?;
-        }
-        db.commit().await?;
-        Ok(Some(Changed { user, ending }))
-    }
-
-    /// Deletes the account and all that is its own; nothing if it is gone.
-    ///
-    /// # Errors
-    /// `last_admin`, `unavailable`.
-    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
-        twice!(self.try_delete_user(id, event).await)
-    }
-
-    async fn try_delete_user(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
-        let mut db = self.connection().await?;
-        db.begin().await?;
-        let Some((user, is_last)) = hold(&mut db, id).await? else {
-            db.roll_back().await?;
-            return Ok(None);
-        };
-        if is_last {
-            db.roll_back().await?;
-            return Err(Error::LastAdmin);
-        }
-        let ending = Ending::of_user(id, user.generation + 1, Reason::AccountDeleted);
-        let ending = personal_tokens::delete_all(&mut db, id, ending).await?;
-        db.change(DELETE, &[&id]).await?;
-        db.change(DELETE_MAILS, &[&id]).await?;
-        revocations::record(&mut db, &ending).await?;
+        let ended = sessions::end_others(&mut db, user, keep, Reason::PasswordChange).await?;
+        // A code is a credential as well: whoever read the mail must not take the account back.
+        email_outbox::void_codes(&mut db, user).await?;
+        email_outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(Some(ending))
+        Ok(Some(ended))
+    }
+
+    /// Uses a code to set a new password: raises the generation, ends every session, voids other
+    /// codes and tells the owner, all or nothing. Nothing if the code was used before or the
+    /// account is gone.
+    pub async fn reset_password(
+        &self,
+        code: Uuid,
+        user: Uuid,
+        new_hash: &str,
+        mail: Uuid,
+        event: &Event,
+    ) -> Result<Option<(StoredUser, Ending)>, Error> {
+        twice!(
+            self.try_reset_password(code, user, new_hash, mail, event)
+                .await
+        )
+    }
+
+    async fn try_reset_password(
+        &self,
+        code: Uuid,
+        user: Uuid,
+        new_hash: &str,
+        mail: Uuid,
+        event: &Event,
+    ) -> Result<Option<(StoredUser, Ending)>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let updated = db.first(RESET_PASSWORD, &[&user, &new_hash, &code]).await?;
+        let consumed = email_outbox::consume_code(&mut db, code).await?;
+        let Some(updated) = updated.filter(|_| consumed) else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        let updated = read(&updated)?;
+        let ending =
+            sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
+        email_outbox::void_codes(&mut db, user).await?;
+        email_outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
+        audit::insert(&mut db, event).await?;
+        db.commit().await?;
+        Ok(Some((updated, ending)))
     }
 }
 
-/// Holds an account, so that it stays what it is; and whether nobody else administers.
-async fn hold(db: &mut Connection, id: Uuid) -> Result<Option<(StoredUser, bool)>, Error> {
-    let mut held = read_held(db, id).await?;
-    // Alone: the only one, or made an administrator after the statement had looked; then a second
-    // look holds the others.
-    if held.len() == 1 && held[0].standing().administers() {
-        held = read_held(db, id).await?;
-    }
-    let others = held
-        .iter()
-        .any(|user| user.account.id != id && user.standing().administers());
-    let user = held.into_iter().find(|user| user.account.id == id);
-    Ok(user.map(|user| {
-        let is_last = user.standing().administers() && !others;
-        (user, is_last)
-    }))
-}
-
-async fn read_held(db: &mut Connection, id: Uuid) -> Result<Vec<StoredUser>, Error> {
-    db.all(HOLD, &[&id])
-        .await?
-        .iter()
-        .map(accounts::read)
-        .collect()
-}
-
-async fn write(
-    db: &mut Connection,
-    id: Uuid,
-    after: &Standing,
-    new_hash: Option<&str>,
-    ends: bool,
-) -> Result<StoredUser, Error> {
-    let identity = &after.identity;
-    let params: super::Params = &[
-        &id,
-        &identity.username,
-        &identity.email,
-        &identity.email_verified,
-        &identity.name,
-        &identity.role.as_str(),
-        &after.disabled,
-        &new_hash,
-        &ends,
-        &identity.version,
+/// A row for a new account.
+pub(crate) async fn insert(db: &mut Connection, user: &NewUser<'_>) -> Result<StoredUser, Error> {
+    let params: crate::postgres::Params = &[
+        &user.id,
+        &user.username,
+        &user.email,
+        &user.password_hash,
+        &user.name,
+        &user.role.as_str(),
     ];
-    let row = db.first(CHANGE, params).await?;
-    read(&row.ok_or_else(|| Error::internal("a locked row is missing"))?)
+    let row = db.first(INSERT, params).await?;
+    read(&row.ok_or_else(|| Error::internal("an insert returned no row"))?)
+}
+
+/// Reads a row of `users`.
+pub(crate) fn read(row: &Row) -> Result<StoredUser, Error> {
+    let role: &str = row.try_get("role")?;
+    let identity = Identity {
+        version: row.try_get("identity_version")?,
+        role: Role::from_name(role).ok_or_else(|| Error::internal("an unknown role is stored"))?,
+        username: row.try_get("username")?,
+        email: row.try_get("email")?,
+        email_verified: row.try_get("email_verified")?,
+        name: row.try_get("name")?,
+    };
+    Ok(StoredUser {
+        account: Account {
+            id: row.try_get("id")?,
+            identity,
+            created_at: row.try_get("created_at")?,
+        },
+        generation: row.try_get("generation")?,
+        disabled: row.try_get("disabled")?,
+    })
+}
+
+fn read_credentials(row: &Row) -> Result<Credentials, Error> {
+    Ok(Credentials {
+        user: read(row)?,
+        password_hash: row.try_get("password_hash")?,
+    })
+}
+
+/// Accounts by id.
+pub(crate) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredUser> {
+    pools::gatherer(lanes, pool, find)
+}
+
+async fn find(
+    mut db: Connection,
+    wanted: BTreeMap<Uuid, ()>,
+) -> Result<BTreeMap<Uuid, StoredUser>, Error> {
+    let ids: Vec<Uuid> = wanted.into_keys().collect();
+    let users = db.all(FIND, &[&ids]).await?;
+    users
+        .iter()
+        .map(|row| read(row).map(|user| (user.account.id, user)))
+        .collect()
 }

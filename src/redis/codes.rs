@@ -2,23 +2,21 @@
 
 use std::sync::LazyLock;
 
+use latchkey_domain::{
+    one_time_code::{Hash, Purpose},
+    rate_limit::Limit,
+};
 use uuid::Uuid;
 
 use super::{Redis, script::Script};
-use crate::{
-    domain::{
-        one_time_code::{Hash, Purpose},
-        throttle::Limit,
-    },
-    error::Error,
-};
+use crate::error::Error;
 
 static REGISTER: LazyLock<Script> =
-    LazyLock::new(|| Script::new("register_code", include_str!("register_code.lua")));
+    LazyLock::new(|| Script::new("register_code", include_str!("scripts/register_code.lua")));
 static RESERVE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("reserve_code", include_str!("reserve_code.lua")));
+    LazyLock::new(|| Script::new("reserve_code", include_str!("scripts/reserve_code.lua")));
 static FINISH: LazyLock<Script> =
-    LazyLock::new(|| Script::new("finish_code", include_str!("finish_code.lua")));
+    LazyLock::new(|| Script::new("finish_code", include_str!("scripts/finish_code.lua")));
 
 /// How long a request may keep a code to itself: longer than a hash and a transaction take.
 const RESERVATION_MS: &str = "30000";

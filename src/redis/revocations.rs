@@ -3,18 +3,20 @@
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{FromRedisValue, Value};
+use latchkey_domain::revocation::{Entry, Marks, Subject, lease::Appended};
 use uuid::Uuid;
 
 use super::{Redis, bytes, script::Script};
-use crate::{
-    domain::revocation::{Entry, Marks, Subject, lease::Appended},
-    error::Error,
-};
+use crate::error::Error;
 
 static REVOKE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("revoke", include_str!("revoke.lua")));
-static FIND: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("find_revocations", include_str!("find_revocations.lua")));
+    LazyLock::new(|| Script::of_log("revoke", include_str!("scripts/revoke.lua")));
+static FIND: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_log(
+        "find_revocations",
+        include_str!("scripts/find_revocations.lua"),
+    )
+});
 
 /// Entries that are in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +125,7 @@ fn read(answer: Vec<Value>) -> Option<Revoked> {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = u64::from_redis_value(parts.next()?).ok()?;
             let number = u64::from_redis_value(parts.next()?).ok()?;
-            let members = super::log::read_members(parts.next()?)?;
+            let members = crate::redis::revocation_log::read_members(parts.next()?)?;
             let members: BTreeSet<_> = members.into_iter().map(|member| member.id).collect();
             let appended = Appended {
                 epoch,

@@ -21,24 +21,24 @@ impl Script {
 
     /// A script that uses the functions of `server.lua` and `account.lua`.
     pub fn of_account(name: &'static str, text: &str) -> Script {
-        Script::of_server(name, include_str!("account.lua"), text)
+        Script::of_server(name, include_str!("scripts/account.lua"), text)
     }
 
     /// A script that uses the functions of `server.lua` and `log.lua`.
     pub fn of_log(name: &'static str, text: &str) -> Script {
-        Script::of_server(name, include_str!("log.lua"), text)
+        Script::of_server(name, include_str!("scripts/log.lua"), text)
     }
 
     fn of_server(name: &'static str, functions: &str, text: &str) -> Script {
         Script::new(
             name,
-            &[include_str!("server.lua"), functions, text].concat(),
+            &[include_str!("scripts/server.lua"), functions, text].concat(),
         )
     }
 
     /// A script that exchanges refresh tokens.
     pub fn of_refresh(name: &'static str, text: &str) -> Script {
-        Script::of_account(name, &[include_str!("refresh.lua"), text].concat())
+        Script::of_account(name, &[include_str!("scripts/refresh.lua"), text].concat())
     }
 
     /// Runs it.

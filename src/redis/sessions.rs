@@ -3,38 +3,50 @@
 use std::sync::LazyLock;
 
 use deadpool_redis::redis::{FromRedisValue, Value};
+use latchkey_domain::{
+    account::Identity,
+    explanation::Remembered,
+    refresh_token::RefreshToken,
+    revocation::{ENTRY_SECONDS, Reason},
+    session::Session,
+};
 use uuid::Uuid;
 
 use super::{Redis, bytes, milliseconds, script::Script};
-use crate::{
-    domain::{
-        account::Identity,
-        explanation::Remembered,
-        refresh_token::RefreshToken,
-        revocation::{ENTRY_SECONDS, Reason},
-        session::Session,
-    },
-    error::Error,
-};
+use crate::error::Error;
 
-static OPEN: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("create_session", include_str!("create_session.lua")));
+static OPEN: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_account("create_session", include_str!("scripts/create_session.lua"))
+});
 static ROTATE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_refresh("rotate", include_str!("rotate.lua")));
-static ADOPT: LazyLock<Script> =
-    LazyLock::new(|| Script::of_refresh("restore_session", include_str!("restore_session.lua")));
-static END: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("revoke_sessions", include_str!("revoke_sessions.lua")));
+    LazyLock::new(|| Script::of_refresh("rotate", include_str!("scripts/rotate.lua")));
+static ADOPT: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_refresh(
+        "restore_session",
+        include_str!("scripts/restore_session.lua"),
+    )
+});
+static END: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_account(
+        "revoke_sessions",
+        include_str!("scripts/revoke_sessions.lua"),
+    )
+});
 static RAISE: LazyLock<Script> = LazyLock::new(|| {
     Script::of_account(
         "increment_generation",
-        include_str!("increment_generation.lua"),
+        include_str!("scripts/increment_generation.lua"),
     )
 });
-static LOOK: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("inspect_session", include_str!("inspect_session.lua")));
-static STORE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_account("store_identity", include_str!("store_identity.lua")));
+static LOOK: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_account(
+        "inspect_session",
+        include_str!("scripts/inspect_session.lua"),
+    )
+});
+static STORE: LazyLock<Script> = LazyLock::new(|| {
+    Script::of_account("store_identity", include_str!("scripts/store_identity.lua"))
+});
 
 /// How refreshing is allowed to go, in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -321,7 +333,7 @@ mod tests {
     #[test]
     fn the_script_and_the_record_call_reuse_the_same() {
         assert!(
-            include_str!("refresh.lua")
+            include_str!("scripts/refresh.lua")
                 .contains(&format!("'revoked_reason', '{}'", Reason::Reuse.as_str()))
         );
     }

@@ -4,7 +4,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use latchkey::domain::master_secret::MasterSecret;
+use latchkey_domain::master_secret::MasterSecret;
 use serde_json::{Value, json};
 
 use crate::{gateway::Gateway, stack::connect};

@@ -47,6 +47,7 @@ mod origin_e;
 mod audit; // every security event is recorded, with its change, and shown to nobody else
 mod bad_input; // every bad body is a 4xx that names the member, never the value
 // Replicas have loopback addresses of their own, which other systems do not have.
+mod architecture; // the invariants of lib.rs, read from the source
 #[cfg(target_os = "linux")]
 mod balancer; // three replicas behind the real nginx and the real HAProxy
 mod caller_check; // every protected operation × every bad token
@@ -60,7 +61,6 @@ mod feed; // what was taken back, for those who check tokens themselves
 mod forgery; // forged tokens at every protected operation
 mod forward_auth; // what proxies ask, and real proxies in front of an application
 mod fuzz; // what nobody thought of, against the document
-mod house; // the invariants of lib.rs, read from the source
 mod janitor; // what is over goes
 mod judges; // the document, as tools see it
 mod keys; // the life of signing keys, and of the secret that seals them

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use latchkey::domain::scope::Scope;
+use latchkey_domain::scope::Scope;
 use reqwest::Method;
 use serde_json::Value;
 

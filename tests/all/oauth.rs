@@ -7,7 +7,7 @@ mod outage; // a store that is down never makes a token good
 mod revoking; // each kind, by whoever has it, and by nobody else
 mod standard; // Authlib and oauth4webapi
 
-use latchkey::domain::opaque_token::{OpaqueToken, Purpose};
+use latchkey_domain::opaque_token::{OpaqueToken, Purpose};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;

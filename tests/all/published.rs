@@ -112,7 +112,10 @@ fn problems() -> String {
 
 #[test]
 fn the_document_is_the_one_that_is_checked_in() {
-    same("openapi/latchkey.json", &latchkey::http::document::json());
+    same(
+        "openapi/latchkey.json",
+        &latchkey::http::openapi::document::json(),
+    );
 }
 
 #[test]
@@ -200,7 +203,7 @@ fn the_document_has_no_member_twice() {
         }
     }
 
-    let read: Result<Unique, _> = serde_json::from_str(&latchkey::http::document::json());
+    let read: Result<Unique, _> = serde_json::from_str(&latchkey::http::openapi::document::json());
     if let Err(error) = read {
         panic!("{error}");
     }

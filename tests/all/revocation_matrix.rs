@@ -337,7 +337,7 @@ fn every_reason_has_its_trigger() {
         .map(|(_, _, reason)| *reason)
         .chain(ELSEWHERE)
         .collect();
-    for reason in latchkey::domain::revocation::Reason::ALL {
+    for reason in latchkey_domain::revocation::Reason::ALL {
         assert!(known.contains(&reason.as_str()), "{reason:?}");
     }
 }

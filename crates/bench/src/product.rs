@@ -9,18 +9,16 @@ use std::{
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use latchkey::{
-    domain::{
-        access_token::{self, Claims, Realm, SigningKey},
-        account::{Identity, Role},
-        master_secret::MasterSecrets,
-        opaque_token::{OpaqueToken, Purpose},
-        password::{self, GENERATED_CHARACTERS, Memory, Password, SALT_BYTES, Verdict},
-        refresh_token::{RefreshKey, RefreshToken},
-        session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
-        text::Parsed,
-    },
-    redis::{Redis, RefreshRules, Rotation},
+use latchkey::redis::{Redis, RefreshRules, Rotation};
+use latchkey_domain::{
+    access_token::{self, Claims, Realm, SigningKey},
+    account::{Identity, Role},
+    master_secret::MasterSecrets,
+    opaque_token::{OpaqueToken, Purpose},
+    password::{self, GENERATED_CHARACTERS, Memory, Password, SALT_BYTES, Verdict},
+    refresh_token::{RefreshKey, RefreshToken},
+    session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
+    text::Parsed,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use latchkey_domain::host;
+
 use super::{LONGEST_IN_TOKENS, Value};
-use crate::domain::host;
 
 /// The public base URL, without a trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]

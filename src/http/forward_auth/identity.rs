@@ -12,10 +12,9 @@ use std::{
 };
 
 use hyper::body::Bytes;
+use latchkey_domain::access_token::Claims;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
-
-use crate::domain::access_token::Claims;
 
 const USER: HeaderName = HeaderName::from_static("x-auth-user");
 const USERNAME: HeaderName = HeaderName::from_static("x-auth-username");

@@ -9,16 +9,16 @@
 
 use std::sync::Arc;
 
+use latchkey_domain::web_origin::WebOrigin;
 use poem::{
     Request,
     http::{HeaderName, header},
 };
 
 use crate::{
-    domain::web_origin::WebOrigin,
+    app::Gateway,
     error::Error,
-    gateway::Gateway,
-    http::{csrf, origin},
+    http::{auth::csrf, middleware::client_address},
 };
 
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -107,7 +107,7 @@ fn told(request: &Request, name: HeaderName) -> Option<Option<&str>> {
         .data::<Arc<Gateway>>()
         .expect("the edge sets it")
         .config();
-    if !origin::is_from_trusted_proxy(request, &config.trusted_proxies.0) {
+    if !client_address::is_from_trusted_proxy(request, &config.trusted_proxies.0) {
         return None;
     }
     csrf::single(request, name).ok()

@@ -1,8 +1,7 @@
 //! What there is, for clients that find out by themselves (RFC 8414).
 
+use latchkey_domain::scope::Scope;
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
-
-use crate::domain::scope::Scope;
 
 /// It changes with releases only.
 pub const CACHED: &str = "public, max-age=300";

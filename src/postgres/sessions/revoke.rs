@@ -1,14 +1,14 @@
 //! Ending sessions.
 
+use latchkey_domain::{
+    audit::{Actor, Event, Kind},
+    revocation::{ENTRY_SECONDS, Ending, Reason},
+    session::BROWSER_CLIENT,
+};
 use uuid::Uuid;
 
 use super::{Idle, ids};
 use crate::{
-    domain::{
-        audit::{Actor, Event, Kind},
-        revocation::{ENTRY_SECONDS, Ending, Reason},
-        session::BROWSER_CLIENT,
-    },
     error::Error,
     postgres::{Connection, Params, Postgres, audit, revocations, twice},
 };
@@ -22,7 +22,7 @@ const RAISE_GENERATION: &str = include_str!("../../../sql/queries/increment_gene
 
 /// Ends all sessions of the user but one. Those that have ended before a while ago are among the
 /// ending: somebody may be about to publish them, or have failed to.
-pub(in crate::postgres) async fn end_others(
+pub(crate) async fn end_others(
     db: &mut Connection,
     user: Uuid,
     keep: Uuid,
@@ -46,7 +46,7 @@ async fn ended_lately(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Erro
 }
 
 /// Ends everything of the user below this generation, which its row has already.
-pub(in crate::postgres) async fn end_all(
+pub(crate) async fn end_all(
     db: &mut Connection,
     user: Uuid,
     below: i64,

@@ -1,6 +1,6 @@
 //! `POST /oauth/token`: every refusal of RFC 6749 section 5.2, and what is granted.
 
-use latchkey::domain::opaque_token::Purpose;
+use latchkey_domain::opaque_token::Purpose;
 use reqwest::Method;
 use serde_json::{Value, json};
 

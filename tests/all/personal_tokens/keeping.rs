@@ -1,7 +1,7 @@
 //! What is on record of a token, and what is known of it while the record cannot be asked.
 
 use futures_util::future::join_all;
-use latchkey::domain::opaque_token::Purpose;
+use latchkey_domain::opaque_token::Purpose;
 use serde_json::Value;
 use uuid::Uuid;
 

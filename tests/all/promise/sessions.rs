@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use latchkey::domain::{
+use latchkey_domain::{
     access_token::{self, Claims, Grant, Realm, SigningKey},
     account::{Identity, Role},
     master_secret::MasterSecret,

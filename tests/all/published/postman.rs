@@ -37,7 +37,7 @@ async fn the_collection_is_the_one_that_is_checked_in() {
     ]);
     same(
         COLLECTION,
-        &tools::succeeds(command, latchkey::http::document::json()).await,
+        &tools::succeeds(command, latchkey::http::openapi::document::json()).await,
     );
 }
 

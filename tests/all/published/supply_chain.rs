@@ -148,6 +148,6 @@ fn exceptions_of_deny_toml_have_reasons() {
 /// The reason for which deny.toml ignores advisories about quick-xml.
 #[test]
 fn no_operation_accepts_xml() {
-    let document = latchkey::http::document::json();
+    let document = latchkey::http::openapi::document::json();
     assert!(!document.contains("/xml") && !document.contains("+xml"));
 }

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use latchkey::{
-    domain::{
-        access_token::{Kid, SigningKey},
-        revocation::{Entry, Marks, Standing, Subject},
-    },
-    redis::{Begun, Found, Joined, Page, Published, Redis, Renewed, Revoked},
+use latchkey::redis::{Begun, Found, Joined, Page, Published, Redis, Renewed, Revoked};
+use latchkey_domain::{
+    access_token::{Kid, SigningKey},
+    revocation::{Entry, Marks, Standing, Subject},
 };
 use uuid::Uuid;
 

@@ -1,0 +1,5 @@
+//! Lifecycle.
+
+pub mod cleanup;
+pub mod readiness;
+pub mod start;

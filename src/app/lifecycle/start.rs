@@ -1,0 +1,161 @@
+//! Start: migrations, comparison with the other replicas, signing keys. While PostgreSQL is
+//! unavailable, the process runs, reports not ready, and retries.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    app::Gateway,
+    error::{Chain, Error},
+    postgres::MigrationError,
+};
+
+/// The delay between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// An error because of which a replica can't run. A retry would not help.
+#[derive(Debug)]
+pub enum StartError {
+    /// The other replicas use another issuer.
+    OtherIssuer {
+        /// The issuer of the other replicas.
+        theirs: String,
+    },
+    /// A current or next signing key in PostgreSQL is encrypted with another secret.
+    OtherSecret,
+    /// This version can't use the database.
+    Migration(MigrationError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::OtherIssuer { theirs } => {
+                write!(
+                    f,
+                    "LATCHKEY_ISSUER differs from the issuer of the other replicas ({theirs})"
+                )
+            }
+            StartError::OtherSecret => f.write_str(
+                "LATCHKEY_SECRET can't decrypt a signing key of this database, because the key is \
+                 encrypted with another secret",
+            ),
+            StartError::Migration(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StartError {
+    /// How the operator can fix it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            StartError::OtherIssuer { .. } => Some("set the same LATCHKEY_ISSUER for all replicas"),
+            StartError::OtherSecret => Some(
+                "set the same LATCHKEY_SECRET for all replicas; during rotation, set both secrets, \
+                 separated by a comma",
+            ),
+            StartError::Migration(_) => None,
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::OtherIssuer { .. } | StartError::OtherSecret => None,
+            StartError::Migration(error) => error.source(),
+        }
+    }
+}
+
+/// The failure of an attempt to start.
+#[derive(Debug)]
+pub enum Setback {
+    /// A retry might help.
+    Later(Box<dyn std::error::Error + Send + Sync>),
+    /// A retry would not help.
+    Never(StartError),
+}
+
+impl From<MigrationError> for Setback {
+    fn from(error: MigrationError) -> Self {
+        match error {
+            MigrationError::Unreachable(_) => Setback::Later(error.into()),
+            MigrationError::Outdated | MigrationError::Failed(_) => {
+                Setback::Never(StartError::Migration(error))
+            }
+        }
+    }
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Setback::Later(error.into())
+    }
+}
+
+impl Gateway {
+    /// Prepares to serve, however long that takes.
+    ///
+    /// # Errors
+    /// When this replica must not run.
+    pub async fn start(&self) -> Result<(), StartError> {
+        if !self.config.rate_limits.0 {
+            tracing::warn!("LATCHKEY_RATE_LIMITS is off: sign-in attempts are not limited");
+        }
+        let mut known = String::new();
+        loop {
+            match self.try_start().await {
+                Ok(()) => {
+                    // So that the first request finds a log; with Redis down it is built later.
+                    let _ = self.rebuild_log(|| {}).await;
+                    self.reseal_keys().await;
+                    self.started();
+                    return Ok(());
+                }
+                Err(Setback::Never(error)) => return Err(error),
+                Err(Setback::Later(error)) => {
+                    // Once for each reason, not for each attempt.
+                    let reason = Chain(error.as_ref()).to_string();
+                    if reason != known {
+                        tracing::warn!(error = reason, "startup delayed");
+                        known = reason;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Applies migrations, and makes the months of the audit; returns the names of the migrations.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached, or its database cannot be used.
+    pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
+        let applied = self.record.migrate().await?;
+        // What is recorded without them lands in the default partition, and the janitor tries
+        // again.
+        if let Err(error) = self.record.make_audit_months().await {
+            tracing::warn!(
+                error = %Chain(&error),
+                "creating audit partitions failed"
+            );
+        }
+        Ok(applied)
+    }
+
+    /// Prepares once, without retries.
+    ///
+    /// # Errors
+    /// If a store is unavailable, or this replica can't run.
+    pub async fn try_start(&self) -> Result<(), Setback> {
+        self.migrate().await?;
+        let theirs = self.record.agree_on_issuer(&self.realm.issuer).await?;
+        if theirs != self.realm.issuer {
+            return Err(Setback::Never(StartError::OtherIssuer { theirs }));
+        }
+        match self.first_keys().await? {
+            true => Ok(()),
+            false => Err(Setback::Never(StartError::OtherSecret)),
+        }
+    }
+}

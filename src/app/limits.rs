@@ -1,0 +1,5 @@
+//! Limits.
+
+pub mod local_buckets;
+pub mod password_hasher;
+pub mod rate_limits;

@@ -1,0 +1,16 @@
+//! Resources.
+
+pub mod audit_events;
+pub mod authentication;
+pub mod browser_session;
+pub mod current_user;
+pub mod health;
+pub mod items;
+pub mod oauth_clients;
+pub mod personal_access_tokens;
+pub mod responses;
+pub mod revocation_stream;
+pub mod schemas;
+pub mod sessions;
+pub mod users;
+pub mod well_known;

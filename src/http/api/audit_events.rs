@@ -1,0 +1,202 @@
+//! The audit log of a user.
+
+use std::sync::Arc;
+
+use latchkey_domain::{page::Page, user_agent};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    app::{AuditPage, Gateway, RecordedEvent},
+    http::{
+        Tag,
+        api::schemas::{EVENT_ID, SESSION_ID, SOME_TIME, USER_ID},
+        auth::caller::{Admin, ReadUser},
+        openapi::{
+            params::{After, Id, Limit, Param, Path},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+problems! {
+    OwnAuditProblems: [CALLER];
+    AuditProblems: [CALLER] NotFound;
+}
+
+/// Security event of a user. Identical failures within a minute are one event with a `count`.
+#[derive(Object)]
+#[oai(rename = "AuditEvent", example)]
+pub struct AuditEventShape {
+    /// Event ID.
+    id: Uuid,
+    /// Time of the event; of aggregated failures, the start of the minute.
+    at: OffsetDateTime,
+    /// Event type.
+    event: String,
+    /// Outcome: `success` or `failure`.
+    outcome: String,
+    /// Kind of actor: `user` (the user), `admin` (an administrator), `client` (an OAuth client),
+    /// `operator` (the command line), `server` (the server itself), or `unauthenticated`.
+    actor: String,
+    /// ID of the user or OAuth client who acted; `null` for other actors. In the user's own
+    /// log, `null` if an administrator acted.
+    actor_id: Option<Uuid>,
+    /// ID of the session that was started, revoked, or used.
+    session: Option<Uuid>,
+    /// IP address or network of the request. Hidden from the user if an administrator acted.
+    ip_address: Option<String>,
+    /// Browser and operating system, or program, of the request.
+    user_agent: Option<String>,
+    /// Reason as a code, or the ID of the signing key.
+    reason: Option<String>,
+    /// Number of identical events within the minute.
+    count: i64,
+}
+
+impl From<RecordedEvent> for AuditEventShape {
+    fn from(recorded: RecordedEvent) -> Self {
+        let RecordedEvent {
+            id,
+            at,
+            event,
+            outcome,
+            actor,
+            actor_id,
+            session,
+            address,
+            agent,
+            reason,
+            count,
+        } = recorded;
+        AuditEventShape {
+            id,
+            at,
+            event,
+            outcome,
+            actor,
+            actor_id,
+            session,
+            ip_address: address,
+            user_agent: agent.as_deref().map(user_agent::in_words),
+            reason,
+            count,
+        }
+    }
+}
+
+impl Example for AuditEventShape {
+    fn example() -> Self {
+        AuditEventShape {
+            id: EVENT_ID,
+            at: SOME_TIME,
+            event: "sign_in".to_owned(),
+            outcome: "success".to_owned(),
+            actor: "user".to_owned(),
+            actor_id: Some(USER_ID),
+            session: Some(SESSION_ID),
+            ip_address: Some("192.0.2.1".to_owned()),
+            user_agent: Some("Firefox on Linux".to_owned()),
+            reason: None,
+            count: 1,
+        }
+    }
+}
+
+/// A page of audit events.
+#[derive(Object)]
+#[oai(rename = "AuditEventPage", example)]
+pub struct AuditPageShape {
+    /// Events, newest first.
+    data: Vec<AuditEventShape>,
+    /// Value of `after` for the next page, which has older events; `null` on the last page.
+    next: Option<String>,
+}
+
+impl From<AuditPage> for AuditPageShape {
+    fn from(page: AuditPage) -> Self {
+        AuditPageShape {
+            data: page.events.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
+    }
+}
+
+impl Example for AuditPageShape {
+    fn example() -> Self {
+        AuditPageShape {
+            data: vec![AuditEventShape::example()],
+            next: None,
+        }
+    }
+}
+
+/// 200 with events.
+#[derive(ApiResponse)]
+pub enum AuditListed {
+    /// A page of events.
+    #[oai(status = 200)]
+    Page(Json<AuditPageShape>),
+}
+
+/// The operations.
+pub struct AuditApi;
+
+#[OpenApi]
+impl AuditApi {
+    /// List audit events of the current user
+    ///
+    /// Returns events, newest first. Failed attempts are aggregated per minute.
+    ///
+    /// Events include sign-ins, failed sign-ins, changed passwords and names, and revoked sessions.
+    /// Failed attempts appear within a second. Actions of administrators appear without their ID
+    /// and IP address.
+    #[oai(
+        path = "/user/audit",
+        method = "get",
+        operation_id = "listCurrentUserAuditEvents",
+        tag = "Tag::AuditLog"
+    )]
+    async fn own(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        ReadUser(caller): ReadUser,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<AuditListed, Problem<OwnAuditProblems>> {
+        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        let page = gateway.own_audit(&caller, Page { limit, after }).await?;
+        Ok(AuditListed::Page(Json(page.into())))
+    }
+
+    /// List audit events of a user
+    ///
+    /// Returns events, newest first; available after the user is deleted.
+    ///
+    /// Contains the IDs and IP addresses of administrators.
+    #[oai(
+        path = "/users/:id/audit",
+        method = "get",
+        operation_id = "listUserAuditEvents",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn of(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        _admin: Admin,
+        /// User ID.
+        id: Path<Id>,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<AuditListed, Problem<AuditProblems>> {
+        let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);
+        let page = gateway.audit_of(id, Page { limit, after }).await?;
+        Ok(AuditListed::Page(Json(page.into())))
+    }
+}

@@ -1,0 +1,399 @@
+//! Signing up, in and out; refreshing.
+
+use std::sync::Arc;
+
+use latchkey_domain::{
+    account::{DisplayName, Email, SignInName, Username},
+    password::{NewPassword, Password},
+    scope::{Scope, Scopes},
+    text::{Parsed, Reason, Shape},
+};
+use poem::{Request, web::Data};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, OpenApi,
+    payload::Json,
+    registry::{MetaRequest, Registry},
+};
+
+use crate::{
+    app::{Credential, Gateway, SignUp, revocation::Patience},
+    error::Error,
+    http::{
+        Tag,
+        api::{
+            responses::{Ended, Signed, SignedUp},
+            schemas::SignedUpShape,
+        },
+        auth::{
+            caller::{Shown, Token, demand},
+            cookie::Jar,
+            csrf::AsPage,
+        },
+        middleware::client_address::From,
+        openapi::{
+            body::{self, Body, Members, OptionalBody, body},
+            params::{LogoutScope, Param},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+body! {
+    /// Registration: a username, an email address, or both.
+    SignUpRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Required without `email`.
+        username: Optional<Username>,
+        /// Email address. Unique, not case-sensitive. Required without `username`.
+        email: Optional<Email>,
+        /// Password: at least 8 characters (default), and none of the 10,000 most common passwords.
+        password: Required<NewPassword>,
+        /// Display name.
+        name: Optional<DisplayName>,
+    }
+
+    /// Sign-in: either `username` or `email`. Each of them accepts a username or an email address.
+    SignInRequest {
+        /// Username or email address. Can't be combined with `email`.
+        username: Optional<SignInName>,
+        /// Email address or username. Can't be combined with `username`.
+        email: Optional<SignInName>,
+        /// Password.
+        password: Required<Password>,
+    }
+
+    /// Sign-in as the form of OAuth 2.0's password grant (RFC 6749 section 4.3.2). `grant_type`,
+    /// `client_id`, and `client_secret` are ignored.
+    SignInForm {
+        /// Username or email address. Can't be combined with `email`.
+        username: Optional<SignInName>,
+        /// Email address or username. Can't be combined with `username`.
+        email: Optional<SignInName>,
+        /// Password.
+        password: Required<Password>,
+        /// Requested scopes, separated by spaces. Default: all scopes of the user.
+        scope: Optional<Scopes>,
+    }
+
+    /// Refresh token to exchange.
+    RefreshTokensRequest {
+        /// Refresh token.
+        refresh_token: Required<RefreshTokenText>,
+    }
+
+    /// Session to revoke, if the request has no access token and no session cookie.
+    SignOutRequest {
+        /// Refresh token of the session.
+        refresh_token: Optional<RefreshTokenText>,
+    }
+}
+
+/// A refresh token as it was sent. Whether it is one is not a matter of its form.
+pub struct RefreshTokenText(String);
+
+impl Parsed for RefreshTokenText {
+    const SHAPE: Shape = Shape {
+        format: None,
+        min: 1,
+        max: 1024,
+        pattern: None,
+        example: "lkr_7Zk2vQx9TnB4…",
+    };
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        latchkey_domain::text::length(text, Self::SHAPE).map(|()| RefreshTokenText(text.to_owned()))
+    }
+}
+
+problems! {
+    SignUpProblems: [BODY] SignupClosed WeakPassword UsernameTaken EmailTaken TooManyRequests;
+    LoginProblems: [BODY] InvalidCredentials TooManyRequests;
+    RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
+    LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
+}
+
+/// A sign-in, as a form or as JSON.
+pub struct Login {
+    /// The user name or the address.
+    pub name: SignInName,
+    /// The password.
+    pub password: Password,
+    /// What the tokens are to be used for.
+    pub scopes: Option<Scopes>,
+}
+
+impl<'a> ApiExtractor<'a> for Login {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        body::register::<SignInRequest>(registry);
+        body::register::<SignInForm>(registry);
+    }
+
+    /// Two schemas: generators confuse the two media types where they share one.
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![
+            body::meta::<SignInForm>(body::FORM),
+            body::meta::<SignInRequest>(body::JSON),
+        ];
+        Some(MetaRequest {
+            description: None,
+            content,
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut poem::RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = body::read(request, body).await?;
+        match body::media_type(request).as_str() {
+            body::JSON => {
+                let SignInRequest {
+                    username,
+                    email,
+                    password,
+                } = body::parse(Members::from_json(&bytes)?)?;
+                Ok(Login::new(username, email, password)?)
+            }
+            body::FORM => Ok(Login::from_form(&bytes)?),
+            _other => Err(Error::UnsupportedMediaType(
+                "`application/x-www-form-urlencoded` or `application/json`",
+            )
+            .into()),
+        }
+    }
+}
+
+impl Login {
+    /// A sign-in by one name.
+    pub fn new(
+        username: Option<SignInName>,
+        email: Option<SignInName>,
+        password: Password,
+    ) -> Result<Login, Error> {
+        match (username, email) {
+            (Some(name), None) | (None, Some(name)) => Ok(Login {
+                name,
+                password,
+                scopes: None,
+            }),
+            (None, None) => Err(Error::flaw("username", "provide `username` or `email`")),
+            (Some(_), Some(_)) => Err(Error::flaw("email", "can't be combined with `username`")),
+        }
+    }
+
+    fn from_form(bytes: &[u8]) -> Result<Login, Error> {
+        let mut members = Members::from_form(bytes)?;
+        members.ignore(&["grant_type", "client_id", "client_secret"]);
+        let SignInForm {
+            username,
+            email,
+            password,
+            scope,
+        } = body::parse(members)?;
+        // Swagger UI sends an empty one where nothing is ticked.
+        let scopes = scope.filter(|scopes| !scopes.is_empty());
+        Ok(Login {
+            scopes,
+            ..Login::new(username, email, password)?
+        })
+    }
+}
+
+/// The operations.
+pub struct TokensApi;
+
+#[OpenApi]
+impl TokensApi {
+    /// Register a user and sign in
+    ///
+    /// Registers a user and starts a session. Returns tokens, or sets the session cookie if
+    /// `X-Latchkey-Request: 1` is sent.
+    ///
+    /// A username or email address that is already in use returns 409. If only administrators can
+    /// create users (`LATCHKEY_SIGNUP=admin`), the response is 403 `signup_closed`.
+    #[oai(
+        path = "/signup",
+        method = "post",
+        operation_id = "signUp",
+        tag = "Tag::Authentication"
+    )]
+    async fn sign_up(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        AsPage(page): AsPage,
+        jar: Jar,
+        From(origin): From,
+        Body(body): Body<SignUpRequest>,
+    ) -> Result<SignedUp, Problem<SignUpProblems>> {
+        let request = SignUp {
+            username: body.username,
+            email: body.email,
+            password: body.password.0,
+            name: body.name,
+        };
+        let answer = if page {
+            let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
+            jar.put(&cookie);
+            SignedUpShape::by_cookie(user.into())
+        } else {
+            let (pair, user) = gateway.sign_up(request, &origin).await?;
+            SignedUpShape::with_pair(user.into(), pair.into())
+        };
+        Ok(SignedUp::Created(Json(answer), "/user".to_owned()))
+    }
+
+    /// Sign in with a password
+    ///
+    /// Authenticates a user by username or email and password and returns an access token and a
+    /// refresh token.
+    ///
+    /// The session gets all scopes of the user. To request fewer scopes, send the form of OAuth
+    /// 2.0's password grant (RFC 6749 section 4.3.2) with `scope`; its schema is `x-form` in the
+    /// OpenAPI document. Unknown users, wrong passwords, and disabled users get the same response. A
+    /// user can have 100 sessions; a further sign-in revokes the oldest one.
+    #[oai(
+        path = "/login",
+        method = "post",
+        operation_id = "signIn",
+        tag = "Tag::Authentication"
+    )]
+    async fn log_in(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        login: Login,
+    ) -> Result<Signed, Problem<LoginProblems>> {
+        let pair = gateway
+            .log_in(&login.name, login.password, login.scopes, &origin)
+            .await?;
+        Ok(Signed::In(Json(pair.into())))
+    }
+
+    /// Refresh an access token
+    ///
+    /// Exchanges a refresh token for a new token pair. Reuse after the reuse interval revokes the
+    /// session.
+    ///
+    /// Each refresh token works once; store the new one. Within the reuse interval (10 seconds by
+    /// default), the previous refresh token returns the same new pair, so that a client can retry
+    /// after a lost response. Any other reuse returns 401 `refresh_token_reused` and revokes the
+    /// session, because the token might be stolen (RFC 9700 section 4.14.2).
+    #[oai(
+        path = "/refresh",
+        method = "post",
+        operation_id = "refreshTokens",
+        tag = "Tag::Authentication"
+    )]
+    async fn refresh(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Body(body): Body<RefreshTokensRequest>,
+    ) -> Result<Signed, Problem<RefreshProblems>> {
+        let pair = gateway
+            .refresh(&body.refresh_token.0, None, &origin)
+            .await?;
+        Ok(Signed::In(Json(pair.into())))
+    }
+
+    /// Sign out
+    ///
+    /// Revokes the session of the given access token, refresh token, or cookie. After 204, every
+    /// replica rejects the session.
+    ///
+    /// An expired access token is accepted, and repeating the request returns 204 again. A session
+    /// cookie is cleared. `scope=others` and `scope=all` require a valid access token or session
+    /// cookie of a user session with the scope `user:write`; `all` revokes the personal access
+    /// tokens of the user as well.
+    #[oai(
+        path = "/logout",
+        method = "post",
+        operation_id = "signOut",
+        tag = "Tag::Authentication"
+    )]
+    // Each is a part of the request, by which the document knows it.
+    #[allow(clippy::too_many_arguments)]
+    async fn log_out(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        /// Sessions to revoke: `session` (the given session), `others` (all other sessions of the
+        /// user), or `all`.
+        scope: Param<LogoutScope>,
+        /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
+        /// waiting until every replica enforces it.
+        #[oai(name = "Prefer")]
+        prefer: Param<Patience>,
+        jar: Jar,
+        Shown(token): Shown,
+        OptionalBody(body): OptionalBody<SignOutRequest>,
+    ) -> Result<Ended, Problem<LogoutProblems>> {
+        let (Param(scope), Param(patience)) = (scope, prefer);
+        if scope != LogoutScope::Session {
+            let caller = token
+                .ok_or(Error::Unauthenticated)?
+                .verify(&gateway)
+                .await?;
+            demand(&caller, Scope::UserWrite)?;
+            match scope {
+                LogoutScope::Others => gateway.log_out_others(&caller, patience, &origin).await?,
+                LogoutScope::Session | LogoutScope::All => {
+                    gateway.log_out_all(&caller, patience, &origin).await?;
+                    jar.clear_if_shown();
+                }
+            }
+            return Ok(patience.into());
+        }
+        let refresh_token = body
+            .and_then(|body| body.refresh_token)
+            .map(|token| Credential::Refresh(token.0));
+        let credentials: Vec<_> = [token.map(Token::into_credential), refresh_token]
+            .into_iter()
+            .flatten()
+            .collect();
+        if credentials.is_empty() {
+            return Err(Error::Unauthenticated.into());
+        }
+        gateway.log_out(&credentials, patience, &origin).await?;
+        jar.clear_if_shown();
+        Ok(patience.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::api::authentication::body::Content;
+
+    #[test]
+    fn the_form_takes_what_oauth_clients_add() {
+        assert!(
+            Login::from_form(
+                b"grant_type=password&username=john&password=secret123\
+                  &scope=&client_id=&client_secret="
+            )
+            .is_ok()
+        );
+        assert!(Login::from_form(b"username=john&password=secret123&role=admin").is_err());
+    }
+
+    #[test]
+    fn schemas_list_what_is_read() {
+        let names = |schema: Vec<body::MemberSchema>| {
+            schema
+                .into_iter()
+                .map(|member| member.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(SignInRequest::schema()),
+            ["username", "email", "password"]
+        );
+    }
+}

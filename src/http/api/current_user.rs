@@ -1,0 +1,329 @@
+//! The current user, their email address, and their password.
+
+use std::sync::Arc;
+
+use latchkey_domain::{
+    account::{DisplayName, Email, Username},
+    one_time_code::OneTimeCode,
+    password::{NewPassword, Password},
+};
+use poem::web::Data;
+use poem_openapi::{OpenApi, payload::Json};
+
+use crate::{
+    app::{Gateway, PasswordReset, Rename},
+    http::{
+        Tag,
+        api::{
+            responses::{Accepted, Account, Done, Overview},
+            schemas::sessions::DashboardShape,
+        },
+        auth::{
+            caller::{Owner, ReadUser, WriteUser},
+            cookie::Jar,
+        },
+        middleware::client_address::From,
+        openapi::{
+            body::{Body, body},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+body! {
+    /// New values; absent fields stay unchanged, `null` clears a field.
+    UpdateCurrentUserRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive. `null`
+        /// requires an email address.
+        username: Clearable<Username>,
+        /// Display name.
+        name: Clearable<DisplayName>,
+    }
+
+    /// Password change.
+    ChangePasswordRequest {
+        /// Current password.
+        current_password: Required<Password>,
+        /// New password: at least 8 characters (default), and none of the 10,000 most common
+        /// passwords.
+        new_password: Required<NewPassword>,
+    }
+
+    /// Email address to set or verify.
+    RequestEmailChangeRequest {
+        /// New email address, or the current one to verify it.
+        email: Required<Email>,
+        /// Current password.
+        password: Required<Password>,
+    }
+
+    /// One-time code from the email.
+    VerifyEmailRequest {
+        /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
+        code: Required<OneTimeCode>,
+    }
+
+    /// Recipient of the password reset code.
+    RequestPasswordResetRequest {
+        /// Email address of the user.
+        email: Required<Email>,
+    }
+
+    /// Password reset with a one-time code.
+    ResetPasswordRequest {
+        /// Email address of the user.
+        email: Required<Email>,
+        /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
+        code: Required<OneTimeCode>,
+        /// New password: at least 8 characters (default), and none of the 10,000 most common
+        /// passwords.
+        new_password: Required<NewPassword>,
+    }
+}
+
+problems! {
+    ShowProblems: [CALLER];
+    RenameProblems: [CALLER, BODY] UsernameTaken TooManyRequests;
+    DeleteProblems: [CALLER] ReauthenticationRequired LastAdmin;
+    PasswordProblems: [CALLER, BODY] IncorrectPassword WeakPassword TooManyRequests;
+    EmailProblems: [CALLER, BODY] IncorrectPassword EmailDisabled TooManyRequests;
+    ConfirmProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
+    ForgotProblems: [BODY] EmailDisabled TooManyRequests;
+    ResetProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
+}
+
+/// The operations.
+pub struct AccountsApi;
+
+#[OpenApi]
+impl AccountsApi {
+    /// Get the current user
+    ///
+    /// Returns the stored user; token claims might be older.
+    ///
+    /// An access token contains the username, display name, email address, and role from the time
+    /// when it was issued.
+    #[oai(
+        path = "/user",
+        method = "get",
+        operation_id = "getCurrentUser",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn show(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        ReadUser(caller): ReadUser,
+    ) -> Result<Account, Problem<ShowProblems>> {
+        Ok(Account::Shown(Json(
+            gateway.show_account(&caller).await?.into(),
+        )))
+    }
+
+    /// Update the current user
+    ///
+    /// Changes the username or display name. Existing tokens keep the old values until refreshed.
+    ///
+    /// Absent fields stay unchanged, and `null` clears a field. Use `POST /user/email` to change
+    /// the email address.
+    #[oai(
+        path = "/user",
+        method = "patch",
+        operation_id = "updateCurrentUser",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn rename(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        WriteUser(caller): WriteUser,
+        From(origin): From,
+        Body(body): Body<UpdateCurrentUserRequest>,
+    ) -> Result<Account, Problem<RenameProblems>> {
+        let change = Rename {
+            username: body.username,
+            name: body.name,
+        };
+        Ok(Account::Shown(Json(
+            gateway
+                .rename_account(&caller, change, &origin)
+                .await?
+                .into(),
+        )))
+    }
+
+    /// Delete the current user
+    ///
+    /// Permanently deletes the user and their data; requires a recent sign-in.
+    ///
+    /// A sign-in within the last five minutes counts as recent; otherwise the response is 403
+    /// `reauthentication_required`. Personal access tokens are rejected (403 `forbidden`). After
+    /// 204, every replica rejects all tokens of the user. The last enabled administrator can't be
+    /// deleted (403 `last_admin`).
+    #[oai(
+        path = "/user",
+        method = "delete",
+        operation_id = "deleteCurrentUser",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn delete(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Owner(caller): Owner,
+        From(origin): From,
+        jar: Jar,
+    ) -> Result<Done, Problem<DeleteProblems>> {
+        gateway.delete_account(&caller, &origin).await?;
+        jar.clear_if_shown();
+        Ok(Done::Done)
+    }
+
+    /// Change the password
+    ///
+    /// Changes the password and revokes all other sessions.
+    ///
+    /// Requires a user session; personal access tokens are rejected (403 `forbidden`) but stay
+    /// valid. A wrong current password returns 403 `incorrect_password` and counts as a failed
+    /// sign-in attempt. The user is notified by email.
+    #[oai(
+        path = "/user/password",
+        method = "post",
+        operation_id = "changePassword",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn change_password(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Owner(caller): Owner,
+        Body(body): Body<ChangePasswordRequest>,
+    ) -> Result<Done, Problem<PasswordProblems>> {
+        gateway
+            .change_password(&caller, body.current_password, body.new_password.0, &origin)
+            .await?;
+        Ok(Done::Done)
+    }
+
+    /// Request an email change or verification code
+    ///
+    /// Sends a one-time code to the new or current email address, without revealing whether it is
+    /// in use.
+    ///
+    /// Confirm the code with `POST /user/email/confirm`. Requires a user session and the current
+    /// password; a wrong one returns 403 `incorrect_password`. The code expires after 10 minutes by
+    /// default, and a new code replaces the previous one.
+    #[oai(
+        path = "/user/email",
+        method = "post",
+        operation_id = "requestEmailChange",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn request_email(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Owner(caller): Owner,
+        Body(body): Body<RequestEmailChangeRequest>,
+    ) -> Result<Accepted, Problem<EmailProblems>> {
+        gateway
+            .request_email(&caller, &body.email, body.password, &origin)
+            .await?;
+        Ok(Accepted::Accepted)
+    }
+
+    /// Verify an email address
+    ///
+    /// Confirms the address with the emailed code. Changing the address revokes all other sessions.
+    ///
+    /// The previous address is notified of the change. If another user has
+    /// registered or verified the address in the meantime, the response is 409 `email_taken`.
+    /// Requires a user session.
+    #[oai(
+        path = "/user/email/confirm",
+        method = "post",
+        operation_id = "verifyEmail",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn confirm_email(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Owner(caller): Owner,
+        From(origin): From,
+        Body(body): Body<VerifyEmailRequest>,
+    ) -> Result<Account, Problem<ConfirmProblems>> {
+        Ok(Account::Shown(Json(
+            gateway
+                .confirm_email(&caller, &body.code, &origin)
+                .await?
+                .into(),
+        )))
+    }
+
+    /// Request a password reset code
+    ///
+    /// Emails a one-time code if a user has this address; the response is the same if not.
+    ///
+    /// Use the code with `POST /password/reset`. It expires after 10 minutes by default, and a new
+    /// code replaces the previous one. By default, at most 6 codes per hour are sent to
+    /// the same recipient; further requests still return 202.
+    #[oai(
+        path = "/password/forgot",
+        method = "post",
+        operation_id = "requestPasswordReset",
+        tag = "Tag::PasswordRecovery"
+    )]
+    async fn forgot(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Body(body): Body<RequestPasswordResetRequest>,
+    ) -> Result<Accepted, Problem<ForgotProblems>> {
+        gateway.forgot_password(&body.email, &origin).await?;
+        Ok(Accepted::Accepted)
+    }
+
+    /// Reset the password
+    ///
+    /// Sets a new password with a one-time code and revokes all sessions and personal access
+    /// tokens.
+    ///
+    /// The code works once. The response contains no tokens; sign in with the new password.
+    #[oai(
+        path = "/password/reset",
+        method = "post",
+        operation_id = "resetPassword",
+        tag = "Tag::PasswordRecovery"
+    )]
+    async fn reset(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        From(origin): From,
+        Body(body): Body<ResetPasswordRequest>,
+    ) -> Result<Done, Problem<ResetProblems>> {
+        let request = PasswordReset {
+            email: body.email,
+            code: body.code,
+            new_password: body.new_password.0,
+        };
+        gateway.reset_password(request, &origin).await?;
+        Ok(Done::Done)
+    }
+
+    /// Get an overview of the current user
+    ///
+    /// Returns the user, active sessions, and the number of items.
+    #[oai(
+        path = "/dashboard",
+        method = "get",
+        operation_id = "getDashboard",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn dashboard(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        ReadUser(caller): ReadUser,
+    ) -> Result<Overview, Problem<ShowProblems>> {
+        let dashboard = gateway.dashboard(&caller).await?;
+        Ok(Overview::Shown(Json(DashboardShape::new(
+            dashboard, caller.sid,
+        ))))
+    }
+}

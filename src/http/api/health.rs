@@ -1,0 +1,111 @@
+//! Health, for balancers and orchestrators. No I/O: how the stores are is found out beforehand.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+
+use crate::{
+    app::{Gateway, Status, StoreState},
+    http::Tag,
+};
+
+/// Readiness of this replica.
+#[derive(Object)]
+#[oai(rename = "Readiness", example)]
+struct HealthShape {
+    /// `starting`, `ready`, `draining` or `down`.
+    status: String,
+    /// Status of PostgreSQL at the last check: `up` or `down`.
+    postgres: String,
+    /// Status of Redis at the last check: `up` or `down`.
+    redis: String,
+    /// Source of this replica's token checks: `memory`; without a lease `redis`, `postgres`, or
+    /// `unavailable`.
+    check_source: String,
+    /// Problems, each with its effect and fix.
+    degraded: Vec<String>,
+}
+
+impl Example for HealthShape {
+    fn example() -> Self {
+        HealthShape {
+            status: "ready".to_owned(),
+            postgres: "up".to_owned(),
+            redis: "up".to_owned(),
+            check_source: "memory".to_owned(),
+            degraded: Vec::new(),
+        }
+    }
+}
+
+/// 204.
+#[derive(ApiResponse)]
+enum Live {
+    /// The process is running.
+    #[oai(status = 200)]
+    Yes,
+}
+
+#[derive(ApiResponse)]
+enum Ready {
+    /// The replica accepts traffic. The body contains the status of the stores.
+    #[oai(status = 200)]
+    Yes(Json<HealthShape>),
+    /// The replica is starting or draining, or both stores are down.
+    #[oai(status = 503)]
+    No(Json<HealthShape>),
+}
+
+/// The operations.
+pub struct HealthApi;
+
+#[OpenApi]
+impl HealthApi {
+    /// Check liveness
+    ///
+    /// Returns 200 while the process runs; doesn't check stores.
+    ///
+    /// Restart the process if it doesn't respond. A restart doesn't repair a store.
+    #[oai(
+        path = "/health/live",
+        method = "get",
+        operation_id = "getLiveness",
+        tag = "Tag::Health"
+    )]
+    async fn live(&self) -> Live {
+        Live::Yes
+    }
+
+    /// Check readiness
+    ///
+    /// Returns 200 if the replica accepts traffic; the body reports store status.
+    ///
+    /// If only one store is down, the replica stays ready; otherwise the load balancer would remove
+    /// all replicas at once. If both are down, the response is 503.
+    #[oai(
+        path = "/health/ready",
+        method = "get",
+        operation_id = "getReadiness",
+        tag = "Tag::Health"
+    )]
+    async fn ready(&self, gateway: Data<&Arc<Gateway>>) -> Ready {
+        let readiness = gateway.readiness();
+        let state = |state| match state {
+            StoreState::Up => "up".to_owned(),
+            StoreState::Down => "down".to_owned(),
+        };
+        let body = Json(HealthShape {
+            status: readiness.status.as_str().to_owned(),
+            postgres: state(readiness.postgres),
+            redis: state(readiness.redis),
+            check_source: readiness.check_source.as_str().to_owned(),
+            degraded: readiness.degraded,
+        });
+        if readiness.status == Status::Ready {
+            Ready::Yes(body)
+        } else {
+            Ready::No(body)
+        }
+    }
+}

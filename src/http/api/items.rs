@@ -1,0 +1,241 @@
+//! Items of the current user.
+
+use std::sync::Arc;
+
+use latchkey_domain::{
+    item::{self, Description, IfMatch, ItemName},
+    page::Page,
+};
+use poem::web::Data;
+use poem_openapi::{OpenApi, payload::Json};
+
+use crate::{
+    app::{Gateway, ItemPatch, StoredItem},
+    http::{
+        Tag,
+        api::{
+            responses::{Done, ItemMade, ItemShown, ItemsListed},
+            schemas::items::ItemPageShape,
+        },
+        auth::caller::{ReadItems, WriteItems},
+        openapi::{
+            body::{Body, body},
+            params::{After, Id, Limit, Param, Path},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+body! {
+    /// Item to create.
+    CreateItemRequest {
+        /// Name.
+        name: Required<ItemName>,
+        /// Description.
+        description: Optional<Description>,
+    }
+
+    /// All fields of an item.
+    ReplaceItemRequest {
+        /// Name.
+        name: Required<ItemName>,
+        /// Description; absent or `null`: none.
+        description: Optional<Description>,
+    }
+
+    /// New values; absent fields stay unchanged.
+    UpdateItemRequest {
+        /// Name.
+        name: Kept<ItemName>,
+        /// Description; `null` clears it.
+        description: Clearable<Description>,
+    }
+}
+
+problems! {
+    CreateProblems: [CALLER, BODY];
+    ListProblems: [CALLER];
+    ShowProblems: [CALLER] NotFound;
+    ChangeProblems: [CALLER, BODY] NotFound PreconditionFailed;
+    DeleteProblems: [CALLER] NotFound PreconditionFailed;
+}
+
+/// The operations.
+pub struct ItemsApi;
+
+#[OpenApi]
+impl ItemsApi {
+    /// Create an item
+    ///
+    /// Creates an item and returns its `Location` and `ETag`.
+    ///
+    /// An item is visible only to the user who created it, not to administrators.
+    #[oai(
+        path = "/items",
+        method = "post",
+        operation_id = "createItem",
+        tag = "Tag::Items"
+    )]
+    async fn create(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        WriteItems(caller): WriteItems,
+        Body(body): Body<CreateItemRequest>,
+    ) -> Result<ItemMade, Problem<CreateProblems>> {
+        let item = gateway
+            .create_item(&caller, &body.name, body.description.as_ref())
+            .await?;
+        let (location, etag) = (format!("/items/{}", item.id), item::etag(item.version));
+        Ok(ItemMade::Created(Json(item.into()), location, etag))
+    }
+
+    /// List items
+    ///
+    /// Returns the caller's items, oldest first.
+    #[oai(
+        path = "/items",
+        method = "get",
+        operation_id = "listItems",
+        tag = "Tag::Items"
+    )]
+    async fn list(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        ReadItems(caller): ReadItems,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<ItemsListed, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        let page = gateway.list_items(&caller, Page { limit, after }).await?;
+        let data = page.items.into_iter().map(Into::into).collect();
+        Ok(ItemsListed::Page(Json(ItemPageShape {
+            data,
+            next: page.next,
+        })))
+    }
+
+    /// Get an item
+    ///
+    /// Returns the item and its `ETag`.
+    ///
+    /// Send the `ETag` in `If-Match` to update the item. An item of another user returns 404.
+    #[oai(
+        path = "/items/:id",
+        method = "get",
+        operation_id = "getItem",
+        tag = "Tag::Items"
+    )]
+    async fn show(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        ReadItems(caller): ReadItems,
+        /// Item ID.
+        id: Path<Id>,
+    ) -> Result<ItemShown, Problem<ShowProblems>> {
+        let Param(Id(id)) = id;
+        Ok(shown(gateway.show_item(&caller, id).await?))
+    }
+
+    /// Replace an item
+    ///
+    /// Replaces all fields. `If-Match` prevents lost updates (412).
+    ///
+    /// An absent description is cleared. With `If-Match`, the item is replaced only if it has not
+    /// changed since you read it (RFC 9110 section 13.1.1).
+    #[oai(
+        path = "/items/:id",
+        method = "put",
+        operation_id = "replaceItem",
+        tag = "Tag::Items"
+    )]
+    async fn replace(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        WriteItems(caller): WriteItems,
+        /// Item ID.
+        id: Path<Id>,
+        /// The `ETag` of the item. If the item has changed, the response is 412 and nothing is
+        /// written. Default: no check.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+        Body(body): Body<ReplaceItemRequest>,
+    ) -> Result<ItemShown, Problem<ChangeProblems>> {
+        let (Param(Id(id)), Param(seen)) = (id, if_match);
+        let patch = ItemPatch {
+            name: Some(body.name),
+            description: Some(body.description),
+        };
+        Ok(shown(
+            gateway.change_item(&caller, id, &patch, &seen).await?,
+        ))
+    }
+
+    /// Update an item
+    ///
+    /// Updates the given fields; `null` clears the description.
+    ///
+    /// With `If-Match`, the item is updated only if it has not changed since you read it (RFC 9110
+    /// section 13.1.1). Otherwise the response is 412.
+    #[oai(
+        path = "/items/:id",
+        method = "patch",
+        operation_id = "updateItem",
+        tag = "Tag::Items"
+    )]
+    async fn change(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        WriteItems(caller): WriteItems,
+        /// Item ID.
+        id: Path<Id>,
+        /// The `ETag` of the item. If the item has changed, the response is 412 and nothing is
+        /// written. Default: no check.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+        Body(body): Body<UpdateItemRequest>,
+    ) -> Result<ItemShown, Problem<ChangeProblems>> {
+        let (Param(Id(id)), Param(seen)) = (id, if_match);
+        let patch = ItemPatch {
+            name: body.name,
+            description: body.description,
+        };
+        Ok(shown(
+            gateway.change_item(&caller, id, &patch, &seen).await?,
+        ))
+    }
+
+    /// Delete an item
+    ///
+    /// Deletes the item. Returns 404 if it doesn't exist.
+    ///
+    /// With `If-Match`, the item is deleted only if it has not changed since you read it (RFC 9110
+    /// section 13.1.1). Otherwise the response is 412.
+    #[oai(
+        path = "/items/:id",
+        method = "delete",
+        operation_id = "deleteItem",
+        tag = "Tag::Items"
+    )]
+    async fn delete(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        WriteItems(caller): WriteItems,
+        /// Item ID.
+        id: Path<Id>,
+        /// The `ETag` of the item. If the item has changed, the response is 412 and nothing is
+        /// written. Default: no check.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+    ) -> Result<Done, Problem<DeleteProblems>> {
+        let (Param(Id(id)), Param(seen)) = (id, if_match);
+        gateway.delete_item(&caller, id, &seen).await?;
+        Ok(Done::Done)
+    }
+}
+
+fn shown(item: StoredItem) -> ItemShown {
+    let etag = item::etag(item.version);
+    ItemShown::Shown(Json(item.into()), etag)
+}

@@ -1,0 +1,225 @@
+//! Administration of OAuth clients.
+
+use std::sync::Arc;
+
+use latchkey_domain::{oauth_client::Audiences, opaque_token::Label, page::Page, scope::Scopes};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, OpenApi, payload::Json};
+
+use crate::{
+    app::{Administrator, Gateway, Registration},
+    http::{
+        Tag,
+        api::{
+            responses::Done,
+            schemas::clients::{ClientPageShape, ClientShape, ClientWithSecretShape},
+        },
+        auth::caller::Admin,
+        middleware::client_address::From,
+        openapi::{
+            body::{Body, body},
+            params::{After, Id, Limit, Param, Path},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+body! {
+    /// OAuth client to register.
+    CreateOAuthClientRequest {
+        /// Display name of the client.
+        name: Required<Label>,
+        /// Scopes that the client can request, separated by spaces.
+        scope: Required<Scopes>,
+        /// Allowed audiences, 1 to 10, separated by spaces; the first is the default. Default:
+        /// `LATCHKEY_AUDIENCE`.
+        audience: Optional<Audiences>,
+    }
+}
+
+problems! {
+    CreateProblems: [CALLER, BODY];
+    ListProblems: [CALLER];
+    ShowProblems: [CALLER] NotFound;
+}
+
+/// 201 with a client.
+#[derive(ApiResponse)]
+pub enum ClientMade {
+    /// The client was registered. Its secret is returned only once.
+    #[oai(status = 201)]
+    Created(
+        Json<ClientWithSecretShape>,
+        #[oai(header = "Location")] String,
+    ),
+}
+
+/// 200 with a client and another secret.
+#[derive(ApiResponse)]
+pub enum ClientRotated {
+    /// The secret was rotated. The new secret is returned only once.
+    #[oai(status = 200)]
+    Rotated(Json<ClientWithSecretShape>),
+}
+
+/// 200 with a client.
+#[derive(ApiResponse)]
+pub enum ClientShown {
+    /// The client.
+    #[oai(status = 200)]
+    Shown(Json<ClientShape>),
+}
+
+/// 200 with clients.
+#[derive(ApiResponse)]
+pub enum ClientsListed {
+    /// A page of clients.
+    #[oai(status = 200)]
+    Page(Json<ClientPageShape>),
+}
+
+/// The operations.
+pub struct ClientsApi;
+
+#[OpenApi]
+impl ClientsApi {
+    /// Register an OAuth client
+    ///
+    /// Registers a confidential client and returns its secret once.
+    ///
+    /// The client obtains access tokens for itself with the `client_credentials` grant at `POST
+    /// /oauth/token` (RFC 6749 section 4.4). It can introspect tokens that are issued for its
+    /// audiences.
+    #[oai(
+        path = "/clients",
+        method = "post",
+        operation_id = "createOAuthClient",
+        tag = "Tag::OAuthClients"
+    )]
+    async fn create(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        Body(body): Body<CreateOAuthClientRequest>,
+    ) -> Result<ClientMade, Problem<CreateProblems>> {
+        let wanted = Registration {
+            name: body.name,
+            scopes: body.scope,
+            audiences: body.audience,
+        };
+        let (client, secret) = gateway
+            .create_client(Administrator::User(admin.sub, origin), wanted)
+            .await?;
+        let location = format!("/clients/{}", client.id);
+        Ok(ClientMade::Created(
+            Json(ClientWithSecretShape::new(client, secret.to_string())),
+            location,
+        ))
+    }
+
+    /// List OAuth clients
+    ///
+    /// Returns the registered clients, oldest first.
+    #[oai(
+        path = "/clients",
+        method = "get",
+        operation_id = "listOAuthClients",
+        tag = "Tag::OAuthClients"
+    )]
+    async fn list(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        _admin: Admin,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<ClientsListed, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        Ok(ClientsListed::Page(Json(
+            gateway.list_clients(Page { limit, after }).await?.into(),
+        )))
+    }
+
+    /// Get an OAuth client
+    ///
+    /// Returns the client, without its secret.
+    ///
+    /// The server stores only a hash of the secret. `POST /clients/{id}/rotate` returns a new one.
+    #[oai(
+        path = "/clients/:id",
+        method = "get",
+        operation_id = "getOAuthClient",
+        tag = "Tag::OAuthClients"
+    )]
+    async fn show(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        _admin: Admin,
+        /// Client ID.
+        id: Path<Id>,
+    ) -> Result<ClientShown, Problem<ShowProblems>> {
+        let Param(Id(id)) = id;
+        Ok(ClientShown::Shown(Json(
+            gateway.show_client(id).await?.into(),
+        )))
+    }
+
+    /// Rotate a client secret
+    ///
+    /// Invalidates the old secret and the tokens issued with it, and returns a new secret once.
+    ///
+    /// The change is in effect on every replica when the response arrives. For zero-downtime
+    /// rotation, register a second client first.
+    #[oai(
+        path = "/clients/:id/rotate",
+        method = "post",
+        operation_id = "rotateOAuthClientSecret",
+        tag = "Tag::OAuthClients"
+    )]
+    async fn rotate(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        /// Client ID.
+        id: Path<Id>,
+    ) -> Result<ClientRotated, Problem<ShowProblems>> {
+        let Param(Id(id)) = id;
+        let (client, secret) = gateway
+            .rotate_client(Administrator::User(admin.sub, origin), id)
+            .await?;
+        Ok(ClientRotated::Rotated(Json(ClientWithSecretShape::new(
+            client,
+            secret.to_string(),
+        ))))
+    }
+
+    /// Delete an OAuth client
+    ///
+    /// Deletes the client and revokes its tokens.
+    ///
+    /// After 204, every replica rejects them. Idempotent for one hour; after that, the response is
+    /// 404.
+    #[oai(
+        path = "/clients/:id",
+        method = "delete",
+        operation_id = "deleteOAuthClient",
+        tag = "Tag::OAuthClients"
+    )]
+    async fn delete(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        /// Client ID.
+        id: Path<Id>,
+    ) -> Result<Done, Problem<ShowProblems>> {
+        let Param(Id(id)) = id;
+        gateway
+            .delete_client(Administrator::User(admin.sub, origin), id)
+            .await?;
+        Ok(Done::Done)
+    }
+}

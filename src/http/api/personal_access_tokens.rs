@@ -1,0 +1,153 @@
+//! Personal access tokens of the current user.
+
+use std::sync::Arc;
+
+use latchkey_domain::{
+    opaque_token::{Expiry, Label},
+    page::Page,
+    scope::Scopes,
+};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, OpenApi, payload::Json};
+
+use crate::{
+    app::{Gateway, NewToken},
+    http::{
+        Tag,
+        api::{
+            responses::Done,
+            schemas::personal_tokens::{NewPersonalTokenShape, PersonalTokenPageShape},
+        },
+        auth::caller::{Owner, ReadUser, WriteUser},
+        middleware::client_address::From,
+        openapi::{
+            body::{Body, body},
+            params::{After, Id, Limit, Param, Path},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+body! {
+    /// Personal access token to create.
+    CreatePersonalAccessTokenRequest {
+        /// Display name of the token.
+        name: Required<Label>,
+        /// Scopes of the token, separated by spaces; only scopes of the access token that creates
+        /// it.
+        scope: Required<Scopes>,
+        /// Expiration time, at most 366 days from now. Default: 90 days from now.
+        expires_at: Optional<Expiry>,
+    }
+}
+
+problems! {
+    CreateProblems: [CALLER, BODY] ReauthenticationRequired;
+    ListProblems: [CALLER];
+    DeleteProblems: [CALLER] NotFound;
+}
+
+/// 201 with a token.
+#[derive(ApiResponse)]
+pub enum TokenMade {
+    /// The token was created. Its value is returned only once.
+    #[oai(status = 201)]
+    Created(Json<NewPersonalTokenShape>),
+}
+
+/// 200 with tokens.
+#[derive(ApiResponse)]
+pub enum TokensListed {
+    /// A page of tokens.
+    #[oai(status = 200)]
+    Page(Json<PersonalTokenPageShape>),
+}
+
+/// The operations.
+pub struct PersonalTokensApi;
+
+#[OpenApi]
+impl PersonalTokensApi {
+    /// Create a personal access token
+    ///
+    /// Creates a token and returns it once. At most 50 per user.
+    ///
+    /// Send the token as an access token. It is valid until it expires, is revoked, or all
+    /// credentials of the user are revoked, for example by a password reset. A password change
+    /// doesn't revoke it. Requires a user session and a sign-in within the last five minutes.
+    #[oai(
+        path = "/user/tokens",
+        method = "post",
+        operation_id = "createPersonalAccessToken",
+        tag = "Tag::PersonalAccessTokens"
+    )]
+    async fn create(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Owner(caller): Owner,
+        From(origin): From,
+        Body(body): Body<CreatePersonalAccessTokenRequest>,
+    ) -> Result<TokenMade, Problem<CreateProblems>> {
+        let wanted = NewToken {
+            name: body.name,
+            scopes: body.scope,
+            expires: body.expires_at,
+        };
+        let (made, text) = gateway
+            .create_personal_token(&caller, wanted, &origin)
+            .await?;
+        Ok(TokenMade::Created(Json(NewPersonalTokenShape::new(
+            made,
+            text.to_string(),
+        ))))
+    }
+
+    /// List personal access tokens
+    ///
+    /// Returns active tokens, oldest first, without their values.
+    #[oai(
+        path = "/user/tokens",
+        method = "get",
+        operation_id = "listPersonalAccessTokens",
+        tag = "Tag::PersonalAccessTokens"
+    )]
+    async fn list(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        ReadUser(caller): ReadUser,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<TokensListed, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        let page = gateway
+            .list_personal_tokens(&caller, Page { limit, after })
+            .await?;
+        Ok(TokensListed::Page(Json(page.into())))
+    }
+
+    /// Revoke a personal access token
+    ///
+    /// Revokes the token on every replica. Idempotent for one hour.
+    ///
+    /// After that, an unknown or deleted token returns 404.
+    #[oai(
+        path = "/user/tokens/:id",
+        method = "delete",
+        operation_id = "revokePersonalAccessToken",
+        tag = "Tag::PersonalAccessTokens"
+    )]
+    async fn delete(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        WriteUser(caller): WriteUser,
+        From(origin): From,
+        /// Token ID.
+        id: Path<Id>,
+    ) -> Result<Done, Problem<DeleteProblems>> {
+        let Param(Id(id)) = id;
+        gateway.delete_personal_token(&caller, id, &origin).await?;
+        Ok(Done::Done)
+    }
+}

@@ -1,0 +1,194 @@
+//! What is taken back, as a stream of server-sent events (the HTML standard, section "Server-sent
+//! events").
+
+mod events;
+
+use std::sync::Arc;
+
+use futures_util::stream;
+use latchkey_domain::{
+    access_token::Holder, account::Role, revocation::lease::Position, scope::Scope,
+};
+use poem::{Body, IntoResponse, Request, RequestBody, Response, web::Data};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi,
+    registry::{MetaMediaType, MetaParamIn, MetaResponse, MetaResponses, MetaSchema, Registry},
+    types::Type,
+};
+
+pub use crate::http::api::revocation_stream::events::example;
+use crate::{
+    app::{Gateway, revocation::Following},
+    error::Error,
+    http::{
+        Tag,
+        api::revocation_stream::events::{EventShape, position, write},
+        auth::caller::{BEARER, COOKIE, Caller, Shown, Token, admin_required, demand},
+        openapi::{
+            params::{Param, Parameter},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+/// The media type of such streams.
+pub const MEDIA_TYPE: &str = "text/event-stream";
+
+/// Readers that were cut off come back after so long, in milliseconds: before they must take
+/// themselves for blind.
+const RETRY_MS: u32 = 1000;
+
+problems! {
+    FollowProblems: [CALLER];
+}
+
+/// Who may follow what is taken back: administrators, and clients with the scope for it. The token
+/// is looked at again as long as they do.
+pub struct Feeder(String);
+
+impl<'a> ApiExtractor<'a> for Feeder {
+    const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![
+            BEARER,
+            "password admin",
+            "clientCredentials revocations:read",
+            COOKIE,
+        ]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let Caller(claims) = Caller::from_request(request, body, options.clone()).await?;
+        let wanted = match claims.holder() {
+            Holder::Client => Scope::RevocationsRead,
+            _person if claims.roles.contains(&Role::Admin) => Scope::Admin,
+            _person => return Err(admin_required().into()),
+        };
+        demand(&claims, wanted)?;
+        match Shown::from_request(request, body, options).await? {
+            Shown(Some(Token::Bearer(token) | Token::Cookie(token))) => Ok(Feeder(token)),
+            Shown(None) => Err(Error::Unauthenticated.into()),
+        }
+    }
+}
+
+/// Where a reader was when it was cut off. What is no position says that it knows nothing.
+pub struct LastEventId(Option<Position<String>>);
+
+impl Parameter for LastEventId {
+    const IN: MetaParamIn = MetaParamIn::Header;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        let example = position().to_string();
+        MetaSchema {
+            example: Some(example.into()),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
+        Ok(LastEventId(text.and_then(|text| text.parse().ok())))
+    }
+}
+
+/// 200 with events, for as long as there is somebody to read them.
+struct Stream(Following);
+
+impl IntoResponse for Stream {
+    fn into_response(self) -> Response {
+        let batches = stream::unfold(
+            (self.0, format!("retry: {RETRY_MS}\n\n")),
+            |(mut following, mut text)| async move {
+                following
+                    .next()
+                    .await?
+                    .iter()
+                    .for_each(|event| write(&mut text, event));
+                Some((Ok::<_, std::io::Error>(text), (following, String::new())))
+            },
+        );
+        Response::builder()
+            .content_type(MEDIA_TYPE)
+            // nginx would collect it in its buffers.
+            .header("x-accel-buffering", "no")
+            .body(Body::from_bytes_stream(batches))
+    }
+}
+
+impl ApiResponse for Stream {
+    /// The data of one event: the document tells them apart (`document/events.rs`).
+    fn meta() -> MetaResponses {
+        let response = MetaResponse {
+            description: "Server-sent events until the client disconnects or its token is invalid.",
+            status: Some(200),
+            status_range: None,
+            content: vec![MetaMediaType {
+                content_type: MEDIA_TYPE,
+                schema: EventShape::schema_ref(),
+            }],
+            headers: Vec::new(),
+        };
+        MetaResponses {
+            responses: vec![response],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        EventShape::register(registry);
+    }
+}
+
+/// The operation.
+pub struct FeedApi;
+
+#[OpenApi]
+impl FeedApi {
+    /// Stream revocations
+    ///
+    /// Server-sent events for services that validate tokens locally, or that hold connections open
+    /// longer than a token lives. Requires an administrator, or an OAuth client with the scope
+    /// `revocations:read`.
+    ///
+    /// The stream starts with `snapshot`, sends every revocation in force as `revoked`, and then
+    /// sends `synced`. From then on it sends each new revocation as `revoked`, and `heartbeat` once
+    /// per second. A `heartbeat` confirms that the stream contains all revocations up to one
+    /// lease ago (`LATCHKEY_LEASE`, 250 ms by default). Consider the list current for three seconds after a `heartbeat`.
+    ///
+    /// Revocations might be missing after `snapshot`, after `degraded`, after three seconds without
+    /// an event, and after the stream closes. Until the next `heartbeat`, verify each token with
+    /// `GET /auth/verify`, or reject it. Keep each entry until its `expires_at` time, also if
+    /// another `snapshot` arrives.
+    ///
+    /// The server closes the stream when the token expires or is revoked, when the client doesn't
+    /// read for ten seconds, and when the replica stops. Send `Last-Event-ID` to resume; if the
+    /// position is still available, no `snapshot` is sent.
+    #[oai(
+        path = "/revocations",
+        method = "get",
+        operation_id = "streamRevocations",
+        tag = "Tag::ForwardAuthentication"
+    )]
+    async fn follow(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Feeder(token): Feeder,
+        /// `id` of the last event received. An unknown value starts with a snapshot.
+        #[oai(name = "Last-Event-ID")]
+        last: Param<LastEventId>,
+    ) -> Result<Stream, Problem<FollowProblems>> {
+        let Param(LastEventId(known)) = last;
+        Ok(Stream(gateway.follow(token, known)?))
+    }
+}

@@ -1,0 +1,329 @@
+//! The events of the revocation stream, and their text in the stream.
+
+use std::fmt::Write;
+
+use latchkey_domain::revocation::{Entry, lease::Position, recent_entries::Told};
+use poem_openapi::{
+    Object, Union,
+    types::{Example, ToJSON},
+};
+use time::{OffsetDateTime, macros::datetime};
+
+use crate::app::revocation::Event;
+
+/// Data of `snapshot`: all revocations in force follow as `revoked` without sequence numbers, then
+/// `synced`.
+#[derive(Object)]
+#[oai(rename = "SnapshotEvent", example)]
+pub struct SnapshotShape {
+    /// ID of the revocation log. Sequence numbers of different epochs aren't comparable.
+    epoch_id: String,
+    /// Sequence number of the last log entry that the snapshot certainly contains.
+    sequence: u64,
+    /// Approximate number of entries that follow.
+    entries: usize,
+}
+
+/// Data of `revoked`: one revocation. A repeated one is harmless: the larger `min_generation` and
+/// the later `expires_at` apply.
+#[derive(Object)]
+#[oai(rename = "RevokedEvent", example)]
+pub struct RevokedShape {
+    /// Kind of the ID: `session`, `user`, `client`, `token`, or `key`. It matches the claim `sid`,
+    /// `sub`, `sub`, or `jti`, or the header `kid`. Newer versions might add kinds. After an
+    /// unknown kind, revocations might be missing, as after `degraded`.
+    kind: String,
+    /// ID of the session, user, client, token, or key.
+    id: String,
+    /// Lowest accepted value of the claim `generation`, for users and clients. Tokens with a lower
+    /// value are revoked.
+    min_generation: Option<i64>,
+    /// Time when all affected tokens have expired. Keep the entry until then.
+    expires_at: OffsetDateTime,
+    /// Sequence number in the revocation log; `null` in a snapshot. Numbers increase, but not
+    /// always by one.
+    sequence: Option<u64>,
+    /// Sequence number of the previous `revoked` event. If it is larger than all numbers received,
+    /// events are missing.
+    previous_sequence: Option<u64>,
+}
+
+/// Data of `heartbeat`: the stream contains all revocations up to one lease ago
+/// (`LATCHKEY_LEASE`).
+#[derive(Object)]
+#[oai(rename = "HeartbeatEvent", example)]
+pub struct HeartbeatShape {
+    /// ID of the revocation log.
+    epoch_id: String,
+    /// Sequence number of the last log entry.
+    sequence: u64,
+    /// Sequence number of the last `revoked` event. If it is larger than all numbers received,
+    /// events are missing.
+    previous_sequence: u64,
+    /// Time of the heartbeat. If it is much earlier than now, the stream is delayed.
+    at: OffsetDateTime,
+}
+
+/// Data of `synced`: the snapshot is complete.
+#[derive(Object)]
+#[oai(rename = "SyncedEvent", example)]
+pub struct SyncedShape {
+    /// ID of the revocation log.
+    epoch_id: String,
+    /// Sequence number of the last log entry that the snapshot certainly contains.
+    sequence: u64,
+}
+
+/// Data of `degraded`: revocations might be missing until the next `heartbeat`.
+#[derive(Object)]
+#[oai(rename = "DegradedEvent", example)]
+pub struct DegradedShape {
+    /// Current source of this replica's token checks: `redis`, `postgres`, or `unavailable`.
+    check_source: String,
+}
+
+/// Data of one event.
+#[derive(Union)]
+#[oai(rename = "RevocationStreamEvent")]
+pub enum EventShape {
+    /// One revocation.
+    Revoked(RevokedShape),
+    /// The stream is current.
+    Heartbeat(HeartbeatShape),
+    /// A snapshot follows.
+    Snapshot(SnapshotShape),
+    /// The snapshot is complete.
+    Synced(SyncedShape),
+    /// Revocations might be missing.
+    Degraded(DegradedShape),
+}
+
+impl RevokedShape {
+    fn new(entry: &Entry, told: Option<&Told>) -> RevokedShape {
+        RevokedShape {
+            kind: entry.subject.told_as().unwrap_or_default().to_owned(),
+            id: entry.subject.id(),
+            min_generation: entry.below(),
+            expires_at: expires_at(entry),
+            sequence: told.map(|told| told.number),
+            previous_sequence: told.map(|told| told.previous),
+        }
+    }
+}
+
+/// The end of an entry, at most the last moment of the calendar.
+fn expires_at(entry: &Entry) -> OffsetDateTime {
+    let seconds = i64::try_from(entry.standing.ends_at).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(datetime!(9999-12-31 23:59:59 UTC))
+}
+
+impl Example for RevokedShape {
+    fn example() -> Self {
+        RevokedShape {
+            kind: "session".to_owned(),
+            id: "019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42".to_owned(),
+            min_generation: None,
+            expires_at: datetime!(2026-11-20 09:05:00 UTC),
+            sequence: Some(4711),
+            previous_sequence: Some(4709),
+        }
+    }
+}
+
+impl Example for SnapshotShape {
+    fn example() -> Self {
+        let Position {
+            epoch: epoch_id,
+            applied: sequence,
+        } = position();
+        SnapshotShape {
+            epoch_id,
+            sequence,
+            entries: 1,
+        }
+    }
+}
+
+impl Example for SyncedShape {
+    fn example() -> Self {
+        let Position {
+            epoch: epoch_id,
+            applied: sequence,
+        } = position();
+        SyncedShape { epoch_id, sequence }
+    }
+}
+
+impl Example for HeartbeatShape {
+    fn example() -> Self {
+        let Position {
+            epoch: epoch_id,
+            applied: sequence,
+        } = position();
+        HeartbeatShape {
+            epoch_id,
+            sequence,
+            previous_sequence: sequence,
+            at: datetime!(2026-11-20 08:00:00 UTC),
+        }
+    }
+}
+
+impl Example for DegradedShape {
+    fn example() -> Self {
+        DegradedShape {
+            check_source: "postgres".to_owned(),
+        }
+    }
+}
+
+/// An example of a stream.
+pub fn example() -> String {
+    let revoked = RevokedShape::example();
+    let start = revoked.previous_sequence.unwrap_or_default();
+    let snapshot = SnapshotShape {
+        sequence: start,
+        ..SnapshotShape::example()
+    };
+    // An entry of the snapshot has no sequence number of its own.
+    let entry = RevokedShape {
+        id: "019a9f5e-8a40-7c22-8b17-5d1e0f3a6b90".to_owned(),
+        sequence: None,
+        previous_sequence: None,
+        ..RevokedShape::example()
+    };
+    let synced = SyncedShape {
+        sequence: start,
+        ..SyncedShape::example()
+    };
+    let events = [
+        ("snapshot", snapshot.to_json_string()),
+        ("revoked", entry.to_json_string()),
+        ("synced", synced.to_json_string()),
+        ("revoked", revoked.to_json_string()),
+        ("heartbeat", HeartbeatShape::example().to_json_string()),
+    ];
+    events
+        .iter()
+        .map(|(event, data)| format!("event: {event}\ndata: {data}\n\n"))
+        .collect()
+}
+
+/// An example of a position.
+pub fn position() -> Position<String> {
+    let epoch = "8f6c5a0d3b1e4f72960a4cde81b35f7a2d9e0c46:5e0b6f2c1a7e4d3e9d557c1b019a9f5e";
+    Position {
+        epoch: epoch.to_owned(),
+        applied: 4711,
+    }
+}
+
+impl From<&Event> for EventShape {
+    fn from(event: &Event) -> EventShape {
+        match event.clone() {
+            Event::Snapshot {
+                position:
+                    Position {
+                        epoch: epoch_id,
+                        applied: sequence,
+                    },
+                entries,
+            } => EventShape::Snapshot(SnapshotShape {
+                epoch_id,
+                sequence,
+                entries,
+            }),
+            Event::Known(entry) => EventShape::Revoked(RevokedShape::new(&entry, None)),
+            Event::Revoked { told, .. } => {
+                EventShape::Revoked(RevokedShape::new(&told.entry, Some(&told)))
+            }
+            Event::Synced(Position {
+                epoch: epoch_id,
+                applied: sequence,
+            }) => EventShape::Synced(SyncedShape { epoch_id, sequence }),
+            Event::Heartbeat {
+                position:
+                    Position {
+                        epoch: epoch_id,
+                        applied: sequence,
+                    },
+                previous,
+                at,
+            } => EventShape::Heartbeat(HeartbeatShape {
+                epoch_id,
+                sequence,
+                previous_sequence: previous,
+                at,
+            }),
+            Event::Degraded { check_source } => EventShape::Degraded(DegradedShape {
+                check_source: check_source.as_str().to_owned(),
+            }),
+        }
+    }
+}
+
+/// Writes an event as text. Only events from which a reader can resume have an ID.
+pub fn write(text: &mut String, event: &Event) {
+    let id = match event {
+        Event::Synced(position) => Some(position.to_string()),
+        Event::Revoked { told, epoch } => Some(format!("{epoch}:{}", told.number)),
+        Event::Snapshot { .. }
+        | Event::Known(_)
+        | Event::Heartbeat { .. }
+        | Event::Degraded { .. } => None,
+    };
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    let data = EventShape::from(event).to_json_string();
+    let written: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.name());
+    written.expect("a text takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use latchkey_domain::revocation::{Standing, Subject, lease::Rung};
+
+    fn written(event: &Event) -> String {
+        let mut text = String::new();
+        write(&mut text, event);
+        text
+    }
+
+    #[test]
+    fn events_are_lines_with_an_empty_one_at_the_end() {
+        let standing = Standing {
+            value: 3,
+            ends_at: 1_795_163_100,
+        };
+        let entry = Entry {
+            subject: Subject::User(Uuid::nil()),
+            standing,
+        };
+        let told = Told {
+            entry,
+            number: 7,
+            previous: 5,
+        };
+        assert_eq!(
+            written(&Event::Revoked {
+                told,
+                epoch: "a:b".into()
+            }),
+            "event: revoked\nid: a:b:7\ndata: {\"kind\":\"user\",\
+             \"id\":\"00000000-0000-0000-0000-000000000000\",\"min_generation\":3,\
+             \"expires_at\":\"2026-11-20T08:25:00Z\",\"sequence\":7,\"previous_sequence\":5}\n\n"
+        );
+        assert!(
+            written(&Event::Known(entry))
+                .ends_with("\"sequence\":null,\"previous_sequence\":null}\n\n")
+        );
+        assert_eq!(
+            written(&Event::Degraded {
+                check_source: Rung::Record
+            }),
+            "event: degraded\ndata: {\"check_source\":\"postgres\"}\n\n"
+        );
+    }
+}

@@ -1,0 +1,321 @@
+//! Schemas of responses.
+
+pub mod clients;
+pub mod items;
+pub mod personal_tokens;
+pub mod sessions;
+
+use latchkey_domain::account::{Account, Role};
+use poem_openapi::{Enum, Object, types::Example};
+use time::{OffsetDateTime, macros::datetime};
+use uuid::{Uuid, uuid};
+
+use crate::app::{ManagedUser, Pair, UserPage};
+
+/// IDs of the examples: one per kind, so that a reader sees which fields are equal.
+pub const USER_ID: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
+pub const SESSION_ID: Uuid = uuid!("019a9f60-11c8-7a04-8f2b-5e7d90c3b1a6");
+pub const ITEM_ID: Uuid = uuid!("019a9f62-3a90-7c55-b1e0-42f8a6d7c903");
+pub const CLIENT_ID: Uuid = uuid!("019a9f64-58f2-7e19-a6c4-d03b7f5e2181");
+pub const TOKEN_ID: Uuid = uuid!("019a9f66-92d7-7b6a-9c38-1f4ea05d8b27");
+pub const EVENT_ID: Uuid = uuid!("019a9f68-c4ee-7f41-8d97-63b2e91c0a5f");
+
+/// Time of the examples.
+pub const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
+
+/// Tokens of the examples, shortened.
+const ACCESS_TOKEN: &str = "eyJhbGciOiJFZERTQSI…";
+const REFRESH_TOKEN: &str = "lkr_7Zk2vQx9TnB4…";
+
+/// Access token and refresh token.
+#[derive(Object)]
+#[oai(rename = "TokenPair", example)]
+pub struct PairShape {
+    /// Access token: a JWT. Send it as `Authorization: Bearer TOKEN`.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: String,
+    /// Lifetime of the access token in seconds.
+    expires_in: u64,
+    /// Refresh token for one exchange.
+    refresh_token: String,
+    /// Lifetime of the refresh token in seconds, if it is not used.
+    refresh_expires_in: u64,
+}
+
+impl From<Pair> for PairShape {
+    fn from(pair: Pair) -> Self {
+        PairShape {
+            access_token: pair.access_token,
+            token_type: "bearer".to_owned(),
+            expires_in: pair.expires_in,
+            refresh_token: pair.refresh_token,
+            refresh_expires_in: pair.refresh_expires_in,
+        }
+    }
+}
+
+impl Example for PairShape {
+    fn example() -> Self {
+        PairShape {
+            access_token: ACCESS_TOKEN.to_owned(),
+            token_type: "bearer".to_owned(),
+            expires_in: 900,
+            refresh_token: REFRESH_TOKEN.to_owned(),
+            refresh_expires_in: 604_800,
+        }
+    }
+}
+
+/// Role of a user.
+#[derive(Enum)]
+#[oai(rename = "Role", rename_all = "snake_case")]
+enum RoleShape {
+    /// Access to the own data.
+    User,
+    /// Administration of users and OAuth clients.
+    Admin,
+}
+
+impl From<Role> for RoleShape {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::User => RoleShape::User,
+            Role::Admin => RoleShape::Admin,
+        }
+    }
+}
+
+/// User.
+#[derive(Object)]
+#[oai(rename = "User", example)]
+pub struct UserShape {
+    /// User ID, equal to `sub` in tokens.
+    id: Uuid,
+    /// Username.
+    username: Option<String>,
+    /// Email address.
+    email: Option<String>,
+    /// Whether the email address is verified.
+    email_verified: bool,
+    /// Display name.
+    name: Option<String>,
+    /// Role.
+    role: RoleShape,
+    /// Time of creation.
+    created_at: OffsetDateTime,
+}
+
+impl From<Account> for UserShape {
+    fn from(user: Account) -> Self {
+        UserShape {
+            id: user.id,
+            username: user.identity.username,
+            email: user.identity.email,
+            email_verified: user.identity.email_verified,
+            name: user.identity.name,
+            role: user.identity.role.into(),
+            created_at: user.created_at,
+        }
+    }
+}
+
+impl Example for UserShape {
+    fn example() -> Self {
+        UserShape {
+            id: USER_ID,
+            username: Some("john".to_owned()),
+            email: Some("john@example.com".to_owned()),
+            email_verified: false,
+            name: Some("John Doe".to_owned()),
+            role: RoleShape::User,
+            created_at: SOME_TIME,
+        }
+    }
+}
+
+/// User with the fields that only administrators see.
+#[derive(Object)]
+#[oai(rename = "AdminUser", example)]
+pub struct ManagedUserShape {
+    /// User ID, equal to `sub` in tokens.
+    pub id: Uuid,
+    /// Username.
+    username: Option<String>,
+    /// Email address.
+    email: Option<String>,
+    /// Whether the email address is verified.
+    email_verified: bool,
+    /// Display name.
+    name: Option<String>,
+    /// Role.
+    role: RoleShape,
+    /// Whether the user is disabled and can't sign in.
+    disabled: bool,
+    /// Time of creation.
+    created_at: OffsetDateTime,
+}
+
+impl From<ManagedUser> for ManagedUserShape {
+    fn from(ManagedUser { account, disabled }: ManagedUser) -> Self {
+        let UserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            created_at,
+        } = account.into();
+        ManagedUserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            disabled,
+            created_at,
+        }
+    }
+}
+
+impl Example for ManagedUserShape {
+    fn example() -> Self {
+        let UserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            created_at,
+        } = UserShape::example();
+        ManagedUserShape {
+            id,
+            username,
+            email,
+            email_verified,
+            name,
+            role,
+            disabled: false,
+            created_at,
+        }
+    }
+}
+
+/// A page of users.
+#[derive(Object)]
+#[oai(rename = "AdminUserPage", example)]
+pub struct UserPageShape {
+    /// Users, oldest first.
+    data: Vec<ManagedUserShape>,
+    /// Value of `after` for the next page; `null` on the last page.
+    next: Option<String>,
+}
+
+impl From<UserPage> for UserPageShape {
+    fn from(page: UserPage) -> Self {
+        UserPageShape {
+            data: page.users.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
+    }
+}
+
+impl Example for UserPageShape {
+    fn example() -> Self {
+        UserPageShape {
+            data: vec![ManagedUserShape::example()],
+            next: None,
+        }
+    }
+}
+
+/// Registered user and the tokens of the session. With `X-Latchkey-Request: 1`, the session cookie
+/// replaces the tokens, and `user` is the only field.
+#[derive(Object)]
+#[oai(rename = "SignUpResponse", example)]
+pub struct SignedUpShape {
+    /// Access token: a JWT. Send it as `Authorization: Bearer TOKEN`. Absent with a session cookie.
+    #[oai(skip_serializing_if_is_none)]
+    access_token: Option<String>,
+    /// Always `bearer`. Absent with a session cookie.
+    #[oai(skip_serializing_if_is_none)]
+    token_type: Option<String>,
+    /// Lifetime of the access token in seconds. Absent with a session cookie.
+    #[oai(skip_serializing_if_is_none)]
+    expires_in: Option<u64>,
+    /// Refresh token for one exchange. Absent with a session cookie.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_token: Option<String>,
+    /// Lifetime of the refresh token in seconds, if it is not used. Absent with a session cookie.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_expires_in: Option<u64>,
+    /// Registered user.
+    user: UserShape,
+}
+
+impl SignedUpShape {
+    /// With tokens.
+    pub fn with_pair(user: UserShape, pair: PairShape) -> Self {
+        SignedUpShape {
+            access_token: Some(pair.access_token),
+            token_type: Some(pair.token_type),
+            expires_in: Some(pair.expires_in),
+            refresh_token: Some(pair.refresh_token),
+            refresh_expires_in: Some(pair.refresh_expires_in),
+            user,
+        }
+    }
+
+    /// With a session cookie.
+    pub fn by_cookie(user: UserShape) -> Self {
+        SignedUpShape {
+            access_token: None,
+            token_type: None,
+            expires_in: None,
+            refresh_token: None,
+            refresh_expires_in: None,
+            user,
+        }
+    }
+}
+
+impl Example for SignedUpShape {
+    fn example() -> Self {
+        SignedUpShape::with_pair(UserShape::example(), PairShape::example())
+    }
+}
+
+/// Browser session.
+#[derive(Object)]
+#[oai(rename = "BrowserSession", example)]
+pub struct BrowserShape {
+    /// Signed-in user.
+    user: UserShape,
+    /// Expiration time of the session cookie, if no request renews it.
+    expires_at: OffsetDateTime,
+}
+
+impl BrowserShape {
+    /// The account, and the cookie's end in seconds since the epoch.
+    pub fn new(user: Account, exp: u64) -> Self {
+        let exp = i64::try_from(exp)
+            .ok()
+            .and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
+        BrowserShape {
+            user: user.into(),
+            expires_at: exp.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        }
+    }
+}
+
+impl Example for BrowserShape {
+    fn example() -> Self {
+        BrowserShape {
+            user: UserShape::example(),
+            expires_at: datetime!(2026-11-20 08:10:00 UTC),
+        }
+    }
+}

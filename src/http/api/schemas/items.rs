@@ -1,0 +1,69 @@
+//! Schemas of items.
+
+use poem_openapi::{Object, types::Example};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    app::StoredItem,
+    http::api::schemas::{ITEM_ID, SOME_TIME},
+};
+
+/// Item.
+#[derive(Object)]
+#[oai(rename = "Item", example)]
+pub struct ItemShape {
+    /// Item ID.
+    id: Uuid,
+    /// Name.
+    name: String,
+    /// Description.
+    description: Option<String>,
+    /// Time of creation.
+    created_at: OffsetDateTime,
+    /// Time of the last change.
+    updated_at: OffsetDateTime,
+}
+
+impl From<StoredItem> for ItemShape {
+    fn from(item: StoredItem) -> Self {
+        ItemShape {
+            id: item.id,
+            name: item.name,
+            description: item.description,
+            created_at: item.created_at,
+            updated_at: item.updated_at,
+        }
+    }
+}
+
+impl Example for ItemShape {
+    fn example() -> Self {
+        ItemShape {
+            id: ITEM_ID,
+            name: "Book".to_owned(),
+            description: Some("A nice book".to_owned()),
+            created_at: SOME_TIME,
+            updated_at: SOME_TIME,
+        }
+    }
+}
+
+/// A page of items.
+#[derive(Object)]
+#[oai(rename = "ItemPage", example)]
+pub struct ItemPageShape {
+    /// Items, oldest first.
+    pub data: Vec<ItemShape>,
+    /// Value of `after` for the next page; `null` on the last page.
+    pub next: Option<String>,
+}
+
+impl Example for ItemPageShape {
+    fn example() -> Self {
+        ItemPageShape {
+            data: vec![ItemShape::example()],
+            next: None,
+        }
+    }
+}

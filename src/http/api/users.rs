@@ -1,0 +1,394 @@
+//! User administration.
+
+use std::sync::Arc;
+
+use latchkey_domain::{
+    access_token::Claims,
+    account::{DisplayName, Email, NamePrefix, Role, Username},
+    page::Page,
+    password::NewPassword,
+    user_change::AccountChange,
+};
+use poem::web::Data;
+use poem_openapi::{OpenApi, payload::Json};
+use uuid::Uuid;
+
+use crate::{
+    app::{Administrator, Gateway, NewAccount, Origin, revocation::Patience},
+    error::Error,
+    http::{
+        Tag,
+        api::{
+            responses::{Done, Ended, SessionsListed, UserMade, UserShown, UsersListed},
+            schemas::{ManagedUserShape, sessions::SessionPageShape},
+        },
+        auth::caller::Admin,
+        middleware::client_address::From,
+        openapi::{
+            body::{Body, Flag, body},
+            params::{After, Id, Limit, Param, Path},
+            problem::{Problem, problems},
+        },
+    },
+};
+
+body! {
+    /// User to create: a username, an email address, or both.
+    CreateUserRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Required without `email`.
+        username: Optional<Username>,
+        /// Email address. Unique, not case-sensitive. Required if `username` or `password` is
+        /// omitted. If `password` is omitted, the invitation is sent to this address.
+        email: Optional<Email>,
+        /// Display name.
+        name: Optional<DisplayName>,
+        /// Role: `user` (default) or `admin`.
+        role: Optional<Role>,
+        /// Initial password. If omitted, the invitation email contains a link to set one.
+        password: Optional<NewPassword>,
+    }
+
+    /// All fields of a user.
+    ReplaceUserRequest {
+        /// Username, or `null`: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not
+        /// case-sensitive.
+        username: Nullable<Username>,
+        /// Email address, or `null`. Unique, not case-sensitive. A changed address is unverified.
+        email: Nullable<Email>,
+        /// Display name, or `null`.
+        name: Nullable<DisplayName>,
+        /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
+        role: Required<Role>,
+        /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
+        /// personal access tokens.
+        disabled: Required<Flag>,
+        /// New password; absent: unchanged. A new password revokes all sessions and personal access
+        /// tokens, and the user is notified by email.
+        password: Kept<NewPassword>,
+    }
+
+    /// New values; absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
+    UpdateUserRequest {
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        username: Clearable<Username>,
+        /// Email address. Unique, not case-sensitive. A changed address is unverified.
+        email: Clearable<Email>,
+        /// Display name.
+        name: Clearable<DisplayName>,
+        /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
+        role: Kept<Role>,
+        /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
+        /// personal access tokens.
+        disabled: Kept<Flag>,
+        /// New password. It revokes all sessions and personal access tokens, and the user is
+        /// notified by email.
+        password: Kept<NewPassword>,
+    }
+}
+
+problems! {
+    ListProblems: [CALLER];
+    CreateProblems: [CALLER, BODY] WeakPassword UsernameTaken EmailTaken EmailDisabled;
+    ShowProblems: [CALLER] NotFound;
+    ChangeProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
+    DeleteProblems: [CALLER] NotFound LastAdmin;
+}
+
+/// Whoever administers an account, which is not that of the program that does: what is for people
+/// alone at `/user`, such as another password, no personal token is to do here.
+fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<Administrator, Error> {
+    if admin.sub == id && admin.sid.is_none() {
+        Err(Error::Forbidden(
+            "A personal access token can't change its own user here. Use a user session.".into(),
+        ))
+    } else {
+        Ok(Administrator::User(admin.sub, origin))
+    }
+}
+
+/// The operations.
+pub struct UsersApi;
+
+#[OpenApi]
+impl UsersApi {
+    /// List users
+    ///
+    /// Returns users, oldest first, optionally filtered by username or email prefix.
+    #[oai(
+        path = "/users",
+        method = "get",
+        operation_id = "listUsers",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn list(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        _admin: Admin,
+        /// Prefix of the username or email address, not case-sensitive.
+        search: Param<NamePrefix>,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<UsersListed, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        Ok(UsersListed::Page(Json(
+            gateway
+                .list_users(&search.0, Page { limit, after })
+                .await?
+                .into(),
+        )))
+    }
+
+    /// Create a user
+    ///
+    /// Creates a user with a password, or sends an invitation email if `password` is omitted.
+    ///
+    /// The email contains a link to set a password. If email is disabled, creating a user without a
+    /// password returns 501.
+    #[oai(
+        path = "/users",
+        method = "post",
+        operation_id = "createUser",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn create(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        Body(body): Body<CreateUserRequest>,
+    ) -> Result<UserMade, Problem<CreateProblems>> {
+        let CreateUserRequest {
+            username,
+            email,
+            name,
+            role,
+            password,
+        } = body;
+        let request = NewAccount {
+            username,
+            email,
+            name,
+            role: role.unwrap_or(Role::User),
+            password: password.map(|new| new.0),
+        };
+        let user: ManagedUserShape = gateway
+            .create_user(Administrator::User(admin.sub, origin), request)
+            .await?
+            .into();
+        let location = format!("/users/{}", user.id);
+        Ok(UserMade::Created(Json(user), location))
+    }
+
+    /// Get a user
+    ///
+    /// Returns the user, including disabled ones.
+    ///
+    /// The items of a user are visible only to the user.
+    #[oai(
+        path = "/users/:id",
+        method = "get",
+        operation_id = "getUser",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn show(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        _admin: Admin,
+        /// User ID.
+        id: Path<Id>,
+    ) -> Result<UserShown, Problem<ShowProblems>> {
+        let Param(Id(id)) = id;
+        Ok(UserShown::Shown(Json(gateway.show_user(id).await?.into())))
+    }
+
+    /// Replace a user
+    ///
+    /// Replaces all fields. Changing the role or password, or disabling the user, revokes all
+    /// sessions and personal access tokens.
+    ///
+    /// An absent `password` stays unchanged. At least one enabled administrator must remain (403
+    /// `last_admin`). A personal access token can't change its own user here (403 `forbidden`).
+    #[oai(
+        path = "/users/:id",
+        method = "put",
+        operation_id = "replaceUser",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn replace(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        /// User ID.
+        id: Path<Id>,
+        Body(body): Body<ReplaceUserRequest>,
+    ) -> Result<UserShown, Problem<ChangeProblems>> {
+        let Param(Id(id)) = id;
+        let ReplaceUserRequest {
+            username,
+            email,
+            name,
+            role,
+            disabled,
+            password,
+        } = body;
+        let change = AccountChange {
+            username: Some(username),
+            email: Some(email),
+            name: Some(name),
+            role: Some(role),
+            disabled: Some(disabled.0),
+        };
+        let user = gateway
+            .change_user(
+                of_another(&admin, id, origin)?,
+                id,
+                change,
+                password.map(|new| new.0),
+            )
+            .await?;
+        Ok(UserShown::Shown(Json(user.into())))
+    }
+
+    /// Update a user
+    ///
+    /// Updates the given fields; revokes as `replaceUser` does.
+    ///
+    /// Absent fields stay unchanged. `null` clears `username`, `email`, or `name`. At least one enabled administrator
+    /// must remain (403 `last_admin`). A personal access token can't change its own user here (403
+    /// `forbidden`).
+    #[oai(
+        path = "/users/:id",
+        method = "patch",
+        operation_id = "updateUser",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn change(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        /// User ID.
+        id: Path<Id>,
+        Body(body): Body<UpdateUserRequest>,
+    ) -> Result<UserShown, Problem<ChangeProblems>> {
+        let Param(Id(id)) = id;
+        let UpdateUserRequest {
+            username,
+            email,
+            name,
+            role,
+            disabled,
+            password,
+        } = body;
+        let change = AccountChange {
+            username,
+            email,
+            name,
+            role,
+            disabled: disabled.map(|Flag(disabled)| disabled),
+        };
+        let user = gateway
+            .change_user(
+                of_another(&admin, id, origin)?,
+                id,
+                change,
+                password.map(|new| new.0),
+            )
+            .await?;
+        Ok(UserShown::Shown(Json(user.into())))
+    }
+
+    /// Delete a user
+    ///
+    /// Permanently deletes the user and their data.
+    ///
+    /// After 204, every replica rejects all tokens of the user. At least one enabled administrator
+    /// must remain (403 `last_admin`). A personal access token can't delete its own user (403
+    /// `forbidden`).
+    #[oai(
+        path = "/users/:id",
+        method = "delete",
+        operation_id = "deleteUser",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn delete(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        /// User ID.
+        id: Path<Id>,
+    ) -> Result<Done, Problem<DeleteProblems>> {
+        let Param(Id(id)) = id;
+        gateway
+            .delete_user(of_another(&admin, id, origin)?, id)
+            .await?;
+        Ok(Done::Done)
+    }
+
+    /// Revoke all credentials of a user
+    ///
+    /// Revokes all sessions and personal access tokens.
+    ///
+    /// After 204, every replica rejects them. The user can sign in again; to prevent that, disable
+    /// the user.
+    #[oai(
+        path = "/users/:id/revoke",
+        method = "post",
+        operation_id = "revokeUserCredentials",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn revoke(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        From(origin): From,
+        /// User ID.
+        id: Path<Id>,
+        /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
+        /// waiting until every replica enforces it.
+        #[oai(name = "Prefer")]
+        prefer: Param<Patience>,
+    ) -> Result<Ended, Problem<ShowProblems>> {
+        let (Param(Id(id)), Param(patience)) = (id, prefer);
+        gateway
+            .revoke_user(Administrator::User(admin.sub, origin), id, patience)
+            .await?;
+        Ok(patience.into())
+    }
+
+    /// List a user's sessions
+    ///
+    /// Returns the active sessions of the user.
+    ///
+    /// Oldest first, with the browser of the sign-in and the IP address of the last use.
+    #[oai(
+        path = "/users/:id/sessions",
+        method = "get",
+        operation_id = "listUserSessions",
+        tag = "Tag::UserAdministration"
+    )]
+    async fn sessions(
+        &self,
+        gateway: Data<&Arc<Gateway>>,
+        Admin(admin): Admin,
+        /// User ID.
+        id: Path<Id>,
+        /// Maximum number of items per page (1–100, default 20).
+        limit: Param<Limit>,
+        /// The `next` value of the previous page.
+        after: Param<After>,
+    ) -> Result<SessionsListed, Problem<ShowProblems>> {
+        let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);
+        let page = gateway
+            .list_devices_of_user(id, Page { limit, after })
+            .await?;
+        Ok(SessionsListed::Page(Json(SessionPageShape::new(
+            page, admin.sid,
+        ))))
+    }
+}

@@ -1,0 +1,120 @@
+//! The JSON Web Key Set: the public keys that verify access tokens.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+
+use crate::{
+    app::{Gateway, PublicKey},
+    http::{
+        Tag,
+        openapi::problem::{Problem, problems},
+    },
+};
+
+/// Public key that verifies access tokens (RFC 7517 section 4, RFC 8037 section 2).
+#[derive(Object)]
+#[oai(rename = "Jwk", example)]
+struct JwkShape {
+    /// Key type: `OKP`.
+    kty: String,
+    /// Curve: `Ed25519`.
+    crv: String,
+    /// Public key: 32 bytes in base64url.
+    x: String,
+    /// Key ID, equal to `kid` in the header of tokens.
+    kid: String,
+    /// Algorithm: `EdDSA`. Accept no other algorithm, whatever the header of a token contains.
+    alg: String,
+    /// Intended use: `sig`.
+    #[oai(rename = "use")]
+    purpose: String,
+}
+
+impl From<PublicKey> for JwkShape {
+    fn from(key: PublicKey) -> Self {
+        JwkShape {
+            kty: "OKP".to_owned(),
+            crv: "Ed25519".to_owned(),
+            x: URL_SAFE_NO_PAD.encode(&key.bytes),
+            kid: key.kid.to_string(),
+            alg: "EdDSA".to_owned(),
+            purpose: "sig".to_owned(),
+        }
+    }
+}
+
+impl Example for JwkShape {
+    fn example() -> Self {
+        JwkShape {
+            kty: "OKP".to_owned(),
+            crv: "Ed25519".to_owned(),
+            // Of RFC 8037, appendix A.2.
+            x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned(),
+            kid: "IbEWGB40V5GB4eS3".to_owned(),
+            alg: "EdDSA".to_owned(),
+            purpose: "sig".to_owned(),
+        }
+    }
+}
+
+/// JSON Web Key Set (RFC 7517 section 5).
+#[derive(Object)]
+#[oai(rename = "Jwks", example)]
+struct JwksShape {
+    /// The signing key, the next signing key, and earlier keys whose tokens have not expired.
+    keys: Vec<JwkShape>,
+}
+
+impl Example for JwksShape {
+    fn example() -> Self {
+        JwksShape {
+            keys: vec![JwkShape::example()],
+        }
+    }
+}
+
+/// 200 with keys.
+#[derive(ApiResponse)]
+enum Jwks {
+    /// The key set.
+    #[oai(status = 200)]
+    Keys(Json<JwksShape>, #[oai(header = "Cache-Control")] String),
+}
+
+problems! {
+    JwksProblems: [];
+}
+
+/// The operations.
+pub struct WellKnownApi;
+
+#[OpenApi]
+impl WellKnownApi {
+    /// Get the JSON Web Key Set
+    ///
+    /// Returns the key set (RFC 7517), from before a key's first use until its last token expires.
+    ///
+    /// A key is published for twice the `max-age` of this response before it signs tokens. A
+    /// revoked key is removed at once.
+    #[oai(
+        path = "/.well-known/jwks.json",
+        method = "get",
+        operation_id = "getJwks",
+        tag = "Tag::ForwardAuthentication"
+    )]
+    async fn jwks(&self, gateway: Data<&Arc<Gateway>>) -> Result<Jwks, Problem<JwksProblems>> {
+        let keys = gateway
+            .public_keys()?
+            .into_iter()
+            .map(JwkShape::from)
+            .collect();
+        let max_age = gateway.config().jwks_max_age.as_secs();
+        Ok(Jwks::Keys(
+            Json(JwksShape { keys }),
+            format!("public, max-age={max_age}"),
+        ))
+    }
+}

@@ -1,0 +1,5 @@
+//! Authentication.
+
+pub mod caller;
+pub mod cookie;
+pub mod csrf;

@@ -1,0 +1,116 @@
+//! The security schemes of the OpenAPI document, in the order in which Swagger UI shows them.
+
+use latchkey_domain::scope::{Scope, Scopes};
+use poem_openapi::registry::{
+    MetaOAuthFlow, MetaOAuthFlows, MetaOAuthScope, MetaSecurityScheme, Registry,
+};
+
+use crate::http::auth::{
+    caller::{BEARER, CLIENT_CREDENTIALS, COOKIE, PASSWORD},
+    cookie,
+};
+
+/// Registers all schemes.
+pub fn register(registry: &mut Registry) {
+    registry.create_security_scheme(BEARER, bearer_scheme());
+    registry.create_security_scheme(PASSWORD, password_scheme());
+    registry.create_security_scheme(CLIENT_CREDENTIALS, client_scheme());
+    registry.create_security_scheme(COOKIE, cookie_scheme());
+}
+
+/// A pasted token. Schemes of type http have no scopes in OpenAPI 3.0.
+fn bearer_scheme() -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "http",
+        description: Some("Access token or personal access token"),
+        name: None,
+        key_in: None,
+        scheme: Some("bearer"),
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}
+
+/// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the access token as
+/// a bearer token.
+fn password_scheme() -> MetaSecurityScheme {
+    let flow = flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS);
+    let flows = MetaOAuthFlows {
+        implicit: None,
+        password: Some(flow),
+        client_credentials: None,
+        authorization_code: None,
+    };
+    oauth_scheme(
+        "User: username and password. Leave the client fields empty. Without selected scopes, the \
+         access token gets all scopes of the user.",
+        flows,
+    )
+}
+
+/// A scheme of its own: if a scheme has two flows, some generated clients send the token twice,
+/// which is rejected.
+fn client_scheme() -> MetaSecurityScheme {
+    let flow = flow("/oauth/token", None, Scopes::of(Scope::ALL));
+    let flows = MetaOAuthFlows {
+        implicit: None,
+        password: None,
+        client_credentials: Some(flow),
+        authorization_code: None,
+    };
+    oauth_scheme("OAuth client: `client_id` and `client_secret`.", flows)
+}
+
+fn flow(
+    token_url: &'static str,
+    refresh_url: Option<&'static str>,
+    scopes: Scopes,
+) -> MetaOAuthFlow {
+    let scope = |scope: &Scope| MetaOAuthScope {
+        name: scope.as_str(),
+        description: Some(scope.told()),
+    };
+    MetaOAuthFlow {
+        authorization_url: None,
+        token_url: Some(token_url),
+        refresh_url,
+        scopes: Scope::ALL
+            .iter()
+            .filter(|one| scopes.contains(**one))
+            .map(scope)
+            .collect(),
+    }
+}
+
+fn oauth_scheme(description: &'static str, flows: MetaOAuthFlows) -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "oauth2",
+        description: Some(description),
+        name: None,
+        key_in: None,
+        scheme: None,
+        bearer_format: None,
+        flows: Some(flows),
+        openid_connect_url: None,
+    }
+}
+
+/// The cookie of the server's own host; with `LATCHKEY_COOKIE_DOMAIN` it has another name.
+fn cookie_scheme() -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some(
+            "Session cookie, set by `POST /session` or by `POST /signup` with \
+             `X-Latchkey-Request: 1`. Browsers send it automatically; leave this field empty. \
+             State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. With \
+             `LATCHKEY_COOKIE_DOMAIN`, the name is `__Secure-latchkey`.",
+        ),
+        name: Some(cookie::OWN_HOST),
+        key_in: Some("cookie"),
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}

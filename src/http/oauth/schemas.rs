@@ -1,0 +1,212 @@
+//! Responses of the OAuth 2.0 endpoints.
+
+use latchkey_domain::access_token::Claims;
+use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+use uuid::Uuid;
+
+use crate::{
+    app::{Granted, Pair},
+    http::api::schemas::{CLIENT_ID, TOKEN_ID},
+};
+
+/// Access token response (RFC 6749 section 5.1).
+#[derive(Object)]
+#[oai(rename = "IssuedToken", example)]
+pub struct IssuedShape {
+    /// Access token: a JWT (RFC 9068). Send it as `Authorization: Bearer TOKEN`.
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: String,
+    /// Lifetime of the access token in seconds.
+    expires_in: u64,
+    /// Granted scopes, separated by spaces.
+    scope: String,
+    /// Refresh token for one exchange. Only with the grant `refresh_token`.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_token: Option<String>,
+}
+
+impl IssuedShape {
+    /// Of a session.
+    pub fn refreshed(pair: Pair) -> IssuedShape {
+        let Pair {
+            access_token,
+            expires_in,
+            refresh_token,
+            refresh_expires_in: _,
+            scope,
+        } = pair;
+        let (token_type, refresh_token) = ("Bearer".to_owned(), Some(refresh_token));
+        IssuedShape {
+            access_token,
+            token_type,
+            expires_in,
+            scope,
+            refresh_token,
+        }
+    }
+
+    /// Of a client for itself.
+    pub fn granted(granted: Granted) -> IssuedShape {
+        let Granted {
+            access_token,
+            expires_in,
+            scopes,
+        } = granted;
+        let (token_type, scope) = ("Bearer".to_owned(), scopes.to_string());
+        IssuedShape {
+            access_token,
+            token_type,
+            expires_in,
+            scope,
+            refresh_token: None,
+        }
+    }
+}
+
+impl Example for IssuedShape {
+    fn example() -> Self {
+        IssuedShape {
+            access_token: "eyJhbGciOiJFZERTQSI…".to_owned(),
+            token_type: "Bearer".to_owned(),
+            expires_in: 900,
+            scope: "items:read".to_owned(),
+            refresh_token: None,
+        }
+    }
+}
+
+/// 200 with a token.
+#[derive(ApiResponse)]
+pub enum Issued {
+    /// The access token was issued.
+    #[oai(status = 200)]
+    Token(
+        Json<IssuedShape>,
+        #[oai(header = "Cache-Control")] String,
+        #[oai(header = "Pragma")] String,
+    ),
+}
+
+impl Issued {
+    /// Which nobody on the way may keep (RFC 6749 section 5.1).
+    pub fn of(token: IssuedShape) -> Issued {
+        Issued::Token(Json(token), "no-store".to_owned(), "no-cache".to_owned())
+    }
+}
+
+/// 200.
+#[derive(ApiResponse)]
+pub enum Revoked {
+    /// Every replica rejects the token.
+    #[oai(status = 200)]
+    Gone,
+}
+
+/// Introspection response (RFC 7662 section 2.2). If the token is not active, `active` is the only
+/// field.
+#[derive(Object, Default)]
+#[oai(rename = "Introspection", example)]
+pub struct IntrospectionShape {
+    /// Whether the token is valid now: not expired, not revoked, and for an audience of the client.
+    active: bool,
+    /// Scopes, separated by spaces.
+    #[oai(skip_serializing_if_is_none)]
+    scope: Option<String>,
+    /// ID of the client that the token was issued to; `latchkey` for tokens of users.
+    #[oai(skip_serializing_if_is_none)]
+    client_id: Option<String>,
+    /// Username, if the token belongs to a user who has one.
+    #[oai(skip_serializing_if_is_none)]
+    username: Option<String>,
+    /// Always `Bearer`.
+    #[oai(skip_serializing_if_is_none)]
+    token_type: Option<String>,
+    /// Expiration time in seconds since the Unix epoch.
+    #[oai(skip_serializing_if_is_none)]
+    exp: Option<u64>,
+    /// Time of issue in seconds since the Unix epoch.
+    #[oai(skip_serializing_if_is_none)]
+    iat: Option<u64>,
+    /// Start of validity in seconds since the Unix epoch.
+    #[oai(skip_serializing_if_is_none)]
+    nbf: Option<u64>,
+    /// ID of the user, or of the client for its own tokens.
+    #[oai(skip_serializing_if_is_none)]
+    sub: Option<Uuid>,
+    /// Audience.
+    #[oai(skip_serializing_if_is_none)]
+    aud: Option<String>,
+    /// Issuer: the base URL of this server.
+    #[oai(skip_serializing_if_is_none)]
+    iss: Option<String>,
+    /// Token ID.
+    #[oai(skip_serializing_if_is_none)]
+    jti: Option<Uuid>,
+    /// Session ID; only for tokens of a session.
+    #[oai(skip_serializing_if_is_none)]
+    sid: Option<Uuid>,
+    /// Roles of the user; empty for clients.
+    #[oai(skip_serializing_if_is_none)]
+    roles: Option<Vec<String>>,
+}
+
+impl IntrospectionShape {
+    /// Of a token that is good, or of one that is not.
+    pub fn new(claims: Option<&Claims>) -> IntrospectionShape {
+        let Some(claims) = claims else {
+            return IntrospectionShape::default();
+        };
+        IntrospectionShape {
+            active: true,
+            scope: Some(claims.scope.clone()),
+            client_id: Some(claims.client_id.clone()),
+            username: claims.username.clone(),
+            token_type: Some("Bearer".to_owned()),
+            exp: Some(claims.exp),
+            iat: Some(claims.iat),
+            nbf: Some(claims.nbf),
+            sub: Some(claims.sub),
+            aud: Some(claims.aud.clone()),
+            iss: Some(claims.iss.clone()),
+            jti: Some(claims.jti),
+            sid: claims.sid,
+            roles: Some(
+                claims
+                    .roles
+                    .iter()
+                    .map(|role| role.as_str().to_owned())
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl Example for IntrospectionShape {
+    fn example() -> Self {
+        IntrospectionShape {
+            active: true,
+            scope: Some("items:read".to_owned()),
+            client_id: Some(CLIENT_ID.to_string()),
+            token_type: Some("Bearer".to_owned()),
+            exp: Some(1_795_162_500),
+            iat: Some(1_795_161_600),
+            nbf: Some(1_795_161_600),
+            sub: Some(CLIENT_ID),
+            aud: Some("https://billing.example.com".to_owned()),
+            iss: Some("https://auth.example.com".to_owned()),
+            jti: Some(TOKEN_ID),
+            sid: None,
+            username: None,
+            roles: Some(Vec::new()),
+        }
+    }
+}
+
+/// 200 with what a token says.
+#[derive(ApiResponse)]
+pub enum Introspected {
+    /// The state and claims of the token.
+    #[oai(status = 200)]
+    Told(Json<IntrospectionShape>),
+}

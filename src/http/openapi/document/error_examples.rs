@@ -1,0 +1,177 @@
+//! Examples of errors: for each operation the error that its callers meet most often.
+
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Code, Error},
+    http::{
+        api::revocation_stream,
+        auth::caller,
+        openapi::{params::Limit, problem},
+    },
+};
+
+/// The invalid field of an operation, and the reason. Operations that are not listed have a page
+/// size or accept no input.
+const INVALID_FIELDS: [(&str, &str, &str); 24] = [
+    (
+        "signUp",
+        "email",
+        "must be an email address such as `john@example.com`",
+    ),
+    ("signIn", "password", "is missing"),
+    ("createBrowserSession", "password", "is missing"),
+    ("refreshTokens", "refresh_token", "is missing"),
+    ("signOut", "scope", "must be `session`, `others`, or `all`"),
+    (
+        "updateCurrentUser",
+        "username",
+        "must contain only letters, digits, `.`, `_`, and `-`",
+    ),
+    ("changePassword", "current_password", "is missing"),
+    (
+        "requestEmailChange",
+        "email",
+        "must be an email address such as `john@example.com`",
+    ),
+    (
+        "verifyEmail",
+        "code",
+        "must be the 10-character code from the email",
+    ),
+    (
+        "requestPasswordReset",
+        "email",
+        "must be an email address such as `john@example.com`",
+    ),
+    (
+        "resetPassword",
+        "code",
+        "must be the 10-character code from the email",
+    ),
+    (
+        "createPersonalAccessToken",
+        "expires_at",
+        "must be in the future, at most 366 days from now",
+    ),
+    ("createItem", "name", "is missing"),
+    ("replaceItem", "name", "is missing"),
+    ("updateItem", "name", "must not be null"),
+    (
+        "createUser",
+        "email",
+        "is required without `password` (the invitation is sent there)",
+    ),
+    ("replaceUser", "disabled", "is missing"),
+    ("updateUser", "role", "must be `user` or `admin`"),
+    ("createOAuthClient", "scope", "is missing"),
+    ("verifyRequest", "role", "must be `user` or `admin`"),
+    ("getJwks", "v", "is duplicated"),
+    ("getAuthorizationServerMetadata", "v", "is duplicated"),
+    ("getBrowserSession", "v", "is duplicated"),
+    ("deleteBrowserSession", "v", "is duplicated"),
+];
+
+/// What the examples of an operation depend on.
+pub struct Context {
+    operation: String,
+    /// The scope that the operation requires.
+    scope: Option<String>,
+    has_limit: bool,
+    /// Whether only the session cookie counts.
+    is_for_browsers: bool,
+    is_stream: bool,
+}
+
+/// Operations that require a session, so personal access tokens are rejected.
+const FOR_SESSIONS: [&str; 5] = [
+    "deleteCurrentUser",
+    "changePassword",
+    "requestEmailChange",
+    "verifyEmail",
+    "createPersonalAccessToken",
+];
+
+/// Scopes of operations that require the role `admin`.
+const FOR_ADMINS: [&str; 2] = ["admin", "revocations:read"];
+
+impl Context {
+    /// Reads the operation.
+    pub fn of(operation: &Value) -> Context {
+        let mut scopes = operation["security"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+            .flat_map(|way| way.values())
+            .filter_map(|scopes| scopes[0].as_str());
+        let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+        Context {
+            operation: operation["operationId"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            scope: scopes.next().map(str::to_owned),
+            has_limit: parameters.any(|parameter| parameter["name"] == "limit"),
+            is_for_browsers: operation["security"] == json!([{ (caller::COOKIE): [] }]),
+            is_stream: operation["responses"]["200"]["content"][revocation_stream::MEDIA_TYPE]
+                .is_object(),
+        }
+    }
+
+    /// The body of the error with this code.
+    pub fn example(&self, code: Code) -> Value {
+        problem::example_body(&self.error(code)).unwrap_or_default()
+    }
+
+    fn error(&self, code: Code) -> Error {
+        match (code, self.scope.as_deref()) {
+            (Code::InvalidRequest, _) => self.invalid_request(),
+            (Code::InsufficientScope, Some(scope)) => {
+                Error::InsufficientScope(scope.to_owned().into())
+            }
+            (Code::Forbidden, _) if FOR_SESSIONS.contains(&self.operation.as_str()) => {
+                Error::session_required()
+            }
+            (Code::Forbidden, Some(scope)) if !FOR_ADMINS.contains(&scope) => {
+                caller::user_required()
+            }
+            (Code::Unauthenticated, _) if self.is_for_browsers => Error::NoBrowserSession,
+            (Code::NotAcceptable, _) if self.is_stream => {
+                Error::NotAcceptable(revocation_stream::MEDIA_TYPE)
+            }
+            _other => problem::example(code),
+        }
+    }
+
+    fn invalid_request(&self) -> Error {
+        let known = INVALID_FIELDS.iter().find(|(of, ..)| *of == self.operation);
+        match known {
+            Some((_, field, reason)) => Error::flaw(*field, *reason),
+            None if self.has_limit => Error::flaw("limit", Limit::RULE),
+            // Any request can have two of these headers.
+            None => Error::flaw("Authorization", "is duplicated"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::openapi::document;
+
+    #[test]
+    fn tables_list_known_operations() {
+        let document = document::value();
+        let paths = document["paths"].as_object().expect("there are paths");
+        let ids: Vec<_> = paths
+            .values()
+            .flat_map(|path| path.as_object().expect("operations").values())
+            .filter_map(|operation| operation["operationId"].as_str())
+            .collect();
+        let listed = INVALID_FIELDS.iter().map(|(operation, ..)| operation);
+        for operation in listed.chain(&FOR_SESSIONS) {
+            assert!(ids.contains(operation), "{operation}");
+        }
+    }
+}

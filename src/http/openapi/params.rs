@@ -1,0 +1,374 @@
+//! Parameters in path, query and header. A wrong one is told by name, never by value.
+
+use latchkey_domain::{
+    account::NamePrefix,
+    item::IfMatch,
+    page::{self, DEFAULT_LIMIT, MAX_LIMIT},
+    text::Parsed,
+};
+use poem::{Request, RequestBody, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
+};
+use uuid::Uuid;
+
+use crate::{app::revocation::Patience, error::Error};
+
+/// The preference of whoever need not wait.
+pub const RESPOND_ASYNC: &str = "respond-async";
+
+/// A parameter: where it is, what the document says, how it is read.
+pub trait Parameter: Sized + Send {
+    /// Where it is.
+    const IN: MetaParamIn;
+    /// Whether the document lists it as required.
+    const REQUIRED: bool;
+
+    /// Its schema.
+    fn schema() -> MetaSchema;
+
+    /// Its value from its text, if there is one.
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error>;
+}
+
+/// Takes a parameter of the request; the framework gives it its name, that of the argument.
+pub struct Param<T>(pub T);
+
+/// A parameter in the path. The framework knows those by this name alone, and numbers them.
+pub type Path<T> = Param<T>;
+
+impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = T::REQUIRED;
+    type ParamType = T;
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(T::IN)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(T::schema())))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        let name = options.name;
+        let text = match T::IN {
+            MetaParamIn::Path => request.raw_path_param(name).map(str::to_owned),
+            MetaParamIn::Query => query(request, name),
+            _header => joined(request, name)?,
+        };
+        Ok(Param(T::read(text.as_deref(), name)?))
+    }
+}
+
+fn query(request: &Request, name: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(request.uri().query()?.as_bytes());
+    pairs
+        .into_iter()
+        .find(|(found, _)| found == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// Fields of one name are one list (RFC 9110 section 5.3).
+fn joined(request: &Request, name: &'static str) -> Result<Option<String>, Error> {
+    let fields = request.headers().get_all(name).iter();
+    let texts = fields.map(|field| {
+        field
+            .to_str()
+            .map_err(|_| Error::flaw(name, "must be printable ASCII text"))
+    });
+    let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
+    Ok((!texts.is_empty()).then(|| texts.join(",")))
+}
+
+/// An id in a path. What is no uuid names nothing.
+pub struct Id(pub Uuid);
+
+impl Parameter for Id {
+    const IN: MetaParamIn = MetaParamIn::Path;
+    const REQUIRED: bool = true;
+
+    fn schema() -> MetaSchema {
+        MetaSchema::new_with_format("string", "uuid")
+    }
+
+    fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
+        text.and_then(|text| Uuid::try_parse(text).ok())
+            .map(Id)
+            .ok_or(Error::NotFound)
+    }
+}
+
+/// How many of a list.
+pub struct Limit(pub u8);
+
+impl Limit {
+    /// What it must be.
+    pub const RULE: &str = "must be an integer from 1 to 100";
+}
+
+impl Parameter for Limit {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            minimum: Some(1.0),
+            maximum: Some(f64::from(MAX_LIMIT)),
+            default: Some(DEFAULT_LIMIT.into()),
+            ..MetaSchema::new_with_format("integer", "int32")
+        }
+    }
+
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        let Some(text) = text else {
+            return Ok(Limit(DEFAULT_LIMIT));
+        };
+        let limit = text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit
+            .map(Limit)
+            .ok_or_else(|| Error::flaw(name, Limit::RULE))
+    }
+}
+
+/// Where a list goes on.
+pub struct After(pub Uuid);
+
+impl Parameter for After {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            pattern: Some(page::CURSOR.to_owned()),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        let Some(text) = text else {
+            return Ok(After(Uuid::nil()));
+        };
+        page::position(text)
+            .map(After)
+            .ok_or_else(|| Error::flaw(name, "must be the `next` value of the previous page"))
+    }
+}
+
+/// Whom to look for.
+impl Parameter for NamePrefix {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            example: Some(NamePrefix::SHAPE.example.into()),
+            max_length: Some(NamePrefix::SHAPE.max),
+            pattern: NamePrefix::SHAPE.pattern.map(str::to_owned),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        NamePrefix::parse(text.unwrap_or_default()).map_err(|reason| Error::flaw(name, reason))
+    }
+}
+
+/// Which sessions a sign-out ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// That of the credential.
+    Session,
+    /// All but that.
+    Others,
+    /// All.
+    All,
+}
+
+impl Parameter for LogoutScope {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            enum_items: vec!["session".into(), "others".into(), "all".into()],
+            default: Some("session".into()),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        match text {
+            None | Some("session") => Ok(LogoutScope::Session),
+            Some("others") => Ok(LogoutScope::Others),
+            Some("all") => Ok(LogoutScope::All),
+            Some(_) => Err(Error::flaw(name, "must be `session`, `others`, or `all`")),
+        }
+    }
+}
+
+/// The versions that a change is meant for.
+impl Parameter for IfMatch {
+    const IN: MetaParamIn = MetaParamIn::Header;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            example: Some("\"1\"".into()),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
+        Ok(text.map_or(IfMatch::Any, IfMatch::parse))
+    }
+}
+
+/// What the client waits for (RFC 7240 section 4.1). Preferences that are not known are ignored, as
+/// that standard says.
+impl Parameter for Patience {
+    const IN: MetaParamIn = MetaParamIn::Header;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            example: Some(RESPOND_ASYNC.into()),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, _: &'static str) -> Result<Self, Error> {
+        let mut preferences = text.unwrap_or_default().split(',');
+        let is_async = |preference: &str| {
+            preference
+                .split(';')
+                .next()
+                .is_some_and(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
+        };
+        Ok(if preferences.any(is_async) {
+            Patience::UntilPublished
+        } else {
+            Patience::UntilEnforced
+        })
+    }
+}
+
+/// A query parameter that comes twice means different things to different readers; it is refused.
+pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
+    let Some(query) = query else { return Ok(()) };
+    let mut names: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .map(|(name, _)| name)
+        .collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Error::flaw(
+            crate::http::openapi::body::shown(&pair[0]),
+            "is duplicated",
+        )),
+    }
+}
+
+/// Whether the client takes one of these media types (RFC 9110 section 12.5.1). No `Accept` accepts
+/// everything.
+pub fn accepts(request: &Request, offered: &[&str]) -> bool {
+    let mut ranges = request
+        .headers()
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','))
+        .peekable();
+    ranges.peek().is_none() || ranges.any(|range| matches(range, offered))
+}
+
+fn matches(range: &str, offered: &[&str]) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let wanted = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let refused =
+        parts.any(|part| part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0));
+    let kind = |offered: &str| {
+        wanted
+            .strip_suffix("/*")
+            .is_some_and(|kind| offered.split('/').next() == Some(kind))
+    };
+    !refused
+        && (wanted == "*/*"
+            || offered
+                .iter()
+                .any(|offered| *offered == wanted || kind(offered)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(accept: &str) -> bool {
+        accepts(
+            &Request::builder().header(header::ACCEPT, accept).finish(),
+            &["application/json"],
+        )
+    }
+
+    #[test]
+    fn accept_is_read_as_the_standard_says() {
+        for good in [
+            "*/*",
+            "application/*",
+            "application/json",
+            "text/html, application/json;q=0.1",
+            "application/JSON; charset=utf-8",
+        ] {
+            assert!(accepting(good), "{good}");
+        }
+        for bad in [
+            "text/html",
+            "application/xml",
+            "application/json;q=0",
+            "image/*",
+        ] {
+            assert!(!accepting(bad), "{bad}");
+        }
+        assert!(accepts(&Request::default(), &["application/json"]));
+    }
+
+    #[test]
+    fn preferences_are_read_as_the_standard_says() {
+        let read = |text| Patience::read(text, "Prefer").unwrap();
+        for asynchronous in [
+            "respond-async",
+            "Respond-Async",
+            "return=minimal, respond-async; wait=10",
+        ] {
+            assert_eq!(
+                read(Some(asynchronous)),
+                Patience::UntilPublished,
+                "{asynchronous}"
+            );
+        }
+        for other in [
+            None,
+            Some(""),
+            Some("respond-asynchronously"),
+            Some("wait=10"),
+            Some("return=respond-async"),
+        ] {
+            assert_eq!(read(other), Patience::UntilEnforced, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_parameters_are_refused() {
+        assert!(refuse_repeats(Some("a=1&b=2")).is_ok());
+        assert!(refuse_repeats(Some("a=1&%61=2")).is_err());
+    }
+}
