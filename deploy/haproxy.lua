@@ -2,7 +2,7 @@
 -- `txn.latchkey_status` is not 204, and haproxy.cfg denies the request.
 
 -- A required role or scope goes here: /auth/verify?role=admin, or ?scope=items:read%20items:write
-local URL = "http://gateway:8000/auth/verify"
+local URL = "http://latchkey:8000/auth/verify"
 -- In milliseconds.
 local TIMEOUT = 2000
 

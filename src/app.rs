@@ -2,7 +2,7 @@
 //! mail.
 //!
 //! Three faces (REST, the browser and OAuth) share them. A story that ends something runs to its
-//! end even if its caller hangs up (`Gateway::uncancelled`): between the commit and its publication
+//! end even if its caller hangs up (`Gateway::run_to_completion`): between the commit and its publication
 //! nobody may stop it.
 
 pub mod accounts;
@@ -21,7 +21,7 @@ pub mod tokens;
 use std::{net::IpAddr, sync::Arc};
 
 use latchkey_domain::{
-    access_token::Realm, one_time_code::CodeKeys, rate_limit::ThrottleKey,
+    access_token::TokenPolicy, one_time_code::CodeKeys, rate_limit::RateLimitKey,
     refresh_token::RefreshKey,
 };
 use tokio::sync::Notify;
@@ -29,38 +29,42 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use crate::app::accounts::dashboard::Dashboard;
-pub use crate::app::accounts::profile::Rename;
+pub use crate::app::accounts::profile::ProfileChange;
 pub use crate::app::accounts::reset_password::PasswordReset;
 pub use crate::app::accounts::sign_up::SignUp;
-pub use crate::app::admin::oauth_clients::{ClientPage, ProvedClient, Registration};
-pub use crate::app::admin::users::{Administrator, ManagedUser, NewAccount, UserPage};
-pub use crate::app::audit::AuditPage;
+pub use crate::app::admin::oauth_clients::{AuthenticatedClient, ClientPage, ClientRegistration};
+pub use crate::app::admin::users::{AdminActor, ManagedUser, NewUserRequest, UserPage};
+pub use crate::app::audit::AuditEventPage;
 pub use crate::app::items::{ItemPage, ItemPatch};
-pub use crate::app::keys::{KeyChange, KnownKey, PublicKey};
+pub use crate::app::keys::{ListedKey, PublicKey, RotationOutcome};
 pub use crate::app::lifecycle::readiness::{Readiness, Status, StoreState};
-pub use crate::app::lifecycle::start::{Setback, StartError};
-pub use crate::app::limits::rate_limits::{Allowance, Left, Standing};
-pub use crate::app::sessions::issue::{Cookie, Pair};
-pub use crate::app::sessions::list::DevicePage;
-pub use crate::app::sessions::sign_out::Credential;
-pub use crate::app::tokens::client_credentials::{Granted, NotGranted};
+pub use crate::app::lifecycle::start::{StartError, StartupError};
+pub use crate::app::limits::request_limits::{LimitStatus, RemainingQuota, RequestLimits};
+pub use crate::app::sessions::issue::{Cookie, TokenPair};
+pub use crate::app::sessions::list::SessionPage;
+pub use crate::app::sessions::sign_out::SessionCredential;
+pub use crate::app::tokens::client_credentials::{GrantError, IssuedClientToken};
 pub use crate::app::tokens::explain::ExplainError;
-pub use crate::app::tokens::personal_access_tokens::{NewToken, PersonalTokenPage};
-pub use crate::app::tokens::revoke::NotRevoked;
-pub use crate::postgres::{Device, PersonalToken, RecordedEvent, StoredClient, StoredItem};
+pub use crate::app::tokens::personal_access_tokens::{
+    PersonalAccessTokenPage, PersonalAccessTokenRequest,
+};
+pub use crate::app::tokens::revoke::RevokeError;
+pub use crate::postgres::{
+    PersonalAccessToken, SessionRow, StoredAuditEvent, StoredClient, StoredItem,
+};
 
 use crate::{
     app::{
-        audit::Refusals,
+        audit::DeniedEvents,
         clock::Clock,
         keys::KeyRing,
-        lifecycle::readiness::Phase,
-        limits::{password_hasher::Hasher, rate_limits::Memory},
+        lifecycle::readiness::Lifecycle,
+        limits::{password_hasher::PasswordHasher, rate_limits::LocalBuckets},
         revocation::Revocations,
-        sessions::{activity::Recorder, renew_cookie::Slides},
-        tokens::{identity_assertion::Assertions, token_cache::TokenCache},
+        sessions::{activity::SessionActivityWriter, renew_cookie::RenewedCookies},
+        tokens::{identity_assertion::AssertionCache, token_cache::TokenCache},
     },
-    config::{Config, Mistake},
+    config::{Config, ConfigError},
     error::{Chain, Error},
     mail::{MailSettingError, Mailer},
     postgres::{Idle, Postgres},
@@ -70,37 +74,37 @@ use crate::{
 /// Everything that a use case needs. One per process; shared by all requests.
 pub struct Gateway {
     config: Config,
-    realm: Realm,
-    record: Postgres,
-    speed: Redis,
+    policy: TokenPolicy,
+    postgres: Postgres,
+    redis: Redis,
     mailer: Mailer,
-    hasher: Hasher,
+    hasher: PasswordHasher,
     clock: Clock,
     refresh_key: RefreshKey,
     code_keys: CodeKeys,
-    throttle_key: ThrottleKey,
+    rate_limit_key: RateLimitKey,
     /// What is counted here while Redis does not answer.
-    memory: Memory,
+    local_buckets: LocalBuckets,
     keys: KeyRing,
     /// Tokens whose signature is right.
     tokens: TokenCache,
     /// Personal access tokens that were read lately.
-    personal_tokens: tokens::personal_access_token_cache::Remembered,
+    personal_tokens: tokens::personal_access_token_cache::PersonalAccessTokenCache,
     /// What was taken back.
     revocations: Revocations,
-    phase: Phase,
+    lifecycle: Lifecycle,
     /// Stories that run to their end whatever happens to their callers.
-    stories: TaskTracker,
+    tasks: TaskTracker,
     /// What is to be written about sessions that were refreshed.
-    recorder: Recorder,
+    activity: SessionActivityWriter,
     /// Cookies that were signed anew.
-    slides: Slides,
+    renewed_cookies: RenewedCookies,
     /// Identities that were signed for upstreams.
-    assertions: Assertions,
+    assertions: AssertionCache,
     /// What was refused and is to be counted.
-    refusals: Refusals,
+    denied_events: DeniedEvents,
     /// Rung when a mail was promised, so that the worker need not wait for its next look.
-    mail_bell: Notify,
+    mail_ready: Notify,
 }
 
 /// Where a request came from.
@@ -111,7 +115,7 @@ pub struct Origin {
     /// The client's `User-Agent`, shortened and printable.
     pub agent: Option<String>,
     /// What is left of the limits that the request counts against; the face tells it on the answer.
-    pub allowance: Allowance,
+    pub request_limits: RequestLimits,
 }
 
 impl Origin {
@@ -130,64 +134,65 @@ impl Origin {
 
 impl Gateway {
     /// Builds a gateway; nothing is connected yet. Every wrong setting is reported.
-    pub fn new(config: Config) -> Result<Arc<Gateway>, Vec<Mistake>> {
-        let record = Postgres::new(
+    pub fn new(config: Config) -> Result<Arc<Gateway>, Vec<ConfigError>> {
+        let postgres = Postgres::new(
             config.database_url.expose(),
             config.database_connections,
             config.database_timeout,
         )
-        .map_err(|reason| Mistake {
+        .map_err(|reason| ConfigError {
             variable: "DATABASE_URL",
             reason,
         });
-        let speed = Redis::new(
+        let redis = Redis::new(
             config.redis_url.expose(),
             &config.redis_prefix,
             config.redis_timeout,
         )
-        .map_err(|reason| Mistake {
+        .map_err(|reason| ConfigError {
             variable: "REDIS_URL",
             reason,
         });
-        let mailer = Mailer::new(&config.smtp_url, &config.email_from).map_err(mail_mistake);
-        match (record, speed, mailer) {
-            (Ok(record), Ok(speed), Ok(mailer)) => {
-                Ok(Arc::new(Gateway::assemble(config, record, speed, mailer)))
+        let mailer = Mailer::new(&config.smtp_url, &config.email_from).map_err(mail_error);
+        match (postgres, redis, mailer) {
+            (Ok(postgres), Ok(redis), Ok(mailer)) => {
+                Ok(Arc::new(Gateway::assemble(config, postgres, redis, mailer)))
             }
-            (record, speed, mailer) => Err([record.err(), speed.err(), mailer.err()]
+            (postgres, redis, mailer) => Err([postgres.err(), redis.err(), mailer.err()]
                 .into_iter()
                 .flatten()
                 .collect()),
         }
     }
 
-    fn assemble(config: Config, record: Postgres, speed: Redis, mailer: Mailer) -> Gateway {
+    fn assemble(config: Config, postgres: Postgres, redis: Redis, mailer: Mailer) -> Gateway {
         Gateway {
-            realm: Realm {
+            policy: TokenPolicy {
                 issuer: config.issuer.as_str().to_owned(),
                 audience: config.audience().to_owned(),
                 clock_skew: config.clock_skew.as_secs(),
             },
-            hasher: Hasher::start(config.hash_threads, config.hash_wait),
+            hasher: PasswordHasher::start(config.hash_threads, config.hash_wait),
             clock: Clock::default(),
             refresh_key: RefreshKey::new(&config.secret),
             code_keys: CodeKeys::new(&config.secret),
-            throttle_key: ThrottleKey::new(&config.secret),
-            memory: Memory::default(),
+            rate_limit_key: RateLimitKey::new(&config.secret),
+            local_buckets: LocalBuckets::default(),
             keys: KeyRing::default(),
             tokens: TokenCache::new(config.token_cache_size),
-            personal_tokens: tokens::personal_access_token_cache::Remembered::default(),
+            personal_tokens: tokens::personal_access_token_cache::PersonalAccessTokenCache::default(
+            ),
             revocations: Revocations::default(),
-            phase: Phase::default(),
-            stories: TaskTracker::new(),
-            recorder: Recorder::default(),
-            slides: Slides::default(),
-            assertions: Assertions::default(),
-            refusals: Refusals::default(),
-            mail_bell: Notify::new(),
+            lifecycle: Lifecycle::default(),
+            tasks: TaskTracker::new(),
+            activity: SessionActivityWriter::default(),
+            renewed_cookies: RenewedCookies::default(),
+            assertions: AssertionCache::default(),
+            denied_events: DeniedEvents::default(),
+            mail_ready: Notify::new(),
             config,
-            record,
-            speed,
+            postgres,
+            redis,
             mailer,
         }
     }
@@ -199,26 +204,26 @@ impl Gateway {
 
     /// Runs a story to its end, whether or not its caller still waits for it. What it logs still
     /// belongs to the request.
-    async fn uncancelled<T: Send + 'static>(
+    async fn run_to_completion<T: Send + 'static>(
         &self,
-        story: impl Future<Output = Result<T, Error>> + Send + 'static,
+        task: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let story = self.stories.spawn(story.in_current_span());
-        story
-            .await
+        let task = self.tasks.spawn(task.in_current_span());
+        task.await
             .unwrap_or_else(|panic| Err(Error::internal(panic)))
     }
 
     /// Resolves when every story that was begun has ended; their callers may be gone long since.
-    pub async fn finish_stories(&self) {
-        self.stories.close();
-        self.stories.wait().await;
+    pub async fn wait_for_tasks(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
         // Neither costs the other its time.
-        let (refreshes, refusals) = tokio::join!(self.write_waiting(), self.write_refusals());
+        let (refreshes, denied_events) =
+            tokio::join!(self.write_pending_activity(), self.write_denied_events());
         if let Err(error) = refreshes {
             tracing::warn!(error = %Chain(&error), "writing the last session activity failed");
         }
-        if let Err(error) = refusals {
+        if let Err(error) = denied_events {
             tracing::warn!(error = %Chain(&error), "writing the last denied events failed");
         }
     }
@@ -237,13 +242,13 @@ impl Gateway {
     }
 }
 
-fn mail_mistake(error: MailSettingError) -> Mistake {
+fn mail_error(error: MailSettingError) -> ConfigError {
     match error {
-        MailSettingError::From => Mistake {
+        MailSettingError::From => ConfigError {
             variable: "LATCHKEY_EMAIL_FROM",
             reason: "must be a sender, for example `Latchkey <no-reply@example.com>`".into(),
         },
-        MailSettingError::Server => Mistake {
+        MailSettingError::Server => ConfigError {
             variable: "LATCHKEY_SMTP_URL",
             reason: "must be a URL, for example `smtps://USER:PASSWORD@HOST`".into(),
         },
@@ -258,7 +263,7 @@ mod tests {
         Origin {
             address: address.parse().unwrap(),
             agent: None,
-            allowance: Allowance::default(),
+            request_limits: RequestLimits::default(),
         }
         .network()
     }

@@ -18,7 +18,7 @@ use std::{fmt::Display, io, process::ExitCode, sync::Arc};
 
 use clap::ArgMatches;
 use latchkey::{
-    app::{Administrator, Gateway, ManagedUser, NewAccount, Setback, revocation::Patience},
+    app::{AdminActor, Gateway, ManagedUser, NewUserRequest, StartupError, revocation::WaitFor},
     error::{Chain, Error},
 };
 use latchkey_domain::{
@@ -130,7 +130,7 @@ fn print_outcome(outcome: Result<String, CommandError>) -> ExitCode {
 /// Prepares what every command needs.
 async fn started(gateway: &Gateway) -> Result<(), CommandError> {
     gateway.try_start().await.map_err(|setback| match setback {
-        Setback::Never(error) => {
+        StartupError::Fatal(error) => {
             let hint = error.hint();
             let error = CommandError::new(INVALID_CONFIGURATION, error.to_string());
             match hint {
@@ -138,7 +138,7 @@ async fn started(gateway: &Gateway) -> Result<(), CommandError> {
                 None => error,
             }
         }
-        Setback::Later(error) => store_unavailable(error.as_ref()),
+        StartupError::Retryable(error) => store_unavailable(error.as_ref()),
     })
 }
 
@@ -161,18 +161,14 @@ impl Operator {
             "delete" => {
                 let user = self.find(matches).await?;
                 self.0
-                    .delete_user(Administrator::Operator, user.account.id)
+                    .delete_user(AdminActor::Operator, user.account.id)
                     .await?;
                 Ok(format!("Deleted {}.\n", show::name(&user)))
             }
             "revoke" => {
                 let user = self.find(matches).await?;
                 self.0
-                    .revoke_user(
-                        Administrator::Operator,
-                        user.account.id,
-                        Patience::UntilEnforced,
-                    )
+                    .revoke_user_sessions(AdminActor::Operator, user.account.id, WaitFor::Enforced)
                     .await?;
                 Ok(format!(
                     "Revoked all sessions and personal access tokens of {}.\n",
@@ -224,9 +220,9 @@ impl Operator {
         };
         let sessions = self
             .0
-            .list_devices_of_user(user.account.id, all)
+            .list_sessions_of_user(user.account.id, all)
             .await?
-            .devices;
+            .sessions;
         Ok(show::user(&user) + &show::sessions(&sessions))
     }
 
@@ -238,14 +234,14 @@ impl Operator {
             let text = self.0.suggest_password()?;
             (parse_password(&text)?, text)
         };
-        let request = NewAccount {
+        let request = NewUserRequest {
             username: matches.get_one("username").cloned(),
             email: matches.get_one("email").cloned(),
             name: matches.get_one("display-name").cloned(),
             role: matches.get_one("role").copied().unwrap_or(Role::User),
             password: Some(password),
         };
-        let user = self.0.create_user(Administrator::Operator, request).await?;
+        let user = self.0.create_user(AdminActor::Operator, request).await?;
         let shown = if given {
             String::new()
         } else {
@@ -268,7 +264,7 @@ impl Operator {
         let before = self.find(matches).await?;
         let user = self
             .0
-            .change_user(Administrator::Operator, before.account.id, change, None)
+            .update_managed_user(AdminActor::Operator, before.account.id, change, None)
             .await?;
         let (name, role) = (show::name(&user), user.account.identity.role);
         Ok(match command {
@@ -291,7 +287,7 @@ impl Operator {
             let (password, _) = read_password()?;
             let change = AccountChange::default();
             self.0
-                .change_user(Administrator::Operator, id, change, Some(password))
+                .update_managed_user(AdminActor::Operator, id, change, Some(password))
                 .await?;
             return Ok(format!(
                 "Changed the password of {name} and revoked all sessions and tokens.\n"

@@ -13,7 +13,7 @@ mod value;
 
 use std::{fmt, time::Duration};
 
-use latchkey_domain::password::SHORTEST_MINIMUM;
+use latchkey_domain::password::MIN_ALLOWED_MINIMUM;
 
 use declaration::Draft;
 pub use declaration::{Config, SETTINGS};
@@ -24,7 +24,7 @@ use range::Range;
 pub use source::Source;
 use value::LONGEST_IN_TOKENS;
 pub use value::{
-    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Secret, Signup, Switch,
+    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Secret, Signup, Toggle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,14 +58,14 @@ impl Setting {
 
 /// A configuration error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// The environment variable.
     pub variable: &'static str,
     /// What is wrong, and the fix; never the value.
     pub reason: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.variable, self.reason)
     }
@@ -73,18 +73,18 @@ impl fmt::Display for Mistake {
 
 impl Config {
     /// Reads all settings and reports all configuration errors, not only the first.
-    pub fn load(source: &Source) -> Result<Config, Vec<Mistake>> {
-        let mut mistakes: Vec<Mistake> = source
+    pub fn load(source: &Source) -> Result<Config, Vec<ConfigError>> {
+        let mut errors: Vec<ConfigError> = source
             .broken
             .iter()
             .cloned()
             .chain(source.unknown())
             .collect();
-        let draft = Draft::read(source, &mut mistakes);
-        mistakes.extend(draft.contradictions());
-        match draft.complete() {
-            Some(config) if mistakes.is_empty() => Ok(config),
-            _wrong => Err(mistakes),
+        let draft = Draft::read(source, &mut errors);
+        errors.extend(draft.conflicts());
+        match draft.effective_config() {
+            Some(config) if errors.is_empty() => Ok(config),
+            _wrong => Err(errors),
         }
     }
 
@@ -96,11 +96,11 @@ impl Config {
 
 impl Draft {
     /// Values out of range, and values that conflict with each other.
-    fn contradictions(&self) -> Vec<Mistake> {
-        let mistake = |variable, reason: String| Mistake { variable, reason };
+    fn conflicts(&self) -> Vec<ConfigError> {
+        let error = |variable, reason: String| ConfigError { variable, reason };
         let ranges = [self.time_ranges(), self.store_ranges(), self.count_ranges()];
         let ranges = ranges.into_iter().flatten();
-        let ranges = ranges.filter_map(|range| Some(mistake(range.variable, range.reason()?)));
+        let ranges = ranges.filter_map(|range| Some(error(range.variable, range.reason()?)));
         let unsafe_issuer = self.issuer.as_ref().is_some_and(|issuer| !issuer.is_safe());
         let long_audience = self
             .audience
@@ -145,7 +145,7 @@ impl Draft {
         ];
         let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
         ranges
-            .chain(broken.map(|(_, variable, reason)| mistake(variable, reason.to_owned())))
+            .chain(broken.map(|(_, variable, reason)| error(variable, reason.to_owned())))
             .collect()
     }
 
@@ -245,7 +245,7 @@ impl Draft {
             count(
                 "LATCHKEY_PASSWORD_MIN",
                 self.password_min,
-                SHORTEST_MINIMUM as u128,
+                MIN_ALLOWED_MINIMUM as u128,
                 128,
             ),
             count("LATCHKEY_HASH_THREADS", self.hash_threads, 1, u128::MAX),

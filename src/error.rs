@@ -17,12 +17,12 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// Everything that can fail between a request and its response.
 #[derive(Debug)]
 pub enum Error {
-    /// 400: the request is malformed; `flaws` name its fields, never their values.
+    /// 400: the request is malformed; `field_errors` name its fields, never their values.
     InvalidRequest {
         /// All of it in one text.
         detail: Cow<'static, str>,
         /// The invalid fields.
-        flaws: Vec<Flaw>,
+        field_errors: Vec<FieldError>,
     },
     /// 400: the password policy rejects the new password, for this reason.
     WeakPassword(Cow<'static, str>),
@@ -101,7 +101,7 @@ pub enum Error {
 
 /// One invalid field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flaw {
+pub struct FieldError {
     /// The name of the field, parameter, or header.
     pub field: String,
     /// The reason, which stands alone after the name.
@@ -119,22 +119,22 @@ pub struct Context<'a> {
 
 impl Error {
     /// An invalid request with one invalid field.
-    pub fn flaw(field: impl Into<String>, reason: impl Into<Cow<'static, str>>) -> Error {
-        Error::from_flaws(vec![Flaw {
+    pub fn invalid_field(field: impl Into<String>, reason: impl Into<Cow<'static, str>>) -> Error {
+        Error::from_field_errors(vec![FieldError {
             field: field.into(),
             reason: reason.into(),
         }])
     }
 
     /// An invalid request with several invalid fields.
-    pub fn from_flaws(flaws: Vec<Flaw>) -> Error {
-        let reasons: Vec<String> = flaws
+    pub fn from_field_errors(field_errors: Vec<FieldError>) -> Error {
+        let reasons: Vec<String> = field_errors
             .iter()
-            .map(|flaw| format!("`{}`: {}", flaw.field, flaw.reason))
+            .map(|invalid_field| format!("`{}`: {}", invalid_field.field, invalid_field.reason))
             .collect();
         Error::InvalidRequest {
             detail: format!("{}.", reasons.join("; ")).into(),
-            flaws,
+            field_errors,
         }
     }
 
@@ -142,7 +142,7 @@ impl Error {
     pub fn malformed(detail: &'static str) -> Error {
         Error::InvalidRequest {
             detail: detail.into(),
-            flaws: Vec::new(),
+            field_errors: Vec::new(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Error {
 
     /// Whether it counts against a rate limit: an unavailable store and a malformed or denied
     /// request don't. A request beyond one limit still counts against the others.
-    pub fn is_a_try(&self) -> bool {
+    pub fn counts_as_attempt(&self) -> bool {
         match self.code() {
             Code::InvalidCredentials
             | Code::IncorrectPassword
@@ -430,12 +430,12 @@ mod tests {
 
     #[test]
     fn detail_names_every_field_and_no_value() {
-        let error = Error::from_flaws(vec![
-            Flaw {
+        let error = Error::from_field_errors(vec![
+            FieldError {
                 field: "a".into(),
                 reason: "must be a string".into(),
             },
-            Flaw {
+            FieldError {
                 field: "b".into(),
                 reason: "is missing".into(),
             },

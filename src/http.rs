@@ -61,11 +61,11 @@ enum Tag {
 
 /// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis
 /// get together by default.
-const LONGEST_STORY: Duration = Duration::from_secs(5);
+const MAX_TASK_DRAIN: Duration = Duration::from_secs(5);
 
 /// Everything that the public sees.
 pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
-    middleware::request::Edge::new(routes(), gateway)
+    middleware::request::RequestMiddleware::new(routes(), gateway)
 }
 
 fn routes() -> poem::Route {
@@ -87,13 +87,13 @@ pub async fn run(
     };
     server::serve("public", listener, endpoint, stopped, delay).await?;
     // Also those whose callers have hung up.
-    if tokio::time::timeout(LONGEST_STORY, gateway.finish_stories())
+    if tokio::time::timeout(MAX_TASK_DRAIN, gateway.wait_for_tasks())
         .await
         .is_err()
     {
         tracing::warn!("drain timeout: aborted detached tasks");
     }
-    gateway.stop_answering_from_memory().await;
+    gateway.relinquish_lease().await;
     Ok(())
 }
 

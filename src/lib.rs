@@ -59,7 +59,7 @@
 //!    counter, and the response is sent as JSON.
 //!
 //! Every revocation follows one path: a transaction revokes the rows, inserts into `revocations`,
-//! and returns a [`domain::revocation::Ending`]. `gateway::revocation::publish` appends it to a log
+//! and returns a [`domain::revocation::RevocationBatch`]. `gateway::revocation::publish` appends it to a log
 //! in Redis, which every replica reads into memory, and waits until all replicas have acknowledged
 //! it. If publishing fails, the republish worker (`publisher`) of any replica finds and publishes
 //! the missing rows: it compares PostgreSQL with memory. Only the reuse of a refresh token is
@@ -84,7 +84,7 @@
 //!
 //! There are three kinds of tokens, and all of them become [`domain::access_token::Claims`]. Access
 //! tokens of sessions and of OAuth clients are signed; a personal access token is read from
-//! PostgreSQL and cached for ten minutes. Its revocation keys are [`domain::revocation::Marks`].
+//! PostgreSQL and cached for ten minutes. Its revocation keys are [`domain::revocation::RevocationKeys`].
 //! The type of the caller (`http::caller`) determines the access to an operation, and names the
 //! scope in the OpenAPI document.
 //!
@@ -109,7 +109,7 @@
 //! - A new statement: a file in `sql/queries/` and its function. A new column: a new file in
 //!   `sql/migrations/`; blessing updates `sql/schema.sql`.
 //! - A new reason for revocation: a line among the reasons of [`domain::revocation`], a transaction
-//!   that returns a [`domain::revocation::Ending`], and a row of the table in
+//!   that returns a [`domain::revocation::RevocationBatch`], and a row of the table in
 //!   `tests/all/revocation_matrix.rs`.
 //! - A new email: a line among the templates of `postgres::outbox`, and its text in [`mail`].
 //! - A new security event: a line in [`domain::audit`], and `audit::insert` in the transaction of

@@ -13,7 +13,7 @@ use lettre::{
 use url::Url;
 use uuid::Uuid;
 
-pub use letters::{Letter, Occasion};
+pub use letters::{EmailMessage, Occasion};
 
 use crate::config::MailTransport;
 
@@ -61,7 +61,12 @@ impl Mailer {
 
     /// Hands one letter to one recipient over. `id` becomes the message's id, so that a mail sent
     /// twice can be known.
-    pub async fn send(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<(), MailError> {
+    pub async fn send(
+        &self,
+        id: Uuid,
+        recipient: &str,
+        letter: &EmailMessage,
+    ) -> Result<(), MailError> {
         match &self.route {
             Route::Off => Err("email is disabled".into()),
             Route::Smtp(server) => {
@@ -87,7 +92,12 @@ impl Mailer {
             .is_some_and(lettre::transport::smtp::Error::is_permanent)
     }
 
-    fn message(&self, id: Uuid, recipient: &str, letter: &Letter) -> Result<Message, MailError> {
+    fn message(
+        &self,
+        id: Uuid,
+        recipient: &str,
+        letter: &EmailMessage,
+    ) -> Result<Message, MailError> {
         let recipient: Address = recipient.parse()?;
         let message = Message::builder()
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))

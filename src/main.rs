@@ -11,8 +11,8 @@ use cli::{
     print_error,
 };
 use latchkey::{
-    app::{Gateway, Setback},
-    config::{self, Config, Mistake, Source},
+    app::{Gateway, StartupError},
+    config::{self, Config, ConfigError, Source},
     error::Chain,
     http,
 };
@@ -165,7 +165,7 @@ fn show_settings(source: &Source) -> ExitCode {
     })
 }
 
-fn reject_configuration(errors: &[Mistake]) -> ExitCode {
+fn reject_configuration(errors: &[ConfigError]) -> ExitCode {
     let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
     print_error(
         format!("invalid configuration{lines}"),
@@ -216,15 +216,15 @@ async fn migrate(gateway: Arc<Gateway>) -> ExitCode {
     match gateway.migrate().await {
         Ok(applied) if applied.is_empty() => print("The database is up to date.\n"),
         Ok(applied) => print(&format!("Applied {}.\n", applied.join(", "))),
-        Err(error) => match Setback::from(error) {
-            Setback::Later(error) => {
+        Err(error) => match StartupError::from(error) {
+            StartupError::Retryable(error) => {
                 print_error(
                     format!("store unavailable: {}", Chain(error.as_ref())),
                     None,
                 );
                 ExitCode::from(STORE_UNAVAILABLE)
             }
-            Setback::Never(error) => {
+            StartupError::Fatal(error) => {
                 print_error(&error, error.hint());
                 ExitCode::FAILURE
             }
@@ -298,15 +298,15 @@ async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
         "started"
     );
     let mut workers = JoinSet::new();
-    workers.spawn(gateway.clone().keep_lease());
-    workers.spawn(gateway.clone().listen_for_revocations());
-    workers.spawn(gateway.clone().send_canaries());
-    workers.spawn(gateway.clone().publish_missing());
-    workers.spawn(gateway.clone().watch_keys());
-    workers.spawn(gateway.clone().record_sessions());
-    workers.spawn(gateway.clone().record_refusals());
-    workers.spawn(gateway.clone().tidy_up());
-    workers.spawn(gateway.deliver_mails());
+    workers.spawn(gateway.clone().run_lease_worker());
+    workers.spawn(gateway.clone().run_subscription_worker());
+    workers.spawn(gateway.clone().run_probe_worker());
+    workers.spawn(gateway.clone().run_republish_worker());
+    workers.spawn(gateway.clone().run_key_worker());
+    workers.spawn(gateway.clone().run_activity_worker());
+    workers.spawn(gateway.clone().run_denied_events_worker());
+    workers.spawn(gateway.clone().run_cleanup_worker());
+    workers.spawn(gateway.run_mail_worker());
     // No worker returns. If one panics, the process exits and is restarted with all of them.
     workers.join_next().await;
     ExitCode::FAILURE

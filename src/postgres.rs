@@ -34,28 +34,28 @@ use tokio::time::timeout_at;
 use tokio_postgres::{Row, config::TargetSessionAttrs, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
-pub use crate::postgres::cleanup::{BATCH, Leftover};
+pub use crate::postgres::cleanup::{BATCH, ExpiredRows};
 pub use crate::postgres::email_changes::ConfirmedEmail;
-pub use crate::postgres::email_outbox::{CodeState, DueMail, Template};
+pub use crate::postgres::email_outbox::{CodeState, DueEmail, EmailTemplate};
 pub use crate::postgres::oauth_clients::{NewClient, StoredClient};
 pub use crate::postgres::personal_access_tokens::{
-    KnownPersonalToken, NewPersonalToken, PersonalToken,
+    NewPersonalAccessToken, PersonalAccessToken, PersonalAccessTokenRow,
 };
-pub use crate::postgres::revocation_log_lock::Building;
+pub use crate::postgres::revocation_log_lock::RebuildLock;
 pub use crate::postgres::user_administration::Changed;
 pub use crate::postgres::users::{Credentials, NewUser, StoredUser};
-pub use audit::{CountedEvent, RecordedEvent, tell};
+pub use audit::{CountedEvent, StoredAuditEvent, tell};
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
-pub use revocations::RecordedRevocation;
-pub use sessions::{Device, Held, Idle, NewSession, Opened, Seen};
+pub use revocations::StoredRevocation;
+pub use sessions::{Idle, LockedSession, NewSession, Opened, SessionActivity, SessionRow};
 pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
 
 use crate::{
     error::Error,
     postgres::{
-        batcher::Gatherer,
-        token_state::{Asked, Refused},
+        batcher::Batcher,
+        token_state::{RevokedToken, TokenLookup},
     },
 };
 use items::{ItemKey, NewItem};
@@ -71,13 +71,13 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The record: connections for stories, and lanes for what many callers ask at the same moment.
 pub struct Postgres {
     pool: Pool,
-    lanes: Pool,
-    users: Gatherer<Uuid, (), StoredUser>,
-    items: Gatherer<ItemKey, (), StoredItem>,
-    new_items: Gatherer<ItemKey, NewItem, StoredItem>,
-    standings: Gatherer<Asked, (), Refused>,
-    clients: Gatherer<Uuid, (), StoredClient>,
-    personal_tokens: Gatherer<Uuid, (), KnownPersonalToken>,
+    batch_connections: Pool,
+    users: Batcher<Uuid, (), StoredUser>,
+    items: Batcher<ItemKey, (), StoredItem>,
+    new_items: Batcher<ItemKey, NewItem, StoredItem>,
+    token_states: Batcher<TokenLookup, (), RevokedToken>,
+    clients: Batcher<Uuid, (), StoredClient>,
+    personal_tokens: Batcher<Uuid, (), PersonalAccessTokenRow>,
     timeout: Duration,
     address: Address,
 }
@@ -102,24 +102,30 @@ impl Postgres {
             tls: tls::connector(&mut settings)?,
             settings,
         };
-        let stories = connections.saturating_sub(LANE_CONNECTIONS).max(1);
-        let (pool, lanes) = (address.stories(stories, timeout)?, address.lanes(timeout)?);
-        let (users, items) = (users::finder(&lanes, &pool), items::finder(&lanes, &pool));
-        let (new_items, standings) = (
-            items::inserter(&lanes, &pool),
-            token_state::finder(&lanes, &pool),
+        let connections = connections.saturating_sub(LANE_CONNECTIONS).max(1);
+        let (pool, batch_connections) = (
+            address.connections(connections, timeout)?,
+            address.batch_connections(timeout)?,
+        );
+        let (users, items) = (
+            users::finder(&batch_connections, &pool),
+            items::finder(&batch_connections, &pool),
+        );
+        let (new_items, token_states) = (
+            items::inserter(&batch_connections, &pool),
+            token_state::finder(&batch_connections, &pool),
         );
         let (clients, personal_tokens) = (
-            oauth_clients::finder(&lanes, &pool),
-            personal_access_tokens::finder(&lanes, &pool),
+            oauth_clients::finder(&batch_connections, &pool),
+            personal_access_tokens::finder(&batch_connections, &pool),
         );
         Ok(Postgres {
             pool,
-            lanes,
+            batch_connections,
             users,
             items,
             new_items,
-            standings,
+            token_states,
             clients,
             personal_tokens,
             timeout,
@@ -129,8 +135,14 @@ impl Postgres {
 
     /// Connections in use and open, for the metrics.
     pub fn connections(&self) -> (usize, usize) {
-        let (stories, lanes) = (pools::count(&self.pool), pools::count(&self.lanes));
-        (stories.0 + lanes.0, stories.1 + lanes.1)
+        let (connections, batch_connections) = (
+            pools::count(&self.pool),
+            pools::count(&self.batch_connections),
+        );
+        (
+            connections.0 + batch_connections.0,
+            connections.1 + batch_connections.1,
+        )
     }
 
     /// Whether the record answers.
@@ -159,7 +171,7 @@ struct Connection {
     doubtful: bool,
     in_transaction: bool,
     /// What the transaction has recorded: the log is told when it is committed, and only then.
-    audited: Vec<Event>,
+    audited: Vec<AuditEvent>,
 }
 
 impl Connection {
@@ -218,7 +230,7 @@ impl Connection {
     }
 
     /// The log is told of the event as soon as it stands.
-    fn audited(&mut self, event: &Event) {
+    fn audited(&mut self, event: &AuditEvent) {
         match self.in_transaction {
             true => self.audited.push(event.clone()),
             false => audit::tell(event),
@@ -277,7 +289,7 @@ impl From<tokio_postgres::Error> for Error {
             Some("users_email_key") => Error::EmailTaken,
             // The caller's account was deleted after the check.
             Some("items_user_id_fkey") => Error::TokenRevoked,
-            Some("users_username_or_email") => Error::flaw(
+            Some("users_username_or_email") => Error::invalid_field(
                 "username",
                 "is required because the user has no email address",
             ),
@@ -310,7 +322,7 @@ fn is_outage(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Tells a story once more when the server had to break a deadlock by failing it (40P01).
-macro_rules! twice {
+macro_rules! retry_on_deadlock {
     ($story:expr) => {
         match $story {
             outcome if $crate::postgres::met_deadlock(&outcome) => $story,
@@ -318,8 +330,8 @@ macro_rules! twice {
         }
     };
 }
-use latchkey_domain::audit::Event;
-use twice;
+use latchkey_domain::audit::AuditEvent;
+use retry_on_deadlock;
 
 fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {
     let source = outcome.as_ref().err().and_then(std::error::Error::source);

@@ -19,11 +19,13 @@ use deadpool_redis::{Manager, Pool, Runtime, Timeouts, redis};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
-pub use crate::redis::revocation_log::{Begun, Joined, Member, Page, Renewed, Wake};
+pub use crate::redis::revocation_log::{
+    BeginOutcome, JoinOutcome, LogMember, LogNotification, LogPage, RenewOutcome,
+};
 pub use codes::{Registered, Reservation};
-pub use revocations::{Found, Published, Revoked};
+pub use revocations::{AppendOutcome, LookupOutcome, PublishedEntries};
 use script::Script;
-pub use sessions::{Recorded, RefreshRules, Rotated, Rotation};
+pub use sessions::{RefreshPolicy, RotatedSession, Rotation, StoredSession};
 use shared::Shared;
 
 use crate::error::Error;

@@ -14,7 +14,7 @@ use std::{
 
 use latchkey_domain::{
     access_token::Claims,
-    audit::{Actor, Event, Kind, minute},
+    audit::{Actor, AuditEvent, EventKind, minute},
     page::Page,
 };
 use tokio::sync::Notify;
@@ -23,37 +23,37 @@ use uuid::Uuid;
 use crate::{
     app::{Gateway, Origin},
     error::{Chain, Error},
-    postgres::{self, CountedEvent, RecordedEvent},
+    postgres::{self, CountedEvent, StoredAuditEvent},
 };
 
 /// Between two writes.
-const PAUSE: Duration = Duration::from_millis(500);
+const WRITE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Rows of a minute, and rows that may wait. Beyond, what is refused is counted without saying to
 /// whom and from where: neither disk nor memory grows with what strangers do.
-const MOST_ROWS: usize = 5_000;
+const MAX_ROWS_PER_MINUTE: usize = 5_000;
 
 /// Rows of one write.
-const BATCH: usize = 1_000;
+const ROWS_PER_WRITE: usize = 1_000;
 
 /// What was refused and waits to be written, by the id of its row.
 #[derive(Default)]
-pub struct Refusals {
-    state: Mutex<State>,
+pub struct DeniedEvents {
+    state: Mutex<PendingEvents>,
     bell: Notify,
     /// Held while a batch is neither waiting nor written.
     writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct PendingEvents {
     waiting: HashMap<Uuid, CountedEvent>,
     /// The minute that goes on, in ms since the epoch, and its rows.
     minute: u64,
     rows: HashSet<Uuid>,
 }
 
-impl State {
+impl PendingEvents {
     /// Whether there is a row with this id, or room for one.
     fn has_room(&mut self, minute: u64, id: Uuid) -> bool {
         if minute != self.minute {
@@ -61,34 +61,38 @@ impl State {
             self.rows.clear();
         }
         let known = self.rows.contains(&id) || self.waiting.contains_key(&id);
-        if known || self.rows.len().max(self.waiting.len()) >= MOST_ROWS {
+        if known || self.rows.len().max(self.waiting.len()) >= MAX_ROWS_PER_MINUTE {
             return known;
         }
         self.rows.insert(id)
     }
 
-    fn add(&mut self, counted: CountedEvent) {
-        let count = counted.count;
+    fn add(&mut self, rate_limited: CountedEvent) {
+        let count = rate_limited.count;
         self.waiting
-            .entry(counted.id)
+            .entry(rate_limited.id)
             .and_modify(|known| known.count += count)
-            .or_insert(counted);
+            .or_insert(rate_limited);
     }
 }
 
-impl Refusals {
+impl DeniedEvents {
     /// Counts an event of this moment (ms since the epoch).
-    fn note(&self, event: Event, moment: u64) {
+    fn note(&self, event: AuditEvent, moment: u64) {
         let minute = minute(moment);
-        let counted = |event: Event| CountedEvent {
+        let rate_limited = |event: AuditEvent| CountedEvent {
             id: event.id_in_minute(minute),
             event,
             count: 1,
         };
-        let mut one = counted(event);
+        let mut one = rate_limited(event);
         let mut state = self.state();
         if !state.has_room(minute, one.id) {
-            one = counted(Event::new(one.event.kind, Actor::Stranger, None));
+            one = rate_limited(AuditEvent::new(
+                one.event.kind,
+                Actor::Unauthenticated,
+                None,
+            ));
         }
         state.add(one);
         drop(state);
@@ -98,29 +102,31 @@ impl Refusals {
     /// Takes what waits, at most one batch.
     fn take(&self) -> Vec<CountedEvent> {
         let waiting = &mut self.state().waiting;
-        let ids: Vec<Uuid> = waiting.keys().take(BATCH).copied().collect();
+        let ids: Vec<Uuid> = waiting.keys().take(ROWS_PER_WRITE).copied().collect();
         ids.iter().filter_map(|id| waiting.remove(id)).collect()
     }
 
     /// If the write was made after all, and only its answer came too late, these are counted twice.
     fn put_back(&self, batch: Vec<CountedEvent>) {
         let mut state = self.state();
-        batch.into_iter().for_each(|counted| state.add(counted));
+        batch
+            .into_iter()
+            .for_each(|rate_limited| state.add(rate_limited));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PendingEvents> {
         self.state.lock().expect("nothing panics while it is held")
     }
 }
 
 impl Origin {
     /// Something that came from here.
-    pub(crate) fn event(&self, kind: Kind, actor: Actor, user: Option<Uuid>) -> Event {
-        Event::new(kind, actor, user).from(&self.address.to_string(), self.agent.as_deref())
+    pub(crate) fn event(&self, kind: EventKind, actor: Actor, user: Option<Uuid>) -> AuditEvent {
+        AuditEvent::new(kind, actor, user).from(&self.address.to_string(), self.agent.as_deref())
     }
 
     /// Something that the caller did to the own account, from here.
-    pub(crate) fn own(&self, kind: Kind, caller: &Claims) -> Event {
+    pub(crate) fn self_event(&self, kind: EventKind, caller: &Claims) -> AuditEvent {
         let event = self.event(kind, Actor::User(caller.sub), Some(caller.sub));
         match caller.sid {
             Some(sid) => event.of_session(sid),
@@ -130,9 +136,9 @@ impl Origin {
 }
 
 /// A page of what happened to an account.
-pub struct AuditPage {
+pub struct AuditEventPage {
     /// The events, the newest first.
-    pub events: Vec<RecordedEvent>,
+    pub events: Vec<StoredAuditEvent>,
     /// Where the next page goes on, if there is one.
     pub next: Option<String>,
 }
@@ -143,11 +149,15 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn own_audit(&self, caller: &Claims, page: Page) -> Result<AuditPage, Error> {
+    pub async fn list_own_audit_events(
+        &self,
+        caller: &Claims,
+        page: Page,
+    ) -> Result<AuditEventPage, Error> {
         let mut page = self.audit_page(caller.sub, page).await?;
         page.events
             .iter_mut()
-            .for_each(|event| hide_others(event, caller.sub));
+            .for_each(|event| redact_admin(event, caller.sub));
         Ok(page)
     }
 
@@ -155,18 +165,22 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn audit_of(&self, user: Uuid, page: Page) -> Result<AuditPage, Error> {
+    pub async fn list_audit_events_of_user(
+        &self,
+        user: Uuid,
+        page: Page,
+    ) -> Result<AuditEventPage, Error> {
         let found = self.audit_page(user, page).await?;
         if found.events.is_empty()
             && page.after.is_nil()
-            && self.record.find_user(user).await?.is_none()
+            && self.postgres.find_user(user).await?.is_none()
         {
             return Err(Error::NotFound);
         }
         Ok(found)
     }
 
-    async fn audit_page(&self, user: Uuid, page: Page) -> Result<AuditPage, Error> {
+    async fn audit_page(&self, user: Uuid, page: Page) -> Result<AuditEventPage, Error> {
         // Nothing was seen yet: before all that there is, and it is read downwards.
         let before = if page.after.is_nil() {
             Uuid::max()
@@ -174,28 +188,30 @@ impl Gateway {
             page.after
         };
         let (events, next) = page.cut(
-            self.record.list_events(user, before, page.limit).await?,
+            self.postgres
+                .list_audit_events(user, before, page.limit)
+                .await?,
             |event| event.id,
         );
-        Ok(AuditPage { events, next })
+        Ok(AuditEventPage { events, next })
     }
 
     /// Tells of something that was refused: the log at once, the record within a second. There the
     /// network stands for the address, so that nobody makes a row of each of the addresses that are
     /// his.
-    pub(crate) fn refuse(&self, event: Event, origin: &Origin) {
+    pub(crate) fn record_denied(&self, event: AuditEvent, origin: &Origin) {
         postgres::tell(&event);
-        self.refusals
+        self.denied_events
             .note(event.from(&origin.network(), None), self.clock.now_ms());
     }
 
     /// Writes what was refused until the process ends.
-    pub async fn record_refusals(self: Arc<Self>) {
+    pub async fn run_denied_events_worker(self: Arc<Self>) {
         let mut failing = false;
         loop {
-            self.refusals.bell.notified().await;
-            tokio::time::sleep(PAUSE).await;
-            match self.write_refusals().await {
+            self.denied_events.bell.notified().await;
+            tokio::time::sleep(WRITE_INTERVAL).await;
+            match self.write_denied_events().await {
                 Ok(()) => failing = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -204,22 +220,22 @@ impl Gateway {
                             "writing denied events failed; retrying"
                         );
                     }
-                    self.refusals.bell.notify_one();
+                    self.denied_events.bell.notify_one();
                 }
             }
         }
     }
 
     /// Writes all that waits, also what a write under way could not.
-    pub(crate) async fn write_refusals(&self) -> Result<(), Error> {
-        let _alone = self.refusals.writing.lock().await;
+    pub(crate) async fn write_denied_events(&self) -> Result<(), Error> {
+        let _alone = self.denied_events.writing.lock().await;
         loop {
-            let batch = self.refusals.take();
+            let batch = self.denied_events.take();
             if batch.is_empty() {
                 return Ok(());
             }
-            if let Err(error) = self.record.count_events(&batch).await {
-                self.refusals.put_back(batch);
+            if let Err(error) = self.postgres.count_events(&batch).await {
+                self.denied_events.put_back(batch);
                 return Err(error);
             }
         }
@@ -227,8 +243,8 @@ impl Gateway {
 }
 
 /// What an administrator or the operator did is shown, but not who and from where.
-fn hide_others(event: &mut RecordedEvent, owner: Uuid) {
-    if event.actor_id != Some(owner) && !Actor::is_told_to_the_owner(&event.actor) {
+fn redact_admin(event: &mut StoredAuditEvent, owner: Uuid) {
+    if event.actor_id != Some(owner) && !Actor::is_visible_to_owner(&event.actor) {
         (event.actor_id, event.address, event.agent) = (None, None, None);
     }
 }
@@ -237,10 +253,10 @@ fn hide_others(event: &mut RecordedEvent, owner: Uuid) {
 mod tests {
     use super::*;
 
-    fn refused(user: u128) -> Event {
-        Event::new(
-            Kind::SignInRefused,
-            Actor::Stranger,
+    fn refused(user: u128) -> AuditEvent {
+        AuditEvent::new(
+            EventKind::SignInFailed,
+            Actor::Unauthenticated,
             Some(Uuid::from_u128(user)),
         )
         .from("192.0.2.1", None)
@@ -248,45 +264,45 @@ mod tests {
 
     #[test]
     fn what_is_alike_is_one_row_and_what_could_not_be_written_is_added_again() {
-        let refusals = Refusals::default();
-        refusals.note(refused(1), 60_000);
-        refusals.note(refused(1), 119_999);
-        refusals.note(refused(1), 120_000);
-        let batch = refusals.take();
-        refusals.note(refused(1), 60_001);
-        refusals.put_back(batch);
-        let mut counts: Vec<i64> = refusals
+        let denied_events = DeniedEvents::default();
+        denied_events.note(refused(1), 60_000);
+        denied_events.note(refused(1), 119_999);
+        denied_events.note(refused(1), 120_000);
+        let batch = denied_events.take();
+        denied_events.note(refused(1), 60_001);
+        denied_events.put_back(batch);
+        let mut counts: Vec<i64> = denied_events
             .take()
             .iter()
-            .map(|counted| counted.count)
+            .map(|rate_limited| rate_limited.count)
             .collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 3]);
     }
 
-    fn drained(refusals: &Refusals) -> Vec<CountedEvent> {
+    fn drained(denied_events: &DeniedEvents) -> Vec<CountedEvent> {
         let batches =
-            std::iter::repeat_with(|| refusals.take()).take_while(|batch| !batch.is_empty());
+            std::iter::repeat_with(|| denied_events.take()).take_while(|batch| !batch.is_empty());
         batches.flatten().collect()
     }
 
     #[test]
     fn rows_are_bounded_in_memory_and_by_the_minute_and_nothing_is_uncounted() {
-        let refusals = Refusals::default();
+        let denied_events = DeniedEvents::default();
         let mut rows = Vec::new();
         for user in 0..20_000 {
-            refusals.note(refused(user), 60_000);
-            assert!(refusals.state().waiting.len() <= MOST_ROWS + 1);
+            denied_events.note(refused(user), 60_000);
+            assert!(denied_events.state().waiting.len() <= MAX_ROWS_PER_MINUTE + 1);
             // Written now and then, which makes no room within the minute.
             if user % 3_000 == 0 {
-                rows.extend(drained(&refusals));
+                rows.extend(drained(&denied_events));
             }
         }
         // Those that are known are still told apart.
-        refusals.note(refused(1), 60_000);
-        rows.extend(drained(&refusals));
+        denied_events.note(refused(1), 60_000);
+        rows.extend(drained(&denied_events));
         let ids: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
-        assert_eq!(ids.len(), MOST_ROWS + 1);
+        assert_eq!(ids.len(), MAX_ROWS_PER_MINUTE + 1);
         let nobodys = rows
             .iter()
             .filter(|row| row.event.user.is_none())
@@ -296,9 +312,9 @@ mod tests {
             (rows.iter().map(|row| row.count).sum::<i64>(), nobodys),
             (20_001, 15_000)
         );
-        refusals.note(refused(30_000), 120_000);
+        denied_events.note(refused(30_000), 120_000);
         assert!(
-            drained(&refusals)[0].event.user.is_some(),
+            drained(&denied_events)[0].event.user.is_some(),
             "another minute has room"
         );
     }

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use latchkey_domain::revocation::lease::Moment;
+use latchkey_domain::revocation::lease::BootTime;
 use rustix::time::{ClockId, clock_gettime};
 use time::OffsetDateTime;
 
@@ -31,7 +31,7 @@ impl Clock {
 }
 
 /// A clock that never stops, not even while the machine is suspended: leases are counted by it.
-pub fn uptime() -> Moment {
+pub fn uptime() -> BootTime {
     // On macOS the monotonic clock counts sleep; on Linux it does not.
     #[cfg(target_os = "linux")]
     let id = ClockId::Boottime;

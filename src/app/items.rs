@@ -40,7 +40,7 @@ impl Gateway {
         name: &ItemName,
         description: Option<&Description>,
     ) -> Result<StoredItem, Error> {
-        self.record
+        self.postgres
             .insert_item(
                 caller.sub,
                 Uuid::now_v7(),
@@ -54,8 +54,8 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn show_item(&self, caller: &Claims, id: Uuid) -> Result<StoredItem, Error> {
-        self.record
+    pub async fn get_item(&self, caller: &Claims, id: Uuid) -> Result<StoredItem, Error> {
+        self.postgres
             .find_item(caller.sub, id)
             .await?
             .ok_or(Error::NotFound)
@@ -66,7 +66,7 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub async fn list_items(&self, caller: &Claims, page: Page) -> Result<ItemPage, Error> {
-        let (items, next) = page.cut(self.record.list_items(caller.sub, page).await?, |item| {
+        let (items, next) = page.cut(self.postgres.list_items(caller.sub, page).await?, |item| {
             item.id
         });
         Ok(ItemPage { items, next })
@@ -76,7 +76,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `precondition_failed`, `unavailable`.
-    pub async fn change_item(
+    pub async fn update_item(
         &self,
         caller: &Claims,
         id: Uuid,
@@ -91,7 +91,7 @@ impl Gateway {
                 .map(|description| description.as_ref().map(Description::as_str)),
         };
         match self
-            .record
+            .postgres
             .update_item(caller.sub, id, change, seen)
             .await?
         {
@@ -110,7 +110,7 @@ impl Gateway {
         id: Uuid,
         seen: &IfMatch,
     ) -> Result<(), Error> {
-        match self.record.delete_item(caller.sub, id, seen).await? {
+        match self.postgres.delete_item(caller.sub, id, seen).await? {
             true => Ok(()),
             false => Err(self.missing_or_changed(caller, id).await?),
         }
@@ -118,7 +118,7 @@ impl Gateway {
 
     /// Why a statement found no row: there is none, or it has another version.
     async fn missing_or_changed(&self, caller: &Claims, id: Uuid) -> Result<Error, Error> {
-        let item = self.record.find_item(caller.sub, id).await?;
+        let item = self.postgres.find_item(caller.sub, id).await?;
         Ok(item.map_or(Error::NotFound, |_| Error::PreconditionFailed))
     }
 }

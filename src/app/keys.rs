@@ -23,17 +23,19 @@ use std::{
 
 use arc_swap::ArcSwap;
 use latchkey_domain::{
-    access_token::{self, Claims, Flaw, Kid, Opened, Signed, SigningKey, VerifyingKeys},
-    key_schedule::{self, KeyLife, Pace, State},
+    access_token::{
+        self, Claims, Kid, SignedToken, SigningKey, TokenError, Validity, VerifyingKeys,
+    },
+    key_schedule::{self, KeyRotationPolicy, KeyState, ScheduledKey},
     revocation::{Entry, Subject},
 };
 use tokio::sync::Notify;
 
-pub use crate::app::keys::admin::{KeyChange, KnownKey};
+pub use crate::app::keys::admin::{ListedKey, RotationOutcome};
 pub(super) use crate::app::keys::sealing::can_sign;
 
 use crate::{
-    app::{Gateway, keys::reload::Looks},
+    app::{Gateway, keys::reload::KeyReloader},
     error::Error,
     postgres::StoredKey,
 };
@@ -41,17 +43,17 @@ use crate::{
 /// The keys as far as they are known. Readers take no lock.
 #[derive(Default)]
 pub struct KeyRing {
-    known: ArcSwap<Known>,
-    looks: Looks,
+    known: ArcSwap<KeySnapshot>,
+    reloader: KeyReloader,
     /// Rung when a key was taken back, so that the worker need not wait for its next look.
-    bell: Notify,
+    reload_ready: Notify,
 }
 
 /// What is known at one moment.
 #[derive(Default)]
-struct Known {
-    lives: Vec<KeyLife>,
-    halves: HashMap<Kid, Halves>,
+struct KeySnapshot {
+    schedule: Vec<ScheduledKey>,
+    pairs: HashMap<Kid, KeyPair>,
     /// Those that verify.
     verifying: VerifyingKeys,
     /// Those whose entry was seen, for good: the record may have been read before it knew, and
@@ -60,7 +62,7 @@ struct Known {
 }
 
 #[derive(Clone)]
-struct Halves {
+struct KeyPair {
     public: Arc<[u8]>,
     /// Nothing where it was sealed under a secret that is not ours. Once it was read it stays,
     /// whatever it is sealed under later.
@@ -75,98 +77,102 @@ pub struct PublicKey {
     pub bytes: Arc<[u8]>,
 }
 
-impl Known {
+impl KeySnapshot {
     /// As of a moment, in ms since the epoch.
     fn new(
-        mut lives: Vec<KeyLife>,
-        halves: HashMap<Kid, Halves>,
+        mut schedule: Vec<ScheduledKey>,
+        pairs: HashMap<Kid, KeyPair>,
         revoked: BTreeSet<Kid>,
         now: u64,
-    ) -> Known {
-        for life in lives.iter_mut().filter(|life| revoked.contains(&life.kid)) {
+    ) -> KeySnapshot {
+        for life in schedule
+            .iter_mut()
+            .filter(|life| revoked.contains(&life.kid))
+        {
             life.revoked_at.get_or_insert(now);
         }
         let mut verifying = VerifyingKeys::default();
-        let verifies = |life: &&KeyLife| key_schedule::state(&lives, life, now).verifies();
-        let good = lives
+        let verifies = |life: &&ScheduledKey| key_schedule::state(&schedule, life, now).verifies();
+        let good = schedule
             .iter()
             .filter(verifies)
-            .filter_map(|life| halves.get(&life.kid));
-        good.for_each(|halves| verifying.add(&halves.public));
-        Known {
-            lives,
-            halves,
+            .filter_map(|life| pairs.get(&life.kid));
+        good.for_each(|pairs| verifying.add(&pairs.public));
+        KeySnapshot {
+            schedule,
+            pairs,
             verifying,
             revoked,
         }
     }
 
     /// The same without a key that was taken back.
-    fn without(&self, kid: Kid, now: u64) -> Known {
+    fn without(&self, kid: Kid, now: u64) -> KeySnapshot {
         let mut revoked = self.revoked.clone();
         revoked.insert(kid);
-        Known::new(self.lives.clone(), self.halves.clone(), revoked, now)
+        KeySnapshot::new(self.schedule.clone(), self.pairs.clone(), revoked, now)
     }
 
     fn is_revoked(&self, kid: Kid) -> bool {
         self.revoked.contains(&kid)
             || self
-                .lives
+                .schedule
                 .iter()
                 .any(|life| life.kid == kid && life.revoked_at.is_some())
     }
 
     fn signer(&self, now: u64) -> Option<Arc<SigningKey>> {
-        let life = key_schedule::signer(&self.lives, now)?;
-        self.halves.get(&life.kid)?.private.clone()
+        let life = key_schedule::signer(&self.schedule, now)?;
+        self.pairs.get(&life.kid)?.private.clone()
     }
 
-    fn states(&self, now: u64) -> impl Iterator<Item = (&KeyLife, State)> {
-        self.lives
+    fn states(&self, now: u64) -> impl Iterator<Item = (&ScheduledKey, KeyState)> {
+        self.schedule
             .iter()
-            .map(move |life| (life, key_schedule::state(&self.lives, life, now)))
+            .map(move |life| (life, key_schedule::state(&self.schedule, life, now)))
     }
 }
 
 impl KeyRing {
     /// Takes in what the record says at a moment (ms since the epoch). What was unsealed before is
     /// not unsealed again.
-    fn learn(
+    fn load(
         &self,
         stored: &[StoredKey],
         unseal: impl Fn(&StoredKey) -> Option<SigningKey>,
         now: u64,
     ) {
         let before = self.known.load();
-        let halves: HashMap<Kid, Halves> = stored
+        let pairs: HashMap<Kid, KeyPair> = stored
             .iter()
             .map(|stored| {
                 let known = before
-                    .halves
+                    .pairs
                     .get(&stored.life.kid)
-                    .and_then(|halves| halves.private.clone());
+                    .and_then(|pairs| pairs.private.clone());
                 let private = known.or_else(|| unseal(stored).map(Arc::new));
                 (
                     stored.life.kid,
-                    Halves {
+                    KeyPair {
                         public: stored.key.public.as_slice().into(),
                         private,
                     },
                 )
             })
             .collect();
-        let lives: Vec<KeyLife> = stored.iter().map(|stored| stored.life).collect();
+        let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
         // Meanwhile a key may have been taken back.
-        self.known
-            .rcu(|before| Known::new(lives.clone(), halves.clone(), before.revoked.clone(), now));
+        self.known.rcu(|before| {
+            KeySnapshot::new(schedule.clone(), pairs.clone(), before.revoked.clone(), now)
+        });
     }
 
     /// Takes time into account: what is gone by now (ms since the epoch) verifies nothing.
-    fn grow_older(&self, now: u64) {
+    fn refresh_states(&self, now: u64) {
         self.known.rcu(|known| {
-            Known::new(
-                known.lives.clone(),
-                known.halves.clone(),
+            KeySnapshot::new(
+                known.schedule.clone(),
+                known.pairs.clone(),
                 known.revoked.clone(),
                 now,
             )
@@ -174,7 +180,7 @@ impl KeyRing {
     }
 
     /// From now on (ms since the epoch) the key signs and verifies nothing; whether that is news.
-    fn take_back(&self, kid: Kid, now: u64) -> bool {
+    fn revoke(&self, kid: Kid, now: u64) -> bool {
         let is_news = !self.known.load().is_revoked(kid);
         self.known.rcu(|known| known.without(kid, now));
         is_news
@@ -186,8 +192,8 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub(crate) fn wants_keys(&self) -> Result<(), Error> {
-        let is_empty = self.keys.known.load().lives.is_empty();
+    pub(crate) fn require_loaded(&self) -> Result<(), Error> {
+        let is_empty = self.keys.known.load().schedule.is_empty();
         if is_empty {
             Err(Error::unavailable("the signing keys are not loaded yet"))
         } else {
@@ -216,7 +222,7 @@ impl Gateway {
         match known {
             Some(signer) => Ok(signer),
             // Rare, and large: no signature needs to have room for it.
-            None => Box::pin(self.signer_after_look()).await,
+            None => Box::pin(self.signer_after_reload()).await,
         }
     }
 
@@ -225,47 +231,59 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `token_revoked` where its key was, `busy`, `unavailable`.
-    pub(crate) async fn open(&self, token: &str) -> Result<Opened, Error> {
-        self.open_by(|keys| self.tokens.open(token, keys, &self.realm, self.clock.now()))
-            .await
+    pub(crate) async fn open(&self, token: &str) -> Result<Validity, Error> {
+        self.verify_with(|keys| {
+            self.tokens
+                .open(token, keys, &self.policy, self.clock.now())
+        })
+        .await
     }
 
     /// The same of a token for whomever it is, which need not be us.
     ///
     /// # Errors
     /// As [`Gateway::open`].
-    pub(crate) async fn open_for_others(&self, token: &str) -> Result<Opened, Error> {
+    pub(crate) async fn verify_signed_for_any_audience(
+        &self,
+        token: &str,
+    ) -> Result<Validity, Error> {
         let now = self.clock.now();
         let open = |keys: &VerifyingKeys| {
-            access_token::authenticate(token, keys)?.judge_for_others(keys, &self.realm, now)
+            access_token::verify_signature(token, keys)?.validate_for_any_audience(
+                keys,
+                &self.policy,
+                now,
+            )
         };
-        self.open_by(open).await
+        self.verify_with(open).await
     }
 
     /// The same of a token that we have signed, whenever it is good.
     ///
     /// # Errors
     /// As [`Gateway::open`].
-    pub(crate) async fn open_signed(&self, token: &str) -> Result<Signed, Error> {
-        let open = |keys: &VerifyingKeys| match access_token::authenticate(token, keys)? {
-            signed if signed.claims.iss != self.realm.issuer => {
-                Err(Flaw::Issuer(signed.claims.iss.clone()))
+    pub(crate) async fn verify_issued(&self, token: &str) -> Result<SignedToken, Error> {
+        let open = |keys: &VerifyingKeys| match access_token::verify_signature(token, keys)? {
+            signed if signed.claims.iss != self.policy.issuer => {
+                Err(TokenError::Issuer(signed.claims.iss.clone()))
             }
             signed => Ok(signed),
         };
-        self.open_by(open).await
+        self.verify_with(open).await
     }
 
-    async fn open_by<T>(
+    async fn verify_with<T>(
         &self,
-        open: impl Fn(&VerifyingKeys) -> Result<T, Flaw>,
+        open: impl Fn(&VerifyingKeys) -> Result<T, TokenError>,
     ) -> Result<T, Error> {
         let opened = open(&self.keys.known.load().verifying);
         match opened {
             Ok(opened) => Ok(opened),
             // Rare, and large: no check needs to have room for it.
-            Err(Flaw::Key(Some(kid))) => Box::pin(self.open_after_look(kid, open)).await,
-            Err(_) => self.wants_keys().and(Err(Error::InvalidToken)),
+            Err(TokenError::UnknownKey(Some(kid))) => {
+                Box::pin(self.verify_after_reload(kid, open)).await
+            }
+            Err(_) => self.require_loaded().and(Err(Error::InvalidToken)),
         }
     }
 
@@ -274,37 +292,37 @@ impl Gateway {
     /// # Errors
     /// `unavailable`, as long as none was ever read.
     pub fn public_keys(&self) -> Result<Vec<PublicKey>, Error> {
-        self.wants_keys()?;
+        self.require_loaded()?;
         let known = self.keys.known.load();
         let verifying = known
             .states(self.clock.now_ms())
             .filter(|(_, state)| state.verifies());
-        let public = |(life, _): (&KeyLife, _)| {
-            known.halves.get(&life.kid).map(|halves| PublicKey {
+        let public = |(life, _): (&ScheduledKey, _)| {
+            known.pairs.get(&life.kid).map(|pairs| PublicKey {
                 kid: life.kid,
-                bytes: halves.public.clone(),
+                bytes: pairs.public.clone(),
             })
         };
         Ok(verifying.filter_map(public).collect())
     }
 
     /// Entries that came into memory: their keys sign and verify nothing any more.
-    pub(crate) fn take_back_keys(&self, entries: &[Entry]) {
+    pub(crate) fn revoke_keys(&self, entries: &[Entry]) {
         for entry in entries {
             let Subject::Key(kid) = entry.subject else {
                 continue;
             };
-            if self.keys.take_back(kid, self.clock.now_ms()) {
+            if self.keys.revoke(kid, self.clock.now_ms()) {
                 tracing::info!(%kid, "signing key revoked");
-                self.keys.bell.notify_one();
+                self.keys.reload_ready.notify_one();
             }
         }
     }
 
-    fn pace(&self) -> Pace {
+    fn pace(&self) -> KeyRotationPolicy {
         let milliseconds =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Pace {
+        KeyRotationPolicy {
             rotation: milliseconds(self.config.key_rotation),
             max_age: milliseconds(self.config.jwks_max_age),
         }
@@ -324,7 +342,7 @@ mod tests {
 
     fn stored(document: &[u8], signs_from: u64) -> StoredKey {
         let key = SigningKey::from_pkcs8(document).unwrap();
-        let life = KeyLife {
+        let life = ScheduledKey {
             kid: key.kid(),
             signs_from,
             revoked_at: None,
@@ -352,11 +370,9 @@ mod tests {
     fn what_was_taken_back_stays_so_whatever_is_read_afterwards() {
         let ring = KeyRing::default();
         let keys = [stored(&document(), NOW), stored(&document(), NOW + 9_000)];
-        ring.learn(&keys, read, NOW);
+        ring.load(&keys, read, NOW);
         assert_eq!(signer(&ring, NOW), Some(keys[0].life.kid));
-        assert!(
-            ring.take_back(keys[0].life.kid, NOW + 5) && !ring.take_back(keys[0].life.kid, NOW + 6)
-        );
+        assert!(ring.revoke(keys[0].life.kid, NOW + 5) && !ring.revoke(keys[0].life.kid, NOW + 6));
         for _ in 0..2 {
             assert!(ring.known.load().is_revoked(keys[0].life.kid));
             assert_eq!(
@@ -364,12 +380,12 @@ mod tests {
                 Some(keys[1].life.kid),
                 "the next one, before its time"
             );
-            ring.learn(&keys, read, NOW + 7);
+            ring.load(&keys, read, NOW + 7);
         }
         // One that nobody has heard of yet.
         let ring = KeyRing::default();
-        ring.take_back(keys[0].life.kid, NOW);
-        ring.learn(&keys[..1], read, NOW);
+        ring.revoke(keys[0].life.kid, NOW);
+        ring.load(&keys[..1], read, NOW);
         assert_eq!(signer(&ring, NOW), None);
     }
 
@@ -377,8 +393,8 @@ mod tests {
     fn a_private_half_that_was_read_stays_although_it_is_sealed_otherwise_by_now() {
         let ring = KeyRing::default();
         let keys = [stored(&document(), NOW)];
-        ring.learn(&keys, read, NOW);
-        ring.learn(&keys, |_| None, NOW);
+        ring.load(&keys, read, NOW);
+        ring.load(&keys, |_| None, NOW);
         assert_eq!(signer(&ring, NOW), Some(keys[0].life.kid));
     }
 }

@@ -2,23 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use latchkey_domain::one_time_code::Purpose;
+use latchkey_domain::one_time_code::CodePurpose;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     app::{Gateway, clock::moment},
     error::{Chain, Error},
-    mail::{Letter, MailError, Mailer, Occasion},
-    postgres::{DueMail, Template},
+    mail::{EmailMessage, MailError, Mailer, Occasion},
+    postgres::{DueEmail, EmailTemplate},
     redis::Registered,
 };
 
 /// How often the worker looks when nobody rings: another replica's promise, or a retry, may be due.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After so long without a way to send it, a mail is of no use to anybody.
-const GIVE_UP: time::Duration = time::Duration::hours(24);
+const MAX_EMAIL_AGE: time::Duration = time::Duration::hours(24);
 
 /// What became of one mail.
 enum Delivery {
@@ -37,14 +37,16 @@ enum Delivery {
 
 impl Gateway {
     /// Sends mails until the process ends.
-    pub async fn deliver_mails(self: Arc<Self>) {
+    pub async fn run_mail_worker(self: Arc<Self>) {
         loop {
             match self.deliver_next().await {
                 Ok(true) => {}
-                Ok(false) => drop(tokio::time::timeout(LOOK, self.mail_bell.notified()).await),
+                Ok(false) => {
+                    drop(tokio::time::timeout(POLL_INTERVAL, self.mail_ready.notified()).await)
+                }
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "reading the email outbox failed");
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             }
         }
@@ -55,7 +57,7 @@ impl Gateway {
         if !self.mailer.is_on() {
             return Ok(false);
         }
-        let Some(mail) = self.record.claim_mail().await? else {
+        let Some(mail) = self.postgres.claim_email().await? else {
             return Ok(false);
         };
         let outcome = self.deliver(&mail).await;
@@ -76,60 +78,60 @@ impl Gateway {
                 attempts = mail.attempts,
                 "email delivery failed"
             );
-            self.record.retry_mail_soon(mail.id).await?;
+            self.postgres.retry_email_soon(mail.id).await?;
         }
         Ok(true)
     }
 
-    async fn deliver(&self, mail: &DueMail) -> Result<Delivery, MailError> {
+    async fn deliver(&self, mail: &DueEmail) -> Result<Delivery, MailError> {
         let now = moment(self.clock.now_ms());
-        if now - mail.created_at > GIVE_UP {
-            self.record.finish_mail(mail.id).await?;
+        if now - mail.created_at > MAX_EMAIL_AGE {
+            self.postgres.finish_email(mail.id).await?;
             return Ok(Delivery::Expired);
         }
         let Some(recipient) = &mail.recipient else {
-            self.record.finish_mail(mail.id).await?;
+            self.postgres.finish_email(mail.id).await?;
             return Ok(Delivery::NoRecipient);
         };
-        let letter = match mail.template.purpose() {
+        let email = match mail.template.purpose() {
             Some(purpose) => {
                 let Some(life) = self.rest_of_life(mail, now) else {
-                    self.record.replace_mail(mail.id, Uuid::now_v7()).await?;
+                    self.postgres.replace_email(mail.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
                 };
-                let Some(letter) = self.letter_with_code(mail, purpose, life).await? else {
-                    self.record.finish_mail(mail.id).await?;
+                let Some(email) = self.letter_with_code(mail, purpose, life).await? else {
+                    self.postgres.finish_email(mail.id).await?;
                     return Ok(Delivery::Superseded);
                 };
-                letter
+                email
             }
             None => self.notice(mail, recipient)?,
         };
-        let sent = self.mailer.send(mail.id, recipient, &letter).await;
+        let sent = self.mailer.send(mail.id, recipient, &email).await;
         let outcome = match sent {
             Ok(()) => Delivery::Sent,
             Err(error) if Mailer::is_refused(&error) => Delivery::Rejected,
             Err(error) => return Err(error),
         };
-        self.record.finish_mail(mail.id).await?;
+        self.postgres.finish_email(mail.id).await?;
         Ok(outcome)
     }
 
-    fn notice(&self, mail: &DueMail, recipient: &str) -> Result<Letter, MailError> {
+    fn notice(&self, mail: &DueEmail, recipient: &str) -> Result<EmailMessage, MailError> {
         let occasion = self.occasion(mail);
         match mail.template {
-            Template::PasswordChanged => Letter::password_changed(&occasion),
-            Template::EmailChanged => Letter::email_changed(&occasion),
-            Template::Invitation => Letter::invitation(&occasion, recipient),
-            Template::PasswordReset | Template::EmailConfirmation => {
+            EmailTemplate::PasswordChanged => EmailMessage::password_changed(&occasion),
+            EmailTemplate::EmailChanged => EmailMessage::email_changed(&occasion),
+            EmailTemplate::Invitation => EmailMessage::invitation(&occasion, recipient),
+            EmailTemplate::PasswordReset | EmailTemplate::EmailConfirmation => {
                 Err("this email requires a code".into())
             }
         }
     }
 
-    fn occasion<'a>(&'a self, mail: &'a DueMail) -> Occasion<'a> {
+    fn occasion<'a>(&'a self, mail: &'a DueEmail) -> Occasion<'a> {
         Occasion {
-            issuer: &self.realm.issuer,
+            issuer: &self.policy.issuer,
             at: mail.created_at,
             ip_address: mail.ip_address.as_deref(),
             user_agent: mail.user_agent.as_deref(),
@@ -137,7 +139,7 @@ impl Gateway {
     }
 
     /// What is left of the code's life, if it is worth a mail: at least half of it.
-    fn rest_of_life(&self, mail: &DueMail, now: OffsetDateTime) -> Option<Duration> {
+    fn rest_of_life(&self, mail: &DueEmail, now: OffsetDateTime) -> Option<Duration> {
         let age = Duration::try_from(now - mail.first_sent_at).unwrap_or_default();
         self.config
             .code_lifetime
@@ -149,17 +151,19 @@ impl Gateway {
     /// it is read. None where a newer code is there.
     async fn letter_with_code(
         &self,
-        mail: &DueMail,
-        purpose: Purpose,
+        mail: &DueEmail,
+        purpose: CodePurpose,
         life: Duration,
-    ) -> Result<Option<Letter>, MailError> {
+    ) -> Result<Option<EmailMessage>, MailError> {
         let this = self.code_keys.derive(purpose, mail.id, mail.user);
         // It may have been sent before, by a replica that has the secrets in another order: then
         // with its code again.
-        let other = self.code_keys.derive_otherwise(purpose, mail.id, mail.user);
+        let other = self
+            .code_keys
+            .derive_with_other_secret(purpose, mail.id, mail.user);
         let other_hash = other.as_ref().map_or(&this.hash, |other| &other.hash);
         let milliseconds = u64::try_from(life.as_millis())?;
-        let registered = self.speed.register_code(
+        let registered = self.redis.register_code(
             purpose,
             mail.user,
             mail.id,
@@ -172,6 +176,6 @@ impl Gateway {
             Registered::Other => other.unwrap_or(this),
             Registered::Newer => return Ok(None),
         };
-        Letter::with_code(purpose, &self.occasion(mail), &current.code, life).map(Some)
+        EmailMessage::with_code(purpose, &self.occasion(mail), &current.code, life).map(Some)
     }
 }

@@ -35,46 +35,48 @@ use std::{
     time::Duration,
 };
 
-use latchkey_domain::revocation::lease::{Position, Reports, Sight};
-use latchkey_domain::revocation::leased_set::Cell;
+use latchkey_domain::revocation::lease::{AcknowledgedPositions, LogHealth, LogPosition};
+use latchkey_domain::revocation::leased_set::LeasedSet;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
-pub use crate::app::revocation::enforcement::Patience;
-pub use crate::app::revocation::rebuilder::Rebuilt;
-pub use crate::app::revocation::stream::{Event, Following};
+pub use crate::app::revocation::enforcement::WaitFor;
+pub use crate::app::revocation::rebuilder::RebuildOutcome;
+pub use crate::app::revocation::stream::{StreamEvent, Subscription};
 
-use crate::app::revocation::{log::Appender, revocation_set::Memory, stream::Feed};
+use crate::app::revocation::{
+    log::LogAppender, revocation_set::RevocationSet, stream::RevocationStream,
+};
 
 /// Checks that may wait for the record at once; those beyond are refused at once.
-const MOST_ASKING_RECORD: usize = 1024;
+const MAX_POSTGRES_CHECKS: usize = 1024;
 
 /// What a replica knows of revocations.
 pub struct Revocations {
     /// This process, among the members.
     id: Uuid,
-    cell: Cell<Memory>,
+    set: LeasedSet<RevocationSet>,
     /// What was seen of Redis last.
     seen: Mutex<Seen>,
     /// How far the members are.
-    reports: watch::Sender<Reports<String, Uuid>>,
+    reports: watch::Sender<AcknowledgedPositions<String, Uuid>>,
     /// Revocations that wait for the members.
     waiting: AtomicUsize,
-    appender: Appender,
+    appender: LogAppender,
     /// What others are told.
-    feed: Feed,
+    feed: RevocationStream,
     /// Rung when there is a reason to renew at once.
-    renewal_bell: Notify,
+    renewal_ready: Notify,
     /// Rung when something could not be published, so that the publisher need not wait for its next
     /// look.
-    publisher_bell: Notify,
+    republish_ready: Notify,
     /// How often memory began to follow a log from its beginning: whatever was published before is
     /// to be compared again.
     beginnings: AtomicU64,
     /// Everything that was recorded before this moment has been published.
     published: Mutex<OffsetDateTime>,
-    asking_record: Semaphore,
+    postgres_checks: Semaphore,
     leaving: AtomicBool,
     left: Notify,
 }
@@ -82,7 +84,7 @@ pub struct Revocations {
 /// What was seen of Redis last.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    sight: Sight,
+    sight: LogHealth,
     /// The length of leases under the epoch, if there is one.
     lease: Option<Duration>,
 }
@@ -91,20 +93,20 @@ impl Default for Revocations {
     fn default() -> Revocations {
         Revocations {
             id: Uuid::new_v4(),
-            cell: Cell::new(Memory::default()),
+            set: LeasedSet::new(RevocationSet::default()),
             seen: Mutex::new(Seen {
-                sight: Sight::Nothing,
+                sight: LogHealth::NotSeen,
                 lease: None,
             }),
-            reports: watch::Sender::new(Reports::default()),
+            reports: watch::Sender::new(AcknowledgedPositions::default()),
             waiting: AtomicUsize::new(0),
-            appender: Appender::default(),
-            feed: Feed::default(),
-            renewal_bell: Notify::new(),
-            publisher_bell: Notify::new(),
+            appender: LogAppender::default(),
+            feed: RevocationStream::default(),
+            renewal_ready: Notify::new(),
+            republish_ready: Notify::new(),
             beginnings: AtomicU64::new(0),
             published: Mutex::new(OffsetDateTime::UNIX_EPOCH),
-            asking_record: Semaphore::new(MOST_ASKING_RECORD),
+            postgres_checks: Semaphore::new(MAX_POSTGRES_CHECKS),
             leaving: AtomicBool::new(false),
             left: Notify::new(),
         }
@@ -112,14 +114,14 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    fn sight(&self) -> Sight {
+    fn sight(&self) -> LogHealth {
         self.seen
             .lock()
             .expect("nothing panics while it is held")
             .sight
     }
 
-    fn saw(&self, sight: Sight) {
+    fn saw(&self, sight: LogHealth) {
         self.seen
             .lock()
             .expect("nothing panics while it is held")
@@ -144,12 +146,12 @@ impl Revocations {
 
     /// Entries in memory.
     pub fn entries(&self) -> usize {
-        self.cell.set().len()
+        self.set.set().len()
     }
 
     /// Memory begins to follow a log, under whose epoch leases are this long, from before its first
     /// entry.
-    fn begins(&self, lease: Duration, before: &Position<String>) {
+    fn begins(&self, lease: Duration, before: &LogPosition<String>) {
         self.seen
             .lock()
             .expect("nothing panics while it is held")

@@ -2,8 +2,8 @@
 
 use clap::{Arg, ArgAction, ArgGroup, Command};
 use latchkey_domain::{
-    account::{DisplayName, Email, NamePrefix, Role, SignInName, Username},
-    text::Parsed,
+    account::{DisplayName, EmailAddress, NamePrefix, Role, SignInName, Username},
+    text::ParsedText,
 };
 
 use super::help::{documented, yes};
@@ -118,7 +118,9 @@ fn create() -> Command {
              password comes from standard input and isn't printed.",
         )
         .arg(option("username", "username", "NAME", "Username").value_parser(parsed::<Username>))
-        .arg(option("email", "email", "EMAIL", "Email address").value_parser(parsed::<Email>))
+        .arg(
+            option("email", "email", "EMAIL", "Email address").value_parser(parsed::<EmailAddress>),
+        )
         .group(
             ArgGroup::new("called")
                 .args(["username", "email"])
@@ -172,6 +174,6 @@ fn positive_number(text: &str) -> Result<u32, &'static str> {
     number.ok_or("must be 1 or more")
 }
 
-pub fn parsed<T: Parsed>(text: &str) -> Result<T, String> {
+pub fn parsed<T: ParsedText>(text: &str) -> Result<T, String> {
     T::parse(text).map_err(|reason| reason.into_owned())
 }

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::{
-    app::{Administrator, Gateway, Registration, StoredClient},
+    app::{AdminActor, ClientRegistration, Gateway, StoredClient},
     error::Error,
 };
 use latchkey_domain::{
@@ -137,7 +137,7 @@ async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<Str
         "create" => register(gateway, matches).await,
         "rotate-secret" => {
             let (client, secret) = gateway
-                .rotate_client(Administrator::Operator, id(matches))
+                .rotate_client_secret(AdminActor::Operator, id(matches))
                 .await
                 .map_err(client_error)?;
             let (name, secret) = (client.name, secret.as_str());
@@ -163,7 +163,7 @@ fn confirm_client(
 }
 
 async fn register(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
-    let wanted = Registration {
+    let wanted = ClientRegistration {
         name: matches
             .get_one::<Label>("name")
             .expect("the parser requires it")
@@ -171,9 +171,7 @@ async fn register(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String
         scopes: *matches.get_one("scope").expect("the parser requires it"),
         audiences: matches.get_one("audience").cloned(),
     };
-    let (client, secret) = gateway
-        .create_client(Administrator::Operator, wanted)
-        .await?;
+    let (client, secret) = gateway.create_client(AdminActor::Operator, wanted).await?;
     let (StoredClient { id, name, .. }, secret) = (client, secret.as_str());
     Ok(format!(
         "Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n"
@@ -181,14 +179,14 @@ async fn register(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String
 }
 
 async fn delete(gateway: &Arc<Gateway>, id: Uuid) -> Result<String, CommandError> {
-    let was_deleted = match gateway.show_client(id).await {
+    let was_deleted = match gateway.get_client(id).await {
         Ok(_) => false,
         Err(Error::NotFound) => true,
         Err(error) => return Err(error.into()),
     };
     // Also of a deleted client, because it publishes what could not be published before.
     gateway
-        .delete_client(Administrator::Operator, id)
+        .delete_client(AdminActor::Operator, id)
         .await
         .map_err(client_error)?;
     Ok(if was_deleted {

@@ -76,7 +76,7 @@ pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
                     INVALID_CONFIGURATION,
                     Some("use the same configuration as the servers"),
                 ),
-                ExplainError::Unanswered(_) => (STORE_UNAVAILABLE, None),
+                ExplainError::Unavailable(_) => (STORE_UNAVAILABLE, None),
             };
             print_error(error, hint);
             ExitCode::from(code)

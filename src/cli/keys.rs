@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::{
-    app::{Gateway, KeyChange},
+    app::{Gateway, RotationOutcome},
     error::Error,
 };
 use latchkey_domain::access_token::Kid;
@@ -106,11 +106,11 @@ async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<Str
 
 async fn rotate_key(gateway: &Gateway) -> Result<String, CommandError> {
     match gateway.rotate_key().await? {
-        KeyChange::Made { kid, signs_from } => Ok(format!(
+        RotationOutcome::Created { kid, signs_from } => Ok(format!(
             "Created signing key {kid}. It signs from {} on.\n",
             show::moment(signs_from)
         )),
-        KeyChange::Waiting => {
+        RotationOutcome::AlreadyWaiting => {
             let error = CommandError::new(FAILED, "the next signing key already exists");
             Err(error.hint("`latchkey keys list` shows the time from which it signs"))
         }

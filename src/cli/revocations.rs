@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Command;
-use latchkey::app::{Gateway, revocation::Rebuilt};
+use latchkey::app::{Gateway, revocation::RebuildOutcome};
 
 use super::{CommandError, FAILED, help::documented, print_outcome, started};
 
@@ -34,14 +34,14 @@ pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
 async fn rebuild(gateway: &Gateway) -> Result<String, CommandError> {
     started(gateway).await?;
     match gateway.replace_log().await? {
-        Rebuilt::Built { entries, lease } => Ok(format!(
+        RebuildOutcome::Built { entries, lease } => Ok(format!(
             "Rebuilt the revocation log with {entries} entries. The lease is {lease:?}.\n"
         )),
-        Rebuilt::Whole | Rebuilt::Elsewhere => {
+        RebuildOutcome::AlreadyComplete | RebuildOutcome::InProgressElsewhere => {
             Err(CommandError::new(FAILED, "a replica is rebuilding the log")
                 .hint("try again when it has finished"))
         }
-        Rebuilt::Evicting => Err(CommandError::new(
+        RebuildOutcome::EvictionEnabled => Err(CommandError::new(
             FAILED,
             "Redis evicts keys when its memory is full",
         )

@@ -1,6 +1,6 @@
 //! Renders results as plain tables.
 
-use latchkey::app::{Device, KnownKey, ManagedUser, StoredClient};
+use latchkey::app::{ListedKey, ManagedUser, SessionRow, StoredClient};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 /// To the second, in UTC.
@@ -63,11 +63,11 @@ pub fn user(user: &ManagedUser) -> String {
 }
 
 /// Sessions, one per line.
-pub fn sessions(sessions: &[Device]) -> String {
+pub fn sessions(sessions: &[SessionRow]) -> String {
     if sessions.is_empty() {
         return "\nNo sessions.\n".to_owned();
     }
-    let line = |session: &Device| {
+    let line = |session: &SessionRow| {
         vec![
             session.sid.to_string(),
             moment(session.created_at),
@@ -114,8 +114,8 @@ pub fn clients(clients: &[StoredClient]) -> String {
 }
 
 /// Signing keys, one per line.
-pub fn keys(keys: &[KnownKey]) -> String {
-    let line = |key: &KnownKey| {
+pub fn keys(keys: &[ListedKey]) -> String {
+    let line = |key: &ListedKey| {
         let until = key.until.map(moment);
         vec![
             key.kid.to_string(),

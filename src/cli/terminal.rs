@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Read, Stdin, Write};
 
 use clap::ArgMatches;
-use latchkey_domain::{password::Password, text::Parsed};
+use latchkey_domain::{password::Password, text::ParsedText};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 

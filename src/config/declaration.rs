@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use latchkey_domain::{master_secret::MasterSecrets, rate_limit::Limit};
 
 use super::{
-    Mistake, Setting, Source,
+    ConfigError, Setting, Source,
     value::{
-        Cidrs, CookieDomain, Hidden, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED,
-        Secret, Signup, Switch, Value,
+        Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED, Redacted,
+        Secret, Signup, Toggle, Value,
     },
 };
 
@@ -34,13 +34,13 @@ macro_rules! settings {
         pub(super) struct Draft { $($(pub(super) $field: Option<$type>,)*)* }
 
         impl Draft {
-            pub(super) fn read(source: &Source, mistakes: &mut Vec<Mistake>) -> Draft {
+            pub(super) fn read(source: &Source, errors: &mut Vec<ConfigError>) -> Draft {
                 let mut settings = SETTINGS.iter();
                 let mut next = || settings.next().expect("as many as fields");
-                Draft { $($($field: read(source, next(), mistakes),)*)* }
+                Draft { $($($field: read(source, next(), errors),)*)* }
             }
 
-            pub(super) fn complete(self) -> Option<Config> {
+            pub(super) fn effective_config(self) -> Option<Config> {
                 Some(Config { $($($field: self.$field?,)*)* })
             }
         }
@@ -51,7 +51,7 @@ macro_rules! settings {
     (@default) => { None };
 }
 
-fn read<T: Value>(source: &Source, setting: &Setting, mistakes: &mut Vec<Mistake>) -> Option<T> {
+fn read<T: Value>(source: &Source, setting: &Setting, errors: &mut Vec<ConfigError>) -> Option<T> {
     let read = source.resolve(setting).and_then(|text| {
         let missing = || {
             T::missing().map_err(|reason| {
@@ -63,12 +63,12 @@ fn read<T: Value>(source: &Source, setting: &Setting, mistakes: &mut Vec<Mistake
             })
         };
         let read = text.map_or_else(missing, |text| T::read(text.trim()));
-        read.map_err(|reason| Mistake {
+        read.map_err(|reason| ConfigError {
             variable: setting.variable,
             reason,
         })
     });
-    read.map_err(|mistake| mistakes.push(mistake)).ok()
+    read.map_err(|error| errors.push(error)).ok()
 }
 
 settings! {
@@ -79,7 +79,7 @@ settings! {
         redis_url: Secret, "REDIS_URL" secret,
             "URL of Redis 7.0 or later, or of Valkey 7.2 or later, for example `redis://HOST`, or \
              `rediss://HOST` with TLS";
-        secret: Hidden<MasterSecrets>, "LATCHKEY_SECRET" secret,
+        secret: Redacted<MasterSecrets>, "LATCHKEY_SECRET" secret,
             "Master secret: at least 32 random bytes in base64 or hexadecimal, the same for all \
              replicas. During rotation, set two comma-separated secrets: the first is used for new \
              tokens, both are accepted.";
@@ -96,7 +96,7 @@ settings! {
             "IP address and port of the API. Port 0 selects a free port, which the log contains.";
         metrics_listen: SocketAddr, "LATCHKEY_METRICS_LISTEN" = "127.0.0.1:9464",
             "IP address and port of `/metrics`. Keep it off public networks.";
-        insecure_http: Switch, "LATCHKEY_INSECURE_HTTP" = "no",
+        insecure_http: Toggle, "LATCHKEY_INSECURE_HTTP" = "no",
             "`yes` allows an `http://` issuer that isn't a loopback address";
         trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none",
             "CIDR ranges of proxies whose `X-Forwarded-*` headers are trusted, for example \
@@ -135,7 +135,7 @@ settings! {
             "Idle timeout of a browser session (sliding expiration), at most `1h`";
         cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",
             "`Domain` attribute of the session cookie. Unset: a host-only cookie.";
-        identity_assertions: Switch, "LATCHKEY_IDENTITY_ASSERTIONS" = "no",
+        identity_assertions: Toggle, "LATCHKEY_IDENTITY_ASSERTIONS" = "no",
             "`yes` adds a signed identity assertion, the header `X-Auth-Assertion`, to forward \
              authentication. Its audience is the host that a trusted proxy sends.";
         clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s",

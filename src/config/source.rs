@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use clap::ArgMatches;
 
-use super::{Mistake, SETTINGS, Setting, unknown};
+use super::{ConfigError, SETTINGS, Setting, unknown};
 
 /// Sources of settings: flags, then the environment, then `.env` in the working folder.
 pub struct Source {
@@ -12,7 +12,7 @@ pub struct Source {
     pub(super) file: HashMap<String, String>,
     pub(super) environment: bool,
     /// An error in the syntax of `.env`.
-    pub(super) broken: Option<Mistake>,
+    pub(super) broken: Option<ConfigError>,
 }
 
 impl Source {
@@ -59,7 +59,7 @@ impl Source {
     }
 
     /// The value of a secret, from the variable or from the file that its `…_FILE` form names.
-    pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, Mistake> {
+    pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         SETTINGS
             .iter()
             .find(|setting| setting.variable == variable)
@@ -67,7 +67,7 @@ impl Source {
     }
 
     /// Unknown settings. A typo would otherwise leave a default in effect.
-    pub(super) fn unknown(&self) -> impl Iterator<Item = Mistake> {
+    pub(super) fn unknown(&self) -> impl Iterator<Item = ConfigError> {
         let environment = self
             .environment
             .then(|| std::env::vars_os().map(|(name, _)| name))
@@ -84,7 +84,7 @@ impl Source {
         self.text(variable).is_some() || self.text(&format!("{variable}_FILE")).is_some()
     }
 
-    pub(super) fn resolve(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
+    pub(super) fn resolve(&self, setting: &Setting) -> Result<Option<String>, ConfigError> {
         let given = match self.text(setting.variable) {
             None if setting.secret => self.secret_file(setting)?,
             given => given,
@@ -92,11 +92,11 @@ impl Source {
         Ok(given.or_else(|| setting.default.map(str::to_owned)))
     }
 
-    fn secret_file(&self, setting: &Setting) -> Result<Option<String>, Mistake> {
+    fn secret_file(&self, setting: &Setting) -> Result<Option<String>, ConfigError> {
         let Some(path) = self.text(&format!("{}_FILE", setting.variable)) else {
             return Ok(None);
         };
-        let unreadable = |error| Mistake {
+        let unreadable = |error| ConfigError {
             variable: setting.variable,
             reason: format!(
                 "the file in {}_FILE can't be read ({error})",
@@ -110,15 +110,15 @@ impl Source {
 }
 
 /// The variables in `.env`, and an error if a line is invalid. Without the file, there are none.
-fn env_file(path: &Path) -> (HashMap<String, String>, Option<Mistake>) {
+fn env_file(path: &Path) -> (HashMap<String, String>, Option<ConfigError>) {
     let Ok(pairs) = dotenvy::from_path_iter(path) else {
         return Default::default();
     };
     let (read, broken): (Vec<_>, Vec<_>) = pairs.partition(Result::is_ok);
     let reason = "a line can't be parsed; put a value that contains spaces in quotes".to_owned();
-    let mistake = (!broken.is_empty()).then_some(Mistake {
+    let error = (!broken.is_empty()).then_some(ConfigError {
         variable: ".env",
         reason,
     });
-    (read.into_iter().filter_map(Result::ok).collect(), mistake)
+    (read.into_iter().filter_map(Result::ok).collect(), error)
 }

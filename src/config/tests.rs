@@ -17,7 +17,7 @@ fn source(given: &[(&'static str, &str)]) -> Source {
     }
 }
 
-fn complete() -> Vec<(&'static str, String)> {
+fn effective_config() -> Vec<(&'static str, String)> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).unwrap();
     vec![
@@ -29,8 +29,8 @@ fn complete() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn load(changes: &[(&'static str, &str)]) -> Result<Config, Vec<Mistake>> {
-    let base = complete();
+fn load(changes: &[(&'static str, &str)]) -> Result<Config, Vec<ConfigError>> {
+    let base = effective_config();
     let mut given: HashMap<&'static str, &str> = base
         .iter()
         .map(|(variable, text)| (*variable, text.as_str()))
@@ -39,12 +39,12 @@ fn load(changes: &[(&'static str, &str)]) -> Result<Config, Vec<Mistake>> {
     Config::load(&source(&given.into_iter().collect::<Vec<_>>()))
 }
 
-fn mistakes(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
+fn errors(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
     load(changes)
         .err()
         .unwrap_or_default()
         .iter()
-        .map(|mistake| mistake.variable)
+        .map(|error| error.variable)
         .collect()
 }
 
@@ -60,7 +60,7 @@ fn the_defaults_of_the_design_hold() {
 
 #[test]
 fn all_mistakes_are_reported_together() {
-    let wrong = mistakes(&[
+    let wrong = errors(&[
         ("LATCHKEY_LISTEN", "nowhere"),
         ("LATCHKEY_SECRET", "changeme"),
         ("LATCHKEY_ACCESS_LIFETIME", "soon"),
@@ -78,11 +78,11 @@ fn all_mistakes_are_reported_together() {
 #[test]
 fn remote_http_issuer_requires_insecure_http() {
     assert_eq!(
-        mistakes(&[("LATCHKEY_ISSUER", "http://auth.example.com")]),
+        errors(&[("LATCHKEY_ISSUER", "http://auth.example.com")]),
         ["LATCHKEY_ISSUER"]
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_ISSUER", "http://localhost.example.com")]),
+        errors(&[("LATCHKEY_ISSUER", "http://localhost.example.com")]),
         ["LATCHKEY_ISSUER"]
     );
     for fine in [
@@ -91,10 +91,10 @@ fn remote_http_issuer_requires_insecure_http() {
         "http://[::1]:8000",
         "https://x.example",
     ] {
-        assert!(mistakes(&[("LATCHKEY_ISSUER", fine)]).is_empty(), "{fine}");
+        assert!(errors(&[("LATCHKEY_ISSUER", fine)]).is_empty(), "{fine}");
     }
     assert!(
-        mistakes(&[
+        errors(&[
             ("LATCHKEY_ISSUER", "http://a.example"),
             ("LATCHKEY_INSECURE_HTTP", "yes")
         ])
@@ -104,7 +104,7 @@ fn remote_http_issuer_requires_insecure_http() {
 
 #[test]
 fn file_transport_requires_loopback_issuer() {
-    let with = |issuer, url| mistakes(&[("LATCHKEY_ISSUER", issuer), ("LATCHKEY_SMTP_URL", url)]);
+    let with = |issuer, url| errors(&[("LATCHKEY_ISSUER", issuer), ("LATCHKEY_SMTP_URL", url)]);
     for issuer in ["http://localhost:8000", "https://127.0.0.1", "http://[::1]"] {
         assert!(with(issuer, "file:/tmp/email").is_empty(), "{issuer}");
     }
@@ -145,26 +145,26 @@ fn file_transport_requires_absolute_folder() {
 #[test]
 fn no_lifetime_may_be_unsafe() {
     assert_eq!(
-        mistakes(&[("LATCHKEY_ACCESS_LIFETIME", "61m")]),
+        errors(&[("LATCHKEY_ACCESS_LIFETIME", "61m")]),
         ["LATCHKEY_ACCESS_LIFETIME"]
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_CODE_LIFETIME", "11m")]),
+        errors(&[("LATCHKEY_CODE_LIFETIME", "11m")]),
         ["LATCHKEY_CODE_LIFETIME"]
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "31d")]),
+        errors(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "31d")]),
         ["LATCHKEY_SESSION_IDLE_TIMEOUT"]
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_PASSWORD_MIN", "7")]),
+        errors(&[("LATCHKEY_PASSWORD_MIN", "7")]),
         ["LATCHKEY_PASSWORD_MIN"]
     );
 }
 
 #[test]
 fn a_cookie_of_the_domain_must_reach_the_issuer() {
-    let with = |domain| mistakes(&[("LATCHKEY_COOKIE_DOMAIN", domain)]);
+    let with = |domain| errors(&[("LATCHKEY_COOKIE_DOMAIN", domain)]);
     for fine in ["example.com", "auth.example.com", "Example.COM"] {
         assert!(with(fine).is_empty(), "{fine}");
     }
@@ -202,9 +202,9 @@ fn origins_are_written_as_browsers_do() {
 #[test]
 fn what_tokens_hold_is_bounded() {
     let long = format!("https://example.com/{}", "x".repeat(240));
-    assert_eq!(mistakes(&[("LATCHKEY_ISSUER", &long)]), ["LATCHKEY_ISSUER"]);
+    assert_eq!(errors(&[("LATCHKEY_ISSUER", &long)]), ["LATCHKEY_ISSUER"]);
     assert_eq!(
-        mistakes(&[("LATCHKEY_AUDIENCE", &long)]),
+        errors(&[("LATCHKEY_AUDIENCE", &long)]),
         ["LATCHKEY_AUDIENCE"]
     );
 }
@@ -212,7 +212,7 @@ fn what_tokens_hold_is_bounded() {
 #[test]
 fn secrets_have_no_flag_and_are_never_shown() {
     assert!(arguments().all(|argument| !argument.get_id().as_str().ends_with("SECRET")));
-    let given = complete();
+    let given = effective_config();
     let given: Vec<_> = given
         .iter()
         .map(|(variable, text)| (*variable, text.as_str()))
@@ -229,7 +229,12 @@ fn mistakes_never_repeat_a_value() {
         ("LATCHKEY_SMTP_URL", "hunter2"),
         ("LATCHKEY_LISTEN", "hunter2"),
     ]);
-    let told: Vec<String> = told.err().unwrap().iter().map(Mistake::to_string).collect();
+    let told: Vec<String> = told
+        .err()
+        .unwrap()
+        .iter()
+        .map(ConfigError::to_string)
+        .collect();
     assert_eq!(told.len(), 3);
     assert!(told.iter().all(|line| !line.contains("hunter2")));
 }
@@ -276,7 +281,7 @@ fn rate_limits_are_on_unless_turned_off() {
             .0
     );
     assert_eq!(
-        mistakes(&[("LATCHKEY_LIMIT_SIGN_IN", "0/1m")]),
+        errors(&[("LATCHKEY_LIMIT_SIGN_IN", "0/1m")]),
         ["LATCHKEY_LIMIT_SIGN_IN"]
     );
     let reason = |variable| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Mistake, SETTINGS};
+use super::{ConfigError, SETTINGS};
 
 const PREFIX: &str = "LATCHKEY_";
 
@@ -13,7 +13,7 @@ const DEV_PREFIX: &str = "LATCHKEY_DEV_";
 const BLESS: &str = "LATCHKEY_BLESS";
 
 /// A configuration error for each unknown setting.
-pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = Mistake> {
+pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = ConfigError> {
     names
         .into_iter()
         .filter(|name| name.starts_with(PREFIX) && !is_known(name))
@@ -29,7 +29,7 @@ pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = Mistake> {
                 None => "unknown setting; remove it".to_owned(),
             };
             // The program exits after it has printed them.
-            Mistake {
+            ConfigError {
                 variable: Box::leak(name.into_boxed_str()),
                 reason,
             }
@@ -54,7 +54,7 @@ mod tests {
 
     fn errors_for(name: &str) -> Vec<String> {
         among(BTreeSet::from([name.to_owned()]))
-            .map(|mistake| mistake.to_string())
+            .map(|error| error.to_string())
             .collect()
     }
 

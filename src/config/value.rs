@@ -44,9 +44,9 @@ impl Secret {
 }
 
 /// A parsed secret.
-pub struct Hidden<T>(T);
+pub struct Redacted<T>(T);
 
-impl<T> Deref for Hidden<T> {
+impl<T> Deref for Redacted<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -56,7 +56,7 @@ impl<T> Deref for Hidden<T> {
 
 /// `yes` or `no`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Switch(pub bool);
+pub struct Toggle(pub bool);
 
 /// `on` or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +106,10 @@ impl Value for Secret {
     }
 }
 
-impl Value for Hidden<MasterSecrets> {
+impl Value for Redacted<MasterSecrets> {
     fn read(text: &str) -> Result<Self, String> {
         MasterSecrets::parse(text)
-            .map(Hidden)
+            .map(Redacted)
             .map_err(str::to_owned)
     }
 
@@ -208,10 +208,10 @@ impl Value for SocketAddr {
     }
 }
 
-impl Value for Switch {
+impl Value for Toggle {
     fn read(text: &str) -> Result<Self, String> {
         boolean(text)
-            .map(Switch)
+            .map(Toggle)
             .ok_or_else(|| "must be `yes` or `no`".into())
     }
 }

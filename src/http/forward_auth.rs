@@ -28,8 +28,8 @@ use super::Tag;
 use crate::{
     app::Gateway,
     http::{
-        auth::{caller::Asked, cookie::Jar},
-        forward_auth::requirements::{DemandedRole, DemandedScope, NothingElse},
+        auth::{caller::ForwardAuthSubject, cookie::SessionCookie},
+        forward_auth::requirements::{DenyUnknownQuery, RequiredRole, RequiredScopes},
         middleware::client_address::ClientAddress,
         openapi::{
             params::Param,
@@ -50,21 +50,21 @@ problems! {
 }
 
 /// Whether a proxy asks here: at the path itself, or below it.
-pub fn is_asked(path: &str) -> bool {
+pub fn is_verify_path(path: &str) -> bool {
     path.strip_prefix(PATH)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Forgets what a proxy appended to the path, and the query with it.
-pub fn forget_original(uri: &mut Uri) {
+pub fn strip_forwarded_path(uri: &mut Uri) {
     if uri.path() != PATH {
         *uri = Uri::from_static(PATH);
     }
 }
 
 /// Has every answer say who it is, were it nobody.
-pub fn complete(headers: &mut HeaderMap) {
-    identity::complete(headers);
+pub fn ensure_identity_headers(headers: &mut HeaderMap) {
+    identity::ensure_identity_headers(headers);
 }
 
 /// Documents what is on every answer.
@@ -73,15 +73,15 @@ pub fn document(response: &mut Value) {
 }
 
 /// 204 with the caller's identity.
-pub struct Passes {
+pub struct Verified {
     claims: Arc<Claims>,
     assertion: Option<Arc<str>>,
 }
 
-impl IntoResponse for Passes {
+impl IntoResponse for Verified {
     fn into_response(self) -> Response {
         let mut response = StatusCode::NO_CONTENT.into_response();
-        identity::tell(
+        identity::write_identity_headers(
             response.headers_mut(),
             &self.claims,
             self.assertion.as_deref(),
@@ -90,7 +90,7 @@ impl IntoResponse for Passes {
     }
 }
 
-impl ApiResponse for Passes {
+impl ApiResponse for Verified {
     fn meta() -> MetaResponses {
         let passes = MetaResponse {
             description: "The request is authenticated. The headers contain the caller's identity.",
@@ -142,21 +142,22 @@ impl ForwardAuthApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         request: &Request,
-        _only: NothingElse,
+        _only: DenyUnknownQuery,
         /// Required role. If the user doesn't have this role, the response is 403 `forbidden`.
         /// Default: any role.
-        role: Param<DemandedRole>,
+        role: Param<RequiredRole>,
         /// Required scopes, separated by spaces. If the token lacks one, the response is 403
         /// `insufficient_scope`. Default: none.
-        scope: Param<DemandedScope>,
-        asked: Asked,
-    ) -> Result<Passes, Problem<VerifyProblems>> {
-        let (Param(role), Param(scope), Asked { claims, by_cookie }) = (role, scope, asked);
+        scope: Param<RequiredScopes>,
+        asked: ForwardAuthSubject,
+    ) -> Result<Verified, Problem<VerifyProblems>> {
+        let (Param(role), Param(scope), ForwardAuthSubject { claims, by_cookie }) =
+            (role, scope, asked);
         role.check(&claims)?;
         scope.check(&claims)?;
         let ClientAddress(address) = *request.data().expect("the edge sets it");
         let slid = if by_cookie {
-            gateway.slide(&claims, address).await
+            gateway.renew_cookie(&claims, address).await
         } else {
             None
         };
@@ -173,9 +174,9 @@ impl ForwardAuthApi {
         };
         // Last: a refusal hands none out.
         if let Some(cookie) = slid {
-            Jar::of(request).put(&cookie);
+            SessionCookie::of(request).put(&cookie);
         }
-        Ok(Passes { claims, assertion })
+        Ok(Verified { claims, assertion })
     }
 }
 
@@ -192,12 +193,12 @@ mod tests {
             "/auth/verify//..;/%00",
         ] {
             let mut uri: Uri = below.parse().unwrap();
-            assert!(is_asked(uri.path()), "{below}");
-            forget_original(&mut uri);
+            assert!(is_verify_path(uri.path()), "{below}");
+            strip_forwarded_path(&mut uri);
             assert_eq!(uri, "/auth/verify", "{below}");
         }
         let mut own = Uri::from_static("/auth/verify?role=admin");
-        forget_original(&mut own);
+        strip_forwarded_path(&mut own);
         assert_eq!(own, "/auth/verify?role=admin");
         for other in [
             "/auth/verified",
@@ -206,7 +207,7 @@ mod tests {
             "/items/auth/verify",
             "/AUTH/VERIFY",
         ] {
-            assert!(!is_asked(other), "{other}");
+            assert!(!is_verify_path(other), "{other}");
         }
     }
 }

@@ -4,7 +4,7 @@ mod process;
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
-use latchkey_domain::audit::Kind;
+use latchkey_domain::audit::EventKind;
 use metrics::Histogram;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
@@ -179,7 +179,7 @@ fn describe_workers() {
 /// first event.
 fn initialize() {
     metrics::gauge!("latchkey_build_info", "version" => crate::VERSION).set(1.0);
-    for kind in Kind::ALL {
+    for kind in EventKind::ALL {
         metrics::counter!(
             "latchkey_audit_events_total",
             "event" => kind.as_str(),

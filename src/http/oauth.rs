@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     scope::Scopes,
-    text::{self, Parsed, Reason, Shape},
+    text::{self, ParsedText, Rejection, TextRules},
 };
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
@@ -21,11 +21,13 @@ use crate::{
     app::Gateway,
     error::Error,
     http::{
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         oauth::{
-            client_auth::{Asker, Asking},
+            client_auth::{AuthenticatedForm, OAuthClientAuth},
             error::Refusal,
-            schemas::{Introspected, IntrospectionShape, Issued, IssuedShape, Revoked},
+            schemas::{
+                IntrospectionResponse, IntrospectionSchema, Issued, IssuedSchema, RevokedToken,
+            },
         },
         openapi::{
             body::body,
@@ -33,52 +35,52 @@ use crate::{
         },
     },
 };
-use metadata::{MetadataShape, MetadataShown};
+use metadata::{MetadataSchema, MetadataShown};
 
 body! {
     /// Token request (RFC 6749 sections 4.4 and 6). Unknown parameters are ignored.
     IssueTokenRequest {
         /// Grant type: `refresh_token` or `client_credentials`.
-        grant_type: Required<Word>,
+        grant_type: Required<FormValue>,
         /// Refresh token. Required by the grant `refresh_token`.
-        refresh_token: Optional<TokenText>,
+        refresh_token: Optional<RawToken>,
         /// Requested scopes, separated by spaces. Default: all granted scopes.
-        scope: Optional<Word>,
+        scope: Optional<FormValue>,
         /// Audience of the access token (RFC 8707). Default: the first audience of the client.
-        resource: Optional<Word>,
+        resource: Optional<FormValue>,
         /// Client ID, unless it is in `Authorization`; `latchkey` for tokens of users.
-        client_id: Optional<Word>,
+        client_id: Optional<FormValue>,
         /// Client secret, unless it is in `Authorization`.
-        client_secret: Optional<Word>,
+        client_secret: Optional<FormValue>,
     }
 
     /// Revocation request (RFC 7009). Unknown parameters are ignored, and so is `token_type_hint`.
     RevokeTokenRequest {
         /// Refresh token, access token, personal access token, or value of the session cookie.
-        token: Required<TokenText>,
+        token: Required<RawToken>,
         /// Client ID, unless it is in `Authorization`.
-        client_id: Optional<Word>,
+        client_id: Optional<FormValue>,
         /// Client secret, unless it is in `Authorization`.
-        client_secret: Optional<Word>,
+        client_secret: Optional<FormValue>,
     }
 
     /// Introspection request (RFC 7662). Unknown parameters are ignored, and so is
     /// `token_type_hint`.
     IntrospectTokenRequest {
         /// Access token or personal access token.
-        token: Required<TokenText>,
+        token: Required<RawToken>,
         /// Client ID, unless it is in `Authorization`.
-        client_id: Optional<Word>,
+        client_id: Optional<FormValue>,
         /// Client secret, unless it is in `Authorization`.
-        client_secret: Optional<Word>,
+        client_secret: Optional<FormValue>,
     }
 }
 
 /// A parameter as it was sent.
-pub struct Word(String);
+pub struct FormValue(String);
 
-impl Parsed for Word {
-    const SHAPE: Shape = Shape {
+impl ParsedText for FormValue {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 1024,
@@ -86,16 +88,16 @@ impl Parsed for Word {
         example: "client_credentials",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE).map(|()| Word(text.to_owned()))
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES).map(|()| FormValue(text.to_owned()))
     }
 }
 
 /// A token as it was sent. Whether it is one is not a matter of its form.
-pub struct TokenText(String);
+pub struct RawToken(String);
 
-impl Parsed for TokenText {
-    const SHAPE: Shape = Shape {
+impl ParsedText for RawToken {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 8192,
@@ -103,12 +105,12 @@ impl Parsed for TokenText {
         example: "eyJhbGciOiJFZERTQSI…",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE).map(|()| TokenText(text.to_owned()))
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES).map(|()| RawToken(text.to_owned()))
     }
 }
 
-impl std::ops::Deref for Word {
+impl std::ops::Deref for FormValue {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -157,17 +159,17 @@ impl OAuthApi {
     async fn token(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
-        asking: Asking<IssueTokenRequest>,
+        ClientOrigin(origin): ClientOrigin,
+        asking: AuthenticatedForm<IssueTokenRequest>,
     ) -> Result<Issued, Refusal> {
-        let Asking { form, asker } = asking;
+        let AuthenticatedForm { form, asker } = asking;
         let scopes = form.scope.as_deref().map(wanted_scopes).transpose()?;
         match form.grant_type.0.as_str() {
             "refresh_token" => {
                 let token = form
                     .refresh_token
-                    .ok_or_else(|| Error::flaw("refresh_token", "is missing"))?;
-                if let Asker::Client(_) = asker {
+                    .ok_or_else(|| Error::invalid_field("refresh_token", "is missing"))?;
+                if let OAuthClientAuth::Client(_) = asker {
                     // No registered client has refresh tokens.
                     return Err(Error::InvalidRefreshToken.into());
                 }
@@ -178,13 +180,15 @@ impl OAuthApi {
                     return Err(Refusal::audience());
                 }
                 let pair = gateway.refresh(&token.0, scopes, &origin).await?;
-                Ok(Issued::of(IssuedShape::refreshed(pair)))
+                Ok(Issued::of(IssuedSchema::refreshed(pair)))
             }
             "client_credentials" => {
                 let client = asker.client()?;
                 let audience = form.resource.as_ref().map(|resource| resource.0.as_str());
-                let granted = gateway.grant_to_client(&client, scopes, audience).await?;
-                Ok(Issued::of(IssuedShape::granted(granted)))
+                let granted = gateway
+                    .issue_client_token(&client, scopes, audience)
+                    .await?;
+                Ok(Issued::of(IssuedSchema::granted(granted)))
             }
             _other => Err(Refusal::grant_type()),
         }
@@ -207,14 +211,14 @@ impl OAuthApi {
     async fn revoke(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
-        asking: Asking<RevokeTokenRequest>,
-    ) -> Result<Revoked, Refusal> {
-        let Asking { form, asker } = asking;
+        ClientOrigin(origin): ClientOrigin,
+        asking: AuthenticatedForm<RevokeTokenRequest>,
+    ) -> Result<RevokedToken, Refusal> {
+        let AuthenticatedForm { form, asker } = asking;
         gateway
             .revoke_token(&form.token.0, asker.id(), &origin)
             .await?;
-        Ok(Revoked::Gone)
+        Ok(RevokedToken::Ok)
     }
 
     /// Introspect a token
@@ -233,14 +237,14 @@ impl OAuthApi {
     async fn introspect(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        asking: Asking<IntrospectTokenRequest>,
-    ) -> Result<Introspected, Refusal> {
-        let Asking { form, asker } = asking;
+        asking: AuthenticatedForm<IntrospectTokenRequest>,
+    ) -> Result<IntrospectionResponse, Refusal> {
+        let AuthenticatedForm { form, asker } = asking;
         let asker = asker.client()?;
         let claims = gateway
             .introspect(&form.token.0, &asker.client.audiences)
             .await?;
-        Ok(Introspected::Told(Json(IntrospectionShape::new(
+        Ok(IntrospectionResponse::Ok(Json(IntrospectionSchema::new(
             claims.as_deref(),
         ))))
     }
@@ -262,7 +266,7 @@ impl OAuthApi {
     ) -> Result<MetadataShown, Problem<MetadataProblems>> {
         let issuer = gateway.config().issuer.as_str();
         Ok(MetadataShown::Shown(
-            Json(MetadataShape::of(issuer)),
+            Json(MetadataSchema::of(issuer)),
             metadata::CACHED.to_owned(),
         ))
     }

@@ -33,7 +33,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::http::server::{drain::Closing, unread_body::Whole};
+use crate::http::server::{drain::Drain, unread_body::DrainOnDrop};
 
 /// What the framework's answers become on the wire.
 type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;
@@ -43,7 +43,7 @@ type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest head of a request, in bytes: a token, a cookie and what proxies add fit four times.
-const LARGEST_HEAD: usize = 32 * 1024;
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// More connections than that wait in the kernel.
 const CONNECTIONS: usize = 10_000;
@@ -57,7 +57,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 
 /// What still runs so long after connections were to end is cut.
-const LONGEST_DRAIN: Duration = Duration::from_secs(10);
+const MAX_DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` resolves (`name` is the listener's in the metrics). Then it still accepts
 /// for `delay`, so that balancers notice, and lets what runs finish.
@@ -76,7 +76,7 @@ where
         local: listener.local_addr()?,
         answering: Arc::new(Answering {
             endpoint,
-            closing: Closing::new(),
+            closing: Drain::new(),
         }),
         connections: GracefulShutdown::new(),
         places: Arc::new(Semaphore::new(CONNECTIONS)),
@@ -86,14 +86,14 @@ where
     server
         .accept_until(tokio::time::sleep(delay), &listener)
         .await;
-    server.accept_rest(listener)?;
+    server.accept_backlog(listener)?;
     let Server {
         answering,
         connections,
         ..
     } = server;
-    answering.closing.until_silent(delay).await;
-    if tokio::time::timeout(LONGEST_DRAIN, connections.shutdown())
+    answering.closing.wait_idle(delay).await;
+    if tokio::time::timeout(MAX_DRAIN, connections.shutdown())
         .await
         .is_err()
     {
@@ -114,7 +114,7 @@ struct Server<E> {
 /// What all of them share.
 struct Answering<E> {
     endpoint: E,
-    closing: Closing,
+    closing: Drain,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Server<E> {
@@ -148,7 +148,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
 
     /// Those who were let in by the kernel meanwhile may have sent a request, which would be lost
     /// with the listener.
-    fn accept_rest(&self, listener: TcpListener) -> io::Result<()> {
+    fn accept_backlog(&self, listener: TcpListener) -> io::Result<()> {
         // The kernel is asked itself: the runtime may not have looked yet.
         let listener = listener.into_std()?;
         loop {
@@ -200,14 +200,14 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
                 answering.closing.note();
                 let request = framed(request, local, remote);
                 let mut answer = Answer::from(answering.endpoint.get_response(request).await);
-                answering.closing.tell(&mut answer);
+                answering.closing.set_connection_close(&mut answer);
                 Ok::<_, Infallible>(answer)
             }
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(LARGEST_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     }
 }
@@ -220,5 +220,5 @@ fn framed(request: hyper::Request<Incoming>, local: SocketAddr, remote: SocketAd
     }
     let (head, incoming) = request.into_parts();
     let parts = RequestParts::from((head, addresses.0, addresses.1, Scheme::HTTP));
-    Request::from_parts(parts, Whole::boxed(incoming).into())
+    Request::from_parts(parts, DrainOnDrop::boxed(incoming).into())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use askama::Template;
 use latchkey_domain::{
-    one_time_code::{OneTimeCode, Purpose},
+    one_time_code::{CodePurpose, OneTimeCode},
     user_agent,
 };
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
@@ -12,7 +12,7 @@ use time::{OffsetDateTime, UtcOffset, macros::format_description};
 use super::MailError;
 
 /// A letter, ready to be sent. It has no `Debug`, because it may carry a code.
-pub struct Letter {
+pub struct EmailMessage {
     /// The subject: never a code, which would show on locked screens.
     pub subject: String,
     /// The plain text.
@@ -120,13 +120,13 @@ struct InvitationHtml<'a> {
     address: &'a str,
 }
 
-impl Letter {
+impl EmailMessage {
     fn new(
         subject: impl Into<String>,
         text: &impl Template,
         html: &impl Template,
-    ) -> Result<Letter, MailError> {
-        Ok(Letter {
+    ) -> Result<EmailMessage, MailError> {
+        Ok(EmailMessage {
             subject: subject.into(),
             text: text.render()?,
             html: html.render()?,
@@ -135,15 +135,15 @@ impl Letter {
 
     /// Carries the code for a purpose.
     pub fn with_code(
-        purpose: Purpose,
+        purpose: CodePurpose,
         occasion: &Occasion<'_>,
         code: &OneTimeCode,
         life: Duration,
-    ) -> Result<Letter, MailError> {
+    ) -> Result<EmailMessage, MailError> {
         let (code, minutes) = (&code.for_mail(), &in_words(life));
         match purpose {
-            Purpose::PasswordReset => Letter::password_reset(occasion, code, minutes),
-            Purpose::EmailConfirmation => Letter::email_code(occasion, code, minutes),
+            CodePurpose::PasswordReset => EmailMessage::password_reset(occasion, code, minutes),
+            CodePurpose::EmailConfirmation => EmailMessage::email_code(occasion, code, minutes),
         }
     }
 
@@ -151,10 +151,10 @@ impl Letter {
         occasion: &Occasion<'_>,
         code: &str,
         minutes: &str,
-    ) -> Result<Letter, MailError> {
+    ) -> Result<EmailMessage, MailError> {
         let (app, ip_address) = (occasion.app(), occasion.ip_address);
         let (browser, time) = (&occasion.browser(), &occasion.time()?);
-        Letter::new(
+        EmailMessage::new(
             "Your password reset code",
             &PasswordResetText {
                 app,
@@ -175,9 +175,13 @@ impl Letter {
         )
     }
 
-    fn email_code(occasion: &Occasion<'_>, code: &str, minutes: &str) -> Result<Letter, MailError> {
+    fn email_code(
+        occasion: &Occasion<'_>,
+        code: &str,
+        minutes: &str,
+    ) -> Result<EmailMessage, MailError> {
         let app = occasion.app();
-        Letter::new(
+        EmailMessage::new(
             "Verify your email address",
             &EmailCodeText { app, code, minutes },
             &EmailCodeHtml { app, code, minutes },
@@ -185,9 +189,9 @@ impl Letter {
     }
 
     /// Notifies the previous address.
-    pub fn email_changed(occasion: &Occasion<'_>) -> Result<Letter, MailError> {
+    pub fn email_changed(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
         let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
-        Letter::new(
+        EmailMessage::new(
             "Your email address was changed",
             &EmailChangedText { app, issuer, time },
             &EmailChangedHtml { app, issuer, time },
@@ -196,9 +200,9 @@ impl Letter {
 
     /// Invites a user without a password to set one. It holds no code: the user requests one when
     /// it is needed.
-    pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<Letter, MailError> {
+    pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<EmailMessage, MailError> {
         let (app, issuer) = (occasion.app(), occasion.issuer);
-        Letter::new(
+        EmailMessage::new(
             format!("You've been invited to {app}"),
             &InvitationText {
                 app,
@@ -214,9 +218,9 @@ impl Letter {
     }
 
     /// Notifies the user of a new password.
-    pub fn password_changed(occasion: &Occasion<'_>) -> Result<Letter, MailError> {
+    pub fn password_changed(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
         let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
-        Letter::new(
+        EmailMessage::new(
             "Your password was changed",
             &PasswordChangedText { app, issuer, time },
             &PasswordChangedHtml { app, issuer, time },
@@ -284,7 +288,7 @@ mod tests {
 
     #[test]
     fn reset_email_names_app_browser_address_and_time() {
-        let letter = Letter::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
+        let letter = EmailMessage::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
         for text in [&letter.text, &letter.html] {
             let request = "Request from Firefox on Linux, IP address 192.0.2.1, on \
                            November 2, 2026 at 07:05 UTC.";
@@ -301,7 +305,8 @@ mod tests {
                 ip_address: None,
                 ..OCCASION
             };
-            let letter = Letter::password_reset(&occasion, "AAAAA-BBBBB", "10 minutes").unwrap();
+            let letter =
+                EmailMessage::password_reset(&occasion, "AAAAA-BBBBB", "10 minutes").unwrap();
             for text in [&letter.text, &letter.html] {
                 assert!(text.contains("Request from an unknown browser, on November 2"));
                 assert!(!text.contains("evil"), "{text}");
@@ -311,14 +316,14 @@ mod tests {
 
     #[test]
     fn emails_name_app_and_time() {
-        let invitation = Letter::invitation(&OCCASION, "mary@example.com").unwrap();
+        let invitation = EmailMessage::invitation(&OCCASION, "mary@example.com").unwrap();
         assert_eq!(
             invitation.subject,
             "You've been invited to auth.example.com"
         );
         let letters = [
-            Letter::password_changed(&OCCASION).unwrap(),
-            Letter::email_changed(&OCCASION).unwrap(),
+            EmailMessage::password_changed(&OCCASION).unwrap(),
+            EmailMessage::email_changed(&OCCASION).unwrap(),
         ];
         for letter in letters {
             for text in [&letter.text, &letter.html] {

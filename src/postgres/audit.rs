@@ -1,7 +1,7 @@
 //! What happened: recorded in the transaction that made it happen, or counted where no table
 //! changes.
 
-use latchkey_domain::audit::{Event, Kind};
+use latchkey_domain::audit::{AuditEvent, EventKind};
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -19,14 +19,14 @@ pub struct CountedEvent {
     /// The id of their row, which says the minute.
     pub id: Uuid,
     /// What they have in common.
-    pub event: Event,
+    pub event: AuditEvent,
     /// How many they are.
     pub count: i64,
 }
 
 /// A row: what happened, and when.
 #[derive(Debug, Clone)]
-pub struct RecordedEvent {
+pub struct StoredAuditEvent {
     /// The id.
     pub id: Uuid,
     /// When it happened; of counted ones, the minute.
@@ -53,7 +53,7 @@ pub struct RecordedEvent {
 
 /// Records an event with the change that it tells: both are committed, or neither. The log is told
 /// after the commit.
-pub(super) async fn insert(db: &mut Connection, event: &Event) -> Result<(), Error> {
+pub(super) async fn insert(db: &mut Connection, event: &AuditEvent) -> Result<(), Error> {
     debug_assert!(
         db.in_transaction,
         "an event is recorded together with a change"
@@ -67,7 +67,7 @@ pub(super) async fn insert(db: &mut Connection, event: &Event) -> Result<(), Err
 pub(super) struct Entry<'a> {
     id: Uuid,
     at: OffsetDateTime,
-    event: &'a Event,
+    event: &'a AuditEvent,
     kind: &'static str,
     outcome: &'static str,
     actor: &'static str,
@@ -75,7 +75,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub fn new(event: &'a Event) -> Entry<'a> {
+    pub fn new(event: &'a AuditEvent) -> Entry<'a> {
         let id = Uuid::now_v7();
         Entry {
             id,
@@ -90,7 +90,7 @@ impl<'a> Entry<'a> {
 
     /// In the order of the columns.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 11] {
-        let Event {
+        let AuditEvent {
             user,
             session,
             address,
@@ -114,8 +114,8 @@ impl<'a> Entry<'a> {
 }
 
 /// Logs and counts an event. No other function does.
-pub fn tell(event: &Event) {
-    let Event {
+pub fn tell(event: &AuditEvent) {
+    let AuditEvent {
         kind,
         actor,
         user,
@@ -150,7 +150,7 @@ pub fn tell(event: &Event) {
     .increment(1);
     match kind {
         // A stolen token or a faulty client: the one event that an operator should investigate.
-        Kind::RefreshTokenReused => line!(warn),
+        EventKind::RefreshTokenReused => line!(warn),
         _other => line!(info),
     }
 }
@@ -185,12 +185,12 @@ impl Postgres {
     }
 
     /// The events of a user before an event, newest first; one more than `limit` if there is more.
-    pub async fn list_events(
+    pub async fn list_audit_events(
         &self,
         user: Uuid,
         before: Uuid,
         limit: u8,
-    ) -> Result<Vec<RecordedEvent>, Error> {
+    ) -> Result<Vec<StoredAuditEvent>, Error> {
         let rows = self
             .connection()
             .await?
@@ -209,8 +209,8 @@ fn moment(id: Uuid) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn read(row: &Row) -> Result<RecordedEvent, Error> {
-    Ok(RecordedEvent {
+fn read(row: &Row) -> Result<StoredAuditEvent, Error> {
+    Ok(StoredAuditEvent {
         id: row.try_get("id")?,
         at: row.try_get("at")?,
         event: row.try_get("event")?,

@@ -31,13 +31,13 @@ use tokio::{
 use crate::{error::Error, postgres::late};
 
 /// What a statement found, by key; what is not in it is not there.
-pub(crate) type Asked<K, A> = BoxFuture<'static, Result<BTreeMap<K, A>, Error>>;
+pub(crate) type BatchFuture<K, A> = BoxFuture<'static, Result<BTreeMap<K, A>, Error>>;
 
 /// Asks for all of these at once; it ends by that moment, whatever happens.
-type Statement<K, Q, A> = Box<dyn Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync>;
+type Statement<K, Q, A> = Box<dyn Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync>;
 
 /// A statement that was sent. A panic in it must not cost the lane.
-type Sent<K, A> = CatchUnwind<AssertUnwindSafe<Asked<K, A>>>;
+type Sent<K, A> = CatchUnwind<AssertUnwindSafe<BatchFuture<K, A>>>;
 
 type Reply<A> = Result<Option<A>, Failure>;
 
@@ -45,15 +45,15 @@ type Reply<A> = Result<Option<A>, Failure>;
 const MEMORY: usize = 16;
 
 /// Gathers questions of one kind. Questions with the same key must be the same question.
-pub(crate) struct Gatherer<K, Q, A>(Arc<Desk<K, Q, A>>);
+pub(crate) struct Batcher<K, Q, A>(Arc<Shared<K, Q, A>>);
 
-struct Desk<K, Q, A> {
+struct Shared<K, Q, A> {
     /// Most keys of one statement.
     most: usize,
     /// How long those who wait rely on one statement.
     patience: Duration,
     on_lane: Statement<K, Q, A>,
-    aside: Statement<K, Q, A>,
+    fallback: Statement<K, Q, A>,
     asides: Semaphore,
     state: Mutex<State<K, Q, A>>,
 }
@@ -85,7 +85,7 @@ enum Failure {
     Outage(Arc<dyn StdError + Send + Sync>),
 }
 
-impl<K, Q, A> Gatherer<K, Q, A>
+impl<K, Q, A> Batcher<K, Q, A>
 where
     K: Ord + Copy + Send + 'static,
     Q: Clone + Send + 'static,
@@ -93,24 +93,24 @@ where
 {
     /// With so many lanes, at most so many keys in a statement, and so much patience with one.
     pub fn new(
-        lanes: usize,
+        batch_connections: usize,
         most: usize,
         patience: Duration,
-        on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
-        aside: impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static,
+        on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync + 'static,
+        fallback: impl Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync + 'static,
     ) -> Self {
         let state = Mutex::new(State {
-            idle: lanes,
+            idle: batch_connections,
             gathering: None,
             crowd: 0,
             waiting: VecDeque::new(),
         });
-        Gatherer(Arc::new(Desk {
+        Batcher(Arc::new(Shared {
             most,
             patience,
             on_lane: Box::new(on_lane),
-            aside: Box::new(aside),
-            asides: Semaphore::new(lanes),
+            fallback: Box::new(fallback),
+            asides: Semaphore::new(batch_connections),
             state,
         }))
     }
@@ -122,12 +122,12 @@ where
     /// when time is up.
     pub async fn ask(&self, key: K, question: Q, deadline: Instant) -> Result<Option<A>, Error> {
         let reply = match self.0.enter(key, question.clone(), deadline) {
-            Either::Left(lane) => lane.reply(key).await,
+            Either::Left(slot) => slot.reply(key).await,
             Either::Right(mut reply) => {
                 match timeout_at(self.soon(deadline).into(), &mut reply).await {
                     Ok(reply) => reply.map_err(Error::unavailable)?,
                     Err(_) => {
-                        self.0.hurry(self.0.lock());
+                        self.0.kick(self.0.lock());
                         timeout_at(deadline.into(), reply)
                             .await
                             .map_err(|_| late())?
@@ -146,22 +146,24 @@ where
                     .await
                     .map_err(|_| late())?;
                 let _place = place.map_err(Error::internal)?;
-                Ok((self.0.aside)(BTreeMap::from([(key, question)]), deadline)
-                    .await?
-                    .remove(&key))
+                Ok(
+                    (self.0.fallback)(BTreeMap::from([(key, question)]), deadline)
+                        .await?
+                        .remove(&key),
+                )
             }
         }
     }
 }
 
-impl<K, Q, A> Gatherer<K, Q, A> {
+impl<K, Q, A> Batcher<K, Q, A> {
     /// When whoever waits looks whether a lane could serve it.
     fn soon(&self, deadline: Instant) -> Instant {
         deadline.min(Instant::now() + self.0.patience)
     }
 }
 
-impl<K, Q, A> Desk<K, Q, A>
+impl<K, Q, A> Shared<K, Q, A>
 where
     K: Ord + Copy + Send + 'static,
     Q: Clone + Send + 'static,
@@ -173,9 +175,9 @@ where
         key: K,
         question: Q,
         deadline: Instant,
-    ) -> Either<Lane<K, Q, A>, oneshot::Receiver<Reply<A>>> {
+    ) -> Either<Slot<K, Q, A>, oneshot::Receiver<Reply<A>>> {
         let mut state = self.lock();
-        if state.idle > 0 && state.waiting.is_empty() && !self.is_gathering(&state) {
+        if state.idle > 0 && state.waiting.is_empty() && !self.is_batching(&state) {
             state.idle -= 1;
             let leads = state.crowd > 0;
             if leads {
@@ -183,8 +185,8 @@ where
             }
             drop(state);
             let sent = self.send(BTreeMap::from([(key, question)]), deadline);
-            return Either::Left(Lane {
-                desk: self.clone(),
+            return Either::Left(Slot {
+                shared: self.clone(),
                 leads,
                 sent: Some(sent),
             });
@@ -196,13 +198,13 @@ where
             deadline,
             caller,
         });
-        self.hurry(state);
+        self.kick(state);
         Either::Right(reply)
     }
 
     /// Has an idle lane gather if somebody waits who cannot rely on another.
-    fn hurry(self: &Arc<Self>, mut state: MutexGuard<'_, State<K, Q, A>>) {
-        if state.idle > 0 && !state.waiting.is_empty() && !self.is_gathering(&state) {
+    fn kick(self: &Arc<Self>, mut state: MutexGuard<'_, State<K, Q, A>>) {
+        if state.idle > 0 && !state.waiting.is_empty() && !self.is_batching(&state) {
             state.idle -= 1;
             state.gathering = Some(Instant::now());
             drop(state);
@@ -211,7 +213,7 @@ where
     }
 
     /// Whether those who wait may rely on a lane that gathers.
-    fn is_gathering(&self, state: &State<K, Q, A>) -> bool {
+    fn is_batching(&self, state: &State<K, Q, A>) -> bool {
         state
             .gathering
             .is_some_and(|since| since.elapsed() < self.patience)
@@ -223,7 +225,7 @@ where
 
     /// Work of a lane that got free, until nobody waits.
     async fn serve(self: Arc<Self>) {
-        while let Some(mut batch) = self.gather() {
+        while let Some(mut batch) = self.batcher() {
             let outcome = self
                 .send(mem::take(&mut batch.questions), batch.deadline)
                 .await;
@@ -233,7 +235,7 @@ where
 
     /// Those who wait, or as many of them as one statement takes; where nobody does, the lane is
     /// idle from now on. Who hung up is asked for no more.
-    fn gather(&self) -> Option<Batch<K, Q, A>> {
+    fn batcher(&self) -> Option<Batch<K, Q, A>> {
         let mut state = self.lock();
         let mut batch = Batch::default();
         let mut callers = 0;
@@ -260,7 +262,7 @@ where
     /// one that leads.
     fn rest(&self, leads: bool) -> bool {
         let mut state = self.lock();
-        let rests = state.waiting.is_empty() || !leads && self.is_gathering(&state);
+        let rests = state.waiting.is_empty() || !leads && self.is_batching(&state);
         if rests {
             state.idle += 1;
         }
@@ -280,15 +282,15 @@ where
 }
 
 /// The lane of a caller that found it idle.
-struct Lane<K: Ord + Copy + Send + 'static, Q: Clone + Send + 'static, A: Clone + Send + 'static> {
-    desk: Arc<Desk<K, Q, A>>,
+struct Slot<K: Ord + Copy + Send + 'static, Q: Clone + Send + 'static, A: Clone + Send + 'static> {
+    shared: Arc<Shared<K, Q, A>>,
     /// There was a crowd: whoever came meanwhile waits for this lane.
     leads: bool,
     /// Until it has answered.
     sent: Option<Sent<K, A>>,
 }
 
-impl<K, Q, A> Lane<K, Q, A>
+impl<K, Q, A> Slot<K, Q, A>
 where
     K: Ord + Copy + Send + 'static,
     Q: Clone + Send + 'static,
@@ -304,7 +306,7 @@ where
 
 /// A lane serves who waits, whether its caller had its answer or hung up. Then the statement is
 /// ended first: to close the connection instead would cost the next one another.
-impl<K, Q, A> Drop for Lane<K, Q, A>
+impl<K, Q, A> Drop for Slot<K, Q, A>
 where
     K: Ord + Copy + Send + 'static,
     Q: Clone + Send + 'static,
@@ -312,18 +314,18 @@ where
 {
     fn drop(&mut self) {
         let (sent, leads) = (self.sent.take(), self.leads);
-        if sent.is_none() && self.desk.rest(leads) {
+        if sent.is_none() && self.shared.rest(leads) {
             return;
         }
-        let desk = self.desk.clone();
+        let shared = self.shared.clone();
         spawn(async move {
             if let Some(sent) = sent {
                 let _ = sent.await;
-                if desk.rest(leads) {
+                if shared.rest(leads) {
                     return;
                 }
             }
-            desk.serve().await;
+            shared.serve().await;
         });
     }
 }

@@ -69,7 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A statement that was sent.
 struct Statement {
     keys: BTreeSet<u8>,
-    aside: bool,
+    fallback: bool,
     end: Option<End>,
     tell: Option<oneshot::Sender<End>>,
 }
@@ -95,7 +95,7 @@ struct Caller {
 
 struct World {
     server: Arc<Mutex<Server>>,
-    gatherer: Arc<Gatherer<u8, u32, Answer>>,
+    batcher: Arc<Batcher<u8, u32, Answer>>,
     callers: Vec<Caller>,
     patient: bool,
 }
@@ -107,17 +107,18 @@ fn question(key: u8) -> u32 {
 /// Notes the statement, and answers as the test says.
 fn statement(
     server: &Arc<Mutex<Server>>,
-    aside: bool,
-) -> impl Fn(BTreeMap<u8, u32>, Instant) -> Asked<u8, Answer> + use<> {
+    fallback: bool,
+) -> impl Fn(BTreeMap<u8, u32>, Instant) -> BatchFuture<u8, Answer> + use<> {
     let server = server.clone();
     move |questions, _| {
         let (tell, told) = oneshot::channel();
-        let number = server
-            .lock()
-            .unwrap()
-            .send(questions.keys().copied().collect(), aside, tell);
+        let number =
+            server
+                .lock()
+                .unwrap()
+                .send(questions.keys().copied().collect(), fallback, tell);
         let server = server.clone();
-        let running = Running(server, aside);
+        let running = Running(server, fallback);
         async move {
             let _running = running;
             let found = |(key, question)| (key, (key, question, number));
@@ -128,7 +129,7 @@ fn statement(
                     .filter(|(key, _)| !is_gap(*key))
                     .map(found)
                     .collect()),
-                End::RowFails => Err(if aside {
+                End::RowFails => Err(if fallback {
                     Error::TokenRevoked
                 } else {
                     Error::internal("of nobody knows whom")
@@ -156,26 +157,26 @@ impl Drop for Running {
 }
 
 impl Server {
-    fn send(&mut self, keys: BTreeSet<u8>, aside: bool, tell: oneshot::Sender<End>) -> usize {
+    fn send(&mut self, keys: BTreeSet<u8>, fallback: bool, tell: oneshot::Sender<End>) -> usize {
         assert!(
-            keys.len() <= if aside { 1 } else { MOST },
+            keys.len() <= if fallback { 1 } else { MOST },
             "{} keys in a statement",
             keys.len()
         );
         for key in &keys {
             assert!(self.living.contains(key), "nobody wants {key} any more");
         }
-        self.running += usize::from(!aside);
-        self.asides += usize::from(aside);
+        self.running += usize::from(!fallback);
+        self.asides += usize::from(fallback);
         assert!(self.running <= LANES, "{} statements at once", self.running);
         assert!(
             self.asides <= LANES,
-            "{} statements apart from the lanes",
+            "{} statements apart from the slots",
             self.asides
         );
         self.statements.push(Statement {
             keys,
-            aside,
+            fallback,
             end: None,
             tell: Some(tell),
         });
@@ -191,7 +192,7 @@ impl Server {
     fn end(&mut self, number: usize, end: End) {
         let statement = &mut self.statements[number];
         // Apart from the lanes there is no task: a panic would be the caller's own.
-        let end = if statement.aside && end == End::Panic {
+        let end = if statement.fallback && end == End::Panic {
             End::RowFails
         } else {
             end
@@ -213,7 +214,7 @@ impl World {
         } else {
             Duration::ZERO
         };
-        let gatherer = Gatherer::new(
+        let batcher = Batcher::new(
             LANES,
             MOST,
             patience,
@@ -222,7 +223,7 @@ impl World {
         );
         World {
             server,
-            gatherer: Arc::new(gatherer),
+            batcher: Arc::new(batcher),
             callers: Vec::new(),
             patient,
         }
@@ -231,7 +232,7 @@ impl World {
     /// Whether somebody may have to wait: all lanes are busy, or one gathers and nobody loses
     /// patience.
     fn may_wait(&self, running: usize) -> bool {
-        running == LANES || self.patient && self.gatherer.0.lock().gathering.is_some()
+        running == LANES || self.patient && self.batcher.0.lock().gathering.is_some()
     }
 
     fn sent(&self) -> usize {
@@ -258,14 +259,14 @@ impl World {
     }
 
     async fn ask(&mut self, key: u8, late: bool) {
-        let (gatherer, before) = (self.gatherer.clone(), self.sent());
+        let (batcher, before) = (self.batcher.clone(), self.sent());
         // Well past, because timers count in milliseconds.
         let deadline = if late {
             Instant::now() - SECOND
         } else {
             Instant::now() + 3600 * SECOND
         };
-        let asking = Box::pin(async move { gatherer.ask(key, question(key), deadline).await });
+        let asking = Box::pin(async move { batcher.ask(key, question(key), deadline).await });
         self.server.lock().unwrap().living.push(key);
         self.callers.push(Caller {
             key,
@@ -316,11 +317,13 @@ impl World {
     /// Nothing but its own answer, of a statement that was sent after it asked.
     fn check(&self, caller: &Caller, outcome: Result<Option<Answer>, Error>) {
         let server = self.server.lock().unwrap();
-        let ended = |end: End, aside: Option<bool>| {
+        let ended = |end: End, fallback: Option<bool>| {
             let mut later = server.statements[caller.before..]
                 .iter()
                 .filter(|sent| sent.keys.contains(&caller.key));
-            later.any(|sent| sent.end == Some(end) && aside.is_none_or(|aside| sent.aside == aside))
+            later.any(|sent| {
+                sent.end == Some(end) && fallback.is_none_or(|fallback| sent.fallback == fallback)
+            })
         };
         match outcome {
             Ok(Some((key, asked, number))) => {
@@ -362,7 +365,7 @@ impl World {
         };
         let all_asked = self.callers.iter().all(|caller| asked(&caller.key));
         let may_wait = self.may_wait(server.running) || server.asides == LANES;
-        assert!(all_asked || may_wait, "somebody waits while a lane is idle");
+        assert!(all_asked || may_wait, "somebody waits while a slot is idle");
     }
 
     /// At rest, whoever comes while a lane is idle is not made to wait for a task.
@@ -388,8 +391,8 @@ impl World {
                 .for_each(|number| server.end(number, End::Found));
         }
         assert_eq!(self.callers.len(), 0, "somebody was forgotten");
-        assert_eq!(self.gatherer.0.lock().idle, LANES, "a lane was lost");
-        assert!(self.gatherer.0.lock().waiting.is_empty());
+        assert_eq!(self.batcher.0.lock().idle, LANES, "a slot was lost");
+        assert!(self.batcher.0.lock().waiting.is_empty());
     }
 }
 
@@ -495,7 +498,7 @@ fn another_lane_gathers_when_a_statement_takes_long() {
         let mut world = gathering().await;
         world.ask(3, false).await;
         // As if it had been sent long ago.
-        world.gatherer.0.lock().gathering = None;
+        world.batcher.0.lock().gathering = None;
         world.ask(4, false).await;
         yield_now().await;
         assert_eq!(
@@ -513,10 +516,10 @@ fn nobody_stays_behind_a_statement_that_takes_long() {
         let mut world = gathering().await;
         world.ask(3, false).await;
         world.settle().await;
-        assert_eq!(world.sent(), 3, "it waits for the lane that gathers");
+        assert_eq!(world.sent(), 3, "it waits for the slot that gathers");
         // As if that had taken long, and the one who waits looked again.
-        world.gatherer.0.lock().gathering = None;
-        world.gatherer.0.hurry(world.gatherer.0.lock());
+        world.batcher.0.lock().gathering = None;
+        world.batcher.0.kick(world.batcher.0.lock());
         world.settle().await;
         assert_eq!(
             world.server.lock().unwrap().statements[3].keys,
@@ -581,7 +584,7 @@ fn nobody_waits_longer_than_the_deadline() {
         assert_eq!(
             (world.sent(), world.callers.len()),
             (2, 2),
-            "both lanes are taken still"
+            "both slots are taken still"
         );
         world.finish().await;
         assert_eq!(world.sent(), 2, "nobody wants it any more");

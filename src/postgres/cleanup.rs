@@ -29,7 +29,7 @@ pub const BATCH: i64 = 1_000;
 
 /// What can be over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftover {
+pub enum ExpiredRows {
     /// Sessions that ended long since.
     Sessions,
     /// Mails that were sent.
@@ -44,9 +44,9 @@ pub enum Leftover {
     Keys,
 }
 
-impl Leftover {
+impl ExpiredRows {
     /// All of it.
-    pub const ALL: [Leftover; 6] = [
+    pub const ALL: [ExpiredRows; 6] = [
         Self::Sessions,
         Self::Mails,
         Self::Revocations,
@@ -58,12 +58,12 @@ impl Leftover {
     /// Its name, for the metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Leftover::Sessions => "sessions",
-            Leftover::Mails => "emails",
-            Leftover::Revocations => "revocations",
-            Leftover::PersonalTokens => "personal_access_tokens",
-            Leftover::Audit => "audit_events",
-            Leftover::Keys => "signing_keys",
+            ExpiredRows::Sessions => "sessions",
+            ExpiredRows::Mails => "emails",
+            ExpiredRows::Revocations => "revocations",
+            ExpiredRows::PersonalTokens => "personal_access_tokens",
+            ExpiredRows::Audit => "audit_events",
+            ExpiredRows::Keys => "signing_keys",
         }
     }
 }
@@ -72,9 +72,9 @@ impl Postgres {
     /// Deletes one batch of what is over; how many rows it had, or nothing where another replica is
     /// tidying up. `retention` is how long events are kept; revocations up to `published` have
     /// reached Redis.
-    pub async fn delete_leftovers(
+    pub async fn purge_expired(
         &self,
-        of: Leftover,
+        of: ExpiredRows,
         retention: Duration,
         published: OffsetDateTime,
     ) -> Result<Option<u64>, Error> {
@@ -82,22 +82,24 @@ impl Postgres {
             return Ok(None);
         };
         let deleted = match of {
-            Leftover::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
-            Leftover::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
-            Leftover::Revocations => db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?,
-            Leftover::PersonalTokens => db.change(DELETE_PERSONAL_TOKENS, &[&BATCH]).await?,
-            Leftover::Audit => {
+            ExpiredRows::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
+            ExpiredRows::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
+            ExpiredRows::Revocations => {
+                db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?
+            }
+            ExpiredRows::PersonalTokens => db.change(DELETE_PERSONAL_TOKENS, &[&BATCH]).await?,
+            ExpiredRows::Audit => {
                 db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH])
                     .await?
             }
-            Leftover::Keys => signing_keys::delete_gone(&mut db).await?,
+            ExpiredRows::Keys => signing_keys::delete_gone(&mut db).await?,
         };
         db.commit().await?;
         Ok(Some(deleted))
     }
 
     /// Makes the partitions of the months ahead, unless another replica is about it.
-    pub async fn make_audit_months(&self) -> Result<(), Error> {
+    pub async fn create_audit_partitions(&self) -> Result<(), Error> {
         let Some(mut db) = self.begin_tidying().await? else {
             return Ok(());
         };
@@ -107,7 +109,7 @@ impl Postgres {
 
     /// Drops the partitions of months that are older than what is kept; how many, or nothing where
     /// another replica is tidying up.
-    pub async fn drop_audit_months(&self, retention: Duration) -> Result<Option<u64>, Error> {
+    pub async fn drop_audit_partitions(&self, retention: Duration) -> Result<Option<u64>, Error> {
         let Some(mut db) = self.begin_tidying().await? else {
             return Ok(None);
         };

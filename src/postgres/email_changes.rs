@@ -1,14 +1,17 @@
 //! Addresses of users, and who showed to read mail there.
 
 use latchkey_domain::{
-    audit::{Event, Kind},
-    revocation::{Ending, Reason},
+    audit::{AuditEvent, EventKind},
+    revocation::{Reason, RevocationBatch},
 };
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Postgres, StoredUser, Template, audit, email_outbox, sessions, twice, users},
+    postgres::{
+        EmailTemplate, Postgres, StoredUser, audit, email_outbox, retry_on_deadlock, sessions,
+        users,
+    },
 };
 
 const CHANGE: &str = include_str!("../../sql/queries/change_email.sql");
@@ -18,7 +21,7 @@ pub struct ConfirmedEmail {
     /// The account as it is now.
     pub user: StoredUser,
     /// What ended with the address before; nothing where it was the same.
-    pub ending: Ending,
+    pub ending: RevocationBatch,
 }
 
 impl Postgres {
@@ -32,9 +35,9 @@ impl Postgres {
         user: Uuid,
         keep: Uuid,
         mail: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
-        twice!(self.try_confirm_email(code, user, keep, mail, event).await)
+        retry_on_deadlock!(self.try_confirm_email(code, user, keep, mail, event).await)
     }
 
     async fn try_confirm_email(
@@ -43,7 +46,7 @@ impl Postgres {
         user: Uuid,
         keep: Uuid,
         mail: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -62,15 +65,15 @@ impl Postgres {
                 .as_ref()
                 .is_some_and(|email| email.eq_ignore_ascii_case(before))
         };
-        let mut ending = Ending::of_sessions(user, &[], Reason::EmailChange);
+        let mut ending = RevocationBatch::of_sessions(user, &[], Reason::EmailChange);
         let mut event = event.clone();
         if before.as_ref().is_some_and(same) {
-            event.kind = Kind::EmailVerified;
+            event.kind = EventKind::EmailVerified;
         } else {
             ending = sessions::end_others(&mut db, user, keep, Reason::EmailChange).await?;
             email_outbox::void_codes(&mut db, user).await?;
             if let Some(before) = &before {
-                email_outbox::insert_to(&mut db, mail, Template::EmailChanged, user, before)
+                email_outbox::insert_to(&mut db, mail, EmailTemplate::EmailChanged, user, before)
                     .await?;
             }
         }

@@ -1,6 +1,6 @@
 //! The transactional outbox of emails.
 
-use latchkey_domain::{audit::Event, one_time_code::Purpose};
+use latchkey_domain::{audit::AuditEvent, one_time_code::CodePurpose};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -22,25 +22,25 @@ const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
 const INSERT_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
 const RETRY_SOON: &str = include_str!("../../sql/queries/retry_email.sql");
 
-/// Declares [`Template`]: variant, the word that is stored, and what its code is for, if it carries
+/// Declares [`EmailTemplate`]: variant, the word that is stored, and what its code is for, if it carries
 /// one.
 macro_rules! templates {
     ($($(#[doc = $doc:literal])* $variant:ident $word:literal $purpose:expr;)*) => {
         /// The mails there are.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Template { $($(#[doc = $doc])* $variant,)* }
+        pub enum EmailTemplate { $($(#[doc = $doc])* $variant,)* }
 
-        impl Template {
-            const ALL: &[Template] = &[$(Template::$variant,)*];
+        impl EmailTemplate {
+            const ALL: &[EmailTemplate] = &[$(EmailTemplate::$variant,)*];
 
             /// The template as it is stored.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Template::$variant => $word,)* }
+                match self { $(EmailTemplate::$variant => $word,)* }
             }
 
             /// What the code of the mail is for, if it carries one.
-            pub const fn purpose(self) -> Option<Purpose> {
-                match self { $(Template::$variant => $purpose,)* }
+            pub const fn purpose(self) -> Option<CodePurpose> {
+                match self { $(EmailTemplate::$variant => $purpose,)* }
             }
         }
     };
@@ -48,11 +48,11 @@ macro_rules! templates {
 
 templates! {
     /// Carries the code for a new password.
-    PasswordReset "password_reset" Some(Purpose::PasswordReset);
+    PasswordReset "password_reset" Some(CodePurpose::PasswordReset);
     /// Tells the owner that the password was changed.
     PasswordChanged "password_changed" None;
     /// Carries the code that confirms an address.
-    EmailConfirmation "email_confirmation" Some(Purpose::EmailConfirmation);
+    EmailConfirmation "email_confirmation" Some(CodePurpose::EmailConfirmation);
     /// Tells the owner of the address before that it is no more.
     EmailChanged "email_changed" None;
     /// Tells somebody for whom an administrator made an account how to choose a password.
@@ -75,11 +75,11 @@ pub enum CodeState {
 
 /// A mail that this replica is to send.
 #[derive(Debug, Clone)]
-pub struct DueMail {
+pub struct DueEmail {
     /// The row; a code is derived from it.
     pub id: Uuid,
     /// Which mail it is.
-    pub template: Template,
+    pub template: EmailTemplate,
     /// Whose account it is about.
     pub user: Uuid,
     /// The stored address; none where it was asked for one that no account has.
@@ -98,7 +98,7 @@ pub struct DueMail {
 
 /// No code that was made for this user works any more, whatever it was for.
 pub(crate) async fn void_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
-    let with_code = Template::ALL
+    let with_code = EmailTemplate::ALL
         .iter()
         .filter(|template| template.purpose().is_some());
     let templates: Vec<&str> = with_code.map(|template| template.as_str()).collect();
@@ -114,7 +114,7 @@ pub(crate) async fn consume_code(db: &mut Connection, mail: Uuid) -> Result<bool
 pub(crate) async fn insert_to(
     db: &mut Connection,
     id: Uuid,
-    template: Template,
+    template: EmailTemplate,
     user: Uuid,
     recipient: &str,
 ) -> Result<(), Error> {
@@ -127,7 +127,7 @@ pub(crate) async fn insert_to(
 pub(crate) async fn promise(
     db: &mut Connection,
     id: Uuid,
-    template: Template,
+    template: EmailTemplate,
     user: Uuid,
 ) -> Result<(), Error> {
     db.change(INSERT, &[&id, &template.as_str(), &user])
@@ -138,12 +138,12 @@ pub(crate) async fn promise(
 impl Postgres {
     /// The row of a code that is handed over by the operator and not mailed, which is recorded.
     /// Whether there is one: not for an account without an address, or one that is disabled.
-    pub async fn promise_code_by_hand(
+    pub async fn create_operator_code(
         &self,
         id: Uuid,
-        template: Template,
+        template: EmailTemplate,
         user: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<bool, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -161,16 +161,16 @@ impl Postgres {
     }
 
     /// Promises a code to an address that is to be that of the account, and records that.
-    pub async fn request_confirmation(
+    pub async fn enqueue_verification(
         &self,
         id: Uuid,
         user: Uuid,
         email: &str,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        insert_to(&mut db, id, Template::EmailConfirmation, user, email).await?;
+        insert_to(&mut db, id, EmailTemplate::EmailConfirmation, user, email).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await
     }
@@ -181,10 +181,10 @@ impl Postgres {
     pub async fn request_code(
         &self,
         id: Uuid,
-        template: Template,
+        template: EmailTemplate,
         email: &str,
         nobody: Uuid,
-        event: Event,
+        event: AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -204,7 +204,7 @@ impl Postgres {
         let user = row
             .ok_or_else(|| Error::internal("an insert returned no row"))?
             .try_get(0)?;
-        audit::insert(&mut db, &Event { user, ..event }).await?;
+        audit::insert(&mut db, &AuditEvent { user, ..event }).await?;
         db.commit().await
     }
 
@@ -225,8 +225,8 @@ impl Postgres {
     }
 
     /// Takes the next mail that is due, if there is one.
-    pub async fn claim_mail(&self) -> Result<Option<DueMail>, Error> {
-        let known: Vec<&str> = Template::ALL
+    pub async fn claim_email(&self) -> Result<Option<DueEmail>, Error> {
+        let known: Vec<&str> = EmailTemplate::ALL
             .iter()
             .map(|template| template.as_str())
             .collect();
@@ -240,7 +240,7 @@ impl Postgres {
     }
 
     /// Puts a fresh row, with a fresh code, in the place of one whose code is dead.
-    pub async fn replace_mail(&self, dead: Uuid, fresh: Uuid) -> Result<(), Error> {
+    pub async fn replace_email(&self, dead: Uuid, fresh: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
             .change(REPLACE, &[&dead, &fresh])
@@ -249,7 +249,7 @@ impl Postgres {
     }
 
     /// The mail was sent, or nobody wants it any more.
-    pub async fn finish_mail(&self, id: Uuid) -> Result<(), Error> {
+    pub async fn finish_email(&self, id: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
             .change(FINISH, &[&id])
@@ -258,7 +258,7 @@ impl Postgres {
     }
 
     /// The mail could not be sent; it is due again after a short back-off.
-    pub async fn retry_mail_soon(&self, id: Uuid) -> Result<(), Error> {
+    pub async fn retry_email_soon(&self, id: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
             .change(RETRY_SOON, &[&id])
@@ -267,13 +267,13 @@ impl Postgres {
     }
 }
 
-fn read(row: &Row) -> Result<DueMail, Error> {
+fn read(row: &Row) -> Result<DueEmail, Error> {
     let name: &str = row.try_get("template")?;
-    let template = Template::ALL
+    let template = EmailTemplate::ALL
         .iter()
         .copied()
         .find(|template| template.as_str() == name);
-    Ok(DueMail {
+    Ok(DueEmail {
         id: row.try_get("id")?,
         template: template.ok_or_else(|| Error::internal("an unknown email template is stored"))?,
         user: row.try_get("user_id")?,

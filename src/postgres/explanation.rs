@@ -1,8 +1,8 @@
 //! What the record knows of one token, for the operator who asks why it is refused.
 
 use latchkey_domain::{
-    explanation::{Ended, Known, KnownAccount, KnownSession},
-    revocation::{Marks, Reason},
+    explanation::{Evidence, RevocationRecord, SessionEvidence, UserEvidence},
+    revocation::{Reason, RevocationKeys},
 };
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -15,23 +15,25 @@ const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
 
 impl Postgres {
     /// What the record knows of an access token.
-    pub async fn explain(&self, marks: &Marks) -> Result<Known, Error> {
+    pub async fn explain(&self, marks: &RevocationKeys) -> Result<Evidence, Error> {
         let jti = marks.jti();
         match *marks {
-            Marks::OfSession { kid, sub, sid, .. } => {
+            RevocationKeys::Session { kid, sub, sid, .. } => {
                 self.explain_token(sub, Some(sid), jti, &kid.to_string())
                     .await
             }
-            Marks::OfClient { kid, id, .. } => {
+            RevocationKeys::Client { kid, id, .. } => {
                 self.explain_token(id, None, jti, &kid.to_string()).await
             }
-            Marks::Personal { sub, .. } => self.explain_token(sub, None, jti, "").await,
+            RevocationKeys::PersonalAccessToken { sub, .. } => {
+                self.explain_token(sub, None, jti, "").await
+            }
         }
     }
 
     /// What the record knows of a refresh token of this user and session, which has no id of its
     /// own, and no key.
-    pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Known, Error> {
+    pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Evidence, Error> {
         self.explain_token(sub, Some(sid), Uuid::nil(), "").await
     }
 
@@ -41,7 +43,7 @@ impl Postgres {
         sid: Option<Uuid>,
         jti: Uuid,
         kid: &str,
-    ) -> Result<Known, Error> {
+    ) -> Result<Evidence, Error> {
         let ends_everything = Reason::ALL.iter().filter(|reason| reason.ends_everything());
         let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
         let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
@@ -50,16 +52,16 @@ impl Postgres {
     }
 }
 
-fn read(row: &Row) -> Result<Known, Error> {
+fn read(row: &Row) -> Result<Evidence, Error> {
     let generation: Option<i64> = row.try_get("generation")?;
     let account = generation.map(|generation| -> Result<_, Error> {
-        Ok(KnownAccount {
+        Ok(UserEvidence {
             generation,
             disabled: row.try_get("disabled")?,
         })
     });
     let session_generation: Option<i64> = row.try_get("session_generation")?;
-    Ok(Known {
+    Ok(Evidence {
         account: account.transpose()?,
         session: session_generation
             .map(|generation| read_session(row, generation))
@@ -72,13 +74,13 @@ fn read(row: &Row) -> Result<Known, Error> {
     })
 }
 
-fn read_session(row: &Row, generation: i64) -> Result<KnownSession, Error> {
+fn read_session(row: &Row, generation: i64) -> Result<SessionEvidence, Error> {
     let seconds = |name| -> Result<u64, Error> {
         let at: OffsetDateTime = row.try_get(name)?;
         Ok(u64::try_from(at.unix_timestamp()).unwrap_or(0))
     };
     let counter: i64 = row.try_get("rotation_counter")?;
-    Ok(KnownSession {
+    Ok(SessionEvidence {
         generation,
         counter: u64::try_from(counter).unwrap_or(0),
         refreshed_at: seconds("last_used_at")?,
@@ -87,10 +89,10 @@ fn read_session(row: &Row, generation: i64) -> Result<KnownSession, Error> {
     })
 }
 
-fn ended(row: &Row, at: &str, reason: &str) -> Result<Option<Ended>, Error> {
+fn ended(row: &Row, at: &str, reason: &str) -> Result<Option<RevocationRecord>, Error> {
     let at: Option<OffsetDateTime> = row.try_get(at)?;
     let reason: Option<&str> = row.try_get(reason)?;
-    Ok(at.map(|at| Ended {
+    Ok(at.map(|at| RevocationRecord {
         at,
         reason: reason.and_then(Reason::from_name),
     }))

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Connection, Postgres, pools};
-use crate::{error::Error, postgres::batcher::Gatherer};
+use crate::{error::Error, postgres::batcher::Batcher};
 
 const INSERT: &str = include_str!("../../sql/queries/insert_items.sql");
 const FIND: &str = include_str!("../../sql/queries/find_items.sql");
@@ -140,13 +140,16 @@ impl Postgres {
 }
 
 /// Items by owner and id.
-pub(super) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, (), StoredItem> {
-    pools::gatherer(lanes, pool, find)
+pub(super) fn finder(batch_connections: &Pool, pool: &Pool) -> Batcher<ItemKey, (), StoredItem> {
+    pools::batcher(batch_connections, pool, find)
 }
 
 /// New items.
-pub(super) fn inserter(lanes: &Pool, pool: &Pool) -> Gatherer<ItemKey, NewItem, StoredItem> {
-    pools::gatherer(lanes, pool, insert)
+pub(super) fn inserter(
+    batch_connections: &Pool,
+    pool: &Pool,
+) -> Batcher<ItemKey, NewItem, StoredItem> {
+    pools::batcher(batch_connections, pool, insert)
 }
 
 async fn find(

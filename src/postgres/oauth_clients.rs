@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use deadpool_postgres::Pool;
 use latchkey_domain::{
-    audit::Event,
+    audit::AuditEvent,
     page::Page,
-    revocation::{Ending, Reason},
+    revocation::{Reason, RevocationBatch},
     scope::Scopes,
 };
 use time::OffsetDateTime;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, audit, batcher::Gatherer, pools, revocations},
+    postgres::{Connection, Postgres, audit, batcher::Batcher, pools, revocations},
 };
 
 const INSERT: &str = include_str!("../../sql/queries/insert_client.sql");
@@ -65,7 +65,7 @@ impl Postgres {
     pub async fn create_client(
         &self,
         client: &NewClient<'_>,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<StoredClient, Error> {
         let (mut db, scope) = (self.connection().await?, client.scopes.to_string());
         db.begin().await?;
@@ -102,12 +102,12 @@ impl Postgres {
 
     /// Gives a client another secret, and ends every token that it had with the one before; nothing
     /// if there is none.
-    pub async fn rotate_client(
+    pub async fn rotate_client_secret(
         &self,
         id: Uuid,
         secret_hash: &[u8],
-        event: &Event,
-    ) -> Result<Option<(StoredClient, Ending)>, Error> {
+        event: &AuditEvent,
+    ) -> Result<Option<(StoredClient, RevocationBatch)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some(row) = db.first(ROTATE, &[&id, &secret_hash]).await? else {
@@ -115,7 +115,7 @@ impl Postgres {
             return Ok(None);
         };
         let client = read(&row)?;
-        let ending = Ending::of_client(id, client.generation, Reason::SecretRotated);
+        let ending = RevocationBatch::of_client(id, client.generation, Reason::SecretRotated);
         revocations::record(&mut db, &ending).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
@@ -124,7 +124,11 @@ impl Postgres {
 
     /// Deletes a client; of one that is gone already, what ended with it. Nothing if there was
     /// none.
-    pub async fn delete_client(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
+    pub async fn delete_client(
+        &self,
+        id: Uuid,
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let (mut db, reason) = (self.connection().await?, Reason::ClientDeleted);
         db.begin().await?;
         let Some(row) = db.first(DELETE, &[&id]).await? else {
@@ -133,11 +137,11 @@ impl Postgres {
                 .await?;
             db.roll_back().await?;
             return known
-                .map(|row| Ok(Ending::of_client(id, row.try_get(0)?, reason)))
+                .map(|row| Ok(RevocationBatch::of_client(id, row.try_get(0)?, reason)))
                 .transpose();
         };
         let generation: i64 = row.try_get(0)?;
-        let ending = Ending::of_client(id, generation + 1, reason);
+        let ending = RevocationBatch::of_client(id, generation + 1, reason);
         revocations::record(&mut db, &ending).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
@@ -146,8 +150,8 @@ impl Postgres {
 }
 
 /// Clients by id.
-pub(crate) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredClient> {
-    pools::gatherer(lanes, pool, find)
+pub(crate) fn finder(batch_connections: &Pool, pool: &Pool) -> Batcher<Uuid, (), StoredClient> {
+    pools::batcher(batch_connections, pool, find)
 }
 
 async fn find(

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use deadpool_postgres::Pool;
 use latchkey_domain::{
-    audit::Event,
+    audit::AuditEvent,
     page::Page,
-    revocation::{Ending, Reason, Revocation},
+    revocation::{Reason, Revocation, RevocationBatch},
     scope::Scopes,
 };
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     postgres::{
-        Connection, Postgres, StoredUser, audit, batcher::Gatherer, pools, revocations, users,
+        Connection, Postgres, StoredUser, audit, batcher::Batcher, pools, revocations, users,
     },
 };
 
@@ -33,7 +33,7 @@ const WAS: &str = include_str!("../../sql/queries/find_revoked_personal_access_t
 const TOUCH: &str = include_str!("../../sql/queries/touch_personal_access_token.sql");
 
 /// A token that is about to be.
-pub struct NewPersonalToken<'a> {
+pub struct NewPersonalAccessToken<'a> {
     /// Its id, made by the caller.
     pub id: Uuid,
     /// Whose it is to be.
@@ -56,7 +56,7 @@ pub struct NewPersonalToken<'a> {
 
 /// A token as its owner sees it.
 #[derive(Debug, Clone)]
-pub struct PersonalToken {
+pub struct PersonalAccessToken {
     /// The id.
     pub id: Uuid,
     /// What its owner calls it.
@@ -73,7 +73,7 @@ pub struct PersonalToken {
 
 /// A token, and whose it is. It has no `Debug`, because of the hash.
 #[derive(Clone)]
-pub struct KnownPersonalToken {
+pub struct PersonalAccessTokenRow {
     /// The user's generation when it was made.
     pub generation: i64,
     /// Of its secret.
@@ -88,9 +88,9 @@ pub struct KnownPersonalToken {
     pub user: StoredUser,
 }
 
-impl KnownPersonalToken {
+impl PersonalAccessTokenRow {
     /// Whether nothing has ended it, together with everything of its user.
-    pub fn stands(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         !self.user.disabled && self.user.generation == self.generation
     }
 }
@@ -98,10 +98,10 @@ impl KnownPersonalToken {
 impl Postgres {
     /// Makes a token, and records the event; when it was made, or nothing where its user has too
     /// many, or everything of the user has ended meanwhile.
-    pub async fn create_personal_token(
+    pub async fn create_personal_access_token(
         &self,
-        token: &NewPersonalToken<'_>,
-        event: &Event,
+        token: &NewPersonalAccessToken<'_>,
+        event: &AuditEvent,
     ) -> Result<Option<OffsetDateTime>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -137,11 +137,11 @@ impl Postgres {
     }
 
     /// A page of the live tokens of a user, and one more if there is a next page.
-    pub async fn list_personal_tokens(
+    pub async fn list_personal_access_tokens(
         &self,
         user: Uuid,
         page: Page,
-    ) -> Result<Vec<PersonalToken>, Error> {
+    ) -> Result<Vec<PersonalAccessToken>, Error> {
         let rows = self
             .connection()
             .await?
@@ -151,12 +151,15 @@ impl Postgres {
     }
 
     /// The token with this id. Who asks at the same moment shares a statement.
-    pub async fn find_personal_token(&self, id: Uuid) -> Result<Option<KnownPersonalToken>, Error> {
+    pub async fn find_personal_access_token(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<PersonalAccessTokenRow>, Error> {
         self.personal_tokens.ask(id, (), self.deadline()).await
     }
 
     /// Says that a token was used now.
-    pub async fn touch_personal_token(&self, id: Uuid) -> Result<(), Error> {
+    pub async fn touch_personal_access_token(&self, id: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
             .change(TOUCH, &[&id])
@@ -166,20 +169,20 @@ impl Postgres {
 
     /// Deletes a token of this user, for good; nothing if there is none, and none was deleted a
     /// while ago.
-    pub async fn delete_personal_token(
+    pub async fn revoke_personal_access_token(
         &self,
         user: Uuid,
         id: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Option<Ending>, Error> {
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ending = Ending::of_personal_token(user, id, reason);
+        let ending = RevocationBatch::of_personal_token(user, id, reason);
         if db.change(DELETE, &[&user, &id]).await? == 0 {
             db.roll_back().await?;
             return Ok(self
-                .deleted_personal_token(id)
+                .find_revoked_personal_access_token(id)
                 .await?
                 .filter(|before| before.sub == Some(user)));
         }
@@ -190,14 +193,17 @@ impl Postgres {
     }
 
     /// What ended with a token that was deleted a while ago.
-    pub async fn deleted_personal_token(&self, id: Uuid) -> Result<Option<Ending>, Error> {
+    pub async fn find_revoked_personal_access_token(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let row = self
             .connection()
             .await?
             .first(WAS, &[&id.to_string()])
             .await?;
         row.map(|row| {
-            Ok(Ending::of_personal_token(
+            Ok(RevocationBatch::of_personal_token(
                 row.try_get(0)?,
                 id,
                 Reason::TokenDeleted,
@@ -211,8 +217,8 @@ impl Postgres {
 pub(crate) async fn delete_all(
     db: &mut Connection,
     user: Uuid,
-    mut ending: Ending,
-) -> Result<Ending, Error> {
+    mut ending: RevocationBatch,
+) -> Result<RevocationBatch, Error> {
     let rows = db.all(DELETE_OF_USER, &[&user]).await?;
     let ids = rows
         .iter()
@@ -224,8 +230,8 @@ pub(crate) async fn delete_all(
     Ok(ending)
 }
 
-fn read(row: &Row) -> Result<PersonalToken, Error> {
-    Ok(PersonalToken {
+fn read(row: &Row) -> Result<PersonalAccessToken, Error> {
+    Ok(PersonalAccessToken {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         scope: row.try_get("scope")?,
@@ -236,14 +242,17 @@ fn read(row: &Row) -> Result<PersonalToken, Error> {
 }
 
 /// Tokens by id.
-pub(crate) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), KnownPersonalToken> {
-    pools::gatherer(lanes, pool, find)
+pub(crate) fn finder(
+    batch_connections: &Pool,
+    pool: &Pool,
+) -> Batcher<Uuid, (), PersonalAccessTokenRow> {
+    pools::batcher(batch_connections, pool, find)
 }
 
 async fn find(
     mut db: Connection,
     wanted: BTreeMap<Uuid, ()>,
-) -> Result<BTreeMap<Uuid, KnownPersonalToken>, Error> {
+) -> Result<BTreeMap<Uuid, PersonalAccessTokenRow>, Error> {
     let ids: Vec<Uuid> = wanted.into_keys().collect();
     let rows = db.all(FIND, &[&ids]).await?;
     rows.iter()
@@ -251,8 +260,8 @@ async fn find(
         .collect()
 }
 
-fn read_known(row: &Row) -> Result<KnownPersonalToken, Error> {
-    Ok(KnownPersonalToken {
+fn read_known(row: &Row) -> Result<PersonalAccessTokenRow, Error> {
+    Ok(PersonalAccessTokenRow {
         generation: row.try_get("token_generation")?,
         secret_hash: row.try_get("secret_hash")?,
         scope: row.try_get("scope")?,

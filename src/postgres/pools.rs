@@ -14,7 +14,7 @@ use futures_util::future::FutureExt;
 use super::{Connection, tls};
 use crate::{
     error::Error,
-    postgres::batcher::{Asked, Gatherer},
+    postgres::batcher::{BatchFuture, Batcher},
 };
 
 /// Lanes of each kind of questions: so many callers do not wait for each other at all, as through a
@@ -27,10 +27,10 @@ pub(super) const LANE_CONNECTIONS: usize = 8;
 
 /// A statement takes a fraction of a millisecond. One that takes longer waits for the disk or for a
 /// lock, and those who come meanwhile need not.
-const PATIENCE: Duration = Duration::from_millis(5);
+const CONNECTION_WAIT: Duration = Duration::from_millis(5);
 
 /// Most rows of one statement: beyond it they do not get cheaper.
-const MOST: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// What part of its time a statement of a lane waits for a lock that somebody holds. Whoever needs
 /// that row waits on a connection of its own, and those behind it go on.
@@ -49,12 +49,12 @@ pub(super) struct Address {
 
 impl Address {
     /// Connections for stories.
-    pub fn stories(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
+    pub fn connections(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
         self.pool(connections, limit(timeout))
     }
 
     /// Connections for the lanes.
-    pub fn lanes(&self, timeout: Duration) -> Result<Pool, String> {
+    pub fn batch_connections(&self, timeout: Duration) -> Result<Pool, String> {
         let lock_limit = (timeout / LOCK_PART).as_millis().max(1);
         self.pool(
             LANE_CONNECTIONS,
@@ -105,30 +105,30 @@ pub(super) fn count(pool: &Pool) -> (usize, usize) {
 }
 
 /// Gathers questions for this statement: on lanes, and apart from them over connections of stories.
-pub(super) fn gatherer<K, Q, A, F>(
-    lanes: &Pool,
-    stories: &Pool,
+pub(super) fn batcher<K, Q, A, F>(
+    batch_connections: &Pool,
+    connections: &Pool,
     statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
-) -> Gatherer<K, Q, A>
+) -> Batcher<K, Q, A>
 where
     K: Ord + Copy + Send + 'static,
     Q: Clone + Send + 'static,
     A: Clone + Send + 'static,
     F: Future<Output = Result<BTreeMap<K, A>, Error>> + Send,
 {
-    Gatherer::new(
+    Batcher::new(
         LANES,
-        MOST,
-        PATIENCE,
-        over(lanes, statement),
-        over(stories, statement),
+        MAX_CONNECTIONS,
+        CONNECTION_WAIT,
+        over(batch_connections, statement),
+        over(connections, statement),
     )
 }
 
 fn over<K, Q, A, F>(
     pool: &Pool,
     statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
-) -> impl Fn(BTreeMap<K, Q>, Instant) -> Asked<K, A> + Send + Sync + 'static
+) -> impl Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync + 'static
 where
     K: Send + 'static,
     Q: Send + 'static,

@@ -18,12 +18,12 @@ const LOCK: i64 = 0x4c41_5443_484c_4f47;
 
 /// The right to build the log, which no other replica has meanwhile. It ends with this value, and
 /// some seconds after its process was last heard of.
-pub struct Building {
+pub struct RebuildLock {
     db: Connection,
     timeout: Duration,
 }
 
-impl Building {
+impl RebuildLock {
     /// Keeps it for some seconds more.
     pub async fn keep(&mut self) -> Result<(), Error> {
         self.db.deadline = Instant::now() + self.timeout;
@@ -39,7 +39,7 @@ impl Building {
 
 impl Postgres {
     /// The right to build the log; nothing where somebody else has it.
-    pub async fn lock_log(&self) -> Result<Option<Building>, Error> {
+    pub async fn lock_log(&self) -> Result<Option<RebuildLock>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let row = db.first(TRY_LOCK, &[&LOCK]).await?;
@@ -48,7 +48,7 @@ impl Postgres {
             .try_get(0)?
         {
             db.batch(KEEP_LOCK).await?;
-            return Ok(Some(Building {
+            return Ok(Some(RebuildLock {
                 db,
                 timeout: self.timeout,
             }));
@@ -59,7 +59,7 @@ impl Postgres {
 
     /// Says that a lease of this length is about to come into force; the longest one that may be
     /// out there already.
-    pub async fn raise_longest_lease(&self, lease: Duration) -> Result<Duration, Error> {
+    pub async fn update_max_lease(&self, lease: Duration) -> Result<Duration, Error> {
         let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let row = self.connection().await?.first(RAISE, &[&lease]).await?;
         let before: Option<i64> = row

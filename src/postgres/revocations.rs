@@ -1,8 +1,8 @@
 //! What was taken back, until every token that it concerns is dead.
 
 use latchkey_domain::{
-    audit::Event,
-    revocation::{ENTRY_SECONDS, Ending, Reason, Revocation, TOKEN_MARGIN_SECONDS},
+    audit::AuditEvent,
+    revocation::{ENTRY_SECONDS, Reason, Revocation, RevocationBatch, TOKEN_MARGIN_SECONDS},
 };
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -23,7 +23,7 @@ const PAGE: i64 = 1_000;
 
 /// A row: one thing that was taken back, and when.
 #[derive(Debug, Clone)]
-pub struct RecordedRevocation {
+pub struct StoredRevocation {
     /// Whose account it was of; a client or a key is nobody's.
     pub sub: Option<Uuid>,
     /// Why.
@@ -33,10 +33,10 @@ pub struct RecordedRevocation {
     position: (OffsetDateTime, String, String),
 }
 
-impl RecordedRevocation {
+impl StoredRevocation {
     /// It as something that ended.
-    pub fn ending(&self) -> Ending {
-        Ending {
+    pub fn ending(&self) -> RevocationBatch {
+        RevocationBatch {
             sub: self.sub,
             reason: self.reason,
             entries: vec![self.entry],
@@ -45,7 +45,7 @@ impl RecordedRevocation {
 }
 
 /// Records what a transaction takes back. Nothing counts as revoked before this is committed.
-pub(super) async fn record(db: &mut Connection, ending: &Ending) -> Result<(), Error> {
+pub(super) async fn record(db: &mut Connection, ending: &RevocationBatch) -> Result<(), Error> {
     if ending.entries.is_empty() {
         return Ok(());
     }
@@ -88,7 +88,7 @@ fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64
 
 impl Postgres {
     /// The record's clock.
-    pub async fn clock(&self) -> Result<OffsetDateTime, Error> {
+    pub async fn read_clock(&self) -> Result<OffsetDateTime, Error> {
         let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
         Ok(row
             .ok_or_else(|| Error::internal("the clock of PostgreSQL returned no time"))?
@@ -100,8 +100,8 @@ impl Postgres {
     pub async fn revoke_token(
         &self,
         jti: Uuid,
-        ending: &Ending,
-        event: &Event,
+        ending: &RevocationBatch,
+        event: &AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -113,11 +113,11 @@ impl Postgres {
     }
 
     /// A page of what was taken back after a moment, or after a row; an empty one is the last.
-    pub async fn revocations_after(
+    pub async fn list_revocations(
         &self,
         moment: OffsetDateTime,
-        last: Option<&RecordedRevocation>,
-    ) -> Result<Vec<RecordedRevocation>, Error> {
+        last: Option<&StoredRevocation>,
+    ) -> Result<Vec<StoredRevocation>, Error> {
         let first = (moment, String::new(), String::new());
         let (at, kind, subject) = last.map_or(&first, |row| &row.position);
         let rows = self
@@ -129,7 +129,7 @@ impl Postgres {
     }
 
     /// What ended with this account, if it was deleted a while ago.
-    pub async fn find_deletion(&self, user: Uuid) -> Result<Option<Ending>, Error> {
+    pub async fn find_user_deletion(&self, user: Uuid) -> Result<Option<RevocationBatch>, Error> {
         let reason = Reason::AccountDeleted;
         let row = self
             .connection()
@@ -137,12 +137,12 @@ impl Postgres {
             .first(FIND_DELETION, &[&user.to_string(), &reason.as_str()])
             .await?;
         let below: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        Ok(below.map(|below| Ending::of_user(user, below, reason)))
+        Ok(below.map(|below| RevocationBatch::of_user(user, below, reason)))
     }
 
     /// A page of those whose identity changed after a moment, or after that of a user; an empty one
     /// is the last.
-    pub async fn identities_changed_after(
+    pub async fn list_changed_identities(
         &self,
         (moment, id): (OffsetDateTime, Uuid),
     ) -> Result<Vec<(OffsetDateTime, StoredUser)>, Error> {
@@ -157,7 +157,7 @@ impl Postgres {
     }
 }
 
-fn read(row: &Row) -> Result<RecordedRevocation, Error> {
+fn read(row: &Row) -> Result<StoredRevocation, Error> {
     let unknown = || Error::internal("an unknown kind of revocation is stored");
     let (kind, subject, reason): (String, String, &str) = (
         row.try_get("kind")?,
@@ -186,7 +186,7 @@ fn read(row: &Row) -> Result<RecordedRevocation, Error> {
         },
         _other => return Err(unknown()),
     };
-    Ok(RecordedRevocation {
+    Ok(StoredRevocation {
         sub: row.try_get("user_id")?,
         // A newer replica may know more reasons; what it took back is taken back all the same.
         reason: Reason::from_name(reason).unwrap_or(Reason::Revoked),

@@ -3,7 +3,7 @@
 mod revoke;
 
 use latchkey_domain::{
-    audit::Event,
+    audit::AuditEvent,
     page::Page,
     session::{BROWSER_CLIENT, Session},
 };
@@ -44,7 +44,7 @@ pub struct Opened {
 
 /// A live session, as its user sees it.
 #[derive(Debug, Clone)]
-pub struct Device {
+pub struct SessionRow {
     /// The session.
     pub sid: Uuid,
     /// When it began.
@@ -70,7 +70,7 @@ pub struct Idle {
 
 /// A session as it was last seen.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct SessionActivity {
     /// Whose it is.
     pub sub: Uuid,
     /// The session.
@@ -84,8 +84,8 @@ pub struct Seen {
 }
 
 /// A session's row, and its user's, held until Redis has taken the session in. Dropped without
-/// [`Held::release`], its connection is closed.
-pub struct Held {
+/// [`LockedSession::release`], its connection is closed.
+pub struct LockedSession {
     db: Connection,
     /// The user.
     pub user: StoredUser,
@@ -99,7 +99,7 @@ pub struct Held {
     pub ended: bool,
 }
 
-impl Held {
+impl LockedSession {
     /// Lets others write the rows again.
     pub async fn release(mut self) -> Result<(), Error> {
         self.db.roll_back().await
@@ -112,7 +112,7 @@ pub(super) async fn open(
     db: &mut Connection,
     known: &Credentials,
     new: &NewSession<'_>,
-    event: &Event,
+    event: &AuditEvent,
 ) -> Result<Option<Opened>, Error> {
     let (session, entry) = (new.session, audit::Entry::new(event));
     let (created_at, ends_at) = (moment(session.auth_time)?, moment(session.ends_at)?);
@@ -145,11 +145,11 @@ pub(super) async fn open(
 impl Postgres {
     /// Signs in, if the user's password, generation and standing are still those that were checked;
     /// nothing if not.
-    pub async fn open_session(
+    pub async fn create_session(
         &self,
         known: &Credentials,
         session: &NewSession<'_>,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Option<Opened>, Error> {
         open(&mut self.connection().await?, known, session, event).await
     }
@@ -180,7 +180,7 @@ impl Postgres {
         user: Uuid,
         idle: Idle,
         page: Page,
-    ) -> Result<Vec<Device>, Error> {
+    ) -> Result<Vec<SessionRow>, Error> {
         let (tokens, browser, limit) = (
             idle.tokens as f64,
             idle.browser as f64,
@@ -204,7 +204,7 @@ impl Postgres {
     }
 
     /// Holds a session and its user, the user first; nothing if one of them is not there.
-    pub async fn hold_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<Held>, Error> {
+    pub async fn lock_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<LockedSession>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let user = db.first(HOLD_USER, &[&sub]).await?;
@@ -218,7 +218,10 @@ impl Postgres {
     }
 
     /// Records what was seen of sessions. Returns the ids of those that are live in the record.
-    pub async fn record_refreshes(&self, seen: &[Seen]) -> Result<Vec<Uuid>, Error> {
+    pub async fn save_session_activity(
+        &self,
+        seen: &[SessionActivity],
+    ) -> Result<Vec<Uuid>, Error> {
         let sids: Vec<Uuid> = seen.iter().map(|seen| seen.sid).collect();
         let counters: Vec<i64> = seen
             .iter()
@@ -250,8 +253,8 @@ fn seconds(moment: OffsetDateTime) -> u64 {
     u64::try_from(moment.unix_timestamp()).unwrap_or(0)
 }
 
-fn read(row: &Row) -> Result<Device, Error> {
-    Ok(Device {
+fn read(row: &Row) -> Result<SessionRow, Error> {
+    Ok(SessionRow {
         sid: row.try_get("id")?,
         created_at: row.try_get("created_at")?,
         refreshed_at: row.try_get("last_used_at")?,
@@ -261,7 +264,12 @@ fn read(row: &Row) -> Result<Device, Error> {
     })
 }
 
-fn read_held(db: Connection, user: StoredUser, sid: Uuid, row: &Row) -> Result<Held, Error> {
+fn read_held(
+    db: Connection,
+    user: StoredUser,
+    sid: Uuid,
+    row: &Row,
+) -> Result<LockedSession, Error> {
     let counter: i64 = row.try_get("rotation_counter")?;
     let session = Session {
         sid,
@@ -273,7 +281,7 @@ fn read_held(db: Connection, user: StoredUser, sid: Uuid, row: &Row) -> Result<H
         ends_at: seconds(row.try_get("expires_at")?),
     };
     let (refreshed_at, ended) = (row.try_get("last_used_at")?, row.try_get("is_revoked")?);
-    Ok(Held {
+    Ok(LockedSession {
         db,
         user,
         session,

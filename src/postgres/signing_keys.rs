@@ -2,9 +2,9 @@
 
 use latchkey_domain::{
     access_token::Kid,
-    audit::{Actor, Event, Kind},
-    key_schedule::{self, KeyLife, State},
-    revocation::{Ending, Reason},
+    audit::{Actor, AuditEvent, EventKind},
+    key_schedule::{self, KeyState, ScheduledKey},
+    revocation::{Reason, RevocationBatch},
 };
 use tokio_postgres::Row;
 
@@ -33,7 +33,7 @@ pub struct SealedKey {
 /// A signing key that is in the record.
 pub struct StoredKey {
     /// What its life follows from.
-    pub life: KeyLife,
+    pub life: ScheduledKey,
     /// The key.
     pub key: SealedKey,
 }
@@ -41,7 +41,7 @@ pub struct StoredKey {
 /// What became of a key that was to be taken back.
 pub struct RevokedKey {
     /// Everything that it signed.
-    pub ending: Ending,
+    pub ending: RevocationBatch,
     /// The key that signs from now on, where this one did.
     pub successor: Option<Kid>,
 }
@@ -53,20 +53,20 @@ struct Listed {
 }
 
 impl Listed {
-    fn lives(&self) -> Vec<KeyLife> {
+    fn lives(&self) -> Vec<ScheduledKey> {
         self.keys.iter().map(|stored| stored.life).collect()
     }
 }
 
 impl Postgres {
     /// All signing keys.
-    pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, Error> {
+    pub async fn list_signing_keys(&self) -> Result<Vec<StoredKey>, Error> {
         Ok(list(&mut self.connection().await?).await?.keys)
     }
 
     /// All signing keys. When there is none, `first` makes one, which signs at once; replicas that
     /// start together agree on the same, because the table is locked meanwhile.
-    pub async fn signing_keys_or(
+    pub async fn list_or_create_signing_keys(
         &self,
         first: impl FnOnce() -> Result<SealedKey, Error>,
     ) -> Result<Vec<StoredKey>, Error> {
@@ -90,7 +90,7 @@ impl Postgres {
         &self,
         key: &SealedKey,
         actor: Actor,
-        delay: impl FnOnce(&[KeyLife], u64) -> Option<u64>,
+        delay: impl FnOnce(&[ScheduledKey], u64) -> Option<u64>,
     ) -> Result<Option<u64>, Error> {
         let mut db = self.connection().await?;
         let listed = lock(&mut db).await?;
@@ -101,7 +101,7 @@ impl Postgres {
         let signs_from = insert(&mut db, key, delay).await?;
         audit::insert(
             &mut db,
-            &Event::new(Kind::KeyRotated, actor, None).of_key(key.kid),
+            &AuditEvent::new(EventKind::SigningKeyCreated, actor, None).of_key(key.kid),
         )
         .await?;
         db.commit().await?;
@@ -122,7 +122,7 @@ impl Postgres {
             db.roll_back().await?;
             return Ok(None);
         };
-        let ending = Ending::of_key(kid, Reason::Revoked);
+        let ending = RevocationBatch::of_key(kid, Reason::Revoked);
         if key.life.revoked_at.is_some() {
             db.roll_back().await?;
             return Ok(Some(RevokedKey {
@@ -135,7 +135,7 @@ impl Postgres {
         let successor = succeed(&mut db, &listed, kid, new, actor).await?;
         audit::insert(
             &mut db,
-            &Event::new(Kind::KeyRevoked, actor, None).of_key(kid),
+            &AuditEvent::new(EventKind::SigningKeyRevoked, actor, None).of_key(kid),
         )
         .await?;
         db.commit().await?;
@@ -165,7 +165,7 @@ impl Postgres {
 pub(super) async fn delete_gone(db: &mut Connection) -> Result<u64, Error> {
     let Listed { keys, now } = list(db).await?;
     let lives: Vec<_> = keys.iter().map(|stored| stored.life).collect();
-    let is_gone = |key: &&KeyLife| key_schedule::state(&lives, key, now) == State::Gone;
+    let is_gone = |key: &&ScheduledKey| key_schedule::state(&lives, key, now) == KeyState::Expired;
     let gone: Vec<String> = lives
         .iter()
         .filter(is_gone)
@@ -198,7 +198,7 @@ async fn succeed(
     insert(db, new, 0).await?;
     audit::insert(
         db,
-        &Event::new(Kind::KeyRotated, actor, None).of_key(new.kid),
+        &AuditEvent::new(EventKind::SigningKeyCreated, actor, None).of_key(new.kid),
     )
     .await?;
     Ok(Some(new.kid))
@@ -245,7 +245,7 @@ fn read(row: &Row) -> Result<StoredKey, Error> {
         .parse()
         .map_err(|_| Error::internal("a signing key has an invalid ID"))?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
-    let life = KeyLife {
+    let life = ScheduledKey {
         kid,
         signs_from: moment(row.try_get("signs_from")?)?,
         revoked_at: revoked_at.map(moment).transpose()?,

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use deadpool_postgres::Pool;
-use latchkey_domain::{access_token::Kid, revocation::Marks};
+use latchkey_domain::{access_token::Kid, revocation::RevocationKeys};
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, batcher::Gatherer, pools::gatherer},
+    postgres::{Connection, Postgres, batcher::Batcher, pools::batcher},
 };
 
 const FIND: &str = include_str!("../../sql/queries/find_revoked_tokens.sql");
 
 /// The record speaks against it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Refused;
+pub(crate) struct RevokedToken;
 
 /// A token that a key of ours signed; one without a session is of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Asked {
+pub(crate) struct TokenLookup {
     kid: Kid,
     sub: Uuid,
     sid: Option<Uuid>,
@@ -27,15 +27,18 @@ pub(crate) struct Asked {
     generation: i64,
 }
 
-pub(crate) fn finder(lanes: &Pool, stories: &Pool) -> Gatherer<Asked, (), Refused> {
-    gatherer(lanes, stories, find)
+pub(crate) fn finder(
+    batch_connections: &Pool,
+    connections: &Pool,
+) -> Batcher<TokenLookup, (), RevokedToken> {
+    batcher(batch_connections, connections, find)
 }
 
 async fn find(
     mut db: Connection,
-    asked: BTreeMap<Asked, ()>,
-) -> Result<BTreeMap<Asked, Refused>, Error> {
-    let asked: Vec<Asked> = asked.into_keys().collect();
+    asked: BTreeMap<TokenLookup, ()>,
+) -> Result<BTreeMap<TokenLookup, RevokedToken>, Error> {
+    let asked: Vec<TokenLookup> = asked.into_keys().collect();
     let subs: Vec<Uuid> = asked.iter().map(|token| token.sub).collect();
     let sids: Vec<Option<Uuid>> = asked.iter().map(|token| token.sid).collect();
     let jtis: Vec<Uuid> = asked.iter().map(|token| token.jti).collect();
@@ -51,34 +54,34 @@ async fn find(
     Ok(asked
         .into_iter()
         .filter(|token| refused.contains(&token.jti))
-        .map(|token| (token, Refused))
+        .map(|token| (token, RevokedToken))
         .collect())
 }
 
 impl Postgres {
     /// Whether the record speaks against a token. Checks that wait at the same moment share a
     /// statement; none joins one that was sent already.
-    pub async fn refuses(&self, marks: &Marks) -> Result<bool, Error> {
+    pub async fn is_revoked(&self, marks: &RevocationKeys) -> Result<bool, Error> {
         let asked = match *marks {
-            Marks::OfSession {
+            RevocationKeys::Session {
                 kid,
                 sub,
                 sid,
                 jti,
                 generation,
-            } => Asked {
+            } => TokenLookup {
                 kid,
                 sub,
                 sid: Some(sid),
                 jti,
                 generation,
             },
-            Marks::OfClient {
+            RevocationKeys::Client {
                 kid,
                 id,
                 jti,
                 generation,
-            } => Asked {
+            } => TokenLookup {
                 kid,
                 sub: id,
                 sid: None,
@@ -86,15 +89,15 @@ impl Postgres {
                 generation,
             },
             // Its own row says all of it.
-            Marks::Personal { id, .. } => {
+            RevocationKeys::PersonalAccessToken { id, .. } => {
                 return Ok(!self
-                    .find_personal_token(id)
+                    .find_personal_access_token(id)
                     .await?
-                    .is_some_and(|token| token.stands()));
+                    .is_some_and(|token| token.is_usable()));
             }
         };
         Ok(self
-            .standings
+            .token_states
             .ask(asked, (), self.deadline())
             .await?
             .is_some())

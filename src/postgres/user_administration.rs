@@ -1,18 +1,18 @@
 //! Users, as administrators and the operator see and change them.
 
 use latchkey_domain::{
-    audit::Event,
+    audit::AuditEvent,
     page::Page,
-    revocation::{Ending, Reason},
-    user_change::{AccountChange, Standing},
+    revocation::{Reason, RevocationBatch},
+    user_change::{AccountChange, UserState},
 };
 use uuid::Uuid;
 
 use crate::{
     error::Error,
     postgres::{
-        Connection, NewUser, Postgres, StoredUser, Template, audit, email_outbox,
-        personal_access_tokens, revocations, sessions, twice,
+        Connection, EmailTemplate, NewUser, Postgres, StoredUser, audit, email_outbox,
+        personal_access_tokens, retry_on_deadlock, revocations, sessions,
         users::{self, insert, read},
     },
 };
@@ -29,12 +29,12 @@ pub struct Changed {
     /// The account as it is now.
     pub user: StoredUser,
     /// What ended, if everything did.
-    pub ending: Option<Ending>,
+    pub ending: Option<RevocationBatch>,
 }
 
 impl StoredUser {
-    fn standing(&self) -> Standing {
-        Standing {
+    fn standing(&self) -> UserState {
+        UserState {
             identity: self.account.identity.clone(),
             disabled: self.disabled,
         }
@@ -73,13 +73,14 @@ impl Postgres {
         &self,
         user: &NewUser<'_>,
         invitation: Option<Uuid>,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let user = insert(&mut db, user).await?;
         if let Some(mail) = invitation {
-            email_outbox::promise(&mut db, mail, Template::Invitation, user.account.id).await?;
+            email_outbox::promise(&mut db, mail, EmailTemplate::Invitation, user.account.id)
+                .await?;
         }
         audit::insert(&mut db, event).await?;
         db.commit().await?;
@@ -92,15 +93,15 @@ impl Postgres {
     ///
     /// # Errors
     /// `last_admin`, `username_taken`, `email_taken`, `invalid_request`, `unavailable`.
-    pub async fn change_user(
+    pub async fn update_managed_user(
         &self,
         id: Uuid,
         change: &AccountChange,
         new_hash: Option<&str>,
         mail: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Option<Changed>, Error> {
-        twice!(
+        retry_on_deadlock!(
             self.try_change_user(id, change, new_hash, mail, event)
                 .await
         )
@@ -112,7 +113,7 @@ impl Postgres {
         change: &AccountChange,
         new_hash: Option<&str>,
         mail: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Option<Changed>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -131,7 +132,7 @@ impl Postgres {
             email_outbox::void_codes(&mut db, id).await?;
         }
         if new_hash.is_some() {
-            email_outbox::promise(&mut db, mail, Template::PasswordChanged, id).await?;
+            email_outbox::promise(&mut db, mail, EmailTemplate::PasswordChanged, id).await?;
         }
         let ending = match ends {
             Some(reason) => Some(sessions::end_all(&mut db, id, user.generation, reason).await?),
@@ -140,7 +141,7 @@ impl Postgres {
         for (kind, reason) in before.events(&after, new_hash.is_some()) {
             audit::insert(
                 &mut db,
-                &Event {
+                &AuditEvent {
                     kind,
                     reason: reason.map(|reason| reason.as_str().into()),
                     ..event.clone()
@@ -156,11 +157,19 @@ impl Postgres {
     ///
     /// # Errors
     /// `last_admin`, `unavailable`.
-    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
-        twice!(self.try_delete_user(id, event).await)
+    pub async fn delete_user(
+        &self,
+        id: Uuid,
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
+        retry_on_deadlock!(self.try_delete_user(id, event).await)
     }
 
-    async fn try_delete_user(&self, id: Uuid, event: &Event) -> Result<Option<Ending>, Error> {
+    async fn try_delete_user(
+        &self,
+        id: Uuid,
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some((user, is_last)) = hold(&mut db, id).await? else {
@@ -171,7 +180,7 @@ impl Postgres {
             db.roll_back().await?;
             return Err(Error::LastAdmin);
         }
-        let ending = Ending::of_user(id, user.generation + 1, Reason::AccountDeleted);
+        let ending = RevocationBatch::of_user(id, user.generation + 1, Reason::AccountDeleted);
         let ending = personal_access_tokens::delete_all(&mut db, id, ending).await?;
         db.change(DELETE, &[&id]).await?;
         db.change(DELETE_MAILS, &[&id]).await?;
@@ -211,7 +220,7 @@ async fn read_held(db: &mut Connection, id: Uuid) -> Result<Vec<StoredUser>, Err
 async fn write(
     db: &mut Connection,
     id: Uuid,
-    after: &Standing,
+    after: &UserState,
     new_hash: Option<&str>,
     ends: bool,
 ) -> Result<StoredUser, Error> {

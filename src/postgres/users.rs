@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use deadpool_postgres::Pool;
 use latchkey_domain::{
     account::{Account, Identity, Role},
-    audit::Event,
-    revocation::{Ending, Reason},
+    audit::AuditEvent,
+    revocation::{Reason, RevocationBatch},
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     postgres::{
-        Connection, NewSession, Postgres, Template, audit, batcher::Gatherer, email_outbox, pools,
-        sessions, twice,
+        Connection, EmailTemplate, NewSession, Postgres, audit, batcher::Batcher, email_outbox,
+        pools, retry_on_deadlock, sessions,
     },
 };
 
@@ -71,7 +71,7 @@ impl Postgres {
         &self,
         user: &NewUser<'_>,
         session: &NewSession<'_>,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
@@ -131,7 +131,7 @@ impl Postgres {
         id: Uuid,
         username: Option<Option<&str>>,
         name: Option<Option<&str>>,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Option<StoredUser>, Error> {
         let params: crate::postgres::Params = &[
             &id,
@@ -152,7 +152,7 @@ impl Postgres {
     }
 
     /// Stores a stronger hash of the same password, unless the password was changed meanwhile.
-    pub async fn raise_password_hash(
+    pub async fn upgrade_password_hash(
         &self,
         known: &Credentials,
         stronger: &str,
@@ -173,9 +173,9 @@ impl Postgres {
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
-        event: &Event,
-    ) -> Result<Option<Ending>, Error> {
-        twice!(
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
+        retry_on_deadlock!(
             self.try_change_password(known, new_hash, keep, mail, event)
                 .await
         )
@@ -187,8 +187,8 @@ impl Postgres {
         new_hash: &str,
         keep: Uuid,
         mail: Uuid,
-        event: &Event,
-    ) -> Result<Option<Ending>, Error> {
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let (mut db, user) = (self.connection().await?, known.user.account.id);
         db.begin().await?;
         if db
@@ -202,7 +202,7 @@ impl Postgres {
         let ended = sessions::end_others(&mut db, user, keep, Reason::PasswordChange).await?;
         // A code is a credential as well: whoever read the mail must not take the account back.
         email_outbox::void_codes(&mut db, user).await?;
-        email_outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
+        email_outbox::promise(&mut db, mail, EmailTemplate::PasswordChanged, user).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(ended))
@@ -217,9 +217,9 @@ impl Postgres {
         user: Uuid,
         new_hash: &str,
         mail: Uuid,
-        event: &Event,
-    ) -> Result<Option<(StoredUser, Ending)>, Error> {
-        twice!(
+        event: &AuditEvent,
+    ) -> Result<Option<(StoredUser, RevocationBatch)>, Error> {
+        retry_on_deadlock!(
             self.try_reset_password(code, user, new_hash, mail, event)
                 .await
         )
@@ -231,8 +231,8 @@ impl Postgres {
         user: Uuid,
         new_hash: &str,
         mail: Uuid,
-        event: &Event,
-    ) -> Result<Option<(StoredUser, Ending)>, Error> {
+        event: &AuditEvent,
+    ) -> Result<Option<(StoredUser, RevocationBatch)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let updated = db.first(RESET_PASSWORD, &[&user, &new_hash, &code]).await?;
@@ -245,7 +245,7 @@ impl Postgres {
         let ending =
             sessions::end_all(&mut db, user, updated.generation, Reason::PasswordReset).await?;
         email_outbox::void_codes(&mut db, user).await?;
-        email_outbox::promise(&mut db, mail, Template::PasswordChanged, user).await?;
+        email_outbox::promise(&mut db, mail, EmailTemplate::PasswordChanged, user).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some((updated, ending)))
@@ -296,8 +296,8 @@ fn read_credentials(row: &Row) -> Result<Credentials, Error> {
 }
 
 /// Accounts by id.
-pub(crate) fn finder(lanes: &Pool, pool: &Pool) -> Gatherer<Uuid, (), StoredUser> {
-    pools::gatherer(lanes, pool, find)
+pub(crate) fn finder(batch_connections: &Pool, pool: &Pool) -> Batcher<Uuid, (), StoredUser> {
+    pools::batcher(batch_connections, pool, find)
 }
 
 async fn find(

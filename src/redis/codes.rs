@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use latchkey_domain::{
-    one_time_code::{Hash, Purpose},
+    one_time_code::{CodeHash, CodePurpose},
     rate_limit::Limit,
 };
 use uuid::Uuid;
@@ -50,11 +50,11 @@ impl Redis {
     /// newer one, or `other` of the same row.
     pub async fn register_code(
         &self,
-        purpose: Purpose,
+        purpose: CodePurpose,
         sub: Uuid,
         row: Uuid,
-        hash: &Hash,
-        other: &Hash,
+        hash: &CodeHash,
+        other: &CodeHash,
         life: u64,
     ) -> Result<Registered, Error> {
         let (row, life) = (row.to_string(), life.to_string());
@@ -75,9 +75,9 @@ impl Redis {
     /// account from this network: of so many in a period, the next is not looked at.
     pub async fn reserve_code(
         &self,
-        purpose: Purpose,
+        purpose: CodePurpose,
         sub: Uuid,
-        [hash, other]: &[Hash; 2],
+        [hash, other]: &[CodeHash; 2],
         network: Uuid,
         tries: Limit,
     ) -> Result<Reservation, Error> {
@@ -115,18 +115,23 @@ impl Redis {
     }
 
     /// The code was used up.
-    pub async fn use_code(&self, purpose: Purpose, sub: Uuid, row: Uuid) -> Result<(), Error> {
+    pub async fn use_code(&self, purpose: CodePurpose, sub: Uuid, row: Uuid) -> Result<(), Error> {
         self.finish_code(purpose, sub, row, "used").await
     }
 
     /// The code was not used after all, and may be tried again at once.
-    pub async fn release_code(&self, purpose: Purpose, sub: Uuid, row: Uuid) -> Result<(), Error> {
+    pub async fn release_code(
+        &self,
+        purpose: CodePurpose,
+        sub: Uuid,
+        row: Uuid,
+    ) -> Result<(), Error> {
         self.finish_code(purpose, sub, row, "released").await
     }
 
     async fn finish_code(
         &self,
-        purpose: Purpose,
+        purpose: CodePurpose,
         sub: Uuid,
         row: Uuid,
         how: &str,
@@ -141,7 +146,7 @@ impl Redis {
         .map(drop)
     }
 
-    fn code_key(&self, purpose: Purpose, sub: Uuid) -> String {
+    fn code_key(&self, purpose: CodePurpose, sub: Uuid) -> String {
         format!("{}:{{{sub}}}:code:{}", self.prefix, purpose.as_str())
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use latchkey_domain::rate_limit::{Bucket, BucketId, Reserved};
+use latchkey_domain::rate_limit::{Bucket, BucketId, BucketLevels};
 
 use crate::{
     error::Error,
@@ -23,7 +23,7 @@ static REFUND: LazyLock<Script> = LazyLock::new(|| {
 
 impl Redis {
     /// Counts one attempt in buckets of one owner: in all of them or in none.
-    pub async fn reserve_try(&self, buckets: &[Bucket]) -> Result<Reserved, Error> {
+    pub async fn reserve_attempt(&self, buckets: &[Bucket]) -> Result<BucketLevels, Error> {
         let args = buckets
             .iter()
             .flat_map(|Bucket { limit, .. }| [limit.interval(), limit.capacity()]);
@@ -31,11 +31,11 @@ impl Redis {
         let (allowed, levels) = self
             .run(&RESERVE, &self.bucket_keys(buckets), &bytes(&args))
             .await?;
-        Ok(Reserved { allowed, levels })
+        Ok(BucketLevels { allowed, levels })
     }
 
     /// Refunds an attempt; returns the levels afterwards.
-    pub async fn refund_try(&self, buckets: &[Bucket]) -> Result<Vec<u64>, Error> {
+    pub async fn refund_attempt(&self, buckets: &[Bucket]) -> Result<Vec<u64>, Error> {
         let args: Vec<String> = buckets
             .iter()
             .map(|bucket| bucket.limit.interval().to_string())

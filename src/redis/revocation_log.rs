@@ -37,7 +37,7 @@ const BUILDING_MS: &str = "600000";
 
 /// What became of joining.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Joined {
+pub enum JoinOutcome {
     /// From here on, whoever revokes something waits for this replica.
     Joined {
         /// The epoch of the log.
@@ -50,25 +50,25 @@ pub enum Joined {
     /// There is no log that could be relied on.
     Lost,
     /// Redis forgets keys when its memory is full.
-    Evicting,
+    EvictionEnabled,
 }
 
 /// What became of a renewal.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Renewed {
+pub enum RenewOutcome {
     /// What is in the log.
-    Page(Page),
+    Page(LogPage),
     /// The epoch is another, or there is no such member.
-    Strange,
+    EpochChanged,
     /// There is no log that could be relied on.
     Lost,
     /// Redis forgets keys when its memory is full.
-    Evicting,
+    EvictionEnabled,
 }
 
 /// A part of the log.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct LogPage {
     /// How long leases are.
     pub lease: Duration,
     /// The number of the last entry of the log.
@@ -76,12 +76,12 @@ pub struct Page {
     /// Entries with their numbers, as they stand in the log.
     pub entries: Vec<(u64, String)>,
     /// Who may hold a lease.
-    pub members: Vec<Member>,
+    pub members: Vec<LogMember>,
 }
 
 /// Somebody who may hold a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct LogMember {
     /// The process.
     pub id: Uuid,
     /// The number of the last entry that it has applied.
@@ -92,18 +92,18 @@ pub struct Member {
 
 /// What became of beginning a log.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Begun {
+pub enum BeginOutcome {
     /// It is to be filled now, under this epoch.
     Begun(String),
     /// There is a good one already.
-    Whole,
+    AlreadyComplete,
     /// This server is not the master of its history.
-    Deposed,
+    NotPrimary,
 }
 
 impl Redis {
     /// Becomes a member; without an id, only a reader.
-    pub async fn join(&self, member: Option<Uuid>) -> Result<Joined, Error> {
+    pub async fn join(&self, member: Option<Uuid>) -> Result<JoinOutcome, Error> {
         let answer = self
             .run_for_lease(&JOIN, &self.log_keys(), &[name(member)])
             .await?;
@@ -116,7 +116,7 @@ impl Redis {
         member: Option<Uuid>,
         epoch: &str,
         applied: u64,
-    ) -> Result<Renewed, Error> {
+    ) -> Result<RenewOutcome, Error> {
         let args = [
             name(member),
             epoch.into(),
@@ -135,7 +135,7 @@ impl Redis {
     }
 
     /// Removes a member that has not renewed since it was seen; whether it did.
-    pub async fn reap(&self, member: &Member, epoch: &str) -> Result<bool, Error> {
+    pub async fn reap(&self, member: &LogMember, epoch: &str) -> Result<bool, Error> {
         self.remove(member.id, epoch, &member.beat.to_string())
             .await
     }
@@ -154,7 +154,7 @@ impl Redis {
     }
 
     /// Begins a new log; where there is a good one, only if that is the one to be replaced.
-    pub async fn begin_log(&self, replaced: Option<&str>) -> Result<Begun, Error> {
+    pub async fn begin_log(&self, replaced: Option<&str>) -> Result<BeginOutcome, Error> {
         let args = [
             Uuid::new_v4().simple().to_string(),
             replaced.unwrap_or("").into(),
@@ -164,9 +164,9 @@ impl Redis {
             .run(&BEGIN, &self.building_keys(), &bytes(&args))
             .await?;
         match (answer.first().map(String::as_str), answer.get(1)) {
-            (Some("complete"), None) => Ok(Begun::Whole),
-            (Some("not_primary"), None) => Ok(Begun::Deposed),
-            (Some("begun"), Some(epoch)) => Ok(Begun::Begun(epoch.clone())),
+            (Some("complete"), None) => Ok(BeginOutcome::AlreadyComplete),
+            (Some("not_primary"), None) => Ok(BeginOutcome::NotPrimary),
+            (Some("begun"), Some(epoch)) => Ok(BeginOutcome::Begun(epoch.clone())),
             _other => Err(BEGIN.unknown_answer()),
         }
     }
@@ -202,7 +202,7 @@ impl Redis {
 
     /// Calls for every word of the scripts until the connection breaks. What they say is a reason
     /// to look, never a fact.
-    pub async fn listen(&self, mut hear: impl FnMut(Wake)) -> Result<(), Error> {
+    pub async fn listen(&self, mut hear: impl FnMut(LogNotification)) -> Result<(), Error> {
         let connect = async {
             let mut words = self.client.get_async_pubsub().await?;
             words.subscribe(self.channel()).await?;
@@ -215,9 +215,9 @@ impl Redis {
         let mut words = words.into_on_message();
         while let Some(word) = words.next().await {
             hear(if word.get_payload_bytes() == b"acknowledged" {
-                Wake::Applied
+                LogNotification::Acknowledged
             } else {
-                Wake::Appended
+                LogNotification::AppendedEntry
             });
         }
         Err(Error::unavailable("Redis closed the connection"))
@@ -248,26 +248,26 @@ impl Redis {
 
 /// Why to look at the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
+pub enum LogNotification {
     /// Something was appended.
-    Appended,
+    AppendedEntry,
     /// A member has applied something.
-    Applied,
+    Acknowledged,
 }
 
 fn name(member: Option<Uuid>) -> String {
     member.map(|id| id.simple().to_string()).unwrap_or_default()
 }
 
-fn read_joined(answer: Vec<Value>) -> Option<Joined> {
+fn read_joined(answer: Vec<Value>) -> Option<JoinOutcome> {
     let mut parts = answer.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
-        "lost" => Some(Joined::Lost),
-        "evicting" => Some(Joined::Evicting),
+        "lost" => Some(JoinOutcome::Lost),
+        "evicting" => Some(JoinOutcome::EvictionEnabled),
         "joined" => {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = Duration::from_millis(u64::from_redis_value(parts.next()?).ok()?);
-            Some(Joined::Joined {
+            Some(JoinOutcome::Joined {
                 epoch,
                 lease,
                 before: u64::from_redis_value(parts.next()?).ok()?,
@@ -277,17 +277,17 @@ fn read_joined(answer: Vec<Value>) -> Option<Joined> {
     }
 }
 
-fn read_renewed(answer: Vec<Value>) -> Option<Renewed> {
+fn read_renewed(answer: Vec<Value>) -> Option<RenewOutcome> {
     let mut parts = answer.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
-        "lost" => Some(Renewed::Lost),
-        "evicting" => Some(Renewed::Evicting),
-        "epoch_changed" => Some(Renewed::Strange),
+        "lost" => Some(RenewOutcome::Lost),
+        "evicting" => Some(RenewOutcome::EvictionEnabled),
+        "epoch_changed" => Some(RenewOutcome::EpochChanged),
         "page" => {
             let lease = Duration::from_millis(u64::from_redis_value(parts.next()?).ok()?);
             let last = u64::from_redis_value(parts.next()?).ok()?;
             let entries = Vec::<(u64, String)>::from_redis_value(parts.next()?).ok()?;
-            Some(Renewed::Page(Page {
+            Some(RenewOutcome::Page(LogPage {
                 lease,
                 last,
                 entries,
@@ -298,10 +298,10 @@ fn read_renewed(answer: Vec<Value>) -> Option<Renewed> {
     }
 }
 
-pub(crate) fn read_members(list: Value) -> Option<Vec<Member>> {
+pub(crate) fn read_members(list: Value) -> Option<Vec<LogMember>> {
     let list = Vec::<(String, u64, u64)>::from_redis_value(list).ok()?;
     let member = |(id, applied, beat): (String, _, _)| {
-        Some(Member {
+        Some(LogMember {
             id: id.parse().ok()?,
             applied,
             beat,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{FromRedisValue, Value};
-use latchkey_domain::revocation::{Entry, Marks, Subject, lease::Appended};
+use latchkey_domain::revocation::{Entry, RevocationKeys, Subject, lease::AppendedEntry};
 use uuid::Uuid;
 
 use super::{Redis, bytes, script::Script};
@@ -20,39 +20,39 @@ static FIND: LazyLock<Script> = LazyLock::new(|| {
 
 /// Entries that are in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishedEntries {
     /// The last of them, and who might not know it yet.
-    pub appended: Appended<String, Uuid>,
+    pub appended: AppendedEntry<String, Uuid>,
     /// How long the leases under this epoch are.
     pub lease: Duration,
 }
 
 /// What became of revoking something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Revoked {
+pub enum AppendOutcome {
     /// It is in the log.
-    Published(Published),
+    Appended(PublishedEntries),
     /// There is no log that could be relied on.
     Lost,
     /// Redis forgets keys when its memory is full. There is no log, and no lease is renewed:
     /// PostgreSQL answers checks.
-    Evicting,
+    EvictionEnabled,
 }
 
 /// What the denylist says of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum LookupOutcome {
     /// Nothing speaks against it.
-    Nothing,
+    NotListed,
     /// The entry of this subject does.
-    Refused(Subject),
+    Listed(Subject),
     /// The log was lost: that an entry is missing says nothing.
-    Lost,
+    LogLost,
 }
 
 impl Redis {
     /// Appends entries, all or none.
-    pub async fn revoke(&self, entries: &[Entry]) -> Result<Revoked, Error> {
+    pub async fn revoke(&self, entries: &[Entry]) -> Result<AppendOutcome, Error> {
         let mut keys = vec![self.state_key(), self.log_key()];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
         let mut args = vec![self.channel()];
@@ -61,13 +61,13 @@ impl Redis {
     }
 
     /// Everything that can speak against a token, in one round trip.
-    pub async fn find_revocations(&self, marks: &Marks) -> Result<Found, Error> {
+    pub async fn find_revocations(&self, marks: &RevocationKeys) -> Result<LookupOutcome, Error> {
         let subjects: Vec<Subject> = marks.subjects().collect();
         let mut keys = vec![self.state_key()];
         keys.extend(subjects.iter().map(|subject| self.entry_key(subject)));
         let found: Option<Vec<Option<i64>>> = self.run(&FIND, &keys, &[]).await?;
         let Some(found) = found else {
-            return Ok(Found::Lost);
+            return Ok(LookupOutcome::LogLost);
         };
         if found.len() != subjects.len() {
             return Err(FIND.unknown_answer());
@@ -80,8 +80,8 @@ impl Redis {
                 .and_then(|(_, value)| *value)
         };
         Ok(marks
-            .refused_by(value)
-            .map_or(Found::Nothing, Found::Refused))
+            .find_revoked_subject(value)
+            .map_or(LookupOutcome::NotListed, LookupOutcome::Listed))
     }
 
     pub(super) fn state_key(&self) -> String {
@@ -110,29 +110,29 @@ impl Redis {
 /// Value, end and text, as the scripts want them.
 pub(super) fn written(entry: &Entry) -> [String; 3] {
     [
-        entry.standing.value.to_string(),
-        entry.standing.ends_at.to_string(),
+        entry.state.value.to_string(),
+        entry.state.ends_at.to_string(),
         entry.to_string(),
     ]
 }
 
-fn read(answer: Vec<Value>) -> Option<Revoked> {
+fn read(answer: Vec<Value>) -> Option<AppendOutcome> {
     let mut parts = answer.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
-        "lost" => Some(Revoked::Lost),
-        "evicting" => Some(Revoked::Evicting),
+        "lost" => Some(AppendOutcome::Lost),
+        "evicting" => Some(AppendOutcome::EvictionEnabled),
         "appended" => {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = u64::from_redis_value(parts.next()?).ok()?;
             let number = u64::from_redis_value(parts.next()?).ok()?;
             let members = crate::redis::revocation_log::read_members(parts.next()?)?;
             let members: BTreeSet<_> = members.into_iter().map(|member| member.id).collect();
-            let appended = Appended {
+            let appended = AppendedEntry {
                 epoch,
                 number,
                 members,
             };
-            Some(Revoked::Published(Published {
+            Some(AppendOutcome::Appended(PublishedEntries {
                 appended,
                 lease: Duration::from_millis(lease),
             }))

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use deadpool_redis::redis::{FromRedisValue, Value};
 use latchkey_domain::{
     account::Identity,
-    explanation::Remembered,
+    explanation::CachedSession,
     refresh_token::RefreshToken,
     revocation::{ENTRY_SECONDS, Reason},
     session::Session,
@@ -15,42 +15,42 @@ use uuid::Uuid;
 use super::{Redis, bytes, milliseconds, script::Script};
 use crate::error::Error;
 
-static OPEN: LazyLock<Script> = LazyLock::new(|| {
+static CREATE: LazyLock<Script> = LazyLock::new(|| {
     Script::of_account("create_session", include_str!("scripts/create_session.lua"))
 });
 static ROTATE: LazyLock<Script> =
     LazyLock::new(|| Script::of_refresh("rotate", include_str!("scripts/rotate.lua")));
-static ADOPT: LazyLock<Script> = LazyLock::new(|| {
+static RESTORE: LazyLock<Script> = LazyLock::new(|| {
     Script::of_refresh(
         "restore_session",
         include_str!("scripts/restore_session.lua"),
     )
 });
-static END: LazyLock<Script> = LazyLock::new(|| {
+static REVOKE: LazyLock<Script> = LazyLock::new(|| {
     Script::of_account(
         "revoke_sessions",
         include_str!("scripts/revoke_sessions.lua"),
     )
 });
-static RAISE: LazyLock<Script> = LazyLock::new(|| {
+static INCREMENT_GENERATION: LazyLock<Script> = LazyLock::new(|| {
     Script::of_account(
         "increment_generation",
         include_str!("scripts/increment_generation.lua"),
     )
 });
-static LOOK: LazyLock<Script> = LazyLock::new(|| {
+static INSPECT: LazyLock<Script> = LazyLock::new(|| {
     Script::of_account(
         "inspect_session",
         include_str!("scripts/inspect_session.lua"),
     )
 });
-static STORE: LazyLock<Script> = LazyLock::new(|| {
+static STORE_IDENTITY: LazyLock<Script> = LazyLock::new(|| {
     Script::of_account("store_identity", include_str!("scripts/store_identity.lua"))
 });
 
 /// How refreshing is allowed to go, in milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub struct RefreshRules {
+pub struct RefreshPolicy {
     /// How long a session lives without a refresh.
     pub idle: u64,
     /// How long the parent of an unused token gives the same child again.
@@ -64,27 +64,27 @@ pub struct RefreshRules {
 pub enum Rotation {
     /// It was the current one, or its parent a moment ago: this is the session now, and its counter
     /// that of the token to be given.
-    Passed(Box<Rotated>),
+    Rotated(Box<RotatedSession>),
     /// Nothing that can be relied on is known of the session here, as of this moment (ms): it must
     /// be adopted.
-    Away {
+    NotCached {
         /// Redis' clock.
-        seen: u64,
+        observed_at: u64,
     },
-    /// The session has ended; `unrecorded`: by reuse, and the record does not know it yet.
-    Ended {
+    /// The session has ended; `unpersisted`: by reuse, and the record does not know it yet.
+    Revoked {
         /// Whether the record is still to be written.
-        unrecorded: bool,
+        unpersisted: bool,
     },
     /// An older token; the session has a tombstone now.
     Reused,
     /// An adoption that took too long.
-    Late,
+    RestoreTimedOut,
 }
 
 /// A session after a refresh.
 #[derive(Debug)]
-pub struct Rotated {
+pub struct RotatedSession {
     /// The counter of the token to be given.
     pub counter: u64,
     /// When it was reached, in ms.
@@ -96,7 +96,7 @@ pub struct Rotated {
 }
 
 /// What the record knows of a session that is to be adopted.
-pub struct Recorded<'a> {
+pub struct StoredSession<'a> {
     /// The session.
     pub session: &'a Session,
     /// Its user's identity.
@@ -110,7 +110,7 @@ pub struct Recorded<'a> {
 impl Redis {
     /// Takes a fresh session in, unless it has ended already; whether it did. `idle` is how long it
     /// lives without a refresh, in seconds.
-    pub async fn open_session(
+    pub async fn create_session(
         &self,
         session: &Session,
         identity: &Identity,
@@ -128,7 +128,7 @@ impl Redis {
         ];
         match self
             .run::<String>(
-                &OPEN,
+                &CREATE,
                 &self.keys_of(session.sub, session.sid),
                 &bytes(&args),
             )
@@ -137,7 +137,7 @@ impl Redis {
         {
             "created" => Ok(true),
             "revoked" => Ok(false),
-            _other => Err(OPEN.unknown_answer()),
+            _other => Err(CREATE.unknown_answer()),
         }
     }
 
@@ -145,7 +145,7 @@ impl Redis {
     pub async fn rotate(
         &self,
         token: &RefreshToken,
-        rules: &RefreshRules,
+        rules: &RefreshPolicy,
     ) -> Result<Rotation, Error> {
         let args = exchange_args(token, rules);
         let answer = self
@@ -155,15 +155,15 @@ impl Redis {
     }
 
     /// Takes a session in from the record and exchanges its refresh token. The caller holds the
-    /// rows until this has answered; `seen` is when the session was found away.
-    pub async fn adopt(
+    /// rows until this has answered; `observed_at` is when the session was found away.
+    pub async fn restore_session(
         &self,
         token: &RefreshToken,
-        rules: &RefreshRules,
-        seen: u64,
-        recorded: &Recorded<'_>,
+        rules: &RefreshPolicy,
+        observed_at: u64,
+        recorded: &StoredSession<'_>,
     ) -> Result<Rotation, Error> {
-        let Recorded {
+        let StoredSession {
             session,
             identity,
             counter,
@@ -171,7 +171,7 @@ impl Redis {
         } = recorded;
         let mut args = exchange_args(token, rules).to_vec();
         args.extend([
-            seen.to_string(),
+            observed_at.to_string(),
             rules.patience.to_string(),
             counter.to_string(),
             at.to_string(),
@@ -184,14 +184,14 @@ impl Redis {
             json(identity)?,
         ]);
         let answer = self
-            .run(&ADOPT, &self.keys_of(token.sub, token.sid), &bytes(&args))
+            .run(&RESTORE, &self.keys_of(token.sub, token.sid), &bytes(&args))
             .await?;
-        read(token, answer).ok_or_else(|| ADOPT.unknown_answer())
+        read(token, answer).ok_or_else(|| RESTORE.unknown_answer())
     }
 
     /// Writes the tombstones of sessions: no refresh token of theirs is exchanged any more. The
     /// record has them already.
-    pub async fn end_sessions(
+    pub async fn revoke_sessions(
         &self,
         sub: Uuid,
         sids: &[Uuid],
@@ -200,7 +200,7 @@ impl Redis {
         let keys: Vec<String> = sids.iter().map(|sid| self.session_key(sub, *sid)).collect();
         let lifetime = milliseconds(ENTRY_SECONDS);
         self.run::<String>(
-            &END,
+            &REVOKE,
             &keys,
             &[reason.as_str().as_bytes(), lifetime.as_bytes()],
         )
@@ -210,16 +210,20 @@ impl Redis {
 
     /// Refuses every refresh token of the account below a generation. `lifetime`: the longest that
     /// one can live.
-    pub async fn raise_generation(
+    pub async fn increment_generation(
         &self,
         sub: Uuid,
         generation: i64,
         lifetime: u64,
     ) -> Result<(), Error> {
         let args = [generation.to_string(), milliseconds(lifetime)];
-        self.run::<String>(&RAISE, &[self.account_key(sub)], &bytes(&args))
-            .await
-            .map(drop)
+        self.run::<String>(
+            &INCREMENT_GENERATION,
+            &[self.account_key(sub)],
+            &bytes(&args),
+        )
+        .await
+        .map(drop)
     }
 
     /// What the next tokens of the account say.
@@ -234,13 +238,17 @@ impl Redis {
             json(identity)?,
             milliseconds(lifetime),
         ];
-        self.run::<String>(&STORE, &[self.account_key(sub)], &bytes(&args))
+        self.run::<String>(&STORE_IDENTITY, &[self.account_key(sub)], &bytes(&args))
             .await
             .map(drop)
     }
 
     /// What is known of a session, for whoever asks why its token is refused.
-    pub async fn look_at_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<Remembered>, Error> {
+    pub async fn inspect_session(
+        &self,
+        sub: Uuid,
+        sid: Uuid,
+    ) -> Result<Option<CachedSession>, Error> {
         type Told = (
             Option<u64>,
             Option<u64>,
@@ -251,14 +259,14 @@ impl Redis {
             Option<String>,
         );
         let (counter, rotated_at, generation, account, ended, at_home, scope): Told =
-            self.run(&LOOK, &self.keys_of(sub, sid), &[]).await?;
+            self.run(&INSPECT, &self.keys_of(sub, sid), &[]).await?;
         if counter.is_none() && ended.is_none() {
             return Ok(None);
         }
         // A tombstone may stand where the session was never known: then nothing else of it matters.
         let generations = (generation.unwrap_or(0), account.unwrap_or(0));
         let (counter, rotated_at) = (counter.unwrap_or(0), rotated_at.unwrap_or(0));
-        Ok(Some(Remembered {
+        Ok(Some(CachedSession {
             at_home: at_home.is_some(),
             counter,
             rotated_at,
@@ -273,7 +281,7 @@ impl Redis {
     }
 }
 
-fn exchange_args(token: &RefreshToken, rules: &RefreshRules) -> [String; 4] {
+fn exchange_args(token: &RefreshToken, rules: &RefreshPolicy) -> [String; 4] {
     [
         token.counter.to_string(),
         rules.idle.to_string(),
@@ -291,21 +299,21 @@ fn read(token: &RefreshToken, answer: Vec<Value>) -> Option<Rotation> {
     let word = String::from_redis_value(parts.next()?).ok()?;
     let rest = parts.next().unwrap_or(Value::Nil);
     match word.as_str() {
-        "rotated" | "repeated" => Some(Rotation::Passed(read_session(token, rest)?.into())),
-        "not_cached" => Some(Rotation::Away {
-            seen: u64::from_redis_value(rest).ok()?,
+        "rotated" | "repeated" => Some(Rotation::Rotated(read_session(token, rest)?.into())),
+        "not_cached" => Some(Rotation::NotCached {
+            observed_at: u64::from_redis_value(rest).ok()?,
         }),
-        "revoked" => Some(Rotation::Ended {
-            unrecorded: rest != Value::Nil,
+        "revoked" => Some(Rotation::Revoked {
+            unpersisted: rest != Value::Nil,
         }),
-        "expired" => Some(Rotation::Ended { unrecorded: false }),
+        "expired" => Some(Rotation::Revoked { unpersisted: false }),
         "reused" => Some(Rotation::Reused),
-        "late" => Some(Rotation::Late),
+        "late" => Some(Rotation::RestoreTimedOut),
         _other => None,
     }
 }
 
-fn read_session(token: &RefreshToken, told: Value) -> Option<Rotated> {
+fn read_session(token: &RefreshToken, told: Value) -> Option<RotatedSession> {
     type Told = (u64, u64, i64, String, String, u64, u64, String);
     let (counter, at, generation, scope, client_id, auth_time, ends_at, identity) =
         Told::from_redis_value(told).ok()?;
@@ -318,7 +326,7 @@ fn read_session(token: &RefreshToken, told: Value) -> Option<Rotated> {
         auth_time,
         ends_at,
     };
-    Some(Rotated {
+    Some(RotatedSession {
         counter,
         at,
         session,

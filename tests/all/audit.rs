@@ -1,7 +1,7 @@
 //! What is remembered of what happened: every security event, with its change or not at all, and
 //! shown to its owner and to administrators only.
 
-mod by_others; // administrators and the operator
+mod admin_events; // administrators and the operator
 
 use std::sync::Mutex;
 
@@ -10,26 +10,26 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session, until},
     mail::{MailServer, code},
-    stack::{ask, execute},
+    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_stores::{ask, execute},
 };
 
 const EMAIL: &str = "john@example.com";
 const NEW: &str = "correct horse 9";
 
 /// A gateway with mail, and how much of what it recorded was looked at.
-struct Scene {
-    gateway: Gateway,
+struct Fixture {
+    server: TestServer,
     mails: MailServer,
     seen: Mutex<usize>,
 }
 
-impl Scene {
-    async fn new() -> Scene {
-        let (gateway, mails) = Gateway::with_mail(&[]).await;
-        Scene {
-            gateway,
+impl Fixture {
+    async fn new() -> Fixture {
+        let (server, mails) = TestServer::with_mail(&[]).await;
+        Fixture {
+            server,
             mails,
             seen: Mutex::new(0),
         }
@@ -41,7 +41,7 @@ impl Scene {
         let row = "concat_ws(' ', event, outcome, actor, coalesce(reason, '-'))";
         let written =
             format!("select coalesce(string_agg({row}, ',' order by xmin::text::bigint, id), '')");
-        let mut rows = rows(&self.gateway, &written).await;
+        let mut rows = rows(&self.server, &written).await;
         rows.dedup_by(|one, other| one == other && one.contains(" failure "));
         rows
     }
@@ -59,14 +59,14 @@ impl Scene {
     }
 
     async fn call(&self, method: Method, path: &str, session: &Session, body: Value) -> Answer {
-        self.gateway
+        self.server
             .with_token(method, path, &session.access_token, body)
             .await
     }
 }
 
-async fn rows(gateway: &Gateway, aggregate: &str) -> Vec<String> {
-    let told = ask(gateway, &format!("{aggregate} from audit_events")).await;
+async fn rows(server: &TestServer, aggregate: &str) -> Vec<String> {
+    let told = ask(server, &format!("{aggregate} from audit_events")).await;
     told.split(',')
         .filter(|row| !row.is_empty())
         .map(str::to_owned)
@@ -82,25 +82,25 @@ fn items(answer: &Answer) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_security_event_is_recorded_once_with_who_what_and_where() {
-    let scene = Scene::new().await;
-    let Scene { gateway, mails, .. } = &scene;
-    let john = gateway.sign_up_with_email("john", EMAIL).await;
+    let scene = Fixture::new().await;
+    let Fixture { server, mails, .. } = &scene;
+    let john = server.sign_up_with_email("john", EMAIL).await;
     scene.news(&["sign_up success user -"]).await;
-    let second = gateway.sign_in("john").await;
+    let second = server.sign_in("john").await;
     scene.news(&["sign_in success user -"]).await;
     scene
         .call(Method::PATCH, "/user", &john, json!({"name": "John"}))
         .await
         .is(200, "");
     scene.news(&["profile_updated success user -"]).await;
-    gateway
+    server
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     scene
         .news(&["sign_in_failed failure unauthenticated incorrect_password"])
         .await;
-    gateway
+    server
         .log_in("nobody", "wrong-password")
         .await
         .is(401, "invalid_credentials");
@@ -125,7 +125,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .is(204, "");
     scene.news(&["password_changed success user -"]).await;
     let other = Session::of(
-        gateway
+        server
             .log_in("john", "another secret 456")
             .await
             .is(200, ""),
@@ -145,14 +145,14 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await;
     // A repeat ends nothing, and what ended before is no event.
     for session in [&john, &john, &second] {
-        gateway.log_out(&session.access_token).await.is(204, "");
+        server.log_out(&session.access_token).await.is(204, "");
     }
     scene.news(&["sign_out success user -"]).await;
     scene.news(&[]).await;
 
     let sign_in = async || {
         Session::of(
-            gateway
+            server
                 .log_in("john", "another secret 456")
                 .await
                 .is(200, ""),
@@ -173,13 +173,13 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     );
     scene.news(&["sign_in success user -", others, all]).await;
     let first = sign_in().await;
-    let next = Session::of(&gateway.refresh(&first.refresh_token).await);
-    gateway.refresh(&next.refresh_token).await.is(200, "");
-    gateway
+    let next = Session::of(&server.refresh(&first.refresh_token).await);
+    server.refresh(&next.refresh_token).await.is(200, "");
+    server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    gateway
+    server
         .refresh(&first.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
@@ -191,7 +191,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await;
 
     for email in [EMAIL, "nobody@example.com"] {
-        gateway.forgot_password(email).await.is(202, "");
+        server.forgot_password(email).await.is(202, "");
     }
     scene
         .news(&["code_requested success unauthenticated password_reset"; 2])
@@ -205,7 +205,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .expect("a code");
     for _ in 0..5 {
         scene
-            .gateway
+            .server
             .reset_password(EMAIL, "00000-00000", NEW)
             .await
             .is(400, "invalid_code");
@@ -213,14 +213,14 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     let counted = "select coalesce(sum(count), 0) from audit_events \
         where event = 'code_check_failed'";
     until("all are counted", || async {
-        ask(gateway, counted).await == "5"
+        ask(server, counted).await == "5"
     })
     .await;
     scene
         .news(&["code_check_failed failure unauthenticated password_reset"])
         .await;
     scene
-        .gateway
+        .server
         .reset_password(EMAIL, &code, NEW)
         .await
         .is(429, "too_many_requests");
@@ -228,15 +228,15 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .news(&["rate_limited failure unauthenticated code"])
         .await;
 
-    execute(gateway, "update users set disabled = true").await;
-    gateway
+    execute(server, "update users set disabled = true").await;
+    server
         .log_in("john", "another secret 456")
         .await
         .is(401, "invalid_credentials");
     scene
         .news(&["sign_in_failed failure unauthenticated user_disabled"])
         .await;
-    execute(gateway, "update users set disabled = false").await;
+    execute(server, "update users set disabled = false").await;
     let last = sign_in().await;
     scene
         .call(Method::DELETE, "/user", &last, Value::Null)
@@ -253,28 +253,28 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     let sub = john.claim("sub");
     let whose = "select count(*) from audit_events \
         where (user_id is null or ip_address is null) and reason <> 'unknown_user'";
-    assert_eq!(ask(gateway, whose).await, "1", "a code for nobody");
+    assert_eq!(ask(server, whose).await, "1", "a code for nobody");
     let others = format!(
         "select count(*) from audit_events where user_id <> '{sub}' or ip_address <> '127.0.0.1'"
     );
-    assert_eq!(ask(gateway, &others).await, "0");
-    the_log_says_the_same(gateway).await;
-    nothing_in_it_is_a_credential(gateway, &[&john, &second, &third], &code).await;
+    assert_eq!(ask(server, &others).await, "0");
+    the_log_says_the_same(server).await;
+    nothing_in_it_is_a_credential(server, &[&john, &second, &third], &code).await;
 }
 
 /// One line for each time that something happened, at the moment at which it did.
-async fn the_log_says_the_same(gateway: &Gateway) {
-    let log: Vec<Value> = gateway
+async fn the_log_says_the_same(server: &TestServer) {
+    let log: Vec<Value> = server
         .log()
         .iter()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let recorded = rows(gateway, "select string_agg(distinct event, ',')").await;
+    let recorded = rows(server, "select string_agg(distinct event, ',')").await;
     assert!(recorded.len() >= 12, "{recorded:?}");
     for event in recorded {
         let lines = log.iter().filter(|line| line["event"] == *event).count();
         let counted = ask(
-            gateway,
+            server,
             &format!("select sum(count) from audit_events where event = '{event}'"),
         )
         .await;
@@ -290,9 +290,9 @@ async fn the_log_says_the_same(gateway: &Gateway) {
     }
 }
 
-async fn nothing_in_it_is_a_credential(gateway: &Gateway, sessions: &[&Session], code: &str) {
+async fn nothing_in_it_is_a_credential(server: &TestServer, sessions: &[&Session], code: &str) {
     let table = ask(
-        gateway,
+        server,
         "select string_agg(audit_events::text, ' ') from audit_events",
     )
     .await;
@@ -316,8 +316,8 @@ async fn nothing_in_it_is_a_credential(gateway: &Gateway, sessions: &[&Session],
 
 #[tokio::test]
 async fn a_change_of_address_is_recorded_step_by_step() {
-    let scene = Scene::new().await;
-    let john = scene.gateway.sign_up_with_email("john", EMAIL).await;
+    let scene = Fixture::new().await;
+    let john = scene.server.sign_up_with_email("john", EMAIL).await;
     scene.news(&["sign_up success user -"]).await;
     let ask_for = |email, password| {
         scene.call(
@@ -369,26 +369,26 @@ async fn a_change_of_address_is_recorded_step_by_step() {
         .await;
     let own = "select bool_and(session_id is not null and actor_id = user_id) from audit_events \
         where event <> 'code_check_failed'";
-    assert_eq!(ask(&scene.gateway, own).await, "true");
+    assert_eq!(ask(&scene.server, own).await, "true");
 }
 
 #[tokio::test]
 async fn tries_that_were_turned_away_are_counted_by_network() {
     let limit = ("LATCHKEY_LIMIT_SIGN_IN", "2/1d");
-    let gateway = Gateway::with(&[
+    let server = TestServer::with(&[
         ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
         limit,
     ])
     .await;
-    gateway.sign_up("john").await;
+    server.sign_up("john").await;
     for number in 1..=6 {
-        let login = gateway
+        let login = server
             .request(Method::POST, "/login")
             .json(&json!({"username": "john", "password": "wrong"}));
         let status = if number <= 2 { 401 } else { 429 };
         // One subscriber has all of these.
-        let answer = gateway
+        let answer = server
             .send(login.header("x-forwarded-for", format!("2001:db8:1:2::{number}")))
             .await;
         assert_eq!(answer.status, status, "{}", answer.string());
@@ -401,10 +401,10 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
     let expected = "rate_limited sign_in 2001:db8:1:2::/64 t 4,\
         sign_in_failed incorrect_password 2001:db8:1:2::/64 f 2";
     until("all are counted", || async {
-        ask(&gateway, counts).await == expected
+        ask(&server, counts).await == expected
     })
     .await;
-    let told = gateway
+    let told = server
         .log()
         .iter()
         .filter(|line| line.contains("\"2001:db8:1:2::6\""))
@@ -414,15 +414,15 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
 
 #[tokio::test]
 async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
-    let scene = Scene::new().await;
-    scene.gateway.sign_up("john").await;
+    let scene = Fixture::new().await;
+    scene.server.sign_up("john").await;
     let many = "insert into sessions \
             (id, user_id, generation, client_id, scope, created_at, expires_at) \
         select gen_random_uuid(), id, generation, 'latchkey', '', now(), now() + interval '1 day' \
         from users, generate_series(1, 101)";
-    execute(&scene.gateway, many).await;
+    execute(&scene.server, many).await;
     scene.news(&["sign_up success user -"]).await;
-    scene.gateway.sign_in("john").await;
+    scene.server.sign_in("john").await;
     let ended = "session_revoked success server too_many_sessions";
     until("all are recorded", || async {
         scene.rows().await.len() == 5
@@ -436,16 +436,16 @@ async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
     );
     let same = "select count(*) from audit_events a join sessions s on s.id = a.session_id \
          where s.revoked_reason = a.reason";
-    assert_eq!(ask(&scene.gateway, same).await, "3");
+    assert_eq!(ask(&scene.server, same).await, "3");
 }
 
 /// Whoever cannot write the event does not make the change.
 #[tokio::test]
 async fn a_change_that_cannot_be_recorded_is_not_made() {
-    let scene = Scene::new().await;
-    let gateway = &scene.gateway;
-    let john = gateway.sign_up_with_email("john", EMAIL).await;
-    let code = scene.mails.reset_code(gateway, EMAIL).await;
+    let scene = Fixture::new().await;
+    let server = &scene.server;
+    let john = server.sign_up_with_email("john", EMAIL).await;
+    let code = scene.mails.reset_code(server, EMAIL).await;
     let email = json!({"email": "john@elsewhere.example.com", "password": PASSWORD});
     scene
         .call(Method::POST, "/user/email", &john, email.clone())
@@ -459,22 +459,22 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         (select count(*) from email_outbox), (select count(consumed_at) from email_outbox),
         (select count(*) from audit_events))";
     until("the mail is sent", || async {
-        ask(gateway, "select count(sent_at) from email_outbox").await == "2"
+        ask(server, "select count(sent_at) from email_outbox").await == "2"
     })
     .await;
-    let before = ask(gateway, state).await;
-    let lines = events(gateway);
+    let before = ask(server, state).await;
+    let lines = events(server);
     execute(
-        gateway,
+        server,
         "alter table audit_events add constraint broken check (event = 'none') not valid",
     )
     .await;
     let password = json!({"current_password": PASSWORD, "new_password": NEW});
     let attempts: Vec<Answer> = vec![
-        gateway
+        server
             .post("/signup", json!({"username": "jane", "password": PASSWORD}))
             .await,
-        gateway.log_in("john", PASSWORD).await,
+        server.log_in("john", PASSWORD).await,
         scene
             .call(Method::PATCH, "/user", &john, json!({"name": "Changed"}))
             .await,
@@ -485,9 +485,9 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         scene
             .call(Method::POST, "/user/email/confirm", &john, confirmation)
             .await,
-        gateway.forgot_password(EMAIL).await,
-        scene.gateway.reset_password(EMAIL, &code, NEW).await,
-        gateway.log_out(&john.access_token).await,
+        server.forgot_password(EMAIL).await,
+        scene.server.reset_password(EMAIL, &code, NEW).await,
+        server.log_out(&john.access_token).await,
         scene
             .call(Method::POST, "/logout?scope=others", &john, Value::Null)
             .await,
@@ -501,36 +501,34 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
     for answer in &attempts {
         answer.is(500, "internal");
     }
-    assert_eq!(ask(gateway, state).await, before);
+    assert_eq!(ask(server, state).await, before);
     assert_eq!(
-        events(gateway),
+        events(server),
         lines,
         "the log tells of nothing that did not happen"
     );
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    assert_eq!(server.verify(&john.access_token).await.0, 204);
     // What is counted waits until it can be written.
-    gateway
+    server
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    gateway
-        .until_logged(&["writing denied events failed"])
-        .await;
-    execute(gateway, "alter table audit_events drop constraint broken").await;
+    server.until_logged(&["writing denied events failed"]).await;
+    execute(server, "alter table audit_events drop constraint broken").await;
     let count = "select coalesce(sum(count), 0) from audit_events where event = 'sign_in_failed'";
     until("it is written", || async {
-        ask(gateway, count).await == "1"
+        ask(server, count).await == "1"
     })
     .await;
     scene
-        .gateway
+        .server
         .reset_password(EMAIL, &code, NEW)
         .await
         .is(204, "");
 }
 
-fn events(gateway: &Gateway) -> usize {
-    gateway
+fn events(server: &TestServer) -> usize {
+    server
         .log()
         .iter()
         .filter(|line| line.contains("\"event\":"))
@@ -539,12 +537,12 @@ fn events(gateway: &Gateway) -> usize {
 
 #[tokio::test]
 async fn what_did_not_happen_is_not_recorded() {
-    let scene = Scene::new().await;
-    let john = scene.gateway.sign_up("john").await;
-    scene.gateway.sign_up("jane").await;
+    let scene = Fixture::new().await;
+    let john = scene.server.sign_up("john").await;
+    scene.server.sign_up("jane").await;
     scene.news(&["sign_up success user -"; 2]).await;
     let taken = scene
-        .gateway
+        .server
         .post("/signup", json!({"username": "JOHN", "password": PASSWORD}))
         .await;
     taken.is(409, "username_taken");
@@ -557,22 +555,22 @@ async fn what_did_not_happen_is_not_recorded() {
         .await
         .is(400, "invalid_request");
     scene
-        .gateway
+        .server
         .refresh("garbage")
         .await
         .is(401, "invalid_refresh_token");
-    scene.gateway.sign_in("john").await;
+    scene.server.sign_in("john").await;
     scene.news(&["sign_in success user -"]).await;
 }
 
 #[tokio::test]
 async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
-    let gateway = Gateway::start().await;
-    let mut replica = gateway.replica().await;
-    gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let mut replica = server.replica().await;
+    server.sign_up("john").await;
     let tries = (0..24).map(|number| {
         let name = if number % 3 == 0 { "nobody" } else { "john" };
-        if number % 2 == 0 { &gateway } else { &replica }.log_in(name, "wrong-password")
+        if number % 2 == 0 { &server } else { &replica }.log_in(name, "wrong-password")
     });
     for answer in join_all(tries).await {
         answer.is(401, "invalid_credentials");
@@ -582,7 +580,7 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
             sum(count) filter (where user_id is null))
         from audit_events where event = 'sign_in_failed'";
     until("all are written", || async {
-        ask(&gateway, counts).await == "16 8"
+        ask(&server, counts).await == "16 8"
     })
     .await;
     // The last of all, in the last moment.
@@ -591,17 +589,17 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
         .await
         .is(401, "invalid_credentials");
     assert_eq!(replica.stop(), Some(0));
-    assert_eq!(ask(&gateway, counts).await, "17 8");
+    assert_eq!(ask(&server, counts).await, "17 8");
     let alike = "select count(*) - count(distinct (user_id is null, at)) from audit_events \
         where event = 'sign_in_failed'";
     assert_eq!(
-        ask(&gateway, alike).await,
+        ask(&server, alike).await,
         "0",
         "one row for each account and minute"
     );
     assert_eq!(
         ask(
-            &gateway,
+            &server,
             "select bool_and(at = date_trunc('minute', at)) from audit_events where count > 1"
         )
         .await,
@@ -611,10 +609,10 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
 
 #[tokio::test]
 async fn pages_go_from_the_newest_to_the_oldest() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     for name in ["a", "b", "c", "d"] {
-        gateway
+        server
             .with_token(
                 Method::PATCH,
                 "/user",
@@ -625,7 +623,7 @@ async fn pages_go_from_the_newest_to_the_oldest() {
             .is(200, "");
     }
     let get = |path: String| {
-        gateway.with_token(
+        server.with_token(
             Method::GET,
             Box::leak(path.into_boxed_str()),
             &john.access_token,
@@ -673,19 +671,19 @@ async fn pages_go_from_the_newest_to_the_oldest() {
 
 #[tokio::test]
 async fn an_event_says_who_it_was_and_from_where() {
-    let gateway = Gateway::start().await;
-    let login = gateway
+    let server = TestServer::start().await;
+    let login = server
         .request(Method::POST, "/signup")
         .json(&json!({"username": "john", "password": PASSWORD}));
     let john = Session::of(
-        &gateway
+        &server
             .send(login.header(
                 header::USER_AGENT,
                 "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Fire\tfox/128.0",
             ))
             .await,
     );
-    let shown = gateway
+    let shown = server
         .with_token(Method::GET, "/user/audit", &john.access_token, Value::Null)
         .await;
     let (item, claims) = (&items(&shown)[0], john.claims());
@@ -711,10 +709,10 @@ async fn an_event_says_who_it_was_and_from_where() {
 
 #[tokio::test]
 async fn nobody_sees_what_happened_to_somebody_else() {
-    let gateway = Gateway::start().await;
-    let (john, jane) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    let server = TestServer::start().await;
+    let (john, jane) = (server.sign_up("john").await, server.sign_up("jane").await);
     let get = async |session: &Session, path: &str| {
-        gateway
+        server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await
     };
@@ -730,17 +728,17 @@ async fn nobody_sees_what_happened_to_somebody_else() {
             .await
             .is(403, "forbidden");
     }
-    gateway
+    server
         .get(&format!("/users/{}/audit", john.claim("sub")))
         .await
         .is(401, "unauthenticated");
 
     execute(
-        &gateway,
+        &server,
         "update users set role = 'admin' where username = 'jane'",
     )
     .await;
-    let admin = gateway.sign_in("jane").await;
+    let admin = server.sign_in("jane").await;
     let by = |actor: &str, actor_id: &str| {
         format!(
             "insert into audit_events (id, at, event, outcome, user_id, actor_id, actor,
@@ -755,11 +753,11 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         ("operator", "null".to_owned()),
     ] {
         execute(
-            &gateway,
+            &server,
             "delete from audit_events where event = 'user_disabled'",
         )
         .await;
-        execute(&gateway, &by(actor, &actor_id)).await;
+        execute(&server, &by(actor, &actor_id)).await;
         let find = |answer: Answer| {
             items(&answer)
                 .into_iter()
@@ -783,7 +781,7 @@ async fn nobody_sees_what_happened_to_somebody_else() {
     get(&admin, "/users/garbage/audit")
         .await
         .is(404, "not_found");
-    gateway
+    server
         .with_token(Method::DELETE, "/user", &john.access_token, Value::Null)
         .await
         .is(204, "");

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{json_body, operations},
-    gateway::{Answer, Gateway, Session},
-    stack::{ask, execute},
-    wire,
+    raw_http,
+    test_server::{Answer, Session, TestServer},
+    test_stores::{ask, execute},
 };
 
 /// A value that must not come back. No member's name holds it.
@@ -38,21 +38,21 @@ struct Target {
     schema: &'static Value,
 }
 
-struct Scene {
-    gateway: Gateway,
+struct Fixture {
+    server: TestServer,
     session: Session,
     targets: Vec<Target>,
 }
 
-impl Scene {
-    async fn new() -> Scene {
-        let gateway = Gateway::with(&[("LATCHKEY_SMTP_URL", "smtp://127.0.0.1:9")]).await;
-        gateway
+impl Fixture {
+    async fn new() -> Fixture {
+        let server = TestServer::with(&[("LATCHKEY_SMTP_URL", "smtp://127.0.0.1:9")]).await;
+        server
             .sign_up_with_email("owner", "owner@example.com")
             .await;
-        execute(&gateway, "update users set role = 'admin'").await;
-        let session = gateway.sign_in("owner").await;
-        let made = gateway.create_item(&session, "Book").await;
+        execute(&server, "update users set role = 'admin'").await;
+        let session = server.sign_in("owner").await;
+        let made = server.create_item(&session, "Book").await;
         let target = |(method, path, operation): (Method, String, &'static Value)| {
             let id = operation["operationId"].as_str().expect("each has one");
             json_body(operation).map(|schema| Target {
@@ -67,8 +67,8 @@ impl Scene {
             .filter_map(target)
             .collect();
         assert!(targets.len() >= 10, "the document lists bodies");
-        Scene {
-            gateway,
+        Fixture {
+            server,
             session,
             targets,
         }
@@ -77,7 +77,7 @@ impl Scene {
     /// With all that it takes beside the body.
     fn request(&self, target: &Target) -> RequestBuilder {
         let request = self
-            .gateway
+            .server
             .request(target.method.clone(), &target.path)
             .bearer_auth(&self.session.access_token);
         if FOR_PAGES.contains(&target.id) {
@@ -89,7 +89,7 @@ impl Scene {
 
     async fn send(&self, target: &Target, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = self.request(target);
-        self.gateway
+        self.server
             .send(
                 request
                     .header(header::CONTENT_TYPE, media_type)
@@ -141,7 +141,7 @@ impl Scene {
             )
         };
         let tables = ["users", "items", "sessions", "email_outbox"].map(whole);
-        ask(&self.gateway, &format!("select {}", tables.join(" || "))).await
+        ask(&self.server, &format!("select {}", tables.join(" || "))).await
     }
 }
 
@@ -168,7 +168,7 @@ fn example_with(target: &Target, member: &str, value: Value) -> String {
 
 #[tokio::test]
 async fn what_is_no_object_is_refused() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     let deep = format!(
         "{{\"{MARKER}\":{}{}}}",
@@ -208,7 +208,7 @@ async fn what_is_no_object_is_refused() {
 
 #[tokio::test]
 async fn without_a_body_nothing_happens() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     for target in scene
         .targets
@@ -217,7 +217,7 @@ async fn without_a_body_nothing_happens() {
     {
         scene.refuses(target, "").await;
         scene.refuses(target, " \n").await;
-        let bare = scene.gateway.send(scene.request(target)).await;
+        let bare = scene.server.send(scene.request(target)).await;
         assert_eq!(bare.status, 415, "no media type either: {}", bare.string());
         if target.schema["required"]
             .as_array()
@@ -242,7 +242,7 @@ async fn without_a_body_nothing_happens() {
 
 #[tokio::test]
 async fn members_of_another_type_are_named() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     let others = [
         json!(12_345),
@@ -274,7 +274,7 @@ async fn members_of_another_type_are_named() {
 
 #[tokio::test]
 async fn members_that_are_too_long_or_unprintable_are_named() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     for target in &scene.targets {
         for (member, schema) in members(target).filter(|(_, schema)| !is_flag(schema)) {
@@ -306,7 +306,7 @@ async fn members_that_are_too_long_or_unprintable_are_named() {
 
 #[tokio::test]
 async fn members_that_come_twice_are_named() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     for target in &scene.targets {
         let example = target.schema["example"].to_string();
@@ -336,7 +336,7 @@ async fn members_that_come_twice_are_named() {
 
 #[tokio::test]
 async fn unknown_members_are_named_with_what_was_meant() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     for target in &scene.targets {
         for (member, _) in members(target) {
@@ -381,7 +381,7 @@ async fn unknown_members_are_named_with_what_was_meant() {
 /// A body within the limit must not be answered by a book.
 #[tokio::test]
 async fn thousands_of_unknown_members_get_a_short_answer() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let members: Vec<_> = (0..6_000)
         .map(|number| format!("\"m{number}\":1"))
         .collect();
@@ -400,7 +400,7 @@ async fn thousands_of_unknown_members_get_a_short_answer() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     let authorization = format!("authorization: Bearer {}\r\n", scene.session.access_token);
     for target in &scene.targets {
@@ -417,13 +417,13 @@ async fn a_body_that_is_too_large_is_refused() {
             ""
         };
         let headers = format!("content-type: application/json\r\n{page}{authorization}");
-        let answer = wire::exchange(
-            scene.gateway.address,
-            &wire::chunked(&line, &headers, body.as_bytes()),
+        let answer = raw_http::exchange(
+            scene.server.address,
+            &raw_http::chunked(&line, &headers, body.as_bytes()),
         )
         .await;
         assert!(
-            wire::status(&answer) == 413 && answer.contains("\"too_large\""),
+            raw_http::status(&answer) == 413 && answer.contains("\"too_large\""),
             "{}: {answer}",
             target.id
         );
@@ -433,7 +433,7 @@ async fn a_body_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn another_media_type_is_told_what_to_send() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let before = scene.fingerprint().await;
     for target in &scene.targets {
         let form = if target.id == "signIn" {

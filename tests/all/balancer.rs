@@ -3,7 +3,7 @@
 
 mod load; // people who work meanwhile
 mod pool; // the replicas, and who stands in front of them
-mod replacing; // rolling restarts, and a replica that is killed
+mod rolling_restart; // rolling restarts, and a replica that is killed
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{
     deployed::Proxy,
-    feed::reader::Reader,
-    gateway::{Answer, Gateway, PASSWORD, Session, until},
     metrics,
     outage::OwnRedis,
+    revocation_stream::reader::Reader,
+    test_server::{Answer, PASSWORD, Session, TestServer, until},
 };
 use pool::{KINDS, Kind, Pool};
 
@@ -25,7 +25,7 @@ const ROUND: usize = 6;
 /// A request with a token by way of a balancer; its answer is compared with the document.
 async fn ask_by(
     balancer: &Proxy,
-    any: &Gateway,
+    any: &TestServer,
     method: Method,
     path: &str,
     session: &Session,
@@ -67,7 +67,7 @@ async fn who_signs_out_on_one_replica_is_out_on_all() {
 
 /// Of a sign-in from that address, with whatever a client may claim: what was kept of where it came
 /// from.
-async fn addresses_seen(balancer: &Proxy, any: &Gateway, from: IpAddr) -> Value {
+async fn addresses_seen(balancer: &Proxy, any: &TestServer, from: IpAddr) -> Value {
     let claimed = "203.0.113.9";
     let client = reqwest::Client::builder()
         .local_address(from)
@@ -82,7 +82,7 @@ async fn addresses_seen(balancer: &Proxy, any: &Gateway, from: IpAddr) -> Value 
         .header("forwarded", format!("for={claimed}"))
         .header("x-real-ip", claimed)
         .header("x-forwarded-host", "evil.example");
-    // Not by way of `Gateway::send`, which has an address of its own.
+    // Not by way of `TestServer::send`, which has an address of its own.
     let pair: Value = planted
         .send()
         .await
@@ -197,7 +197,7 @@ async fn whoever_is_refused_takes_no_replica_out_of_the_pool() {
 }
 
 /// How often a balancer has asked this replica.
-async fn looks(replica: &Gateway) -> f64 {
+async fn looks(replica: &TestServer) -> f64 {
     metrics::value(
         replica,
         "latchkey_http_request_duration_seconds_count{operation=\"getReadiness\",status=\"200\"}",

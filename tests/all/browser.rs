@@ -1,20 +1,20 @@
 //! The browser's cookie.
 
+mod cookie_renewal; // signed anew while it is used
 mod driver; // a real browser, driven through the WebDriver protocol
 mod forgery; // requests that another site may have caused
+mod password_reset; // a new password, set on the page for it
 mod real; // what a real browser makes of it
-mod recovering; // a new password, set on the page for it
-mod signing_in; // the cookie itself, and what counts as one
-mod signing_out; // what ends it, and that nothing else does
-mod sliding; // signed anew while it is used
+mod sign_in; // the cookie itself, and what counts as one
+mod sign_out; // what ends it, and that nothing else does
 mod swagger; // Swagger UI, used as a person uses it
 
 use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 
 use crate::{
-    forge::{Forge, with},
-    gateway::{Answer, Gateway, PASSWORD, claims},
+    test_server::{Answer, PASSWORD, TestServer, claims},
+    token_signer::{TokenSigner, with},
 };
 
 /// The name of the cookie, unless its domain is set.
@@ -64,74 +64,74 @@ impl SetCookie {
 
 /// A request with this cookie and nothing else that a page would send; a proxy that asks about it
 /// would say the method.
-fn bare(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> RequestBuilder {
-    gateway
+fn bare(server: &TestServer, method: Method, path: &str, cookie: &str) -> RequestBuilder {
+    server
         .request(method.clone(), path)
         .header(header::COOKIE, format!("{NAME}={cookie}"))
         .header("x-forwarded-method", method.as_str())
 }
 
 /// What a page of the gateway's own origin sends.
-fn page(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> RequestBuilder {
-    bare(gateway, method, path, cookie)
+fn page(server: &TestServer, method: Method, path: &str, cookie: &str) -> RequestBuilder {
+    bare(server, method, path, cookie)
         .header("x-latchkey-request", "1")
         .header("sec-fetch-site", "same-origin")
 }
 
-async fn by_cookie(gateway: &Gateway, method: Method, path: &str, cookie: &str) -> Answer {
-    gateway.send(page(gateway, method, path, cookie)).await
+async fn by_cookie(server: &TestServer, method: Method, path: &str, cookie: &str) -> Answer {
+    server.send(page(server, method, path, cookie)).await
 }
 
-async fn get(gateway: &Gateway, path: &str, cookie: &str) -> Answer {
-    by_cookie(gateway, Method::GET, path, cookie).await
+async fn get(server: &TestServer, path: &str, cookie: &str) -> Answer {
+    by_cookie(server, Method::GET, path, cookie).await
 }
 
 /// Whether the check lets this cookie pass: a status, and a code where it does not.
-async fn verify(gateway: &Gateway, cookie: &str) -> (u16, String) {
-    let answer = get(gateway, "/auth/verify", cookie).await;
+async fn verify(server: &TestServer, cookie: &str) -> (u16, String) {
+    let answer = get(server, "/auth/verify", cookie).await;
     (answer.status, answer.code())
 }
 
 /// `POST /session` as a page sends it.
-fn opening(gateway: &Gateway, username: &str, password: &str) -> RequestBuilder {
+fn opening(server: &TestServer, username: &str, password: &str) -> RequestBuilder {
     let body = json!({"username": username, "password": password});
-    gateway
+    server
         .request(Method::POST, "/session")
         .header("x-latchkey-request", "1")
         .json(&body)
 }
 
 /// Signs in; the value of the cookie.
-pub async fn open(gateway: &Gateway, username: &str) -> String {
-    let answer = gateway.send(opening(gateway, username, PASSWORD)).await;
+pub async fn open(server: &TestServer, username: &str) -> String {
+    let answer = server.send(opening(server, username, PASSWORD)).await;
     SetCookie::of(answer.is(200, "")).expect("a cookie").value
 }
 
 /// A gateway, and john's cookie there.
-async fn john() -> (Gateway, String) {
+async fn john() -> (TestServer, String) {
     john_with(&[]).await
 }
 
-async fn john_with(settings: &[(&str, &str)]) -> (Gateway, String) {
-    let gateway = Gateway::with(settings).await;
-    gateway.sign_up("john").await;
-    let cookie = open(&gateway, "john").await;
-    (gateway, cookie)
+async fn john_with(settings: &[(&str, &str)]) -> (TestServer, String) {
+    let server = TestServer::with(settings).await;
+    server.sign_up("john").await;
+    let cookie = open(&server, "john").await;
+    (server, cookie)
 }
 
 /// The same cookie as it would be, had it been signed so many seconds ago.
-pub async fn aged(gateway: &Gateway, cookie: &str, seconds: u64) -> String {
+pub async fn aged(server: &TestServer, cookie: &str, seconds: u64) -> String {
     let mut claims = claims(cookie);
     for time in ["iat", "nbf", "exp"] {
         claims[time] = json!(claims[time].as_u64().expect("seconds") - seconds);
     }
     claims["jti"] = json!(uuid::Uuid::new_v4());
-    Forge::of(gateway).await.sign(&claims)
+    TokenSigner::of(server).await.sign(&claims)
 }
 
 /// The same cookie with another claim.
-async fn altered(gateway: &Gateway, cookie: &str, claim: &str, value: Value) -> String {
-    Forge::of(gateway)
+async fn altered(server: &TestServer, cookie: &str, claim: &str, value: Value) -> String {
+    TokenSigner::of(server)
         .await
         .sign(&with(&claims(cookie), claim, value))
 }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{operations, with_example},
-    forge::{Forge, with},
-    gateway::{Answer, Gateway, Session, until},
-    stack::ask,
+    test_server::{Answer, Session, TestServer, until},
+    test_stores::ask,
+    token_signer::{TokenSigner, with},
 };
 
 /// One credential, and what must be answered to it.
@@ -49,20 +49,20 @@ fn protected(id: &str) -> Vec<(Method, String, &'static Value)> {
 }
 
 /// Somebody with an item; everything that a refused request must leave alone.
-pub struct Scene {
-    pub gateway: Gateway,
+pub struct Fixture {
+    pub server: TestServer,
     pub session: Session,
     item: String,
 }
 
-impl Scene {
-    pub async fn new() -> Scene {
-        let gateway = Gateway::shared().await;
-        let session = gateway.sign_up("john").await;
-        let made = gateway.create_item(&session, "Book").await;
-        Scene {
+impl Fixture {
+    pub async fn new() -> Fixture {
+        let server = TestServer::shared().await;
+        let session = server.sign_up("john").await;
+        let made = server.create_item(&session, "Book").await;
+        Fixture {
             item: made.is(201, "").text("id"),
-            gateway,
+            server,
             session,
         }
     }
@@ -97,7 +97,7 @@ impl Scene {
             before,
             "no refused request did anything"
         );
-        assert_eq!(self.gateway.verify(&self.session.access_token).await.0, 204);
+        assert_eq!(self.server.verify(&self.session.access_token).await.0, 204);
     }
 
     /// With the body that the document gives as an example, so that the credential alone is wrong.
@@ -108,11 +108,11 @@ impl Scene {
         operation: &Value,
         fields: &[String],
     ) -> Answer {
-        let request = self.gateway.request(method.clone(), path);
+        let request = self.server.request(method.clone(), path);
         let request = fields.iter().fold(request, |request, field| {
             request.header(header::AUTHORIZATION, field)
         });
-        self.gateway.send(with_example(request, operation)).await
+        self.server.send(with_example(request, operation)).await
     }
 
     async fn fingerprint(&self) -> String {
@@ -120,7 +120,7 @@ impl Scene {
         let items = "select coalesce(string_agg(i::text, ';' order by id), '') from items i";
         let sessions = "select coalesce(string_agg(s::text, ';' order by id), '') from sessions s";
         ask(
-            &self.gateway,
+            &self.server,
             &format!(
                 "select ({users}) || ({items}) || ({sessions}) \
                  || (select count(*) from email_outbox) \
@@ -154,7 +154,7 @@ fn challenge(code: &str) -> &'static str {
 
 #[tokio::test]
 async fn every_protected_operation_answers_a_good_token() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     for (method, path, operation) in protected(&scene.item) {
         // Deleting the account would take the token along, and the item is wanted to the end.
         if method != Method::DELETE {
@@ -184,7 +184,7 @@ async fn every_protected_operation_answers_a_good_token() {
 
 #[tokio::test]
 async fn without_a_token_nothing_passes() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let token = &scene.session.access_token;
     let bearer = format!("Bearer {token}");
     scene
@@ -218,7 +218,7 @@ async fn without_a_token_nothing_passes() {
 
 #[tokio::test]
 async fn what_is_no_token_does_not_pass() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let good = &scene.session.access_token;
     let (message, signature) = good.rsplit_once('.').expect("three parts");
     let (head, payload) = message.split_once('.').expect("three parts");
@@ -254,8 +254,8 @@ async fn what_is_no_token_does_not_pass() {
 
 #[tokio::test]
 async fn an_expired_token_does_not_pass() {
-    let scene = Scene::new().await;
-    let (forge, claims) = (Forge::of(&scene.gateway).await, scene.session.claims());
+    let scene = Fixture::new().await;
+    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.session.claims());
     let now = claims["iat"].as_u64().expect("seconds");
     let expired = |exp: u64| {
         case(
@@ -281,10 +281,10 @@ async fn an_expired_token_does_not_pass() {
 /// The same with a token of the gateway's own, whose time has come.
 #[tokio::test]
 async fn a_token_passes_until_its_time_has_come() {
-    let gateway = Gateway::with(&[("LATCHKEY_ACCESS_LIFETIME", "2s")]).await;
-    let session = gateway.sign_up("john").await;
+    let server = TestServer::with(&[("LATCHKEY_ACCESS_LIFETIME", "2s")]).await;
+    let session = server.sign_up("john").await;
     until("it expires", || async {
-        let verdict = gateway.verify(&session.access_token).await;
+        let verdict = server.verify(&session.access_token).await;
         assert!(
             verdict.0 == 204 || verdict.1 == "token_expired",
             "{verdict:?}"
@@ -292,7 +292,7 @@ async fn a_token_passes_until_its_time_has_come() {
         verdict.0 == 401
     })
     .await;
-    let user = gateway
+    let user = server
         .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
     user.is(401, "token_expired");
@@ -300,12 +300,12 @@ async fn a_token_passes_until_its_time_has_come() {
 
 #[tokio::test]
 async fn a_revoked_token_does_not_pass() {
-    let scene = Scene::new().await;
-    let out = scene.gateway.sign_in("john").await;
-    scene.gateway.log_out(&out.access_token).await.is(204, "");
-    let gone = scene.gateway.sign_up("jane").await;
+    let scene = Fixture::new().await;
+    let out = scene.server.sign_in("john").await;
+    scene.server.log_out(&out.access_token).await.is(204, "");
+    let gone = scene.server.sign_up("jane").await;
     scene
-        .gateway
+        .server
         .with_token(Method::DELETE, "/user", &gone.access_token, Value::Null)
         .await
         .is(204, "");
@@ -325,14 +325,14 @@ async fn a_revoked_token_does_not_pass() {
 /// A gateway with a database of its own, one for another audience, and one with another secret.
 #[tokio::test]
 async fn a_token_of_another_gateway_does_not_pass() {
-    let scene = Scene::new().await;
-    let strange = Gateway::start().await.sign_up("john").await;
-    let other_issuer = Gateway::with(&[("LATCHKEY_ISSUER", "https://other.example.com")])
+    let scene = Fixture::new().await;
+    let strange = TestServer::start().await.sign_up("john").await;
+    let other_issuer = TestServer::with(&[("LATCHKEY_ISSUER", "https://other.example.com")])
         .await
         .sign_up("john")
         .await;
     let sibling = scene
-        .gateway
+        .server
         .replica_with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")])
         .await;
     let for_sibling = sibling.sign_up("jane").await;
@@ -343,7 +343,7 @@ async fn a_token_of_another_gateway_does_not_pass() {
     );
     scene
         .check(&[
-            invalid("another gateway", &strange.access_token),
+            invalid("another server", &strange.access_token),
             invalid("another issuer", &other_issuer.access_token),
             invalid("another audience", &for_sibling.access_token),
         ])
@@ -352,11 +352,11 @@ async fn a_token_of_another_gateway_does_not_pass() {
 
 #[tokio::test]
 async fn the_check_tells_who_it_is_and_nothing_else() {
-    let gateway = Gateway::shared().await;
-    let session = gateway.sign_up("john").await;
+    let server = TestServer::shared().await;
+    let session = server.sign_up("john").await;
     let claims = session.claims();
     for path in ["/auth/verify", "/auth/verify/"] {
-        let answer = gateway
+        let answer = server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await;
         assert!(answer.is(204, "").bytes.is_empty());
@@ -372,14 +372,14 @@ async fn the_check_tells_who_it_is_and_nothing_else() {
         );
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    let image = gateway
+    let image = server
         .request(Method::GET, "/auth/verify")
         .bearer_auth(&session.access_token)
         .header(header::ACCEPT, "image/png");
-    gateway.send(image).await.is(204, "");
-    let planted = gateway
+    server.send(image).await.is(204, "");
+    let planted = server
         .request(Method::GET, "/auth/verify")
         .header("x-auth-user", "00000000-0000-0000-0000-000000000000");
-    let refused = gateway.send(planted).await;
+    let refused = server.send(planted).await;
     assert_eq!(refused.is(401, "unauthenticated").header("x-auth-user"), "");
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-use crate::{gateway::Answer, program};
+use crate::{program, test_server::Answer};
 
 /// The document of the binary under test.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {

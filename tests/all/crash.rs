@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session, until},
     mail::{MailServer, code},
-    stack::{ask, connect, execute},
+    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_stores::{ask, connect, execute},
 };
 
 /// At most; the gateway dies long before the last of them.
@@ -33,21 +33,21 @@ struct Promised {
     mails: Vec<String>,
 }
 
-async fn post(gateway: &Gateway, path: &str, token: Option<&str>, body: Value) -> Option<Answer> {
-    let request = gateway.request(Method::POST, path).json(&body);
+async fn post(server: &TestServer, path: &str, token: Option<&str>, body: Value) -> Option<Answer> {
+    let request = server.request(Method::POST, path).json(&body);
     let request = if let Some(token) = token {
         request.bearer_auth(token)
     } else {
         request
     };
-    gateway
+    server
         .try_send(request)
         .await
         .filter(|answer| (200..300).contains(&answer.status))
 }
 
 /// One account after the other, each with items and a forgotten password, until nobody answers.
-async fn flood(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mutex<Promised>) {
+async fn flood(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Promised>) {
     let note = |note: &dyn Fn(&mut Promised)| {
         note(&mut promised.lock().expect("nobody panics while it is held"))
     };
@@ -58,7 +58,7 @@ async fn flood(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mutex<Promis
         if number >= ACCOUNTS {
             return;
         }
-        let Some(answer) = post(gateway, "/signup", None, account).await else {
+        let Some(answer) = post(server, "/signup", None, account).await else {
             return;
         };
         note(&|promised| promised.accounts.push(name.clone()));
@@ -66,7 +66,7 @@ async fn flood(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mutex<Promis
         for item in 0..3 {
             let text = format!("item {item} of {name}");
             let item = post(
-                gateway,
+                server,
                 "/items",
                 Some(&session.access_token),
                 json!({"name": text}),
@@ -81,7 +81,7 @@ async fn flood(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mutex<Promis
                 ))
             });
         }
-        if post(gateway, "/password/forgot", None, json!({"email": email}))
+        if post(server, "/password/forgot", None, json!({"email": email}))
             .await
             .is_none()
         {
@@ -92,7 +92,7 @@ async fn flood(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mutex<Promis
 }
 
 /// Floods, and kills in the middle of it.
-async fn flood_and_kill(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mutex<Promised>) {
+async fn flood_and_kill(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Promised>) {
     let before = promised
         .lock()
         .expect("nobody panics while it is held")
@@ -108,10 +108,10 @@ async fn flood_and_kill(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mut
                 >= before + 2 * CLIENTS
         };
         until("the flood runs", || async { enough() }).await;
-        let pid = Pid::from_raw(i32::try_from(gateway.pid()).expect("a pid")).expect("a pid");
+        let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a pid")).expect("a pid");
         kill_process(pid, Signal::KILL).expect("it is ours");
     };
-    let clients = join_all((0..CLIENTS).map(|_| flood(gateway, numbers, promised)));
+    let clients = join_all((0..CLIENTS).map(|_| flood(server, numbers, promised)));
     tokio::join!(clients, killer);
     assert!(
         numbers.load(Ordering::Relaxed) < ACCOUNTS,
@@ -119,17 +119,17 @@ async fn flood_and_kill(gateway: &Gateway, numbers: &AtomicUsize, promised: &Mut
     );
 }
 
-async fn everything_is_there(gateway: &Gateway, promised: &Promised) {
+async fn everything_is_there(server: &TestServer, promised: &Promised) {
     for name in &promised.accounts {
-        let session = gateway.sign_in(name).await;
+        let session = server.sign_in(name).await;
         for (_, path, text) in promised.items.iter().filter(|(owner, ..)| owner == name) {
-            let item = gateway
+            let item = server
                 .with_token(Method::GET, path, &session.access_token, Value::Null)
                 .await;
             assert_eq!(item.is(200, "").text("name"), *text);
         }
     }
-    let database = connect(gateway.setting("DATABASE_URL")).await;
+    let database = connect(server.setting("DATABASE_URL")).await;
     let halves = "select count(*) from users \
         where not exists (select from sessions where user_id = users.id)";
     let halves = database
@@ -153,7 +153,7 @@ async fn what_was_answered_survives_kill_9() {
         AtomicUsize::new(0),
         Arc::new(Mutex::new(Promised::default())),
     );
-    let first = Gateway::with(&[("LATCHKEY_SMTP_URL", &url)]).await;
+    let first = TestServer::with(&[("LATCHKEY_SMTP_URL", &url)]).await;
     flood_and_kill(&first, &numbers, &promised).await;
     let second = first.replica().await;
     flood_and_kill(&second, &numbers, &promised).await;

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{address::own_address, gateway::until};
+use crate::{loopback::own_address, test_server::until};
 
 /// Where a proxy is to run: a folder of its own, and an address.
 pub struct Place {

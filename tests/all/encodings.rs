@@ -5,44 +5,44 @@ use serde_json::{Value, json};
 
 use crate::{
     bad_input::MARKER,
-    gateway::{Gateway, PASSWORD},
-    wire,
+    raw_http,
+    test_server::{PASSWORD, TestServer},
 };
 
 #[tokio::test]
 async fn a_chunked_body_within_the_limit_is_fine() {
-    let gateway = Gateway::shared().await;
-    gateway.sign_up("owner").await;
+    let server = TestServer::shared().await;
+    server.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
-    let request = wire::chunked(
+    let request = raw_http::chunked(
         "POST /login",
         "content-type: application/json\r\n",
         body.as_bytes(),
     );
-    let answer = wire::exchange(gateway.address, &request).await;
-    assert_eq!(wire::status(&answer), 200, "{answer}");
+    let answer = raw_http::exchange(server.address, &request).await;
+    assert_eq!(raw_http::status(&answer), 200, "{answer}");
 }
 
 #[tokio::test]
 async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
-    let gateway = Gateway::shared().await;
-    gateway.sign_up("owner").await;
+    let server = TestServer::shared().await;
+    server.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
     for media_type in [
         "application/json; charset=utf-8",
         "application/json;charset=UTF-8",
         "Application/JSON",
     ] {
-        let request = gateway
+        let request = server
             .request(Method::POST, "/login")
             .header(header::CONTENT_TYPE, media_type);
-        gateway.send(request.body(body.clone())).await.is(200, "");
+        server.send(request.body(body.clone())).await.is(200, "");
     }
 }
 
 #[tokio::test]
 async fn forms_follow_the_same_rules() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let long = format!("username={}&password=x", MARKER.repeat(30));
     let bad: [(&[u8], &str); 7] = [
         (b"", "password"),
@@ -54,8 +54,8 @@ async fn forms_follow_the_same_rules() {
         (long.as_bytes(), "username"),
     ];
     let form = |body: Vec<u8>| {
-        let request = gateway.request(Method::POST, "/login");
-        gateway.send(
+        let request = server.request(Method::POST, "/login");
+        server.send(
             request
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(body),
@@ -81,8 +81,8 @@ async fn forms_follow_the_same_rules() {
 /// As `curl -d` does it: the whole of it becomes the name of one member.
 #[tokio::test]
 async fn json_that_is_sent_as_a_form_never_comes_back() {
-    let gateway = Gateway::shared().await;
-    let session = gateway.sign_up("owner").await;
+    let server = TestServer::shared().await;
+    let session = server.sign_up("owner").await;
     let body =
         json!({"username": "owner", "password": MARKER, "current_password": MARKER}).to_string();
     for path in [
@@ -94,11 +94,11 @@ async fn json_that_is_sent_as_a_form_never_comes_back() {
         "/password/reset",
         "/items",
     ] {
-        let request = gateway
+        let request = server
             .request(Method::POST, path)
             .bearer_auth(&session.access_token);
         let form = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let answer = gateway.send(form.body(body.clone())).await;
+        let answer = server.send(form.body(body.clone())).await;
         assert!(
             [400, 415].contains(&answer.status),
             "{path}: {}",
@@ -120,8 +120,8 @@ async fn json_that_is_sent_as_a_form_never_comes_back() {
 
 #[tokio::test]
 async fn parameters_that_come_twice_are_refused() {
-    let gateway = Gateway::shared().await;
-    let token = gateway.sign_up("owner").await.access_token;
+    let server = TestServer::shared().await;
+    let token = server.sign_up("owner").await.access_token;
     for (path, member) in [
         (format!("/items?limit=1&limit={MARKER}"), "limit"),
         (format!("/user?x={MARKER}&x=2"), "x"),
@@ -129,7 +129,7 @@ async fn parameters_that_come_twice_are_refused() {
         (format!("/items?limit={MARKER}"), "limit"),
         (format!("/items?after={MARKER}"), "after"),
     ] {
-        let answer = gateway
+        let answer = server
             .with_token(Method::GET, &path, &token, Value::Null)
             .await;
         assert_eq!(

@@ -7,26 +7,26 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
-    forge::{Forge, with},
-    gateway::{Answer, Gateway, ISSUER, PASSWORD, Session},
-    personal_tokens,
+    personal_access_tokens,
     proxy::{Line, Proxy},
-    stack::execute,
+    test_server::{Answer, ISSUER, PASSWORD, Session, TestServer},
+    test_stores::execute,
+    token_signer::{TokenSigner, with},
 };
 
 /// The tested servers, and the codes that were seen.
 struct Fixture {
-    gateway: Gateway,
+    server: TestServer,
     /// A replica with limits: no registration, one sign-in attempt, one stream, no reuse interval.
-    strict: Gateway,
+    strict: TestServer,
     john: Session,
     seen: BTreeSet<String>,
 }
 
 impl Fixture {
     async fn new() -> Fixture {
-        let gateway = Gateway::start().await;
-        let strict = gateway
+        let server = TestServer::start().await;
+        let strict = server
             .replica_with(&[
                 ("LATCHKEY_SIGNUP", "admin"),
                 ("LATCHKEY_RATE_LIMITS", "on"),
@@ -35,9 +35,9 @@ impl Fixture {
                 ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
             ])
             .await;
-        let john = gateway.sign_up_with_email("john", "john@example.com").await;
+        let john = server.sign_up_with_email("john", "john@example.com").await;
         Fixture {
-            gateway,
+            server,
             strict,
             john,
             seen: BTreeSet::new(),
@@ -66,19 +66,19 @@ impl Fixture {
     }
 
     async fn john(&self, method: Method, path: &str, body: Value) -> Answer {
-        self.gateway
+        self.server
             .with_token(method, path, &self.john.access_token, body)
             .await
     }
 
     async fn get_user(&self, token: &str) -> Answer {
-        self.gateway
+        self.server
             .with_token(Method::GET, "/user", token, Value::Null)
             .await
     }
 
     fn by_john(&self, method: Method, path: &str) -> RequestBuilder {
-        self.gateway
+        self.server
             .request(method, path)
             .bearer_auth(&self.john.access_token)
     }
@@ -105,7 +105,7 @@ async fn every_error_states_cause_and_fix() {
 async fn invalid_input(fixture: &mut Fixture) {
     let title = "Invalid request";
     let answer = fixture
-        .gateway
+        .server
         .post("/login", json!({"username": 1, "pasword": "x"}))
         .await;
     fixture.check(
@@ -117,7 +117,7 @@ async fn invalid_input(fixture: &mut Fixture) {
          `password`? Valid fields: `username`, `email`, `password`.",
     );
     let answer = fixture
-        .gateway
+        .server
         .post("/login", json!({"password": PASSWORD}))
         .await;
     let detail = "`username`: provide `username` or `email`.";
@@ -127,7 +127,7 @@ async fn invalid_input(fixture: &mut Fixture) {
         json!([{"field": "username", "reason": "provide `username` or `email`"}])
     );
     let answer = fixture
-        .gateway
+        .server
         .post("/signup", json!({"username": "mary", "password": "short"}))
         .await;
     fixture.check(
@@ -152,7 +152,7 @@ async fn invalid_input(fixture: &mut Fixture) {
 
 async fn credentials(fixture: &mut Fixture) {
     let (title, code) = ("Authentication required", "unauthenticated");
-    let answer = fixture.gateway.get("/user").await;
+    let answer = fixture.server.get("/user").await;
     fixture.check(
         &answer,
         401,
@@ -160,7 +160,7 @@ async fn credentials(fixture: &mut Fixture) {
         title,
         "The request has no access token or session cookie. Send `Authorization: Bearer TOKEN`.",
     );
-    let answer = fixture.gateway.get("/session").await;
+    let answer = fixture.server.get("/session").await;
     fixture.check(
         &answer,
         401,
@@ -176,7 +176,7 @@ async fn credentials(fixture: &mut Fixture) {
         "Invalid access token",
         "The access token is malformed or wasn't issued by this server for this audience.",
     );
-    let forge = Forge::of(&fixture.gateway).await;
+    let forge = TokenSigner::of(&fixture.server).await;
     let expired = forge.sign(&with(&fixture.john.claims(), "exp", json!(1)));
     let answer = fixture.get_user(&expired).await;
     fixture.check(
@@ -186,9 +186,9 @@ async fn credentials(fixture: &mut Fixture) {
         "Access token expired",
         "The access token has expired. Use the refresh token, or sign in again.",
     );
-    let revoked = fixture.gateway.sign_in("john").await;
+    let revoked = fixture.server.sign_in("john").await;
     fixture
-        .gateway
+        .server
         .log_out(&revoked.access_token)
         .await
         .is(204, "");
@@ -200,7 +200,7 @@ async fn credentials(fixture: &mut Fixture) {
         "Access token revoked",
         "The access token has been revoked. Sign in again or request a new token.",
     );
-    let answer = fixture.gateway.log_in("john", "wrong-password").await;
+    let answer = fixture.server.log_in("john", "wrong-password").await;
     fixture.check(
         &answer,
         401,
@@ -231,7 +231,7 @@ async fn credentials(fixture: &mut Fixture) {
 }
 
 async fn refresh_tokens(fixture: &mut Fixture) {
-    let answer = fixture.gateway.refresh("garbage").await;
+    let answer = fixture.server.refresh("garbage").await;
     fixture.check(
         &answer,
         401,
@@ -239,7 +239,7 @@ async fn refresh_tokens(fixture: &mut Fixture) {
         "Invalid refresh token",
         "The refresh token is invalid, expired, or revoked. Sign in again.",
     );
-    let session = fixture.gateway.sign_in("john").await;
+    let session = fixture.server.sign_in("john").await;
     let token = &session.refresh_token;
     fixture.strict.refresh(token).await.is(200, "");
     let answer = fixture.strict.refresh(token).await;
@@ -258,9 +258,9 @@ async fn permissions(fixture: &mut Fixture) {
     let detail = "This operation requires the `admin` role.";
     fixture.check(&answer, 403, code, title, detail);
     let (_, personal) =
-        personal_tokens::make(&fixture.gateway, &fixture.john, "user:read user:write").await;
+        personal_access_tokens::make(&fixture.server, &fixture.john, "user:read user:write").await;
     let answer = fixture
-        .gateway
+        .server
         .with_token(Method::DELETE, "/user", &personal, Value::Null)
         .await;
     fixture.check(
@@ -272,7 +272,7 @@ async fn permissions(fixture: &mut Fixture) {
          use it.",
     );
     let answer = fixture
-        .gateway
+        .server
         .with_token(Method::GET, "/items", &personal, Value::Null)
         .await;
     fixture.check(
@@ -284,7 +284,7 @@ async fn permissions(fixture: &mut Fixture) {
     );
     let path = "/auth/verify?scope=items:read%20items:write";
     let answer = fixture
-        .gateway
+        .server
         .with_token(Method::GET, path, &personal, Value::Null)
         .await;
     fixture.check(
@@ -296,9 +296,9 @@ async fn permissions(fixture: &mut Fixture) {
     );
     let mut claims = fixture.john.claims();
     claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("seconds") - 301);
-    let token = Forge::of(&fixture.gateway).await.sign(&claims);
+    let token = TokenSigner::of(&fixture.server).await.sign(&claims);
     let answer = fixture
-        .gateway
+        .server
         .with_token(Method::DELETE, "/user", &token, Value::Null)
         .await;
     fixture.check(
@@ -313,26 +313,26 @@ async fn permissions(fixture: &mut Fixture) {
 async fn cross_site(fixture: &mut Fixture) {
     let session = || {
         fixture
-            .gateway
+            .server
             .request(Method::POST, "/session")
             .json(&json!({"username": "john", "password": PASSWORD}))
     };
     let page = || session().header("x-latchkey-request", "1");
     let answers = [
         (
-            fixture.gateway.send(session()).await,
+            fixture.server.send(session()).await,
             "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.",
         ),
         (
             fixture
-                .gateway
+                .server
                 .send(page().header("origin", "https://evil.example"))
                 .await,
             "The origin is not allowed. The operator can allow it in `LATCHKEY_CORS_ORIGINS`.",
         ),
         (
             fixture
-                .gateway
+                .server
                 .send(page().header("sec-fetch-site", "cross-site"))
                 .await,
             "The browser reports a cross-site request (`Sec-Fetch-Site`). Send the request from an \
@@ -358,9 +358,9 @@ async fn protocol(fixture: &mut Fixture) {
         ("BREW", "This method is not supported here. Allowed: POST."),
     ] {
         let request = fixture
-            .gateway
+            .server
             .request(method.parse().expect("a method"), "/login");
-        let answer = fixture.gateway.send(request).await;
+        let answer = fixture.server.send(request).await;
         let title = "Method not allowed";
         fixture.check(&answer, 405, "method_not_allowed", title, detail);
     }
@@ -371,12 +371,12 @@ async fn protocol(fixture: &mut Fixture) {
         let request = fixture
             .by_john(Method::GET, path)
             .header("accept", "text/html");
-        let answer = fixture.gateway.send(request).await;
+        let answer = fixture.server.send(request).await;
         let detail = format!("This endpoint returns {media_type}. Change or omit `Accept`.");
         fixture.check(&answer, 406, "not_acceptable", "Not acceptable", &detail);
     }
     let answer = fixture
-        .gateway
+        .server
         .post("/login", json!({"username": "x".repeat(70_000)}))
         .await;
     fixture.check(
@@ -387,7 +387,7 @@ async fn protocol(fixture: &mut Fixture) {
         "The request body exceeds 65,536 bytes.",
     );
     let request = fixture.by_john(Method::POST, "/items").body("name=Book");
-    let answer = fixture.gateway.send(request).await;
+    let answer = fixture.server.send(request).await;
     fixture.check(
         &answer,
         415,
@@ -407,9 +407,9 @@ async fn conflicts(fixture: &mut Fixture) {
         "Registration disabled",
         "Only administrators can create users on this server.",
     );
-    let admin = fixture.gateway.admin("root").await;
+    let admin = fixture.server.admin("root").await;
     let answer = fixture
-        .gateway
+        .server
         .with_token(Method::DELETE, "/user", &admin.access_token, Value::Null)
         .await;
     fixture.check(
@@ -420,7 +420,7 @@ async fn conflicts(fixture: &mut Fixture) {
         "At least one enabled administrator must remain. Grant the role to another user first.",
     );
     let taken = json!({"username": "John", "password": PASSWORD});
-    let answer = fixture.gateway.post("/signup", taken).await;
+    let answer = fixture.server.post("/signup", taken).await;
     fixture.check(
         &answer,
         409,
@@ -429,7 +429,7 @@ async fn conflicts(fixture: &mut Fixture) {
         "This username is already in use.",
     );
     let taken = json!({"email": "john@example.com", "password": PASSWORD});
-    let answer = fixture.gateway.post("/signup", taken).await;
+    let answer = fixture.server.post("/signup", taken).await;
     fixture.check(
         &answer,
         409,
@@ -437,7 +437,7 @@ async fn conflicts(fixture: &mut Fixture) {
         "Email address already in use",
         "This email address is already in use.",
     );
-    let item = fixture.gateway.create_item(&fixture.john, "Book").await;
+    let item = fixture.server.create_item(&fixture.john, "Book").await;
     let request = fixture
         .by_john(
             Method::PATCH,
@@ -445,7 +445,7 @@ async fn conflicts(fixture: &mut Fixture) {
         )
         .header("if-match", "\"99\"")
         .json(&json!({"name": "Lost"}));
-    let answer = fixture.gateway.send(request).await;
+    let answer = fixture.server.send(request).await;
     fixture.check(
         &answer,
         412,
@@ -453,7 +453,7 @@ async fn conflicts(fixture: &mut Fixture) {
         "Precondition failed",
         "The item changed since you read it. Get it again and retry with the new ETag.",
     );
-    let answer = fixture.gateway.forgot_password("john@example.com").await;
+    let answer = fixture.server.forgot_password("john@example.com").await;
     fixture.check(
         &answer,
         501,
@@ -477,7 +477,7 @@ async fn server(fixture: &mut Fixture) {
         "Too many requests",
         "Rate limit exceeded. Try again in {n} seconds.",
     );
-    let admin = fixture.gateway.sign_in("root").await;
+    let admin = fixture.server.sign_in("root").await;
     let stream = || {
         fixture
             .strict
@@ -497,7 +497,7 @@ async fn server(fixture: &mut Fixture) {
 
     let proxy = Proxy::to_redis().await;
     let cut = fixture
-        .gateway
+        .server
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
     proxy.set(Line::Cut);
@@ -511,7 +511,7 @@ async fn server(fixture: &mut Fixture) {
     let title = "Temporarily unavailable";
     fixture.check(&answer, 503, "unavailable", title, &detail);
 
-    execute(&fixture.gateway, "alter table items rename to broken").await;
+    execute(&fixture.server, "alter table items rename to broken").await;
     let answer = fixture.john(Method::GET, "/items", Value::Null).await;
     fixture.check(
         &answer,
@@ -527,7 +527,7 @@ type Form<'a> = &'a [(&'a str, &'a str)];
 
 #[tokio::test]
 async fn oauth_errors_describe_cause_in_ascii() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let grant = ("grant_type", "refresh_token");
     let token = ("refresh_token", "garbage");
     let invalid_client = "Client authentication failed. Send the client_id and client_secret of a \
@@ -585,7 +585,7 @@ async fn oauth_errors_describe_cause_in_ascii() {
         ),
     ];
     for (path, form, status, error, description) in cases {
-        let answer = gateway.form(path, form).await;
+        let answer = server.form(path, form).await;
         assert_eq!(
             (answer.status, answer.body.clone()),
             (

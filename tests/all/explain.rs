@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::{
     browser::open,
-    forge::{Forge, with, without},
-    gateway::{Gateway, PASSWORD, Session, until},
     oauth::Client,
-    personal_tokens, program,
-    stack::{ask, execute},
+    personal_access_tokens, program,
+    test_server::{PASSWORD, Session, TestServer, until},
+    test_stores::{ask, execute},
+    token_signer::{TokenSigner, with, without},
 };
 
 /// The exit code, and what was said on standard output and on standard error.
@@ -43,50 +43,50 @@ pub async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
 
 #[tokio::test]
 async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &john.access_token,
         "the token is an access token and expires at 20",
     )
     .await;
     says(
-        gateway.settings(),
+        server.settings(),
         &format!("Bearer {}\n", john.access_token),
         "the token is an access token",
     )
     .await;
     for _ in 0..2 {
         says(
-            gateway.settings(),
+            server.settings(),
             &john.refresh_token,
             "this is the current refresh token of the session",
         )
         .await;
     }
-    let next = Session::of(gateway.refresh(&john.refresh_token).await.is(200, ""));
+    let next = Session::of(server.refresh(&john.refresh_token).await.is(200, ""));
     says(
-        gateway.settings(),
+        server.settings(),
         &john.refresh_token,
         "this is the previous refresh token of the session",
     )
     .await;
-    gateway.refresh(&next.refresh_token).await.is(200, "");
+    server.refresh(&next.refresh_token).await.is(200, "");
     let grandparent = "this is refresh token 0 of the session, and the current one is 2";
-    says(gateway.settings(), &john.refresh_token, grandparent).await;
+    says(server.settings(), &john.refresh_token, grandparent).await;
     // Redis, where another prefix knows nothing, is as if it were flushed: the record says the
     // same.
-    let recorded = || async { ask(&gateway, "select rotation_counter from sessions").await == "2" };
+    let recorded = || async { ask(&server, "select rotation_counter from sessions").await == "2" };
     until("the counter is recorded", recorded).await;
     says(
-        gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
+        server.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
         &john.refresh_token,
         grandparent,
     )
     .await;
     assert_eq!(
-        gateway.verify(&john.access_token).await.0,
+        server.verify(&john.access_token).await.0,
         204,
         "nobody was signed out by asking"
     );
@@ -94,34 +94,34 @@ async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
 
 #[tokio::test]
 async fn the_value_of_a_cookie_is_explained_like_a_token() {
-    let gateway = Gateway::start().await;
-    gateway.sign_up("john").await;
-    let cookie = open(&gateway, "john").await;
+    let server = TestServer::start().await;
+    server.sign_up("john").await;
+    let cookie = open(&server, "john").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &cookie,
         "the token is a session cookie and expires at 20",
     )
     .await;
     says(
-        gateway.settings(),
+        server.settings(),
         &format!("Cookie: __Host-latchkey={cookie}"),
         "the token is a session cookie",
     )
     .await;
-    gateway.log_out(&cookie).await.is(204, "");
-    says(gateway.settings(), &cookie, "Z (sign-out).").await;
+    server.log_out(&cookie).await.is(204, "");
+    says(server.settings(), &cookie, "Z (sign-out).").await;
 }
 
 #[tokio::test]
 async fn what_is_no_token_for_here_is_told_by_its_flaw() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
-    let (forge, claims) = (Forge::of(&gateway).await, john.claims());
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
+    let (forge, claims) = (TokenSigner::of(&server).await, john.claims());
     let seconds = |ahead: i64| json!(claims["iat"].as_i64().expect("seconds") + ahead);
     let mut unknown = forge.header();
     unknown["kid"] = json!("another");
-    let strange = Gateway::start().await.sign_up("john").await;
+    let strange = TestServer::start().await.sign_up("john").await;
     let cases = [
         (
             "garbage".to_owned(),
@@ -164,18 +164,18 @@ async fn what_is_no_token_for_here_is_told_by_its_flaw() {
         ),
     ];
     for (token, part) in cases {
-        says(gateway.settings(), &token, part).await;
+        says(server.settings(), &token, part).await;
     }
 }
 
 #[tokio::test]
 async fn what_was_taken_back_is_told_with_when_and_why() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     let call = |method, path: &'static str, session: &Session, body| {
         let token = session.access_token.clone();
         async {
-            gateway
+            server
                 .with_token(method, path, &{ token }, body)
                 .await
                 .is(204, "")
@@ -184,18 +184,18 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     };
     let both = async |session: &Session, part: &str| {
         for token in [&session.access_token, &session.refresh_token] {
-            says(gateway.settings(), token, part).await;
+            says(server.settings(), token, part).await;
         }
     };
-    let out = gateway.sign_in("john").await;
-    gateway.log_out(&out.access_token).await.is(204, "");
+    let out = server.sign_in("john").await;
+    server.log_out(&out.access_token).await.is(204, "");
     both(
         &out,
         &format!("session {} was revoked at 20", out.claim("sid")),
     )
     .await;
     both(&out, "Z (sign-out).").await;
-    let other = gateway.sign_in("john").await;
+    let other = server.sign_in("john").await;
     call(
         Method::POST,
         "/user/password",
@@ -204,10 +204,10 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
     )
     .await;
     both(&other, "Z (password change).").await;
-    let first = Session::of(&gateway.log_in("john", "another one 7").await);
-    let second = Session::of(&gateway.refresh(&first.refresh_token).await);
-    gateway.refresh(&second.refresh_token).await.is(200, "");
-    gateway
+    let first = Session::of(&server.log_in("john", "another one 7").await);
+    let second = Session::of(&server.refresh(&first.refresh_token).await);
+    server.refresh(&second.refresh_token).await.is(200, "");
+    server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
@@ -215,37 +215,37 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
 
     call(Method::POST, "/logout?scope=all", &john, Value::Null).await;
     both(&john, "Z (sign-out of all sessions).").await;
-    let new = Session::of(&gateway.log_in("john", "another one 7").await);
-    let past = Forge::of(&gateway)
+    let new = Session::of(&server.log_in("john", "another one 7").await);
+    let past = TokenSigner::of(&server)
         .await
         .sign(&with(&new.claims(), "generation", json!(1)));
     let everything = "all tokens of the user were revoked at 20";
-    says(gateway.settings(), &past, everything).await;
+    says(server.settings(), &past, everything).await;
     says(
-        gateway.settings(),
+        server.settings(),
         &past,
         "(sign-out of all sessions); the token has generation 1, the user has 2.",
     )
     .await;
     // The events remember for longer than the revocations.
-    execute(&gateway, "delete from revocations").await;
+    execute(&server, "delete from revocations").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &past,
         "Z (sign-out of all sessions); the token has generation 1",
     )
     .await;
-    execute(&gateway, "delete from audit_events").await;
+    execute(&server, "delete from audit_events").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &past,
         "all tokens of the user were revoked; the token has generation 1",
     )
     .await;
 
-    execute(&gateway, "update users set disabled = true").await;
+    execute(&server, "update users set disabled = true").await;
     both(&new, "the user was disabled").await;
-    execute(&gateway, "update users set disabled = false").await;
+    execute(&server, "update users set disabled = false").await;
     call(Method::DELETE, "/user", &new, Value::Null).await;
     both(&new, "the user was deleted at 20").await;
 }
@@ -253,13 +253,13 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
 /// The reason of the larger generation, whichever came first within the hour.
 #[tokio::test]
 async fn what_ended_everything_last_is_what_is_told() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     for _ in 0..2 {
-        let session = match gateway.log_in("john", PASSWORD).await {
+        let session = match server.log_in("john", PASSWORD).await {
             answer if answer.status == 200 => Session::of(&answer),
-            _nobody_yet => gateway.sign_up("john").await,
+            _nobody_yet => server.sign_up("john").await,
         };
-        let all = gateway
+        let all = server
             .with_token(
                 Method::POST,
                 "/logout?scope=all",
@@ -269,14 +269,14 @@ async fn what_ended_everything_last_is_what_is_told() {
             .await;
         all.is(204, "");
         execute(
-            &gateway,
+            &server,
             "update revocations set reason = 'role_change' where min_generation = 2",
         )
         .await;
     }
     assert_eq!(
         ask(
-            &gateway,
+            &server,
             "select min_generation || reason from revocations where kind = 'user'"
         )
         .await,
@@ -286,17 +286,17 @@ async fn what_ended_everything_last_is_what_is_told() {
 
 #[tokio::test]
 async fn the_two_ends_of_a_session_are_told() {
-    let gateway = Gateway::start().await;
-    let (idle, over) = (gateway.sign_up("john").await, gateway.sign_up("jane").await);
+    let server = TestServer::start().await;
+    let (idle, over) = (server.sign_up("john").await, server.sign_up("jane").await);
     let back = |session: &Session, column: &str| {
         format!(
             "update sessions set {column} = now() - interval '8 days' where id = '{}'",
             session.claim("sid")
         )
     };
-    execute(&gateway, &back(&idle, "last_used_at")).await;
-    execute(&gateway, &back(&over, "expires_at")).await;
-    let flushed = gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]);
+    execute(&server, &back(&idle, "last_used_at")).await;
+    execute(&server, &back(&over, "expires_at")).await;
+    let flushed = server.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]);
     says(
         flushed.clone(),
         &idle.refresh_token,
@@ -310,9 +310,9 @@ async fn the_two_ends_of_a_session_are_told() {
     )
     .await;
     says(flushed, &over.refresh_token, "the session expired at 20").await;
-    execute(&gateway, "delete from sessions").await;
+    execute(&server, "delete from sessions").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &over.refresh_token,
         "PostgreSQL does not contain session",
     )
@@ -321,12 +321,12 @@ async fn the_two_ends_of_a_session_are_told() {
 
 #[tokio::test]
 async fn a_redis_that_says_something_else_is_told() {
-    let gateway = Gateway::start().await;
-    let (john, out) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
-    gateway.log_out(&out.access_token).await.is(204, "");
+    let server = TestServer::start().await;
+    let (john, out) = (server.sign_up("john").await, server.sign_in("john").await);
+    server.log_out(&out.access_token).await.is(204, "");
     let (lost, gone) = (
-        gateway.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
-        gateway.settings_with(&[("REDIS_URL", "redis://127.0.0.1:1")]),
+        server.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
+        server.settings_with(&[("REDIS_URL", "redis://127.0.0.1:1")]),
     );
     says(
         lost.clone(),
@@ -360,35 +360,35 @@ async fn a_redis_that_says_something_else_is_told() {
     .await;
     // The other way round: what Redis has, and the record has not.
     execute(
-        &gateway,
+        &server,
         "update sessions set revoked_at = null, revoked_reason = null",
     )
     .await;
     says(
-        gateway.settings(),
+        server.settings(),
         &out.access_token,
         "the revocation log in Redis contains the session, but PostgreSQL contains no revocation",
     )
     .await;
     says(
-        gateway.settings(),
+        server.settings(),
         &out.refresh_token,
         "the session was revoked in Redis (sign-out), but not yet in PostgreSQL",
     )
     .await;
     execute(
-        &gateway,
+        &server,
         "update sessions set revoked_at = now(), revoked_reason = 'revoked'",
     )
     .await;
     says(
-        gateway.settings(),
+        server.settings(),
         &john.access_token,
         "by an administrator); the revocation log in Redis does not contain the revocation yet",
     )
     .await;
     says(
-        gateway.settings(),
+        server.settings(),
         &john.refresh_token,
         "by an administrator); Redis does not contain the revocation yet",
     )
@@ -397,42 +397,42 @@ async fn a_redis_that_says_something_else_is_told() {
 
 #[tokio::test]
 async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
-    let gateway = Gateway::start().await;
-    let token = gateway.sign_up("john").await.access_token;
-    let strange = Gateway::start().await;
+    let server = TestServer::start().await;
+    let token = server.sign_up("john").await.access_token;
+    let strange = TestServer::start().await;
     let cases = [
         (
-            gateway.settings(),
+            server.settings(),
             String::new(),
             2,
             "standard input must contain exactly one token",
         ),
         (
-            gateway.settings(),
+            server.settings(),
             " \n".to_owned(),
             2,
             "standard input must contain exactly one token",
         ),
         (
-            gateway.settings(),
+            server.settings(),
             format!("{token}\n{token}"),
             2,
             "standard input must contain exactly one token",
         ),
         (
-            gateway.settings_with(&[("LATCHKEY_ISSUER", "nonsense")]),
+            server.settings_with(&[("LATCHKEY_ISSUER", "nonsense")]),
             token.clone(),
             2,
             "LATCHKEY_ISSUER",
         ),
         (
-            gateway.settings_with(&[("LATCHKEY_SECRET", strange.setting("LATCHKEY_SECRET"))]),
+            server.settings_with(&[("LATCHKEY_SECRET", strange.setting("LATCHKEY_SECRET"))]),
             token.clone(),
             2,
             "LATCHKEY_SECRET differs",
         ),
         (
-            gateway.settings_with(&[("DATABASE_URL", "postgres://127.0.0.1:1/x")]),
+            server.settings_with(&[("DATABASE_URL", "postgres://127.0.0.1:1/x")]),
             token.clone(),
             3,
             "PostgreSQL is unavailable",
@@ -452,11 +452,11 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
 
 #[tokio::test]
 async fn personal_and_client_tokens_are_explained() {
-    let gateway = Gateway::start().await;
-    let (john, admin) = (gateway.sign_up("john").await, gateway.admin("root").await);
-    let (id, text) = personal_tokens::make(&gateway, &john, "items:read").await;
+    let server = TestServer::start().await;
+    let (john, admin) = (server.sign_up("john").await, server.admin("root").await);
+    let (id, text) = personal_access_tokens::make(&server, &john, "items:read").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &text,
         "the token is a personal access token and expires at 20",
     )
@@ -467,12 +467,12 @@ async fn personal_and_client_tokens_are_explained() {
         if text.ends_with('A') { 'B' } else { 'A' }
     );
     says(
-        gateway.settings(),
+        server.settings(),
         &changed,
         "modified or not issued by this server",
     )
     .await;
-    gateway
+    server
         .with_token(
             Method::DELETE,
             &format!("/user/tokens/{id}"),
@@ -481,35 +481,35 @@ async fn personal_and_client_tokens_are_explained() {
         )
         .await
         .is(204, "");
-    says(gateway.settings(), &text, "Z (by the user).").await;
-    execute(&gateway, "delete from revocations where kind = 'token'").await;
+    says(server.settings(), &text, "Z (by the user).").await;
+    execute(&server, "delete from revocations where kind = 'token'").await;
     says(
-        gateway.settings(),
+        server.settings(),
         &text,
         "PostgreSQL does not contain this personal access token",
     )
     .await;
 
-    let client = Client::register(&gateway, &admin, "items:read").await;
-    let (id, token) = (&client.id, client.token(&gateway).await);
+    let client = Client::register(&server, &admin, "items:read").await;
+    let (id, token) = (&client.id, client.token(&server).await);
     says(
-        gateway.settings(),
+        server.settings(),
         &token,
         "the token is an access token of an OAuth client",
     )
     .await;
     let rotate = format!("/clients/{id}/rotate");
-    gateway
+    server
         .with_token(Method::POST, &rotate, &admin.access_token, Value::Null)
         .await
         .is(200, "");
     says(
-        gateway.settings(),
+        server.settings(),
         &token,
         "all tokens of the OAuth client were revoked",
     )
     .await;
-    gateway
+    server
         .with_token(
             Method::DELETE,
             &format!("/clients/{id}"),
@@ -518,5 +518,5 @@ async fn personal_and_client_tokens_are_explained() {
         )
         .await
         .is(204, "");
-    says(gateway.settings(), &token, "the OAuth client was deleted").await;
+    says(server.settings(), &token, "the OAuth client was deleted").await;
 }

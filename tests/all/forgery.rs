@@ -6,14 +6,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    caller_check::{Scene, invalid},
-    forge::{Forge, assemble, with, without},
+    caller_check::{Fixture, invalid},
+    token_signer::{TokenSigner, assemble, with, without},
 };
 
 #[tokio::test]
 async fn a_forged_signature_does_not_pass() {
-    let scene = Scene::new().await;
-    let (forge, claims) = (Forge::of(&scene.gateway).await, scene.session.claims());
+    let scene = Fixture::new().await;
+    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.session.claims());
     let (public, payload) = (forge.public().to_vec(), claims.to_string());
     let der = [
         &[
@@ -68,8 +68,8 @@ async fn a_forged_signature_does_not_pass() {
 
 #[tokio::test]
 async fn a_token_with_another_header_does_not_pass() {
-    let scene = Scene::new().await;
-    let forge = Forge::of(&scene.gateway).await;
+    let scene = Fixture::new().await;
+    let forge = TokenSigner::of(&scene.server).await;
     let (header, payload) = (forge.header(), scene.session.claims().to_string());
     let mut headers = vec![
         without(&header, "typ"),
@@ -109,8 +109,8 @@ async fn a_token_with_another_header_does_not_pass() {
 
 #[tokio::test]
 async fn a_token_with_wrong_claims_does_not_pass() {
-    let scene = Scene::new().await;
-    let (forge, claims) = (Forge::of(&scene.gateway).await, scene.session.claims());
+    let scene = Fixture::new().await;
+    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.session.claims());
     let now = claims["iat"].as_u64().expect("seconds");
     let mut wrong: Vec<Value> = [
         "iss",

@@ -2,17 +2,17 @@
 //! `deploy/` do as they are told.
 
 mod application; // what stands behind a proxy, and tells what it got
-mod asking; // the question itself: methods, paths, demands, identity
-mod asserting; // the signed identity
+mod assertions; // the signed identity
 mod cases; // what clients do to real proxies, and what must come of it
 mod cookies; // what passes by cookie, and on whose word
-mod line; // between a proxy and the gateway
+mod half_open; // between a proxy and the gateway
 mod matrix; // every case × every proxy
-mod proxies; // nginx, Caddy and HAProxy, as processes
+mod proxies;
+mod requirements; // the question itself: methods, paths, demands, identity // nginx, Caddy and HAProxy, as processes
 
 use reqwest::{Method, RequestBuilder};
 
-use crate::gateway::{Answer, Gateway, Session};
+use crate::test_server::{Answer, Session, TestServer};
 
 /// All that is said of a caller, on every answer.
 pub const IDENTITY: [&str; 9] = [
@@ -28,14 +28,14 @@ pub const IDENTITY: [&str; 9] = [
 ];
 
 /// A proxy's question.
-fn ask(gateway: &Gateway, query: &str) -> RequestBuilder {
-    gateway.request(Method::GET, &format!("/auth/verify{query}"))
+fn ask(server: &TestServer, query: &str) -> RequestBuilder {
+    server.request(Method::GET, &format!("/auth/verify{query}"))
 }
 
 /// A proxy's question about a bearer token.
-async fn verify(gateway: &Gateway, session: &Session, query: &str) -> Answer {
-    gateway
-        .send(ask(gateway, query).bearer_auth(&session.access_token))
+async fn verify(server: &TestServer, session: &Session, query: &str) -> Answer {
+    server
+        .send(ask(server, query).bearer_auth(&session.access_token))
         .await
 }
 

@@ -9,9 +9,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::{
-    gateway::{Gateway, Session},
     mail::MailServer,
     outage::OwnRedis,
+    test_server::{Session, TestServer},
     tools,
 };
 
@@ -27,7 +27,7 @@ enum As<'a> {
 }
 
 /// The tool with its configuration, and with all that the gateway's own program needs.
-fn schemathesis(gateway: &Gateway, who: &As, arguments: &[&str]) -> Command {
+fn schemathesis(server: &TestServer, who: &As, arguments: &[&str]) -> Command {
     let file = |name: &str| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests")
@@ -40,14 +40,14 @@ fn schemathesis(gateway: &Gateway, who: &As, arguments: &[&str]) -> Command {
     let mut command = tools::python("schemathesis");
     command
         .env_clear()
-        .envs(gateway.settings())
+        .envs(server.settings())
         .current_dir(std::env::temp_dir());
     command
         .env("FUZZ_AS", who)
         .env("FUZZ_TOKEN", token)
-        .env("FUZZ_URL", gateway.url(""));
+        .env("FUZZ_URL", server.url(""));
     command
-        .env("FUZZ_PROGRAM", crate::gateway::binary())
+        .env("FUZZ_PROGRAM", crate::test_server::binary())
         .env("FUZZ_HOOKS", file("clients/with_schemathesis.py"));
     // It draws in characters that an empty environment does not promise.
     command
@@ -59,9 +59,9 @@ fn schemathesis(gateway: &Gateway, who: &As, arguments: &[&str]) -> Command {
     command
         .args([
             "run",
-            &gateway.url("/openapi.json"),
+            &server.url("/openapi.json"),
             "--url",
-            &gateway.url(""),
+            &server.url(""),
         ])
         .args(arguments);
     command
@@ -98,18 +98,18 @@ const FEW: std::ops::RangeInclusive<usize> = 0..=8;
 const MOST: std::ops::RangeInclusive<usize> = 20..=51;
 
 /// With a mailbox, so that nothing is off, and with the person of the document's examples.
-async fn gateway() -> (Gateway, MailServer) {
-    let (gateway, mail) = Gateway::with_mail(&[]).await;
-    gateway.sign_up_with_email("john", "john@example.com").await;
-    (gateway, mail)
+async fn server() -> (TestServer, MailServer) {
+    let (server, mail) = TestServer::with_mail(&[]).await;
+    server.sign_up_with_email("john", "john@example.com").await;
+    (server, mail)
 }
 
 /// Each rule of the document once, kept and broken.
 #[tokio::test]
 async fn each_rule_of_the_document_is_the_gateways() {
-    let (gateway, _mail) = gateway().await;
+    let (server, _mail) = server().await;
     finds_nothing(
-        schemathesis(&gateway, &As::Admin, &["--phases", "examples,coverage"]),
+        schemathesis(&server, &As::Admin, &["--phases", "examples,coverage"]),
         FEW,
     )
     .await;
@@ -118,10 +118,10 @@ async fn each_rule_of_the_document_is_the_gateways() {
 /// Whatever a machine thinks of, and one call after the other with what the ones before gave.
 #[tokio::test]
 async fn nothing_that_a_machine_thinks_of_breaks_a_rule() {
-    let (gateway, _mail) = gateway().await;
+    let (server, _mail) = server().await;
     finds_nothing(
         schemathesis(
-            &gateway,
+            &server,
             &As::Admin,
             &["--phases", "fuzzing,stateful", "--max-examples", "10"],
         ),
@@ -131,10 +131,10 @@ async fn nothing_that_a_machine_thinks_of_breaks_a_rule() {
 }
 
 /// An administrator, to whom every operation was open until now.
-async fn revoked(gateway: &Gateway) -> Session {
-    let admin = gateway.admin("revoked").await;
-    gateway.admin("another").await;
-    gateway
+async fn revoked(server: &TestServer) -> Session {
+    let admin = server.admin("revoked").await;
+    server.admin("another").await;
+    server
         .with_token(
             Method::POST,
             "/logout?scope=all",
@@ -148,10 +148,10 @@ async fn revoked(gateway: &Gateway) -> Session {
 
 #[tokio::test]
 async fn whatever_is_sent_a_revoked_token_opens_nothing() {
-    let (gateway, _mail) = gateway().await;
-    let revoked = revoked(&gateway).await;
+    let (server, _mail) = server().await;
+    let revoked = revoked(&server).await;
     finds_nothing(
-        schemathesis(&gateway, &As::Revoked(&revoked), &["--max-examples", "3"]),
+        schemathesis(&server, &As::Revoked(&revoked), &["--max-examples", "3"]),
         MOST,
     )
     .await;
@@ -161,14 +161,14 @@ async fn whatever_is_sent_a_revoked_token_opens_nothing() {
 #[tokio::test]
 async fn without_redis_no_answer_is_worse_than_503() {
     let (mail, mut own) = (MailServer::start().await, OwnRedis::start());
-    let gateway = Gateway::with(&[
+    let server = TestServer::with(&[
         ("LATCHKEY_SMTP_URL", &mail.url()),
         ("REDIS_URL", &own.redis.url()),
     ])
     .await;
     own.redis.kill();
     let mut command = schemathesis(
-        &gateway,
+        &server,
         &As::Admin,
         &[
             "--phases",
@@ -187,15 +187,15 @@ async fn without_redis_no_answer_is_worse_than_503() {
 #[tokio::test]
 async fn without_redis_a_revoked_token_opens_nothing() {
     let (mail, mut own) = (MailServer::start().await, OwnRedis::start());
-    let gateway = Gateway::with(&[
+    let server = TestServer::with(&[
         ("LATCHKEY_SMTP_URL", &mail.url()),
         ("REDIS_URL", &own.redis.url()),
     ])
     .await;
-    let revoked = revoked(&gateway).await;
+    let revoked = revoked(&server).await;
     own.redis.kill();
     let mut command = schemathesis(
-        &gateway,
+        &server,
         &As::Revoked(&revoked),
         &["--phases", "fuzzing", "--max-examples", "3"],
     );
@@ -210,10 +210,10 @@ async fn without_redis_a_revoked_token_opens_nothing() {
 #[tokio::test]
 #[ignore = "takes as long as one likes"]
 async fn the_long_run() {
-    let (gateway, _mail) = gateway().await;
+    let (server, _mail) = server().await;
     let arguments = std::env::var("LATCHKEY_FUZZ").unwrap_or_default();
     let mut command = schemathesis(
-        &gateway,
+        &server,
         &As::Admin,
         &arguments.split_whitespace().collect::<Vec<_>>(),
     );

@@ -6,20 +6,20 @@
 //! people to copy. TypeScript and Python run with all tests; `./dev clients` runs all languages,
 //! prints how long each takes, and brings what else they need.
 
+mod generator_defects;
 mod go;
 mod java;
-mod line;
 mod python;
+mod readme_command;
 mod recipe;
 mod rust;
-mod stumbles;
 mod typescript;
 
 use std::{fs, path::PathBuf};
 
 use recipe::{Recipe, Row};
 
-use crate::{gateway::Gateway, stack::ask, tools::installed};
+use crate::{test_server::TestServer, test_stores::ask, tools::installed};
 
 /// What each of the programs does.
 const STEPS: [&str; 7] = [
@@ -69,15 +69,15 @@ fn openapi_generator() -> String {
 
 /// The client of a language has done all that it should, and the gateway has seen it.
 async fn completes(recipe: Cook) -> Result<Row, String> {
-    let gateway = Gateway::start().await;
-    let (told, row) = recipe(&gateway.url("")).complete().await?;
+    let server = TestServer::start().await;
+    let (told, row) = recipe(&server.url("")).complete().await?;
     if told.lines().collect::<Vec<_>>() != STEPS {
         return Err(format!("it did something else:\n{told}"));
     }
     let left = "select count(*) from sessions where revoked_at is null";
     let seen = [
-        ask(&gateway, "select count(*) from items").await,
-        ask(&gateway, left).await,
+        ask(&server, "select count(*) from items").await,
+        ask(&server, left).await,
     ];
     if seen == ["5", "0"] {
         Ok(row)
@@ -108,8 +108,8 @@ async fn a_code_that_there_is_not_does_not_compile() {
             .replace("token_revoked", "token_revokd")
             .replace("TOKEN_REVOKED", "TOKEN_REVOKD")
     };
-    let gateway = Gateway::start().await;
-    let address = gateway.url("");
+    let server = TestServer::start().await;
+    let address = server.url("");
     for (recipe, complaint) in [
         (
             typescript::of("typescript-typo", typo, &address),

@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    gateway::{Answer, Gateway, Session},
-    stack::{ask, execute},
+    test_server::{Answer, Session, TestServer},
+    test_stores::{ask, execute},
 };
 
 /// Somebody with items.
 struct Owner<'a> {
-    gateway: &'a Gateway,
+    server: &'a TestServer,
     session: Session,
 }
 
 impl<'a> Owner<'a> {
-    async fn new(gateway: &'a Gateway, username: &str) -> Owner<'a> {
+    async fn new(server: &'a TestServer, username: &str) -> Owner<'a> {
         Owner {
-            gateway,
-            session: gateway.sign_up(username).await,
+            server,
+            session: server.sign_up(username).await,
         }
     }
 
     async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
-        self.gateway
+        self.server
             .with_token(method, path, &self.session.access_token, body)
             .await
     }
@@ -50,13 +50,13 @@ impl<'a> Owner<'a> {
     /// With these `If-Match` fields.
     async fn call_if(&self, method: Method, path: &str, tags: &[&str], body: Value) -> Answer {
         let request = self
-            .gateway
+            .server
             .request(method, path)
             .bearer_auth(&self.session.access_token);
         let request = tags.iter().fold(request, |request, tag| {
             request.header(header::IF_MATCH, *tag)
         });
-        self.gateway
+        self.server
             .send(if body.is_null() {
                 request
             } else {
@@ -68,8 +68,8 @@ impl<'a> Owner<'a> {
 
 #[tokio::test]
 async fn an_item_is_made_read_changed_and_deleted() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     let made = john
         .call(
             Method::POST,
@@ -110,8 +110,8 @@ async fn an_item_is_made_read_changed_and_deleted() {
 
 #[tokio::test]
 async fn a_slash_at_the_end_is_tolerated() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     let made = john
         .call(Method::POST, "/items/", json!({"name": "Book"}))
         .await;
@@ -130,8 +130,8 @@ async fn a_slash_at_the_end_is_tolerated() {
 
 #[tokio::test]
 async fn lengths_are_counted_in_characters() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     let (name, description) = ("ü".repeat(200), "😀".repeat(10_000));
     let made = john
         .call(
@@ -173,8 +173,8 @@ async fn lengths_are_counted_in_characters() {
 
 #[tokio::test]
 async fn put_replaces_and_patch_changes() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     let path = john.make("Book").await;
     let cases = [
         (Method::PATCH, json!({}), Some(("Book", json!("as made")))),
@@ -229,10 +229,10 @@ async fn put_replaces_and_patch_changes() {
 
 #[tokio::test]
 async fn somebody_elses_item_is_not_there() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let (john, jane) = (
-        Owner::new(&gateway, "john").await,
-        Owner::new(&gateway, "jane").await,
+        Owner::new(&server, "john").await,
+        Owner::new(&server, "jane").await,
     );
     let path = john.make("Book").await;
     let before = john.get(&path).await.body;
@@ -271,10 +271,10 @@ async fn somebody_elses_item_is_not_there() {
 
 #[tokio::test]
 async fn pages_show_every_item_once_while_others_come() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let (john, jane) = (
-        Owner::new(&gateway, "john").await,
-        Owner::new(&gateway, "jane").await,
+        Owner::new(&server, "john").await,
+        Owner::new(&server, "jane").await,
     );
     jane.make("Not John's").await;
     let mut made = Vec::new();
@@ -305,8 +305,8 @@ async fn pages_show_every_item_once_while_others_come() {
 
 #[tokio::test]
 async fn limits_and_cursors_are_checked() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     for number in 0..21 {
         john.make(&number.to_string()).await;
     }
@@ -365,9 +365,9 @@ async fn limits_and_cursors_are_checked() {
 /// same.
 #[tokio::test]
 async fn an_account_that_is_gone_makes_no_items() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
-    execute(&gateway, "delete from users").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
+    execute(&server, "delete from users").await;
     john.call(Method::POST, "/items", json!({"name": "Book"}))
         .await
         .is(401, "token_revoked");
@@ -380,10 +380,10 @@ async fn an_account_that_is_gone_makes_no_items() {
 /// The cursor of one's own list shows nothing of another's.
 #[tokio::test]
 async fn a_strangers_cursor_is_only_a_position() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let (john, jane) = (
-        Owner::new(&gateway, "john").await,
-        Owner::new(&gateway, "jane").await,
+        Owner::new(&server, "john").await,
+        Owner::new(&server, "jane").await,
     );
     for number in 0..3 {
         john.make(&number.to_string()).await;
@@ -402,8 +402,8 @@ async fn a_strangers_cursor_is_only_a_position() {
 
 #[tokio::test]
 async fn of_two_writers_with_one_tag_one_wins() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     let path = john.make("Book").await;
     let mut names = HashSet::new();
     for round in 0..10 {
@@ -437,8 +437,8 @@ async fn of_two_writers_with_one_tag_one_wins() {
 
 #[tokio::test]
 async fn if_match_is_read_as_the_standard_says() {
-    let gateway = Gateway::shared().await;
-    let john = Owner::new(&gateway, "john").await;
+    let server = TestServer::shared().await;
+    let john = Owner::new(&server, "john").await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
         let path = john.make("Book").await;
         let body = if method == Method::DELETE {
@@ -473,5 +473,5 @@ async fn if_match_is_read_as_the_standard_says() {
             .await
             .is(done, "");
     }
-    assert_eq!(ask(&gateway, "select count(*) from items").await, "6");
+    assert_eq!(ask(&server, "select count(*) from items").await, "6");
 }

@@ -2,17 +2,17 @@
 //! a good token notices.
 
 mod fleet; // replicas that are restarted one by one, and people who go on meanwhile
-mod looking; // a key that a replica has not seen yet
-mod revoking; // a key that somebody else may have
-mod rotating; // the next key
+mod reloading; // a key that a replica has not seen yet
+mod revoke; // a key that somebody else may have
+mod rotate; // the next key
 mod secrets; // another LATCHKEY_SECRET
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use crate::{
-    gateway::Gateway,
-    operator::{Told, command},
+    operator::{CommandOutput, command},
+    test_server::TestServer,
 };
 
 /// The id of the key that signed a token.
@@ -24,8 +24,8 @@ fn kid(token: &str) -> String {
 }
 
 /// The ids of the keys that others may use.
-async fn published(gateway: &Gateway) -> Vec<String> {
-    let answer = gateway.get("/.well-known/jwks.json").await;
+async fn published(server: &TestServer) -> Vec<String> {
+    let answer = server.get("/.well-known/jwks.json").await;
     let keys = answer.is(200, "").body["keys"]
         .as_array()
         .expect("keys")
@@ -36,13 +36,13 @@ async fn published(gateway: &Gateway) -> Vec<String> {
 }
 
 /// `latchkey keys …` with the settings of this gateway.
-async fn keys(gateway: &Gateway, arguments: &[&str]) -> Told {
-    command(gateway, &[&["keys"], arguments].concat()).await
+async fn keys(server: &TestServer, arguments: &[&str]) -> CommandOutput {
+    command(server, &[&["keys"], arguments].concat()).await
 }
 
 /// The keys as they are listed: id and state.
-async fn listed(gateway: &Gateway) -> Vec<(String, String)> {
-    let table = keys(gateway, &["list"]).await.well();
+async fn listed(server: &TestServer) -> Vec<(String, String)> {
+    let table = keys(server, &["list"]).await.well();
     let mut lines = table.lines().map(|line| {
         line.split_whitespace()
             .map(str::to_owned)
@@ -58,8 +58,8 @@ async fn listed(gateway: &Gateway) -> Vec<(String, String)> {
 }
 
 /// The key in this state.
-async fn key_that_is(gateway: &Gateway, state: &str) -> String {
-    let all = listed(gateway).await;
+async fn key_that_is(server: &TestServer, state: &str) -> String {
+    let all = listed(server).await;
     let mut found = all.iter().filter(|(_, known)| known == state);
     let kid = found
         .next()

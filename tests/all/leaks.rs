@@ -5,9 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use deadpool_redis::redis::cmd;
 
 use crate::{
-    gateway::Gateway,
     metrics,
-    stack::{ask, connect, connect_redis},
+    test_server::TestServer,
+    test_stores::{ask, connect, connect_redis},
 };
 
 /// All that the keys of a prefix hold.
@@ -26,11 +26,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Every row of PostgreSQL; bytes are hexadecimal digits there.
-async fn record(gateway: &Gateway) -> String {
+async fn record(server: &TestServer) -> String {
     let names = "select string_agg(tablename, ' ') from pg_tables where schemaname = 'public'";
     let (names, database) = (
-        ask(gateway, names).await,
-        connect(gateway.setting("DATABASE_URL")).await,
+        ask(server, names).await,
+        connect(server.setting("DATABASE_URL")).await,
     );
     let mut all = String::new();
     for name in names.split(' ') {
@@ -43,22 +43,22 @@ async fn record(gateway: &Gateway) -> String {
     all
 }
 
-async fn redis(gateway: &Gateway) -> String {
-    let mut redis = connect_redis(gateway.setting("REDIS_URL")).await;
+async fn redis(server: &TestServer) -> String {
+    let mut redis = connect_redis(server.setting("REDIS_URL")).await;
     let mut all = cmd("EVAL");
     all.arg(ALL_OF_REDIS)
         .arg(0)
-        .arg(gateway.setting("LATCHKEY_REDIS_PREFIX"));
+        .arg(server.setting("LATCHKEY_REDIS_PREFIX"));
     all.query_async(&mut redis).await.expect("it obeys")
 }
 
 /// Asserts that of an opaque token, which was used before, the hash in one row is all that there
 /// is.
-pub async fn only_its_hash_is_kept(gateway: &Gateway, token: &str) {
+pub async fn only_its_hash_is_kept(server: &TestServer, token: &str) {
     let bytes = URL_SAFE_NO_PAD.decode(&token[4..]).expect("base64url");
     // Behind the id, which everybody may know, and in front of the checksum.
     let secret = &bytes[16..48];
-    let (record, redis) = (record(gateway).await, redis(gateway).await);
+    let (record, redis) = (record(server).await, redis(server).await);
     assert_eq!(
         record
             .matches(&hex(digest(&SHA256, secret).as_ref()))
@@ -72,8 +72,8 @@ pub async fn only_its_hash_is_kept(gateway: &Gateway, token: &str) {
     for place in [
         record,
         redis,
-        gateway.log().join("\n"),
-        metrics::page(gateway).await,
+        server.log().join("\n"),
+        metrics::page(server).await,
     ] {
         assert!(
             !place.contains(text) && !place.to_lowercase().contains(digits),

@@ -8,16 +8,16 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{Gateway, PASSWORD, until},
     metrics,
-    stack::Held,
-    wire::{self, exchange},
+    raw_http::{self, exchange},
+    test_server::{PASSWORD, TestServer, until},
+    test_stores::Held,
 };
 
 #[tokio::test]
 async fn what_is_no_request_does_not_kill_it() {
-    let gateway = Gateway::start().await;
-    let session = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
     let long = format!(
         "GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n",
         "x".repeat(100_000)
@@ -41,14 +41,14 @@ async fn what_is_no_request_does_not_kill_it() {
         many.as_bytes(),
     ];
     for bytes in bad {
-        let answer = exchange(gateway.address, bytes).await;
+        let answer = exchange(server.address, bytes).await;
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         assert!(
-            [0, 400, 431, 505].contains(&wire::status(&answer)),
+            [0, 400, 431, 505].contains(&raw_http::status(&answer)),
             "{shown}: {answer}"
         );
         assert_eq!(
-            gateway.verify(&session.access_token).await.0,
+            server.verify(&session.access_token).await.0,
             204,
             "after {shown}"
         );
@@ -57,11 +57,11 @@ async fn what_is_no_request_does_not_kill_it() {
 
 #[tokio::test]
 async fn slow_clients_hold_up_nobody_else() {
-    let gateway = Gateway::start().await;
-    let session = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
     let mut slow = Vec::new();
     for number in 0..200 {
-        let mut stream = TcpStream::connect(gateway.address)
+        let mut stream = TcpStream::connect(server.address)
             .await
             .expect("it listens");
         let part: &[u8] = if number % 2 == 0 {
@@ -74,9 +74,9 @@ async fn slow_clients_hold_up_nobody_else() {
         slow.push(stream);
     }
     for _ in 0..20 {
-        assert_eq!(gateway.verify(&session.access_token).await.0, 204);
+        assert_eq!(server.verify(&session.access_token).await.0, 204);
     }
-    gateway.log_in("john", PASSWORD).await.is(200, "");
+    server.log_in("john", PASSWORD).await.is(200, "");
     let mut patient = slow.swap_remove(0);
     patient
         .write_all(b"a\r\nconnection: close\r\n\r\n")
@@ -87,14 +87,18 @@ async fn slow_clients_hold_up_nobody_else() {
         .read_to_string(&mut answer)
         .await
         .expect("it answers");
-    assert_eq!(wire::status(&answer), 401, "one that was slow, but came");
+    assert_eq!(
+        raw_http::status(&answer),
+        401,
+        "one that was slow, but came"
+    );
 }
 
 /// Closed in the middle, a proxy would take the gateway for broken, and read no answer.
 #[tokio::test]
 async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
-    let gateway = Gateway::start().await;
-    let session = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
     let authorization = format!("authorization: Bearer {}\r\n", session.access_token);
     for (line, fields, length, status) in [
         ("PUT /items/x", "", 60_000, 401),
@@ -106,7 +110,7 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
             "{line} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
              {fields}content-length: {length}\r\n\r\n"
         );
-        let mut stream = TcpStream::connect(gateway.address)
+        let mut stream = TcpStream::connect(server.address)
             .await
             .expect("it listens");
         stream.write_all(head.as_bytes()).await.expect("it reads");
@@ -125,7 +129,7 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
             .await
             .expect("it answers");
         assert_eq!(
-            wire::status(&answers),
+            raw_http::status(&answers),
             status,
             "{line}, {length}: {answers}"
         );
@@ -139,35 +143,35 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
 #[tokio::test]
 async fn whoever_is_refused_and_sends_no_more_is_cut_off() {
     // It reads until the gateway closes.
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let part = b"PUT /items/x HTTP/1.1\r\nhost: a\r\n\
         content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
-    let answer = exchange(gateway.address, part).await;
+    let answer = exchange(server.address, part).await;
     assert!(
-        wire::status(&answer) == 401 && answer.contains("\"unauthenticated\""),
+        raw_http::status(&answer) == 401 && answer.contains("\"unauthenticated\""),
         "{answer}"
     );
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let part = b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
         content-length: 50\r\n\r\n{\"username\"";
-    let answer = exchange(gateway.address, part).await;
+    let answer = exchange(server.address, part).await;
     assert!(
-        wire::status(&answer) == 400 && answer.contains("\"invalid_request\""),
+        raw_http::status(&answer) == 400 && answer.contains("\"invalid_request\""),
         "{answer}"
     );
 }
 
 #[tokio::test]
 async fn requests_of_one_connection_are_answered_in_order() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let three = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /nope HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /user HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answers = exchange(gateway.address, three.as_bytes()).await;
+    let answers = exchange(server.address, three.as_bytes()).await;
     let statuses: Vec<_> = answers
         .split("HTTP/1.1 ")
         .skip(1)
@@ -179,59 +183,59 @@ async fn requests_of_one_connection_are_answered_in_order() {
 /// A sign-in that waits for its row.
 #[tokio::test]
 async fn what_runs_when_it_is_stopped_is_answered() {
-    let mut gateway = Gateway::start().await;
-    gateway.sign_up("john").await;
-    let held = Held::rows(&gateway, "select from users").await;
-    let login = gateway
+    let mut server = TestServer::start().await;
+    server.sign_up("john").await;
+    let held = Held::rows(&server, "select from users").await;
+    let login = server
         .request(Method::POST, "/login")
         .json(&json!({"username": "john", "password": PASSWORD}));
     let sign_in = tokio::spawn(login.send());
     held.until_somebody_waits().await;
-    gateway.terminate();
+    server.terminate();
     until("nobody new is let in", || async {
-        TcpStream::connect(gateway.address).await.is_err()
+        TcpStream::connect(server.address).await.is_err()
     })
     .await;
     held.release().await;
     let answer = sign_in.await.expect("no panic").expect("it is answered");
     assert_eq!(answer.status(), 200);
     assert!(answer.json::<Value>().await.expect("JSON")["access_token"].is_string());
-    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(server.wait(), Some(0));
 }
 
 #[tokio::test]
 async fn before_it_stops_balancers_are_told_and_others_still_served() {
-    let mut gateway = Gateway::with(&[("LATCHKEY_DRAIN_DELAY", "15s")]).await;
-    let session = gateway.sign_up("john").await;
-    gateway.terminate();
+    let mut server = TestServer::with(&[("LATCHKEY_DRAIN_DELAY", "15s")]).await;
+    let session = server.sign_up("john").await;
+    server.terminate();
     until("it is not ready", || async {
-        gateway.get("/health/ready").await.status == 503
+        server.get("/health/ready").await.status == 503
     })
     .await;
-    let ready = gateway.get("/health/ready").await;
+    let ready = server.get("/health/ready").await;
     assert_eq!(
         (ready.status, ready.text("status")),
         (503, "draining".into())
     );
-    gateway.get("/health/live").await.is(200, "");
-    assert_eq!(gateway.verify(&session.access_token).await.0, 204);
-    gateway.log_in("john", PASSWORD).await.is(200, "");
-    TcpStream::connect(gateway.address)
+    server.get("/health/live").await.is(200, "");
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+    server.log_in("john", PASSWORD).await.is(200, "");
+    TcpStream::connect(server.address)
         .await
         .expect("new connections are taken meanwhile");
-    assert_eq!(gateway.wait(), Some(0));
-    assert!(TcpStream::connect(gateway.address).await.is_err());
+    assert_eq!(server.wait(), Some(0));
+    assert!(TcpStream::connect(server.address).await.is_err());
 }
 
 /// A proxy that looks at no health takes a replica for well as soon as it listens. The start is
 /// held up where it waits for others that migrate.
 #[tokio::test]
 async fn whoever_comes_while_it_starts_waits_a_moment() {
-    let before = Gateway::start().await;
+    let before = TestServer::start().await;
     let session = before.sign_up("john").await;
     let held = Held::rows(&before, "select from settings").await;
     let settings = before.settings();
-    let replica = tokio::task::spawn_blocking(|| Gateway::launch(settings))
+    let replica = tokio::task::spawn_blocking(|| TestServer::launch(settings))
         .await
         .expect("it listens");
     held.until_somebody_waits().await;
@@ -247,8 +251,8 @@ async fn whoever_comes_while_it_starts_waits_a_moment() {
 }
 
 /// A connection of a proxy, which is kept.
-async fn kept(gateway: &Gateway) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address)
+async fn kept(server: &TestServer) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address)
         .await
         .expect("it listens");
     stream.write_all(LIVE).await.expect("it reads");
@@ -263,13 +267,13 @@ async fn kept(gateway: &Gateway) -> TcpStream {
 }
 
 /// Whether it has waited for connections until they were cut.
-fn waited_in_vain(gateway: &Gateway) -> bool {
+fn waited_in_vain(server: &TestServer) -> bool {
     let cut = "drain timeout: aborted in-flight requests";
     assert!(
         include_str!("../../src/http/server.rs").contains(cut),
         "or it says something else"
     );
-    gateway.has_logged(&[cut])
+    server.has_logged(&[cut])
 }
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -290,47 +294,44 @@ async fn ends_with_an_answer(mut stream: TcpStream) {
 /// nobody new is let in.
 #[tokio::test]
 async fn while_it_stops_connections_end_with_an_answer_and_never_before() {
-    let mut gateway = Gateway::with(&[("LATCHKEY_DRAIN_DELAY", "10s")]).await;
-    let (first, second) = (kept(&gateway).await, kept(&gateway).await);
-    gateway.terminate();
+    let mut server = TestServer::with(&[("LATCHKEY_DRAIN_DELAY", "10s")]).await;
+    let (first, second) = (kept(&server).await, kept(&server).await);
+    server.terminate();
     until("it is not ready", || async {
-        gateway.get("/health/ready").await.status == 503
+        server.get("/health/ready").await.status == 503
     })
     .await;
     ends_with_an_answer(first).await;
     until("nobody new is let in", || async {
-        TcpStream::connect(gateway.address).await.is_err()
+        TcpStream::connect(server.address).await.is_err()
     })
     .await;
     ends_with_an_answer(second).await;
-    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(server.wait(), Some(0));
 }
 
 #[tokio::test]
 async fn an_idle_connection_does_not_keep_it_from_stopping() {
-    let mut gateway = Gateway::start().await;
-    let mut idle = TcpStream::connect(gateway.address)
+    let mut server = TestServer::start().await;
+    let mut idle = TcpStream::connect(server.address)
         .await
         .expect("it listens");
     idle.write_all(LIVE).await.expect("it reads");
     let mut some = [0; 12];
     idle.read_exact(&mut some).await.expect("it answers");
     assert_eq!(&some, b"HTTP/1.1 200");
-    assert_eq!(gateway.stop(), Some(0));
-    assert!(
-        !waited_in_vain(&gateway),
-        "it waited for an idle connection"
-    );
+    assert_eq!(server.stop(), Some(0));
+    assert!(!waited_in_vain(&server), "it waited for an idle connection");
 }
 
 /// The logout waits for its row until nobody is connected any more: all that keeps the process is
 /// the story itself.
 #[tokio::test]
 async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
-    let mut gateway = Gateway::start().await;
-    let (replica, session) = (gateway.replica().await, gateway.sign_up("john").await);
-    let held = Held::rows(&gateway, "select from sessions").await;
-    let mut caller = TcpStream::connect(gateway.address)
+    let mut server = TestServer::start().await;
+    let (replica, session) = (server.replica().await, server.sign_up("john").await);
+    let held = Held::rows(&server, "select from sessions").await;
+    let mut caller = TcpStream::connect(server.address)
         .await
         .expect("it listens");
     let token = &session.access_token;
@@ -339,11 +340,11 @@ async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
     caller.write_all(logout.as_bytes()).await.expect("it reads");
     held.until_somebody_waits().await;
     drop(caller);
-    gateway.terminate();
-    let connected = || metrics::value(&gateway, "latchkey_http_connections{listener=\"public\"}");
+    server.terminate();
+    let connected = || metrics::value(&server, "latchkey_http_connections{listener=\"public\"}");
     until("nobody is connected", || async { connected().await == 0.0 }).await;
     held.release().await;
-    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(server.wait(), Some(0));
     assert_eq!(replica.verify(token).await, (401, "token_revoked".into()));
     replica
         .refresh(&session.refresh_token)
@@ -353,17 +354,17 @@ async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
 
 #[tokio::test]
 async fn clients_that_never_said_a_word_do_not_keep_it_from_stopping() {
-    let mut gateway = Gateway::start().await;
+    let mut server = TestServer::start().await;
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(
-            TcpStream::connect(gateway.address)
+            TcpStream::connect(server.address)
                 .await
                 .expect("it listens"),
         );
     }
-    let connected = || metrics::value(&gateway, "latchkey_http_connections{listener=\"public\"}");
+    let connected = || metrics::value(&server, "latchkey_http_connections{listener=\"public\"}");
     until("all are let in", || async { connected().await >= 200.0 }).await;
-    assert_eq!(gateway.stop(), Some(0));
-    assert!(!waited_in_vain(&gateway), "it waited for silent clients");
+    assert_eq!(server.stop(), Some(0));
+    assert!(!waited_in_vain(&server), "it waited for silent clients");
 }

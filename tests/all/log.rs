@@ -3,34 +3,34 @@
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, PASSWORD, Session};
+use crate::test_server::{PASSWORD, Session, TestServer};
 
 #[tokio::test]
 async fn the_log_says_which_request_it_was() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let named = |request: reqwest::RequestBuilder, id: &str| {
         let request = request
             .header("x-request-id", id)
             .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
-        gateway.send(request)
+        server.send(request)
     };
     let body = json!({"username": "john", "password": PASSWORD});
     let session = Session::of(
         &named(
-            gateway.request(Method::POST, "/signup").json(&body),
+            server.request(Method::POST, "/signup").json(&body),
             "id-signup",
         )
         .await,
     );
     named(
-        gateway.request(Method::POST, "/login").json(&body),
+        server.request(Method::POST, "/login").json(&body),
         "id-login",
     )
     .await
     .is(200, "");
     named(
-        gateway
+        server
             .request(Method::POST, "/logout")
             .bearer_auth(&session.access_token),
         "id-logout",
@@ -42,7 +42,7 @@ async fn the_log_says_which_request_it_was() {
         ("sign_in", "id-login"),
         ("sign_out", "id-logout"),
     ] {
-        let log = gateway.log();
+        let log = server.log();
         let mut events = log
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).expect("each line is JSON"));
@@ -66,28 +66,28 @@ async fn the_log_says_which_request_it_was() {
 /// At its most talkative, drivers included.
 #[tokio::test]
 async fn the_log_never_holds_a_credential() {
-    let gateway = Gateway::with(&[
+    let server = TestServer::with(&[
         ("LATCHKEY_LOG", "trace"),
         ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
     ])
     .await;
-    let session = gateway.sign_up("john").await;
+    let session = server.sign_up("john").await;
     let second = Session::of(
-        &gateway
+        &server
             .form("/login", &[("username", "john"), ("password", PASSWORD)])
             .await,
     );
-    let third = Session::of(&gateway.refresh(&second.refresh_token).await);
-    gateway
+    let third = Session::of(&server.refresh(&second.refresh_token).await);
+    server
         .log_in("john", "a-wrong-secret")
         .await
         .is(401, "invalid_credentials");
-    gateway
+    server
         .refresh(&second.refresh_token)
         .await
         .is(401, "refresh_token_reused");
     let change = json!({"current_password": PASSWORD, "new_password": "another secret 456"});
-    gateway
+    server
         .with_token(
             Method::POST,
             "/user/password",
@@ -96,8 +96,8 @@ async fn the_log_never_holds_a_credential() {
         )
         .await
         .is(204, "");
-    gateway.log_out(&session.access_token).await.is(204, "");
-    let log = gateway.log().join("\n");
+    server.log_out(&session.access_token).await.is(204, "");
+    let log = server.log().join("\n");
     assert!(
         log.contains("sign_in_failed") && log.contains("request completed"),
         "the log is on"
@@ -108,7 +108,7 @@ async fn the_log_never_holds_a_credential() {
         "another secret 456",
         "$argon2id",
         "lkr_",
-        gateway.setting("LATCHKEY_SECRET"),
+        server.setting("LATCHKEY_SECRET"),
     ];
     for secret in secrets
         .into_iter()
@@ -121,12 +121,12 @@ async fn the_log_never_holds_a_credential() {
 
 #[tokio::test]
 async fn nobody_forges_a_line_of_the_log() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let forged = [
         ("user-agent", "a\u{1b}[31m \"event\":\"x\""),
         ("x-request-id", "x\" event=\"forged"),
     ];
-    let login = gateway
+    let login = server
         .request(Method::POST, "/login")
         .json(&json!({"username": "a\\n{\"event\":\"forged\"}", "password": "x"}));
     let request = forged.iter().fold(login, |request, (name, value)| {
@@ -136,8 +136,8 @@ async fn nobody_forges_a_line_of_the_log() {
                 .unwrap_or(header::HeaderValue::from_static("x")),
         )
     });
-    gateway.send(request).await.is(401, "invalid_credentials");
-    for line in gateway.log() {
+    server.send(request).await.is(401, "invalid_credentials");
+    for line in server.log() {
         let event: Value = serde_json::from_str(&line).expect("each line is JSON");
         assert_ne!(event["event"], "forged");
     }

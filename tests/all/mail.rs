@@ -11,8 +11,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    address::own_address,
-    gateway::{Gateway, until},
+    loopback::own_address,
+    test_server::{TestServer, until},
 };
 
 /// A mail server of one test. It ends with this value.
@@ -77,8 +77,8 @@ impl MailServer {
     }
 
     /// Requests a code for a new password, and waits for the mail with it.
-    pub async fn reset_code(&self, gateway: &Gateway, email: &str) -> String {
-        gateway.forgot_password(email).await.is(202, "");
+    pub async fn reset_code(&self, server: &TestServer, email: &str) -> String {
+        server.forgot_password(email).await.is(202, "");
         self.code_for(email).await
     }
 }

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::{
     contract::{is_open, operations, with_example},
-    gateway::{Gateway, PASSWORD, Session},
     oauth::Client,
-    personal_tokens,
+    personal_access_tokens,
+    test_server::{PASSWORD, Session, TestServer},
 };
 
 /// Stands for the id of whatever an operation is about.
@@ -41,7 +41,7 @@ const FOR_PEOPLE: [&str; 5] = [
 
 /// What an answer says of whether the caller may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Expected {
     /// 401: say who you are.
     Unknown,
     /// 401: you were taken back.
@@ -56,33 +56,33 @@ enum Verdict {
     Passes,
 }
 
-impl Verdict {
-    fn of(status: u16, code: &str) -> Verdict {
+impl Expected {
+    fn of(status: u16, code: &str) -> Expected {
         match (status, code) {
-            (401, "unauthenticated" | "invalid_client") => Verdict::Unknown,
-            (401, "token_revoked") => Verdict::Revoked,
-            (403, "forbidden") => Verdict::Forbidden,
-            (403, "insufficient_scope") => Verdict::Scope,
-            (404, _) => Verdict::Hidden,
+            (401, "unauthenticated" | "invalid_client") => Expected::Unknown,
+            (401, "token_revoked") => Expected::Revoked,
+            (403, "forbidden") => Expected::Forbidden,
+            (403, "insufficient_scope") => Expected::Scope,
+            (404, _) => Expected::Hidden,
             (status, code) => {
                 // Mail is off here.
                 assert!(
                     status < 500 || code == "email_disabled",
                     "it says nothing of the caller: {status}"
                 );
-                Verdict::Passes
+                Expected::Passes
             }
         }
     }
 
     const fn told(self) -> &'static str {
         match self {
-            Verdict::Unknown => "401",
-            Verdict::Revoked => "401 revoked",
-            Verdict::Forbidden => "403",
-            Verdict::Scope => "403 scope",
-            Verdict::Hidden => "404",
-            Verdict::Passes => "passes",
+            Expected::Unknown => "401",
+            Expected::Revoked => "401 revoked",
+            Expected::Forbidden => "403",
+            Expected::Scope => "403 scope",
+            Expected::Hidden => "404",
+            Expected::Passes => "passes",
         }
     }
 }
@@ -128,69 +128,69 @@ impl Wants {
     }
 
     /// What this caller must be answered.
-    fn verdict(&self, caller: &str, id: &str, is_of_one: bool) -> Verdict {
+    fn verdict(&self, caller: &str, id: &str, is_of_one: bool) -> Expected {
         let scope = match self {
             // Whoever sends neither token has no session that could end.
-            Wants::Nothing if (caller, id) == ("nobody", "signOut") => return Verdict::Unknown,
-            Wants::Nothing => return Verdict::Passes,
-            Wants::AnotherIfAny if caller == "nobody" => return Verdict::Passes,
-            Wants::Another | Wants::AnotherIfAny => return Verdict::Unknown,
+            Wants::Nothing if (caller, id) == ("nobody", "signOut") => return Expected::Unknown,
+            Wants::Nothing => return Expected::Passes,
+            Wants::AnotherIfAny if caller == "nobody" => return Expected::Passes,
+            Wants::Another | Wants::AnotherIfAny => return Expected::Unknown,
             Wants::Token(scope) => *scope,
         };
         let for_admins = scope == Some("admin") || id == "streamRevocations";
         match (caller, scope) {
-            ("nobody", _) => Verdict::Unknown,
-            ("revoked", _) => Verdict::Revoked,
+            ("nobody", _) => Expected::Unknown,
+            ("revoked", _) => Expected::Revoked,
             // A proxy has to say what for.
-            ("client", None) => Verdict::Forbidden,
-            (_, None) => Verdict::Passes,
-            ("client", Some(_)) if id == "streamRevocations" => Verdict::Passes,
-            ("client", Some(_)) => Verdict::Forbidden,
+            ("client", None) => Expected::Forbidden,
+            (_, None) => Expected::Passes,
+            ("client", Some(_)) if id == "streamRevocations" => Expected::Passes,
+            ("client", Some(_)) => Expected::Forbidden,
             // Whose token may not be used to administer is no administrator.
-            ("without scope", Some(_)) if for_admins => Verdict::Forbidden,
-            ("without scope", Some(_)) => Verdict::Scope,
-            ("other user" | "owner", Some(_)) if for_admins => Verdict::Forbidden,
-            ("admin" | "personal token", Some(_)) if for_admins => Verdict::Passes,
-            ("other user" | "admin", Some(_)) if is_of_one => Verdict::Hidden,
-            ("personal token", Some(_)) if FOR_PEOPLE.contains(&id) => Verdict::Forbidden,
-            _owner => Verdict::Passes,
+            ("without scope", Some(_)) if for_admins => Expected::Forbidden,
+            ("without scope", Some(_)) => Expected::Scope,
+            ("other user" | "owner", Some(_)) if for_admins => Expected::Forbidden,
+            ("admin" | "personal token", Some(_)) if for_admins => Expected::Passes,
+            ("other user" | "admin", Some(_)) if is_of_one => Expected::Hidden,
+            ("personal token", Some(_)) if FOR_PEOPLE.contains(&id) => Expected::Forbidden,
+            _owner => Expected::Passes,
         }
     }
 }
 
 /// Everybody, made anew for each operation.
-struct Scene<'a> {
-    gateway: &'a Gateway,
+struct Fixture<'a> {
+    server: &'a TestServer,
     owner: String,
     session: Session,
     client: String,
     tokens: Vec<(&'static str, Option<String>)>,
 }
 
-impl<'a> Scene<'a> {
-    async fn new(gateway: &'a Gateway, number: usize, scope: Option<&str>) -> Scene<'a> {
+impl<'a> Fixture<'a> {
+    async fn new(server: &'a TestServer, number: usize, scope: Option<&str>) -> Fixture<'a> {
         let [owner, other, root] = ["owner", "other", "root"].map(|name| format!("{name}{number}"));
-        let (owner_session, other) = (gateway.sign_up(&owner).await, gateway.sign_up(&other).await);
-        let admin = gateway.admin(&root).await;
+        let (owner_session, other) = (server.sign_up(&owner).await, server.sign_up(&other).await);
+        let admin = server.admin(&root).await;
         // Whoever may, but for what the column is about.
         let may = if scope == Some("admin") {
             &root
         } else {
             &owner
         };
-        let revoked = gateway.sign_in(may).await;
-        gateway.log_out(&revoked.access_token).await.is(204, "");
-        let (all, of_owner) = (all_but(None), gateway.sign_in(may).await);
+        let revoked = server.sign_in(may).await;
+        server.log_out(&revoked.access_token).await.is(204, "");
+        let (all, of_owner) = (all_but(None), server.sign_in(may).await);
         let (_, personal) =
-            personal_tokens::make(gateway, &of_owner, &of_owner.claim("scope")).await;
-        let client = Client::register(gateway, &admin, &all).await;
-        let of_client = client.token(gateway).await;
+            personal_access_tokens::make(server, &of_owner, &of_owner.claim("scope")).await;
+        let client = Client::register(server, &admin, &all).await;
+        let of_client = client.token(server).await;
         let form = [
             ("username", may.as_str()),
             ("password", PASSWORD),
             ("scope", &all_but(scope)),
         ];
-        let narrow = gateway
+        let narrow = server
             .form("/login", &form)
             .await
             .is(200, "")
@@ -205,8 +205,8 @@ impl<'a> Scene<'a> {
             ("personal token", Some(personal)),
             ("owner", Some(owner_session.access_token.clone())),
         ];
-        Scene {
-            gateway,
+        Fixture {
+            server,
             owner,
             session: owner_session,
             client: client.id,
@@ -217,17 +217,21 @@ impl<'a> Scene<'a> {
     /// What the path means, of the owner's: something new each time, because whoever may deletes
     /// it.
     async fn its_id(&self, path: &str) -> String {
-        let (gateway, session) = (self.gateway, &self.session);
+        let (server, session) = (self.server, &self.session);
         match path.split('/').nth(1) {
-            Some("items") => gateway
+            Some("items") => server
                 .create_item(session, "Book")
                 .await
                 .is(201, "")
                 .text("id"),
-            Some("sessions") => gateway.sign_in(&self.owner).await.claim("sid"),
+            Some("sessions") => server.sign_in(&self.owner).await.claim("sid"),
             Some("users") => session.claim("sub"),
             Some("clients") => self.client.clone(),
-            Some("user") => personal_tokens::make(gateway, session, "user:read").await.0,
+            Some("user") => {
+                personal_access_tokens::make(server, session, "user:read")
+                    .await
+                    .0
+            }
             _none => ID.to_owned(),
         }
     }
@@ -238,18 +242,18 @@ impl<'a> Scene<'a> {
         path: &str,
         operation: &Value,
         token: Option<&str>,
-    ) -> Verdict {
+    ) -> Expected {
         let path = if path.contains(ID) {
             path.replace(ID, &self.its_id(path).await)
         } else {
             path.to_owned()
         };
-        let request = self.gateway.request(method.clone(), &path);
+        let request = self.server.request(method.clone(), &path);
         let request = with_example(request, operation);
         let request = token
             .into_iter()
             .fold(request, |request, token| request.bearer_auth(token));
-        let response = request.send().await.expect("the gateway answers");
+        let response = request.send().await.expect("the server answers");
         let status = response.status().as_u16();
         // A stream of events has no end.
         let body: Value = if status < 400 {
@@ -257,7 +261,7 @@ impl<'a> Scene<'a> {
         } else {
             response.json().await.unwrap_or_default()
         };
-        Verdict::of(
+        Expected::of(
             status,
             body["code"]
                 .as_str()
@@ -276,7 +280,7 @@ fn all_but(scope: Option<&str>) -> String {
 
 #[tokio::test]
 async fn everybody_may_what_the_document_says_and_nothing_else() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let mut table = format!("| {:30} | {:22} |", "operation", "scope");
     CALLERS
         .iter()
@@ -292,13 +296,13 @@ async fn everybody_may_what_the_document_says_and_nothing_else() {
         } else {
             None
         };
-        let scene = Scene::new(&gateway, number, scope).await;
+        let scene = Fixture::new(&server, number, scope).await;
         write!(table, "\n| {id:30} | {:22} |", scope.unwrap_or_default()).expect("text");
         let expected = |caller: &str| wants.verdict(caller, id, path.contains(ID));
         // Those who may come last: they may take everything along.
         let mut order: Vec<_> = (0..CALLERS.len()).collect();
-        order.sort_by_key(|at| expected(CALLERS[*at]) == Verdict::Passes);
-        let mut verdicts = [Verdict::Passes; CALLERS.len()];
+        order.sort_by_key(|at| expected(CALLERS[*at]) == Expected::Passes);
+        let mut verdicts = [Expected::Passes; CALLERS.len()];
         for at in order {
             let (caller, token) = &scene.tokens[at];
             verdicts[at] = scene.ask(&method, &path, operation, token.as_deref()).await;

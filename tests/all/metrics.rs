@@ -4,13 +4,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Gateway, Session, until},
     proxy::{Line, Proxy},
+    test_server::{Session, TestServer, until},
 };
 
 /// The page of this replica.
-pub async fn page(gateway: &Gateway) -> String {
-    let answer = reqwest::get(format!("http://{}/metrics", gateway.metrics))
+pub async fn page(server: &TestServer) -> String {
+    let answer = reqwest::get(format!("http://{}/metrics", server.metrics))
         .await
         .expect("it listens");
     assert_eq!(
@@ -24,8 +24,8 @@ pub async fn page(gateway: &Gateway) -> String {
 }
 
 /// The value of a series, 0 where it is not there yet.
-pub async fn value(gateway: &Gateway, series: &str) -> f64 {
-    let page = page(gateway).await;
+pub async fn value(server: &TestServer, series: &str) -> f64 {
+    let page = page(server).await;
     let line = page
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -34,18 +34,18 @@ pub async fn value(gateway: &Gateway, series: &str) -> f64 {
 
 #[tokio::test]
 async fn metrics_are_away_from_the_public() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     for path in ["/metrics", "/metrics/"] {
-        gateway.get(path).await.is(404, "not_found");
+        server.get(path).await.is(404, "not_found");
     }
     for path in ["/", "/login", "/health/live", "/metrics/x"] {
-        let answer = reqwest::get(format!("http://{}{path}", gateway.metrics))
+        let answer = reqwest::get(format!("http://{}{path}", server.metrics))
             .await
             .expect("it listens");
         assert_eq!(answer.status(), 404, "{path}");
     }
     assert!(
-        page(&gateway)
+        page(&server)
             .await
             .contains("# HELP latchkey_http_request_duration_seconds ")
     );
@@ -53,18 +53,18 @@ async fn metrics_are_away_from_the_public() {
 
 #[tokio::test]
 async fn requests_are_counted_by_operation_and_status() {
-    let gateway = Gateway::start().await;
-    let session = gateway.sign_up("john").await;
-    gateway
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
+    server
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    gateway
+    server
         .post("/login", json!({}))
         .await
         .is(400, "invalid_request");
     for path in ["/items/1", "/items/2", "/nope/1", "/nope/2"] {
-        gateway
+        server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await
             .is(404, "not_found");
@@ -79,9 +79,9 @@ async fn requests_are_counted_by_operation_and_status() {
         let series = format!(
             "latchkey_http_request_duration_seconds_count{{operation=\"{operation}\",status=\"{status}\"}}"
         );
-        assert_eq!(value(&gateway, &series).await, count, "{series}");
+        assert_eq!(value(&server, &series).await, count, "{series}");
     }
-    let page = page(&gateway).await;
+    let page = page(&server).await;
     assert!(page.contains(
         "latchkey_http_request_duration_seconds_bucket{operation=\"signUp\",status=\"201\",le=\"+Inf\"} 1"
     ));
@@ -93,30 +93,30 @@ async fn requests_are_counted_by_operation_and_status() {
 
 #[tokio::test]
 async fn what_happens_to_sessions_is_counted() {
-    let gateway = Gateway::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
-    let first = gateway.sign_up("john").await;
-    let second = gateway.sign_in("john").await;
-    gateway
+    let server = TestServer::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
+    let first = server.sign_up("john").await;
+    let second = server.sign_in("john").await;
+    server
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    gateway
+    server
         .log_in("nobody", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    gateway.refresh(&first.refresh_token).await.is(200, "");
-    gateway
+    server.refresh(&first.refresh_token).await.is(200, "");
+    server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    gateway
+    server
         .refresh("garbage")
         .await
         .is(401, "invalid_refresh_token");
-    let third = Session::of(&gateway.refresh(&second.refresh_token).await);
-    gateway.log_out(&third.access_token).await.is(204, "");
-    let jane = gateway.sign_up("jane").await;
-    gateway
+    let third = Session::of(&server.refresh(&second.refresh_token).await);
+    server.log_out(&third.access_token).await.is(204, "");
+    let jane = server.sign_up("jane").await;
+    server
         .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
         .await
         .is(204, "");
@@ -131,41 +131,41 @@ async fn what_happens_to_sessions_is_counted() {
         // Two sign-ups and three sign-ins.
         ("latchkey_hash_wait_seconds_count", 5.0),
     ] {
-        assert_eq!(value(&gateway, series).await, count, "{series}");
+        assert_eq!(value(&server, series).await, count, "{series}");
     }
 }
 
 #[tokio::test]
 async fn audit_events_are_counted_from_zero() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let series = |event, outcome| {
         format!("latchkey_audit_events_total{{event=\"{event}\",outcome=\"{outcome}\"}}")
     };
     let reused = series("refresh_token_reused", "failure");
-    assert!(page(&gateway).await.contains(&format!("\n{reused} 0\n")));
-    gateway.sign_up("john").await;
-    gateway.sign_up("jane").await;
-    assert_eq!(value(&gateway, &series("sign_up", "success")).await, 2.0);
-    assert_eq!(value(&gateway, &reused).await, 0.0);
+    assert!(page(&server).await.contains(&format!("\n{reused} 0\n")));
+    server.sign_up("john").await;
+    server.sign_up("jane").await;
+    assert_eq!(value(&server, &series("sign_up", "success")).await, 2.0);
+    assert_eq!(value(&server, &reused).await, 0.0);
 }
 
 #[tokio::test]
 async fn build_and_process_are_described() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let build = format!("latchkey_build_info{{version=\"{}\"}}", latchkey::VERSION);
-    assert_eq!(value(&gateway, &build).await, 1.0);
+    assert_eq!(value(&server, &build).await, 1.0);
     if cfg!(target_os = "linux") {
-        assert!(value(&gateway, "process_resident_memory_bytes").await > 1e6);
-        assert!(value(&gateway, "process_cpu_seconds_total").await > 0.0);
-        let open = value(&gateway, "process_open_fds").await;
-        assert!(open > 3.0 && open < value(&gateway, "process_max_fds").await);
-        assert!(value(&gateway, "process_threads").await > 1.0);
+        assert!(value(&server, "process_resident_memory_bytes").await > 1e6);
+        assert!(value(&server, "process_cpu_seconds_total").await > 0.0);
+        let open = value(&server, "process_open_fds").await;
+        assert!(open > 3.0 && open < value(&server, "process_max_fds").await);
+        assert!(value(&server, "process_threads").await > 1.0);
         let age = time::OffsetDateTime::now_utc().unix_timestamp() as f64
-            - value(&gateway, "process_start_time_seconds").await;
+            - value(&server, "process_start_time_seconds").await;
         assert!((-2.0..600.0).contains(&age), "{age}");
     }
-    gateway.sign_up("john").await;
-    let page = page(&gateway).await;
+    server.sign_up("john").await;
+    let page = page(&server).await;
     let names = |kind: &'static str| {
         page.lines().filter_map(move |line| {
             line.strip_prefix("# ")?
@@ -186,35 +186,35 @@ async fn build_and_process_are_described() {
 #[tokio::test]
 async fn stores_and_connections_are_measured() {
     let line = Proxy::to_redis().await;
-    let gateway = Gateway::with(&[("REDIS_URL", &line.redis_url())]).await;
+    let server = TestServer::with(&[("REDIS_URL", &line.redis_url())]).await;
     let (postgres, redis) = (
         "latchkey_store_up{store=\"postgres\"}",
         "latchkey_store_up{store=\"redis\"}",
     );
     until("both are up", || async {
-        value(&gateway, postgres).await == 1.0 && value(&gateway, redis).await == 1.0
+        value(&server, postgres).await == 1.0 && value(&server, redis).await == 1.0
     })
     .await;
     // They are measured one after the other; this is the last.
     until("all are measured", || async {
-        page(&gateway).await.contains("\nlatchkey_hash_queue 0")
+        page(&server).await.contains("\nlatchkey_hash_queue 0")
     })
     .await;
-    assert!(value(&gateway, "latchkey_postgres_connections{state=\"open\"}").await >= 1.0);
+    assert!(value(&server, "latchkey_postgres_connections{state=\"open\"}").await >= 1.0);
     assert!(
-        page(&gateway)
+        page(&server)
             .await
             .contains("latchkey_postgres_connections{state=\"used\"}")
     );
     line.set(Line::Cut);
     until("one is down", || async {
-        value(&gateway, redis).await == 0.0
+        value(&server, redis).await == 0.0
     })
     .await;
-    assert_eq!(value(&gateway, postgres).await, 1.0);
+    assert_eq!(value(&server, postgres).await, 1.0);
     line.set(Line::Open);
     until("it is up again", || async {
-        value(&gateway, redis).await == 1.0
+        value(&server, redis).await == 1.0
     })
     .await;
 }

@@ -1,20 +1,20 @@
 //! The OAuth face: what is issued, looked at and taken back, by us and by clients that nobody here
 //! wrote.
 
-mod introspecting; // anything that is not good is exactly that
-mod issuing; // every refusal of RFC 6749, and what is granted
+mod introspection; // anything that is not good is exactly that
+mod issue; // every refusal of RFC 6749, and what is granted
 mod outage; // a store that is down never makes a token good
-mod revoking; // each kind, by whoever has it, and by nobody else
+mod revoke; // each kind, by whoever has it, and by nobody else
 mod standard; // Authlib and oauth4webapi
 
-use latchkey_domain::opaque_token::{OpaqueToken, Purpose};
+use latchkey_domain::opaque_token::{OpaqueToken, OpaqueTokenKind};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::{
-    gateway::{Answer, Gateway, Session},
-    personal_tokens,
+    personal_access_tokens,
+    test_server::{Answer, Session, TestServer},
 };
 
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -27,12 +27,12 @@ pub struct Client {
 
 impl Client {
     /// A client with these scopes, for whom tokens of people are for.
-    pub async fn register(gateway: &Gateway, admin: &Session, scope: &str) -> Client {
-        Client::register_as(gateway, admin, json!({"name": "billing", "scope": scope})).await
+    pub async fn register(server: &TestServer, admin: &Session, scope: &str) -> Client {
+        Client::register_as(server, admin, json!({"name": "billing", "scope": scope})).await
     }
 
-    pub async fn register_as(gateway: &Gateway, admin: &Session, body: Value) -> Client {
-        let made = gateway
+    pub async fn register_as(server: &TestServer, admin: &Session, body: Value) -> Client {
+        let made = server
             .with_token(Method::POST, "/clients", &admin.access_token, body)
             .await;
         Client {
@@ -54,22 +54,19 @@ impl Client {
     }
 
     /// What is answered when it asks for a token.
-    pub async fn ask(&self, gateway: &Gateway, more: &[(&str, &str)]) -> Answer {
+    pub async fn ask(&self, server: &TestServer, more: &[(&str, &str)]) -> Answer {
         let form = self.form(&[&[("grant_type", "client_credentials")], more].concat());
-        gateway.form("/oauth/token", &form).await
+        server.form("/oauth/token", &form).await
     }
 
     /// A token of it.
-    pub async fn token(&self, gateway: &Gateway) -> String {
-        self.ask(gateway, &[])
-            .await
-            .is(200, "")
-            .text("access_token")
+    pub async fn token(&self, server: &TestServer) -> String {
+        self.ask(server, &[]).await.is(200, "").text("access_token")
     }
 
     /// What it is told of a token.
-    pub async fn introspect(&self, gateway: &Gateway, token: &str) -> Value {
-        let answer = gateway
+    pub async fn introspect(&self, server: &TestServer, token: &str) -> Value {
+        let answer = server
             .form("/oauth/introspect", &self.form(&[("token", token)]))
             .await;
         assert_eq!(answer.is(200, "").header("cache-control"), "no-store");
@@ -78,23 +75,23 @@ impl Client {
 }
 
 /// John, an administrator and a client.
-pub struct Scene {
-    pub gateway: Gateway,
+pub struct Fixture {
+    pub server: TestServer,
     pub admin: Session,
     pub john: Session,
     pub client: Client,
 }
 
-impl Scene {
-    pub async fn new() -> Scene {
-        Scene::of(Gateway::shared().await).await
+impl Fixture {
+    pub async fn new() -> Fixture {
+        Fixture::of(TestServer::shared().await).await
     }
 
-    pub async fn of(gateway: Gateway) -> Scene {
-        let (admin, john) = (gateway.admin("root").await, gateway.sign_up("john").await);
-        let client = Client::register(&gateway, &admin, "items:read user:read").await;
-        Scene {
-            gateway,
+    pub async fn of(server: TestServer) -> Fixture {
+        let (admin, john) = (server.admin("root").await, server.sign_up("john").await);
+        let client = Client::register(&server, &admin, "items:read user:read").await;
+        Fixture {
+            server,
             admin,
             john,
             client,
@@ -103,7 +100,7 @@ impl Scene {
 
     /// Whether a token is told to be good.
     pub async fn is_active(&self, token: &str) -> bool {
-        let told = self.client.introspect(&self.gateway, token).await;
+        let told = self.client.introspect(&self.server, token).await;
         let active = told["active"].as_bool().expect("it is told");
         assert!(active || told == json!({"active": false}), "{told}");
         active
@@ -111,7 +108,7 @@ impl Scene {
 
     /// A request with a form as it is.
     pub fn raw(&self, path: &str, form: &str) -> RequestBuilder {
-        self.gateway
+        self.server
             .request(Method::POST, path)
             .header("content-type", FORM)
             .body(form.to_owned())
@@ -119,12 +116,12 @@ impl Scene {
 
     /// A personal access token of John's: its id and its text.
     pub async fn personal(&self, scope: &str) -> (String, String) {
-        personal_tokens::make(&self.gateway, &self.john, scope).await
+        personal_access_tokens::make(&self.server, &self.john, scope).await
     }
 }
 
 /// A token with this id that is right in form, and that nobody was given.
-pub fn forged(purpose: Purpose, id: &str) -> String {
+pub fn forged(purpose: OpaqueTokenKind, id: &str) -> String {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
     let id = id.parse().expect("an id");
@@ -135,8 +132,8 @@ pub fn forged(purpose: Purpose, id: &str) -> String {
 
 /// What the check says of a token, where `items:read` is demanded: without a demand no client
 /// passes.
-pub async fn check(gateway: &Gateway, token: &str) -> (u16, String) {
-    gateway
+pub async fn check(server: &TestServer, token: &str) -> (u16, String) {
+    server
         .verify_at("/auth/verify?scope=items:read", token)
         .await
 }

@@ -8,25 +8,25 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Gateway, PASSWORD, Session},
     program,
     proxy::Proxy,
-    stack::ask,
+    test_server::{PASSWORD, Session, TestServer},
+    test_stores::ask,
 };
 
 const NEW: &str = "correct horse 9";
 
 /// The exit code and the output of a command.
-pub struct Told {
+pub struct CommandOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Told {
-    fn of(output: Output) -> Told {
+impl CommandOutput {
+    fn of(output: Output) -> CommandOutput {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Told {
+        CommandOutput {
             code: output.status.code(),
             out: text(output.stdout),
             err: text(output.stderr),
@@ -60,9 +60,9 @@ impl Told {
 }
 
 /// A command of the program, with the settings of this gateway.
-pub async fn command(gateway: &Gateway, arguments: &[&str]) -> Told {
+pub async fn command(server: &TestServer, arguments: &[&str]) -> CommandOutput {
     let (settings, arguments) = (
-        gateway.settings(),
+        server.settings(),
         arguments
             .iter()
             .map(|&word| word.to_owned())
@@ -78,17 +78,17 @@ pub async fn command(gateway: &Gateway, arguments: &[&str]) -> Told {
     tokio::task::spawn_blocking(story).await.expect("it ends")
 }
 
-fn run(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told {
+fn run(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> CommandOutput {
     run_program(settings, &[&["user"], arguments].concat(), input)
 }
 
-fn run_program(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> Told {
-    Told::of(program::run(arguments, settings, input))
+fn run_program(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> CommandOutput {
+    CommandOutput::of(program::run(arguments, settings, input))
 }
 
 /// With the settings of this gateway, and with this on standard input.
-async fn user_with(gateway: &Gateway, arguments: &[&str], input: &str) -> Told {
-    let (settings, input) = (gateway.settings(), input.to_owned());
+async fn user_with(server: &TestServer, arguments: &[&str], input: &str) -> CommandOutput {
+    let (settings, input) = (server.settings(), input.to_owned());
     let arguments: Vec<String> = arguments
         .iter()
         .map(|&argument| argument.to_owned())
@@ -103,24 +103,24 @@ async fn user_with(gateway: &Gateway, arguments: &[&str], input: &str) -> Told {
     tokio::task::spawn_blocking(story).await.expect("it runs")
 }
 
-async fn user(gateway: &Gateway, arguments: &[&str]) -> Told {
-    user_with(gateway, arguments, "").await
+async fn user(server: &TestServer, arguments: &[&str]) -> CommandOutput {
+    user_with(server, arguments, "").await
 }
 
-async fn told(gateway: &Gateway, arguments: &[&str]) -> String {
-    user(gateway, arguments).await.well()
+async fn told(server: &TestServer, arguments: &[&str]) -> String {
+    user(server, arguments).await.well()
 }
 
 /// Runs a command that must succeed, with this on standard input; what it printed.
-pub async fn told_with(gateway: &Gateway, arguments: &[&str], input: &str) -> String {
-    user_with(gateway, arguments, input).await.well()
+pub async fn told_with(server: &TestServer, arguments: &[&str], input: &str) -> String {
+    user_with(server, arguments, input).await.well()
 }
 
 #[tokio::test]
 async fn the_first_administrator_comes_from_here() {
-    let gateway = Gateway::with(&[("LATCHKEY_SIGNUP", "admin")]).await;
+    let server = TestServer::with(&[("LATCHKEY_SIGNUP", "admin")]).await;
     let out = told(
-        &gateway,
+        &server,
         &["create", "--username", "root", "--role", "admin"],
     )
     .await;
@@ -132,8 +132,8 @@ async fn the_first_administrator_comes_from_here() {
         password.len() >= 26 && out.contains("Created user root with the role admin."),
         "{out}"
     );
-    let root = Session::of(gateway.log_in("root", password).await.is(200, ""));
-    gateway
+    let root = Session::of(server.log_in("root", password).await.is(200, ""));
+    server
         .with_token(Method::GET, "/users", &root.access_token, Value::Null)
         .await
         .is(200, "");
@@ -141,7 +141,7 @@ async fn the_first_administrator_comes_from_here() {
 
 #[tokio::test]
 async fn a_password_from_standard_input_is_not_printed() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let create = [
         "create",
         "--email",
@@ -155,9 +155,9 @@ async fn a_password_from_standard_input_is_not_printed() {
         ("", "must not be empty"),
         ("password\n", "most common"),
     ] {
-        user_with(&gateway, &create, input).await.refused(1, part);
+        user_with(&server, &create, input).await.refused(1, part);
     }
-    let out = user_with(&gateway, &create, &format!("{PASSWORD}\n"))
+    let out = user_with(&server, &create, &format!("{PASSWORD}\n"))
         .await
         .well();
     assert_eq!(out.lines().count(), 1, "{out}");
@@ -165,18 +165,18 @@ async fn a_password_from_standard_input_is_not_printed() {
         out.starts_with("Created user john@example.com with the role user.")
             && !out.contains(PASSWORD)
     );
-    gateway
+    server
         .log_in("john@example.com", PASSWORD)
         .await
         .is(200, "");
-    user_with(&gateway, &create, PASSWORD)
+    user_with(&server, &create, PASSWORD)
         .await
         .refused(1, "the email address is already in use");
 }
 
 #[tokio::test]
 async fn what_is_typed_wrong_is_told_with_the_usage() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let wrong: [&[&str]; 12] = [
         &[],
         &["nonsense"],
@@ -193,15 +193,15 @@ async fn what_is_typed_wrong_is_told_with_the_usage() {
         &["reset", "john"],
     ];
     for arguments in wrong {
-        let told = user(&gateway, arguments).await;
+        let told = user(&server, arguments).await;
         assert_eq!(told.code, Some(2), "{arguments:?}: {}", told.err);
     }
-    assert_eq!(ask(&gateway, "select count(*) from users").await, "0");
+    assert_eq!(ask(&server, "select count(*) from users").await, "0");
 }
 
 #[tokio::test]
 async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let told = run(Vec::new(), &["list"], "");
     assert!(
         told.err.contains("DATABASE_URL") && told.err.contains("LATCHKEY_SECRET"),
@@ -209,7 +209,7 @@ async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
         told.err
     );
     told.refused(2, "error: invalid configuration\n  DATABASE_URL: required");
-    let but = |name: &str, value: &str| gateway.settings_with(&[(name, value)]);
+    let but = |name: &str, value: &str| server.settings_with(&[(name, value)]);
     run(
         but("LATCHKEY_ISSUER", "https://other.example.com"),
         &["list"],
@@ -235,12 +235,12 @@ async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
 
 #[tokio::test]
 async fn accounts_are_listed_and_shown() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up_with_email("john", "john@example.com").await;
-    gateway.sign_up("johnny").await;
-    gateway.sign_up("mary").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up_with_email("john", "john@example.com").await;
+    server.sign_up("johnny").await;
+    server.sign_up("mary").await;
     let lines = async |arguments: &[&str]| {
-        let out = told(&gateway, arguments).await;
+        let out = told(&server, arguments).await;
         let names = out
             .lines()
             .map(|line| line.split_whitespace().nth(1).expect("a name").to_owned());
@@ -254,7 +254,7 @@ async fn accounts_are_listed_and_shown() {
         lines(&["list", "--search", "JOHN"]).await,
         ["USERNAME", "john", "johnny"]
     );
-    let some = user(&gateway, &["list", "--limit", "2"]).await;
+    let some = user(&server, &["list", "--limit", "2"]).await;
     assert!(
         some.code == Some(0)
             && some.out.lines().count() == 3
@@ -262,7 +262,7 @@ async fn accounts_are_listed_and_shown() {
         "{}",
         some.err
     );
-    let shown = told(&gateway, &["show", "John@example.com"]).await;
+    let shown = told(&server, &["show", "John@example.com"]).await;
     for part in [
         "username  john\n",
         "email     john@example.com (not verified)\n",
@@ -272,13 +272,13 @@ async fn accounts_are_listed_and_shown() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(shown.contains(&john.claim("sid")), "{shown}");
-    gateway.log_out(&john.access_token).await.is(204, "");
+    server.log_out(&john.access_token).await.is(204, "");
     assert!(
-        told(&gateway, &["show", "john"])
+        told(&server, &["show", "john"])
             .await
             .contains("No sessions.")
     );
-    user(&gateway, &["show", "nobody"])
+    user(&server, &["show", "nobody"])
         .await
         .refused(1, "user not found");
 }
@@ -286,25 +286,25 @@ async fn accounts_are_listed_and_shown() {
 /// More than one page of the gateway's.
 #[tokio::test]
 async fn a_long_list_is_printed_whole() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let many = "insert into users (id, username, password_hash) \
                 select gen_random_uuid(), 'u' || n, 'x' from generate_series(1, 250) n";
-    crate::stack::execute(&gateway, many).await;
+    crate::test_stores::execute(&server, many).await;
     assert_eq!(
-        told(&gateway, &["list", "--limit", "1000"])
+        told(&server, &["list", "--limit", "1000"])
             .await
             .lines()
             .count(),
         251
     );
     assert_eq!(
-        told(&gateway, &["list", "--limit", "250"])
+        told(&server, &["list", "--limit", "250"])
             .await
             .lines()
             .count(),
         251
     );
-    let some = user(&gateway, &["list", "--limit", "201"]).await;
+    let some = user(&server, &["list", "--limit", "201"]).await;
     assert_eq!(
         (some.out.lines().count(), some.err.is_empty()),
         (202, false)
@@ -313,10 +313,10 @@ async fn a_long_list_is_printed_whole() {
 
 #[tokio::test]
 async fn what_it_takes_back_is_refused_at_once() {
-    let gateway = Gateway::start().await;
-    gateway.sign_up_with_email("john", "john@example.com").await;
+    let server = TestServer::start().await;
+    server.sign_up_with_email("john", "john@example.com").await;
     told(
-        &gateway,
+        &server,
         &["create", "--username", "root", "--role", "admin"],
     )
     .await;
@@ -325,41 +325,41 @@ async fn what_it_takes_back_is_refused_at_once() {
         (&["set-role", "john", "admin", "--yes"], true),
         (&["disable", "john@example.com", "--yes"], false),
     ] {
-        let session = gateway.sign_in("john").await;
-        told(&gateway, arguments).await;
+        let session = server.sign_in("john").await;
+        told(&server, arguments).await;
         assert_eq!(
-            gateway.verify(&session.access_token).await,
+            server.verify(&session.access_token).await,
             (401, "token_revoked".into()),
             "{arguments:?}"
         );
-        gateway
+        server
             .refresh(&session.refresh_token)
             .await
             .is(401, "invalid_refresh_token");
         assert_eq!(
-            gateway.log_in("john", PASSWORD).await.status == 200,
+            server.log_in("john", PASSWORD).await.status == 200,
             signs_in,
             "{arguments:?}"
         );
     }
     assert!(
-        told(&gateway, &["show", "john"])
+        told(&server, &["show", "john"])
             .await
             .contains("status    disabled")
     );
     assert!(
-        told(&gateway, &["enable", "john"])
+        told(&server, &["enable", "john"])
             .await
             .contains("Enabled john.")
     );
-    let admin = gateway.sign_in("john").await;
-    gateway
+    let admin = server.sign_in("john").await;
+    server
         .with_token(Method::GET, "/users", &admin.access_token, Value::Null)
         .await
         .is(200, "");
-    told(&gateway, &["set-role", "root", "user", "--yes"]).await;
+    told(&server, &["set-role", "root", "user", "--yes"]).await;
     assert_eq!(
-        told(&gateway, &["set-role", "root", "user", "--yes"]).await,
+        told(&server, &["set-role", "root", "user", "--yes"]).await,
         "root already has the role user.\n"
     );
     for arguments in [
@@ -367,17 +367,17 @@ async fn what_it_takes_back_is_refused_at_once() {
         &["disable", "john", "--yes"],
         &["delete", "john", "--yes"],
     ] {
-        user(&gateway, arguments)
+        user(&server, arguments)
             .await
             .refused(1, "at least one enabled administrator must remain");
     }
-    assert_eq!(gateway.verify(&admin.access_token).await.0, 204);
+    assert_eq!(server.verify(&admin.access_token).await.0, 204);
 }
 
 #[tokio::test]
 async fn commands_that_revoke_require_confirmation() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up_with_email("john", "john@example.com").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up_with_email("john", "john@example.com").await;
     for (arguments, action) in [
         (&["delete", "john"][..], "delete"),
         (&["disable", "john"], "disable the user"),
@@ -385,37 +385,37 @@ async fn commands_that_revoke_require_confirmation() {
         (&["set-role", "john", "admin"], "change the role"),
     ] {
         let hint = format!("hint: pass --yes to {action} without confirmation\n");
-        user_with(&gateway, arguments, "y\n")
+        user_with(&server, arguments, "y\n")
             .await
             .refused(2, &format!("stdin is not a terminal\n{hint}"));
     }
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    assert_eq!(server.verify(&john.access_token).await.0, 204);
     assert_eq!(
-        told(&gateway, &["delete", "john@example.com", "--yes"]).await,
+        told(&server, &["delete", "john@example.com", "--yes"]).await,
         "Deleted john.\n"
     );
     assert_eq!(
-        gateway.verify(&john.access_token).await,
+        server.verify(&john.access_token).await,
         (401, "token_revoked".into())
     );
-    user(&gateway, &["delete", "john", "--yes"])
+    user(&server, &["delete", "john", "--yes"])
         .await
         .refused(1, "user not found");
 }
 
 #[tokio::test]
 async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_address() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up_with_email("john", "john@example.com").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up_with_email("john", "john@example.com").await;
     let code = async || {
-        let out = told(&gateway, &["reset-password", "john"]).await;
+        let out = told(&server, &["reset-password", "john"]).await;
         out.lines()
             .find_map(|line| line.strip_prefix("Password reset code: "))
             .expect("a code")
             .to_owned()
     };
     let reset = async |code: &str, password: &str| {
-        gateway
+        server
             .reset_password("john@example.com", code, password)
             .await
     };
@@ -426,10 +426,10 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
         .await
         .is(400, "invalid_code");
     assert_eq!(
-        gateway.verify(&john.access_token).await,
+        server.verify(&john.access_token).await,
         (401, "token_revoked".into())
     );
-    let session = Session::of(gateway.log_in("john", NEW).await.is(200, ""));
+    let session = Session::of(server.log_in("john", NEW).await.is(200, ""));
     assert_eq!(
         session.claims()["email_verified"],
         false,
@@ -438,7 +438,7 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
     // A change of password voids it like any other.
     let code = code().await;
     let change = json!({"current_password": NEW, "new_password": PASSWORD});
-    gateway
+    server
         .with_token(
             Method::POST,
             "/user/password",
@@ -452,45 +452,45 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
 
 #[tokio::test]
 async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
-    user(&gateway, &["reset-password", "john"])
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
+    user(&server, &["reset-password", "john"])
         .await
         .refused(1, "--password-stdin");
     user_with(
-        &gateway,
+        &server,
         &["reset-password", "john", "--password-stdin"],
         "short\n",
     )
     .await
     .refused(1, "at least 8");
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    assert_eq!(server.verify(&john.access_token).await.0, 204);
     user_with(
-        &gateway,
+        &server,
         &["reset-password", "john", "--password-stdin"],
         &format!("{NEW}\r\n"),
     )
     .await
     .well();
     assert_eq!(
-        gateway.verify(&john.access_token).await,
+        server.verify(&john.access_token).await,
         (401, "token_revoked".into())
     );
-    gateway.log_in("john", NEW).await.is(200, "");
-    gateway.sign_up_with_email("mary", "mary@example.com").await;
-    told(&gateway, &["disable", "mary", "--yes"]).await;
-    user(&gateway, &["reset-password", "mary"])
+    server.log_in("john", NEW).await.is(200, "");
+    server.sign_up_with_email("mary", "mary@example.com").await;
+    told(&server, &["disable", "mary", "--yes"]).await;
+    user(&server, &["reset-password", "mary"])
         .await
         .refused(1, "enable");
 }
 
 #[tokio::test]
 async fn what_could_not_be_published_says_so() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     let proxy = Proxy::to_redis().await;
     proxy.set(crate::proxy::Line::Cut);
-    let settings = gateway.settings_with(&[("REDIS_URL", &proxy.redis_url())]);
+    let settings = server.settings_with(&[("REDIS_URL", &proxy.redis_url())]);
     let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john", "--yes"], ""))
         .await
         .expect("it runs");
@@ -501,17 +501,17 @@ async fn what_could_not_be_published_says_so() {
         "{}",
         cut.err
     );
-    crate::gateway::until("a gateway has published it", || async {
-        gateway.verify(&john.access_token).await.0 == 401
+    crate::test_server::until("a server has published it", || async {
+        server.verify(&john.access_token).await.0 == 401
     })
     .await;
 }
 
 #[tokio::test]
 async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let told =
-        async |arguments: &[&str]| command(&gateway, &[&["client"], arguments].concat()).await;
+        async |arguments: &[&str]| command(&server, &[&["client"], arguments].concat()).await;
     let listed = async || {
         let table = told(&["list"]).await.well();
         let mut lines = table.lines().map(|line| {
@@ -551,11 +551,11 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
             ("client_id", id.as_str()),
             ("client_secret", secret),
         ];
-        gateway.form("/oauth/token", &form).await
+        server.form("/oauth/token", &form).await
     };
     let first = token(&secret).await.is(200, "").text("access_token");
     assert_eq!(
-        gateway
+        server
             .verify_at("/auth/verify?scope=items:read", &first)
             .await
             .0,
@@ -579,7 +579,7 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
     assert_eq!(token(&secret).await.status, 200);
     let rotated = told(&["rotate-secret", &id, "--yes"]).await.well();
     assert_eq!(
-        gateway
+        server
             .verify_at("/auth/verify?scope=items:read", &first)
             .await,
         (401, "token_revoked".into()),
@@ -598,7 +598,7 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         format!("{id} is already deleted.\n")
     );
     assert_eq!(
-        gateway
+        server
             .verify_at("/auth/verify?scope=items:read", &second)
             .await,
         (401, "token_revoked".into()),
@@ -617,7 +617,7 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
     let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit_events \
         where event like '%client%' and actor = 'operator'";
     assert_eq!(
-        ask(&gateway, events).await,
+        ask(&server, events).await,
         "oauth_client_created operator, client_secret_rotated operator, \
          oauth_client_deleted operator"
     );

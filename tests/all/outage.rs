@@ -5,7 +5,7 @@ mod both; // neither store, and starting without
 mod postgres; // the record
 mod publishing; // the speed, between a commit and its publication
 mod redis; // the speed
-mod refusing; // a Redis that answers, with no
+mod writes_rejected; // a Redis that answers, with no
 
 use std::{
     fs::Permissions,
@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session, until},
-    stack::{connect_redis, execute},
+    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_stores::{connect_redis, execute},
 };
 
 /// What the other tests relax: here they are the defaults.
@@ -72,8 +72,8 @@ impl OwnRedis {
             .expect("it obeys")
     }
 
-    async fn gateway(&self) -> Gateway {
-        Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &self.redis.url())]].concat()).await
+    async fn server(&self) -> TestServer {
+        TestServer::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &self.redis.url())]].concat()).await
     }
 }
 
@@ -85,17 +85,17 @@ fn call(command: &[&str]) -> Cmd {
 
 /// An administrator, to whom every operation is open, once the busy machine lets Redis answer in
 /// time.
-async fn signed_in(gateway: &Gateway) -> Session {
+async fn signed_in(server: &TestServer) -> Session {
     for number in 0..20 {
         let body = json!({"username": format!("john{number}"), "password": PASSWORD});
-        let answer = gateway.post("/signup", body.clone()).await;
+        let answer = server.post("/signup", body.clone()).await;
         if answer.status == 201 {
-            execute(gateway, "update users set role = 'admin'").await;
+            execute(server, "update users set role = 'admin'").await;
             until("it signs in", || async {
-                gateway.post("/login", body.clone()).await.status == 200
+                server.post("/login", body.clone()).await.status == 200
             })
             .await;
-            return Session::of(gateway.post("/login", body).await.is(200, ""));
+            return Session::of(server.post("/login", body).await.is(200, ""));
         }
         answer.is(503, "unavailable");
     }
@@ -176,10 +176,10 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
 type Call = (Method, &'static str, Value);
 
 /// Asserts that all of them answer 503 `unavailable`; the time of the slowest.
-async fn slowest_refusal(gateway: &Gateway, session: &Session, calls: &[Call]) -> Duration {
+async fn slowest_refusal(server: &TestServer, session: &Session, calls: &[Call]) -> Duration {
     let refused = calls.iter().map(async |(method, path, body)| {
         let began = Instant::now();
-        let answer = gateway
+        let answer = server
             .with_token(method.clone(), path, &session.access_token, body.clone())
             .await;
         let elapsed = began.elapsed();
@@ -206,9 +206,9 @@ async fn slowest_refusal(gateway: &Gateway, session: &Session, calls: &[Call]) -
 
 /// The same within a limit; with further chances, because the machine may be busy with something
 /// else.
-async fn refused_within(limit: Duration, gateway: &Gateway, session: &Session, calls: &[Call]) {
+async fn refused_within(limit: Duration, server: &TestServer, session: &Session, calls: &[Call]) {
     for _ in 0..5 {
-        let slowest = slowest_refusal(gateway, session, calls).await;
+        let slowest = slowest_refusal(server, session, calls).await;
         println!("slowest refusal: {slowest:?}");
         if slowest <= limit {
             return;
@@ -218,8 +218,8 @@ async fn refused_within(limit: Duration, gateway: &Gateway, session: &Session, c
 }
 
 /// Nothing that was refused was done.
-async fn nothing_changed(gateway: &Gateway, session: &Session) {
-    let user = gateway
+async fn nothing_changed(server: &TestServer, session: &Session) {
+    let user = server
         .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
     assert_eq!(
@@ -228,7 +228,7 @@ async fn nothing_changed(gateway: &Gateway, session: &Session) {
         "{}",
         user.body
     );
-    let items = gateway
+    let items = server
         .with_token(Method::GET, "/items", &session.access_token, Value::Null)
         .await;
     assert_eq!(
@@ -240,15 +240,15 @@ async fn nothing_changed(gateway: &Gateway, session: &Session) {
 }
 
 /// Waits until everything is answered again, by the same process, and checks by memory.
-async fn works_again(gateway: &Gateway, session: &Session) {
+async fn works_again(server: &TestServer, session: &Session) {
     let get = async |path| {
-        gateway
+        server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await
             .status
     };
     let all = || async {
-        checks_by(gateway, "memory").await
+        checks_by(server, "memory").await
             && (
                 get("/auth/verify").await,
                 get("/user").await,
@@ -259,8 +259,8 @@ async fn works_again(gateway: &Gateway, session: &Session) {
 }
 
 /// Whether this is who answers checks.
-async fn checks_by(gateway: &Gateway, who: &str) -> bool {
-    gateway.get("/health/ready").await.text("check_source") == who
+async fn checks_by(server: &TestServer, who: &str) -> bool {
+    server.get("/health/ready").await.text("check_source") == who
 }
 
 /// What is answered once the busy machine lets Redis answer in time. Who is refused sooner was not
@@ -277,9 +277,9 @@ async fn in_time<F: Future<Output = Answer>>(mut ask: impl FnMut() -> F) -> Answ
 }
 
 /// A session that has just ended.
-async fn signed_out(gateway: &Gateway) -> Session {
-    let mary = gateway.sign_up("mary").await;
-    in_time(|| gateway.log_out(&mary.access_token))
+async fn signed_out(server: &TestServer) -> Session {
+    let mary = server.sign_up("mary").await;
+    in_time(|| server.log_out(&mary.access_token))
         .await
         .is(204, "");
     mary
@@ -287,24 +287,24 @@ async fn signed_out(gateway: &Gateway) -> Session {
 
 /// While Redis is away and PostgreSQL is not: callers go on, without waiting for Redis; whoever is
 /// signed out stays so, while the lease lasts and when it is over.
-async fn checked_without_redis(gateway: &Gateway, john: &Session, out: &Session) {
+async fn checked_without_redis(server: &TestServer, john: &Session, out: &Session) {
     let refused = (401, "token_revoked".to_owned());
     let over = || async {
         assert_eq!(
-            gateway.verify(&out.access_token).await,
+            server.verify(&out.access_token).await,
             refused,
             "not for a moment"
         );
         assert_eq!(
-            gateway.verify(&john.access_token).await,
+            server.verify(&john.access_token).await,
             (204, String::new()),
             "not for a moment"
         );
-        checks_by(gateway, "postgres").await
+        checks_by(server, "postgres").await
     };
     until("the lease is over", over).await;
     for (method, path, body) in protected() {
-        let answer = gateway
+        let answer = server
             .with_token(method.clone(), path, &out.access_token, body)
             .await;
         assert_eq!((answer.status, answer.code()), refused, "{method} {path}");
@@ -318,7 +318,7 @@ async fn checked_without_redis(gateway: &Gateway, john: &Session, out: &Session)
         "/user/audit",
     ] {
         let began = Instant::now();
-        gateway
+        server
             .with_token(Method::GET, path, &john.access_token, Value::Null)
             .await
             .is(200, "");

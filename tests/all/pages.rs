@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::{
     contract::DOCUMENT,
-    gateway::{Answer, Gateway},
+    test_server::{Answer, TestServer},
 };
 
-async fn get(gateway: &Gateway, path: &str, name: &str, value: &str) -> Answer {
-    gateway
-        .send(gateway.request(Method::GET, path).header(name, value))
+async fn get(server: &TestServer, path: &str, name: &str, value: &str) -> Answer {
+    server
+        .send(server.request(Method::GET, path).header(name, value))
         .await
 }
 
@@ -66,7 +66,7 @@ fn hashes(page: &str, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_refer_to_nothing_elsewhere() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     for path in [
         "/",
         "/docs",
@@ -74,7 +74,7 @@ async fn pages_refer_to_nothing_elsewhere() {
         "/problems",
         "/problems/weak_password",
     ] {
-        let page = gateway.get(path).await;
+        let page = server.get(path).await;
         assert_eq!(
             (page.status, page.header("content-type")),
             (200, "text/html; charset=utf-8"),
@@ -106,14 +106,14 @@ async fn pages_refer_to_nothing_elsewhere() {
 /// browser says whether it is enough.)
 #[tokio::test]
 async fn pages_allow_what_stands_in_them() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     for (path, has_scripts) in [
         ("/", false),
         ("/docs", true),
         ("/forgot", true),
         ("/problems/busy", false),
     ] {
-        let page = gateway.get(path).await;
+        let page = server.get(path).await;
         let policy = page.header("content-security-policy");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         let text = page.string();
@@ -136,7 +136,7 @@ async fn pages_allow_what_stands_in_them() {
             "{path}: a style without a hash"
         );
     }
-    let page = gateway.get("/docs").await;
+    let page = server.get("/docs").await;
     assert!(
         page.string().contains("\"tokenUrl\": \"/login\""),
         "Authorize uses this server"
@@ -151,8 +151,8 @@ async fn swagger_ui_stores_credentials_with_a_loopback_issuer_only() {
         ("http://localhost", true),
         ("https://auth.example.com", false),
     ] {
-        let gateway = Gateway::with(&[("LATCHKEY_ISSUER", issuer)]).await;
-        let page = gateway.get("/docs").await.string();
+        let server = TestServer::with(&[("LATCHKEY_ISSUER", issuer)]).await;
+        let page = server.get("/docs").await.string();
         // The bundle contains the name of the setting, too.
         assert_eq!(
             page.contains("persistAuthorization: true"),
@@ -168,22 +168,22 @@ async fn swagger_ui_stores_credentials_with_a_loopback_issuer_only() {
 
 #[tokio::test]
 async fn every_link_of_ours_leads_somewhere() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     for path in ["/", "/forgot", "/problems", "/problems/busy"] {
-        let links = references(&gateway.get(path).await.string());
+        let links = references(&server.get(path).await.string());
         assert!(!links.is_empty(), "{path}");
         for link in links {
-            assert_eq!(gateway.get(&link).await.status, 200, "{path} → {link}");
+            assert_eq!(server.get(&link).await.status, 200, "{path} → {link}");
         }
     }
 }
 
 #[tokio::test]
 async fn unknown_path_returns_a_page_to_browsers_only() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     for path in ["/nope", "/items/a/b", "/docs/x"] {
-        let page = get(&gateway, path, "accept", browser).await;
+        let page = get(&server, path, "accept", browser).await;
         assert_eq!(
             (page.status, page.header("content-type")),
             (404, "text/html; charset=utf-8"),
@@ -196,49 +196,49 @@ async fn unknown_path_returns_a_page_to_browsers_only() {
             "{path}"
         );
         for link in references(&page.string()) {
-            assert_eq!(gateway.get(&link).await.status, 200, "{path} → {link}");
+            assert_eq!(server.get(&link).await.status, 200, "{path} → {link}");
         }
         for accept in ["*/*", "application/json", "text/html;q=0, */*"] {
-            get(&gateway, path, "accept", accept)
+            get(&server, path, "accept", accept)
                 .await
                 .is(404, "not_found");
         }
     }
     // A resource that does not exist is an error of the API, whatever the client accepts.
-    let missing = gateway
+    let missing = server
         .request(Method::GET, "/problems/nope")
         .header("accept", browser);
-    gateway.send(missing).await.is(404, "not_found");
-    let post = gateway
+    server.send(missing).await.is(404, "not_found");
+    let post = server
         .request(Method::POST, "/nope")
         .header("accept", browser);
-    gateway.send(post).await.is(404, "not_found");
+    server.send(post).await.is(404, "not_found");
 }
 
 #[tokio::test]
 async fn forgot_page_states_the_password_rule() {
-    let gateway = Gateway::shared().await;
-    let page = gateway.get("/forgot").await.string();
+    let server = TestServer::shared().await;
+    let page = server.get("/forgot").await.string();
     assert!(page.contains("At least 8 characters") && page.contains("minlength=\"8\""));
 }
 
 #[tokio::test]
 async fn every_problem_has_its_page() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     let codes = DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]
         .as_array()
         .expect("a closed list");
-    let list = gateway.get("/problems").await.string();
+    let list = server.get("/problems").await.string();
     assert!(codes.len() > 20);
     for code in codes.iter().filter_map(Value::as_str) {
-        let page = gateway.get(&format!("/problems/{code}")).await;
+        let page = server.get(&format!("/problems/{code}")).await;
         assert!(
             page.status == 200 && page.string().contains(code) && list.contains(code),
             "{code}"
         );
     }
     for code in Code::ALL {
-        let page = gateway.get(&format!("/problems/{}", code.slug())).await;
+        let page = server.get(&format!("/problems/{}", code.slug())).await;
         let (page, plain) = (page.string(), |text: &str| text.replace('\'', "&#39;"));
         let parts = [code.title(), code.cause(), code.fix()];
         for part in parts.iter().flat_map(|text| text.split('`')) {
@@ -248,7 +248,7 @@ async fn every_problem_has_its_page() {
         let fix = code.fix().split('`').next().unwrap_or_default();
         assert!(list.contains(&plain(fix)), "{fix}");
     }
-    gateway
+    server
         .get("/problems/%3Cscript%3E")
         .await
         .is(404, "not_found");
@@ -256,8 +256,8 @@ async fn every_problem_has_its_page() {
 
 #[tokio::test]
 async fn the_document_is_the_one_that_the_binary_prints() {
-    let gateway = Gateway::shared().await;
-    let served = gateway.get("/openapi.json").await;
+    let server = TestServer::shared().await;
+    let served = server.get("/openapi.json").await;
     assert_eq!(
         (served.header("content-type"), &served.body),
         ("application/json", &*DOCUMENT)
@@ -266,11 +266,11 @@ async fn the_document_is_the_one_that_the_binary_prints() {
 
 #[tokio::test]
 async fn large_pages_are_compressed_and_known_by_their_tags() {
-    let gateway = Gateway::shared().await;
+    let server = TestServer::shared().await;
     for path in ["/docs", "/openapi.json"] {
-        let plain = gateway.get(path).await;
+        let plain = server.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
-        let packed = get(&gateway, path, "accept-encoding", "br, gzip").await;
+        let packed = get(&server, path, "accept-encoding", "br, gzip").await;
         assert_eq!(
             (packed.header("content-encoding"), packed.header("vary")),
             ("gzip", "Accept-Encoding")
@@ -283,7 +283,7 @@ async fn large_pages_are_compressed_and_known_by_their_tags() {
             unpacked == plain.bytes && packed.bytes.len() * 2 < plain.bytes.len(),
             "{path}"
         );
-        let refused = get(&gateway, path, "accept-encoding", "gzip;q=0, identity").await;
+        let refused = get(&server, path, "accept-encoding", "gzip;q=0, identity").await;
         assert_eq!(
             (refused.header("content-encoding"), refused.bytes.len()),
             ("", plain.bytes.len()),
@@ -299,14 +299,14 @@ async fn large_pages_are_compressed_and_known_by_their_tags() {
             "no-cache",
             "kept, and asked for each time"
         );
-        let known = get(&gateway, path, header::IF_NONE_MATCH.as_str(), &etag).await;
+        let known = get(&server, path, header::IF_NONE_MATCH.as_str(), &etag).await;
         assert_eq!(
             (known.status, known.bytes.len(), known.header("etag")),
             (304, 0, etag.as_str()),
             "{path}"
         );
         assert_eq!(
-            get(&gateway, path, "if-none-match", "\"another\"")
+            get(&server, path, "if-none-match", "\"another\"")
                 .await
                 .status,
             200,

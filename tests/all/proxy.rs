@@ -8,7 +8,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::stack::{STACK, postgres_socket, redis_socket};
+use crate::test_stores::{STACK, postgres_socket, redis_socket};
 
 /// What happens to bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -264,7 +264,7 @@ fn compose_brings_up_three_replicas_behind_a_balancer() {
         .as_mapping()
         .expect("there are services");
     let nginx = fs::read_to_string(path("deploy/nginx.conf")).expect("it is there");
-    for replica in ["gateway-1", "gateway-2", "gateway-3"] {
+    for replica in ["latchkey-1", "latchkey-2", "latchkey-3"] {
         assert_eq!(services[replica]["build"], ".", "{replica}");
         let secret = services[replica]["environment"]["LATCHKEY_SECRET"]
             .as_str()
@@ -288,7 +288,7 @@ fn compose_brings_up_three_replicas_behind_a_balancer() {
     let balancer = services["balancer"]["networks"]["front"]["ipv4_address"]
         .as_str()
         .expect("a fixed address");
-    let believed = services["gateway-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"]
+    let believed = services["latchkey-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"]
         .as_str()
         .expect("whom it believes");
     assert_eq!(believed, format!("{balancer}/32"), "and nobody else");

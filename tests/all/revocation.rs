@@ -1,19 +1,19 @@
 //! Logout means logout, at the speed of memory: leases, the log that they follow, and what happens
 //! when it is lost, cannot be trusted, or holds something that nobody knows.
 
-mod keeping; // the lease and the log
-mod losing; // a Redis that cannot be relied on
-mod scripts; // what each script does alone, and refuses
-mod taking_effect; // what a revocation waits for
+mod enforcement;
+mod lease; // the lease and the log
+mod losing_log; // a Redis that cannot be relied on
+mod scripts; // what each script does alone, and refuses // what a revocation waits for
 
 use std::{collections::HashMap, time::Duration};
 
 use deadpool_redis::redis::{FromRedisValue, aio::MultiplexedConnection, cmd};
 
 use crate::{
-    gateway::{Gateway, until},
     metrics::value,
-    stack::connect_redis,
+    test_server::{TestServer, until},
+    test_stores::connect_redis,
 };
 
 /// On a busy machine no lease is over before anybody looks.
@@ -21,37 +21,33 @@ pub const LONG: (&str, &str) = ("LATCHKEY_LEASE", "3s");
 const LONG_LEASE: Duration = Duration::from_secs(3);
 
 /// Who answered this replica's checks so far: memory, Redis, PostgreSQL, nobody.
-async fn answered_by(gateway: &Gateway) -> [f64; 4] {
+async fn answered_by(server: &TestServer) -> [f64; 4] {
     let mut counts = [0.0; 4];
     for (count, by) in counts
         .iter_mut()
         .zip(["memory", "redis", "postgres", "unavailable"])
     {
-        *count = value(
-            gateway,
-            &format!("latchkey_checks_total{{source=\"{by}\"}}"),
-        )
-        .await;
+        *count = value(server, &format!("latchkey_checks_total{{source=\"{by}\"}}")).await;
     }
     counts
 }
 
 /// How many revocations had taken effect in this way.
-async fn effects(gateway: &Gateway, by: &str) -> f64 {
+async fn effects(server: &TestServer, by: &str) -> f64 {
     value(
-        gateway,
+        server,
         &format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{by}\"}}"),
     )
     .await
 }
 
 /// What `/health/ready` says of who answers checks.
-async fn checks(gateway: &Gateway) -> String {
-    gateway.get("/health/ready").await.text("check_source")
+async fn checks(server: &TestServer) -> String {
+    server.get("/health/ready").await.text("check_source")
 }
 
-async fn until_checks_are_by(gateway: &Gateway, who: &str) {
-    until(who, || async { checks(gateway).await == who }).await;
+async fn until_checks_are_by(server: &TestServer, who: &str) {
+    until(who, || async { checks(server).await == who }).await;
 }
 
 /// The Redis of a gateway, for whoever looks behind its back.
@@ -61,10 +57,10 @@ struct Behind {
 }
 
 impl Behind {
-    async fn of(gateway: &Gateway) -> Behind {
+    async fn of(server: &TestServer) -> Behind {
         Behind {
-            connection: connect_redis(gateway.setting("REDIS_URL")).await,
-            prefix: gateway.setting("LATCHKEY_REDIS_PREFIX").to_owned(),
+            connection: connect_redis(server.setting("REDIS_URL")).await,
+            prefix: server.setting("LATCHKEY_REDIS_PREFIX").to_owned(),
         }
     }
 

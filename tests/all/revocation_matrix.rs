@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     browser::{NAME, open},
-    gateway::{Gateway, PASSWORD, Session},
     mail::MailServer,
     oauth::Client,
-    personal_tokens,
-    stack::{ask, execute},
+    personal_access_tokens,
+    test_server::{PASSWORD, Session, TestServer},
+    test_stores::{ask, execute},
 };
 
 const EMAIL: &str = "john@example.com";
@@ -20,9 +20,9 @@ const OTHER_EMAIL: &str = "doe@example.com";
 
 /// John with every kind of credential, an administrator, and two replicas: one where things end,
 /// one where it is asked.
-struct Scene {
-    gateway: Gateway,
-    replica: Gateway,
+struct Fixture {
+    server: TestServer,
+    replica: TestServer,
     mails: MailServer,
     admin: Session,
     /// The session that does things.
@@ -40,25 +40,25 @@ struct Scene {
     mary: Session,
 }
 
-impl Scene {
-    async fn new() -> Scene {
-        let (gateway, mails) = Gateway::with_mail(&[]).await;
-        let replica = gateway.replica().await;
-        gateway.sign_up("root").await;
-        execute(&gateway, "update users set role = 'admin'").await;
-        let admin = gateway.sign_in("root").await;
-        let own = gateway.sign_up_with_email("john", EMAIL).await;
+impl Fixture {
+    async fn new() -> Fixture {
+        let (server, mails) = TestServer::with_mail(&[]).await;
+        let replica = server.replica().await;
+        server.sign_up("root").await;
+        execute(&server, "update users set role = 'admin'").await;
+        let admin = server.sign_in("root").await;
+        let own = server.sign_up_with_email("john", EMAIL).await;
         let (other, cookie) = (
-            gateway.sign_in("john").await,
-            format!("{NAME}={}", open(&gateway, "john").await),
+            server.sign_in("john").await,
+            format!("{NAME}={}", open(&server, "john").await),
         );
-        gateway.forgot_password(EMAIL).await.is(202, "");
-        let (code, mary) = (mails.code_for(EMAIL).await, gateway.sign_up("mary").await);
-        let personal = personal_tokens::make(&gateway, &own, "user:read items:read").await;
-        let client = Client::register(&gateway, &admin, "items:read").await;
-        let of_client = client.token(&gateway).await;
-        let scene = Scene {
-            gateway,
+        server.forgot_password(EMAIL).await.is(202, "");
+        let (code, mary) = (mails.code_for(EMAIL).await, server.sign_up("mary").await);
+        let personal = personal_access_tokens::make(&server, &own, "user:read items:read").await;
+        let client = Client::register(&server, &admin, "items:read").await;
+        let of_client = client.token(&server).await;
+        let scene = Fixture {
+            server,
             replica,
             mails,
             admin,
@@ -86,7 +86,7 @@ impl Scene {
 
     async fn call(&self, session: &Session, method: Method, path: &str, body: Value) {
         let answer = self
-            .gateway
+            .server
             .with_token(method, path, &session.access_token, body)
             .await;
         assert!(answer.status < 300, "{path}: {}", answer.string());
@@ -97,7 +97,7 @@ impl Scene {
             || vec![("token", token)],
             |client| client.form(&[("token", token)]),
         );
-        self.gateway.form("/oauth/revoke", &form).await.is(200, "");
+        self.server.form("/oauth/revoke", &form).await.is(200, "");
     }
 
     /// What still works, on the other replica, in the order of [`CREDENTIALS`].
@@ -193,7 +193,7 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
     ("client deleted", "aaaacp.k", "client_deleted"),
 ];
 
-async fn pull(scene: &Scene, trigger: &str) {
+async fn pull(scene: &Fixture, trigger: &str) {
     let (user, client) = (
         format!("/users/{}", scene.id()),
         format!("/clients/{}", scene.client.id),
@@ -213,11 +213,11 @@ async fn pull(scene: &Scene, trigger: &str) {
         }
         "sign-out by cookie" => {
             let request = scene
-                .gateway
+                .server
                 .request(Method::DELETE, "/session")
                 .header("x-latchkey-request", "1");
             scene
-                .gateway
+                .server
                 .send(request.header(header::COOKIE, &scene.cookie))
                 .await
                 .is(204, "");
@@ -238,7 +238,7 @@ async fn pull(scene: &Scene, trigger: &str) {
         }
         "password reset" => {
             scene
-                .gateway
+                .server
                 .reset_password(EMAIL, &scene.code, "correct horse 8")
                 .await
                 .is(204, "");
@@ -263,14 +263,14 @@ async fn pull(scene: &Scene, trigger: &str) {
                 .await
         }
         "reuse of a refresh token" => {
-            let second = Session::of(&scene.gateway.refresh(&own.refresh_token).await);
+            let second = Session::of(&scene.server.refresh(&own.refresh_token).await);
             scene
-                .gateway
+                .server
                 .refresh(&second.refresh_token)
                 .await
                 .is(200, "");
             scene
-                .gateway
+                .server
                 .refresh(&own.refresh_token)
                 .await
                 .is(401, "refresh_token_reused");
@@ -350,11 +350,11 @@ async fn everything_ends_what_it_says_and_nothing_else() {
         .for_each(|credential| write!(table, "{credential:>14}").expect("text"));
     let mut wrong = Vec::new();
     for (trigger, expected, reason) in TRIGGERS {
-        let scene = Scene::new().await;
+        let scene = Fixture::new().await;
         pull(&scene, trigger).await;
         // What was taken back is on record, for whoever asks why.
         let reasons = ask(
-            &scene.gateway,
+            &scene.server,
             "select string_agg(distinct reason, ' ') from revocations",
         )
         .await;

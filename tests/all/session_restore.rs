@@ -6,38 +6,39 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Gateway, PASSWORD, Session, until},
     outage::OwnRedis,
-    stack::{Held, ask, execute, own_stack},
+    test_server::{PASSWORD, Session, TestServer, until},
+    test_stores::{Held, ask, execute, own_stack},
 };
 
-async fn refreshed(gateway: &Gateway, session: &Session) -> Session {
-    Session::of(gateway.refresh(&session.refresh_token).await.is(200, ""))
+async fn refreshed(server: &TestServer, session: &Session) -> Session {
+    Session::of(server.refresh(&session.refresh_token).await.is(200, ""))
 }
 
 /// A Redis of the test's own, and John on two replicas.
-struct Scene {
+struct Fixture {
     own: OwnRedis,
-    gateway: Gateway,
-    replica: Gateway,
+    server: TestServer,
+    replica: TestServer,
     john: Session,
 }
 
-impl Scene {
-    async fn with(changes: &[(&str, &str)]) -> Scene {
+impl Fixture {
+    async fn with(changes: &[(&str, &str)]) -> Fixture {
         let own = OwnRedis::start();
-        let gateway = Gateway::with(&[changes, &[("REDIS_URL", &own.redis.url())]].concat()).await;
-        let (replica, john) = (gateway.replica().await, gateway.sign_up("john").await);
-        Scene {
+        let server =
+            TestServer::with(&[changes, &[("REDIS_URL", &own.redis.url())]].concat()).await;
+        let (replica, john) = (server.replica().await, server.sign_up("john").await);
+        Fixture {
             own,
-            gateway,
+            server,
             replica,
             john,
         }
     }
 
-    async fn new() -> Scene {
-        Scene::with(&[]).await
+    async fn new() -> Fixture {
+        Fixture::with(&[]).await
     }
 
     async fn flush(&self) {
@@ -48,7 +49,7 @@ impl Scene {
     async fn until_the_log_is_built(&self) {
         let state = format!(
             "{}:{{rev}}:state",
-            self.gateway.setting("LATCHKEY_REDIS_PREFIX")
+            self.server.setting("LATCHKEY_REDIS_PREFIX")
         );
         until("there is a log", || async {
             self.own.tell::<u8>(&["EXISTS", &state]).await == 1
@@ -61,7 +62,7 @@ impl Scene {
         let mut tokens = vec![self.john.clone()];
         for number in 0..times {
             let replica = if number % 2 == 0 {
-                &self.gateway
+                &self.server
             } else {
                 &self.replica
             };
@@ -74,7 +75,7 @@ impl Scene {
     async fn until_recorded(&self, counter: usize) {
         let recorded = || async {
             ask(
-                &self.gateway,
+                &self.server,
                 "select max(rotation_counter) from sessions where revoked_at is null",
             )
             .await
@@ -93,7 +94,7 @@ impl Scene {
             401
         );
         assert_eq!(
-            self.gateway.refresh(&session.refresh_token).await.status,
+            self.server.refresh(&session.refresh_token).await.status,
             401
         );
     }
@@ -101,43 +102,43 @@ impl Scene {
 
 #[tokio::test]
 async fn a_flush_signs_nobody_out() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let newest = scene.rotate(50).await.pop().expect("the newest");
     scene.until_recorded(50).await;
     scene.flush().await;
     let next = refreshed(&scene.replica, &newest).await;
-    let good = || async { scene.gateway.verify(&next.access_token).await.0 == 204 };
+    let good = || async { scene.server.verify(&next.access_token).await.0 == 204 };
     until("it is good", good).await;
     assert_eq!(next.claims()["sid"], scene.john.claims()["sid"]);
     assert_eq!(
         next.claims()["session_exp"],
         scene.john.claims()["session_exp"]
     );
-    refreshed(&scene.gateway, &next).await;
+    refreshed(&scene.server, &next).await;
 }
 
 #[tokio::test]
 async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let tokens = scene.rotate(50).await;
     scene.until_recorded(50).await;
     scene.flush().await;
     scene.until_the_log_is_built().await;
     scene
-        .gateway
+        .server
         .refresh(&tokens[20].refresh_token)
         .await
         .is(401, "refresh_token_reused");
     scene.is_dead(&tokens[50]).await;
     assert_eq!(
-        ask(&scene.gateway, "select revoked_reason from sessions").await,
+        ask(&scene.server, "select revoked_reason from sessions").await,
         "refresh_token_reused"
     );
 }
 
 #[tokio::test]
 async fn after_a_flush_the_parent_is_still_given_its_child() {
-    let scene = Scene::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
+    let scene = Fixture::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
     let tokens = scene.rotate(3).await;
     scene.until_recorded(3).await;
     scene.flush().await;
@@ -147,7 +148,7 @@ async fn after_a_flush_the_parent_is_still_given_its_child() {
         tokens[3].refresh_token
     );
     scene
-        .gateway
+        .server
         .refresh(&tokens[1].refresh_token)
         .await
         .is(401, "refresh_token_reused");
@@ -155,15 +156,15 @@ async fn after_a_flush_the_parent_is_still_given_its_child() {
 
 #[tokio::test]
 async fn what_was_taken_back_stays_so_after_a_flush() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let (other, third) = (
-        scene.gateway.sign_in("john").await,
-        scene.gateway.sign_in("john").await,
+        scene.server.sign_in("john").await,
+        scene.server.sign_in("john").await,
     );
-    scene.gateway.log_out(&other.access_token).await.is(204, "");
-    let jane = scene.gateway.sign_up("jane").await;
+    scene.server.log_out(&other.access_token).await.is(204, "");
+    let jane = scene.server.sign_up("jane").await;
     scene
-        .gateway
+        .server
         .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
         .await
         .is(204, "");
@@ -185,13 +186,13 @@ async fn what_was_taken_back_stays_so_after_a_flush() {
 /// without the last writes or a failover to a lagging replica leaves it.
 #[tokio::test]
 async fn older_data_under_a_new_history_revive_no_token() {
-    let mut scene = Scene::new().await;
+    let mut scene = Fixture::new().await;
     let first = scene.rotate(1).await.pop().expect("one");
     scene.own.tell::<String>(&["SAVE"]).await;
     scene.john = first.clone();
     let tokens = scene.rotate(49).await;
     scene.until_recorded(50).await;
-    scene.gateway.kill();
+    scene.server.kill();
     scene.replica.kill();
     scene.own.redis.kill();
     scene.own.redis.start_again().expect("it can be started");
@@ -199,14 +200,14 @@ async fn older_data_under_a_new_history_revive_no_token() {
         scene.own.tell::<i64>(&["DBSIZE"]).await > 0,
         "it has the old data"
     );
-    let settings = scene.gateway.settings();
-    (scene.gateway, scene.replica) = (
-        Gateway::run(settings.clone()).await,
-        Gateway::run(settings).await,
+    let settings = scene.server.settings();
+    (scene.server, scene.replica) = (
+        TestServer::run(settings.clone()).await,
+        TestServer::run(settings).await,
     );
     // The old data say that this is the current one.
     scene
-        .gateway
+        .server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
@@ -215,19 +216,19 @@ async fn older_data_under_a_new_history_revive_no_token() {
 
 #[tokio::test]
 async fn a_restart_of_everything_signs_nobody_out() {
-    let mut scene = Scene::new().await;
+    let mut scene = Fixture::new().await;
     let newest = scene.rotate(50).await.pop().expect("the newest");
     scene.until_recorded(50).await;
     assert_eq!(
-        (scene.gateway.stop(), scene.replica.stop()),
+        (scene.server.stop(), scene.replica.stop()),
         (Some(0), Some(0))
     );
     scene.own.redis.kill();
     scene.own.redis.start_again().expect("it can be started");
-    let settings = scene.gateway.settings();
-    (scene.gateway, scene.replica) = (
-        Gateway::run(settings.clone()).await,
-        Gateway::run(settings).await,
+    let settings = scene.server.settings();
+    (scene.server, scene.replica) = (
+        TestServer::run(settings.clone()).await,
+        TestServer::run(settings).await,
     );
     refreshed(&scene.replica, &newest).await;
 }
@@ -235,19 +236,19 @@ async fn a_restart_of_everything_signs_nobody_out() {
 /// A replica that stops writes what it still has to.
 #[tokio::test]
 async fn a_clean_stop_records_the_last_refresh() {
-    let mut scene = Scene::new().await;
+    let mut scene = Fixture::new().await;
     let tokens = scene.rotate(7).await;
     assert_eq!(
-        (scene.gateway.stop(), scene.replica.stop()),
+        (scene.server.stop(), scene.replica.stop()),
         (Some(0), Some(0))
     );
     assert_eq!(
-        ask(&scene.gateway, "select rotation_counter from sessions").await,
+        ask(&scene.server, "select rotation_counter from sessions").await,
         "7"
     );
     scene.flush().await;
-    let gateway = Gateway::run(scene.gateway.settings()).await;
-    gateway
+    let server = TestServer::run(scene.server.settings()).await;
+    server
         .refresh(&tokens[5].refresh_token)
         .await
         .is(401, "refresh_token_reused");
@@ -255,14 +256,14 @@ async fn a_clean_stop_records_the_last_refresh() {
 
 #[tokio::test]
 async fn an_account_without_its_key_is_not_at_home() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let sub = scene.john.claim("sub");
     let key = format!(
         "{}:{{{sub}}}:user",
-        scene.gateway.setting("LATCHKEY_REDIS_PREFIX")
+        scene.server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(scene.own.tell::<i64>(&["DEL", &key]).await, 1);
-    let next = refreshed(&scene.gateway, &scene.john).await;
+    let next = refreshed(&scene.server, &scene.john).await;
     assert_eq!(scene.own.tell::<i64>(&["HDEL", &key, "identity"]).await, 1);
     refreshed(&scene.replica, &next).await;
     assert_eq!(
@@ -274,7 +275,7 @@ async fn an_account_without_its_key_is_not_at_home() {
 /// What the record says against a session counts when it is adopted.
 #[tokio::test]
 async fn what_has_ended_is_not_adopted() {
-    let scene = Scene::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "1h")]).await;
+    let scene = Fixture::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "1h")]).await;
     for (name, statement) in [
         (
             "ended",
@@ -295,33 +296,33 @@ async fn what_has_ended_is_not_adopted() {
         ),
         ("deleted", "delete from users where id = $"),
     ] {
-        let session = scene.gateway.sign_up(name).await;
+        let session = scene.server.sign_up(name).await;
         scene.flush().await;
         let sub = session.claim("sub");
-        execute(&scene.gateway, &statement.replace('$', &format!("'{sub}'"))).await;
+        execute(&scene.server, &statement.replace('$', &format!("'{sub}'"))).await;
         scene
             .replica
             .refresh(&session.refresh_token)
             .await
             .is(401, "invalid_refresh_token");
     }
-    refreshed(&scene.gateway, &scene.john).await;
+    refreshed(&scene.server, &scene.john).await;
 }
 
 /// More rows than one page of them has, all of one moment.
 #[tokio::test]
 async fn a_long_log_is_built_to_its_end() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let rows = "insert into revocations (kind, subject_id, user_id, reason, expires_at) \
         select 'session', gen_random_uuid(), gen_random_uuid(), 'sign_out', \
             now() + interval '1 hour' \
         from generate_series(1, 2500)";
-    execute(&scene.gateway, rows).await;
+    execute(&scene.server, rows).await;
     scene.flush().await;
     scene.until_the_log_is_built().await;
     let entries = format!(
         "{}:{{rev}}:sid:*",
-        scene.gateway.setting("LATCHKEY_REDIS_PREFIX")
+        scene.server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(
         scene
@@ -337,21 +338,21 @@ async fn a_long_log_is_built_to_its_end() {
 /// disable it.
 #[tokio::test]
 async fn a_dead_session_is_looked_up_once() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene
-        .gateway
+        .server
         .log_out(&scene.john.access_token)
         .await
         .is(204, "");
     scene.flush().await;
     scene
-        .gateway
+        .server
         .refresh(&scene.john.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     // The second time nobody asks PostgreSQL: it would wait.
-    let held = Held::rows(&scene.gateway, "select from users").await;
-    for replica in [&scene.gateway, &scene.replica] {
+    let held = Held::rows(&scene.server, "select from users").await;
+    for replica in [&scene.server, &scene.replica] {
         replica
             .refresh(&scene.john.refresh_token)
             .await
@@ -365,29 +366,29 @@ async fn a_dead_session_is_looked_up_once() {
 #[tokio::test]
 async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
     let (own, (stack, database)) = (OwnRedis::start(), own_stack());
-    let gateway =
-        Gateway::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &database)]).await;
-    let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
-    gateway.log_out(&john.access_token).await.is(204, "");
+    let server =
+        TestServer::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &database)]).await;
+    let (john, other) = (server.sign_up("john").await, server.sign_in("john").await);
+    server.log_out(&john.access_token).await.is(204, "");
     stack.postgres.pause();
     let sid = john.claim("sid");
     let entry = format!(
         "{}:{{rev}}:sid:{sid}",
-        gateway.setting("LATCHKEY_REDIS_PREFIX")
+        server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(own.tell::<i64>(&["DEL", &entry]).await, 1);
     own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
-    let refused = || async { gateway.verify(&john.access_token).await.0 == 503 };
+    let refused = || async { server.verify(&john.access_token).await.0 == 503 };
     until("nobody takes its silence for an answer", refused).await;
-    assert_eq!(gateway.verify(&other.access_token).await.0, 503);
+    assert_eq!(server.verify(&other.access_token).await.0, 503);
     stack.postgres.resume();
     until("it is filled", || async {
-        gateway.verify(&other.access_token).await.0 == 204
+        server.verify(&other.access_token).await.0 == 204
     })
     .await;
     assert_eq!(
-        gateway.verify(&john.access_token).await,
+        server.verify(&john.access_token).await,
         (401, "token_revoked".into())
     );
 }
@@ -395,18 +396,18 @@ async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
 /// Whatever would end the session waits until it was adopted, and then ends what was adopted.
 #[tokio::test]
 async fn restore_racing_sign_out_leaves_no_live_session() {
-    let scene = Scene::with(&[("LATCHKEY_LEASE", "20ms")]).await;
+    let scene = Fixture::with(&[("LATCHKEY_LEASE", "20ms")]).await;
     let mut alive = Vec::new();
     for round in 0..40 {
         let sessions = join_all((0..25).map(|number| {
-            let gateway = &scene.gateway;
-            async move { gateway.sign_up(&format!("r{round}-{number}")).await }
+            let server = &scene.server;
+            async move { server.sign_up(&format!("r{round}-{number}")).await }
         }));
         let sessions = sessions.await;
         scene.flush().await;
         let races = sessions.iter().map(|session| async {
             let (refreshed, ended) = tokio::join!(
-                scene.gateway.refresh(&session.refresh_token),
+                scene.server.refresh(&session.refresh_token),
                 scene
                     .replica
                     .post("/logout", json!({"refresh_token": session.refresh_token}))
@@ -429,7 +430,7 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
     }
     assert_eq!(alive.len(), 1000);
     for session in &alive {
-        let answer = scene.gateway.refresh(&session.refresh_token).await;
+        let answer = scene.server.refresh(&session.refresh_token).await;
         assert_eq!(answer.status, 401, "{}", answer.string());
     }
     for session in &alive {
@@ -443,15 +444,15 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
 /// An adoption that was held up until the session had ended finds that out.
 #[tokio::test]
 async fn an_adoption_waits_for_a_logout_that_was_first() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene.flush().await;
-    let held = Held::rows(&scene.gateway, "select from sessions").await;
+    let held = Held::rows(&scene.server, "select from sessions").await;
     let end = async {
         held.until_somebody_waits().await;
         held.change("update sessions set revoked_at = now(), revoked_reason = 'sign_out'")
             .await;
     };
-    let (answer, ()) = tokio::join!(scene.gateway.refresh(&scene.john.refresh_token), end);
+    let (answer, ()) = tokio::join!(scene.server.refresh(&scene.john.refresh_token), end);
     answer.is(401, "invalid_refresh_token");
 }
 
@@ -459,20 +460,20 @@ async fn an_adoption_waits_for_a_logout_that_was_first() {
 /// again.
 #[tokio::test]
 async fn a_refresh_of_what_has_ended_in_the_record_alone_ends_it_everywhere() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     execute(
-        &scene.gateway,
+        &scene.server,
         "update sessions set revoked_at = now(), revoked_reason = 'sign_out'",
     )
     .await;
-    let next = refreshed(&scene.gateway, &scene.john).await;
+    let next = refreshed(&scene.server, &scene.john).await;
     scene.is_dead(&next).await;
 }
 
 #[tokio::test]
 async fn a_record_that_stands_still_catches_up() {
-    let scene = Scene::new().await;
-    let held = Held::rows(&scene.gateway, "select from sessions").await;
+    let scene = Fixture::new().await;
+    let held = Held::rows(&scene.server, "select from sessions").await;
     scene.rotate(5).await;
     held.release().await;
     scene.until_recorded(5).await;
@@ -480,40 +481,40 @@ async fn a_record_that_stands_still_catches_up() {
 
 #[tokio::test]
 async fn the_101st_session_ends_the_oldest() {
-    let gateway = Gateway::start().await;
-    let first = gateway.sign_up("john").await;
-    let second = gateway.sign_in("john").await;
+    let server = TestServer::start().await;
+    let first = server.sign_up("john").await;
+    let second = server.sign_in("john").await;
     let insert = "insert into sessions \
             (id, user_id, generation, client_id, scope, created_at, expires_at) \
         select gen_random_uuid(), id, generation, 'latchkey', 's', now(), now() + interval '1 day' \
         from users, generate_series(1, 97)";
-    execute(&gateway, insert).await;
+    execute(&server, insert).await;
     // Later ids than the first two, whatever a random one says.
     execute(
-        &gateway,
+        &server,
         "update sessions set id = ('ffff' || substr(id::text, 5))::uuid where scope = 's'",
     )
     .await;
-    let hundredth = gateway.sign_in("john").await;
-    assert_eq!(gateway.verify(&first.access_token).await.0, 204);
-    let newest = gateway.sign_in("john").await;
+    let hundredth = server.sign_in("john").await;
+    assert_eq!(server.verify(&first.access_token).await.0, 204);
+    let newest = server.sign_in("john").await;
     let ended =
-        || async { gateway.verify(&first.access_token).await == (401, "token_revoked".into()) };
+        || async { server.verify(&first.access_token).await == (401, "token_revoked".into()) };
     until("the oldest has ended", ended).await;
-    gateway
+    server
         .refresh(&first.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     for session in [&second, &hundredth, &newest] {
-        assert_eq!(gateway.verify(&session.access_token).await.0, 204);
+        assert_eq!(server.verify(&session.access_token).await.0, 204);
     }
     assert_eq!(
         ask(
-            &gateway,
+            &server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "too_many_sessions"
     );
-    assert_eq!(gateway.log_in("john", PASSWORD).await.status, 200);
+    assert_eq!(server.log_in("john", PASSWORD).await.status, 200);
 }

@@ -11,9 +11,9 @@ use latchkey::config::SETTINGS;
 use uuid::Uuid;
 
 use crate::{
-    gateway::{Gateway, change, random_secret, settings, until},
     program,
-    stack::{STACK, connect, execute, fresh_database},
+    test_server::{TestServer, change, random_secret, settings, until},
+    test_stores::{STACK, connect, execute, fresh_database},
 };
 
 static SECRET: LazyLock<String> = LazyLock::new(random_secret);
@@ -362,12 +362,12 @@ async fn migrating_twice_is_migrating_once() {
 
 #[tokio::test]
 async fn beside_a_newer_version_that_has_migrated_it_serves() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
         select max(version) + 1, 'newer', max(applied_on), '1' from refinery_schema_history";
-    execute(&gateway, newer).await;
-    let replica = gateway.replica().await;
+    execute(&server, newer).await;
+    let replica = server.replica().await;
     assert_eq!(replica.verify(&john.access_token).await.0, 204);
     replica.sign_up("jane").await;
 }
@@ -413,7 +413,7 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
         // Each in a thread, because starting a process and reading where it listens blocks.
         let launch = || {
             let given = given.clone();
-            tokio::task::spawn_blocking(|| Gateway::launch(given))
+            tokio::task::spawn_blocking(|| TestServer::launch(given))
         };
         let replicas: Vec<_> = join_all([launch(), launch(), launch()])
             .await
@@ -447,11 +447,11 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
 
 /// Starts a replica with one other setting, and asserts that it refuses and harms nobody.
 async fn a_replica_that_differs(variable: &str, value: &str) {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     let output = latchkey(
         &["serve"],
-        &borrowed(&gateway.settings_with(&[(variable, value)])),
+        &borrowed(&server.settings_with(&[(variable, value)])),
     );
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{told}");
@@ -459,9 +459,9 @@ async fn a_replica_that_differs(variable: &str, value: &str) {
         told.contains(variable) && !told.contains(SECRET.as_str()),
         "{told}"
     );
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
+    assert_eq!(server.verify(&john.access_token).await.0, 204);
     assert!(
-        gateway.replica().await.verify(&john.access_token).await.0 == 204,
+        server.replica().await.verify(&john.access_token).await.0 == 204,
         "the right one still starts"
     );
 }

@@ -15,10 +15,10 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::{
-    gateway::{Gateway, PASSWORD, until},
     metrics,
-    signing_in::phc,
-    stack::execute,
+    sign_in::phc,
+    test_server::{PASSWORD, TestServer, until},
+    test_stores::execute,
 };
 
 const CROWD: usize = 1000;
@@ -28,9 +28,9 @@ const MOST_MEMORY: u64 = 400;
 
 /// Of a process, in MiB: `VmHWM` is the most it ever had, `VmRSS` what it has.
 #[cfg(target_os = "linux")]
-fn memory(gateway: &Gateway, line: &str) -> u64 {
+fn memory(server: &TestServer, line: &str) -> u64 {
     let status =
-        std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
+        std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let line = status
         .lines()
         .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
@@ -68,13 +68,13 @@ fn watch(url: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
 
 /// John, whose hash takes three times as long as others: so that on a fast machine, too, a crowd
 /// has to wait.
-async fn sign_up_with_a_costly_hash(gateway: &Gateway) {
-    gateway.sign_up("john").await;
+async fn sign_up_with_a_costly_hash(server: &TestServer) {
+    server.sign_up("john").await;
     let costly = tokio::task::spawn_blocking(|| phc(PASSWORD, 19_456, 6))
         .await
         .expect("a hash");
     execute(
-        gateway,
+        server,
         &format!("update users set password_hash = '{costly}'"),
     )
     .await;
@@ -89,12 +89,12 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
         ("LATCHKEY_DATABASE_CONNECTIONS", "16"),
         ("LATCHKEY_DATABASE_TIMEOUT", "30s"),
     ];
-    let gateway = Gateway::with(&settings).await;
-    sign_up_with_a_costly_hash(&gateway).await;
+    let server = TestServer::with(&settings).await;
+    sign_up_with_a_costly_hash(&server).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let (url, until_then) = (gateway.url("/health/live"), stop.clone());
+    let (url, until_then) = (server.url("/health/live"), stop.clone());
     let watching = std::thread::spawn(move || watch(url, until_then));
-    let answers = join_all((0..CROWD).map(|_| gateway.log_in("john", PASSWORD))).await;
+    let answers = join_all((0..CROWD).map(|_| server.log_in("john", PASSWORD))).await;
     stop.store(true, Ordering::Relaxed);
     let times = watching.join().expect("it was answered each time");
     let signed_in = answers.iter().filter(|answer| answer.status == 200).count();
@@ -108,7 +108,7 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
         );
     }
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    let (most, now) = (memory(&gateway, "VmHWM"), memory(&gateway, "VmRSS"));
+    let (most, now) = (memory(&server, "VmHWM"), memory(&server, "VmRSS"));
     println!("{signed_in} of {CROWD} signed in; at most {most} MiB, now {now} MiB");
     println!(
         "/health/live: p50 {:?}, p99 {:?}, max {:?} of {}",
@@ -128,41 +128,41 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
         at(99)
     );
     until("John gets in", || async {
-        gateway.log_in("john", PASSWORD).await.status == 200
+        server.log_in("john", PASSWORD).await.status == 200
     })
     .await;
 }
 
 /// The metric of how many wait for a hash.
-async fn waiting(gateway: &Gateway) -> f64 {
-    metrics::value(gateway, "latchkey_hash_queue").await
+async fn waiting(server: &TestServer) -> f64 {
+    metrics::value(server, "latchkey_hash_queue").await
 }
 
 #[tokio::test]
 async fn nobody_is_hashed_for_who_has_hung_up() {
     // Nobody is refused, so that all of them wait.
-    let gateway =
-        Gateway::with(&[("LATCHKEY_HASH_THREADS", "1"), ("LATCHKEY_HASH_WAIT", "1h")]).await;
-    sign_up_with_a_costly_hash(&gateway).await;
+    let server =
+        TestServer::with(&[("LATCHKEY_HASH_THREADS", "1"), ("LATCHKEY_HASH_WAIT", "1h")]).await;
+    sign_up_with_a_costly_hash(&server).await;
     let began = Instant::now();
-    gateway.log_in("john", PASSWORD).await.is(200, "");
+    server.log_in("john", PASSWORD).await.is(200, "");
     let one = began.elapsed();
     let mut crowd = JoinSet::new();
     for _ in 0..400 {
         let john = json!({"username": "john", "password": "not the right one"});
-        crowd.spawn(gateway.request(Method::POST, "/login").json(&john).send());
+        crowd.spawn(server.request(Method::POST, "/login").json(&john).send());
     }
-    until("they wait", || async { waiting(&gateway).await > 200.0 }).await;
+    until("they wait", || async { waiting(&server).await > 200.0 }).await;
     crowd.shutdown().await;
     let began = Instant::now();
     // The last of them may be seen to be gone a moment later.
     until("John gets in", || async {
-        gateway.log_in("john", PASSWORD).await.status == 200
+        server.log_in("john", PASSWORD).await.status == 200
     })
     .await;
     let after = began.elapsed();
     println!("alone {one:?}, behind 200 who hung up {after:?}");
     // Hashing for all of them would take at least 200 times as long.
     assert!(after < one * 100, "{after:?}, alone {one:?}");
-    until("nobody waits", || async { waiting(&gateway).await == 0.0 }).await;
+    until("nobody waits", || async { waiting(&server).await == 0.0 }).await;
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Gateway, PASSWORD},
-    stack::execute,
+    test_server::{PASSWORD, TestServer},
+    test_stores::execute,
 };
 
 /// Of each kind.
@@ -20,7 +20,7 @@ const KINDS: [&str; 3] = ["known", "unknown", "disabled"];
 
 /// Sends one of each kind in turn, beginning with another one each time; the median of each.
 async fn medians(
-    gateway: &Gateway,
+    server: &TestServer,
     path: &str,
     expected: u16,
     body: impl Fn(&str) -> Value,
@@ -30,7 +30,7 @@ async fn medians(
         for turn in 0..KINDS.len() {
             let kind = (round + turn) % KINDS.len();
             let began = Instant::now();
-            let answer = gateway.post(path, body(KINDS[kind])).await;
+            let answer = server.post(path, body(KINDS[kind])).await;
             taken[kind].push(began.elapsed());
             assert_eq!(answer.status, expected, "{}", answer.string());
         }
@@ -59,14 +59,14 @@ fn are_alike(path: &str, medians: [Duration; 3]) {
 #[tokio::test]
 #[ignore = "minutes, on a machine that does nothing else: ./dev timings"]
 async fn no_answer_tells_by_its_time_who_has_an_account() {
-    let (gateway, _mails) = Gateway::with_mail(&[]).await;
+    let (server, _mails) = TestServer::with_mail(&[]).await;
     for name in ["known", "disabled"] {
-        gateway
+        server
             .sign_up_with_email(name, &format!("{name}@example.com"))
             .await;
     }
     execute(
-        &gateway,
+        &server,
         "update users set disabled = true where username = 'disabled'",
     )
     .await;
@@ -79,10 +79,10 @@ async fn no_answer_tells_by_its_time_who_has_an_account() {
         };
         json!({"username": kind, "password": password})
     };
-    are_alike("/login", medians(&gateway, "/login", 401, login).await);
+    are_alike("/login", medians(&server, "/login", 401, login).await);
     let forgot = |kind: &str| json!({"email": format!("{kind}@example.com")});
     are_alike(
         "/password/forgot",
-        medians(&gateway, "/password/forgot", 202, forgot).await,
+        medians(&server, "/password/forgot", 202, forgot).await,
     );
 }

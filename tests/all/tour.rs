@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::PathBuf, process::Command, thread};
 
-use crate::gateway::Gateway;
+use crate::test_server::TestServer;
 
 /// The script between the marks, and the statuses that its comments promise, in order.
 fn tour() -> (String, Vec<String>) {
@@ -32,7 +32,7 @@ fn serve_mailbox(folder: PathBuf) -> String {
 #[tokio::test]
 async fn the_tour_works_as_printed_ten_times_in_a_row() {
     let folder = tempfile::tempdir().expect("a folder");
-    let gateway = Gateway::with(&[
+    let server = TestServer::with(&[
         ("LATCHKEY_ISSUER", "http://127.0.0.1:8000"),
         (
             "LATCHKEY_SMTP_URL",
@@ -44,7 +44,7 @@ async fn the_tour_works_as_printed_ten_times_in_a_row() {
     let (script, promised) = tour();
     assert!(promised.len() > 10);
     for round in 1..=10 {
-        let (script, url, mailbox) = (script.clone(), gateway.url(""), mailbox.clone());
+        let (script, url, mailbox) = (script.clone(), server.url(""), mailbox.clone());
         let run = move || {
             Command::new("bash")
                 .args(["-euo", "pipefail", "-c", &script])

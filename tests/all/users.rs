@@ -1,7 +1,7 @@
 //! Everybody's accounts: who may touch them, and what comes along when somebody does.
 
 mod changes; // what ends, on every replica at once
-mod inviting; // accounts without a password, by mail
+mod invitations; // accounts without a password, by mail
 mod last_admin; // it stays, whoever tries and how many at once
 mod lists; // pages and searching
 
@@ -11,29 +11,29 @@ use uuid::Uuid;
 
 use crate::{
     contract::{operations, with_example},
-    gateway::{Answer, Gateway, PASSWORD, Session},
-    stack::ask,
+    test_server::{Answer, PASSWORD, Session, TestServer},
+    test_stores::ask,
 };
 
 /// A gateway, an administrator, and whoever is administered.
-struct Scene {
-    gateway: Gateway,
+struct Fixture {
+    server: TestServer,
     admin: Session,
 }
 
-impl Scene {
-    async fn new() -> Scene {
-        Scene::with(&[]).await
+impl Fixture {
+    async fn new() -> Fixture {
+        Fixture::with(&[]).await
     }
 
-    async fn with(changes: &[(&str, &str)]) -> Scene {
-        let gateway = Gateway::with(changes).await;
-        let admin = gateway.admin("root").await;
-        Scene { gateway, admin }
+    async fn with(changes: &[(&str, &str)]) -> Fixture {
+        let server = TestServer::with(changes).await;
+        let admin = server.admin("root").await;
+        Fixture { server, admin }
     }
 
     async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
-        self.gateway
+        self.server
             .with_token(method, path, &self.admin.access_token, body)
             .await
     }
@@ -49,7 +49,7 @@ impl Scene {
     /// The path of somebody who signs up, and their session.
     async fn somebody(&self, username: &str) -> (String, Session) {
         let session = self
-            .gateway
+            .server
             .sign_up_with_email(username, &format!("{username}@example.com"))
             .await;
         (session.user_path(), session)
@@ -71,28 +71,28 @@ fn all_operations(id: &str) -> Vec<(Method, String, &'static Value)> {
 }
 
 async fn send(
-    gateway: &Gateway,
+    server: &TestServer,
     method: &Method,
     path: &str,
     operation: &Value,
     session: Option<&Session>,
 ) -> Answer {
-    let request = gateway.request(method.clone(), path);
+    let request = server.request(method.clone(), path);
     let request = session.iter().fold(request, |request, session| {
         request.bearer_auth(&session.access_token)
     });
-    gateway.send(with_example(request, operation)).await
+    server.send(with_example(request, operation)).await
 }
 
 #[tokio::test]
 async fn only_administrators_who_still_are_may_do_anything() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let (john, _) = scene.somebody("mary").await;
     let (revoked, demoted) = (
-        scene.gateway.admin("revoked").await,
-        scene.gateway.admin("demoted").await,
+        scene.server.admin("revoked").await,
+        scene.server.admin("demoted").await,
     );
-    let user = scene.gateway.sign_up("user").await;
+    let user = scene.server.sign_up("user").await;
     scene
         .call(
             Method::POST,
@@ -108,7 +108,7 @@ async fn only_administrators_who_still_are_may_do_anything() {
     let whole =
         |table: &str| format!("(select string_agg(t::text, ';' order by t::text) from {table} t)");
     let fingerprint = format!("select {} || {}", whole("users"), whole("sessions"));
-    let before = ask(&scene.gateway, &fingerprint).await;
+    let before = ask(&scene.server, &fingerprint).await;
     let operations = all_operations(john.rsplit('/').next().expect("an id"));
     let cases = [
         (None, 401, "unauthenticated"),
@@ -118,7 +118,7 @@ async fn only_administrators_who_still_are_may_do_anything() {
     ];
     for (method, path, operation) in &operations {
         for (session, status, code) in cases {
-            let answer = send(&scene.gateway, method, path, operation, session).await;
+            let answer = send(&scene.server, method, path, operation, session).await;
             assert_eq!(
                 (answer.status, answer.code().as_str()),
                 (status, code),
@@ -127,7 +127,7 @@ async fn only_administrators_who_still_are_may_do_anything() {
         }
     }
     assert_eq!(
-        ask(&scene.gateway, &fingerprint).await,
+        ask(&scene.server, &fingerprint).await,
         before,
         "no refused request did anything"
     );
@@ -165,7 +165,7 @@ async fn only_administrators_who_still_are_may_do_anything() {
 
 #[tokio::test]
 async fn a_user_is_made_read_replaced_changed_and_deleted() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let body = json!({
         "username": "john",
         "email": "john@example.com",
@@ -182,7 +182,7 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
         (&json!("user"), &json!(false))
     );
     assert_eq!(read.header("cache-control"), "no-store");
-    scene.gateway.log_in("john", PASSWORD).await.is(200, "");
+    scene.server.log_in("john", PASSWORD).await.is(200, "");
 
     let whole =
         json!({"username": "jane", "email": null, "name": null, "role": "user", "disabled": false});
@@ -214,7 +214,7 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
         .is(204, "");
     scene.get(&path).await.is(404, "not_found");
     scene
-        .gateway
+        .server
         .log_in("jane", PASSWORD)
         .await
         .is(401, "invalid_credentials");
@@ -222,7 +222,7 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
 
 #[tokio::test]
 async fn nobody_is_not_found() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     for id in [
         Uuid::now_v7().to_string(),
         "1".into(),
@@ -234,7 +234,7 @@ async fn nobody_is_not_found() {
             .iter()
             .filter(|(_, path, _)| path != "/users")
         {
-            let answer = send(&scene.gateway, method, path, operation, Some(&scene.admin)).await;
+            let answer = send(&scene.server, method, path, operation, Some(&scene.admin)).await;
             assert_eq!(
                 (answer.status, answer.code().as_str()),
                 (404, "not_found"),
@@ -246,7 +246,7 @@ async fn nobody_is_not_found() {
 
 #[tokio::test]
 async fn what_nobody_may_assign_is_refused() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let (path, _) = scene.somebody("john").await;
     let before = scene.get(&path).await.body;
     for member in [
@@ -292,12 +292,12 @@ async fn what_nobody_may_assign_is_refused() {
         );
     }
     assert_eq!(scene.get(&path).await.body, before);
-    assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "2");
+    assert_eq!(ask(&scene.server, "select count(*) from users").await, "2");
 }
 
 #[tokio::test]
 async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene.somebody("john").await;
     let cases = [
         (json!({"password": PASSWORD}), 400, "invalid_request"),
@@ -324,14 +324,14 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
     for (body, status, code) in cases {
         scene.create(body).await.is(status, code);
     }
-    assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "2");
+    assert_eq!(ask(&scene.server, "select count(*) from users").await, "2");
     let admin = scene
         .create(json!({"username": "new", "role": "admin", "password": PASSWORD}))
         .await;
     assert_eq!(admin.is(201, "").text("role"), "admin");
-    let new = scene.gateway.sign_in("new").await;
+    let new = scene.server.sign_in("new").await;
     scene
-        .gateway
+        .server
         .with_token(Method::GET, "/users", &new.access_token, Value::Null)
         .await
         .is(200, "");
@@ -339,9 +339,9 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
 
 #[tokio::test]
 async fn where_sign_up_is_closed_administrators_make_accounts() {
-    let open = Scene::new().await;
+    let open = Fixture::new().await;
     let closed = open
-        .gateway
+        .server
         .replica_with(&[("LATCHKEY_SIGNUP", "admin")])
         .await;
     let john = json!({"username": "john", "password": PASSWORD});
@@ -356,7 +356,7 @@ async fn where_sign_up_is_closed_administrators_make_accounts() {
         .is(201, "");
     closed.sign_in("john").await;
     let pages = (
-        open.gateway.get("/").await.string(),
+        open.server.get("/").await.string(),
         closed.get("/").await.string(),
     );
     assert!(

@@ -11,7 +11,7 @@ use crate::{
     Outcome,
     bench::{Bench, say},
     idle::{self, Idle},
-    pace::{self, Pace, Plan},
+    pace::{self, KeyRotationPolicy, Plan},
     replica::Replica,
     report::aligned,
     seed,
@@ -37,7 +37,7 @@ const STAGES: [(usize, bool); 3] = [(1, true), (3, true), (10, false)];
 struct Run {
     replicas: usize,
     way: &'static str,
-    pace: Pace,
+    pace: KeyRotationPolicy,
     /// The share of them that did not have to wait for leases to end.
     early: f64,
 }

@@ -63,14 +63,14 @@ pub struct Record {
 }
 
 /// What came of it.
-pub struct Pace {
+pub struct KeyRotationPolicy {
     /// From the moment a request was due to its answer, in microseconds, sorted.
     pub micros: Vec<u32>,
     /// Good answers per second.
     pub rate: f64,
 }
 
-impl Pace {
+impl KeyRotationPolicy {
     /// So many of 100 answers came within the result, in microseconds.
     pub fn percentile(&self, percent: f64) -> f64 {
         percentile(&self.micros, percent).map_or(0.0, f64::from)
@@ -135,7 +135,7 @@ impl Connection {
 }
 
 /// Sends all of it, and waits for the answers, which must be of this status.
-pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<Pace> {
+pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<KeyRotationPolicy> {
     let mut micros = Vec::with_capacity(plan.count);
     let began = send(plan, |answer| {
         if answer.status != status {
@@ -146,7 +146,7 @@ pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<Pace> {
     })?;
     let rate = micros.len() as f64 / began.elapsed().as_secs_f64();
     micros.sort_unstable();
-    Ok(Pace { micros, rate })
+    Ok(KeyRotationPolicy { micros, rate })
 }
 
 /// Sends all of it, and keeps the answers, whatever they are.

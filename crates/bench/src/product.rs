@@ -9,16 +9,16 @@ use std::{
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use latchkey::redis::{Redis, RefreshRules, Rotation};
+use latchkey::redis::{Redis, RefreshPolicy, Rotation};
 use latchkey_domain::{
-    access_token::{self, Claims, Realm, SigningKey},
+    access_token::{self, Claims, SigningKey, TokenPolicy},
     account::{Identity, Role},
     master_secret::MasterSecrets,
-    opaque_token::{OpaqueToken, Purpose},
-    password::{self, GENERATED_CHARACTERS, Memory, Password, SALT_BYTES, Verdict},
+    opaque_token::{OpaqueToken, OpaqueTokenKind},
+    password::{self, GENERATED_CHARACTERS, HashBuffer, Password, PasswordMatch, SALT_BYTES},
     refresh_token::{RefreshKey, RefreshToken},
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
-    text::Parsed,
+    text::ParsedText,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -57,7 +57,7 @@ pub fn hash(password: &str) -> Outcome<String> {
     Ok(password::hash(
         &parsed(password)?,
         &[7; SALT_BYTES],
-        &mut Memory::default(),
+        &mut HashBuffer::default(),
     )?)
 }
 
@@ -69,7 +69,7 @@ fn parsed(text: &str) -> Outcome<Password> {
 pub struct Keys {
     signing: SigningKey,
     refresh: RefreshKey,
-    realm: Realm,
+    realm: TokenPolicy,
     /// The secret of the run, as it is set.
     secret: String,
 }
@@ -91,7 +91,7 @@ impl Keys {
             .unseal(&sealed, &row[0])
             .ok_or("the signing key is encrypted with another secret")?;
         let signing = SigningKey::from_pkcs8(&document).ok_or("the signing key can't be parsed")?;
-        let realm = Realm {
+        let realm = TokenPolicy {
             issuer: ISSUER.to_owned(),
             audience: ISSUER.to_owned(),
             clock_skew: 5,
@@ -123,9 +123,13 @@ impl Keys {
             seed::of_personal_token(&self.secret, user).as_bytes(),
         );
         let secret = Zeroizing::new(digest.as_ref().try_into().expect("32 bytes"));
-        OpaqueToken::new(Purpose::PersonalToken, seed::personal_token(user), secret)
-            .text()
-            .to_string()
+        OpaqueToken::new(
+            OpaqueTokenKind::PersonalAccessToken,
+            seed::personal_token(user),
+            secret,
+        )
+        .text()
+        .to_string()
     }
 
     /// The refresh token of a seeded user's session at this counter.
@@ -201,7 +205,7 @@ pub fn rotations(url: &str, counters: &[u64], callers: usize, duration: Duration
                 let (at, lap) = (turn % counters.len(), (turn / counters.len()) as u64);
                 let token = refresh_token(at as u64 + 1, counters[at] + lap);
                 match redis.rotate(&token, &rules()).await {
-                    Ok(Rotation::Passed(_)) => done.fetch_add(1, Ordering::Relaxed),
+                    Ok(Rotation::Rotated(_)) => done.fetch_add(1, Ordering::Relaxed),
                     other => return Err(format!("the script rejected a valid token: {other:?}")),
                 };
             }
@@ -213,8 +217,8 @@ pub fn rotations(url: &str, counters: &[u64], callers: usize, duration: Duration
 }
 
 /// Those of the default settings.
-fn rules() -> RefreshRules {
-    RefreshRules {
+fn rules() -> RefreshPolicy {
+    RefreshPolicy {
         idle: 7 * 86_400_000,
         grace: 10_000,
         patience: 4_200,
@@ -229,11 +233,11 @@ pub fn hashes(password: &str, duration: Duration) -> Outcome<f64> {
     std::thread::scope(|scope| {
         for _ in 0..crate::machine::cores() {
             scope.spawn(|| {
-                let mut memory = Memory::default();
+                let mut memory = HashBuffer::default();
                 while !over.load(Ordering::Relaxed) {
                     assert_eq!(
                         password::verify(&password, &stored, &mut memory).ok(),
-                        Some(Verdict::Right)
+                        Some(PasswordMatch::Match)
                     );
                     done.fetch_add(1, Ordering::Relaxed);
                 }

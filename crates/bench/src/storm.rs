@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     Outcome,
     bench::{Bench, say},
-    pace::{self, Pace, Plan},
+    pace::{self, KeyRotationPolicy, Plan},
     report::{Spread, aligned, grouped},
     traffic::{self, Traffic, Whose},
 };
@@ -39,8 +39,8 @@ const LIVE_RATE: f64 = 200.0;
 
 /// One phase.
 struct Phase {
-    verify: Pace,
-    live: Pace,
+    verify: KeyRotationPolicy,
+    live: KeyRotationPolicy,
     /// Sign-ins a second that were answered 200, and the share of all that were refused, busy.
     sign_ins: Option<(f64, f64)>,
 }

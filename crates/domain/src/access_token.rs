@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use crate::access_token::claims::{
-    Claims, Grant, Holder, PersonalToken, claims, client_claims, personal_claims,
+    Claims, ClientGrant, Holder, PersonalAccessTokenGrant, claims, client_claims, personal_claims,
 };
 
-use crate::revocation::Marks;
+use crate::revocation::RevocationKeys;
 
 /// The media type of access tokens (RFC 9068 section 2.1): nothing else that we mint passes as one.
 const TYPE: &str = "at+jwt";
@@ -30,7 +30,7 @@ const KID_BYTES: usize = 12;
 
 /// Whose tokens are made and accepted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Realm {
+pub struct TokenPolicy {
     /// `iss`, exactly.
     pub issuer: String,
     /// `aud`, exactly.
@@ -65,15 +65,15 @@ impl fmt::Debug for Kid {
 }
 
 impl FromStr for Kid {
-    type Err = Refused;
+    type Err = InvalidKid;
 
-    fn from_str(text: &str) -> Result<Kid, Refused> {
+    fn from_str(text: &str) -> Result<Kid, InvalidKid> {
         // Into a buffer that is a little longer, which the decoder wants.
         let mut bytes = [0; KID_BYTES + 3];
         let length = URL_SAFE_NO_PAD
             .decode_slice(text, &mut bytes)
-            .map_err(|_| Refused)?;
-        Ok(Kid(bytes[..length].try_into().map_err(|_| Refused)?))
+            .map_err(|_| InvalidKid)?;
+        Ok(Kid(bytes[..length].try_into().map_err(|_| InvalidKid)?))
     }
 }
 
@@ -178,7 +178,7 @@ struct StrictHeader<'a> {
 /// A token that one of our keys signed. That never changes, so it may be remembered; whether the
 /// token counts is judged anew each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignedToken {
     /// The key.
     pub kid: Kid,
     /// What it says.
@@ -187,24 +187,24 @@ pub struct Signed {
 
 /// A token whose signature and claims are right.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Opened {
+pub enum Validity {
     /// It may be used now.
-    Live(Signed),
+    Valid(SignedToken),
     /// It could be used until its `exp`. It still tells which session to end.
-    Expired(Signed),
+    Expired(SignedToken),
 }
 
 /// Why a text is no token of ours; callers need not know more, and attackers must not.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused;
+pub struct InvalidKid;
 
 /// The same, for the operator who asks: whoever has the settings may know.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum TokenError {
     /// It is no JWT of our profile.
-    Form,
+    Malformed,
     /// It names a key that is not among ours: which, where that could be a key's id.
-    Key(Option<Kid>),
+    UnknownKey(Option<Kid>),
     /// The key did not sign it.
     Signature,
     /// It was signed with our key, but is no access token.
@@ -214,46 +214,59 @@ pub enum Flaw {
     /// It is for somebody else.
     Audience(String),
     /// It counts from a later moment, in seconds since the epoch.
-    Early(u64),
+    NotYetValid(u64),
 }
 
 /// Checks signature and claims, and says what is wrong. Revocation is not asked here.
-pub fn examine(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
-    authenticate(token, keys)?.judge(keys, realm, now)
+pub fn diagnose(
+    token: &str,
+    keys: &VerifyingKeys,
+    policy: &TokenPolicy,
+    now: u64,
+) -> Result<Validity, TokenError> {
+    verify_signature(token, keys)?.validate_claims(keys, policy, now)
 }
 
 /// Checks form and signature, and nothing that could be otherwise a moment later.
-pub fn authenticate(token: &str, keys: &VerifyingKeys) -> Result<Signed, Flaw> {
+pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken, TokenError> {
     if token.len() > MAX_BYTES {
-        return Err(Flaw::Form);
+        return Err(TokenError::Malformed);
     }
-    let (message, signature) = token.rsplit_once('.').ok_or(Flaw::Form)?;
-    let (header, payload) = message.split_once('.').ok_or(Flaw::Form)?;
-    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Flaw::Form)?;
-    let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| Flaw::Form)?;
+    let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+    let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
+    let header = URL_SAFE_NO_PAD
+        .decode(header)
+        .map_err(|_| TokenError::Malformed)?;
+    let header: StrictHeader =
+        serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
     if header.alg != "EdDSA" || header.typ != TYPE {
-        return Err(Flaw::Form);
+        return Err(TokenError::Malformed);
     }
-    let kid = header.kid.parse().map_err(|_| Flaw::Key(None))?;
-    let key = keys.0.get(&kid).ok_or(Flaw::Key(Some(kid)))?;
+    let kid = header
+        .kid
+        .parse()
+        .map_err(|_| TokenError::UnknownKey(None))?;
+    let key = keys.0.get(&kid).ok_or(TokenError::UnknownKey(Some(kid)))?;
     if !crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA).unwrap_or(false) {
-        return Err(Flaw::Signature);
+        return Err(TokenError::Signature);
     }
-    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Flaw::Claims)?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)?;
-    if claims.is_whole() {
-        Ok(Signed {
+    let payload = URL_SAFE_NO_PAD
+        .decode(payload)
+        .map_err(|_| TokenError::Claims)?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Claims)?;
+    if claims.is_complete() {
+        Ok(SignedToken {
             kid,
             claims: Arc::new(claims),
         })
     } else {
-        Err(Flaw::Claims)
+        Err(TokenError::Claims)
     }
 }
 
-impl Signed {
+impl SignedToken {
     /// All of it that can be taken back.
-    pub fn marks(&self) -> Marks {
+    pub fn revocation_keys(&self) -> RevocationKeys {
         let kid = self.kid;
         let &Claims {
             sub,
@@ -263,14 +276,14 @@ impl Signed {
             ..
         } = self.claims.as_ref();
         match sid {
-            Some(sid) => Marks::OfSession {
+            Some(sid) => RevocationKeys::Session {
                 kid,
                 sub,
                 sid,
                 jti,
                 generation,
             },
-            None => Marks::OfClient {
+            None => RevocationKeys::Client {
                 kid,
                 id: sub,
                 jti,
@@ -280,29 +293,34 @@ impl Signed {
     }
 
     /// Everything but the signature: that the key still counts, for whom the token is, and when.
-    pub fn judge(&self, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Flaw> {
-        match self.claims.aud == realm.audience {
-            true => self.judge_for_others(keys, realm, now),
-            false => Err(Flaw::Audience(self.claims.aud.clone())),
+    pub fn validate_claims(
+        &self,
+        keys: &VerifyingKeys,
+        policy: &TokenPolicy,
+        now: u64,
+    ) -> Result<Validity, TokenError> {
+        match self.claims.aud == policy.audience {
+            true => self.validate_for_any_audience(keys, policy, now),
+            false => Err(TokenError::Audience(self.claims.aud.clone())),
         }
     }
 
     /// The same for whoever asks on behalf of another audience: we have issued it, but need not be
     /// whom it is for.
-    pub fn judge_for_others(
+    pub fn validate_for_any_audience(
         &self,
         keys: &VerifyingKeys,
-        realm: &Realm,
+        policy: &TokenPolicy,
         now: u64,
-    ) -> Result<Opened, Flaw> {
+    ) -> Result<Validity, TokenError> {
         let claims = &self.claims;
         let begins = claims.iat.max(claims.nbf);
         match () {
-            () if !keys.0.contains_key(&self.kid) => Err(Flaw::Key(Some(self.kid))),
-            () if claims.iss != realm.issuer => Err(Flaw::Issuer(claims.iss.clone())),
-            () if begins > now + realm.clock_skew => Err(Flaw::Early(begins)),
-            () if claims.exp <= now => Ok(Opened::Expired(self.clone())),
-            () => Ok(Opened::Live(self.clone())),
+            () if !keys.0.contains_key(&self.kid) => Err(TokenError::UnknownKey(Some(self.kid))),
+            () if claims.iss != policy.issuer => Err(TokenError::Issuer(claims.iss.clone())),
+            () if begins > now + policy.clock_skew => Err(TokenError::NotYetValid(begins)),
+            () if claims.exp <= now => Ok(Validity::Expired(self.clone())),
+            () => Ok(Validity::Valid(self.clone())),
         }
     }
 }

@@ -16,8 +16,8 @@ fn key() -> SigningKey {
     SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap()
 }
 
-fn realm() -> Realm {
-    Realm {
+fn policy() -> TokenPolicy {
+    TokenPolicy {
         issuer: "https://auth.example.com".into(),
         audience: "https://api.example.com".into(),
         clock_skew: 5,
@@ -42,16 +42,25 @@ fn good() -> Claims {
         email_verified: false,
         name: None,
     };
-    claims(&realm(), &session, &identity, Uuid::from_u128(3), NOW, 900)
+    claims(&policy(), &session, &identity, Uuid::from_u128(3), NOW, 900)
 }
 
-/// Whatever is wrong.
-fn open(token: &str, keys: &VerifyingKeys, realm: &Realm, now: u64) -> Result<Opened, Refused> {
-    examine(token, keys, realm, now).map_err(|_| Refused)
+/// Any error: these tests are not about its kind.
+#[derive(Debug, PartialEq, Eq)]
+struct Rejected;
+
+/// Verifies the signature and validates the claims.
+fn open(
+    token: &str,
+    keys: &VerifyingKeys,
+    policy: &TokenPolicy,
+    now: u64,
+) -> Result<Validity, Rejected> {
+    diagnose(token, keys, policy, now).map_err(|_| Rejected)
 }
 
-fn told(key: &SigningKey) -> Signed {
-    Signed {
+fn told(key: &SigningKey) -> SignedToken {
+    SignedToken {
         kid: key.kid(),
         claims: good().into(),
     }
@@ -86,16 +95,16 @@ fn a_good_token_opens_until_its_exp() {
     let key = key();
     let token = key.sign(&good()).unwrap();
     assert_eq!(
-        open(&token, &trusting(&key), &realm(), NOW + 899),
-        Ok(Opened::Live(told(&key)))
+        open(&token, &trusting(&key), &policy(), NOW + 899),
+        Ok(Validity::Valid(told(&key)))
     );
     assert_eq!(
-        open(&token, &trusting(&key), &realm(), NOW + 900),
-        Ok(Opened::Expired(told(&key)))
+        open(&token, &trusting(&key), &policy(), NOW + 900),
+        Ok(Validity::Expired(told(&key)))
     );
     assert_eq!(
-        open(&token, &VerifyingKeys::default(), &realm(), NOW),
-        Err(Refused)
+        open(&token, &VerifyingKeys::default(), &policy(), NOW),
+        Err(Rejected)
     );
 }
 
@@ -104,8 +113,8 @@ fn a_good_token_opens_until_its_exp() {
 fn another_implementation_reads_our_tokens() {
     let key = key();
     let mut validation = Validation::new(Algorithm::EdDSA);
-    validation.set_issuer(&[realm().issuer]);
-    validation.set_audience(&[realm().audience]);
+    validation.set_issuer(&[policy().issuer]);
+    validation.set_audience(&[policy().audience]);
     let theirs = DecodingKey::from_ed_der(key.public());
     let read =
         jsonwebtoken::decode::<Claims>(key.sign(&good()).unwrap(), &theirs, &validation).unwrap();
@@ -120,38 +129,38 @@ fn another_implementation_reads_our_tokens() {
 fn a_signature_that_is_known_saves_no_other_check() {
     let (key, other) = (key(), key());
     let keys = trusting(&key);
-    let signed = authenticate(&key.sign(&good()).unwrap(), &keys).unwrap();
+    let signed = verify_signature(&key.sign(&good()).unwrap(), &keys).unwrap();
     assert_eq!(
-        signed.judge(&keys, &realm(), NOW),
-        Ok(Opened::Live(told(&key)))
+        signed.validate_claims(&keys, &policy(), NOW),
+        Ok(Validity::Valid(told(&key)))
     );
     assert_eq!(
-        signed.judge(&keys, &realm(), NOW + 900),
-        Ok(Opened::Expired(told(&key)))
+        signed.validate_claims(&keys, &policy(), NOW + 900),
+        Ok(Validity::Expired(told(&key)))
     );
     assert_eq!(
-        signed.judge(&keys, &realm(), NOW - 6),
-        Err(Flaw::Early(NOW))
+        signed.validate_claims(&keys, &policy(), NOW - 6),
+        Err(TokenError::NotYetValid(NOW))
     );
     assert_eq!(
-        signed.judge(&trusting(&other), &realm(), NOW),
-        Err(Flaw::Key(Some(key.kid())))
+        signed.validate_claims(&trusting(&other), &policy(), NOW),
+        Err(TokenError::UnknownKey(Some(key.kid())))
     );
-    let elsewhere = Realm {
+    let elsewhere = TokenPolicy {
         issuer: "https://other.example".into(),
-        ..realm()
+        ..policy()
     };
     assert_eq!(
-        signed.judge(&keys, &elsewhere, NOW),
-        Err(Flaw::Issuer(realm().issuer))
+        signed.validate_claims(&keys, &elsewhere, NOW),
+        Err(TokenError::Issuer(policy().issuer))
     );
-    let elsewhere = Realm {
+    let elsewhere = TokenPolicy {
         audience: "https://other.example".into(),
-        ..realm()
+        ..policy()
     };
     assert_eq!(
-        signed.judge(&keys, &elsewhere, NOW),
-        Err(Flaw::Audience(realm().audience))
+        signed.validate_claims(&keys, &elsewhere, NOW),
+        Err(TokenError::Audience(policy().audience))
     );
 }
 
@@ -176,7 +185,7 @@ fn exp_never_lies_after_the_end_of_the_session() {
         name: None,
     };
     assert_eq!(
-        claims(&realm(), &session, &identity, Uuid::nil(), NOW, 900).exp,
+        claims(&policy(), &session, &identity, Uuid::nil(), NOW, 900).exp,
         NOW + 10
     );
 }
@@ -185,10 +194,10 @@ fn exp_never_lies_after_the_end_of_the_session() {
 fn clocks_may_disagree_by_the_skew_and_no_more() {
     let key = key();
     let token = key.sign(&good()).unwrap();
-    assert!(open(&token, &trusting(&key), &realm(), NOW - 5).is_ok());
+    assert!(open(&token, &trusting(&key), &policy(), NOW - 5).is_ok());
     assert_eq!(
-        open(&token, &trusting(&key), &realm(), NOW - 6),
-        Err(Refused)
+        open(&token, &trusting(&key), &policy(), NOW - 6),
+        Err(Rejected)
     );
 }
 
@@ -201,17 +210,17 @@ fn issuer_and_audience_are_exact() {
         "https://AUTH.example.com",
         "https://api.example.com",
     ] {
-        let realm = Realm {
+        let policy = TokenPolicy {
             issuer: other.into(),
-            ..realm()
+            ..policy()
         };
-        assert_eq!(open(&token, &trusting(&key), &realm, NOW), Err(Refused));
+        assert_eq!(open(&token, &trusting(&key), &policy, NOW), Err(Rejected));
     }
-    let realm = Realm {
+    let policy = TokenPolicy {
         audience: "https://auth.example.com".into(),
-        ..realm()
+        ..policy()
     };
-    assert_eq!(open(&token, &trusting(&key), &realm, NOW), Err(Refused));
+    assert_eq!(open(&token, &trusting(&key), &policy, NOW), Err(Rejected));
 }
 
 /// Headers of the well-known attacks, each under a signature that is right.
@@ -251,10 +260,10 @@ fn no_other_header_is_accepted() {
             open(
                 &forge(&key, &attack, &claims),
                 &trusting(&key),
-                &realm(),
+                &policy(),
                 NOW
             ),
-            Err(Refused),
+            Err(Rejected),
             "{attack}"
         );
     }
@@ -262,7 +271,7 @@ fn no_other_header_is_accepted() {
         open(
             &forge(&key, &header(&key), &claims),
             &trusting(&key),
-            &realm(),
+            &policy(),
             NOW
         )
         .is_ok()
@@ -304,8 +313,8 @@ fn claims_are_required_and_typed() {
             }
             let token = forge(&key, &header(&key), &claims);
             assert_eq!(
-                open(&token, &trusting(&key), &realm(), NOW),
-                Err(Refused),
+                open(&token, &trusting(&key), &policy(), NOW),
+                Err(Rejected),
                 "{member} {wrong:?}"
             );
         }
@@ -328,8 +337,8 @@ fn claims_are_required_and_typed() {
         );
         let token = signed(&key, &message);
         assert_eq!(
-            open(&token, &trusting(&key), &realm(), NOW),
-            Err(Refused),
+            open(&token, &trusting(&key), &policy(), NOW),
+            Err(Rejected),
             "exp {exp}"
         );
     }
@@ -347,7 +356,7 @@ fn duplicate_members_are_refused() {
         URL_SAFE_NO_PAD.encode(claims)
     );
     let token = signed(&key, &message);
-    assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused));
+    assert_eq!(open(&token, &trusting(&key), &policy(), NOW), Err(Rejected));
 }
 
 /// HMAC with our public key as the secret, in every encoding that was ever confused with it.
@@ -380,7 +389,7 @@ fn hmac_under_our_public_key_is_refused() {
             };
             let token =
                 jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).unwrap();
-            assert_eq!(open(&token, &trusting(&key), &realm(), NOW), Err(Refused));
+            assert_eq!(open(&token, &trusting(&key), &policy(), NOW), Err(Rejected));
         }
     }
 }
@@ -407,8 +416,8 @@ fn other_serializations_are_refused() {
     ];
     for other in others {
         assert_eq!(
-            open(&other, &trusting(&key), &realm(), NOW),
-            Err(Refused),
+            open(&other, &trusting(&key), &policy(), NOW),
+            Err(Rejected),
             "{other}"
         );
     }
@@ -422,11 +431,11 @@ proptest! {
         let at = at.index(token.len());
         let mut changed = token.clone();
         changed.replace_range(at..=at, &with);
-        prop_assert_eq!(open(&changed, &trusting(&key), &realm(), NOW).is_ok(), changed == token);
+        prop_assert_eq!(open(&changed, &trusting(&key), &policy(), NOW).is_ok(), changed == token);
     }
 
     #[test]
     fn any_text_is_refused_without_a_panic(text in "\\PC{0,300}") {
-        prop_assert_eq!(open(&text, &trusting(&key()), &realm(), NOW), Err(Refused));
+        prop_assert_eq!(open(&text, &trusting(&key()), &policy(), NOW), Err(Rejected));
     }
 }

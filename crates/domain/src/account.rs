@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     scope::Scopes,
-    text::{self, Parsed, Reason, Shape},
+    text::{self, ParsedText, Rejection, TextRules},
 };
 
 /// A user name: `[A-Za-z0-9._-]`, kept as typed, unique and matched without regard to case.
@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username(String);
 
-impl Parsed for Username {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Username {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 64,
@@ -25,8 +25,8 @@ impl Parsed for Username {
         example: "john",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         if text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -44,10 +44,10 @@ impl Parsed for Username {
 /// folds to `k`), and with a narrow set of characters, because commas, quotes and brackets smuggle
 /// a second recipient (GitLab CVE-2023-7028).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Email(String);
+pub struct EmailAddress(String);
 
-impl Parsed for Email {
-    const SHAPE: Shape = Shape {
+impl ParsedText for EmailAddress {
+    const RULES: TextRules = TextRules {
         format: Some("email"),
         min: 3,
         max: 254,
@@ -55,21 +55,21 @@ impl Parsed for Email {
         example: "john@example.com",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
+    fn parse(text: &str) -> Result<Self, Rejection> {
         let text = text.trim_matches(' ');
         // Too short means not an address, which is the more helpful reason.
         text::length(
             text,
-            Shape {
+            TextRules {
                 min: 0,
-                ..Self::SHAPE
+                ..Self::RULES
             },
         )?;
         let well_formed = text
             .split_once('@')
             .is_some_and(|(local, domain)| is_local(local) && is_domain(domain));
         if well_formed {
-            Ok(Email(text.to_owned()))
+            Ok(EmailAddress(text.to_owned()))
         } else {
             Err("must be an email address such as `john@example.com`".into())
         }
@@ -104,8 +104,8 @@ fn is_domain(domain: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
-impl Parsed for DisplayName {
-    const SHAPE: Shape = Shape {
+impl ParsedText for DisplayName {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 200,
@@ -113,8 +113,8 @@ impl Parsed for DisplayName {
         example: "John Doe",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         text::printable(text, false)?;
         Ok(DisplayName(text.to_owned()))
     }
@@ -125,8 +125,8 @@ impl Parsed for DisplayName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInName(String);
 
-impl Parsed for SignInName {
-    const SHAPE: Shape = Shape {
+impl ParsedText for SignInName {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 254,
@@ -134,8 +134,8 @@ impl Parsed for SignInName {
         example: "john",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         text::printable(text, false)?;
         Ok(SignInName(text.trim_matches(' ').to_owned()))
     }
@@ -149,15 +149,15 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Username, Email, DisplayName, SignInName, NamePrefix);
+as_text!(Username, EmailAddress, DisplayName, SignInName, NamePrefix);
 
 /// The beginning of a user name or an address, to look somebody up. Nothing at all begins
 /// everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamePrefix(String);
 
-impl Parsed for NamePrefix {
-    const SHAPE: Shape = Shape {
+impl ParsedText for NamePrefix {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 0,
         max: 254,
@@ -165,8 +165,8 @@ impl Parsed for NamePrefix {
         example: "john",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         text::printable(text, false)?;
         Ok(NamePrefix(text.trim_matches(' ').to_owned()))
     }
@@ -207,8 +207,8 @@ impl Role {
     }
 }
 
-impl Parsed for Role {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Role {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 16,
@@ -216,7 +216,7 @@ impl Parsed for Role {
         example: "user",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
+    fn parse(text: &str) -> Result<Self, Rejection> {
         Role::from_name(text).ok_or_else(|| "must be `user` or `admin`".into())
     }
 }
@@ -271,7 +271,7 @@ mod tests {
             " john+tag@mail.example.co ",
             "o'brien@example.org",
         ] {
-            assert!(Email::parse(good).is_ok(), "{good:?}");
+            assert!(EmailAddress::parse(good).is_ok(), "{good:?}");
         }
         let bad = [
             "john",
@@ -290,14 +290,14 @@ mod tests {
             "<a@example.com>",
         ];
         for bad in bad {
-            assert!(Email::parse(bad).is_err(), "{bad:?}");
+            assert!(EmailAddress::parse(bad).is_err(), "{bad:?}");
         }
     }
 
     proptest! {
         #[test]
         fn an_accepted_address_is_one_line_with_one_at(text in "\\PC{0,40}") {
-            if let Ok(email) = Email::parse(&text) {
+            if let Ok(email) = EmailAddress::parse(&text) {
                 prop_assert_eq!(email.as_str().matches('@').count(), 1);
                 prop_assert!(
                     email

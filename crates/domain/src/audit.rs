@@ -9,30 +9,30 @@ use uuid::Uuid;
 
 use crate::{access_token::Kid, text};
 
-/// Declares [`Kind`]: variant, stored value, outcome, and log message.
+/// Declares [`EventKind`]: variant, stored value, outcome, and log message.
 macro_rules! kinds {
     ($($variant:ident $word:literal $outcome:ident $message:literal;)*) => {
         /// The kind of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Kind { $(#[doc = $message] $variant,)* }
+        pub enum EventKind { $(#[doc = $message] $variant,)* }
 
-        impl Kind {
+        impl EventKind {
             /// Every kind.
-            pub const ALL: &[Kind] = &[$(Kind::$variant,)*];
+            pub const ALL: &[EventKind] = &[$(EventKind::$variant,)*];
 
             /// The kind as it is stored and shown.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Kind::$variant => $word,)* }
+                match self { $(EventKind::$variant => $word,)* }
             }
 
             /// The outcome of events of this kind.
             pub const fn outcome(self) -> Outcome {
-                match self { $(Kind::$variant => Outcome::$outcome,)* }
+                match self { $(EventKind::$variant => Outcome::$outcome,)* }
             }
 
             /// The log message.
             pub const fn message(self) -> &'static str {
-                match self { $(Kind::$variant => $message,)* }
+                match self { $(EventKind::$variant => $message,)* }
             }
         }
     };
@@ -41,35 +41,35 @@ macro_rules! kinds {
 kinds! {
     SignUp "sign_up" Success "user registered";
     SignIn "sign_in" Success "user signed in";
-    SignInRefused "sign_in_failed" Failure "sign-in failed";
-    LogOut "sign_out" Success "user signed out";
-    SessionEnded "session_revoked" Success "session revoked";
+    SignInFailed "sign_in_failed" Failure "sign-in failed";
+    SignOut "sign_out" Success "user signed out";
+    SessionRevoked "session_revoked" Success "session revoked";
     SessionsRevoked "sessions_revoked" Success "sessions revoked";
     RefreshTokenReused "refresh_token_reused" Failure "refresh token reused; session revoked";
     PasswordChanged "password_changed" Success "password changed";
-    PasswordRefused "password_check_failed" Failure "current password incorrect";
+    PasswordCheckFailed "password_check_failed" Failure "current password incorrect";
     PasswordReset "password_reset" Success "password reset";
     CodeRequested "code_requested" Success "one-time code requested";
-    CodeRefused "code_check_failed" Failure "one-time code incorrect";
+    CodeCheckFailed "code_check_failed" Failure "one-time code incorrect";
     EmailChangeRequested "email_change_requested" Success "email change requested";
     EmailChanged "email_changed" Success "email changed";
     EmailVerified "email_verified" Success "email verified";
-    Renamed "profile_updated" Success "profile updated";
-    AccountCreated "user_created" Success "user created";
-    AccountDisabled "user_disabled" Success "user disabled";
-    AccountEnabled "user_enabled" Success "user enabled";
+    ProfileUpdated "profile_updated" Success "profile updated";
+    UserCreated "user_created" Success "user created";
+    UserDisabled "user_disabled" Success "user disabled";
+    UserEnabled "user_enabled" Success "user enabled";
     RoleChanged "role_changed" Success "role changed";
-    AccountDeleted "user_deleted" Success "user deleted";
+    UserDeleted "user_deleted" Success "user deleted";
     TokenRevoked "token_revoked" Success "access token revoked";
-    PersonalTokenCreated "personal_access_token_created" Success "personal access token created";
-    PersonalTokenDeleted "personal_access_token_revoked" Success "personal access token revoked";
-    ClientRefused "client_authentication_failed" Failure "client authentication failed";
-    ClientCreated "oauth_client_created" Success "OAuth client registered";
-    ClientRotated "client_secret_rotated" Success "client secret rotated";
-    ClientDeleted "oauth_client_deleted" Success "OAuth client deleted";
-    KeyRotated "signing_key_rotated" Success "signing key created";
-    KeyRevoked "signing_key_revoked" Success "signing key revoked";
-    Throttled "rate_limited" Failure "rate limit exceeded";
+    PersonalAccessTokenCreated "personal_access_token_created" Success "personal access token created";
+    PersonalAccessTokenRevoked "personal_access_token_revoked" Success "personal access token revoked";
+    ClientAuthenticationFailed "client_authentication_failed" Failure "client authentication failed";
+    OAuthClientCreated "oauth_client_created" Success "OAuth client registered";
+    ClientSecretRotated "client_secret_rotated" Success "client secret rotated";
+    OAuthClientDeleted "oauth_client_deleted" Success "OAuth client deleted";
+    SigningKeyCreated "signing_key_rotated" Success "signing key created";
+    SigningKeyRevoked "signing_key_revoked" Success "signing key revoked";
+    RateLimited "rate_limited" Failure "rate limit exceeded";
 }
 
 /// How something went.
@@ -103,9 +103,9 @@ pub enum Actor {
     /// The operator, on the command line.
     Operator,
     /// The server itself.
-    Gateway,
+    Server,
     /// An unauthenticated caller.
-    Stranger,
+    Unauthenticated,
 }
 
 impl Actor {
@@ -116,33 +116,37 @@ impl Actor {
             Actor::Admin(_) => "admin",
             Actor::Client(_) => "client",
             Actor::Operator => "operator",
-            Actor::Gateway => "server",
-            Actor::Stranger => "unauthenticated",
+            Actor::Server => "server",
+            Actor::Unauthenticated => "unauthenticated",
         }
     }
 
     /// Whether the owner of an account may know who of this kind of actor it was, and from where:
     /// what the owner did, or what nobody in particular did.
-    pub fn is_told_to_the_owner(word: &str) -> bool {
-        [Actor::User(Uuid::nil()), Actor::Gateway, Actor::Stranger]
-            .iter()
-            .any(|actor| actor.as_str() == word)
+    pub fn is_visible_to_owner(word: &str) -> bool {
+        [
+            Actor::User(Uuid::nil()),
+            Actor::Server,
+            Actor::Unauthenticated,
+        ]
+        .iter()
+        .any(|actor| actor.as_str() == word)
     }
 
     /// The account of whoever did it.
     pub const fn id(self) -> Option<Uuid> {
         match self {
             Actor::User(id) | Actor::Admin(id) | Actor::Client(id) => Some(id),
-            Actor::Operator | Actor::Gateway | Actor::Stranger => None,
+            Actor::Operator | Actor::Server | Actor::Unauthenticated => None,
         }
     }
 }
 
 /// One thing that happened. When it happened is added where it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Event {
+pub struct AuditEvent {
     /// What.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// Who.
     pub actor: Actor,
     /// Whose account it is about, if there is one.
@@ -157,10 +161,10 @@ pub struct Event {
     pub reason: Option<Cow<'static, str>>,
 }
 
-impl Event {
+impl AuditEvent {
     /// Something that somebody did to an account.
-    pub fn new(kind: Kind, actor: Actor, user: Option<Uuid>) -> Event {
-        Event {
+    pub fn new(kind: EventKind, actor: Actor, user: Option<Uuid>) -> AuditEvent {
+        AuditEvent {
             kind,
             actor,
             user,
@@ -172,32 +176,32 @@ impl Event {
     }
 
     /// With the session.
-    pub fn of_session(self, sid: Uuid) -> Event {
-        Event {
+    pub fn of_session(self, sid: Uuid) -> AuditEvent {
+        AuditEvent {
             session: Some(sid),
             ..self
         }
     }
 
     /// With the reason.
-    pub fn because(self, reason: &'static str) -> Event {
-        Event {
+    pub fn with_reason(self, reason: &'static str) -> AuditEvent {
+        AuditEvent {
             reason: Some(reason.into()),
             ..self
         }
     }
 
     /// With the key that it is about.
-    pub fn of_key(self, kid: Kid) -> Event {
-        Event {
+    pub fn of_key(self, kid: Kid) -> AuditEvent {
+        AuditEvent {
             reason: Some(kid.to_string().into()),
             ..self
         }
     }
 
     /// With where it came from, and from what; neither can forge a line.
-    pub fn from(self, address: &str, agent: Option<&str>) -> Event {
-        Event {
+    pub fn from(self, address: &str, agent: Option<&str>) -> AuditEvent {
+        AuditEvent {
             address: Some(text::escaped(address)),
             agent: agent.map(text::escaped),
             ..self
@@ -242,10 +246,10 @@ mod tests {
 
     use super::*;
 
-    fn refused(user: Option<u128>, address: &str) -> Event {
-        Event::new(
-            Kind::SignInRefused,
-            Actor::Stranger,
+    fn refused(user: Option<u128>, address: &str) -> AuditEvent {
+        AuditEvent::new(
+            EventKind::SignInFailed,
+            Actor::Unauthenticated,
             user.map(Uuid::from_u128),
         )
         .from(address, None)
@@ -253,15 +257,15 @@ mod tests {
 
     #[test]
     fn words_are_unique() {
-        let mut words: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let mut words: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
         words.sort_unstable();
         words.dedup();
-        assert_eq!(words.len(), Kind::ALL.len());
+        assert_eq!(words.len(), EventKind::ALL.len());
     }
 
     #[test]
     fn no_text_from_outside_can_forge_a_line() {
-        let event = Event::new(Kind::SignIn, Actor::Stranger, None)
+        let event = AuditEvent::new(EventKind::SignIn, Actor::Unauthenticated, None)
             .from("::1", Some("a\r\nb\u{1b}[31m\u{202e}c"));
         assert_eq!(
             event.agent.as_deref(),

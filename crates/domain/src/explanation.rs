@@ -8,10 +8,11 @@ mod evidence;
 mod wording;
 
 pub use crate::explanation::evidence::{
-    Denylist, Ended, Known, KnownAccount, KnownSession, Remembered, Told,
+    CacheReading, CachedSession, DenylistState, Evidence, RevocationRecord, SessionEvidence,
+    UserEvidence,
 };
 use crate::{
-    access_token::{Claims, Flaw, Holder, Realm},
+    access_token::{Claims, Holder, TokenError, TokenPolicy},
     explanation::wording::{listed, moment, second, told},
     refresh_token::RefreshToken,
     revocation::Reason,
@@ -51,31 +52,33 @@ fn good(what: impl Into<String>) -> Explanation {
 }
 
 /// A text that is neither an access token of ours nor a refresh token.
-pub fn flawed(flaw: &Flaw, realm: &Realm) -> Explanation {
-    let Realm {
+pub fn flawed(flaw: &TokenError, policy: &TokenPolicy) -> Explanation {
+    let TokenPolicy {
         issuer,
         audience,
         clock_skew,
-    } = realm;
+    } = policy;
     match flaw {
-        Flaw::Form => refused(
+        TokenError::Malformed => refused(
             "the text is not an access token, refresh token, or personal access token of this \
              server",
         ),
-        Flaw::Key(_) => refused("the signing key is unknown to this server or has expired"),
-        Flaw::Signature => {
+        TokenError::UnknownKey(_) => {
+            refused("the signing key is unknown to this server or has expired")
+        }
+        TokenError::Signature => {
             refused("the signature is invalid; the token was modified or signed with another key")
         }
-        Flaw::Claims => {
+        TokenError::Claims => {
             refused("the signature is valid, but the claims are not those of an access token")
         }
-        Flaw::Issuer(theirs) => refused(format!(
+        TokenError::Issuer(theirs) => refused(format!(
             "the token was issued by {theirs}, but LATCHKEY_ISSUER is {issuer}"
         )),
-        Flaw::Audience(theirs) => refused(format!(
+        TokenError::Audience(theirs) => refused(format!(
             "the audience is {theirs}, but LATCHKEY_AUDIENCE is {audience}"
         )),
-        Flaw::Early(begins) => refused(format!(
+        TokenError::NotYetValid(begins) => refused(format!(
             "the token is valid from {}, which is more than LATCHKEY_CLOCK_SKEW ({clock_skew} s) \
              in the future",
             second(*begins)
@@ -100,7 +103,7 @@ pub fn strange_personal_token() -> Explanation {
 }
 
 /// A personal access token that the record does not have any more.
-pub fn no_personal_token(deleted: Option<Ended>) -> Explanation {
+pub fn no_personal_token(deleted: Option<RevocationRecord>) -> Explanation {
     refused(match deleted {
         Some(deleted) => format!("this token was revoked {}", told(deleted)),
         None => {
@@ -117,12 +120,12 @@ pub fn expired(claims: &Claims) -> Explanation {
 }
 
 /// An access token whose signature and times are right.
-pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation {
+pub fn access(claims: &Claims, known: &Evidence, denylist: DenylistState) -> Explanation {
     let by_holder = match claims.holder() {
         Holder::User { sid } => by_account(known)
             .or_else(|| by_session(known, sid))
             .or_else(|| by_generation(known, "user", known.account?.generation, claims.generation)),
-        Holder::PersonalToken => by_account(known)
+        Holder::PersonalAccessToken => by_account(known)
             .or_else(|| by_generation(known, "user", known.account?.generation, claims.generation)),
         Holder::Client => by_client(known, claims.generation),
     };
@@ -138,24 +141,28 @@ pub fn access(claims: &Claims, known: &Known, denylist: Denylist) -> Explanation
                 .map(|ended| format!("the signing key was revoked {}", told(ended)))
         });
     match (by_record, denylist) {
-        (Some(why), Denylist::Refused(_)) => refused(why),
-        (Some(why), Denylist::Clean) => refused(format!(
+        (Some(why), DenylistState::Listed(_)) => refused(why),
+        (Some(why), DenylistState::NotListed) => refused(format!(
             "{why}; the revocation log in Redis does not contain the revocation yet"
         )),
-        (Some(why), Denylist::Lost) => refused(format!("{why}; Redis has lost the revocation log")),
-        (Some(why), Denylist::Silent) => refused(format!("{why}; Redis does not respond")),
-        (None, Denylist::Refused(subject)) => {
+        (Some(why), DenylistState::LogLost) => {
+            refused(format!("{why}; Redis has lost the revocation log"))
+        }
+        (Some(why), DenylistState::Unreachable) => {
+            refused(format!("{why}; Redis does not respond"))
+        }
+        (None, DenylistState::Listed(subject)) => {
             let what = listed(subject);
             refused(format!(
                 "the revocation log in Redis contains {what}, but PostgreSQL contains no revocation"
             ))
         }
-        (None, Denylist::Clean) => passes(claims, ""),
-        (None, Denylist::Lost) => passes(
+        (None, DenylistState::NotListed) => passes(claims, ""),
+        (None, DenylistState::LogLost) => passes(
             claims,
             "; only PostgreSQL was checked, because Redis has lost the revocation log",
         ),
-        (None, Denylist::Silent) => passes(
+        (None, DenylistState::Unreachable) => passes(
             claims,
             "; only PostgreSQL was checked, because Redis does not respond",
         ),
@@ -167,7 +174,7 @@ fn passes(claims: &Claims, but: &str) -> Explanation {
         Holder::User { .. } if claims.client_id == BROWSER_CLIENT => "a session cookie",
         Holder::User { .. } => "an access token",
         Holder::Client => "an access token of an OAuth client",
-        Holder::PersonalToken => "a personal access token",
+        Holder::PersonalAccessToken => "a personal access token",
     };
     good(format!(
         "the token is {what} and expires at {}{but}",
@@ -178,8 +185,8 @@ fn passes(claims: &Claims, but: &str) -> Explanation {
 /// A refresh token that was made under this secret. `now` is in ms since the epoch.
 pub fn refresh(
     token: &RefreshToken,
-    known: &Known,
-    redis: &Told<Option<Remembered>>,
+    known: &Evidence,
+    redis: &CacheReading<Option<CachedSession>>,
     lifetimes: Lifetimes,
     now: u64,
 ) -> Explanation {
@@ -194,27 +201,29 @@ pub fn refresh(
         .or_else(|| by_generation(known, "user", known.account?.generation, session.generation))
         .or_else(|| by_time(&session, lifetimes.idle, now / 1000));
     match (by_record, redis) {
-        (Some(why), Told::Known(Some(remembered))) if lets_pass(remembered) => {
+        (Some(why), CacheReading::Read(Some(remembered))) if lets_pass(remembered) => {
             refused(format!("{why}; Redis does not contain the revocation yet"))
         }
         (Some(why), _) => refused(why),
-        (None, Told::Silent) => refused(
+        (None, CacheReading::Unreachable) => refused(
             "PostgreSQL accepts the token, but Redis does not respond, and a refresh requires \
              Redis",
         ),
         (
             None,
-            Told::Known(Some(Remembered {
+            CacheReading::Read(Some(CachedSession {
                 ended: Some(word), ..
             })),
         ) => refused(format!(
             "the session was revoked in Redis ({}), but not yet in PostgreSQL",
             Reason::from_name(word).map_or("reason unknown to this version", Reason::told)
         )),
-        (None, Told::Known(Some(remembered))) if remembered.at_home && !lets_pass(remembered) => {
+        (None, CacheReading::Read(Some(remembered)))
+            if remembered.at_home && !lets_pass(remembered) =>
+        {
             refused("all sessions of the user were revoked in Redis, but not in PostgreSQL")
         }
-        (None, Told::Known(remembered)) => {
+        (None, CacheReading::Read(remembered)) => {
             let (counter, reached_at) = current(token, &session, remembered.as_ref());
             by_counter(token, counter, reached_at, lifetimes.grace, now)
         }
@@ -225,8 +234,8 @@ pub fn refresh(
 /// where it is at home, else the larger of what is known, as adoption takes it.
 fn current(
     token: &RefreshToken,
-    session: &KnownSession,
-    remembered: Option<&Remembered>,
+    session: &SessionEvidence,
+    remembered: Option<&CachedSession>,
 ) -> (u64, u64) {
     let recorded = (session.counter, session.refreshed_at * 1000);
     let (counter, at) = match remembered {
@@ -243,7 +252,7 @@ fn current(
     (counter.max(token.counter), at)
 }
 
-fn by_account(known: &Known) -> Option<String> {
+fn by_account(known: &Evidence) -> Option<String> {
     let at = known
         .closed_at
         .map(|at| format!(" at {}", moment(at)))
@@ -255,12 +264,12 @@ fn by_account(known: &Known) -> Option<String> {
     }
 }
 
-fn by_session(known: &Known, sid: uuid::Uuid) -> Option<String> {
+fn by_session(known: &Evidence, sid: uuid::Uuid) -> Option<String> {
     let ended = known.session.and_then(|session| session.ended)?;
     Some(format!("session {sid} was revoked {}", told(ended)))
 }
 
-fn by_client(known: &Known, generation: i64) -> Option<String> {
+fn by_client(known: &Evidence, generation: i64) -> Option<String> {
     match known.client {
         None => Some("the OAuth client was deleted".to_owned()),
         Some(current) => by_generation(known, "OAuth client", current, generation),
@@ -268,7 +277,7 @@ fn by_client(known: &Known, generation: i64) -> Option<String> {
 }
 
 /// `whose` is the account or the client, which is of the current generation.
-fn by_generation(known: &Known, whose: &str, current: i64, generation: i64) -> Option<String> {
+fn by_generation(known: &Evidence, whose: &str, current: i64, generation: i64) -> Option<String> {
     let by = known
         .everything
         .map(|ended| format!(" {}", told(ended)))
@@ -282,7 +291,7 @@ fn by_generation(known: &Known, whose: &str, current: i64, generation: i64) -> O
 }
 
 /// The two ends of a session. `idle` and `now` are in seconds.
-fn by_time(session: &KnownSession, idle: u64, now: u64) -> Option<String> {
+fn by_time(session: &SessionEvidence, idle: u64, now: u64) -> Option<String> {
     let idle_end = session.refreshed_at + idle;
     match () {
         () if session.ends_at <= now => Some(format!(
@@ -325,7 +334,7 @@ fn by_counter(
 }
 
 /// Whether Redis, as far as it may be relied on, has nothing against the session.
-fn lets_pass(remembered: &Remembered) -> bool {
+fn lets_pass(remembered: &CachedSession) -> bool {
     let (session, account) = remembered.generations;
     remembered.at_home && remembered.ended.is_none() && session >= account
 }

@@ -35,8 +35,8 @@ fn claims() -> Claims {
     }
 }
 
-fn session() -> KnownSession {
-    KnownSession {
+fn session() -> SessionEvidence {
+    SessionEvidence {
         generation: 2,
         counter: 7,
         refreshed_at: NOW - 5,
@@ -45,51 +45,51 @@ fn session() -> KnownSession {
     }
 }
 
-fn known() -> Known {
-    let account = KnownAccount {
+fn known() -> Evidence {
+    let account = UserEvidence {
         generation: 2,
         disabled: false,
     };
-    Known {
+    Evidence {
         account: Some(account),
         session: Some(session()),
-        ..Known::default()
+        ..Evidence::default()
     }
 }
 
-fn with(session: KnownSession) -> Known {
-    Known {
+fn with(session: SessionEvidence) -> Evidence {
+    Evidence {
         session: Some(session),
         ..known()
     }
 }
 
-fn ended(reason: Option<Reason>) -> Option<Ended> {
-    Some(Ended { at: THEN, reason })
+fn ended(reason: Option<Reason>) -> Option<RevocationRecord> {
+    Some(RevocationRecord { at: THEN, reason })
 }
 
-fn deleted() -> Known {
-    Known {
+fn deleted() -> Evidence {
+    Evidence {
         closed_at: Some(THEN),
-        ..Known::default()
+        ..Evidence::default()
     }
 }
 
-fn disabled() -> Known {
-    let account = KnownAccount {
+fn disabled() -> Evidence {
+    let account = UserEvidence {
         generation: 3,
         disabled: true,
     };
-    Known {
+    Evidence {
         account: Some(account),
         closed_at: Some(THEN),
         ..known()
     }
 }
 
-fn past(everything: Option<Ended>) -> Known {
-    Known {
-        account: Some(KnownAccount {
+fn past(everything: Option<RevocationRecord>) -> Evidence {
+    Evidence {
+        account: Some(UserEvidence {
             generation: 3,
             disabled: false,
         }),
@@ -98,26 +98,26 @@ fn past(everything: Option<Ended>) -> Known {
     }
 }
 
-const CLEAN: Denylist = Denylist::Clean;
-const SESSION: Denylist = Denylist::Refused(Subject::Session(Uuid::max()));
-const BELOW: Denylist = Denylist::Refused(Subject::User(Uuid::max()));
-const TOKEN: Denylist = Denylist::Refused(Subject::Token(Uuid::max()));
+const CLEAN: DenylistState = DenylistState::NotListed;
+const SESSION: DenylistState = DenylistState::Listed(Subject::Session(Uuid::max()));
+const BELOW: DenylistState = DenylistState::Listed(Subject::User(Uuid::max()));
+const TOKEN: DenylistState = DenylistState::Listed(Subject::Token(Uuid::max()));
 
 #[test]
 fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
     let max = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-    let change = Known {
-        session: Some(KnownSession {
+    let change = Evidence {
+        session: Some(SessionEvidence {
             ended: ended(Some(Reason::PasswordChange)),
             ..session()
         }),
         ..known()
     };
-    let key = Known {
+    let key = Evidence {
         key: ended(Some(Reason::Revoked)),
         ..known()
     };
-    let revoked = Known {
+    let revoked = Evidence {
         token: ended(Some(Reason::Revoked)),
         ..known()
     };
@@ -131,7 +131,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             "Rejected: the user was deleted at 2026-11-20T07:00:00Z.".to_owned(),
         ),
         (
-            Known::default(),
+            Evidence::default(),
             BELOW,
             "Rejected: the user was deleted.".to_owned(),
         ),
@@ -157,7 +157,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         ),
         (
             change.clone(),
-            Denylist::Lost,
+            DenylistState::LogLost,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
                  Redis has lost the revocation log."
@@ -165,7 +165,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         ),
         (
             change,
-            Denylist::Silent,
+            DenylistState::Unreachable,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
                  Redis does not respond."
@@ -194,7 +194,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         ),
         (
             key,
-            Denylist::Refused(Subject::Key(kid)),
+            DenylistState::Listed(Subject::Key(kid)),
             "Rejected: the signing key was revoked at 2026-11-20T07:00:00Z (by an \
              administrator)."
                 .to_owned(),
@@ -221,12 +221,12 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         ),
         (
             known(),
-            Denylist::Lost,
+            DenylistState::LogLost,
             format!("{good}; only PostgreSQL was checked, because Redis has lost the revocation log."),
         ),
         (
             known(),
-            Denylist::Silent,
+            DenylistState::Unreachable,
             format!("{good}; only PostgreSQL was checked, because Redis does not respond."),
         ),
     ];
@@ -244,36 +244,39 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
 
 #[test]
 fn what_is_no_token_for_here_is_explained_by_its_flaw() {
-    let realm = Realm {
+    let policy = TokenPolicy {
         issuer: "https://auth.example.com".into(),
         audience: "https://api.example.com".into(),
         clock_skew: 5,
     };
     let cases = [
         (
-            Flaw::Form,
+            TokenError::Malformed,
             "not an access token, refresh token, or personal",
         ),
-        (Flaw::Key(None), "the signing key is unknown"),
-        (Flaw::Signature, "the signature is invalid"),
-        (Flaw::Claims, "the claims are not those of an access token"),
+        (TokenError::UnknownKey(None), "the signing key is unknown"),
+        (TokenError::Signature, "the signature is invalid"),
         (
-            Flaw::Issuer("https://other.example.com".into()),
+            TokenError::Claims,
+            "the claims are not those of an access token",
+        ),
+        (
+            TokenError::Issuer("https://other.example.com".into()),
             "issued by https://other.example.com, but LATCHKEY_ISSUER is https://auth.example.com",
         ),
         (
-            Flaw::Audience("https://other.example.com".into()),
+            TokenError::Audience("https://other.example.com".into()),
             "audience is https://other.example.com, but LATCHKEY_AUDIENCE is \
              https://api.example.com",
         ),
         (
-            Flaw::Early(NOW),
+            TokenError::NotYetValid(NOW),
             "valid from 2026-11-20T08:00:00Z, which is more than LATCHKEY_CLOCK_SKEW (5 s) in the \
              future",
         ),
     ];
     for (flaw, part) in cases {
-        let Explanation { refused, sentence } = flawed(&flaw, &realm);
+        let Explanation { refused, sentence } = flawed(&flaw, &policy);
         assert!(refused && sentence.contains(part), "{sentence}");
     }
     assert_eq!(
@@ -283,10 +286,10 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
     assert!(strange_refresh_token().refused);
 }
 
-fn remembered(counter: u64, ended: Option<&str>) -> Told<Option<Remembered>> {
+fn remembered(counter: u64, ended: Option<&str>) -> CacheReading<Option<CachedSession>> {
     let rotated_at = (NOW - 5) * 1000;
     let ended = ended.map(str::to_owned);
-    Told::Known(Some(Remembered {
+    CacheReading::Read(Some(CachedSession {
         at_home: true,
         counter,
         rotated_at,
@@ -296,11 +299,11 @@ fn remembered(counter: u64, ended: Option<&str>) -> Told<Option<Remembered>> {
     }))
 }
 
-fn stale(told: Told<Option<Remembered>>) -> Told<Option<Remembered>> {
-    let Told::Known(Some(remembered)) = told else {
+fn stale(told: CacheReading<Option<CachedSession>>) -> CacheReading<Option<CachedSession>> {
+    let CacheReading::Read(Some(remembered)) = told else {
         return told;
     };
-    Told::Known(Some(Remembered {
+    CacheReading::Read(Some(CachedSession {
         at_home: false,
         ..remembered
     }))
@@ -308,20 +311,20 @@ fn stale(told: Told<Option<Remembered>>) -> Told<Option<Remembered>> {
 
 #[test]
 fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
-    let nobody = Told::Known(None);
-    let reuse = with(KnownSession {
+    let nobody = CacheReading::Read(None);
+    let reuse = with(SessionEvidence {
         ended: ended(Some(Reason::Reuse)),
         ..session()
     });
-    let idle = with(KnownSession {
+    let idle = with(SessionEvidence {
         refreshed_at: NOW - 3600,
         ..session()
     });
-    let over = with(KnownSession {
+    let over = with(SessionEvidence {
         ends_at: NOW,
         ..session()
     });
-    let gone = Known {
+    let gone = Evidence {
         session: None,
         ..known()
     };
@@ -382,7 +385,7 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
         (
             7,
             known(),
-            Told::Silent,
+            CacheReading::Unreachable,
             "PostgreSQL accepts the token, but Redis does not respond",
         ),
         (
@@ -454,7 +457,7 @@ fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
 
 #[test]
 fn a_generation_that_only_redis_has_raised_is_told() {
-    let redis = Told::Known(Some(Remembered {
+    let redis = CacheReading::Read(Some(CachedSession {
         at_home: true,
         counter: 7,
         rotated_at: NOW * 1000,

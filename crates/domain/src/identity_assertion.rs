@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        access_token::{self, Flaw, Realm, VerifyingKeys},
+        access_token::{self, TokenError, TokenPolicy, VerifyingKeys},
         account::Identity,
         session::Session,
     };
@@ -102,7 +102,7 @@ mod tests {
 
     fn claims(lifetime: u64) -> Claims {
         // For the upstream itself, so that nothing but the type tells the two kinds apart.
-        let realm = Realm {
+        let policy = TokenPolicy {
             issuer: "https://a.example".into(),
             audience: upstream().as_str().into(),
             clock_skew: 5,
@@ -125,7 +125,7 @@ mod tests {
             name: Some("Jöhn".into()),
         };
         access_token::claims(
-            &realm,
+            &policy,
             &session,
             &identity,
             Uuid::from_u128(3),
@@ -214,10 +214,10 @@ mod tests {
             key.sign(&claims).unwrap(),
             sign(&key, &claims, &upstream(), NOW).unwrap(),
         );
-        assert!(access_token::authenticate(&access, &keys).is_ok());
+        assert!(access_token::verify_signature(&access, &keys).is_ok());
         assert_eq!(
-            access_token::authenticate(&assertion, &keys),
-            Err(Flaw::Form)
+            access_token::verify_signature(&assertion, &keys),
+            Err(TokenError::Malformed)
         );
         assert_ne!(header(&access)["typ"], header(&assertion)["typ"]);
     }

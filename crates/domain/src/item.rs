@@ -1,13 +1,13 @@
 //! Items: what people keep here, and how a lost update is refused.
 
-use crate::text::{self, Parsed, Reason, Shape};
+use crate::text::{self, ParsedText, Rejection, TextRules};
 
 /// The name of an item: one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemName(String);
 
-impl Parsed for ItemName {
-    const SHAPE: Shape = Shape {
+impl ParsedText for ItemName {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 200,
@@ -15,8 +15,8 @@ impl Parsed for ItemName {
         example: "Book",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         text::printable(text, false)?;
         Ok(ItemName(text.to_owned()))
     }
@@ -26,8 +26,8 @@ impl Parsed for ItemName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description(String);
 
-impl Parsed for Description {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Description {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 0,
         max: 10_000,
@@ -35,8 +35,8 @@ impl Parsed for Description {
         example: "A nice book",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         text::printable(text, true)?;
         Ok(Description(text.to_owned()))
     }

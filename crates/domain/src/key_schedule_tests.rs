@@ -22,13 +22,13 @@ enum Happens {
 
 /// The record, as its transactions change it.
 struct Record {
-    keys: Vec<KeyLife>,
+    keys: Vec<ScheduledKey>,
     made: u32,
     /// When each key was published.
     published: Vec<(Kid, u64)>,
     /// Those that were taken back.
     revoked: Vec<Kid>,
-    pace: Pace,
+    pace: KeyRotationPolicy,
 }
 
 fn kid(number: u32) -> Kid {
@@ -36,7 +36,7 @@ fn kid(number: u32) -> Kid {
 }
 
 impl Record {
-    fn new(pace: Pace) -> Record {
+    fn new(pace: KeyRotationPolicy) -> Record {
         let mut record = Record {
             keys: Vec::new(),
             made: 0,
@@ -51,7 +51,7 @@ impl Record {
     fn make(&mut self, now: u64, delay: u64) {
         self.made += 1;
         self.published.push((kid(self.made), now));
-        self.keys.push(KeyLife {
+        self.keys.push(ScheduledKey {
             kid: kid(self.made),
             signs_from: now + delay,
             revoked_at: None,
@@ -73,7 +73,8 @@ impl Record {
             Happens::Revoke(which) => self.revoke(which % self.keys.len(), now),
             Happens::Tidy => {
                 let all = self.keys.clone();
-                self.keys.retain(|key| state(&all, key, now) != State::Gone);
+                self.keys
+                    .retain(|key| state(&all, key, now) != KeyState::Expired);
             }
         }
     }
@@ -95,7 +96,7 @@ impl Record {
         }
     }
 
-    fn states(&self, now: u64) -> Vec<State> {
+    fn states(&self, now: u64) -> Vec<KeyState> {
         self.keys
             .iter()
             .map(|key| state(&self.keys, key, now))
@@ -112,9 +113,9 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-fn pace() -> impl Strategy<Value = Pace> {
+fn pace() -> impl Strategy<Value = KeyRotationPolicy> {
     (0u64..100_000_000, 1_000u64..3_600_000)
-        .prop_map(|(rotation, max_age)| Pace { rotation, max_age })
+        .prop_map(|(rotation, max_age)| KeyRotationPolicy { rotation, max_age })
 }
 
 /// Moments that matter: short and long pauses.
@@ -138,7 +139,7 @@ proptest! {
             prop_assert_eq!(
                 states
                     .iter()
-                    .filter(|state| **state == State::Current)
+                    .filter(|state| **state == KeyState::Current)
                     .count(),
                 1,
                 "{:?}",
@@ -147,7 +148,7 @@ proptest! {
             prop_assert!(
                 states
                     .iter()
-                    .filter(|state| **state == State::Next)
+                    .filter(|state| **state == KeyState::Next)
                     .count()
                     <= 1,
                 "{:?}",
@@ -189,7 +190,7 @@ proptest! {
         pace in pace(),
         looks in 1usize..200,
     ) {
-        let pace = Pace { rotation: pace.rotation.max(1), ..pace };
+        let pace = KeyRotationPolicy { rotation: pace.rotation.max(1), ..pace };
         let (mut record, mut now) = (Record::new(pace), START);
         for _ in 0..looks {
             now += 30_000;
@@ -200,8 +201,8 @@ proptest! {
     }
 }
 
-fn key(number: u32, signs_from: u64, revoked_at: Option<u64>) -> KeyLife {
-    KeyLife {
+fn key(number: u32, signs_from: u64, revoked_at: Option<u64>) -> ScheduledKey {
+    ScheduledKey {
         kid: kid(number),
         signs_from: START + signs_from,
         revoked_at: revoked_at.map(|at| START + at),
@@ -212,17 +213,23 @@ fn key(number: u32, signs_from: u64, revoked_at: Option<u64>) -> KeyLife {
 fn a_key_goes_through_its_life() {
     let keys = [key(1, 0, None), key(2, 1_000, None)];
     let at = |number: usize, moment: u64| state(&keys, &keys[number], START + moment);
-    assert_eq!((at(0, 0), at(1, 0)), (State::Current, State::Next));
-    assert_eq!((at(0, 999), at(1, 999)), (State::Current, State::Next));
+    assert_eq!((at(0, 0), at(1, 0)), (KeyState::Current, KeyState::Next));
+    assert_eq!(
+        (at(0, 999), at(1, 999)),
+        (KeyState::Current, KeyState::Next)
+    );
     assert_eq!(
         (at(0, 1_000), at(1, 1_000)),
-        (State::Retiring, State::Current)
+        (KeyState::Retiring, KeyState::Current)
     );
     assert_eq!(
-        (at(0, 1_000 + AFTERLIFE - 1), at(1, 1_000 + AFTERLIFE)),
-        (State::Retiring, State::Current)
+        (
+            at(0, 1_000 + VERIFY_AFTER_RETIREMENT_MS - 1),
+            at(1, 1_000 + VERIFY_AFTER_RETIREMENT_MS)
+        ),
+        (KeyState::Retiring, KeyState::Current)
     );
-    assert_eq!(at(0, 1_000 + AFTERLIFE), State::Gone);
+    assert_eq!(at(0, 1_000 + VERIFY_AFTER_RETIREMENT_MS), KeyState::Expired);
 }
 
 /// A replica hears that the key was taken back before it has read what follows it.
@@ -237,11 +244,15 @@ fn where_the_signer_was_taken_back_the_next_one_signs_before_its_time_and_never_
     assert_eq!(signer(&[old, revoked, next], START + 3_000), Some(&next));
     assert_eq!(
         state(&[old, revoked, next], &revoked, START + 3_000),
-        State::Revoked
+        KeyState::Revoked
     );
     assert_eq!(
-        state(&[old, revoked, next], &revoked, START + 2_000 + AFTERLIFE),
-        State::Gone
+        state(
+            &[old, revoked, next],
+            &revoked,
+            START + 2_000 + VERIFY_AFTER_RETIREMENT_MS
+        ),
+        KeyState::Expired
     );
 }
 
@@ -261,7 +272,7 @@ fn a_replica_whose_clock_is_behind_signs_with_the_first_key() {
 
 #[test]
 fn without_a_rotation_nobody_makes_a_key() {
-    let pace = Pace {
+    let pace = KeyRotationPolicy {
         rotation: 0,
         max_age: 1_000,
     };

@@ -1,6 +1,6 @@
 //! OAuth clients: what is typed of them.
 
-use crate::text::{self, Parsed, Reason, Shape};
+use crate::text::{self, ParsedText, Rejection, TextRules};
 
 /// Audiences of a client.
 const MOST: usize = 10;
@@ -23,8 +23,8 @@ impl Audiences {
     }
 }
 
-impl Parsed for Audiences {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Audiences {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 2560,
@@ -32,8 +32,8 @@ impl Parsed for Audiences {
         example: "https://billing.example.com",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let printable =
             |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
@@ -57,7 +57,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_fits_the_pattern_is_accepted(text in text::that_fit(PATTERN)) {
-            prop_assume!(text.len() <= Audiences::SHAPE.max);
+            prop_assume!(text.len() <= Audiences::RULES.max);
             prop_assert!(Audiences::parse(&text).is_ok());
         }
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     master_secret::{MacKey, MasterSecret, MasterSecrets},
-    text::{Parsed, Reason, Shape},
+    text::{ParsedText, Rejection, TextRules},
 };
 
 /// Without I, L, O and U, which people misread or mistype.
@@ -28,19 +28,19 @@ pub struct OneTimeCode([u8; CHARACTERS]);
 
 /// What a code is good for; a code for one purpose is nothing for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum CodePurpose {
     /// Choosing a new password.
     PasswordReset,
     /// Showing that one reads mail at an address.
     EmailConfirmation,
 }
 
-impl Purpose {
+impl CodePurpose {
     /// The purpose as it is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Purpose::PasswordReset => "password_reset",
-            Purpose::EmailConfirmation => "email_confirmation",
+            CodePurpose::PasswordReset => "password_reset",
+            CodePurpose::EmailConfirmation => "email_confirmation",
         }
     }
 }
@@ -48,26 +48,26 @@ impl Purpose {
 /// The keys of all codes. While the secret is exchanged a code of either is good, whichever replica
 /// has mailed it.
 pub struct CodeKeys {
-    first: Pair,
-    second: Option<Pair>,
-    nobody: MacKey,
+    first: DerivedKeys,
+    second: Option<DerivedKeys>,
+    decoy_user_id: MacKey,
 }
 
 /// The keys under one secret: one derives codes, the other hashes them for storage.
-struct Pair {
+struct DerivedKeys {
     derivation: MacKey,
     storage: MacKey,
 }
 
-impl Pair {
-    fn new(secret: &MasterSecret) -> Pair {
-        Pair {
+impl DerivedKeys {
+    fn new(secret: &MasterSecret) -> DerivedKeys {
+        DerivedKeys {
             derivation: secret.mac_key("latchkey one-time codes"),
             storage: secret.mac_key("latchkey one-time code hashes"),
         }
     }
 
-    fn derive(&self, purpose: Purpose, row: Uuid) -> OneTimeCode {
+    fn derive(&self, purpose: CodePurpose, row: Uuid) -> OneTimeCode {
         let mac = self
             .derivation
             .sign(&[row.as_bytes(), purpose.as_str().as_bytes()]);
@@ -78,44 +78,49 @@ impl Pair {
         OneTimeCode(code)
     }
 
-    fn hash(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> Hash {
+    fn hash(&self, purpose: CodePurpose, sub: Uuid, code: &OneTimeCode) -> CodeHash {
         self.storage
             .sign(&[sub.as_bytes(), &code.0, purpose.as_str().as_bytes()])
     }
 }
 
 /// What is stored of a code: good for one account and one purpose only.
-pub type Hash = [u8; 32];
+pub type CodeHash = [u8; 32];
 
 /// The code of a mail, and what is stored of it.
-pub struct Derived {
+pub struct DerivedCode {
     /// The code.
     pub code: OneTimeCode,
     /// Its hash.
-    pub hash: Hash,
+    pub hash: CodeHash,
 }
 
 impl CodeKeys {
     /// The keys under these secrets.
     pub fn new(secrets: &MasterSecrets) -> CodeKeys {
         CodeKeys {
-            first: Pair::new(secrets.first()),
-            second: secrets.second().map(Pair::new),
+            first: DerivedKeys::new(secrets.first()),
+            second: secrets.second().map(DerivedKeys::new),
             // Under the first alone: an address is another nobody once, when the first secret is
             // another, and the tries for it are counted anew, as they are for networks.
-            nobody: secrets.first().mac_key("latchkey unknown accounts"),
+            decoy_user_id: secrets.first().mac_key("latchkey unknown accounts"),
         }
     }
 
     /// The code that the mail of this row carries to this account.
-    pub fn derive(&self, purpose: Purpose, row: Uuid, sub: Uuid) -> Derived {
+    pub fn derive(&self, purpose: CodePurpose, row: Uuid, sub: Uuid) -> DerivedCode {
         derived(&self.first, purpose, row, sub)
     }
 
     /// The code that a replica which has the secrets in the other order has made, or would make, of
     /// the same row. A mail is sent again with the code that it was sent with: one of the two is
     /// stored.
-    pub fn derive_otherwise(&self, purpose: Purpose, row: Uuid, sub: Uuid) -> Option<Derived> {
+    pub fn derive_with_other_secret(
+        &self,
+        purpose: CodePurpose,
+        row: Uuid,
+        sub: Uuid,
+    ) -> Option<DerivedCode> {
         self.second
             .as_ref()
             .map(|second| derived(second, purpose, row, sub))
@@ -123,7 +128,7 @@ impl CodeKeys {
 
     /// What may be stored of a code that was typed: under the first secret and under the second.
     /// Without a second it is the same twice, so that nobody need ask how many there are.
-    pub fn hashes(&self, purpose: Purpose, sub: Uuid, code: &OneTimeCode) -> [Hash; 2] {
+    pub fn hashes(&self, purpose: CodePurpose, sub: Uuid, code: &OneTimeCode) -> [CodeHash; 2] {
         [&self.first, self.second.as_ref().unwrap_or(&self.first)]
             .map(|pair| pair.hash(purpose, sub, code))
     }
@@ -131,15 +136,17 @@ impl CodeKeys {
     /// An account that does not exist, but always the same for the same address: so that a try for
     /// an unknown address does the same work and is counted the same way as one for a known
     /// address.
-    pub fn nobody(&self, email: &str) -> Uuid {
-        let mac = self.nobody.sign(&[email.to_ascii_lowercase().as_bytes()]);
+    pub fn decoy_user_id(&self, email: &str) -> Uuid {
+        let mac = self
+            .decoy_user_id
+            .sign(&[email.to_ascii_lowercase().as_bytes()]);
         Uuid::from_slice(&mac[..16]).expect("16 bytes are a uuid")
     }
 }
 
-fn derived(pair: &Pair, purpose: Purpose, row: Uuid, sub: Uuid) -> Derived {
+fn derived(pair: &DerivedKeys, purpose: CodePurpose, row: Uuid, sub: Uuid) -> DerivedCode {
     let code = pair.derive(purpose, row);
-    Derived {
+    DerivedCode {
         hash: pair.hash(purpose, sub, &code),
         code,
     }
@@ -153,8 +160,8 @@ impl OneTimeCode {
     }
 }
 
-impl Parsed for OneTimeCode {
-    const SHAPE: Shape = Shape {
+impl ParsedText for OneTimeCode {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 40,
@@ -164,8 +171,8 @@ impl Parsed for OneTimeCode {
 
     /// Reads what people type: in any case, with or without hyphens and spaces, with the letters
     /// that look like digits.
-    fn parse(text: &str) -> Result<Self, Reason> {
-        crate::text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        crate::text::length(text, Self::RULES)?;
         let typed = text.bytes().filter(|b| !matches!(b, b'-' | b' '));
         let read: Option<Vec<u8>> = typed.map(canonical).collect();
         let code = read.and_then(|read| read.try_into().ok());
@@ -209,14 +216,14 @@ mod tests {
         fn what_fits_the_pattern_is_read(text in crate::text::that_fit(PATTERN)) {
             prop_assert_eq!(
                 OneTimeCode::parse(&text).is_ok(),
-                text.len() <= OneTimeCode::SHAPE.max
+                text.len() <= OneTimeCode::RULES.max
             );
         }
 
         #[test]
         fn what_the_mail_shows_can_be_typed_back(row: u128, lower: bool) {
             let code = keys()
-                .derive(Purpose::PasswordReset, Uuid::from_u128(row), Uuid::nil())
+                .derive(CodePurpose::PasswordReset, Uuid::from_u128(row), Uuid::nil())
                 .code;
             let shown = code.for_mail();
             let typed = if lower { shown.to_lowercase().replace('-', " ") } else { shown };
@@ -240,12 +247,12 @@ mod tests {
     fn codes_differ_by_row_and_hashes_by_account() {
         let keys = keys();
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let derive = |row, sub| keys.derive(Purpose::PasswordReset, row, sub);
+        let derive = |row, sub| keys.derive(CodePurpose::PasswordReset, row, sub);
         let of_one = derive(one, one);
         assert!(of_one.code == derive(one, two).code && of_one.code != derive(two, one).code);
         assert_ne!(of_one.hash, derive(one, two).hash);
         assert_eq!(
-            keys.hashes(Purpose::PasswordReset, one, &of_one.code),
+            keys.hashes(CodePurpose::PasswordReset, one, &of_one.code),
             [of_one.hash; 2]
         );
     }
@@ -257,7 +264,7 @@ mod tests {
             keys_of(&format!("{old},{new}")),
             keys_of(&format!("{new},{old}")),
         );
-        let purpose = Purpose::EmailConfirmation;
+        let purpose = CodePurpose::EmailConfirmation;
         let mailed = keys_of(&old).derive(purpose, row, row);
         for keys in [&before, &after, &keys_of(&old)] {
             assert!(
@@ -271,14 +278,30 @@ mod tests {
                 .contains(&mailed.hash)
         );
         assert!(before.derive(purpose, row, row).hash == mailed.hash);
-        assert!(after.derive_otherwise(purpose, row, row).unwrap().hash == mailed.hash);
-        assert!(keys_of(&new).derive_otherwise(purpose, row, row).is_none());
+        assert!(
+            after
+                .derive_with_other_secret(purpose, row, row)
+                .unwrap()
+                .hash
+                == mailed.hash
+        );
+        assert!(
+            keys_of(&new)
+                .derive_with_other_secret(purpose, row, row)
+                .is_none()
+        );
     }
 
     #[test]
     fn an_unknown_address_is_always_the_same_nobody() {
         let keys = keys();
-        assert_eq!(keys.nobody("A@example.com"), keys.nobody("a@example.com"));
-        assert_ne!(keys.nobody("a@example.com"), keys.nobody("b@example.com"));
+        assert_eq!(
+            keys.decoy_user_id("A@example.com"),
+            keys.decoy_user_id("a@example.com")
+        );
+        assert_ne!(
+            keys.decoy_user_id("a@example.com"),
+            keys.decoy_user_id("b@example.com")
+        );
     }
 }

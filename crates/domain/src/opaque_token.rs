@@ -12,7 +12,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::text::{self, Parsed, Reason, Shape};
+use crate::text::{self, ParsedText, Rejection, TextRules};
 
 /// Bytes of the secret part: 256 bits, which nobody guesses, so that a plain hash of it is enough.
 pub const SECRET_BYTES: usize = 32;
@@ -28,24 +28,24 @@ const BYTES: usize = ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
 
 /// What a token is for, which its prefix says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum OpaqueTokenKind {
     /// A user's program signs in with it.
-    PersonalToken,
+    PersonalAccessToken,
     /// An OAuth client proves that it is itself.
     ClientSecret,
 }
 
-impl Purpose {
+impl OpaqueTokenKind {
     /// In front of every token.
     pub const fn prefix(self) -> &'static str {
         match self {
-            Purpose::PersonalToken => "lkp_",
-            Purpose::ClientSecret => "lks_",
+            OpaqueTokenKind::PersonalAccessToken => "lkp_",
+            OpaqueTokenKind::ClientSecret => "lks_",
         }
     }
 
     /// Whether a text says that it is one of these.
-    pub fn marks(self, text: &str) -> bool {
+    pub fn matches_prefix(self, text: &str) -> bool {
         text.starts_with(self.prefix())
     }
 }
@@ -53,7 +53,7 @@ impl Purpose {
 /// A token as its holder knows it. It has neither `Debug` nor `Display`.
 pub struct OpaqueToken {
     /// What it is for.
-    pub purpose: Purpose,
+    pub purpose: OpaqueTokenKind,
     /// Which row it belongs to.
     pub id: Uuid,
     secret: Zeroizing<[u8; SECRET_BYTES]>,
@@ -61,7 +61,11 @@ pub struct OpaqueToken {
 
 impl OpaqueToken {
     /// A token with this secret, which must be random.
-    pub fn new(purpose: Purpose, id: Uuid, secret: Zeroizing<[u8; SECRET_BYTES]>) -> OpaqueToken {
+    pub fn new(
+        purpose: OpaqueTokenKind,
+        id: Uuid,
+        secret: Zeroizing<[u8; SECRET_BYTES]>,
+    ) -> OpaqueToken {
         OpaqueToken {
             purpose,
             id,
@@ -82,7 +86,7 @@ impl OpaqueToken {
     }
 
     /// Reads a token of this purpose; nothing where it is none.
-    pub fn read(purpose: Purpose, text: &str) -> Option<OpaqueToken> {
+    pub fn read(purpose: OpaqueTokenKind, text: &str) -> Option<OpaqueToken> {
         // A little longer, which the decoder wants.
         let mut bytes = Zeroizing::new([0; BYTES + 2]);
         let length = URL_SAFE_NO_PAD
@@ -106,12 +110,12 @@ impl OpaqueToken {
     }
 
     /// Whether the record means this one. Compares in constant time.
-    pub fn is_known_as(&self, hash: &[u8]) -> bool {
+    pub fn matches_hash(&self, hash: &[u8]) -> bool {
         verify_slices_are_equal(&self.hash(), hash).is_ok()
     }
 }
 
-fn checksum(purpose: Purpose, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
+fn checksum(purpose: OpaqueTokenKind, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(purpose.prefix().as_bytes());
     context.update(body);
@@ -131,8 +135,8 @@ impl Label {
     }
 }
 
-impl Parsed for Label {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Label {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 100,
@@ -140,8 +144,8 @@ impl Parsed for Label {
         example: "backup job",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        text::length(text, Self::RULES)?;
         text::printable(text, false)?;
         Ok(Label(text.to_owned()))
     }
@@ -151,8 +155,8 @@ impl Parsed for Label {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry(pub OffsetDateTime);
 
-impl Parsed for Expiry {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Expiry {
+    const RULES: TextRules = TextRules {
         format: Some("date-time"),
         min: 20,
         max: 40,
@@ -160,7 +164,7 @@ impl Parsed for Expiry {
         example: "2027-02-18T08:00:00Z",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
+    fn parse(text: &str) -> Result<Self, Rejection> {
         OffsetDateTime::parse(text, &Rfc3339)
             .map(Expiry)
             .map_err(|_| "must be an RFC 3339 date-time such as `2027-02-18T08:00:00Z`".into())
@@ -173,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    fn token(purpose: Purpose, id: u128, secret: [u8; SECRET_BYTES]) -> OpaqueToken {
+    fn token(purpose: OpaqueTokenKind, id: u128, secret: [u8; SECRET_BYTES]) -> OpaqueToken {
         OpaqueToken::new(purpose, Uuid::from_u128(id), Zeroizing::new(secret))
     }
 
@@ -181,13 +185,13 @@ mod tests {
         #[test]
         fn tokens_come_back(id: u128, secret: [u8; SECRET_BYTES]) {
             for (purpose, other) in [
-                (Purpose::PersonalToken, Purpose::ClientSecret),
-                (Purpose::ClientSecret, Purpose::PersonalToken),
+                (OpaqueTokenKind::PersonalAccessToken, OpaqueTokenKind::ClientSecret),
+                (OpaqueTokenKind::ClientSecret, OpaqueTokenKind::PersonalAccessToken),
             ] {
                 let made = token(purpose, id, secret);
                 let text = made.text();
                 let read = OpaqueToken::read(purpose, &text).unwrap();
-                prop_assert!(read.id == made.id && read.is_known_as(&made.hash()));
+                prop_assert!(read.id == made.id && read.matches_hash(&made.hash()));
                 prop_assert!(OpaqueToken::read(other, &text).is_none());
                 let disguised = text.replacen(purpose.prefix(), other.prefix(), 1);
                 prop_assert!(OpaqueToken::read(other, &disguised).is_none());
@@ -201,29 +205,29 @@ mod tests {
             at in 0usize..74,
             typed in "[A-Za-z0-9_-]",
         ) {
-            let good = token(Purpose::PersonalToken, id, secret).text();
+            let good = token(OpaqueTokenKind::PersonalAccessToken, id, secret).text();
             prop_assert_eq!(good.len(), 74);
             let mut bad = good.to_string();
             bad.replace_range(at..=at, &typed);
             prop_assert_eq!(
-                OpaqueToken::read(Purpose::PersonalToken, &bad).is_some(),
+                OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, &bad).is_some(),
                 bad == *good
             );
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "(lkp_)?\\PC{0,100}") {
-            prop_assert!(OpaqueToken::read(Purpose::PersonalToken, &text).is_none());
+            prop_assert!(OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, &text).is_none());
         }
     }
 
     #[test]
     fn another_secret_is_not_known() {
         let (one, other) = (
-            token(Purpose::ClientSecret, 1, [1; 32]),
-            token(Purpose::ClientSecret, 1, [2; 32]),
+            token(OpaqueTokenKind::ClientSecret, 1, [1; 32]),
+            token(OpaqueTokenKind::ClientSecret, 1, [2; 32]),
         );
-        assert!(one.is_known_as(&one.hash()) && !one.is_known_as(&other.hash()));
-        assert!(!one.is_known_as(&one.hash()[..31]));
+        assert!(one.matches_hash(&one.hash()) && !one.matches_hash(&other.hash()));
+        assert!(!one.matches_hash(&one.hash()[..31]));
     }
 }

@@ -10,9 +10,9 @@ use argon2::{
 };
 use zeroize::Zeroizing;
 
-use crate::text::{Parsed, Reason, Shape};
+use crate::text::{ParsedText, Rejection, TextRules};
 
-pub use crate::password::argon2id::{Memory, is_fast};
+pub use crate::password::argon2id::{HashBuffer, simd_self_test_passed};
 
 /// 19 MiB, the lower of the two settings that OWASP's cheat sheet on password storage puts first.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -22,13 +22,13 @@ const PASSES: u32 = 2;
 
 /// A hash from elsewhere that asks for more is unreadable: one sign-in must not take the machine's
 /// memory,
-const MOST_MEMORY_KIB: u32 = 1024 * 1024;
+const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 
 /// nor a thread for minutes: sixteen passes over as much, or more over less.
-const MOST_WORK_KIB: u64 = 16 * MOST_MEMORY_KIB as u64;
+const MAX_WORK_KIB: u64 = 16 * MAX_MEMORY_KIB as u64;
 
 /// Lanes are worked at one after the other here; nobody needs more.
-const MOST_LANES: u32 = 64;
+const MAX_LANES: u32 = 64;
 
 /// One lane: a request is hashed by one thread.
 const LANES: u32 = 1;
@@ -41,7 +41,7 @@ pub const SALT_BYTES: usize = 16;
 const MAX_CHARACTERS: usize = 256;
 
 /// The shortest password that any setting may allow (NIST SP 800-63B-4 section 3.1.1).
-pub const SHORTEST_MINIMUM: usize = 8;
+pub const MIN_ALLOWED_MINIMUM: usize = 8;
 
 /// Passwords of eight or more characters among the 10,000 most common. Shorter ones are refused by
 /// their length.
@@ -56,8 +56,8 @@ static COMMON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
 /// `Display`.
 pub struct Password(Zeroizing<String>);
 
-impl Parsed for Password {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Password {
+    const RULES: TextRules = TextRules {
         format: Some("password"),
         min: 1,
         max: MAX_CHARACTERS,
@@ -65,8 +65,8 @@ impl Parsed for Password {
         example: "secret123",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        crate::text::length(text, Self::SHAPE)?;
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        crate::text::length(text, Self::RULES)?;
         Ok(Password(Zeroizing::new(text.to_owned())))
     }
 }
@@ -75,20 +75,20 @@ impl Parsed for Password {
 /// of its own; the document tells what every setting demands.
 pub struct NewPassword(pub Password);
 
-impl Parsed for NewPassword {
-    const SHAPE: Shape = Shape {
-        min: SHORTEST_MINIMUM,
-        ..Password::SHAPE
+impl ParsedText for NewPassword {
+    const RULES: TextRules = TextRules {
+        min: MIN_ALLOWED_MINIMUM,
+        ..Password::RULES
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
+    fn parse(text: &str) -> Result<Self, Rejection> {
         Password::parse(text).map(NewPassword)
     }
 }
 
 impl Password {
     /// Whether the password may be chosen; if not, why.
-    pub fn check(&self, minimum: usize) -> Result<(), Reason> {
+    pub fn check(&self, minimum: usize) -> Result<(), Rejection> {
         if self.0.chars().count() < minimum {
             return Err(format!("The password must have at least {minimum} characters.").into());
         }
@@ -120,13 +120,13 @@ pub fn generated(random: &[u8]) -> Zeroizing<String> {
 
 /// What a comparison found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PasswordMatch {
     /// It is the password.
-    Right,
+    Match,
     /// It is the password, but its hash was made with weaker parameters than today's.
-    RightButWeaklyHashed,
+    MatchNeedsRehash,
     /// It is not the password.
-    Wrong,
+    NoMatch,
 }
 
 /// A hash that could not be computed, because the system has too little memory for it.
@@ -141,7 +141,7 @@ pub struct HashError(#[from] argon2::Error);
 pub fn hash(
     password: &Password,
     salt: &[u8; SALT_BYTES],
-    memory: &mut Memory,
+    memory: &mut HashBuffer,
 ) -> Result<String, HashError> {
     let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
     argon2id::derive(
@@ -158,9 +158,13 @@ pub fn hash(
 ///
 /// # Errors
 /// If the system has too little memory for the parameters of the hash.
-pub fn verify(password: &Password, phc: &str, memory: &mut Memory) -> Result<Verdict, HashError> {
+pub fn verify(
+    password: &Password,
+    phc: &str,
+    memory: &mut HashBuffer,
+) -> Result<PasswordMatch, HashError> {
     let Some((params, salt, expected)) = read(phc) else {
-        return Ok(Verdict::Wrong);
+        return Ok(PasswordMatch::NoMatch);
     };
     let mut output = Zeroizing::new(vec![0; expected.len()]);
     argon2id::derive(
@@ -172,19 +176,19 @@ pub fn verify(password: &Password, phc: &str, memory: &mut Memory) -> Result<Ver
     )?;
     Ok(
         match aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()) {
-            Err(_) => Verdict::Wrong,
+            Err(_) => PasswordMatch::NoMatch,
             Ok(()) if params.m_cost() < MEMORY_KIB || params.t_cost() < PASSES => {
-                Verdict::RightButWeaklyHashed
+                PasswordMatch::MatchNeedsRehash
             }
-            Ok(()) => Verdict::Right,
+            Ok(()) => PasswordMatch::Match,
         },
     )
 }
 
 /// A hash that no password has, in today's form: unknown users are compared with it, so that they
 /// cost the same.
-pub fn nobody() -> String {
-    in_phc_form(&[0; SALT_BYTES], &argon2id::NOBODY)
+pub fn dummy_hash() -> String {
+    in_phc_form(&[0; SALT_BYTES], &argon2id::DUMMY_OUTPUT)
 }
 
 fn in_phc_form(salt: &[u8; SALT_BYTES], output: &[u8]) -> String {
@@ -210,9 +214,8 @@ fn read(phc: &str) -> Option<(Params, Salt, Output)> {
     argon2id.then_some(())?;
     let params = Params::try_from(&phc).ok()?;
     let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
-    let bounded = params.m_cost() <= MOST_MEMORY_KIB
-        && work <= MOST_WORK_KIB
-        && params.p_cost() <= MOST_LANES;
+    let bounded =
+        params.m_cost() <= MAX_MEMORY_KIB && work <= MAX_WORK_KIB && params.p_cost() <= MAX_LANES;
     bounded.then_some((params, phc.salt?, phc.hash?))
 }
 
@@ -224,11 +227,11 @@ mod tests {
         Password::parse(text).ok().unwrap()
     }
 
-    fn hash(password: &Password, salt: &[u8; SALT_BYTES], memory: &mut Memory) -> String {
+    fn hash(password: &Password, salt: &[u8; SALT_BYTES], memory: &mut HashBuffer) -> String {
         crate::password::hash(password, salt, memory).unwrap()
     }
 
-    fn verify(password: &Password, phc: &str, memory: &mut Memory) -> Verdict {
+    fn verify(password: &Password, phc: &str, memory: &mut HashBuffer) -> PasswordMatch {
         crate::password::verify(password, phc, memory).unwrap()
     }
 
@@ -247,23 +250,26 @@ mod tests {
 
     #[test]
     fn any_characters_are_welcome_and_none_are_cut_or_folded() {
-        let memory = &mut Memory::default();
+        let memory = &mut HashBuffer::default();
         let long = "ü 🗝\u{0}".repeat(20);
         let phc = hash(&password(&long), &[7; SALT_BYTES], memory);
-        assert_eq!(verify(&password(&long), &phc, memory), Verdict::Right);
+        assert_eq!(verify(&password(&long), &phc, memory), PasswordMatch::Match);
         for other in [
             long.to_uppercase(),
             long[..long.len() - 1].to_owned(),
             format!("{long} "),
         ] {
-            assert_eq!(verify(&password(&other), &phc, memory), Verdict::Wrong);
+            assert_eq!(
+                verify(&password(&other), &phc, memory),
+                PasswordMatch::NoMatch
+            );
         }
         assert!(Password::parse(&"x".repeat(257)).is_err());
     }
 
     #[test]
     fn passwords_that_differ_after_byte_72_differ() {
-        let memory = &mut Memory::default();
+        let memory = &mut HashBuffer::default();
         let phc = hash(
             &password(&format!("{}a", "x".repeat(72))),
             &[7; SALT_BYTES],
@@ -271,7 +277,7 @@ mod tests {
         );
         assert_eq!(
             verify(&password(&format!("{}b", "x".repeat(72))), &phc, memory),
-            Verdict::Wrong
+            PasswordMatch::NoMatch
         );
     }
 
@@ -280,56 +286,56 @@ mod tests {
         let phc = hash(
             &password("secret123"),
             &[7; SALT_BYTES],
-            &mut Memory::default(),
+            &mut HashBuffer::default(),
         );
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
     }
 
     /// By the reference implementation, some of them from its own tests.
-    const FROM_ELSEWHERE: &[(&str, &str, Verdict)] = &[
+    const FROM_ELSEWHERE: &[(&str, &str, PasswordMatch)] = &[
         (
             "secret123",
             "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg\
              $0PEVDZ1uqIGLxufK05JJOFrzcLy4Ch6Zv9zoslLB2eo",
-            Verdict::Right,
+            PasswordMatch::Match,
         ),
         (
             "secret123",
             "$argon2id$v=19$m=19459,t=2,p=3$MDEyMzQ1Njc4OWFiY2RlZg\
              $k2aqx0yJ+V2TiYdQ2YT/Zb/p2ZkeG11Oro84GPLx8e/2zabvtZO2imBuF0I/COmIcb57PRIsGzEmmpICWGwUSA",
-            Verdict::Right,
+            PasswordMatch::Match,
         ),
         (
             "password",
             "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
              $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
-            Verdict::Right,
+            PasswordMatch::Match,
         ),
         (
             "password",
             "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-            Verdict::RightButWeaklyHashed,
+            PasswordMatch::MatchNeedsRehash,
         ),
         (
             "password",
             "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
-            Verdict::RightButWeaklyHashed,
+            PasswordMatch::MatchNeedsRehash,
         ),
         (
             "pässwörd",
             "$argon2id$v=19$m=4099,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$w/a6eUpE5IEGaWDXyjbb1P0w+qtD74SX",
-            Verdict::RightButWeaklyHashed,
+            PasswordMatch::MatchNeedsRehash,
         ),
     ];
 
     #[test]
     fn hashes_from_elsewhere_are_understood_and_weaker_ones_want_to_be_raised() {
-        let memory = &mut Memory::default();
+        let memory = &mut HashBuffer::default();
         for (text, phc, verdict) in FROM_ELSEWHERE {
             assert_eq!(verify(&password(text), phc, memory), *verdict, "{phc}");
             assert_eq!(
                 verify(&password(&format!("{text}4")), phc, memory),
-                Verdict::Wrong,
+                PasswordMatch::NoMatch,
                 "{phc}"
             );
         }
@@ -340,16 +346,16 @@ mod tests {
         let today = hash(
             &password("secret123"),
             &[0; SALT_BYTES],
-            &mut Memory::default(),
+            &mut HashBuffer::default(),
         );
         let parameters = |phc: &str| phc.rsplit_once('$').unwrap().0.to_owned();
-        assert_eq!(parameters(&nobody()), parameters(&today));
-        assert_eq!(nobody().len(), today.len());
+        assert_eq!(parameters(&dummy_hash()), parameters(&today));
+        assert_eq!(dummy_hash().len(), today.len());
     }
 
     #[test]
     fn memory_that_was_used_before_changes_nothing() {
-        let memory = &mut Memory::default();
+        let memory = &mut HashBuffer::default();
         let first = hash(&password("secret123"), &[1; SALT_BYTES], memory);
         hash(&password("something else"), &[2; SALT_BYTES], memory);
         assert_eq!(
@@ -375,8 +381,8 @@ mod tests {
         ];
         for phc in unreadable {
             assert_eq!(
-                verify(&password("secret123"), phc, &mut Memory::default()),
-                Verdict::Wrong
+                verify(&password("secret123"), phc, &mut HashBuffer::default()),
+                PasswordMatch::NoMatch
             );
         }
     }

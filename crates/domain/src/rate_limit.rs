@@ -15,17 +15,17 @@ use crate::master_secret::{MacKey, MasterSecrets};
 
 /// The longest that somebody waits who is not to be refused: an owner bears it, and it is far below
 /// the timeouts of clients and proxies.
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// How many replicas together stay within a limit when each counts for itself, because Redis does
 /// not answer.
-const REPLICAS: u32 = 4;
+const ASSUMED_REPLICAS: u32 = 4;
 
 /// The most tries of a limit: enough to be none, and few enough for an interval of microseconds.
-const LARGEST_BURST: u32 = 1_000_000;
+const MAX_BURST: u32 = 1_000_000;
 
 /// The longest period: what is counted is forgotten after it.
-const LONGEST_PERIOD: Duration = Duration::from_secs(86_400);
+const MAX_PERIOD: Duration = Duration::from_secs(86_400);
 
 /// So many tries in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl Limit {
     /// A limit, where the numbers make sense: at least one try, and a period from a second to a
     /// day.
     pub fn new(burst: u32, period: Duration) -> Option<Limit> {
-        let sane = (1..=LARGEST_BURST).contains(&burst)
-            && (Duration::from_secs(1)..=LONGEST_PERIOD).contains(&period);
+        let sane = (1..=MAX_BURST).contains(&burst)
+            && (Duration::from_secs(1)..=MAX_PERIOD).contains(&period);
         sane.then_some(Limit { burst, period })
     }
 
@@ -58,7 +58,7 @@ impl Limit {
     #[must_use]
     pub fn stricter(self) -> Limit {
         Limit {
-            burst: self.burst.div_ceil(REPLICAS),
+            burst: self.burst.div_ceil(ASSUMED_REPLICAS),
             period: self.period,
         }
     }
@@ -80,7 +80,7 @@ impl Limit {
     }
 
     /// The level after one more try, if that is allowed.
-    pub fn after_try(self, level: u64) -> Option<u64> {
+    pub fn after_attempt(self, level: u64) -> Option<u64> {
         let after = level + self.interval();
         (after <= self.capacity()).then_some(after)
     }
@@ -102,12 +102,12 @@ impl Limit {
 
     /// How long a try waits that is beyond the limit, but must not be refused.
     pub fn delay(self, level: u64) -> Duration {
-        Duration::from_micros(self.retry_after(level)).min(LONGEST_DELAY)
+        Duration::from_micros(self.retry_after(level)).min(MAX_DELAY)
     }
 }
 
 /// Which bucket it is: what it limits, and for whom. Networks and accounts are ids or
-/// [`ThrottleKey`] hashes.
+/// [`RateLimitKey`] hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BucketId {
     /// What is limited.
@@ -129,7 +129,7 @@ pub struct Bucket {
 
 /// What became of a try that was counted in several buckets at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reserved {
+pub struct BucketLevels {
     /// Whether all of them allow it; if not, none has counted it.
     pub allowed: bool,
     /// The level of each now.
@@ -137,14 +137,14 @@ pub struct Reserved {
 }
 
 /// Makes ids of names and networks, so that no key tells them.
-pub struct ThrottleKey(MacKey);
+pub struct RateLimitKey(MacKey);
 
-impl ThrottleKey {
+impl RateLimitKey {
     /// The key under the first secret. The second is of no use: where replicas have them in another
     /// order, or the first is another than yesterday, buckets begin anew, and a guesser has at most
     /// twice the tries for once.
-    pub fn new(secrets: &MasterSecrets) -> ThrottleKey {
-        ThrottleKey(secrets.first().mac_key("latchkey throttles"))
+    pub fn new(secrets: &MasterSecrets) -> RateLimitKey {
+        RateLimitKey(secrets.first().mac_key("latchkey throttles"))
     }
 
     /// The id of a network, or of what was typed as a name or an address: the same for all ways to
@@ -178,7 +178,7 @@ mod tests {
         let mut moments = Vec::new();
         for pause in pauses {
             now += pause;
-            if let Some(after) = limit.after_try(limit.level(empty_at, now)) {
+            if let Some(after) = limit.after_attempt(limit.level(empty_at, now)) {
                 empty_at = now + after;
                 moments.push(now);
             }
@@ -212,36 +212,36 @@ mod tests {
             let level = level.min(limit.capacity());
             let mut after = level;
             for _ in 0..limit.remaining(level) {
-                after = limit.after_try(after).expect("it was told to remain");
+                after = limit.after_attempt(after).expect("it was told to remain");
             }
-            prop_assert_eq!(limit.after_try(after), None);
+            prop_assert_eq!(limit.after_attempt(after), None);
             let wait = limit.retry_after(after);
             prop_assert!(
                 wait > 0
                     && limit.delay(after) > Duration::ZERO
-                    && limit.delay(after) <= LONGEST_DELAY
+                    && limit.delay(after) <= MAX_DELAY
             );
-            prop_assert!(limit.after_try(after.saturating_sub(wait)).is_some());
-            prop_assert!(limit.after_try(after.saturating_sub(wait - 1)).is_none());
+            prop_assert!(limit.after_attempt(after.saturating_sub(wait)).is_some());
+            prop_assert!(limit.after_attempt(after.saturating_sub(wait - 1)).is_none());
         }
 
         #[test]
         fn a_refund_gives_back_exactly_one_try(limit in limits(), level in 0..100_000_000u64) {
-            if let Some(after) = limit.after_try(level) {
+            if let Some(after) = limit.after_attempt(level) {
                 prop_assert_eq!(limit.after_refund(after), level);
             }
         }
 
         #[test]
-        fn four_replicas_on_their_own_allow_hardly_more_than_one_limit(burst in 1..LARGEST_BURST) {
+        fn four_replicas_on_their_own_allow_hardly_more_than_one_limit(burst in 1..MAX_BURST) {
             let limit = Limit::new(burst, Duration::from_secs(60)).expect("sane").stricter();
-            prop_assert!(limit.burst() >= 1 && limit.burst() * REPLICAS < burst + REPLICAS);
+            prop_assert!(limit.burst() >= 1 && limit.burst() * ASSUMED_REPLICAS < burst + ASSUMED_REPLICAS);
         }
     }
 
     #[test]
     fn a_limit_that_makes_no_sense_is_none() {
-        for (burst, seconds) in [(0, 60), (LARGEST_BURST + 1, 60), (5, 0), (5, 86_401)] {
+        for (burst, seconds) in [(0, 60), (MAX_BURST + 1, 60), (5, 0), (5, 86_401)] {
             assert_eq!(
                 Limit::new(burst, Duration::from_secs(seconds)),
                 None,

@@ -9,7 +9,7 @@ pub mod recent_entries;
 
 use uuid::Uuid;
 
-pub use crate::revocation::entry::{Entry, Standing, Subject, Unknown};
+pub use crate::revocation::entry::{Entry, EntryState, Subject, UnknownEntry};
 pub use crate::revocation::reason::Reason;
 
 use crate::access_token::Kid;
@@ -18,7 +18,7 @@ use crate::access_token::Kid;
 mod sync {
     pub use std::sync::atomic::{AtomicU64, Ordering};
 
-    pub use super::lease::{Moment, may_answer_from_memory};
+    pub use super::lease::{BootTime, is_lease_valid};
 }
 
 /// How long the entry of a session, a user or a key is kept, in seconds: longer than any access
@@ -104,24 +104,24 @@ impl Revocation {
     pub fn entry(&self, now: u64) -> Entry {
         let ends_at = now + self.lifetime(now);
         let (subject, value) = match self {
-            Revocation::Session { sid } => (Subject::Session(*sid), Standing::FLAG),
+            Revocation::Session { sid } => (Subject::Session(*sid), EntryState::FLAG),
             Revocation::User { sub, below } => (Subject::User(*sub), *below),
             Revocation::Client { id, below } => (Subject::Client(*id), *below),
             Revocation::Token { jti: id, .. } | Revocation::PersonalToken { id } => {
-                (Subject::Token(*id), Standing::FLAG)
+                (Subject::Token(*id), EntryState::FLAG)
             }
-            Revocation::Key { kid } => (Subject::Key(*kid), Standing::FLAG),
+            Revocation::Key { kid } => (Subject::Key(*kid), EntryState::FLAG),
         };
         Entry {
             subject,
-            standing: Standing { value, ends_at },
+            state: EntryState { value, ends_at },
         }
     }
 }
 
 /// What one event took back: in the record once it is committed, and in Redis once it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct RevocationBatch {
     /// Whose account it was of; a client or a key belongs to nobody.
     pub sub: Option<Uuid>,
     /// Why, for the person who asks.
@@ -130,14 +130,14 @@ pub struct Ending {
     pub entries: Vec<Revocation>,
 }
 
-impl Ending {
+impl RevocationBatch {
     /// The end of single sessions.
-    pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: Reason) -> Ending {
+    pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: Reason) -> RevocationBatch {
         let entries = sids
             .iter()
             .map(|sid| Revocation::Session { sid: *sid })
             .collect();
-        Ending {
+        RevocationBatch {
             sub: Some(sub),
             reason,
             entries,
@@ -145,8 +145,8 @@ impl Ending {
     }
 
     /// The end of everything of a user below a generation.
-    pub fn of_user(sub: Uuid, below: i64, reason: Reason) -> Ending {
-        Ending {
+    pub fn of_user(sub: Uuid, below: i64, reason: Reason) -> RevocationBatch {
+        RevocationBatch {
             sub: Some(sub),
             reason,
             entries: vec![Revocation::User { sub, below }],
@@ -154,8 +154,8 @@ impl Ending {
     }
 
     /// The end of everything of a client below a generation.
-    pub fn of_client(id: Uuid, below: i64, reason: Reason) -> Ending {
-        Ending {
+    pub fn of_client(id: Uuid, below: i64, reason: Reason) -> RevocationBatch {
+        RevocationBatch {
             sub: None,
             reason,
             entries: vec![Revocation::Client { id, below }],
@@ -163,8 +163,8 @@ impl Ending {
     }
 
     /// The end of one personal access token.
-    pub fn of_personal_token(sub: Uuid, id: Uuid, reason: Reason) -> Ending {
-        Ending {
+    pub fn of_personal_token(sub: Uuid, id: Uuid, reason: Reason) -> RevocationBatch {
+        RevocationBatch {
             sub: Some(sub),
             reason,
             entries: vec![Revocation::PersonalToken { id }],
@@ -172,8 +172,8 @@ impl Ending {
     }
 
     /// The end of one access token.
-    pub fn of_token(sub: Option<Uuid>, jti: Uuid, exp: u64, reason: Reason) -> Ending {
-        Ending {
+    pub fn of_token(sub: Option<Uuid>, jti: Uuid, exp: u64, reason: Reason) -> RevocationBatch {
+        RevocationBatch {
             sub,
             reason,
             entries: vec![Revocation::Token { jti, exp }],
@@ -181,8 +181,8 @@ impl Ending {
     }
 
     /// The end of everything that a key signed.
-    pub fn of_key(kid: Kid, reason: Reason) -> Ending {
-        Ending {
+    pub fn of_key(kid: Kid, reason: Reason) -> RevocationBatch {
+        RevocationBatch {
             sub: None,
             reason,
             entries: vec![Revocation::Key { kid }],
@@ -216,9 +216,9 @@ impl Ending {
 
 /// Everything about a token that can be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Marks {
+pub enum RevocationKeys {
     /// An access token of a user's session.
-    OfSession {
+    Session {
         /// The key that signed it.
         kid: Kid,
         /// The user.
@@ -231,7 +231,7 @@ pub enum Marks {
         generation: i64,
     },
     /// An access token of an OAuth client.
-    OfClient {
+    Client {
         /// The key that signed it.
         kid: Kid,
         /// The client.
@@ -243,7 +243,7 @@ pub enum Marks {
     },
     /// A personal access token, which outlives sessions and keys, and nothing that ends everything
     /// of its user.
-    Personal {
+    PersonalAccessToken {
         /// The token itself.
         id: Uuid,
         /// The user.
@@ -253,11 +253,11 @@ pub enum Marks {
     },
 }
 
-impl Marks {
+impl RevocationKeys {
     /// The subjects whose entries speak of the token.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let subjects = match *self {
-            Marks::OfSession {
+            RevocationKeys::Session {
                 kid, sub, sid, jti, ..
             } => [
                 Some(Subject::Key(kid)),
@@ -265,13 +265,13 @@ impl Marks {
                 Some(Subject::Session(sid)),
                 Some(Subject::Token(jti)),
             ],
-            Marks::OfClient { kid, id, jti, .. } => [
+            RevocationKeys::Client { kid, id, jti, .. } => [
                 Some(Subject::Key(kid)),
                 Some(Subject::Client(id)),
                 None,
                 Some(Subject::Token(jti)),
             ],
-            Marks::Personal { id, sub, .. } => [
+            RevocationKeys::PersonalAccessToken { id, sub, .. } => [
                 None,
                 Some(Subject::User(sub)),
                 None,
@@ -283,7 +283,10 @@ impl Marks {
 
     /// The first subject whose entry refuses the token, by what each one's entry says, if there is
     /// one. Timestamps never decide.
-    pub fn refused_by(&self, mut value: impl FnMut(&Subject) -> Option<i64>) -> Option<Subject> {
+    pub fn find_revoked_subject(
+        &self,
+        mut value: impl FnMut(&Subject) -> Option<i64>,
+    ) -> Option<Subject> {
         self.subjects()
             .find(|subject| value(subject).is_some_and(|value| self.is_refused(subject, value)))
     }
@@ -292,25 +295,25 @@ impl Marks {
     fn is_refused(&self, subject: &Subject, value: i64) -> bool {
         match subject {
             Subject::User(_) | Subject::Client(_) => self.generation() < value,
-            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Canary(_) => true,
+            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Probe(_) => true,
         }
     }
 
     /// The token itself, as answers about many tokens name it.
     pub const fn jti(&self) -> Uuid {
         match self {
-            Marks::OfSession { jti, .. }
-            | Marks::OfClient { jti, .. }
-            | Marks::Personal { id: jti, .. } => *jti,
+            RevocationKeys::Session { jti, .. }
+            | RevocationKeys::Client { jti, .. }
+            | RevocationKeys::PersonalAccessToken { id: jti, .. } => *jti,
         }
     }
 
     /// The generation, of its user or client, at which it was issued.
     const fn generation(&self) -> i64 {
         match self {
-            Marks::OfSession { generation, .. }
-            | Marks::OfClient { generation, .. }
-            | Marks::Personal { generation, .. } => *generation,
+            RevocationKeys::Session { generation, .. }
+            | RevocationKeys::Client { generation, .. }
+            | RevocationKeys::PersonalAccessToken { generation, .. } => *generation,
         }
     }
 }
@@ -336,19 +339,19 @@ mod tests {
         ) {
             let (sub, sid, jti) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
             let value = |subject: &Subject| match subject {
-                Subject::Key(_) => key.then_some(Standing::FLAG),
+                Subject::Key(_) => key.then_some(EntryState::FLAG),
                 Subject::User(id) | Subject::Client(id) => below.filter(|_| *id == sub),
-                Subject::Session(id) => (session && *id == sid).then_some(Standing::FLAG),
-                Subject::Token(id) => (token && *id == jti).then_some(Standing::FLAG),
-                Subject::Canary(_) => Some(Standing::FLAG),
+                Subject::Session(id) => (session && *id == sid).then_some(EntryState::FLAG),
+                Subject::Token(id) => (token && *id == jti).then_some(EntryState::FLAG),
+                Subject::Probe(_) => Some(EntryState::FLAG),
             };
             let of_all = below > Some(generation);
-            let marks = Marks::OfSession { kid: kid(), sub, sid, jti, generation };
-            prop_assert_eq!(marks.refused_by(value).is_some(), key || session || token || of_all);
-            let marks = Marks::OfClient { kid: kid(), id: sub, jti, generation };
-            prop_assert_eq!(marks.refused_by(value).is_some(), key || token || of_all);
-            let marks = Marks::Personal { id: jti, sub, generation };
-            prop_assert_eq!(marks.refused_by(value).is_some(), token || of_all);
+            let marks = RevocationKeys::Session { kid: kid(), sub, sid, jti, generation };
+            prop_assert_eq!(marks.find_revoked_subject(value).is_some(), key || session || token || of_all);
+            let marks = RevocationKeys::Client { kid: kid(), id: sub, jti, generation };
+            prop_assert_eq!(marks.find_revoked_subject(value).is_some(), key || token || of_all);
+            let marks = RevocationKeys::PersonalAccessToken { id: jti, sub, generation };
+            prop_assert_eq!(marks.find_revoked_subject(value).is_some(), token || of_all);
         }
 
         #[test]

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::text::{Parsed, Reason, Shape};
+use crate::text::{ParsedText, Rejection, TextRules};
 
 /// Declares [`Scope`]: variant, word, and what it permits.
 macro_rules! scopes {
@@ -140,8 +140,8 @@ impl FromStr for Scopes {
 const PATTERN: &str = "^( |(user:read|user:write|items:read|items:write|admin|revocations:read) )*\
     (user:read|user:write|items:read|items:write|admin|revocations:read)?$";
 
-impl Parsed for Scopes {
-    const SHAPE: Shape = Shape {
+impl ParsedText for Scopes {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 0,
         max: 255,
@@ -149,7 +149,7 @@ impl Parsed for Scopes {
         example: "items:read",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
+    fn parse(text: &str) -> Result<Self, Rejection> {
         text.parse().map_err(|UnknownScope| {
             let all: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
             format!(

@@ -14,21 +14,21 @@ pub fn is_cookie(claims: &Claims) -> bool {
 /// Which quarter of its life the cookie is in, from 1 to 3, if it is to be signed anew: not in the
 /// first, so that few requests cost a signature, and only where the next one lives longer. `idle`
 /// is in seconds.
-pub fn due(claims: &Claims, now: u64, idle: u64) -> Option<u64> {
+pub fn renewal_due(claims: &Claims, now: u64, idle: u64) -> Option<u64> {
     let age = now.saturating_sub(claims.iat);
     let quarter = age * 4 / claims.exp.saturating_sub(claims.iat).max(1);
     (quarter > 0 && end(claims, now, idle) > claims.exp).then_some(quarter)
 }
 
 /// The next cookie of the same session; without an identity it says of the user what this one says.
-pub fn next(
+pub fn renewed_claims(
     claims: &Claims,
     identity: Option<&Identity>,
     jti: Uuid,
     now: u64,
     idle: u64,
 ) -> Claims {
-    let mut next = Claims {
+    let mut renewed_claims = Claims {
         jti,
         iat: now,
         nbf: now,
@@ -36,9 +36,9 @@ pub fn next(
         ..claims.clone()
     };
     if let Some(identity) = identity {
-        next = next.of(identity);
+        renewed_claims = renewed_claims.of(identity);
     }
-    next
+    renewed_claims
 }
 
 /// No slide moves the absolute end.
@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        access_token::{self, Realm},
+        access_token::{self, TokenPolicy},
         account::Role,
         session::Session,
     };
@@ -80,7 +80,7 @@ mod tests {
             auth_time: NOW,
             ends_at: NOW + whole,
         };
-        let realm = Realm {
+        let realm = TokenPolicy {
             issuer: "i".into(),
             audience: "a".into(),
             clock_skew: 5,
@@ -107,18 +107,22 @@ mod tests {
             (599, Some(3)),
         ];
         for (age, quarter) in quarters {
-            assert_eq!(due(&claims, NOW + age, 600), quarter, "{age}");
+            assert_eq!(renewal_due(&claims, NOW + age, 600), quarter, "{age}");
         }
-        assert_eq!(due(&claims, NOW - 5, 600), None, "a clock that is ahead");
+        assert_eq!(
+            renewal_due(&claims, NOW - 5, 600),
+            None,
+            "a clock that is ahead"
+        );
     }
 
     #[test]
     fn no_slide_moves_the_absolute_end() {
         let claims = cookie(600, 700);
-        let slid = next(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
+        let slid = renewed_claims(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
         assert_eq!((slid.exp, slid.session_exp), (NOW + 700, Some(NOW + 700)));
         assert_eq!(
-            due(&slid, NOW + 650, 600),
+            renewal_due(&slid, NOW + 650, 600),
             None,
             "it lives as long as it may"
         );
@@ -127,12 +131,12 @@ mod tests {
     #[test]
     fn the_next_one_says_who_the_user_is_by_now() {
         let claims = cookie(600, 86_400);
-        let kept = next(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
+        let kept = renewed_claims(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
         assert_eq!(
             (kept.username.as_deref(), kept.iat, kept.exp),
             (Some("john"), NOW + 200, NOW + 800)
         );
-        let renamed = next(
+        let renamed = renewed_claims(
             &claims,
             Some(&Identity {
                 role: Role::Admin,
@@ -163,8 +167,8 @@ mod tests {
         ) {
             let claims = cookie(idle, whole);
             let now = NOW + age;
-            if due(&claims, now, later).is_some() {
-                let slid = next(&claims, None, Uuid::nil(), now, later);
+            if renewal_due(&claims, now, later).is_some() {
+                let slid = renewed_claims(&claims, None, Uuid::nil(), now, later);
                 prop_assert!(slid.exp > claims.exp && Some(slid.exp) <= claims.session_exp);
             }
         }

@@ -3,20 +3,20 @@
 use std::borrow::Cow;
 
 /// Why a text is refused: words that follow the member's name.
-pub type Reason = Cow<'static, str>;
+pub type Rejection = Cow<'static, str>;
 
 /// A value that is parsed from text at the edge, and is right wherever it is held.
-pub trait Parsed: Sized {
+pub trait ParsedText: Sized {
     /// What the document says about the text.
-    const SHAPE: Shape;
+    const RULES: TextRules;
 
     /// The value, or the reason why there is none. The reason never repeats the text.
-    fn parse(text: &str) -> Result<Self, Reason>;
+    fn parse(text: &str) -> Result<Self, Rejection>;
 }
 
 /// The rules of a text that a JSON schema can express.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
+pub struct TextRules {
     /// The schema's `format`.
     pub format: Option<&'static str>,
     /// The fewest characters.
@@ -37,7 +37,7 @@ pub const LINES: Option<&str> =
     Some(r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$");
 
 /// Checks a length in characters (Unicode scalar values), as JSON schema counts it.
-pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
+pub fn length(text: &str, shape: TextRules) -> Result<(), Rejection> {
     match text.chars().count() {
         0 if shape.min > 0 => Err("must not be empty".into()),
         count if count < shape.min => {
@@ -53,7 +53,7 @@ pub fn length(text: &str, shape: Shape) -> Result<(), Reason> {
 /// Refuses control characters: they forge log lines and mail headers, and those that turn the
 /// direction of writing make a name look like another. Where lines are wanted, tab and line breaks
 /// pass.
-pub fn printable(text: &str, lines: bool) -> Result<(), Reason> {
+pub fn printable(text: &str, lines: bool) -> Result<(), Rejection> {
     let allowed = |c: char| is_printable(c) || (lines && matches!(c, '\n' | '\r' | '\t'));
     if text.chars().all(allowed) {
         Ok(())
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    const SHAPE: Shape = Shape {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 2,
         max: 3,
@@ -153,9 +153,9 @@ mod tests {
 
     #[test]
     fn length_counts_characters_not_bytes() {
-        assert!(length("äöü", SHAPE).is_ok());
-        assert!(length("ä", SHAPE).is_err());
-        assert!(length("äöüß", SHAPE).is_err());
+        assert!(length("äöü", RULES).is_ok());
+        assert!(length("ä", RULES).is_err());
+        assert!(length("äöüß", RULES).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What administrators change about accounts, and what comes along with it.
 
 use crate::{
-    account::{DisplayName, Email, Identity, Role, Username},
-    audit::Kind,
+    account::{DisplayName, EmailAddress, Identity, Role, Username},
+    audit::EventKind,
     revocation::Reason,
 };
 
@@ -12,7 +12,7 @@ pub struct AccountChange {
     /// The user name.
     pub username: Option<Option<Username>>,
     /// The address.
-    pub email: Option<Option<Email>>,
+    pub email: Option<Option<EmailAddress>>,
     /// The display name.
     pub name: Option<Option<DisplayName>>,
     /// What the account may do.
@@ -23,16 +23,16 @@ pub struct AccountChange {
 
 /// Who somebody is, and whether they may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct UserState {
     /// What goes into tokens.
     pub identity: Identity,
     /// Whether signing in is refused.
     pub disabled: bool,
 }
 
-impl Standing {
+impl UserState {
     /// The standing after a change. The version rises where anything of the identity differs.
-    pub fn changed(&self, change: &AccountChange) -> Standing {
+    pub fn changed(&self, change: &AccountChange) -> UserState {
         let Identity {
             version,
             role,
@@ -47,7 +47,7 @@ impl Standing {
             change
                 .email
                 .as_ref()
-                .map(|new| new.as_ref().map(Email::as_str)),
+                .map(|new| new.as_ref().map(EmailAddress::as_str)),
             email.clone(),
         );
         let mut identity = Identity {
@@ -73,7 +73,7 @@ impl Standing {
             ),
         };
         identity.version += i64::from(identity != self.identity);
-        Standing {
+        UserState {
             identity,
             disabled: change.disabled.unwrap_or(self.disabled),
         }
@@ -85,7 +85,7 @@ impl Standing {
     }
 
     /// Why every session ends on the way from here to there, if it does.
-    pub fn ends(&self, after: &Standing, new_password: bool) -> Option<Reason> {
+    pub fn ends(&self, after: &UserState, new_password: bool) -> Option<Reason> {
         if after.disabled && !self.disabled {
             Some(Reason::Disabled)
         } else if new_password {
@@ -97,29 +97,37 @@ impl Standing {
 
     /// What happens to the account on the way from here to there. Those that end every session say
     /// so as their reason.
-    pub fn events(&self, after: &Standing, new_password: bool) -> Vec<(Kind, Option<Reason>)> {
+    pub fn events(
+        &self,
+        after: &UserState,
+        new_password: bool,
+    ) -> Vec<(EventKind, Option<Reason>)> {
         let (old, new) = (&self.identity, &after.identity);
         let events = [
             (
                 after.disabled && !self.disabled,
-                Kind::AccountDisabled,
+                EventKind::UserDisabled,
                 Some(Reason::Disabled),
             ),
-            (self.disabled && !after.disabled, Kind::AccountEnabled, None),
+            (
+                self.disabled && !after.disabled,
+                EventKind::UserEnabled,
+                None,
+            ),
             (
                 new_password,
-                Kind::PasswordReset,
+                EventKind::PasswordReset,
                 Some(Reason::PasswordReset),
             ),
             (
                 old.role != new.role,
-                Kind::RoleChanged,
+                EventKind::RoleChanged,
                 Some(Reason::RoleChange),
             ),
-            (old.email != new.email, Kind::EmailChanged, None),
+            (old.email != new.email, EventKind::EmailChanged, None),
             (
                 (&old.username, &old.name) != (&new.username, &new.name),
-                Kind::Renamed,
+                EventKind::ProfileUpdated,
                 None,
             ),
         ];
@@ -132,7 +140,7 @@ impl Standing {
 
     /// Whether there is another address afterwards, so that codes which were mailed to this one
     /// must not work any more.
-    pub fn moves(&self, after: &Standing) -> bool {
+    pub fn moves(&self, after: &UserState) -> bool {
         !is_same(
             self.identity.email.as_deref(),
             after.identity.email.as_deref(),
@@ -152,9 +160,9 @@ fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Parsed;
+    use crate::text::ParsedText;
 
-    fn john() -> Standing {
+    fn john() -> UserState {
         let identity = Identity {
             version: 3,
             role: Role::User,
@@ -163,7 +171,7 @@ mod tests {
             email_verified: true,
             name: None,
         };
-        Standing {
+        UserState {
             identity,
             disabled: false,
         }
@@ -171,7 +179,7 @@ mod tests {
 
     fn email(text: &str) -> AccountChange {
         AccountChange {
-            email: Some(Some(Email::parse(text).unwrap())),
+            email: Some(Some(EmailAddress::parse(text).unwrap())),
             ..Default::default()
         }
     }
@@ -194,14 +202,14 @@ mod tests {
 
     #[test]
     fn everything_that_changes_is_an_event_of_its_own() {
-        let disabled = Standing {
+        let disabled = UserState {
             disabled: true,
             ..john()
         };
         assert_eq!(john().events(&john(), false), []);
         assert_eq!(
             disabled.events(&john(), false),
-            [(Kind::AccountEnabled, None)]
+            [(EventKind::UserEnabled, None)]
         );
         let all = AccountChange {
             name: Some(Some(DisplayName::parse("J").unwrap())),
@@ -209,16 +217,19 @@ mod tests {
             disabled: Some(true),
             ..email("j@example.com")
         };
-        let kinds: Vec<Kind> = john()
+        let kinds: Vec<EventKind> = john()
             .events(&john().changed(&all), true)
             .into_iter()
             .map(|(kind, _)| kind)
             .collect();
         let (first, rest) = (
-            [Kind::AccountDisabled, Kind::PasswordReset],
-            [Kind::RoleChanged, Kind::EmailChanged],
+            [EventKind::UserDisabled, EventKind::PasswordReset],
+            [EventKind::RoleChanged, EventKind::EmailChanged],
         );
-        assert_eq!(kinds, [first.as_slice(), &rest, &[Kind::Renamed]].concat());
+        assert_eq!(
+            kinds,
+            [first.as_slice(), &rest, &[EventKind::ProfileUpdated]].concat()
+        );
     }
 
     #[test]
@@ -241,7 +252,7 @@ mod tests {
 
     #[test]
     fn disabling_a_new_password_and_another_role_end_everything_and_nothing_else_does() {
-        let disabled = Standing {
+        let disabled = UserState {
             disabled: true,
             ..john()
         };
@@ -268,7 +279,7 @@ mod tests {
         });
         assert!(admin.administers() && !john().administers());
         assert!(
-            !Standing {
+            !UserState {
                 disabled: true,
                 ..admin
             }

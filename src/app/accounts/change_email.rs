@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::Claims,
-    account::{Account, Email},
-    audit::{Event, Kind},
-    one_time_code::{OneTimeCode, Purpose},
+    account::{Account, EmailAddress},
+    audit::{AuditEvent, EventKind},
+    one_time_code::{CodePurpose, OneTimeCode},
     password::Password,
     revocation::Reason,
 };
@@ -20,7 +20,7 @@ use crate::{
     redis::Reservation,
 };
 
-const PURPOSE: Purpose = Purpose::EmailConfirmation;
+const EMAIL_CODE: CodePurpose = CodePurpose::EmailConfirmation;
 
 impl Gateway {
     /// Promises a code to an address, which may be the caller's own. Whether somebody has it is not
@@ -29,65 +29,74 @@ impl Gateway {
     /// # Errors
     /// `incorrect_password`, `token_revoked`, `email_disabled`, `too_many_requests`, `busy`,
     /// `unavailable`.
-    pub async fn request_email(
+    pub async fn request_email_change(
         &self,
         caller: &Claims,
-        email: &Email,
+        email: &EmailAddress,
         password: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
         // Whoever has found a token must not guess the password with it, and nobody fills the
         // mailboxes of others.
         let sign_in = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        let story = self.counted(
+        let task = self.rate_limited(
             sign_in,
-            &origin.allowance,
+            &origin.request_limits,
             self.try_request_email(caller, email, password, origin),
         );
-        self.counted(self.forgot_attempt(origin), &origin.allowance, story)
-            .await
+        self.rate_limited(
+            self.reset_request_attempt(origin),
+            &origin.request_limits,
+            task,
+        )
+        .await
     }
 
     async fn try_request_email(
         &self,
         caller: &Claims,
-        email: &Email,
+        email: &EmailAddress,
         password: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let user = self.prove_password(caller, password, origin).await?.user;
+        let user = self
+            .verify_current_password(caller, password, origin)
+            .await?
+            .user;
         if !self.mailer.is_on() {
             return Err(Error::EmailDisabled(None));
         }
-        let own = user
+        let self_event = user
             .account
             .identity
             .email
-            .is_some_and(|own| own.eq_ignore_ascii_case(email.as_str()));
-        let kind = if own {
-            Kind::CodeRequested
+            .is_some_and(|self_event| self_event.eq_ignore_ascii_case(email.as_str()));
+        let kind = if self_event {
+            EventKind::CodeRequested
         } else {
-            Kind::EmailChangeRequested
+            EventKind::EmailChangeRequested
         };
-        let event = origin.own(kind, caller).because(PURPOSE.as_str());
-        self.mail_budget(
-            PURPOSE,
+        let event = origin
+            .self_event(kind, caller)
+            .with_reason(EMAIL_CODE.as_str());
+        self.within_email_quota(
+            EMAIL_CODE,
             email.as_str(),
-            self.promise_confirmation(caller.sub, email, &event),
+            self.enqueue_verification_email(caller.sub, email, &event),
         )
         .await
     }
 
-    async fn promise_confirmation(
+    async fn enqueue_verification_email(
         &self,
         sub: Uuid,
-        email: &Email,
-        event: &Event,
+        email: &EmailAddress,
+        event: &AuditEvent,
     ) -> Result<(), Error> {
-        self.record
-            .request_confirmation(Uuid::now_v7(), sub, email.as_str(), event)
+        self.postgres
+            .enqueue_verification(Uuid::now_v7(), sub, email.as_str(), event)
             .await?;
-        self.mail_bell.notify_one();
+        self.mail_ready.notify_one();
         Ok(())
     }
 
@@ -103,9 +112,9 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<Account, Error> {
         let attempt = self.code_attempt(&caller.sub.to_string(), origin);
-        self.counted(
+        self.rate_limited(
             attempt,
-            &origin.allowance,
+            &origin.request_limits,
             self.try_confirm_email(caller, code, origin),
         )
         .await
@@ -122,15 +131,20 @@ impl Gateway {
             caller.sub,
             caller.sid.ok_or_else(Error::session_required)?,
         );
-        let reserved = self.reserve_code(PURPOSE, sub, code, origin).await?;
-        self.tell_of_wrong_code(&reserved, PURPOSE, Some(sub), origin);
-        let event = origin.own(Kind::EmailChanged, caller);
+        let reserved = self.reserve_code(EMAIL_CODE, sub, code, origin).await?;
+        self.record_wrong_code(&reserved, EMAIL_CODE, Some(sub), origin);
+        let event = origin.self_event(EventKind::EmailChanged, caller);
         match reserved {
             Reservation::Reserved(row) => {
-                self.uncancelled(async move { gateway.use_email_code(row, sub, sid, &event).await })
-                    .await
+                self.run_to_completion(async move {
+                    gateway.use_email_code(row, sub, sid, &event).await
+                })
+                .await
             }
-            Reservation::Busy(row) => self.confirm_again(row, sub).await?.ok_or(Error::Busy),
+            Reservation::Busy(row) => self
+                .finish_confirmed_change(row, sub)
+                .await?
+                .ok_or(Error::Busy),
             Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
             Reservation::Wrong => Err(Error::InvalidCode),
         }
@@ -141,26 +155,26 @@ impl Gateway {
         row: Uuid,
         sub: Uuid,
         sid: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<Account, Error> {
         match self
-            .record
+            .postgres
             .confirm_email(row, sub, sid, Uuid::now_v7(), event)
             .await
         {
             Ok(Some(confirmed)) => {
-                self.mail_bell.notify_one();
+                self.mail_ready.notify_one();
                 self.publish(&confirmed.ending).await?;
-                self.publish_email(row, confirmed.user).await
+                self.publish_new_email(row, confirmed.user).await
             }
             Ok(None) => self
-                .confirm_again(row, sub)
+                .finish_confirmed_change(row, sub)
                 .await?
                 .ok_or(Error::InvalidCode),
             Err(error) => {
                 // Mostly nothing was decided, and the code may be tried again at once; otherwise
                 // the repeat finds out.
-                let _ = self.speed.release_code(PURPOSE, sub, row).await;
+                let _ = self.redis.release_code(EMAIL_CODE, sub, row).await;
                 Err(error)
             }
         }
@@ -168,35 +182,39 @@ impl Gateway {
 
     /// The code was used before: what came of it stands, and only its publication may be missing.
     /// It is made up for.
-    async fn confirm_again(&self, row: Uuid, sub: Uuid) -> Result<Option<Account>, Error> {
+    async fn finish_confirmed_change(
+        &self,
+        row: Uuid,
+        sub: Uuid,
+    ) -> Result<Option<Account>, Error> {
         let CodeState::Used {
             address: Some(address),
-        } = self.record.find_code(row).await?
+        } = self.postgres.find_code(row).await?
         else {
             return Ok(None);
         };
-        let stands = |user: &StoredUser| {
+        let is_usable = |user: &StoredUser| {
             let identity = &user.account.identity;
             identity.email_verified && identity.email.as_deref() == Some(address.as_str())
         };
-        let Some(user) = self.record.find_user(sub).await?.filter(stands) else {
+        let Some(user) = self.postgres.find_user(sub).await?.filter(is_usable) else {
             return Ok(None);
         };
         self.republish(
             &self
-                .record
-                .sessions_ended_lately(sub, Reason::EmailChange)
+                .postgres
+                .recently_revoked_sessions(sub, Reason::EmailChange)
                 .await?,
         )
         .await?;
-        self.publish_email(row, user).await.map(Some)
+        self.publish_new_email(row, user).await.map(Some)
     }
 
-    async fn publish_email(&self, row: Uuid, user: StoredUser) -> Result<Account, Error> {
+    async fn publish_new_email(&self, row: Uuid, user: StoredUser) -> Result<Account, Error> {
         self.publish_identity(user.account.id, &user.account.identity)
             .await?;
         // The record has consumed the code; that Redis forgets it is tidiness.
-        let _ = self.speed.use_code(PURPOSE, user.account.id, row).await;
+        let _ = self.redis.use_code(EMAIL_CODE, user.account.id, row).await;
         Ok(user.account)
     }
 }

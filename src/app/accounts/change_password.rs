@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::Claims,
-    audit::{Event, Kind},
-    password::{Password, Verdict},
+    audit::{AuditEvent, EventKind},
+    password::{Password, PasswordMatch},
 };
 use uuid::Uuid;
 
@@ -30,9 +30,9 @@ impl Gateway {
     ) -> Result<(), Error> {
         // Whoever has found a token must not guess the password with it.
         let attempt = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        self.counted(
+        self.rate_limited(
             attempt,
-            &origin.allowance,
+            &origin.request_limits,
             self.try_change_password(caller, current, new, origin),
         )
         .await
@@ -47,27 +47,31 @@ impl Gateway {
     ) -> Result<(), Error> {
         new.check(self.config.password_min)
             .map_err(Error::WeakPassword)?;
-        let known = self.prove_password(caller, current, origin).await?;
+        let known = self
+            .verify_current_password(caller, current, origin)
+            .await?;
         let hash = self.hasher.hash(new.into()).await?;
         let (gateway, sid) = (
             self.clone(),
             caller.sid.ok_or_else(Error::session_required)?,
         );
-        let event = origin.own(Kind::PasswordChanged, caller);
-        self.uncancelled(async move { gateway.store_password(&known, &hash, sid, &event).await })
-            .await
+        let event = origin.self_event(EventKind::PasswordChanged, caller);
+        self.run_to_completion(
+            async move { gateway.store_password(&known, &hash, sid, &event).await },
+        )
+        .await
     }
 
     /// The caller's row, if this is the caller's password. An account that is gone has taken its
     /// tokens along.
-    pub(crate) async fn prove_password(
+    pub(crate) async fn verify_current_password(
         &self,
         caller: &Claims,
         password: Password,
         origin: &Origin,
     ) -> Result<Credentials, Error> {
         let known = self
-            .record
+            .postgres
             .find_credentials(caller.sub)
             .await?
             .ok_or(Error::TokenRevoked)?;
@@ -76,9 +80,12 @@ impl Gateway {
             .verify(&Arc::new(password), Some(&known.password_hash))
             .await?
         {
-            Verdict::Right | Verdict::RightButWeaklyHashed => Ok(known),
-            Verdict::Wrong => {
-                self.refuse(origin.own(Kind::PasswordRefused, caller), origin);
+            PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => Ok(known),
+            PasswordMatch::NoMatch => {
+                self.record_denied(
+                    origin.self_event(EventKind::PasswordCheckFailed, caller),
+                    origin,
+                );
                 Err(Error::IncorrectPassword)
             }
         }
@@ -89,14 +96,14 @@ impl Gateway {
         known: &Credentials,
         hash: &str,
         keep: Uuid,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<(), Error> {
         let changed = self
-            .record
+            .postgres
             .change_password(known, hash, keep, Uuid::now_v7(), event)
             .await?;
         let ending = changed.ok_or(Error::IncorrectPassword)?;
-        self.mail_bell.notify_one();
+        self.mail_ready.notify_one();
         self.publish(&ending).await
     }
 }

@@ -7,14 +7,14 @@ use latchkey_domain::{
 };
 use uuid::Uuid;
 
-use crate::{app::Gateway, error::Error, postgres::Device};
+use crate::{app::Gateway, error::Error, postgres::SessionRow};
 
 /// The account, its sessions and how much is in it.
 pub struct Dashboard {
     /// The account.
     pub user: Account,
     /// Its live sessions.
-    pub sessions: Vec<Device>,
+    pub sessions: Vec<SessionRow>,
     /// How many items it has.
     pub items: i64,
 }
@@ -30,13 +30,13 @@ impl Gateway {
             after: Uuid::nil(),
         };
         let (user, sessions, items) = tokio::try_join!(
-            self.show_account(caller),
-            self.list_devices(caller.sub, all),
-            self.record.count_items(caller.sub)
+            self.get_account(caller),
+            self.list_sessions(caller.sub, all),
+            self.postgres.count_items(caller.sub)
         )?;
         Ok(Dashboard {
             user,
-            sessions: sessions.devices,
+            sessions: sessions.sessions,
             items,
         })
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use latchkey_domain::{
     access_token::Claims,
     account::{Account, DisplayName, Identity, Username},
-    audit::Kind,
-    revocation::{Ending, Reason},
+    audit::EventKind,
+    revocation::{Reason, RevocationBatch},
 };
 
 use crate::{
@@ -15,17 +15,17 @@ use crate::{
 };
 
 /// How long a sign-in is fresh enough for what cannot be undone, in seconds.
-const FRESH_SECONDS: u64 = 300;
+const RECENT_SIGN_IN_SECONDS: u64 = 300;
 
 /// A change of names: `None` leaves one as it is, `Some(None)` clears it.
-pub struct Rename {
+pub struct ProfileChange {
     /// The user name.
     pub username: Option<Option<Username>>,
     /// The display name.
     pub name: Option<Option<DisplayName>>,
 }
 
-impl Rename {
+impl ProfileChange {
     fn changes_nothing(&self, identity: &Identity) -> bool {
         let username = self
             .username
@@ -46,9 +46,9 @@ impl Gateway {
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
-    pub async fn show_account(&self, caller: &Claims) -> Result<Account, Error> {
+    pub async fn get_account(&self, caller: &Claims) -> Result<Account, Error> {
         Ok(self
-            .record
+            .postgres
             .find_user(caller.sub)
             .await?
             .ok_or(Error::TokenRevoked)?
@@ -60,36 +60,36 @@ impl Gateway {
     ///
     /// # Errors
     /// `username_taken`, `invalid_request`, `too_many_requests`, `token_revoked`, `unavailable`.
-    pub async fn rename_account(
+    pub async fn update_profile(
         self: &Arc<Self>,
         caller: &Claims,
-        change: Rename,
+        change: ProfileChange,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let account = self.show_account(caller).await?;
+        let account = self.get_account(caller).await?;
         if change.changes_nothing(&account.identity) {
             return Ok(account);
         }
         if change.username.is_none() {
-            return self.store_names(caller, change, origin).await;
+            return self.store_profile(caller, change, origin).await;
         }
-        self.counted(
+        self.rate_limited(
             self.sign_up_attempt(origin),
-            &origin.allowance,
-            self.store_names(caller, change, origin),
+            &origin.request_limits,
+            self.store_profile(caller, change, origin),
         )
         .await
     }
 
-    async fn store_names(
+    async fn store_profile(
         self: &Arc<Self>,
         caller: &Claims,
-        change: Rename,
+        change: ProfileChange,
         origin: &Origin,
     ) -> Result<Account, Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
-        let event = origin.own(Kind::Renamed, caller);
-        self.uncancelled(async move {
+        let event = origin.self_event(EventKind::ProfileUpdated, caller);
+        self.run_to_completion(async move {
             let username = change
                 .username
                 .as_ref()
@@ -99,7 +99,7 @@ impl Gateway {
                 .as_ref()
                 .map(|name| name.as_ref().map(DisplayName::as_str));
             let user = gateway
-                .record
+                .postgres
                 .update_user(sub, username, name, &event)
                 .await?
                 .ok_or(Error::TokenRevoked)?;
@@ -113,8 +113,8 @@ impl Gateway {
 
     /// Refuses what cannot be undone, or outlives the session, to whoever has not just proved to
     /// know the password.
-    pub(crate) fn check_fresh(&self, caller: &Claims) -> Result<(), Error> {
-        let is_fresh = |auth_time| self.clock.now() <= auth_time + FRESH_SECONDS;
+    pub(crate) fn require_recent_sign_in(&self, caller: &Claims) -> Result<(), Error> {
+        let is_fresh = |auth_time| self.clock.now() <= auth_time + RECENT_SIGN_IN_SECONDS;
         if caller.auth_time.is_some_and(is_fresh) {
             Ok(())
         } else {
@@ -127,20 +127,20 @@ impl Gateway {
     ///
     /// # Errors
     /// `reauthentication_required`, `last_admin`, `unavailable`.
-    pub async fn delete_account(
+    pub async fn delete_own_user(
         self: &Arc<Self>,
         caller: &Claims,
         origin: &Origin,
     ) -> Result<(), Error> {
-        self.check_fresh(caller)?;
+        self.require_recent_sign_in(caller)?;
         let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
-        let event = origin.own(Kind::AccountDeleted, caller);
-        self.uncancelled(async move {
+        let event = origin.self_event(EventKind::UserDeleted, caller);
+        self.run_to_completion(async move {
             // A live token has the user's generation; where the row is gone already, only the entry
             // was missing.
-            let gone = || Ending::of_user(sub, generation + 1, Reason::AccountDeleted);
+            let gone = || RevocationBatch::of_user(sub, generation + 1, Reason::AccountDeleted);
             let ending = gateway
-                .record
+                .postgres
                 .delete_user(sub, &event)
                 .await?
                 .unwrap_or_else(gone);

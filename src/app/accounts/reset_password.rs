@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    account::Email,
-    audit::{Actor, Event, Kind},
-    one_time_code::{OneTimeCode, Purpose},
-    password::{Password, Verdict},
-    revocation::{Ending, Reason},
+    account::EmailAddress,
+    audit::{Actor, AuditEvent, EventKind},
+    one_time_code::{CodePurpose, OneTimeCode},
+    password::{Password, PasswordMatch},
+    revocation::{Reason, RevocationBatch},
 };
 use uuid::Uuid;
 
 use crate::{
     app::{Gateway, Origin},
     error::Error,
-    postgres::{CodeState, StoredUser, Template},
+    postgres::{CodeState, EmailTemplate, StoredUser},
     redis::Reservation,
 };
 
 /// What it takes to set a new password.
 pub struct PasswordReset {
     /// The account's address.
-    pub email: Email,
+    pub email: EmailAddress,
     /// The code of the mail.
     pub code: OneTimeCode,
     /// The password to be.
@@ -35,36 +35,44 @@ impl Gateway {
     ///
     /// # Errors
     /// `email_disabled`, `too_many_requests`, `unavailable`.
-    pub async fn forgot_password(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
+    pub async fn request_password_reset(
+        &self,
+        email: &EmailAddress,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         if !self.mailer.is_on() {
             return Err(Error::EmailDisabled(Some(
                 "Contact the operator for a reset code.",
             )));
         }
-        let promise = self.mail_budget(
-            Purpose::PasswordReset,
+        let promise = self.within_email_quota(
+            CodePurpose::PasswordReset,
             email.as_str(),
-            self.promise_code(email, origin),
+            self.enqueue_reset_code(email, origin),
         );
-        self.counted(self.forgot_attempt(origin), &origin.allowance, promise)
-            .await
+        self.rate_limited(
+            self.reset_request_attempt(origin),
+            &origin.request_limits,
+            promise,
+        )
+        .await
     }
 
-    async fn promise_code(&self, email: &Email, origin: &Origin) -> Result<(), Error> {
+    async fn enqueue_reset_code(&self, email: &EmailAddress, origin: &Origin) -> Result<(), Error> {
         let event = origin
-            .event(Kind::CodeRequested, Actor::Stranger, None)
-            .because(Template::PasswordReset.as_str());
-        let nobody = self.code_keys.nobody(email.as_str());
-        self.record
+            .event(EventKind::CodeRequested, Actor::Unauthenticated, None)
+            .with_reason(EmailTemplate::PasswordReset.as_str());
+        let decoy_user_id = self.code_keys.decoy_user_id(email.as_str());
+        self.postgres
             .request_code(
                 Uuid::now_v7(),
-                Template::PasswordReset,
+                EmailTemplate::PasswordReset,
                 email.as_str(),
-                nobody,
+                decoy_user_id,
                 event,
             )
             .await?;
-        self.mail_bell.notify_one();
+        self.mail_ready.notify_one();
         Ok(())
     }
 
@@ -79,9 +87,9 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(), Error> {
         let attempt = self.code_attempt(request.email.as_str(), origin);
-        self.counted(
+        self.rate_limited(
             attempt,
-            &origin.allowance,
+            &origin.request_limits,
             self.try_reset_password(request, origin),
         )
         .await
@@ -100,24 +108,24 @@ impl Gateway {
         let password = Arc::new(request.new_password);
         let hash = self.hasher.hash(password.clone()).await?;
         let user = self
-            .record
+            .postgres
             .find_user_by_email(request.email.as_str())
             .await?;
         let sub = user.as_ref().map_or_else(
-            || self.code_keys.nobody(request.email.as_str()),
+            || self.code_keys.decoy_user_id(request.email.as_str()),
             |user| user.account.id,
         );
         let reservation = self
-            .reserve_code(Purpose::PasswordReset, sub, &request.code, origin)
+            .reserve_code(CodePurpose::PasswordReset, sub, &request.code, origin)
             .await?;
         let owner = user.as_ref().map(|user| user.account.id);
-        self.tell_of_wrong_code(&reservation, Purpose::PasswordReset, owner, origin);
+        self.record_wrong_code(&reservation, CodePurpose::PasswordReset, owner, origin);
         match (reservation, user) {
             (Reservation::Reserved(row), Some(user)) => {
                 let (gateway, id) = (self.clone(), user.account.id);
-                let event = origin.event(Kind::PasswordReset, Actor::User(id), Some(id));
-                let event = event.because(Reason::PasswordReset.as_str());
-                self.uncancelled(async move {
+                let event = origin.event(EventKind::PasswordReset, Actor::User(id), Some(id));
+                let event = event.with_reason(Reason::PasswordReset.as_str());
+                self.run_to_completion(async move {
                     gateway
                         .use_reset_code(row, &user, &hash, &password, &event)
                         .await
@@ -125,7 +133,8 @@ impl Gateway {
                 .await
             }
             (Reservation::Busy(row), Some(user)) => {
-                self.publish_again(row, &user, &password, Error::Busy).await
+                self.finish_used_reset(row, &user, &password, Error::Busy)
+                    .await
             }
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
             (Reservation::Wrong | Reservation::Reserved(_) | Reservation::Busy(_), _) => {
@@ -138,13 +147,13 @@ impl Gateway {
     /// the code, so that no stranger can stop a recovery.
     pub(crate) async fn reserve_code(
         &self,
-        purpose: Purpose,
+        purpose: CodePurpose,
         sub: Uuid,
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Reservation, Error> {
         let hashes = self.code_keys.hashes(purpose, sub, code);
-        self.speed
+        self.redis
             .reserve_code(
                 purpose,
                 sub,
@@ -156,21 +165,22 @@ impl Gateway {
     }
 
     /// Records that a code was wrong, or that there were too many of them.
-    pub(crate) fn tell_of_wrong_code(
+    pub(crate) fn record_wrong_code(
         &self,
         reservation: &Reservation,
-        purpose: Purpose,
+        purpose: CodePurpose,
         user: Option<Uuid>,
         origin: &Origin,
     ) {
-        let refused = |kind| origin.event(kind, Actor::Stranger, user);
+        let refused = |kind| origin.event(kind, Actor::Unauthenticated, user);
         match reservation {
             Reservation::Exhausted(_) => {
-                self.refuse(refused(Kind::Throttled).because("code"), origin)
+                self.record_denied(refused(EventKind::RateLimited).with_reason("code"), origin)
             }
-            Reservation::Wrong => {
-                self.refuse(refused(Kind::CodeRefused).because(purpose.as_str()), origin)
-            }
+            Reservation::Wrong => self.record_denied(
+                refused(EventKind::CodeCheckFailed).with_reason(purpose.as_str()),
+                origin,
+            ),
             Reservation::Reserved(_) | Reservation::Busy(_) => {}
         }
     }
@@ -181,50 +191,50 @@ impl Gateway {
         user: &StoredUser,
         hash: &str,
         password: &Arc<Password>,
-        event: &Event,
+        event: &AuditEvent,
     ) -> Result<(), Error> {
         let outcome = self
-            .record
+            .postgres
             .reset_password(row, user.account.id, hash, Uuid::now_v7(), event)
             .await;
         let (updated, ending) = match outcome {
             Ok(Some(done)) => done,
             Ok(None) => {
                 return self
-                    .publish_again(row, user, password, Error::InvalidCode)
+                    .finish_used_reset(row, user, password, Error::InvalidCode)
                     .await;
             }
             Err(error) => {
                 // Mostly nothing was decided; if the commit stands after all, the repeat finds out.
                 // If this fails too, the reservation lapses by itself.
                 let _ = self
-                    .speed
-                    .release_code(Purpose::PasswordReset, user.account.id, row)
+                    .redis
+                    .release_code(CodePurpose::PasswordReset, user.account.id, row)
                     .await;
                 return Err(error);
             }
         };
-        self.mail_bell.notify_one();
+        self.mail_ready.notify_one();
         self.publish_reset(row, &updated, &ending).await
     }
 
     /// If the code was used to set this very password, the reset stands, and only its publication
     /// is missing: it is made up for. Any other password is a wrong code, and counts as one: or
     /// whoever has an old code could try passwords with it.
-    async fn publish_again(
+    async fn finish_used_reset(
         &self,
         row: Uuid,
         user: &StoredUser,
         password: &Arc<Password>,
         unused: Error,
     ) -> Result<(), Error> {
-        match self.record.find_code(row).await? {
+        match self.postgres.find_code(row).await? {
             CodeState::Open => return Err(unused),
             CodeState::Void => return Err(Error::InvalidCode),
             CodeState::Used { .. } => {}
         }
         let known = self
-            .record
+            .postgres
             .find_credentials(user.account.id)
             .await?
             .ok_or(Error::InvalidCode)?;
@@ -234,10 +244,13 @@ impl Gateway {
             .verify(password, Some(&known.password_hash))
             .await?
         {
-            Verdict::Wrong => Err(Error::InvalidCode),
-            Verdict::Right | Verdict::RightButWeaklyHashed => {
-                let ending =
-                    Ending::of_user(user.account.id, user.generation, Reason::PasswordReset);
+            PasswordMatch::NoMatch => Err(Error::InvalidCode),
+            PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => {
+                let ending = RevocationBatch::of_user(
+                    user.account.id,
+                    user.generation,
+                    Reason::PasswordReset,
+                );
                 self.publish_reset(row, &user, &ending).await
             }
         }
@@ -247,15 +260,15 @@ impl Gateway {
         &self,
         row: Uuid,
         user: &StoredUser,
-        ending: &Ending,
+        ending: &RevocationBatch,
     ) -> Result<(), Error> {
         let account = &user.account;
         self.publish(ending).await?;
         self.publish_identity(account.id, &account.identity).await?;
         // The record has consumed the code; that Redis forgets it is tidiness.
         let _ = self
-            .speed
-            .use_code(Purpose::PasswordReset, account.id, row)
+            .redis
+            .use_code(CodePurpose::PasswordReset, account.id, row)
             .await;
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Signing up: an account and its first session, at once.
 
 use latchkey_domain::{
-    account::{Account, DisplayName, Email, Role, Username},
-    audit::{Actor, Kind},
+    account::{Account, DisplayName, EmailAddress, Role, Username},
+    audit::{Actor, EventKind},
     password::Password,
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Cookie, Gateway, Origin, Pair},
+    app::{Cookie, Gateway, Origin, TokenPair},
     config::Signup,
     error::Error,
     postgres::NewUser,
@@ -20,7 +20,7 @@ pub struct SignUp {
     /// The user name; this, an address, or both.
     pub username: Option<Username>,
     /// The address.
-    pub email: Option<Email>,
+    pub email: Option<EmailAddress>,
     /// The password.
     pub password: Password,
     /// The display name.
@@ -42,7 +42,7 @@ impl Gateway {
         &self,
         request: SignUp,
         origin: &Origin,
-    ) -> Result<(Pair, Account), Error> {
+    ) -> Result<(TokenPair, Account), Error> {
         let (session, account) = self
             .create_account(FIRST_PARTY_CLIENT, request, origin)
             .await?;
@@ -71,9 +71,9 @@ impl Gateway {
         if !self.signup_is_open() {
             return Err(Error::SignupClosed);
         }
-        self.counted(
+        self.rate_limited(
             self.sign_up_attempt(origin),
-            &origin.allowance,
+            &origin.request_limits,
             self.try_create(client, request, origin),
         )
         .await
@@ -86,18 +86,21 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
         if request.username.is_none() && request.email.is_none() {
-            return Err(Error::flaw("username", "provide `username` or `email`"));
+            return Err(Error::invalid_field(
+                "username",
+                "provide `username` or `email`",
+            ));
         }
         request
             .password
             .check(self.config.password_min)
             .map_err(Error::WeakPassword)?;
-        self.wants_keys()?;
+        self.require_loaded()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),
             username: request.username.as_ref().map(Username::as_str),
-            email: request.email.as_ref().map(Email::as_str),
+            email: request.email.as_ref().map(EmailAddress::as_str),
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: Role::User,
@@ -106,10 +109,10 @@ impl Gateway {
         let session = self.new_session(client, user.id, 1, Role::User.scopes());
         let address = origin.address.to_string();
         let event = origin
-            .event(Kind::SignUp, Actor::User(user.id), Some(user.id))
+            .event(EventKind::SignUp, Actor::User(user.id), Some(user.id))
             .of_session(session.sid);
         let account = self
-            .record
+            .postgres
             .create_account(&user, &self.row(&session, &address, origin), &event)
             .await?
             .account;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    audit::{Event, Kind},
+    audit::{AuditEvent, EventKind},
     password::Password,
-    revocation::{Ending, Reason},
+    revocation::{Reason, RevocationBatch},
     user_change::AccountChange,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Administrator, Gateway, ManagedUser, revocation::Patience},
+    app::{AdminActor, Gateway, ManagedUser, revocation::WaitFor},
     error::Error,
 };
 
@@ -22,9 +22,9 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `last_admin`, `weak_password`, `username_taken`, `email_taken`,
     /// `invalid_request`, `busy`, `unavailable`.
-    pub async fn change_user(
+    pub async fn update_managed_user(
         self: &Arc<Self>,
-        by: Administrator,
+        by: AdminActor,
         id: Uuid,
         change: AccountChange,
         new_password: Option<Password>,
@@ -39,8 +39,8 @@ impl Gateway {
             }
         };
         // Which events they are shows when it is known what changes.
-        let (gateway, event) = (self.clone(), by.event(Kind::Renamed, id));
-        self.uncancelled(async move {
+        let (gateway, event) = (self.clone(), by.event(EventKind::ProfileUpdated, id));
+        self.run_to_completion(async move {
             gateway
                 .store_change(event, id, &change, hash.as_deref())
                 .await
@@ -50,22 +50,22 @@ impl Gateway {
 
     async fn store_change(
         &self,
-        event: Event,
+        event: AuditEvent,
         id: Uuid,
         change: &AccountChange,
         new_hash: Option<&str>,
     ) -> Result<ManagedUser, Error> {
         let changed = self
-            .record
-            .change_user(id, change, new_hash, Uuid::now_v7(), &event)
+            .postgres
+            .update_managed_user(id, change, new_hash, Uuid::now_v7(), &event)
             .await?;
         let changed = changed.ok_or(Error::NotFound)?;
-        self.mail_bell.notify_one();
+        self.mail_ready.notify_one();
         match &changed.ending {
             Some(ending) => self.publish(ending).await?,
             // A repeat, maybe of what was committed and not published.
             None if change.role.is_some() || change.disabled.is_some() => {
-                self.republish(&Ending::of_user(
+                self.republish(&RevocationBatch::of_user(
                     id,
                     changed.user.generation,
                     Reason::Revoked,
@@ -84,13 +84,13 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `last_admin`, `unavailable`.
-    pub async fn delete_user(self: &Arc<Self>, by: Administrator, id: Uuid) -> Result<(), Error> {
-        let (gateway, event) = (self.clone(), by.event(Kind::AccountDeleted, id));
-        self.uncancelled(async move {
-            let Some(ending) = gateway.record.delete_user(id, &event).await? else {
+    pub async fn delete_user(self: &Arc<Self>, by: AdminActor, id: Uuid) -> Result<(), Error> {
+        let (gateway, event) = (self.clone(), by.event(EventKind::UserDeleted, id));
+        self.run_to_completion(async move {
+            let Some(ending) = gateway.postgres.delete_user(id, &event).await? else {
                 let ending = gateway
-                    .record
-                    .find_deletion(id)
+                    .postgres
+                    .find_user_deletion(id)
                     .await?
                     .ok_or(Error::NotFound)?;
                 return gateway.republish(&ending).await;
@@ -104,16 +104,21 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn revoke_user(
+    pub async fn revoke_user_sessions(
         self: &Arc<Self>,
-        by: Administrator,
+        by: AdminActor,
         id: Uuid,
-        patience: Patience,
+        patience: WaitFor,
     ) -> Result<(), Error> {
         let (gateway, reason) = (self.clone(), Reason::Revoked);
-        let event = by.event(Kind::SessionsRevoked, id).because(reason.as_str());
-        self.uncancelled(async move {
-            let ending = gateway.record.end_all_sessions(id, reason, &event).await?;
+        let event = by
+            .event(EventKind::SessionsRevoked, id)
+            .with_reason(reason.as_str());
+        self.run_to_completion(async move {
+            let ending = gateway
+                .postgres
+                .revoke_all_sessions(id, reason, &event)
+                .await?;
             gateway
                 .publish_for(&ending.ok_or(Error::NotFound)?, patience)
                 .await

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    audit::{Actor, Kind},
+    audit::{Actor, EventKind},
     oauth_client::Audiences,
-    opaque_token::{Label, OpaqueToken, Purpose},
+    opaque_token::{Label, OpaqueToken, OpaqueTokenKind},
     page::Page,
     scope::Scopes,
 };
@@ -14,13 +14,13 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    app::{Administrator, Gateway, Origin},
+    app::{AdminActor, Gateway, Origin},
     error::Error,
     postgres::{NewClient, StoredClient},
 };
 
 /// What whoever rotated a secret reads where the new one could not be answered.
-const SECRET_LOST: &str = "The old secret is revoked, and its tokens are rejected when Redis is \
+const NEW_SECRET_LOST: &str = "The old secret is revoked, and its tokens are rejected when Redis is \
     reachable. The new secret is lost. Rotate the secret again.";
 
 /// A page of clients.
@@ -32,7 +32,7 @@ pub struct ClientPage {
 }
 
 /// A client that has proved that it is itself.
-pub struct ProvedClient {
+pub struct AuthenticatedClient {
     /// The client.
     pub client: StoredClient,
     /// In seconds since the epoch, before that was known.
@@ -40,7 +40,7 @@ pub struct ProvedClient {
 }
 
 /// A client that is to be registered.
-pub struct Registration {
+pub struct ClientRegistration {
     /// For people.
     pub name: Label,
     /// What its tokens may be used for.
@@ -56,13 +56,13 @@ impl Gateway {
     /// `invalid_request`, `unavailable`.
     pub async fn create_client(
         &self,
-        by: Administrator,
-        wanted: Registration,
+        by: AdminActor,
+        wanted: ClientRegistration,
     ) -> Result<(StoredClient, Zeroizing<String>), Error> {
         let audiences = wanted
             .audiences
-            .map_or_else(|| vec![self.realm.audience.clone()], Audiences::into_inner);
-        let secret = self.new_token(Purpose::ClientSecret, Uuid::now_v7())?;
+            .map_or_else(|| vec![self.policy.audience.clone()], Audiences::into_inner);
+        let secret = self.new_token(OpaqueTokenKind::ClientSecret, Uuid::now_v7())?;
         let new = NewClient {
             id: secret.id,
             name: wanted.name.as_str(),
@@ -71,8 +71,8 @@ impl Gateway {
             audiences: &audiences,
         };
         let client = self
-            .record
-            .create_client(&new, &by.event(Kind::ClientCreated, secret.id))
+            .postgres
+            .create_client(&new, &by.event(EventKind::OAuthClientCreated, secret.id))
             .await?;
         Ok((client, secret.text()))
     }
@@ -82,7 +82,7 @@ impl Gateway {
     /// # Errors
     /// `unavailable`.
     pub async fn list_clients(&self, page: Page) -> Result<ClientPage, Error> {
-        let (clients, next) = page.cut(self.record.list_clients(page).await?, |client| client.id);
+        let (clients, next) = page.cut(self.postgres.list_clients(page).await?, |client| client.id);
         Ok(ClientPage { clients, next })
     }
 
@@ -90,8 +90,8 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn show_client(&self, id: Uuid) -> Result<StoredClient, Error> {
-        self.record.find_client(id).await?.ok_or(Error::NotFound)
+    pub async fn get_client(&self, id: Uuid) -> Result<StoredClient, Error> {
+        self.postgres.find_client(id).await?.ok_or(Error::NotFound)
     }
 
     /// Gives a client another secret, which is known once. The one before, and every token that was
@@ -99,27 +99,27 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn rotate_client(
+    pub async fn rotate_client_secret(
         self: &Arc<Self>,
-        by: Administrator,
+        by: AdminActor,
         id: Uuid,
     ) -> Result<(StoredClient, Zeroizing<String>), Error> {
-        let secret = self.new_token(Purpose::ClientSecret, id)?;
+        let secret = self.new_token(OpaqueTokenKind::ClientSecret, id)?;
         let (gateway, event, hash) = (
             self.clone(),
-            by.event(Kind::ClientRotated, id),
+            by.event(EventKind::ClientSecretRotated, id),
             secret.hash(),
         );
-        let client = self.uncancelled(async move {
+        let client = self.run_to_completion(async move {
             let (client, ending) = gateway
-                .record
-                .rotate_client(id, &hash, &event)
+                .postgres
+                .rotate_client_secret(id, &hash, &event)
                 .await?
                 .ok_or(Error::NotFound)?;
             gateway
                 .publish(&ending)
                 .await
-                .map_err(|error| error.after_commit(SECRET_LOST))?;
+                .map_err(|error| error.after_commit(NEW_SECRET_LOST))?;
             Ok(client)
         });
         Ok((client.await?, secret.text()))
@@ -130,11 +130,11 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn delete_client(self: &Arc<Self>, by: Administrator, id: Uuid) -> Result<(), Error> {
-        let (gateway, event) = (self.clone(), by.event(Kind::ClientDeleted, id));
-        self.uncancelled(async move {
+    pub async fn delete_client(self: &Arc<Self>, by: AdminActor, id: Uuid) -> Result<(), Error> {
+        let (gateway, event) = (self.clone(), by.event(EventKind::OAuthClientDeleted, id));
+        self.run_to_completion(async move {
             let ending = gateway
-                .record
+                .postgres
                 .delete_client(id, &event)
                 .await?
                 .ok_or(Error::NotFound)?;
@@ -147,34 +147,38 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn prove_client(
+    pub async fn authenticate_client(
         &self,
         id: &str,
         secret: &str,
         origin: &Origin,
-    ) -> Result<Option<ProvedClient>, Error> {
+    ) -> Result<Option<AuthenticatedClient>, Error> {
         // What permits a token is read after this.
         let at = self.clock.now();
         // One spelling of an id, not every one that a uuid has.
-        let secret = OpaqueToken::read(Purpose::ClientSecret, secret)
+        let secret = OpaqueToken::read(OpaqueTokenKind::ClientSecret, secret)
             .filter(|secret| secret.id.to_string() == id);
         let known = match &secret {
-            Some(secret) => self.record.find_client(secret.id).await?,
+            Some(secret) => self.postgres.find_client(secret.id).await?,
             None => None,
         };
         let is_right = |client: &StoredClient| {
-            secret.is_some_and(|secret| secret.is_known_as(&client.secret_hash))
+            secret.is_some_and(|secret| secret.matches_hash(&client.secret_hash))
         };
         let (of, proved) = (
             known.as_ref().map(|client| client.id),
             known.filter(is_right),
         );
         if proved.is_none() {
-            self.refuse(
-                origin.event(Kind::ClientRefused, Actor::Stranger, of),
+            self.record_denied(
+                origin.event(
+                    EventKind::ClientAuthenticationFailed,
+                    Actor::Unauthenticated,
+                    of,
+                ),
                 origin,
             );
         }
-        Ok(proved.map(|client| ProvedClient { client, at }))
+        Ok(proved.map(|client| AuthenticatedClient { client, at }))
     }
 }

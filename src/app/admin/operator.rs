@@ -1,13 +1,13 @@
 //! What only the operator does, at the machine itself: finding accounts by what people are called,
 //! and handing codes over.
 
-use latchkey_domain::{account::SignInName, audit::Kind, one_time_code::Purpose};
+use latchkey_domain::{account::SignInName, audit::EventKind, one_time_code::CodePurpose};
 use uuid::Uuid;
 
 use crate::{
-    app::{Administrator, Gateway, ManagedUser},
+    app::{AdminActor, Gateway, ManagedUser},
     error::Error,
-    postgres::Template,
+    postgres::EmailTemplate,
     redis::Registered,
 };
 
@@ -18,7 +18,7 @@ impl Gateway {
     /// `not_found`, `unavailable`.
     pub async fn find_user(&self, name: &SignInName) -> Result<ManagedUser, Error> {
         Ok(self
-            .record
+            .postgres
             .find_user_to_sign_in(name.as_str())
             .await?
             .ok_or(Error::NotFound)?
@@ -32,13 +32,13 @@ impl Gateway {
     /// # Errors
     /// `not_found` where the account has no address, is disabled or gone; `busy`, `unavailable`.
     pub async fn make_reset_code(&self, user: Uuid) -> Result<String, Error> {
-        let (purpose, row) = (Purpose::PasswordReset, Uuid::now_v7());
-        let event = Administrator::Operator
-            .event(Kind::CodeRequested, user)
-            .because(purpose.as_str());
+        let (purpose, row) = (CodePurpose::PasswordReset, Uuid::now_v7());
+        let event = AdminActor::Operator
+            .event(EventKind::CodeRequested, user)
+            .with_reason(purpose.as_str());
         if !self
-            .record
-            .promise_code_by_hand(row, Template::PasswordReset, user, &event)
+            .postgres
+            .create_operator_code(row, EmailTemplate::PasswordReset, user, &event)
             .await?
         {
             return Err(Error::NotFound);
@@ -46,7 +46,7 @@ impl Gateway {
         let derived = self.code_keys.derive(purpose, row, user);
         let life = u64::try_from(self.config.code_lifetime.as_millis()).unwrap_or(u64::MAX);
         match self
-            .speed
+            .redis
             .register_code(purpose, user, row, &derived.hash, &derived.hash, life)
             .await?
         {

@@ -1,35 +1,35 @@
 //! Accounts as administrators see and make them.
 
 use latchkey_domain::{
-    account::{Account, DisplayName, Email, NamePrefix, Role, Username},
-    audit::{Actor, Event, Kind},
+    account::{Account, DisplayName, EmailAddress, NamePrefix, Role, Username},
+    audit::{Actor, AuditEvent, EventKind},
     page::Page,
     password::{self, Password},
-    text::Parsed,
+    text::ParsedText,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{DevicePage, Gateway, Origin},
+    app::{Gateway, Origin, SessionPage},
     error::Error,
     postgres::{NewUser, StoredUser},
 };
 
 /// Who administers, and from where.
 #[derive(Debug, Clone)]
-pub enum Administrator {
+pub enum AdminActor {
     /// An account with that role.
     User(Uuid, Origin),
     /// Whoever may run the program with the gateway's settings.
     Operator,
 }
 
-impl Administrator {
+impl AdminActor {
     /// Something that is done to an account.
-    pub(crate) fn event(&self, kind: Kind, user: Uuid) -> Event {
+    pub(crate) fn event(&self, kind: EventKind, user: Uuid) -> AuditEvent {
         match self {
-            Administrator::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(user)),
-            Administrator::Operator => Event::new(kind, Actor::Operator, Some(user)),
+            AdminActor::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(user)),
+            AdminActor::Operator => AuditEvent::new(kind, Actor::Operator, Some(user)),
         }
     }
 }
@@ -61,11 +61,11 @@ pub struct UserPage {
 }
 
 /// An account that is to be made for somebody else.
-pub struct NewAccount {
+pub struct NewUserRequest {
     /// The user name; this, an address, or both.
     pub username: Option<Username>,
     /// The address.
-    pub email: Option<Email>,
+    pub email: Option<EmailAddress>,
     /// The display name.
     pub name: Option<DisplayName>,
     /// What it may do.
@@ -81,7 +81,7 @@ impl Gateway {
     /// `unavailable`.
     pub async fn list_users(&self, prefix: &NamePrefix, page: Page) -> Result<UserPage, Error> {
         let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        let (users, next) = page.cut(self.record.list_users(prefix, page).await?, |user| {
+        let (users, next) = page.cut(self.postgres.list_users(prefix, page).await?, |user| {
             user.account.id
         });
         Ok(UserPage {
@@ -94,9 +94,9 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn show_user(&self, id: Uuid) -> Result<ManagedUser, Error> {
+    pub async fn get_user(&self, id: Uuid) -> Result<ManagedUser, Error> {
         Ok(self
-            .record
+            .postgres
             .find_user(id)
             .await?
             .ok_or(Error::NotFound)?
@@ -107,9 +107,9 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn list_devices_of_user(&self, id: Uuid, page: Page) -> Result<DevicePage, Error> {
-        self.show_user(id).await?;
-        self.list_devices(id, page).await
+    pub async fn list_sessions_of_user(&self, id: Uuid, page: Page) -> Result<SessionPage, Error> {
+        self.get_user(id).await?;
+        self.list_sessions(id, page).await
     }
 
     /// Makes an account for somebody else. Without a password it gets one that nobody knows, and
@@ -120,43 +120,43 @@ impl Gateway {
     /// `busy`, `unavailable`.
     pub async fn create_user(
         &self,
-        by: Administrator,
-        request: NewAccount,
+        by: AdminActor,
+        request: NewUserRequest,
     ) -> Result<ManagedUser, Error> {
         let invited = request.password.is_none();
-        self.check_new_account(&request)?;
+        self.check_new_user(&request)?;
         let password = request
             .password
-            .map_or_else(|| self.unknown_password(), Ok)?;
+            .map_or_else(|| self.random_password(), Ok)?;
         let password_hash = self.hasher.hash(password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),
             username: request.username.as_ref().map(Username::as_str),
-            email: request.email.as_ref().map(Email::as_str),
+            email: request.email.as_ref().map(EmailAddress::as_str),
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,
         };
         let event = by
-            .event(Kind::AccountCreated, user.id)
-            .because(request.role.as_str());
+            .event(EventKind::UserCreated, user.id)
+            .with_reason(request.role.as_str());
         let user = self
-            .record
+            .postgres
             .create_user(&user, invited.then(Uuid::now_v7), &event)
             .await?;
-        self.mail_bell.notify_one();
+        self.mail_ready.notify_one();
         Ok(user.into())
     }
 
-    fn check_new_account(&self, request: &NewAccount) -> Result<(), Error> {
+    fn check_new_user(&self, request: &NewUserRequest) -> Result<(), Error> {
         match &request.password {
-            Some(_) if request.username.is_none() && request.email.is_none() => {
-                Err(Error::flaw("username", "provide `username` or `email`"))
-            }
+            Some(_) if request.username.is_none() && request.email.is_none() => Err(
+                Error::invalid_field("username", "provide `username` or `email`"),
+            ),
             Some(password) => password
                 .check(self.config.password_min)
                 .map_err(Error::WeakPassword),
-            None if request.email.is_none() => Err(Error::flaw(
+            None if request.email.is_none() => Err(Error::invalid_field(
                 "email",
                 "is required without `password` (the invitation is sent there)",
             )),
@@ -167,7 +167,7 @@ impl Gateway {
 
     /// A password that the policy accepts and nobody knows. Accounts without a password do not
     /// exist: signing in to one that waits for its owner must take as long as any other.
-    fn unknown_password(&self) -> Result<Password, Error> {
+    fn random_password(&self) -> Result<Password, Error> {
         Password::parse(&self.suggest_password()?)
             .map_err(|reason| Error::internal(reason.into_owned()))
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use latchkey_domain::{
     access_token::Kid,
     audit::Actor,
-    key_schedule::{self, KeyLife, State},
+    key_schedule::{self, KeyState, ScheduledKey},
 };
 use time::OffsetDateTime;
 
@@ -16,11 +16,11 @@ use crate::{
 
 /// A key, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownKey {
+pub struct ListedKey {
     /// Its id.
     pub kid: Kid,
     /// Where it is in its life.
-    pub state: State,
+    pub state: KeyState,
     /// When it began to sign, or will.
     pub since: OffsetDateTime,
     /// When it ends: of the one that signs, when the next one takes over; of the others, when
@@ -30,16 +30,16 @@ pub struct KnownKey {
 
 /// What became of the wish for a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyChange {
+pub enum RotationOutcome {
     /// It was made.
-    Made {
+    Created {
         /// The key.
         kid: Kid,
         /// When it will sign.
         signs_from: OffsetDateTime,
     },
     /// Another one waits for its time already, and nothing was done.
-    Waiting,
+    AlreadyWaiting,
 }
 
 impl Gateway {
@@ -47,14 +47,14 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn list_keys(&self) -> Result<Vec<KnownKey>, Error> {
-        self.look_at_keys(Duration::ZERO).await?;
+    pub async fn list_keys(&self) -> Result<Vec<ListedKey>, Error> {
+        self.reload_keys(Duration::ZERO).await?;
         let (known, now) = (self.keys.known.load(), self.clock.now_ms());
-        let shown = |(life, state): (&KeyLife, State)| KnownKey {
+        let shown = |(life, state): (&ScheduledKey, KeyState)| ListedKey {
             kid: life.kid,
             state,
             since: moment(life.signs_from),
-            until: until(&known.lives, life, state, now).map(moment),
+            until: until(&known.schedule, life, state, now).map(moment),
         };
         Ok(known.states(now).map(shown).collect())
     }
@@ -63,22 +63,22 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn rotate_key(&self) -> Result<KeyChange, Error> {
+    pub async fn rotate_key(&self) -> Result<RotationOutcome, Error> {
         let key = self.new_key()?;
-        let delay = |lives: &[KeyLife], now| {
-            key_schedule::waiting(lives, now)
+        let delay = |schedule: &[ScheduledKey], now| {
+            key_schedule::waiting(schedule, now)
                 .is_none()
                 .then(|| self.pace().lead())
         };
         let added = self
-            .record
+            .postgres
             .add_signing_key(&key, Actor::Operator, delay)
             .await?;
-        let made = |signs_from| KeyChange::Made {
+        let made = |signs_from| RotationOutcome::Created {
             kid: key.kid,
             signs_from: moment(signs_from),
         };
-        Ok(added.map_or(KeyChange::Waiting, made))
+        Ok(added.map_or(RotationOutcome::AlreadyWaiting, made))
     }
 
     /// Takes a key back: no replica accepts anything that it signed. Where it is the one that
@@ -89,10 +89,10 @@ impl Gateway {
     /// `not_found`, `unavailable`.
     pub async fn revoke_key(self: &Arc<Self>, kid: Kid) -> Result<Option<Kid>, Error> {
         let gateway = self.clone();
-        self.uncancelled(async move {
+        self.run_to_completion(async move {
             let new = gateway.new_key()?;
             let revoked = gateway
-                .record
+                .postgres
                 .revoke_signing_key(kid, &new, Actor::Operator)
                 .await?;
             let revoked = revoked.ok_or(Error::NotFound)?;
@@ -103,10 +103,12 @@ impl Gateway {
     }
 }
 
-fn until(lives: &[KeyLife], life: &KeyLife, state: State, now: u64) -> Option<u64> {
+fn until(schedule: &[ScheduledKey], life: &ScheduledKey, state: KeyState, now: u64) -> Option<u64> {
     match state {
-        State::Current => key_schedule::waiting(lives, now).map(|next| next.signs_from),
-        State::Next => None,
-        State::Retiring | State::Revoked | State::Gone => key_schedule::ends_at(lives, life),
+        KeyState::Current => key_schedule::waiting(schedule, now).map(|next| next.signs_from),
+        KeyState::Next => None,
+        KeyState::Retiring | KeyState::Revoked | KeyState::Expired => {
+            key_schedule::ends_at(schedule, life)
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use latchkey_domain::{
     access_token::Kid,
     audit::Actor,
-    key_schedule::{self, State},
+    key_schedule::{self, KeyState},
 };
 use tokio::time::timeout;
 
@@ -17,107 +17,107 @@ use crate::{
 
 /// The longest time between two looks. A key is published for longer before it signs, so it is
 /// known in time.
-const LOOK: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Looks in the time for which others may keep what they have read of our keys.
-const LOOKS: u32 = 10;
+const POLLS_PER_MAX_AGE: u32 = 10;
 
 /// What was told the log.
 #[derive(Default)]
-struct Told {
+struct LoggedState {
     signer: Option<Kid>,
     failing: bool,
-    sealed_otherwise: bool,
+    undecryptable: bool,
 }
 
 impl Gateway {
     /// Follows the record until the process ends.
-    pub async fn watch_keys(self: Arc<Self>) {
-        let mut told = Told {
+    pub async fn run_key_worker(self: Arc<Self>) {
+        let mut logged = LoggedState {
             signer: self.signer(),
-            ..Told::default()
+            ..LoggedState::default()
         };
         loop {
             let _ = timeout(
-                LOOK.min(self.config.jwks_max_age / LOOKS),
-                self.keys.bell.notified(),
+                POLL_INTERVAL.min(self.config.jwks_max_age / POLLS_PER_MAX_AGE),
+                self.keys.reload_ready.notified(),
             )
             .await;
             let outcome = self.watch_once().await;
             // Also without an answer: a key may have had its time.
-            self.keys.grow_older(self.clock.now_ms());
-            self.tell_of_keys(&mut told, outcome.err());
+            self.keys.refresh_states(self.clock.now_ms());
+            self.log_changes(&mut logged, outcome.err());
         }
     }
 
     async fn watch_once(&self) -> Result<(), Error> {
-        self.look_at_keys(Duration::ZERO).await?;
+        self.reload_keys(Duration::ZERO).await?;
         if self
             .pace()
-            .due(&self.keys.known.load().lives, self.clock.now_ms())
+            .due(&self.keys.known.load().schedule, self.clock.now_ms())
             .is_some()
         {
             // Another replica may be faster: decided once more, by the record.
-            let due = |lives: &[_], now| self.pace().due(lives, now);
-            self.record
-                .add_signing_key(&self.new_key()?, Actor::Gateway, due)
+            let due = |schedule: &[_], now| self.pace().due(schedule, now);
+            self.postgres
+                .add_signing_key(&self.new_key()?, Actor::Server, due)
                 .await?;
-            self.look_at_keys(Duration::ZERO).await?;
+            self.reload_keys(Duration::ZERO).await?;
         }
         Ok(())
     }
 
     fn signer(&self) -> Option<Kid> {
-        key_schedule::signer(&self.keys.known.load().lives, self.clock.now_ms())
+        key_schedule::signer(&self.keys.known.load().schedule, self.clock.now_ms())
             .map(|life| life.kid)
     }
 
     /// Tells the log of changes, not of every look.
-    fn tell_of_keys(&self, told: &mut Told, failure: Option<Error>) {
+    fn log_changes(&self, logged: &mut LoggedState, failure: Option<Error>) {
         let signer = self.signer();
-        if let Some(kid) = signer.filter(|_| signer != told.signer) {
+        if let Some(kid) = signer.filter(|_| signer != logged.signer) {
             tracing::info!(%kid, "signing key active");
         }
-        let sealed_otherwise = self.is_sealed_otherwise();
-        if sealed_otherwise && !told.sealed_otherwise {
+        let undecryptable = self.has_undecryptable_key();
+        if undecryptable && !logged.undecryptable {
             tracing::error!(
                 "decrypting a signing key failed: this replica has another LATCHKEY_SECRET"
             );
         }
-        if let Some(error) = failure.as_ref().filter(|_| !told.failing) {
+        if let Some(error) = failure.as_ref().filter(|_| !logged.failing) {
             tracing::warn!(error = %Chain(error), "signing key reload failed");
         }
-        *told = Told {
+        *logged = LoggedState {
             signer,
             failing: failure.is_some(),
-            sealed_otherwise,
+            undecryptable,
         };
     }
 
-    fn is_sealed_otherwise(&self) -> bool {
+    fn has_undecryptable_key(&self) -> bool {
         let known = self.keys.known.load();
         let mut signing = known
             .states(self.clock.now_ms())
-            .filter(|(_, state)| matches!(state, State::Next | State::Current));
+            .filter(|(_, state)| matches!(state, KeyState::Next | KeyState::Current));
         signing.any(|(life, _)| {
             known
-                .halves
+                .pairs
                 .get(&life.kid)
-                .is_none_or(|halves| halves.private.is_none())
+                .is_none_or(|pairs| pairs.private.is_none())
         })
     }
 
     /// For the metrics.
     pub(crate) fn measure_keys(&self) {
         let (known, now) = (self.keys.known.load(), self.clock.now_ms());
-        for state in State::ALL {
+        for state in KeyState::ALL {
             let count = known
                 .states(now)
                 .filter(|(_, other)| *other == state)
                 .count();
             metrics::gauge!("latchkey_signing_keys", "state" => state.as_str()).set(count as f64);
         }
-        if let Some(signer) = key_schedule::signer(&known.lives, now) {
+        if let Some(signer) = key_schedule::signer(&known.schedule, now) {
             let age = Duration::from_millis(now.saturating_sub(signer.signs_from));
             metrics::gauge!("latchkey_signing_key_age_seconds").set(age.as_secs_f64());
         }

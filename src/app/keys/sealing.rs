@@ -2,7 +2,7 @@
 
 use latchkey_domain::{
     access_token::SigningKey,
-    key_schedule::{self, KeyLife, State},
+    key_schedule::{self, KeyState, ScheduledKey},
     master_secret::MasterSecrets,
 };
 
@@ -21,11 +21,11 @@ pub fn unseal(secrets: &MasterSecrets, stored: &StoredKey) -> Option<SigningKey>
 /// Whether every key that signs, now (ms since the epoch) or later, was sealed under one of our
 /// secrets. Those that only verify need no private half.
 pub fn can_sign(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool {
-    let lives: Vec<KeyLife> = stored.iter().map(|stored| stored.life).collect();
+    let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
     let signs = |stored: &&StoredKey| {
         matches!(
-            key_schedule::state(&lives, &stored.life, now),
-            State::Next | State::Current
+            key_schedule::state(&schedule, &stored.life, now),
+            KeyState::Next | KeyState::Current
         )
     };
     stored
@@ -44,12 +44,12 @@ impl Gateway {
             self.new_key()
                 .inspect(|key| tracing::info!(kid = %key.kid, "created the first signing key"))
         };
-        let stored = self.record.signing_keys_or(first).await?;
+        let stored = self.postgres.list_or_create_signing_keys(first).await?;
         let (secrets, now) = (&self.config.secret, self.clock.now_ms());
         if !can_sign(secrets, &stored, now) {
             return Ok(false);
         }
-        self.keys.learn(&stored, |key| unseal(secrets, key), now);
+        self.keys.load(&stored, |key| unseal(secrets, key), now);
         Ok(true)
     }
 
@@ -89,7 +89,7 @@ impl Gateway {
 
     async fn try_reseal_keys(&self) -> Result<u32, Error> {
         let mut count = 0;
-        for stored in self.record.signing_keys().await? {
+        for stored in self.postgres.list_signing_keys().await? {
             let context = stored.key.kid.to_string();
             let Some((private, false)) = self.config.secret.unseal(&stored.key.sealed, &context)
             else {
@@ -101,7 +101,11 @@ impl Gateway {
                 .first()
                 .sealing_key()
                 .seal(&private, &context);
-            count += u32::from(self.record.reseal_signing_key(&stored.key, &sealed).await?);
+            count += u32::from(
+                self.postgres
+                    .reseal_signing_key(&stored.key, &sealed)
+                    .await?,
+            );
         }
         Ok(count)
     }

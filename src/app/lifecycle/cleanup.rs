@@ -10,24 +10,24 @@ use std::{
 use crate::{
     app::Gateway,
     error::{Chain, Error},
-    postgres::{BATCH, Leftover},
+    postgres::{BATCH, ExpiredRows},
 };
 
 /// After the start: soon, but not while everything else starts too.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST_RUN_DELAY: Duration = Duration::from_secs(1);
 
 /// Between two batches, for whoever else wants the store.
-const PAUSE: Duration = Duration::from_millis(50);
+const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Gateway {
     /// Tidies up until the process ends.
-    pub async fn tidy_up(self: Arc<Self>) {
-        let mut wait = FIRST.min(self.config.cleanup_interval);
+    pub async fn run_cleanup_worker(self: Arc<Self>) {
+        let mut wait = FIRST_RUN_DELAY.min(self.config.cleanup_interval);
         loop {
             tokio::time::sleep(wait).await;
             wait = self.config.cleanup_interval;
             let began = Instant::now();
-            match self.tidy_up_once().await {
+            match self.clean_up_once().await {
                 Ok(()) => metrics::gauge!("latchkey_cleanup_last_success_timestamp_seconds")
                     .set(self.clock.now() as f64),
                 // The next run, here or elsewhere, tries again.
@@ -38,39 +38,39 @@ impl Gateway {
     }
 
     /// All that is over. One thing that fails keeps no other from being done.
-    async fn tidy_up_once(&self) -> Result<(), Error> {
+    async fn clean_up_once(&self) -> Result<(), Error> {
         self.reseal_keys().await;
-        let mut outcome = self.record.make_audit_months().await;
-        for of in Leftover::ALL {
+        let mut outcome = self.postgres.create_audit_partitions().await;
+        for of in ExpiredRows::ALL {
             outcome = outcome.and(self.delete_all(of).await);
         }
         let dropped = self
-            .record
-            .drop_audit_months(self.config.audit_retention)
+            .postgres
+            .drop_audit_partitions(self.config.audit_retention)
             .await;
         outcome.and(dropped.map(|months| count("audit_months", months.unwrap_or(0))))
     }
 
     /// Batch by batch, until there is nothing more, or another replica is about it.
-    async fn delete_all(&self, of: Leftover) -> Result<(), Error> {
+    async fn delete_all(&self, of: ExpiredRows) -> Result<(), Error> {
         while let Some(deleted) = self.delete_batch(of).await? {
             count(of.as_str(), deleted);
             if deleted < BATCH.unsigned_abs() {
                 break;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(BATCH_INTERVAL).await;
         }
         Ok(())
     }
 }
 
 impl Gateway {
-    async fn delete_batch(&self, of: Leftover) -> Result<Option<u64>, Error> {
+    async fn delete_batch(&self, of: ExpiredRows) -> Result<Option<u64>, Error> {
         let (retention, published) = (
             self.config.audit_retention,
             self.revocations.published_until(),
         );
-        self.record.delete_leftovers(of, retention, published).await
+        self.postgres.purge_expired(of, retention, published).await
     }
 }
 

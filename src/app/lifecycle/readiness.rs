@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use latchkey_domain::revocation::lease::Rung;
+use latchkey_domain::revocation::lease::CheckSource;
 use tokio::sync::Notify;
 
 use crate::{
@@ -17,21 +17,21 @@ use crate::{
 };
 
 /// How often the stores are asked.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// So long do those wait who come while this replica starts. With stores that answer it takes a
 /// fraction of it.
-const LONGEST_START: Duration = Duration::from_secs(2);
+const MAX_START_WAIT: Duration = Duration::from_secs(2);
 
 /// Where the process is in its life, and how the stores were when last seen.
 #[derive(Default)]
-pub struct Phase {
+pub struct Lifecycle {
     /// Starting, serving, draining: it only grows.
-    step: AtomicU8,
+    phase: AtomicU8,
     /// Told when it serves.
     begun: Notify,
-    record: Seen,
-    speed: Seen,
+    postgres: StoreHealth,
+    redis: StoreHealth,
 }
 
 const STARTING: u8 = 0;
@@ -40,7 +40,7 @@ const DRAINING: u8 = 2;
 
 /// How a store was when last seen, and whether it ever answered.
 #[derive(Default)]
-struct Seen {
+struct StoreHealth {
     looked: AtomicBool,
     up: AtomicBool,
     ever_up: AtomicBool,
@@ -91,12 +91,12 @@ pub struct Readiness {
     /// Redis.
     pub redis: StoreState,
     /// The source of checks.
-    pub check_source: Rung,
+    pub check_source: CheckSource,
     /// Whatever is not as it should be: what, why, and what to do.
     pub degraded: Vec<String>,
 }
 
-impl Seen {
+impl StoreHealth {
     fn state(&self) -> StoreState {
         if self.up.load(Ordering::Relaxed) {
             StoreState::Up
@@ -130,13 +130,13 @@ impl Seen {
 impl Gateway {
     /// Whether this replica should get requests. No I/O.
     pub fn readiness(&self) -> Readiness {
-        let (record, speed) = (&self.phase.record, &self.phase.speed);
+        let (postgres, redis) = (&self.lifecycle.postgres, &self.lifecycle.redis);
         let prepared =
-            record.ever_up.load(Ordering::Relaxed) && speed.ever_up.load(Ordering::Relaxed);
+            postgres.ever_up.load(Ordering::Relaxed) && redis.ever_up.load(Ordering::Relaxed);
         let status = match (
-            self.phase.step.load(Ordering::Relaxed),
-            record.state(),
-            speed.state(),
+            self.lifecycle.phase.load(Ordering::Relaxed),
+            postgres.state(),
+            redis.state(),
         ) {
             (DRAINING, ..) => Status::Draining,
             (SERVING, StoreState::Down, StoreState::Down) if prepared => Status::Down,
@@ -144,7 +144,7 @@ impl Gateway {
             _starting => Status::Starting,
         };
         let (check_source, mut degraded) = (self.check_source(), self.degraded_revocation());
-        if record.state() == StoreState::Down {
+        if postgres.state() == StoreState::Down {
             degraded.push(
                 "PostgreSQL does not respond. Requests that read or write it return 503. Check the \
                  PostgreSQL server and `DATABASE_URL`."
@@ -153,8 +153,8 @@ impl Gateway {
         }
         Readiness {
             status,
-            postgres: record.state(),
-            redis: speed.state(),
+            postgres: postgres.state(),
+            redis: redis.state(),
             check_source,
             degraded,
         }
@@ -163,49 +163,50 @@ impl Gateway {
     /// From now on this replica wants no new requests, and ends those that would not end by
     /// themselves.
     pub fn drain(&self) {
-        self.phase.step.fetch_max(DRAINING, Ordering::Relaxed);
+        self.lifecycle.phase.fetch_max(DRAINING, Ordering::Relaxed);
         self.revocations.end_feed();
     }
 
     pub(crate) fn started(&self) {
-        self.phase.step.fetch_max(SERVING, Ordering::Relaxed);
-        self.phase.begun.notify_waiters();
+        self.lifecycle.phase.fetch_max(SERVING, Ordering::Relaxed);
+        self.lifecycle.begun.notify_waiters();
     }
 
     /// Whether this replica has not begun to serve.
     pub fn is_starting(&self) -> bool {
-        self.phase.step.load(Ordering::Relaxed) == STARTING
+        self.lifecycle.phase.load(Ordering::Relaxed) == STARTING
     }
 
     /// Until it serves, or a moment: a proxy that asks nobody who is ready sends requests as soon
     /// as somebody listens.
     pub async fn wait_for_start(&self) {
-        let mut begun = std::pin::pin!(self.phase.begun.notified());
+        let mut begun = std::pin::pin!(self.lifecycle.begun.notified());
         begun.as_mut().enable();
         if self.is_starting() {
             // Later than that the stores do not answer, as the answer will say.
-            let _ = tokio::time::timeout(LONGEST_START, begun).await;
+            let _ = tokio::time::timeout(MAX_START_WAIT, begun).await;
         }
     }
 
     /// Watches the stores until the process ends.
     pub async fn watch_stores(self: Arc<Self>) {
         loop {
-            let (record, speed) = tokio::join!(self.record.ping(), self.speed.ping());
-            self.phase.record.note("PostgreSQL", record);
-            self.phase.speed.note("Redis", speed);
+            let (postgres, redis) = tokio::join!(self.postgres.ping(), self.redis.ping());
+            self.lifecycle.postgres.note("PostgreSQL", postgres);
+            self.lifecycle.redis.note("Redis", redis);
             self.measure();
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     fn measure(&self) {
-        metrics::gauge!("latchkey_store_up", "store" => "postgres").set(self.phase.record.gauge());
-        metrics::gauge!("latchkey_store_up", "store" => "redis").set(self.phase.speed.gauge());
-        let (used, open) = self.record.connections();
+        metrics::gauge!("latchkey_store_up", "store" => "postgres")
+            .set(self.lifecycle.postgres.gauge());
+        metrics::gauge!("latchkey_store_up", "store" => "redis").set(self.lifecycle.redis.gauge());
+        let (used, open) = self.postgres.connections();
         metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
         metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
-        metrics::gauge!("latchkey_refresh_writes_pending").set(self.recorder.waiting() as f64);
+        metrics::gauge!("latchkey_refresh_writes_pending").set(self.activity.waiting() as f64);
         self.measure_revocation();
         self.measure_keys();
         metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);

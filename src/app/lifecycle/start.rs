@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The delay between two attempts.
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// An error because of which a replica can't run. A retry would not help.
 #[derive(Debug)]
@@ -69,27 +69,27 @@ impl std::error::Error for StartError {
 
 /// The failure of an attempt to start.
 #[derive(Debug)]
-pub enum Setback {
+pub enum StartupError {
     /// A retry might help.
-    Later(Box<dyn std::error::Error + Send + Sync>),
+    Retryable(Box<dyn std::error::Error + Send + Sync>),
     /// A retry would not help.
-    Never(StartError),
+    Fatal(StartError),
 }
 
-impl From<MigrationError> for Setback {
+impl From<MigrationError> for StartupError {
     fn from(error: MigrationError) -> Self {
         match error {
-            MigrationError::Unreachable(_) => Setback::Later(error.into()),
+            MigrationError::Unreachable(_) => StartupError::Retryable(error.into()),
             MigrationError::Outdated | MigrationError::Failed(_) => {
-                Setback::Never(StartError::Migration(error))
+                StartupError::Fatal(StartError::Migration(error))
             }
         }
     }
 }
 
-impl From<Error> for Setback {
+impl From<Error> for StartupError {
     fn from(error: Error) -> Self {
-        Setback::Later(error.into())
+        StartupError::Retryable(error.into())
     }
 }
 
@@ -112,15 +112,15 @@ impl Gateway {
                     self.started();
                     return Ok(());
                 }
-                Err(Setback::Never(error)) => return Err(error),
-                Err(Setback::Later(error)) => {
+                Err(StartupError::Fatal(error)) => return Err(error),
+                Err(StartupError::Retryable(error)) => {
                     // Once for each reason, not for each attempt.
                     let reason = Chain(error.as_ref()).to_string();
                     if reason != known {
                         tracing::warn!(error = reason, "startup delayed");
                         known = reason;
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
         }
@@ -131,10 +131,10 @@ impl Gateway {
     /// # Errors
     /// When PostgreSQL cannot be reached, or its database cannot be used.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let applied = self.record.migrate().await?;
+        let applied = self.postgres.migrate().await?;
         // What is recorded without them lands in the default partition, and the janitor tries
         // again.
-        if let Err(error) = self.record.make_audit_months().await {
+        if let Err(error) = self.postgres.create_audit_partitions().await {
             tracing::warn!(
                 error = %Chain(&error),
                 "creating audit partitions failed"
@@ -147,15 +147,15 @@ impl Gateway {
     ///
     /// # Errors
     /// If a store is unavailable, or this replica can't run.
-    pub async fn try_start(&self) -> Result<(), Setback> {
+    pub async fn try_start(&self) -> Result<(), StartupError> {
         self.migrate().await?;
-        let theirs = self.record.agree_on_issuer(&self.realm.issuer).await?;
-        if theirs != self.realm.issuer {
-            return Err(Setback::Never(StartError::OtherIssuer { theirs }));
+        let theirs = self.postgres.agree_on_issuer(&self.policy.issuer).await?;
+        if theirs != self.policy.issuer {
+            return Err(StartupError::Fatal(StartError::OtherIssuer { theirs }));
         }
         match self.first_keys().await? {
             true => Ok(()),
-            false => Err(Setback::Never(StartError::OtherSecret)),
+            false => Err(StartupError::Fatal(StartError::OtherSecret)),
         }
     }
 }

@@ -2,19 +2,19 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use latchkey_domain::rate_limit::{Bucket, BucketId, Reserved};
+use latchkey_domain::rate_limit::{Bucket, BucketId, BucketLevels};
 
 /// Buckets that are kept: some ten megabytes.
-const MOST: usize = 100_000;
+const MAX_BUCKETS: usize = 100_000;
 
 /// When each bucket will be empty, in microseconds since the epoch.
 #[derive(Default)]
-pub struct Memory(Mutex<HashMap<BucketId, u64>>);
+pub struct LocalBuckets(Mutex<HashMap<BucketId, u64>>);
 
-impl Memory {
+impl LocalBuckets {
     /// Counts one try in several buckets, in all or in none; `now` is in microseconds since the
     /// epoch.
-    pub fn reserve(&self, buckets: &[Bucket], now: u64) -> Reserved {
+    pub fn reserve(&self, buckets: &[Bucket], now: u64) -> BucketLevels {
         let mut known = self.0.lock().expect("nothing panics while it is held");
         let level = |Bucket { id, limit }: &Bucket| {
             limit.level(known.get(id).copied().unwrap_or_default(), now)
@@ -23,9 +23,9 @@ impl Memory {
         let after = buckets
             .iter()
             .zip(&levels)
-            .map(|(bucket, level)| bucket.limit.after_try(*level));
+            .map(|(bucket, level)| bucket.limit.after_attempt(*level));
         let Some(after) = after.collect::<Option<Vec<u64>>>() else {
-            return Reserved {
+            return BucketLevels {
                 allowed: false,
                 levels,
             };
@@ -37,7 +37,7 @@ impl Memory {
                 .zip(&after)
                 .map(|(bucket, level)| (bucket.id, now + level)),
         );
-        Reserved {
+        BucketLevels {
             allowed: true,
             levels: after,
         }
@@ -61,11 +61,11 @@ impl Memory {
 /// Forgets what is empty; if that is too little, the half that is nearest to it: whoever comes from
 /// a hundred thousand networks at once is not stopped here.
 fn make_room(known: &mut HashMap<BucketId, u64>, now: u64) {
-    if known.len() < MOST {
+    if known.len() < MAX_BUCKETS {
         return;
     }
     known.retain(|_, empty_at| *empty_at > now);
-    if known.len() > MOST / 2 {
+    if known.len() > MAX_BUCKETS / 2 {
         let mut moments: Vec<u64> = known.values().copied().collect();
         let (_, middle, _) = moments.select_nth_unstable(known.len() / 2);
         known.retain(|_, empty_at| *empty_at > *middle);
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use latchkey_domain::rate_limit::Limit;
 
-    const SECOND: u64 = 1_000_000;
+    const MICROS_PER_SECOND: u64 = 1_000_000;
 
     fn bucket(owner: u128, burst: u32) -> Bucket {
         let limit = Limit::new(burst, Duration::from_secs(60)).unwrap();
@@ -95,46 +95,48 @@ mod tests {
 
     #[test]
     fn all_buckets_count_a_try_or_none_does() {
-        let memory = Memory::default();
+        let memory = LocalBuckets::default();
         let (narrow, wide) = (bucket(1, 1), bucket(2, 3));
-        assert!(memory.reserve(&[narrow, wide], SECOND).allowed);
+        assert!(memory.reserve(&[narrow, wide], MICROS_PER_SECOND).allowed);
         for _ in 0..5 {
-            let refused = memory.reserve(&[narrow, wide], SECOND);
+            let refused = memory.reserve(&[narrow, wide], MICROS_PER_SECOND);
             assert_eq!(
                 (refused.allowed, refused.levels),
-                (false, vec![60 * SECOND, 20 * SECOND])
+                (false, vec![60 * MICROS_PER_SECOND, 20 * MICROS_PER_SECOND])
             );
         }
-        assert!(memory.reserve(&[wide], SECOND).allowed);
-        assert!(memory.reserve(&[wide], SECOND).allowed);
-        assert!(!memory.reserve(&[wide], SECOND).allowed);
+        assert!(memory.reserve(&[wide], MICROS_PER_SECOND).allowed);
+        assert!(memory.reserve(&[wide], MICROS_PER_SECOND).allowed);
+        assert!(!memory.reserve(&[wide], MICROS_PER_SECOND).allowed);
         assert!(
-            memory.reserve(&[narrow, wide], 61 * SECOND).allowed,
+            memory
+                .reserve(&[narrow, wide], 61 * MICROS_PER_SECOND)
+                .allowed,
             "time empties them"
         );
     }
 
     #[test]
     fn a_refund_lets_one_more_try() {
-        let memory = Memory::default();
+        let memory = LocalBuckets::default();
         let bucket = bucket(1, 1);
-        assert!(memory.reserve(&[bucket], SECOND).allowed);
-        assert_eq!(memory.refund(&[bucket], SECOND), [0]);
-        assert!(memory.reserve(&[bucket], SECOND).allowed);
-        assert!(!memory.reserve(&[bucket], SECOND).allowed);
+        assert!(memory.reserve(&[bucket], MICROS_PER_SECOND).allowed);
+        assert_eq!(memory.refund(&[bucket], MICROS_PER_SECOND), [0]);
+        assert!(memory.reserve(&[bucket], MICROS_PER_SECOND).allowed);
+        assert!(!memory.reserve(&[bucket], MICROS_PER_SECOND).allowed);
     }
 
     #[test]
     fn it_does_not_grow_without_end_and_keeps_the_fullest() {
-        let memory = Memory::default();
+        let memory = LocalBuckets::default();
         let guesser = bucket(u128::MAX, 3);
         for _ in 0..3 {
-            assert!(memory.reserve(&[guesser], SECOND).allowed);
+            assert!(memory.reserve(&[guesser], MICROS_PER_SECOND).allowed);
         }
-        for owner in 0..3 * MOST as u128 {
-            memory.reserve(&[bucket(owner, 3)], SECOND);
-            assert!(memory.0.lock().unwrap().len() <= MOST);
+        for owner in 0..3 * MAX_BUCKETS as u128 {
+            memory.reserve(&[bucket(owner, 3)], MICROS_PER_SECOND);
+            assert!(memory.0.lock().unwrap().len() <= MAX_BUCKETS);
         }
-        assert!(!memory.reserve(&[guesser], SECOND).allowed);
+        assert!(!memory.reserve(&[guesser], MICROS_PER_SECOND).allowed);
     }
 }

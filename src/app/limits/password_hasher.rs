@@ -16,20 +16,20 @@ use std::{
 };
 
 use latchkey_domain::{
-    password::{self, Memory, Password, SALT_BYTES, Verdict},
-    text::Parsed,
+    password::{self, HashBuffer, Password, PasswordMatch, SALT_BYTES},
+    text::ParsedText,
 };
 use tokio::sync::oneshot;
 
 use crate::error::Error;
 
 /// Runs hashes.
-pub struct Hasher {
+pub struct PasswordHasher {
     queue: Arc<Queue>,
     threads: usize,
     longest_wait: Duration,
     /// What unknown users are compared with.
-    nobody: Arc<str>,
+    dummy_hash: Arc<str>,
 }
 
 #[derive(Default)]
@@ -43,19 +43,19 @@ struct Queue {
 
 struct Job {
     /// Hashes for the caller, unless there is nobody left to hash for; whether it did.
-    work: Box<dyn FnOnce(&mut Memory) -> bool + Send>,
+    work: Box<dyn FnOnce(&mut HashBuffer) -> bool + Send>,
     queued: Instant,
     /// Dead once the caller has hung up.
     caller: Weak<()>,
 }
 
-impl Hasher {
+impl PasswordHasher {
     /// Starts the threads, no more than there are cores, and measures one hash.
-    pub fn start(threads: usize, longest_wait: Duration) -> Hasher {
-        if !password::is_fast() {
+    pub fn start(threads: usize, longest_wait: Duration) -> PasswordHasher {
+        if !password::simd_self_test_passed() {
             tracing::warn!("fast Argon2 implementation failed its self-test; using the slower one");
         }
-        let (queue, nobody) = (Arc::new(Queue::default()), password::nobody().into());
+        let (queue, dummy_hash) = (Arc::new(Queue::default()), password::dummy_hash().into());
         queue
             .typical
             .store(micros(time_of_one_hash()), Ordering::Relaxed);
@@ -68,11 +68,11 @@ impl Hasher {
                 .spawn(move || serve(&queue))
                 .expect("the system can start a thread");
         }
-        Hasher {
+        PasswordHasher {
             queue,
             threads,
             longest_wait,
-            nobody,
+            dummy_hash,
         }
     }
 
@@ -91,13 +91,17 @@ impl Hasher {
         &self,
         password: &Arc<Password>,
         stored: Option<&str>,
-    ) -> Result<Verdict, Error> {
-        let hash: Arc<str> = stored.map_or_else(|| self.nobody.clone(), Arc::from);
+    ) -> Result<PasswordMatch, Error> {
+        let hash: Arc<str> = stored.map_or_else(|| self.dummy_hash.clone(), Arc::from);
         let (password, known) = (password.clone(), stored.is_some());
         let verdict = self
             .run(move |memory| password::verify(&password, &hash, memory))
             .await??;
-        Ok(if known { verdict } else { Verdict::Wrong })
+        Ok(if known {
+            verdict
+        } else {
+            PasswordMatch::NoMatch
+        })
     }
 
     /// Whether there is room in the queue, for whoever would ask the stores first.
@@ -125,11 +129,11 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+        work: impl FnOnce(&mut HashBuffer) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         let (queued, longest_wait) = (Instant::now(), self.longest_wait);
-        let work = move |memory: &mut Memory| {
+        let work = move |memory: &mut HashBuffer| {
             let wanted = !answer.is_closed() && queued.elapsed() <= longest_wait;
             wanted && answer.send(work(memory)).is_ok()
         };
@@ -178,13 +182,13 @@ fn time_of_one_hash() -> Duration {
     let password = Password::parse("measured").expect("any word is one");
     let began = Instant::now();
     // Only the time is of interest; if there is no memory for it, the first sign-in is told.
-    let _ = password::hash(&password, &[0; SALT_BYTES], &mut Memory::default());
+    let _ = password::hash(&password, &[0; SALT_BYTES], &mut HashBuffer::default());
     began.elapsed()
 }
 
 fn serve(queue: &Queue) {
     yield_to_requests();
-    let mut memory = Memory::default();
+    let mut memory = HashBuffer::default();
     loop {
         let job = next(queue);
         metrics::histogram!("latchkey_hash_wait_seconds")
@@ -193,7 +197,7 @@ fn serve(queue: &Queue) {
         // Whatever a hash does, the thread goes on: without threads nobody could sign in any more.
         let worked = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
         if worked.is_err() {
-            memory = Memory::default();
+            memory = HashBuffer::default();
         }
         if worked.unwrap_or(false) {
             let (known, taken) = (

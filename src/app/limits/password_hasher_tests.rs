@@ -10,19 +10,19 @@ use super::*;
 const LONG: Duration = Duration::from_secs(60);
 
 /// Holds the one thread until told to let go.
-struct Held<'a> {
+struct Reservation<'a> {
     release: mpsc::Sender<()>,
     ended: Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>,
 }
 
-impl Held<'_> {
+impl Reservation<'_> {
     async fn let_go(self) {
         self.release.send(()).unwrap();
         self.ended.await.unwrap();
     }
 }
 
-async fn hold(hasher: &Hasher) -> Held<'_> {
+async fn hold(hasher: &PasswordHasher) -> Reservation<'_> {
     let (begun, has_begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let mut ended = Box::pin(hasher.run(move |_| {
@@ -31,19 +31,19 @@ async fn hold(hasher: &Hasher) -> Held<'_> {
     }));
     assert!(poll_immediate(&mut ended).await.is_none());
     has_begun.recv().unwrap();
-    Held { release, ended }
+    Reservation { release, ended }
 }
 
 #[test]
 fn there_are_no_more_threads_than_cores() {
     let cores = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(Hasher::start(1, LONG).threads, 1);
-    assert_eq!(Hasher::start(cores + 7, LONG).threads, cores);
+    assert_eq!(PasswordHasher::start(1, LONG).threads, 1);
+    assert_eq!(PasswordHasher::start(cores + 7, LONG).threads, cores);
 }
 
 #[tokio::test]
 async fn nobody_is_hashed_for_who_has_hung_up_and_the_others_keep_their_order() {
-    let hasher = Hasher::start(1, LONG);
+    let hasher = PasswordHasher::start(1, LONG);
     let held = hold(&hasher).await;
     let (tell, told) = mpsc::channel();
     let mut callers: Vec<_> = (0..5)
@@ -66,7 +66,7 @@ async fn nobody_is_hashed_for_who_has_hung_up_and_the_others_keep_their_order() 
 
 #[tokio::test]
 async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobodys_place() {
-    let hasher = Hasher::start(1, LONG);
+    let hasher = PasswordHasher::start(1, LONG);
     let held = hold(&hasher).await;
     hasher
         .queue
@@ -97,13 +97,13 @@ async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobod
 
 #[tokio::test]
 async fn what_waited_too_long_after_all_is_not_hashed() {
-    let hasher = Hasher::start(1, LONG);
-    let (queue, nobody) = (hasher.queue.clone(), hasher.nobody.clone());
-    let hasty = Hasher {
+    let hasher = PasswordHasher::start(1, LONG);
+    let (queue, dummy_hash) = (hasher.queue.clone(), hasher.dummy_hash.clone());
+    let hasty = PasswordHasher {
         queue,
         threads: 1,
         longest_wait: Duration::from_nanos(1),
-        nobody,
+        dummy_hash,
     };
     let held = hold(&hasher).await;
     // The estimate says that nobody waits at all.
@@ -116,7 +116,7 @@ async fn what_waited_too_long_after_all_is_not_hashed() {
 
 #[tokio::test]
 async fn a_hash_that_panics_costs_no_thread() {
-    let hasher = Hasher::start(1, LONG);
+    let hasher = PasswordHasher::start(1, LONG);
     assert!(matches!(
         hasher.run(|_| panic!("on purpose")).await,
         Err::<(), _>(Error::Busy)
@@ -126,7 +126,7 @@ async fn a_hash_that_panics_costs_no_thread() {
 
 #[tokio::test]
 async fn the_password_of_a_hash_is_right_and_an_unknown_user_has_none() {
-    let hasher = Hasher::start(1, LONG);
+    let hasher = PasswordHasher::start(1, LONG);
     let password = |text| Arc::new(Password::parse(text).unwrap());
     let hash = hasher.hash(password("secret123")).await.unwrap();
     assert_eq!(
@@ -134,17 +134,17 @@ async fn the_password_of_a_hash_is_right_and_an_unknown_user_has_none() {
             .verify(&password("secret123"), Some(&hash))
             .await
             .unwrap(),
-        Verdict::Right
+        PasswordMatch::Match
     );
     assert_eq!(
         hasher
             .verify(&password("secret124"), Some(&hash))
             .await
             .unwrap(),
-        Verdict::Wrong
+        PasswordMatch::NoMatch
     );
     assert_eq!(
         hasher.verify(&password("secret123"), None).await.unwrap(),
-        Verdict::Wrong
+        PasswordMatch::NoMatch
     );
 }

@@ -9,31 +9,29 @@
 //! Nothing a stranger does keeps an owner out: only what one network did is refused to that
 //! network; what all of them did to one account makes further tries wait a little.
 
-use std::sync::{Arc, Mutex};
-
-pub use crate::app::limits::local_buckets::Memory;
+pub use crate::app::limits::local_buckets::LocalBuckets;
 use futures_util::future::join_all;
 use latchkey_domain::{
-    audit::{Actor, Kind},
-    one_time_code::Purpose,
-    rate_limit::{Bucket, BucketId, Limit, Reserved},
+    audit::{Actor, EventKind},
+    one_time_code::CodePurpose,
+    rate_limit::{Bucket, BucketId, BucketLevels, Limit},
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin},
+    app::{Gateway, Origin, limits::request_limits::RequestLimits},
     error::{Chain, Error},
 };
 
 /// Microseconds of a second.
-const SECOND: u64 = 1_000_000;
+pub(crate) const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// What one try is counted in.
 pub(crate) struct Attempt {
     /// Of one owner: all of them must allow it.
-    hard: Vec<Bucket>,
+    blocking: Vec<Bucket>,
     /// Asked once those have allowed it, so that what is refused slows nobody.
-    soft: Option<Bucket>,
+    delaying: Option<Bucket>,
     /// Whether it counts also where it succeeds.
     success_counts: bool,
     /// Who made it; nothing where a refusal is told to nobody.
@@ -46,89 +44,24 @@ impl Attempt {
     fn counts<T>(&self, outcome: &Result<T, Error>) -> bool {
         match outcome {
             Ok(_) => self.success_counts,
-            Err(error) => error.is_a_try(),
+            Err(error) => error.counts_as_attempt(),
         }
     }
 }
 
 /// Where a try was counted.
-struct Held {
+struct Reservation {
     buckets: Vec<Bucket>,
     shared: bool,
-}
-
-/// What is left of the limits that a request counts against. Shared by the story, which knows, and
-/// the face, which tells.
-#[derive(Debug, Clone, Default)]
-pub struct Allowance(Arc<Mutex<Vec<Standing>>>);
-
-/// How a limit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Its name.
-    pub name: &'static str,
-    /// It.
-    pub limit: Limit,
-    /// What is left, where it was looked at.
-    pub left: Option<Left>,
-}
-
-/// What is left of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
-    /// Tries that would be allowed at this moment.
-    pub tries: u64,
-    /// Seconds until all are allowed again.
-    pub reset: u64,
-}
-
-impl Allowance {
-    /// All that is known.
-    pub fn standings(&self) -> Vec<Standing> {
-        self.0
-            .lock()
-            .expect("nothing panics while it is held")
-            .clone()
-    }
-
-    /// Notes how a bucket stands, in the place of what was known of it.
-    fn note(&self, bucket: &Bucket, level: Option<u64>) {
-        let Bucket { id, limit } = *bucket;
-        let left = level.map(|level| Left {
-            tries: limit.remaining(level),
-            reset: level.div_ceil(SECOND),
-        });
-        let standing = Standing {
-            name: id.name,
-            limit,
-            left,
-        };
-        let mut standings = self.0.lock().expect("nothing panics while it is held");
-        match standings.iter_mut().find(|known| known.name == id.name) {
-            Some(known) => *known = standing,
-            None => standings.push(standing),
-        }
-    }
-
-    /// The same after a refund, for those that are told: not what strangers did to an account.
-    fn renew(&self, bucket: &Bucket, level: u64) {
-        if self
-            .standings()
-            .iter()
-            .any(|known| known.name == bucket.id.name)
-        {
-            self.note(bucket, Some(level));
-        }
-    }
 }
 
 impl Gateway {
     /// A password for an account, as it was named.
     pub(crate) fn sign_in_attempt(&self, account: &str, origin: &Origin) -> Attempt {
-        let (network, account) = (self.network_id(origin), self.throttle_key.id(account));
+        let (network, account) = (self.network_id(origin), self.rate_limit_key.id(account));
         let pair = bucket("sign_in", network, self.config.limit_sign_in);
         Attempt {
-            hard: vec![
+            blocking: vec![
                 Bucket {
                     id: BucketId {
                         account: Some(account),
@@ -142,7 +75,7 @@ impl Gateway {
                     self.config.limit_sign_in_network,
                 ),
             ],
-            soft: Some(bucket(
+            delaying: Some(bucket(
                 "sign_in_account",
                 account,
                 self.config.limit_sign_in_account,
@@ -158,12 +91,12 @@ impl Gateway {
         let network = bucket("sign_in_network", self.network_id(origin), limit);
         let account = bucket(
             "code_account",
-            self.throttle_key.id(email),
+            self.rate_limit_key.id(email),
             self.config.limit_code_account,
         );
         Attempt {
-            hard: vec![network],
-            soft: Some(account),
+            blocking: vec![network],
+            delaying: Some(account),
             success_counts: false,
             origin: Some(origin.clone()),
         }
@@ -171,7 +104,7 @@ impl Gateway {
 
     /// A new account.
     pub(crate) fn sign_up_attempt(&self, origin: &Origin) -> Attempt {
-        every_try(
+        counting_successes(
             bucket(
                 "sign_up",
                 self.network_id(origin),
@@ -182,8 +115,8 @@ impl Gateway {
     }
 
     /// A request for a code.
-    pub(crate) fn forgot_attempt(&self, origin: &Origin) -> Attempt {
-        every_try(
+    pub(crate) fn reset_request_attempt(&self, origin: &Origin) -> Attempt {
+        counting_successes(
             bucket(
                 "reset_request",
                 self.network_id(origin),
@@ -198,20 +131,20 @@ impl Gateway {
     ///
     /// # Errors
     /// `too_many_requests`, and those of the story.
-    pub(crate) async fn counted<T>(
+    pub(crate) async fn rate_limited<T>(
         &self,
         attempt: Attempt,
-        allowance: &Allowance,
-        story: impl Future<Output = Result<T, Error>>,
+        request_limits: &RequestLimits,
+        task: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         if !self.config.rate_limits.0 {
-            return story.await;
+            return task.await;
         }
-        let held = self.admit(&attempt, allowance).await?;
-        let outcome = story.await;
+        let held = self.admit(&attempt, request_limits).await?;
+        let outcome = task.await;
         if !attempt.counts(&outcome) {
             // In one round trip, not one after the other.
-            join_all(held.iter().map(|held| self.refund(held, allowance))).await;
+            join_all(held.iter().map(|held| self.refund(held, request_limits))).await;
         }
         outcome
     }
@@ -223,17 +156,20 @@ impl Gateway {
     ///
     /// # Errors
     /// Those of the promise.
-    pub(crate) async fn mail_budget(
+    pub(crate) async fn within_email_quota(
         &self,
-        purpose: Purpose,
+        purpose: CodePurpose,
         recipient: &str,
         promise: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
         let owner = self
-            .throttle_key
+            .rate_limit_key
             .id(&format!("{} {recipient}", purpose.as_str()));
-        let budget = every_try(bucket("email", owner, self.config.limit_email), None);
-        match self.counted(budget, &Allowance::default(), promise).await {
+        let budget = counting_successes(bucket("email", owner, self.config.limit_email), None);
+        match self
+            .rate_limited(budget, &RequestLimits::default(), promise)
+            .await
+        {
             Err(Error::TooManyRequests { .. }) => Ok(()),
             outcome => outcome,
         }
@@ -244,7 +180,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `too_many_requests` in the place of a refusal, beyond the limit; else those of the refresh.
-    pub(crate) async fn count_failed_refresh<T>(
+    pub(crate) async fn rate_limit_failed_refresh<T>(
         &self,
         outcome: Result<T, Error>,
         origin: &Origin,
@@ -257,41 +193,49 @@ impl Gateway {
             self.network_id(origin),
             self.config.limit_refresh_failures,
         );
-        origin.allowance.note(&bucket, None);
+        origin.request_limits.note(&bucket, None);
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
                 // Rare, and large: no refresh needs to have room for it.
-                let admitted =
-                    Box::pin(self.admit(&every_try(bucket, Some(origin)), &origin.allowance)).await;
+                let admitted = Box::pin(self.admit(
+                    &counting_successes(bucket, Some(origin)),
+                    &origin.request_limits,
+                ))
+                .await;
                 Err(admitted.err().unwrap_or(error))
             }
             other => other,
         }
     }
 
-    async fn admit(&self, attempt: &Attempt, allowance: &Allowance) -> Result<Vec<Held>, Error> {
-        let (hard, Reserved { allowed, levels }) = self.reserve(attempt.hard.clone()).await;
-        let known: Vec<_> = hard.buckets.iter().zip(levels).collect();
+    async fn admit(
+        &self,
+        attempt: &Attempt,
+        request_limits: &RequestLimits,
+    ) -> Result<Vec<Reservation>, Error> {
+        let (blocking, BucketLevels { allowed, levels }) =
+            self.reserve(attempt.blocking.clone()).await;
+        let known: Vec<_> = blocking.buckets.iter().zip(levels).collect();
         known
             .iter()
-            .for_each(|(bucket, level)| allowance.note(bucket, Some(*level)));
+            .for_each(|(bucket, level)| request_limits.note(bucket, Some(*level)));
         if !allowed {
             return Err(self.refusal(&known, attempt.origin.as_ref()));
         }
         known
             .iter()
             .for_each(|(bucket, _)| count(bucket, "allowed"));
-        let soft = match attempt.soft {
-            Some(soft) => self.wait_for(soft).await,
+        let delaying = match attempt.delaying {
+            Some(delaying) => self.delay(delaying).await,
             None => None,
         };
-        Ok([Some(hard), soft].into_iter().flatten().collect())
+        Ok([Some(blocking), delaying].into_iter().flatten().collect())
     }
 
     /// Where there is no room the try is not counted, but waits.
-    async fn wait_for(&self, soft: Bucket) -> Option<Held> {
-        let (held, Reserved { allowed, levels }) = self.reserve(vec![soft]).await;
-        count(&soft, if allowed { "allowed" } else { "delayed" });
+    async fn delay(&self, delaying: Bucket) -> Option<Reservation> {
+        let (held, BucketLevels { allowed, levels }) = self.reserve(vec![delaying]).await;
+        count(&delaying, if allowed { "allowed" } else { "delayed" });
         if allowed {
             return Some(held);
         }
@@ -305,10 +249,10 @@ impl Gateway {
     }
 
     /// Redis counts for all replicas; without it each counts for itself, more strictly.
-    async fn reserve(&self, mut buckets: Vec<Bucket>) -> (Held, Reserved) {
-        match self.speed.reserve_try(&buckets).await {
+    async fn reserve(&self, mut buckets: Vec<Bucket>) -> (Reservation, BucketLevels) {
+        match self.redis.reserve_attempt(&buckets).await {
             Ok(reserved) => (
-                Held {
+                Reservation {
                     buckets,
                     shared: true,
                 },
@@ -320,9 +264,9 @@ impl Gateway {
                 buckets
                     .iter_mut()
                     .for_each(|bucket| bucket.limit = bucket.limit.stricter());
-                let reserved = self.memory.reserve(&buckets, self.now_micros());
+                let reserved = self.local_buckets.reserve(&buckets, self.now_micros());
                 (
-                    Held {
+                    Reservation {
                         buckets,
                         shared: false,
                     },
@@ -332,16 +276,16 @@ impl Gateway {
         }
     }
 
-    async fn refund(&self, held: &Held, allowance: &Allowance) {
+    async fn refund(&self, held: &Reservation, request_limits: &RequestLimits) {
         let levels = if held.shared {
-            self.speed.refund_try(&held.buckets).await
+            self.redis.refund_attempt(&held.buckets).await
         } else {
-            Ok(self.memory.refund(&held.buckets, self.now_micros()))
+            Ok(self.local_buckets.refund(&held.buckets, self.now_micros()))
         };
         match levels {
             Ok(levels) => held.buckets.iter().zip(levels).for_each(|(bucket, level)| {
                 count(bucket, "refunded");
-                allowance.renew(bucket, level);
+                request_limits.renew(bucket, level);
             }),
             // It stays counted until the bucket has emptied by itself.
             Err(error) => tracing::debug!(error = %Chain(&error), "rate limit refund failed"),
@@ -357,8 +301,8 @@ impl Gateway {
         for (bucket, _) in refusing {
             count(bucket, "rejected");
             if let Some(origin) = origin {
-                let event = origin.event(Kind::Throttled, Actor::Stranger, None);
-                self.refuse(event.because(bucket.id.name), origin);
+                let event = origin.event(EventKind::RateLimited, Actor::Unauthenticated, None);
+                self.record_denied(event.with_reason(bucket.id.name), origin);
             }
         }
         let wait = known
@@ -367,12 +311,12 @@ impl Gateway {
             .max()
             .unwrap_or_default();
         Error::TooManyRequests {
-            retry_after: wait.div_ceil(SECOND).max(1),
+            retry_after: wait.div_ceil(MICROS_PER_SECOND).max(1),
         }
     }
 
     pub(crate) fn network_id(&self, origin: &Origin) -> Uuid {
-        self.throttle_key.id(&origin.network())
+        self.rate_limit_key.id(&origin.network())
     }
 
     fn now_micros(&self) -> u64 {
@@ -391,10 +335,10 @@ fn bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
     }
 }
 
-fn every_try(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
+fn counting_successes(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
     Attempt {
-        hard: vec![bucket],
-        soft: None,
+        blocking: vec![bucket],
+        delaying: None,
         success_counts: true,
         origin: origin.cloned(),
     }

@@ -5,23 +5,24 @@
 use std::sync::LazyLock;
 
 use latchkey_domain::revocation::{
-    Marks,
-    lease::{Rung, Sight, rung_without_lease},
+    RevocationKeys,
+    lease::{CheckSource, LogHealth, source_without_lease},
 };
 use metrics::Counter;
 
 use crate::{
     app::{Gateway, clock},
     error::{Chain, Error},
-    redis::Found,
+    redis::LookupOutcome,
 };
 
-static BY_MEMORY: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Memory));
-static BY_REDIS: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Redis));
-static BY_RECORD: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Record));
-static BY_NOBODY: LazyLock<Counter> = LazyLock::new(|| answered(Rung::Nobody));
+static BY_MEMORY: LazyLock<Counter> = LazyLock::new(|| check_counter(CheckSource::Memory));
+static BY_REDIS: LazyLock<Counter> = LazyLock::new(|| check_counter(CheckSource::Redis));
+static BY_POSTGRES: LazyLock<Counter> = LazyLock::new(|| check_counter(CheckSource::Postgres));
+static BY_UNAVAILABLE: LazyLock<Counter> =
+    LazyLock::new(|| check_counter(CheckSource::Unavailable));
 
-fn answered(by: Rung) -> Counter {
+fn check_counter(by: CheckSource) -> Counter {
     metrics::counter!("latchkey_checks_total", "source" => by.as_str())
 }
 
@@ -30,59 +31,59 @@ impl Gateway {
     ///
     /// # Errors
     /// `busy`, `unavailable`.
-    pub(crate) async fn is_revoked(&self, marks: &Marks) -> Result<bool, Error> {
+    pub(crate) async fn is_revoked(&self, marks: &RevocationKeys) -> Result<bool, Error> {
         let known = self
             .revocations
-            .cell
-            .ask(clock::uptime(), |memory| memory.refuses(marks));
-        if let Some(refuses) = known {
+            .set
+            .read_if_leased(clock::uptime(), |memory| memory.is_revoked(marks));
+        if let Some(is_revoked) = known {
             BY_MEMORY.increment(1);
-            return Ok(refuses);
+            return Ok(is_revoked);
         }
         // Rare, and large: no check needs to have room for it.
-        Box::pin(self.ask_stores(marks)).await
+        Box::pin(self.check_stores(marks)).await
     }
 
-    async fn ask_stores(&self, marks: &Marks) -> Result<bool, Error> {
-        match rung_without_lease(self.revocations.sight()) {
-            Rung::Redis => match self.speed.find_revocations(marks).await {
-                Ok(Found::Nothing) => {
+    async fn check_stores(&self, marks: &RevocationKeys) -> Result<bool, Error> {
+        match source_without_lease(self.revocations.sight()) {
+            CheckSource::Redis => match self.redis.find_revocations(marks).await {
+                Ok(LookupOutcome::NotListed) => {
                     BY_REDIS.increment(1);
                     return Ok(false);
                 }
-                Ok(Found::Refused(_)) => {
+                Ok(LookupOutcome::Listed(_)) => {
                     BY_REDIS.increment(1);
                     return Ok(true);
                 }
-                Ok(Found::Lost) => self.revocations.saw(Sight::Lost),
+                Ok(LookupOutcome::LogLost) => self.revocations.saw(LogHealth::Lost),
                 Err(error) => {
                     tracing::debug!(error = %Chain(&error), "revocation check in Redis failed");
-                    self.revocations.saw(Sight::Silent);
+                    self.revocations.saw(LogHealth::Unreachable);
                 }
             },
-            Rung::Nobody => {
-                BY_NOBODY.increment(1);
+            CheckSource::Unavailable => {
+                BY_UNAVAILABLE.increment(1);
                 return Err(Error::unavailable(
                     "the revocation log contains entries that a newer version of Latchkey wrote",
                 ));
             }
-            Rung::Memory | Rung::Record => {}
+            CheckSource::Memory | CheckSource::Postgres => {}
         }
-        let answer = self.ask_record(marks).await;
+        let answer = self.check_postgres(marks).await;
         if answer.is_ok() {
-            BY_RECORD.increment(1)
+            BY_POSTGRES.increment(1)
         } else {
-            BY_NOBODY.increment(1)
+            BY_UNAVAILABLE.increment(1)
         }
         answer
     }
 
-    async fn ask_record(&self, marks: &Marks) -> Result<bool, Error> {
+    async fn check_postgres(&self, marks: &RevocationKeys) -> Result<bool, Error> {
         let _place = self
             .revocations
-            .asking_record
+            .postgres_checks
             .try_acquire()
             .map_err(|_| Error::Busy)?;
-        self.record.refuses(marks).await
+        self.postgres.is_revoked(marks).await
     }
 }

@@ -5,18 +5,18 @@ use std::{
     time::Duration,
 };
 
-use latchkey_domain::revocation::lease::{Moment, may_return, waited_out};
+use latchkey_domain::revocation::lease::{BootTime, drained_at, is_enforced};
 
-use crate::app::{Gateway, clock, revocation::log::Pending};
+use crate::app::{Gateway, clock, revocation::log::PublishedBatch};
 
 /// What somebody who takes something back waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum WaitFor {
     /// Until no replica accepts it any more.
-    UntilEnforced,
+    Enforced,
     /// Only until it is published: it is enforced a moment later, at most the wait of the leases in
     /// force.
-    UntilPublished,
+    Published,
 }
 
 /// One more who waits, as long as this lives: then every word of a member is a reason to look.
@@ -38,15 +38,18 @@ impl Drop for Counted<'_> {
 impl Gateway {
     /// Waits until no replica can answer from a memory without these entries: each has said that it
     /// has them, or no lease is left that is older. Which of the two it was, and how long it took.
-    pub(crate) async fn take_effect(&self, pending: &Pending) -> (&'static str, Duration) {
-        let Pending {
+    pub(crate) async fn wait_until_enforced(
+        &self,
+        pending: &PublishedBatch,
+    ) -> (&'static str, Duration) {
+        let PublishedBatch {
             published,
             answered,
         } = pending;
-        let over = waited_out(*answered, published.lease);
+        let over = drained_at(*answered, published.lease);
         let mut reports = self.revocations.reports.subscribe();
         let _counted = Counted::one(&self.revocations.waiting);
-        let known = |reports: &_| may_return(&published.appended, &self.revocations.id, reports);
+        let known = |reports: &_| is_enforced(&published.appended, &self.revocations.id, reports);
         let acknowledged = matches!(
             tokio::time::timeout(rest(over), reports.wait_for(known)).await,
             Ok(Ok(_))
@@ -67,6 +70,6 @@ impl Gateway {
     }
 }
 
-fn rest(over: Moment) -> Duration {
+fn rest(over: BootTime) -> Duration {
     Duration::from_nanos(over.saturating_sub(clock::uptime()))
 }

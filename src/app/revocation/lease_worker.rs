@@ -10,7 +10,10 @@ use std::{
 
 use latchkey_domain::revocation::{
     Entry,
-    lease::{Moment, Position, Renewal, Reports, Sight, accept_renewal, lease_end, may_reap},
+    lease::{
+        AcknowledgedPositions, BootTime, LogHealth, LogPosition, Renewal, accept_renewal,
+        lease_end, may_reap,
+    },
 };
 use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
@@ -18,41 +21,41 @@ use uuid::Uuid;
 use crate::{
     app::{Gateway, clock},
     error::{Chain, Error},
-    redis::{Joined, Member, Page, Renewed, Wake},
+    redis::{JoinOutcome, LogMember, LogNotification, LogPage, RenewOutcome},
 };
 
 /// Renewals in the time of a lease: some may fail, and it goes on.
-const RENEWALS: u32 = 5;
+const RENEWALS_PER_LEASE: u32 = 5;
 
 /// Between two looks at a Redis without an epoch, or without an answer.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Between two looks at a log that this version does not understand.
-const STRANGE_PAUSE: Duration = Duration::from_secs(1);
+const VERSION_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Between two attempts to hear what the scripts say.
-const DEAF: Duration = Duration::from_secs(1);
+const RESUBSCRIBE_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a clean stop waits for the last word to Redis.
-const LAST_WORD: Duration = Duration::from_millis(500);
+const DEREGISTER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The one who keeps the lease of this process.
-struct Keeper {
+struct LeaseWorker {
     gateway: Arc<Gateway>,
     /// How far memory follows the log; nothing where it is to be read from its beginning.
-    position: Option<Position<String>>,
+    position: Option<LogPosition<String>>,
     /// When the other members were seen with an unchanged beat first.
-    seen: HashMap<Uuid, (u64, Moment)>,
+    seen: HashMap<Uuid, (u64, BootTime)>,
     /// What was told the log last.
-    told: Option<Sight>,
+    told: Option<LogHealth>,
     /// Why the log could not be built anew.
     failure: Option<String>,
 }
 
 impl Gateway {
     /// Keeps the lease until the process ends.
-    pub async fn keep_lease(self: Arc<Self>) {
-        let mut keeper = Keeper {
+    pub async fn run_lease_worker(self: Arc<Self>) {
+        let mut keeper = LeaseWorker {
             gateway: self.clone(),
             position: None,
             seen: HashMap::new(),
@@ -62,7 +65,7 @@ impl Gateway {
         while !self.revocations.is_leaving() {
             let began = Instant::now();
             let next = began + keeper.look().await;
-            let _ = timeout_at(next.into(), self.revocations.renewal_bell.notified()).await;
+            let _ = timeout_at(next.into(), self.revocations.renewal_ready.notified()).await;
         }
         keeper.leave().await;
         self.revocations.left.notify_one();
@@ -71,63 +74,65 @@ impl Gateway {
 
     /// Listens for whatever is a reason to renew at once, until the process ends. Without it all
     /// takes a little longer.
-    pub async fn listen_for_revocations(self: Arc<Self>) {
+    pub async fn run_subscription_worker(self: Arc<Self>) {
         loop {
             let hear = |wake| {
-                if wake == Wake::Appended || self.revocations.waiting.load(Ordering::Relaxed) > 0 {
-                    self.revocations.renewal_bell.notify_one();
+                if wake == LogNotification::AppendedEntry
+                    || self.revocations.waiting.load(Ordering::Relaxed) > 0
+                {
+                    self.revocations.renewal_ready.notify_one();
                 }
             };
-            if let Err(error) = self.speed.listen(hear).await {
+            if let Err(error) = self.redis.listen(hear).await {
                 tracing::debug!(error = %Chain(&error), "revocation subscription failed");
             }
-            tokio::time::sleep(DEAF).await;
+            tokio::time::sleep(RESUBSCRIBE_DELAY).await;
         }
     }
 
     /// Gives the lease up, and then the membership: nobody needs to wait for this replica any more.
-    pub async fn stop_answering_from_memory(&self) {
+    pub async fn relinquish_lease(&self) {
         self.revocations.leaving.store(true, Ordering::Relaxed);
-        self.revocations.renewal_bell.notify_one();
-        let _ = timeout(LAST_WORD, self.revocations.left.notified()).await;
+        self.revocations.renewal_ready.notify_one();
+        let _ = timeout(DEREGISTER_TIMEOUT, self.revocations.left.notified()).await;
     }
 }
 
-impl Keeper {
+impl LeaseWorker {
     /// One renewal with all that belongs to it; the time from its beginning to the next.
     async fn look(&mut self) -> Duration {
         let outcome = self.follow().await;
-        let sight = *outcome.as_ref().unwrap_or(&Sight::Silent);
+        let sight = *outcome.as_ref().unwrap_or(&LogHealth::Unreachable);
         self.gateway.revocations.saw(sight);
         self.tell(sight, outcome.err());
         match sight {
-            Sight::Whole => self
+            LogHealth::Complete => self
                 .gateway
                 .revocations
                 .lease()
-                .map_or(PAUSE, |lease| lease / RENEWALS),
-            Sight::Lost => {
+                .map_or(RETRY_DELAY, |lease| lease / RENEWALS_PER_LEASE),
+            LogHealth::Lost => {
                 self.position = None;
                 self.rebuild().await;
-                PAUSE
+                RETRY_DELAY
             }
-            Sight::Unknown => {
+            LogHealth::NewerVersion => {
                 // Nobody shall wait for this replica, which cannot say that it has everything.
-                self.stand_aside().await;
-                STRANGE_PAUSE
+                self.leave_log().await;
+                VERSION_RETRY_DELAY
             }
-            Sight::Nothing | Sight::Evicting | Sight::Silent => PAUSE,
+            LogHealth::NotSeen | LogHealth::EvictionEnabled | LogHealth::Unreachable => RETRY_DELAY,
         }
     }
 
     /// Reads the log to its end, and moves the lease. What was applied is reported at once:
     /// somebody waits for it.
-    async fn follow(&mut self) -> Result<Sight, Error> {
+    async fn follow(&mut self) -> Result<LogHealth, Error> {
         let mut begun = false;
         loop {
             let Some(position) = self.position.clone() else {
                 if std::mem::replace(&mut begun, true) {
-                    return Ok(Sight::Lost);
+                    return Ok(LogHealth::Lost);
                 }
                 match self.join().await? {
                     Some(sight) => return Ok(sight),
@@ -138,33 +143,33 @@ impl Keeper {
             let sent = clock::uptime();
             match self
                 .gateway
-                .speed
+                .redis
                 .renew(self.member(), &position.epoch, position.applied)
                 .await?
             {
-                Renewed::Page(page) => {
+                RenewOutcome::Page(page) => {
                     let news = !page.entries.is_empty();
-                    let sight = self.take_in(position, page, sent);
-                    if sight != Sight::Whole || (self.position.is_some() && !news) {
+                    let sight = self.apply_page(position, page, sent);
+                    if sight != LogHealth::Complete || (self.position.is_some() && !news) {
                         return Ok(sight);
                     }
                 }
-                Renewed::Strange => self.position = None,
-                Renewed::Lost => return Ok(Sight::Lost),
-                Renewed::Evicting => return Ok(Sight::Evicting),
+                RenewOutcome::EpochChanged => self.position = None,
+                RenewOutcome::Lost => return Ok(LogHealth::Lost),
+                RenewOutcome::EvictionEnabled => return Ok(LogHealth::EvictionEnabled),
             }
         }
     }
 
     /// Registers, before anything is read.
-    async fn join(&mut self) -> Result<Option<Sight>, Error> {
-        match self.gateway.speed.join(self.member()).await? {
-            Joined::Joined {
+    async fn join(&mut self) -> Result<Option<LogHealth>, Error> {
+        match self.gateway.redis.join(self.member()).await? {
+            JoinOutcome::Joined {
                 epoch,
                 before,
                 lease,
             } => {
-                let position = Position {
+                let position = LogPosition {
                     epoch,
                     applied: before,
                 };
@@ -173,28 +178,33 @@ impl Keeper {
                 self.seen.clear();
                 Ok(None)
             }
-            Joined::Lost => Ok(Some(Sight::Lost)),
-            Joined::Evicting => Ok(Some(Sight::Evicting)),
+            JoinOutcome::Lost => Ok(Some(LogHealth::Lost)),
+            JoinOutcome::EvictionEnabled => Ok(Some(LogHealth::EvictionEnabled)),
         }
     }
 
     /// Takes the entries into memory, and then moves the lease, if they are all there are.
-    fn take_in(&mut self, mut position: Position<String>, page: Page, sent: Moment) -> Sight {
+    fn apply_page(
+        &mut self,
+        mut position: LogPosition<String>,
+        page: LogPage,
+        sent: BootTime,
+    ) -> LogHealth {
         let numbers = page.entries.iter().map(|(number, _)| *number);
         let renewal = accept_renewal(&position, &position.epoch, numbers, page.last);
-        if renewal == Renewal::Worthless {
+        if renewal == Renewal::Rejected {
             self.position = None;
             self.gateway.revocations.feed.forget();
-            return Sight::Whole;
+            return LogHealth::Complete;
         }
         let read: Result<Vec<Entry>, _> =
             page.entries.iter().map(|(_, text)| text.parse()).collect();
         let Ok(entries) = read else {
-            return Sight::Unknown;
+            return LogHealth::NewerVersion;
         };
         let revocations = &self.gateway.revocations;
-        revocations.cell.set().apply(&entries);
-        self.gateway.take_back_keys(&entries);
+        revocations.set.set().apply(&entries);
+        self.gateway.revoke_keys(&entries);
         // After memory, because who is told everything looks at the position first; before the
         // lease, which speaks for it.
         revocations
@@ -206,23 +216,23 @@ impl Keeper {
             .map_or(position.applied, |(number, _)| *number);
         if renewal == Renewal::Complete {
             if self.member().is_some() {
-                revocations.cell.renew(lease_end(sent, page.lease));
+                revocations.set.renew(lease_end(sent, page.lease));
             }
-            self.note_members(&position, &page);
+            self.record_acknowledgements(&position, &page);
         }
         self.position = Some(position);
-        Sight::Whole
+        LogHealth::Complete
     }
 
     /// How far the others are, for those who wait for them. Who has not renewed for longer than a
     /// lease is to be removed.
-    fn note_members(&mut self, position: &Position<String>, page: &Page) {
+    fn record_acknowledgements(&mut self, position: &LogPosition<String>, page: &LogPage) {
         let applied = page
             .members
             .iter()
             .map(|member| (member.id, member.applied))
             .collect();
-        let reports = Reports {
+        let reports = AcknowledgedPositions {
             epoch: position.epoch.clone(),
             last: page.last,
             applied,
@@ -277,49 +287,49 @@ impl Keeper {
 
     /// For good.
     async fn leave(&mut self) {
-        self.gateway.revocations.cell.give_up();
-        self.stand_aside().await;
+        self.gateway.revocations.set.relinquish();
+        self.leave_log().await;
     }
 
     /// First without a lease, then no member any more: the other order would keep a lease that
     /// nobody waits for.
-    async fn stand_aside(&mut self) {
-        self.gateway.revocations.cell.suspend();
+    async fn leave_log(&mut self) {
+        self.gateway.revocations.set.suspend();
         self.position = None;
         if let Some(member) = self.member() {
             // If this fails, the others find out by themselves that nobody renews any more.
-            let _ = self.gateway.speed.leave(member).await;
+            let _ = self.gateway.redis.leave(member).await;
         }
     }
 
     /// Tells the log of a change, not of every look.
-    fn tell(&mut self, sight: Sight, error: Option<Error>) {
+    fn tell(&mut self, sight: LogHealth, error: Option<Error>) {
         if self.told.replace(sight) == Some(sight) {
             return;
         }
         match (sight, error) {
-            (Sight::Whole, _) => tracing::info!("connected to revocation log"),
-            (Sight::Nothing, _) => {}
+            (LogHealth::Complete, _) => tracing::info!("connected to revocation log"),
+            (LogHealth::NotSeen, _) => {}
             // The replica that rebuilds it logs a warning, unless an operator requested that.
-            (Sight::Lost, _) => tracing::info!("revocation log unavailable"),
-            (Sight::Evicting, _) => {
+            (LogHealth::Lost, _) => tracing::info!("revocation log unavailable"),
+            (LogHealth::EvictionEnabled, _) => {
                 tracing::error!("Redis evicts keys: set maxmemory-policy to noeviction")
             }
-            (Sight::Unknown, _) => tracing::error!(
+            (LogHealth::NewerVersion, _) => tracing::error!(
                 "unknown revocation log entries found: update this replica to the newer version"
             ),
-            (Sight::Silent, Some(error)) => {
+            (LogHealth::Unreachable, Some(error)) => {
                 tracing::warn!(error = %Chain(&error), "lease renewal failed")
             }
-            (Sight::Silent, None) => {}
+            (LogHealth::Unreachable, None) => {}
         }
     }
 }
 
-async fn reap(gateway: Arc<Gateway>, member: Member, epoch: String) {
+async fn reap(gateway: Arc<Gateway>, member: LogMember, epoch: String) {
     // Else it renewed after all, or somebody else was faster; or Redis is asked again by the next
     // renewal.
-    if let Ok(true) = gateway.speed.reap(&member, &epoch).await {
+    if let Ok(true) = gateway.redis.reap(&member, &epoch).await {
         tracing::info!(member_id = %member.id, "reaped unreachable member");
     }
 }

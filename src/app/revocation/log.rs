@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use latchkey_domain::revocation::{
     Entry,
-    lease::{Appended, Moment},
+    lease::{AppendedEntry, BootTime},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -13,43 +13,43 @@ use uuid::Uuid;
 use crate::{
     app::{Gateway, clock},
     error::Error,
-    redis::{Published, Revoked},
+    redis::{AppendOutcome, PublishedEntries},
 };
 
 /// Entries of one script: some milliseconds of Redis' time.
-pub(crate) const MOST: usize = 500;
+pub(crate) const MAX_ENTRIES_PER_SCRIPT: usize = 500;
 
 /// Revocations that wait for a script.
 #[derive(Default)]
-pub struct Appender {
+pub struct LogAppender {
     waiting: Mutex<Vec<Waiting>>,
     turn: tokio::sync::Mutex<()>,
 }
 
 struct Waiting {
     entries: Vec<Entry>,
-    caller: oneshot::Sender<Pending>,
+    caller: oneshot::Sender<PublishedBatch>,
 }
 
 /// What is in the log, and when that was known here.
 #[derive(Debug, Clone)]
-pub struct Pending {
+pub struct PublishedBatch {
     /// What the script said.
-    pub published: Published,
+    pub published: PublishedEntries,
     /// When its answer came.
-    pub answered: Moment,
+    pub answered: BootTime,
 }
 
-impl Appender {
+impl LogAppender {
     /// The oldest of those who wait, as many as fit into one script.
     fn take(&self) -> Vec<Waiting> {
         let mut waiting = self
             .waiting
             .lock()
             .expect("nothing panics while it is held");
-        let mut room = MOST;
+        let mut room = MAX_ENTRIES_PER_SCRIPT;
         let fits = |one: &&Waiting| {
-            let fits = one.entries.len() <= room || room == MOST;
+            let fits = one.entries.len() <= room || room == MAX_ENTRIES_PER_SCRIPT;
             room = room.saturating_sub(one.entries.len());
             fits
         };
@@ -63,7 +63,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`, also where the log was lost.
-    pub(crate) async fn append(&self, entries: Vec<Entry>) -> Result<Pending, Error> {
+    pub(crate) async fn append(&self, entries: Vec<Entry>) -> Result<PublishedBatch, Error> {
         let appender = &self.revocations.appender;
         let (caller, mut answer) = oneshot::channel();
         appender
@@ -89,21 +89,21 @@ impl Gateway {
             .iter()
             .flat_map(|one| one.entries.iter().copied())
             .collect();
-        let revoked = self.speed.revoke(&entries).await?;
+        let revoked = self.redis.revoke(&entries).await?;
         let answered = clock::uptime();
         let published = match revoked {
-            Revoked::Published(published) => published,
-            Revoked::Evicting => self.waited_out_only().await?,
-            Revoked::Lost => {
-                self.revocations.renewal_bell.notify_one();
+            AppendOutcome::Appended(published) => published,
+            AppendOutcome::EvictionEnabled => self.wait_for_longest_lease().await?,
+            AppendOutcome::Lost => {
+                self.revocations.renewal_ready.notify_one();
                 return Err(Error::unavailable(
                     "the revocation log is missing in Redis and is being rebuilt",
                 ));
             }
         };
-        self.revocations.cell.set().apply(&entries);
-        self.take_back_keys(&entries);
-        let pending = Pending {
+        self.revocations.set.set().apply(&entries);
+        self.revoke_keys(&entries);
+        let pending = PublishedBatch {
             published,
             answered,
         };
@@ -116,12 +116,12 @@ impl Gateway {
 
     /// No log and no new lease: once the longest one is over, the record answers every check, and
     /// knows.
-    async fn waited_out_only(&self) -> Result<Published, Error> {
-        let lease = self.record.raise_longest_lease(Duration::ZERO).await?;
+    async fn wait_for_longest_lease(&self) -> Result<PublishedEntries, Error> {
+        let lease = self.postgres.update_max_lease(Duration::ZERO).await?;
         // Nobody ever reports for this one.
         let members = BTreeSet::from([Uuid::nil()]);
-        Ok(Published {
-            appended: Appended {
+        Ok(PublishedEntries {
+            appended: AppendedEntry {
                 epoch: String::new(),
                 number: u64::MAX,
                 members,

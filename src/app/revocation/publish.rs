@@ -8,19 +8,19 @@
 //! published is found there by `publisher.rs`, of this replica or of any other: the caller is told
 //! with a 503 meanwhile.
 
-use latchkey_domain::{account::Identity, revocation::Ending};
+use latchkey_domain::{account::Identity, revocation::RevocationBatch};
 use uuid::Uuid;
 
 use crate::{
     app::{
         Gateway,
-        revocation::{Patience, log::Pending},
+        revocation::{WaitFor, log::PublishedBatch},
     },
     error::Error,
 };
 
 /// What the caller reads meanwhile.
-const TOLD_LATER: &str = "The change is saved and takes effect when Redis is reachable. You don't \
+const COMMITTED_NOT_PUBLISHED: &str = "The change is saved and takes effect when Redis is reachable. You don't \
     need to retry.";
 
 impl Gateway {
@@ -29,8 +29,8 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`, where it could not be told now; it will be as soon as it answers.
-    pub(crate) async fn publish(&self, ending: &Ending) -> Result<(), Error> {
-        self.publish_for(ending, Patience::UntilEnforced).await
+    pub(crate) async fn publish(&self, ending: &RevocationBatch) -> Result<(), Error> {
+        self.publish_for(ending, WaitFor::Enforced).await
     }
 
     /// The same for a caller who may not want to wait.
@@ -39,13 +39,13 @@ impl Gateway {
     /// As [`Gateway::publish`].
     pub(crate) async fn publish_for(
         &self,
-        ending: &Ending,
-        patience: Patience,
+        ending: &RevocationBatch,
+        patience: WaitFor,
     ) -> Result<(), Error> {
         let pending = self
             .try_publish(ending)
             .await
-            .map_err(|error| self.told_later(error))?;
+            .map_err(|error| self.publish_pending(error))?;
         for entry in &ending.entries {
             metrics::counter!("latchkey_revocations_total", "kind" => entry.kind()).increment(1);
         }
@@ -57,12 +57,12 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::publish`].
-    pub(crate) async fn republish(&self, ending: &Ending) -> Result<(), Error> {
+    pub(crate) async fn republish(&self, ending: &RevocationBatch) -> Result<(), Error> {
         let pending = self
             .try_publish(ending)
             .await
-            .map_err(|error| self.told_later(error))?;
-        self.be_patient(pending, Patience::UntilEnforced).await;
+            .map_err(|error| self.publish_pending(error))?;
+        self.be_patient(pending, WaitFor::Enforced).await;
         Ok(())
     }
 
@@ -76,15 +76,18 @@ impl Gateway {
         identity: &Identity,
     ) -> Result<(), Error> {
         let stored = self
-            .speed
+            .redis
             .store_identity(sub, identity, self.idle_seconds())
             .await;
-        stored.map_err(|error| self.told_later(error))
+        stored.map_err(|error| self.publish_pending(error))
     }
 
     /// The scripts of the account, and the entries after them: whoever sees an entry may rely on
     /// the rest. Nobody waits.
-    pub(crate) async fn try_publish(&self, ending: &Ending) -> Result<Option<Pending>, Error> {
+    pub(crate) async fn try_publish(
+        &self,
+        ending: &RevocationBatch,
+    ) -> Result<Option<PublishedBatch>, Error> {
         if ending.entries.is_empty() {
             return Ok(None);
         }
@@ -102,33 +105,33 @@ impl Gateway {
     }
 
     /// The scripts of the account: no refresh token of what has ended is exchanged any more.
-    pub(crate) async fn end_in_account(&self, ending: &Ending) -> Result<(), Error> {
+    pub(crate) async fn end_in_account(&self, ending: &RevocationBatch) -> Result<(), Error> {
         // A client or a key is nobody's.
         let Some(sub) = ending.sub else { return Ok(()) };
         if let Some(below) = ending.below() {
-            self.speed
-                .raise_generation(sub, below, self.idle_seconds())
+            self.redis
+                .increment_generation(sub, below, self.idle_seconds())
                 .await?;
         }
         let sessions = ending.sessions();
         if !sessions.is_empty() {
-            self.speed
-                .end_sessions(sub, &sessions, ending.reason)
+            self.redis
+                .revoke_sessions(sub, &sessions, ending.reason)
                 .await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn be_patient(&self, pending: Option<Pending>, patience: Patience) {
-        if let (Some(pending), Patience::UntilEnforced) = (pending, patience) {
-            let (by, taken) = self.take_effect(&pending).await;
+    pub(crate) async fn be_patient(&self, pending: Option<PublishedBatch>, patience: WaitFor) {
+        if let (Some(pending), WaitFor::Enforced) = (pending, patience) {
+            let (by, taken) = self.wait_until_enforced(&pending).await;
             metrics::histogram!("latchkey_revocation_enforcement_seconds", "completion" => by)
                 .record(taken.as_secs_f64());
         }
     }
 
-    pub(crate) fn told_later(&self, error: Error) -> Error {
-        self.revocations.publisher_bell.notify_one();
-        error.after_commit(TOLD_LATER)
+    pub(crate) fn publish_pending(&self, error: Error) -> Error {
+        self.revocations.republish_ready.notify_one();
+        error.after_commit(COMMITTED_NOT_PUBLISHED)
     }
 }

@@ -7,26 +7,26 @@
 
 use std::time::Duration;
 
-use latchkey_domain::revocation::{Entry, lease::wait};
+use latchkey_domain::revocation::{Entry, lease::drain_period};
 use time::OffsetDateTime;
 
 use crate::{
     app::Gateway,
     error::Error,
-    postgres::Building,
-    redis::{Begun, Joined},
+    postgres::RebuildLock,
+    redis::{BeginOutcome, JoinOutcome},
 };
 
 /// Entries of one script: a fraction of what Redis may take for an answer, because one that is late
 /// is for nothing.
-const AT_ONCE: usize = 100;
+const ENTRIES_PER_SCRIPT: usize = 100;
 
 /// The length of leases, where the replica that builds the log takes none.
-const LEASE: Duration = Duration::from_millis(250);
+const DEFAULT_LEASE: Duration = Duration::from_millis(250);
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rebuilt {
+pub enum RebuildOutcome {
     /// It was built, with so many entries and leases of this length.
     Built {
         /// Entries.
@@ -35,11 +35,11 @@ pub enum Rebuilt {
         lease: Duration,
     },
     /// There was nothing to do.
-    Whole,
+    AlreadyComplete,
     /// Redis forgets keys when its memory is full: a log there would be of no use.
-    Evicting,
+    EvictionEnabled,
     /// Another replica is at it.
-    Elsewhere,
+    InProgressElsewhere,
 }
 
 impl Gateway {
@@ -49,11 +49,11 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn replace_log(&self) -> Result<Rebuilt, Error> {
-        match self.speed.join(None).await? {
-            Joined::Joined { epoch, .. } => self.build_alone(Some(&epoch), || {}).await,
-            Joined::Lost => self.build_alone(None, || {}).await,
-            Joined::Evicting => Ok(Rebuilt::Evicting),
+    pub async fn replace_log(&self) -> Result<RebuildOutcome, Error> {
+        match self.redis.join(None).await? {
+            JoinOutcome::Joined { epoch, .. } => self.build_alone(Some(&epoch), || {}).await,
+            JoinOutcome::Lost => self.build_alone(None, || {}).await,
+            JoinOutcome::EvictionEnabled => Ok(RebuildOutcome::EvictionEnabled),
         }
     }
 
@@ -62,11 +62,14 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub(crate) async fn rebuild_log(&self, begins: impl FnOnce() + Send) -> Result<Rebuilt, Error> {
-        match self.speed.join(None).await? {
-            Joined::Joined { .. } => Ok(Rebuilt::Whole),
-            Joined::Evicting => Ok(Rebuilt::Evicting),
-            Joined::Lost => self.build_alone(None, begins).await,
+    pub(crate) async fn rebuild_log(
+        &self,
+        begins: impl FnOnce() + Send,
+    ) -> Result<RebuildOutcome, Error> {
+        match self.redis.join(None).await? {
+            JoinOutcome::Joined { .. } => Ok(RebuildOutcome::AlreadyComplete),
+            JoinOutcome::EvictionEnabled => Ok(RebuildOutcome::EvictionEnabled),
+            JoinOutcome::Lost => self.build_alone(None, begins).await,
         }
     }
 
@@ -74,9 +77,9 @@ impl Gateway {
         &self,
         replaced: Option<&str>,
         begins: impl FnOnce() + Send,
-    ) -> Result<Rebuilt, Error> {
-        let Some(mut lock) = self.record.lock_log().await? else {
-            return Ok(Rebuilt::Elsewhere);
+    ) -> Result<RebuildOutcome, Error> {
+        let Some(mut lock) = self.postgres.lock_log().await? else {
+            return Ok(RebuildOutcome::InProgressElsewhere);
         };
         let outcome = self.build_log(replaced, begins, &mut lock).await;
         // Where this fails the connection is closed, which gives the lock up as well.
@@ -88,26 +91,26 @@ impl Gateway {
         &self,
         replaced: Option<&str>,
         begins: impl FnOnce() + Send,
-        lock: &mut Building,
-    ) -> Result<Rebuilt, Error> {
-        let epoch = match self.speed.begin_log(replaced).await? {
-            Begun::Begun(epoch) => epoch,
-            Begun::Whole => return Ok(Rebuilt::Whole),
-            Begun::Deposed => {
+        lock: &mut RebuildLock,
+    ) -> Result<RebuildOutcome, Error> {
+        let epoch = match self.redis.begin_log(replaced).await? {
+            BeginOutcome::Begun(epoch) => epoch,
+            BeginOutcome::AlreadyComplete => return Ok(RebuildOutcome::AlreadyComplete),
+            BeginOutcome::NotPrimary => {
                 return Err(Error::unavailable("Redis is a follower, not the primary"));
             }
         };
         begins();
         let lease = match self.config.lease {
             // Off is off for this replica alone.
-            lease if lease.is_zero() => LEASE,
+            lease if lease.is_zero() => DEFAULT_LEASE,
             lease => lease,
         };
         // Whoever holds a lease of the log before answers from a memory that nobody waits for from
         // here on.
-        tokio::time::sleep(wait(self.record.raise_longest_lease(lease).await?)).await;
+        tokio::time::sleep(drain_period(self.postgres.update_max_lease(lease).await?)).await;
         let last = self.fill_log(&epoch, lock).await?;
-        if !self.speed.finish_log(&epoch, last, lease).await? {
+        if !self.redis.finish_log(&epoch, last, lease).await? {
             return Err(interrupted());
         }
         tracing::info!(
@@ -115,19 +118,19 @@ impl Gateway {
             lease = ?lease,
             "rebuilt revocation log from PostgreSQL"
         );
-        Ok(Rebuilt::Built {
+        Ok(RebuildOutcome::Built {
             entries: last,
             lease,
         })
     }
 
     /// All of the record, read after the wait; the number of the last entry.
-    async fn fill_log(&self, epoch: &str, lock: &mut Building) -> Result<u64, Error> {
+    async fn fill_log(&self, epoch: &str, lock: &mut RebuildLock) -> Result<u64, Error> {
         let (mut last, mut reached) = (0, None);
         loop {
             let page = self
-                .record
-                .revocations_after(OffsetDateTime::UNIX_EPOCH, reached.as_ref())
+                .postgres
+                .list_revocations(OffsetDateTime::UNIX_EPOCH, reached.as_ref())
                 .await?;
             if page.is_empty() {
                 return Ok(last);
@@ -138,9 +141,9 @@ impl Gateway {
             lock.keep().await?;
             let now = self.clock.now();
             let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
-            for some in entries.chunks(AT_ONCE) {
+            for some in entries.chunks(ENTRIES_PER_SCRIPT) {
                 last = self
-                    .speed
+                    .redis
                     .fill_log(epoch, last, some)
                     .await?
                     .ok_or_else(interrupted)?;

@@ -13,21 +13,21 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use latchkey_domain::revocation::lease::Sight;
+use latchkey_domain::revocation::lease::LogHealth;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, clock::moment, revocation::log::MOST},
+    app::{Gateway, clock::moment, revocation::log::MAX_ENTRIES_PER_SCRIPT},
     error::{Chain, Error},
-    postgres::{RecordedRevocation, StoredUser},
+    postgres::{StoredRevocation, StoredUser},
 };
 
 /// How often it looks when nobody rings.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publications at once.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_SCRIPTS: usize = 32;
 
 /// A row is seen when its transaction commits, and dated when it began; no transaction lasts as
 /// long.
@@ -37,14 +37,14 @@ fn overlap(gateway: &Gateway) -> Duration {
 
 /// Looking back so far, once in a while, finds also what a server with another clock dated before
 /// it failed over: clocks agree within two minutes.
-const FAR_BACK: Duration = Duration::from_secs(300);
+const CLOCK_STEP_WINDOW: Duration = Duration::from_secs(300);
 
 /// Between two looks far back.
-const ONCE_IN_A_WHILE: Duration = Duration::from_secs(30);
+const CLOCK_STEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How far the comparison has come.
 #[derive(Default)]
-struct Position {
+struct Progress {
     /// What was committed before this moment is published.
     since: Option<OffsetDateTime>,
     /// When it was looked far back.
@@ -55,8 +55,8 @@ struct Position {
 
 impl Gateway {
     /// Publishes what is missing until the process ends.
-    pub async fn publish_missing(self: Arc<Self>) {
-        let (mut position, mut failing) = (Position::default(), false);
+    pub async fn run_republish_worker(self: Arc<Self>) {
+        let (mut position, mut failing) = (Progress::default(), false);
         loop {
             match self.compare(&mut position).await {
                 Ok(()) => failing = false,
@@ -69,50 +69,52 @@ impl Gateway {
                 }
                 Err(_) => {}
             }
-            let rung = tokio::time::timeout(LOOK, self.revocations.publisher_bell.notified()).await;
+            let rung =
+                tokio::time::timeout(POLL_INTERVAL, self.revocations.republish_ready.notified())
+                    .await;
             if rung.is_ok() && failing {
                 // Whoever rings has met the same failure: not at their pace.
-                tokio::time::sleep(LOOK / 10).await;
+                tokio::time::sleep(POLL_INTERVAL / 10).await;
             }
         }
     }
 
     /// One comparison of the record with memory, which must follow the log for that.
-    async fn compare(&self, position: &mut Position) -> Result<(), Error> {
+    async fn compare(&self, position: &mut Progress) -> Result<(), Error> {
         // Without a log nothing could be published either; the keeper tells why there is none.
-        if self.revocations.sight() != Sight::Whole {
+        if self.revocations.sight() != LogHealth::Complete {
             return Ok(());
         }
         let beginnings = self.revocations.beginnings.load(Ordering::Relaxed);
         let since = position.since.filter(|_| position.beginnings == beginnings);
-        let now = self.record.clock().await?;
+        let now = self.postgres.read_clock().await?;
         let far_back = position
             .far_back
-            .filter(|last| now - *last < ONCE_IN_A_WHILE);
+            .filter(|last| now - *last < CLOCK_STEP_INTERVAL);
         let rows_since = since.map(|since| {
             if far_back.is_some() {
                 since
             } else {
-                since - FAR_BACK
+                since - CLOCK_STEP_WINDOW
             }
         });
         self.publish_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH))
             .await?;
         self.publish_identities_since(position.since.unwrap_or_else(|| self.longest_ago()))
             .await?;
-        *position = Position {
+        *position = Progress {
             since: Some(now - overlap(self)),
             far_back: far_back.or(Some(now)),
             beginnings,
         };
-        self.revocations.has_published(now - FAR_BACK);
+        self.revocations.has_published(now - CLOCK_STEP_WINDOW);
         Ok(())
     }
 
     async fn publish_since(&self, since: OffsetDateTime) -> Result<(), Error> {
         let mut last = None;
         loop {
-            let page = self.record.revocations_after(since, last.as_ref()).await?;
+            let page = self.postgres.list_revocations(since, last.as_ref()).await?;
             if page.is_empty() {
                 return Ok(());
             }
@@ -124,7 +126,7 @@ impl Gateway {
     async fn publish_identities_since(&self, since: OffsetDateTime) -> Result<(), Error> {
         let mut reached = (since, Uuid::nil());
         loop {
-            let page = self.record.identities_changed_after(reached).await?;
+            let page = self.postgres.list_changed_identities(reached).await?;
             let Some((changed, user)) = page.last() else {
                 return Ok(());
             };
@@ -132,14 +134,14 @@ impl Gateway {
             let store = |(_, user): &(OffsetDateTime, StoredUser)| {
                 let account = user.account.clone();
                 async move {
-                    self.speed
+                    self.redis
                         .store_identity(account.id, &account.identity, self.idle_seconds())
                         .await
                 }
             };
             let stored: Vec<_> = page.iter().map(store).collect();
             let () = stream::iter(stored)
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(MAX_CONCURRENT_SCRIPTS)
                 .try_collect()
                 .await?;
         }
@@ -150,18 +152,18 @@ impl Gateway {
         moment(self.clock.now_ms()) - self.config.session_idle_timeout
     }
 
-    async fn publish_rows(&self, rows: &[RecordedRevocation]) -> Result<(), Error> {
+    async fn publish_rows(&self, rows: &[StoredRevocation]) -> Result<(), Error> {
         let now = self.clock.now();
-        let is_missing = |row: &&RecordedRevocation| {
+        let is_missing = |row: &&StoredRevocation| {
             !self
                 .revocations
-                .cell
+                .set
                 .set()
                 .covers(&row.entry.entry(now), now)
         };
         let missing: Vec<_> = rows.iter().filter(is_missing).collect();
         self.end_all_in_accounts(&missing).await?;
-        for some in missing.chunks(MOST) {
+        for some in missing.chunks(MAX_ENTRIES_PER_SCRIPT) {
             self.append(some.iter().map(|row| row.entry.entry(now)).collect())
                 .await?;
             metrics::counter!("latchkey_revocations_republished_total")
@@ -173,7 +175,7 @@ impl Gateway {
     /// The scripts of the accounts, for many rows.
     pub(crate) async fn end_all_in_accounts(
         &self,
-        rows: &[&RecordedRevocation],
+        rows: &[&StoredRevocation],
     ) -> Result<(), Error> {
         let endings: Vec<_> = rows.iter().map(|row| row.ending()).collect();
         let ends: Vec<_> = endings
@@ -181,7 +183,7 @@ impl Gateway {
             .map(|ending| self.end_in_account(ending))
             .collect();
         stream::iter(ends)
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(MAX_CONCURRENT_SCRIPTS)
             .try_collect()
             .await
     }

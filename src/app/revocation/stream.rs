@@ -20,11 +20,11 @@ use std::{
     time::Duration,
 };
 
-pub use crate::app::revocation::stream::event::Event;
+pub use crate::app::revocation::stream::event::StreamEvent;
 use latchkey_domain::revocation::{
     Entry,
-    lease::{Position, rung_without_lease},
-    recent_entries::{News, Recent},
+    lease::{LogPosition, source_without_lease},
+    recent_entries::{RecentEntries, StreamUpdate},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -60,7 +60,7 @@ const ALL_WITHIN: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Copy)]
 enum Ended {
     /// The reader went away.
-    Left,
+    RemainingQuota,
     /// Its token is not good any more.
     Refused,
     /// It takes too little: it is told everything when it comes back.
@@ -72,7 +72,7 @@ enum Ended {
 impl Ended {
     const fn as_str(self) -> &'static str {
         match self {
-            Ended::Left => "disconnected",
+            Ended::RemainingQuota => "disconnected",
             Ended::Refused => "token_invalid",
             Ended::Behind => "behind",
             Ended::Draining => "draining",
@@ -81,7 +81,7 @@ impl Ended {
 }
 
 /// What there is to tell.
-pub struct Feed {
+pub struct RevocationStream {
     end: watch::Sender<End>,
     /// Streams.
     open: AtomicUsize,
@@ -89,26 +89,26 @@ pub struct Feed {
 
 /// The end of the log, and whether anybody is told of it.
 struct End {
-    recent: Recent,
+    recent: RecentEntries,
     closed: bool,
 }
 
-impl Default for Feed {
-    fn default() -> Feed {
+impl Default for RevocationStream {
+    fn default() -> RevocationStream {
         let end = End {
-            recent: Recent::new(KEPT),
+            recent: RecentEntries::new(KEPT),
             closed: false,
         };
-        Feed {
+        RevocationStream {
             end: watch::Sender::new(end),
             open: AtomicUsize::new(0),
         }
     }
 }
 
-impl Feed {
+impl RevocationStream {
     /// A log is followed, from before its first entry.
-    pub fn begin(&self, before: Position<String>) {
+    pub fn begin(&self, before: LogPosition<String>) {
         self.end.send_modify(|end| end.recent.begin(before));
     }
 
@@ -128,7 +128,7 @@ impl Feed {
     }
 
     /// The next batch for somebody who has come so far, and the number of the last that is told.
-    fn after(&self, known: Option<&Position<String>>) -> Result<(News, u64), Ended> {
+    fn after(&self, known: Option<&LogPosition<String>>) -> Result<(StreamUpdate, u64), Ended> {
         let end = self.end.borrow();
         if end.closed {
             Err(Ended::Draining)
@@ -161,24 +161,24 @@ impl Drop for Place {
 }
 
 /// What somebody is told, batch by batch.
-pub struct Following(mpsc::Receiver<Vec<Event>>);
+pub struct Subscription(mpsc::Receiver<Vec<StreamEvent>>);
 
-impl Following {
+impl Subscription {
     /// The next batch; nothing when it is over.
-    pub async fn next(&mut self) -> Option<Vec<Event>> {
+    pub async fn next(&mut self) -> Option<Vec<StreamEvent>> {
         self.0.recv().await
     }
 }
 
 /// The one who tells a reader.
-struct Teller {
+struct SubscriberTask {
     gateway: Arc<Gateway>,
     /// That of the reader, who is told nothing without it.
     token: String,
-    reader: mpsc::Sender<Vec<Event>>,
+    reader: mpsc::Sender<Vec<StreamEvent>>,
     news: watch::Receiver<End>,
     /// How far the reader has come.
-    known: Option<Position<String>>,
+    known: Option<LogPosition<String>>,
     /// Whether it was told anything yet; what it said itself does not count.
     has_told: bool,
     /// What it was told of the lease last.
@@ -187,7 +187,7 @@ struct Teller {
     is_due: bool,
 }
 
-type Room = mpsc::OwnedPermit<Vec<Event>>;
+type Room = mpsc::OwnedPermit<Vec<StreamEvent>>;
 
 impl Gateway {
     /// Tells what is taken back from now on to whoever has this token, which was good just now:
@@ -198,8 +198,8 @@ impl Gateway {
     pub fn follow(
         self: &Arc<Self>,
         token: String,
-        known: Option<Position<String>>,
-    ) -> Result<Following, Error> {
+        known: Option<LogPosition<String>>,
+    ) -> Result<Subscription, Error> {
         let place = Place::take(self)?;
         let news = self.revocations.feed.end.subscribe();
         if news.borrow().closed {
@@ -207,7 +207,7 @@ impl Gateway {
         }
         let (reader, following) = mpsc::channel(1);
         let gateway = self.clone();
-        let mut teller = Teller {
+        let mut teller = SubscriberTask {
             gateway,
             token,
             reader,
@@ -226,23 +226,23 @@ impl Gateway {
             // Now the reader learns that it is over: when it comes back there is room.
             drop(teller);
         });
-        Ok(Following(following))
+        Ok(Subscription(following))
     }
 }
 
-impl Teller {
+impl SubscriberTask {
     async fn tell(&mut self) -> Ended {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.is_due |= tokio::select! {
-                () = self.reader.closed() => return Ended::Left,
+                () = self.reader.closed() => return Ended::RemainingQuota,
                 _ = beat.tick() => true,
                 // The gateway holds the other end.
                 _ = self.news.changed() => false,
             };
             loop {
-                match self.tell_some().await {
+                match self.send_batch().await {
                     Ok(true) => break,
                     Ok(false) => {}
                     Err(ended) => return ended,
@@ -252,14 +252,14 @@ impl Teller {
     }
 
     /// One batch; whether the reader has come to the end.
-    async fn tell_some(&mut self) -> Result<bool, Ended> {
+    async fn send_batch(&mut self) -> Result<bool, Ended> {
         let room = self.room().await?;
-        if !self.is_leased() && self.is_to_be_told(false) {
+        if !self.is_leased() && self.is_lease_news_due(false) {
             // At once: the next question may wait for a store.
             send(
                 room,
-                vec![Event::Degraded {
-                    check_source: rung_without_lease(self.gateway.revocations.sight()),
+                vec![StreamEvent::Degraded {
+                    check_source: source_without_lease(self.gateway.revocations.sight()),
                 }],
             );
             return Ok(false);
@@ -268,21 +268,23 @@ impl Teller {
         let leased = self.is_leased();
         let (news, last) = self.gateway.revocations.feed.after(self.known.as_ref())?;
         match news {
-            News::None => Ok(true),
-            News::Anew(position) => self.tell_all(room, position).await.map(|()| false),
-            News::Since { told, position } => {
+            StreamUpdate::NotFollowing => Ok(true),
+            StreamUpdate::Resync(position) => {
+                self.send_snapshot(room, position).await.map(|()| false)
+            }
+            StreamUpdate::Entries { told, position } => {
                 let is_all = told.len() < BATCH;
                 let epoch: Arc<str> = position.epoch.as_str().into();
-                let mut events: Vec<Event> = told
+                let mut events: Vec<StreamEvent> = told
                     .into_iter()
-                    .map(|told| Event::Revoked {
+                    .map(|told| StreamEvent::Revoked {
                         told,
                         epoch: epoch.clone(),
                     })
                     .collect();
-                if is_all && leased && self.is_to_be_told(true) {
+                if is_all && leased && self.is_lease_news_due(true) {
                     let at = moment(self.gateway.clock.now_ms());
-                    events.push(Event::Heartbeat {
+                    events.push(StreamEvent::Heartbeat {
                         position: position.clone(),
                         previous: last,
                         at,
@@ -297,7 +299,11 @@ impl Teller {
 
     /// Everything that is in memory. The position is older than the look at memory, so nothing is
     /// left out; what comes twice does no harm.
-    async fn tell_all(&mut self, room: Room, position: Position<String>) -> Result<(), Ended> {
+    async fn send_snapshot(
+        &mut self,
+        room: Room,
+        position: LogPosition<String>,
+    ) -> Result<(), Ended> {
         let is_of_the_same = self
             .known
             .as_ref()
@@ -310,20 +316,20 @@ impl Teller {
         let over = Instant::now() + ALL_WITHIN;
         send(
             room,
-            vec![Event::Snapshot {
+            vec![StreamEvent::Snapshot {
                 position: position.clone(),
                 entries: revocations.entries(),
             }],
         );
-        let hold = revocations.cell.set().hold();
+        let hold = revocations.set.set().hold();
         let mut all = revocations
-            .cell
+            .set
             .set()
             .all(&hold)
-            .filter(|entry| is_told(entry, now))
-            .map(Event::Known);
+            .filter(|entry| is_streamed(entry, now))
+            .map(StreamEvent::SnapshotEntry);
         loop {
-            let batch: Vec<Event> = all.by_ref().take(BATCH).collect();
+            let batch: Vec<StreamEvent> = all.by_ref().take(BATCH).collect();
             if batch.is_empty() {
                 break;
             }
@@ -336,7 +342,10 @@ impl Teller {
             }
             send(room, batch);
         }
-        send(self.room().await?, vec![Event::Synced(position.clone())]);
+        send(
+            self.room().await?,
+            vec![StreamEvent::Synced(position.clone())],
+        );
         // Only now what is said of the lease is true of the reader as well.
         (self.known, self.has_told, self.leased) = (Some(position), true, None);
         Ok(())
@@ -346,7 +355,7 @@ impl Teller {
     async fn room(&self) -> Result<Room, Ended> {
         match timeout(TAKEN_WITHIN, self.reader.clone().reserve_owned()).await {
             Ok(Ok(room)) => Ok(room),
-            Ok(Err(_)) => Err(Ended::Left),
+            Ok(Err(_)) => Err(Ended::RemainingQuota),
             Err(_) => Err(Ended::Behind),
         }
     }
@@ -362,21 +371,21 @@ impl Teller {
     }
 
     fn is_leased(&self) -> bool {
-        self.gateway.revocations.cell.is_leased(clock::uptime())
+        self.gateway.revocations.set.is_leased(clock::uptime())
     }
 
     /// Once a second, and whenever it has changed.
-    fn is_to_be_told(&mut self, leased: bool) -> bool {
+    fn is_lease_news_due(&mut self, leased: bool) -> bool {
         std::mem::take(&mut self.is_due) | (self.leased.replace(leased) != Some(leased))
     }
 }
 
 /// Whether somebody outside is told of it, and it still matters.
-fn is_told(entry: &Entry, now: u64) -> bool {
-    entry.subject.told_as().is_some() && entry.standing.ends_at > now
+fn is_streamed(entry: &Entry, now: u64) -> bool {
+    entry.subject.stream_name().is_some() && entry.state.ends_at > now
 }
 
-fn send(room: Room, events: Vec<Event>) {
+fn send(room: Room, events: Vec<StreamEvent>) {
     for event in &events {
         metrics::counter!("latchkey_revocation_stream_events_total", "event" => event.name())
             .increment(1);

@@ -10,40 +10,40 @@ use std::{
     time::Duration,
 };
 
-use latchkey_domain::revocation::{Ending, Reason};
+use latchkey_domain::revocation::{Reason, RevocationBatch};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
     app::Gateway,
     error::{Chain, Error},
-    postgres::Seen,
+    postgres::SessionActivity,
 };
 
 /// Between two writes: with the write itself, a second at most. A session that is refreshed twice
 /// meanwhile is written once.
-const PAUSE: Duration = Duration::from_millis(500);
+const WRITE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sessions that may wait. With PostgreSQL down for long, refreshing stops here: an unrecorded
 /// refresh would not survive a loss of Redis.
-const MOST_WAITING: usize = 100_000;
+const MAX_PENDING_SESSIONS: usize = 100_000;
 
 /// Rows of one write.
-const BATCH: usize = 1_000;
+const ROWS_PER_WRITE: usize = 1_000;
 
 /// What waits to be written, by session.
 #[derive(Default)]
-pub struct Recorder {
-    waiting: Mutex<HashMap<Uuid, Seen>>,
+pub struct SessionActivityWriter {
+    waiting: Mutex<HashMap<Uuid, SessionActivity>>,
     bell: Notify,
     /// Held while a batch is neither waiting nor written.
     writing: tokio::sync::Mutex<()>,
 }
 
-impl Recorder {
+impl SessionActivityWriter {
     /// Whether a further refresh must not be made.
     pub fn is_full(&self) -> bool {
-        self.waiting() >= MOST_WAITING
+        self.waiting() >= MAX_PENDING_SESSIONS
     }
 
     /// How many wait, for the metrics.
@@ -56,7 +56,7 @@ impl Recorder {
 
     /// Notes what was seen of a session; of two sights the larger counter and the later moment
     /// stay.
-    pub fn note(&self, seen: Seen) {
+    pub fn note(&self, seen: SessionActivity) {
         let mut waiting = self
             .waiting
             .lock()
@@ -67,16 +67,16 @@ impl Recorder {
     }
 
     /// Takes what waits, at most one batch.
-    fn take(&self) -> Vec<Seen> {
+    fn take(&self) -> Vec<SessionActivity> {
         let mut waiting = self
             .waiting
             .lock()
             .expect("nothing panics while it is held");
-        let sids: Vec<Uuid> = waiting.keys().take(BATCH).copied().collect();
+        let sids: Vec<Uuid> = waiting.keys().take(ROWS_PER_WRITE).copied().collect();
         sids.iter().filter_map(|sid| waiting.remove(sid)).collect()
     }
 
-    fn put_back(&self, batch: Vec<Seen>) {
+    fn put_back(&self, batch: Vec<SessionActivity>) {
         let mut waiting = self
             .waiting
             .lock()
@@ -85,7 +85,7 @@ impl Recorder {
     }
 }
 
-fn merge(waiting: &mut HashMap<Uuid, Seen>, seen: Seen) {
+fn merge(waiting: &mut HashMap<Uuid, SessionActivity>, seen: SessionActivity) {
     let known = waiting.entry(seen.sid).or_insert_with(|| seen.clone());
     known.counter = known.counter.max(seen.counter);
     if seen.at > known.at {
@@ -95,12 +95,12 @@ fn merge(waiting: &mut HashMap<Uuid, Seen>, seen: Seen) {
 
 impl Gateway {
     /// Writes what was seen of sessions until the process ends.
-    pub async fn record_sessions(self: Arc<Self>) {
+    pub async fn run_activity_worker(self: Arc<Self>) {
         let mut failing = false;
         loop {
-            self.recorder.bell.notified().await;
-            tokio::time::sleep(PAUSE).await;
-            match self.write_waiting().await {
+            self.activity.bell.notified().await;
+            tokio::time::sleep(WRITE_INTERVAL).await;
+            match self.write_pending_activity().await {
                 Ok(()) => failing = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -109,27 +109,27 @@ impl Gateway {
                             "writing session activity failed; retrying"
                         );
                     }
-                    self.recorder.bell.notify_one();
+                    self.activity.bell.notify_one();
                 }
             }
         }
     }
 
     /// Writes all that waits, also what a write under way could not.
-    pub(crate) async fn write_waiting(&self) -> Result<(), Error> {
+    pub(crate) async fn write_pending_activity(&self) -> Result<(), Error> {
         loop {
-            let alone = self.recorder.writing.lock().await;
-            let batch = self.recorder.take();
+            let alone = self.activity.writing.lock().await;
+            let batch = self.activity.take();
             if batch.is_empty() {
                 return Ok(());
             }
-            match self.record.record_refreshes(&batch).await {
+            match self.postgres.save_session_activity(&batch).await {
                 Ok(live) => {
                     drop(alone);
-                    self.publish_dead(&batch, &live).await;
+                    self.republish_revoked(&batch, &live).await;
                 }
                 Err(error) => {
-                    self.recorder.put_back(batch);
+                    self.activity.put_back(batch);
                     return Err(error);
                 }
             }
@@ -137,10 +137,10 @@ impl Gateway {
     }
 
     /// Publishes again what has ended in the record, and was seen alive all the same.
-    async fn publish_dead(&self, batch: &[Seen], live: &[Uuid]) {
+    async fn republish_revoked(&self, batch: &[SessionActivity], live: &[Uuid]) {
         for seen in batch.iter().filter(|seen| !live.contains(&seen.sid)) {
             // Mostly it ended after it was seen, and Redis knows: then this changes nothing.
-            let ending = Ending::of_sessions(seen.sub, &[seen.sid], Reason::Revoked);
+            let ending = RevocationBatch::of_sessions(seen.sub, &[seen.sid], Reason::Revoked);
             // If this fails, the publisher finds the row of the ending.
             let _ = self.try_publish(&ending).await;
         }
@@ -153,9 +153,9 @@ mod tests {
 
     use super::*;
 
-    fn seen(counter: u64, second: i64, address: &str) -> Seen {
+    fn seen(counter: u64, second: i64, address: &str) -> SessionActivity {
         let at = OffsetDateTime::from_unix_timestamp(second).unwrap();
-        Seen {
+        SessionActivity {
             sub: Uuid::nil(),
             sid: Uuid::nil(),
             counter,
@@ -166,16 +166,16 @@ mod tests {
 
     #[test]
     fn what_could_not_be_written_does_not_undo_what_came_after() {
-        let recorder = Recorder::default();
-        recorder.note(seen(1, 10, "a"));
-        let batch = recorder.take();
-        recorder.note(seen(2, 20, "b"));
-        recorder.put_back(batch);
-        let left = recorder.take();
+        let activity = SessionActivityWriter::default();
+        activity.note(seen(1, 10, "a"));
+        let batch = activity.take();
+        activity.note(seen(2, 20, "b"));
+        activity.put_back(batch);
+        let left = activity.take();
         assert_eq!(
             (left.len(), left[0].counter, left[0].address.as_str()),
             (1, 2, "b")
         );
-        assert_eq!(recorder.waiting(), 0);
+        assert_eq!(activity.waiting(), 0);
     }
 }

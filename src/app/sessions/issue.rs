@@ -13,14 +13,14 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin, sessions::list::MOST_SESSIONS},
+    app::{Gateway, Origin, sessions::list::MAX_SESSIONS_PER_USER},
     error::{Chain, Error},
     postgres::NewSession,
 };
 
 /// An access token and the refresh token that renews it. It has no `Debug`, because both are
 /// credentials.
-pub struct Pair {
+pub struct TokenPair {
     /// The access token.
     pub access_token: String,
     /// Its lifetime in seconds.
@@ -73,7 +73,7 @@ impl Gateway {
             session,
             address,
             agent: origin.agent.as_deref(),
-            most: MOST_SESSIONS,
+            most: MAX_SESSIONS_PER_USER,
         }
     }
 
@@ -83,10 +83,10 @@ impl Gateway {
         &self,
         session: &Session,
         account: &Account,
-    ) -> Result<Pair, Error> {
+    ) -> Result<TokenPair, Error> {
         match self
-            .speed
-            .open_session(session, &account.identity, self.idle_seconds())
+            .redis
+            .create_session(session, &account.identity, self.idle_seconds())
             .await
         {
             // A change of password was through before: what was proved is wrong by now.
@@ -109,7 +109,7 @@ impl Gateway {
     ) -> Result<Cookie, Error> {
         let (now, lifetime) = (session.auth_time, self.cookie_seconds());
         self.cookie(access_token::claims(
-            &self.realm,
+            &self.policy,
             session,
             &account.identity,
             Uuid::new_v4(),
@@ -145,10 +145,10 @@ impl Gateway {
         identity: &Identity,
         counter: u64,
         now: u64,
-    ) -> Result<Pair, Error> {
+    ) -> Result<TokenPair, Error> {
         let lifetime = self.config.access_lifetime.as_secs();
         let claims = access_token::claims(
-            &self.realm,
+            &self.policy,
             session,
             identity,
             Uuid::new_v4(),
@@ -160,7 +160,7 @@ impl Gateway {
             sid: session.sid,
             counter,
         };
-        Ok(Pair {
+        Ok(TokenPair {
             access_token: self.sign(&claims).await?,
             expires_in: claims.exp.saturating_sub(now),
             refresh_token: self.refresh_key.seal(&refresh_token),

@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::Claims,
-    audit::{Actor, Kind},
+    audit::{Actor, EventKind},
     page::Page,
     revocation::Reason,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin, revocation::Patience},
+    app::{Gateway, Origin, revocation::WaitFor},
     error::Error,
-    postgres::Device,
+    postgres::SessionRow,
 };
 
 /// A user's live sessions; the oldest ends when there would be one more.
-pub(crate) const MOST_SESSIONS: i64 = 100;
+pub(crate) const MAX_SESSIONS_PER_USER: i64 = 100;
 
 /// A page of devices.
-pub struct DevicePage {
+pub struct SessionPage {
     /// The devices.
-    pub devices: Vec<Device>,
+    pub sessions: Vec<SessionRow>,
     /// Where the next page goes on, if there is one.
     pub next: Option<String>,
 }
@@ -32,12 +32,12 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn list_devices(&self, user: Uuid, page: Page) -> Result<DevicePage, Error> {
-        let (devices, next) = page.cut(
-            self.record.list_sessions(user, self.idle(), page).await?,
+    pub async fn list_sessions(&self, user: Uuid, page: Page) -> Result<SessionPage, Error> {
+        let (sessions, next) = page.cut(
+            self.postgres.list_sessions(user, self.idle(), page).await?,
             |device| device.sid,
         );
-        Ok(DevicePage { devices, next })
+        Ok(SessionPage { sessions, next })
     }
 
     /// Ends one session of the caller's. Repeating it is fine, and finishes what could not be
@@ -45,25 +45,25 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn end_device(
+    pub async fn revoke_own_session(
         self: &Arc<Self>,
         caller: &Claims,
         sid: Uuid,
-        patience: Patience,
+        patience: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
         let (gateway, sub) = (self.clone(), caller.sub);
         let reason = Reason::SessionDeleted;
         let event = origin
-            .event(Kind::SessionEnded, Actor::User(sub), Some(sub))
+            .event(EventKind::SessionRevoked, Actor::User(sub), Some(sub))
             .of_session(sid)
-            .because(reason.as_str());
-        self.uncancelled(async move {
-            if !gateway.record.has_session(sub, sid).await? {
+            .with_reason(reason.as_str());
+        self.run_to_completion(async move {
+            if !gateway.postgres.has_session(sub, sid).await? {
                 return Err(Error::NotFound);
             }
             gateway
-                .end_session(sub, sid, reason, patience, &event)
+                .revoke_session(sub, sid, reason, patience, &event)
                 .await
         })
         .await
@@ -71,16 +71,16 @@ impl Gateway {
 
     /// After a sign-in: ends the oldest sessions beyond the most that a user may have. Nobody waits
     /// for it.
-    pub(crate) fn end_oldest_sessions(self: &Arc<Self>, user: Uuid) {
+    pub(crate) fn revoke_oldest_sessions(self: &Arc<Self>, user: Uuid) {
         let gateway = self.clone();
-        let story = async move {
+        let task = async move {
             let ending = gateway
-                .record
-                .end_oldest_sessions(user, MOST_SESSIONS, gateway.idle())
+                .postgres
+                .revoke_oldest_sessions(user, MAX_SESSIONS_PER_USER, gateway.idle())
                 .await?;
             gateway.publish(&ending).await
         };
         // A failure is made up for by the next sign-in.
-        drop(self.stories.spawn(story));
+        drop(self.tasks.spawn(task));
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    audit::{Actor, Kind},
+    audit::{Actor, EventKind},
     refresh_token::RefreshToken,
     revocation::{Reason, Revocation},
     scope::Scopes,
 };
 
 use crate::{
-    app::{Gateway, Origin, Pair, clock::moment},
+    app::{Gateway, Origin, TokenPair, clock::moment},
     error::Error,
-    postgres::Seen,
-    redis::{RefreshRules, Rotated, Rotation},
+    postgres::SessionActivity,
+    redis::{RefreshPolicy, RotatedSession, Rotation},
 };
 
 impl Gateway {
@@ -30,7 +30,7 @@ impl Gateway {
         token: &str,
         wanted: Option<Scopes>,
         origin: &Origin,
-    ) -> Result<Pair, Error> {
+    ) -> Result<TokenPair, Error> {
         let outcome = self.try_refresh(token, wanted, origin).await;
         let label = match &outcome {
             Ok(_) => "success",
@@ -39,7 +39,7 @@ impl Gateway {
             Err(_) => "error",
         };
         metrics::counter!("latchkey_refreshes_total", "outcome" => label).increment(1);
-        self.count_failed_refresh(outcome, origin).await
+        self.rate_limit_failed_refresh(outcome, origin).await
     }
 
     async fn try_refresh(
@@ -47,13 +47,13 @@ impl Gateway {
         token: &str,
         wanted: Option<Scopes>,
         origin: &Origin,
-    ) -> Result<Pair, Error> {
-        self.wants_keys()?;
+    ) -> Result<TokenPair, Error> {
+        self.require_loaded()?;
         let token = self
             .refresh_key
             .open(token)
             .ok_or(Error::InvalidRefreshToken)?;
-        if self.recorder.is_full() {
+        if self.activity.is_full() {
             return Err(Error::unavailable(
                 "too many refreshes wait to be written to PostgreSQL",
             ));
@@ -66,7 +66,7 @@ impl Gateway {
         let (gateway, origin) = (self.clone(), origin.clone());
         // A rotation that happened is recorded, even if nobody waits for its answer any more.
         let rotated = self
-            .uncancelled(async move { gateway.exchange(&token, &origin).await })
+            .run_to_completion(async move { gateway.rotate(&token, &origin).await })
             .await?;
         let mut session = rotated.session;
         if let Some(wanted) = wanted {
@@ -78,13 +78,13 @@ impl Gateway {
 
     async fn check_scopes(&self, token: &RefreshToken, wanted: Scopes) -> Result<(), Error> {
         let remembered = self
-            .speed
-            .look_at_session(token.sub, token.sid)
+            .redis
+            .inspect_session(token.sub, token.sid)
             .await?
             .filter(|session| session.at_home);
         let scope = match remembered.and_then(|session| session.scope) {
             Some(scope) => Some(scope),
-            None => self.record.session_scope(token.sub, token.sid).await?,
+            None => self.postgres.session_scope(token.sub, token.sid).await?,
         };
         let scope = scope.ok_or(Error::InvalidRefreshToken)?;
         let has = Scopes::granted(&scope);
@@ -95,26 +95,28 @@ impl Gateway {
         }
     }
 
-    async fn exchange(
+    async fn rotate(
         self: &Arc<Self>,
         token: &RefreshToken,
         origin: &Origin,
-    ) -> Result<Rotated, Error> {
-        let rules = self.refresh_rules();
-        let rotation = match self.speed.rotate(token, &rules).await? {
+    ) -> Result<RotatedSession, Error> {
+        let rules = self.refresh_policy();
+        let rotation = match self.redis.rotate(token, &rules).await? {
             // Rare, and large, like reuse below: no refresh needs to have room for it.
-            Rotation::Away { seen } => Box::pin(self.adopt(token, &rules, seen)).await?,
+            Rotation::NotCached { observed_at } => {
+                Box::pin(self.restore_session(token, &rules, observed_at)).await?
+            }
             rotation => rotation,
         };
         match rotation {
-            Rotation::Passed(rotated) => {
-                let Rotated {
+            Rotation::Rotated(rotated) => {
+                let RotatedSession {
                     counter,
                     at,
                     session,
                     ..
                 } = rotated.as_ref();
-                self.recorder.note(Seen {
+                self.activity.note(SessionActivity {
                     sub: session.sub,
                     sid: session.sid,
                     counter: *counter,
@@ -123,13 +125,13 @@ impl Gateway {
                 });
                 Ok(*rotated)
             }
-            Rotation::Reused => Err(Box::pin(self.end_reused(token, origin)).await?),
-            Rotation::Ended { unrecorded: true } => {
-                Box::pin(self.end_reused(token, origin)).await?;
+            Rotation::Reused => Err(Box::pin(self.revoke_reused_session(token, origin)).await?),
+            Rotation::Revoked { unpersisted: true } => {
+                Box::pin(self.revoke_reused_session(token, origin)).await?;
                 Err(Error::InvalidRefreshToken)
             }
-            Rotation::Ended { unrecorded: false } => Err(Error::InvalidRefreshToken),
-            Rotation::Away { .. } | Rotation::Late => {
+            Rotation::Revoked { unpersisted: false } => Err(Error::InvalidRefreshToken),
+            Rotation::NotCached { .. } | Rotation::RestoreTimedOut => {
                 Err(Error::unavailable("restoring a session timed out"))
             }
         }
@@ -138,27 +140,35 @@ impl Gateway {
     /// The script has written the tombstone, marked as unrecorded. The log comes before the record
     /// here, so that a PostgreSQL that is down does not help the thief; whoever meets the mark
     /// later writes the record.
-    async fn end_reused(&self, token: &RefreshToken, origin: &Origin) -> Result<Error, Error> {
+    async fn revoke_reused_session(
+        &self,
+        token: &RefreshToken,
+        origin: &Origin,
+    ) -> Result<Error, Error> {
         let RefreshToken { sub, sid, .. } = *token;
         let event = origin
-            .event(Kind::RefreshTokenReused, Actor::Stranger, Some(sub))
+            .event(
+                EventKind::RefreshTokenReused,
+                Actor::Unauthenticated,
+                Some(sub),
+            )
             .of_session(sid);
         // If this fails, so does publishing below, and the publisher makes up for it.
         let _ = self
             .append(vec![Revocation::Session { sid }.entry(self.clock.now())])
             .await;
         let ending = self
-            .record
-            .end_session(sub, sid, Reason::Reuse, &event)
+            .postgres
+            .revoke_session(sub, sid, Reason::Reuse, &event)
             .await?;
         self.publish(&ending).await?;
         Ok(Error::RefreshTokenReused)
     }
 
-    fn refresh_rules(&self) -> RefreshRules {
+    fn refresh_policy(&self) -> RefreshPolicy {
         let milliseconds =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        RefreshRules {
+        RefreshPolicy {
             idle: milliseconds(self.config.session_idle_timeout),
             grace: milliseconds(self.config.refresh_reuse_interval),
             patience: milliseconds((self.config.database_timeout + self.config.redis_timeout) * 2),

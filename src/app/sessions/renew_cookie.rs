@@ -17,35 +17,35 @@ use uuid::Uuid;
 use crate::{
     app::{Cookie, Gateway, StoreState, clock::moment},
     error::{Chain, Error},
-    postgres::Seen,
+    postgres::SessionActivity,
 };
 
 /// Cookies that are remembered, about a kilobyte each. One that is forgotten is signed again.
-const REMEMBERED: usize = 8192;
+const COOKIE_CACHE_SIZE: usize = 8192;
 
 /// Cookies that were signed anew, by the key that signs, the token before and the quarter of its
 /// life: so that a browser which lost the answer of the first quarter gets one in the second that
 /// lasts as long as it should.
-pub struct Slides(Cache<(Kid, Uuid, u64), Arc<Cookie>>);
+pub struct RenewedCookies(Cache<(Kid, Uuid, u64), Arc<Cookie>>);
 
-impl Default for Slides {
+impl Default for RenewedCookies {
     fn default() -> Self {
-        Slides(Cache::new(REMEMBERED))
+        RenewedCookies(Cache::new(COOKIE_CACHE_SIZE))
     }
 }
 
 impl Gateway {
     /// The next cookie of a caller who was let in with one, if it is time for it. Whatever goes
     /// wrong, the old one stays as good as it is.
-    pub async fn slide(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
+    pub async fn renew_cookie(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
         let (now, sid) = (self.clock.now(), claims.sid?);
-        let quarter = session_cookie::due(claims, now, self.cookie_seconds())?;
+        let quarter = session_cookie::renewal_due(claims, now, self.cookie_seconds())?;
         let key = (self.signing_key().await.ok()?.kid(), claims.jti, quarter);
         // Rare, and large: no request needs to have room for it.
         let signed = Box::pin(
-            self.slides
+            self.renewed_cookies
                 .0
-                .get_or_insert_async(&key, self.sign_anew(claims, sid, now, address)),
+                .get_or_insert_async(&key, self.sign_renewed(claims, sid, now, address)),
         )
         .await;
         signed
@@ -55,15 +55,15 @@ impl Gateway {
             .ok()
     }
 
-    async fn sign_anew(
+    async fn sign_renewed(
         &self,
         claims: &Claims,
         sid: Uuid,
         now: u64,
         address: IpAddr,
     ) -> Result<Arc<Cookie>, Error> {
-        let identity = self.identity_by_now(claims).await?;
-        let next = session_cookie::next(
+        let identity = self.current_identity(claims).await?;
+        let next = session_cookie::renewed_claims(
             claims,
             identity.as_ref(),
             Uuid::new_v4(),
@@ -72,9 +72,9 @@ impl Gateway {
         );
         let cookie = self.cookie(next).await?;
         // With PostgreSQL down for long, the list of devices is what gives way.
-        if !self.recorder.is_full() {
+        if !self.activity.is_full() {
             let (at, address) = (moment(now * 1000), address.to_string());
-            self.recorder.note(Seen {
+            self.activity.note(SessionActivity {
                 sub: claims.sub,
                 sid,
                 counter: 0,
@@ -86,11 +86,11 @@ impl Gateway {
     }
 
     /// Who the user is; nothing where the record cannot say.
-    async fn identity_by_now(&self, claims: &Claims) -> Result<Option<Identity>, Error> {
+    async fn current_identity(&self, claims: &Claims) -> Result<Option<Identity>, Error> {
         if self.readiness().postgres == StoreState::Down {
             return Ok(None);
         }
-        match self.record.find_user(claims.sub).await {
+        match self.postgres.find_user(claims.sub).await {
             Ok(Some(user)) if !user.disabled && user.generation <= claims.generation => {
                 Ok(Some(user.account.identity))
             }

@@ -11,29 +11,29 @@ use latchkey_domain::{refresh_token::RefreshToken, revocation::Reason};
 use crate::{
     app::{Gateway, clock::moment},
     error::Error,
-    postgres::Held,
-    redis::{Recorded, RefreshRules, Rotation},
+    postgres::LockedSession,
+    redis::{RefreshPolicy, Rotation, StoredSession},
 };
 
 impl Gateway {
-    /// Adopts the session of this token and exchanges it. `seen`: when Redis said that the session
+    /// Adopts the session of this token and exchanges it. `observed_at`: when Redis said that the session
     /// is away.
-    pub(crate) async fn adopt(
+    pub(crate) async fn restore_session(
         &self,
         token: &RefreshToken,
-        rules: &RefreshRules,
-        seen: u64,
+        rules: &RefreshPolicy,
+        observed_at: u64,
     ) -> Result<Rotation, Error> {
-        let Some(held) = self.record.hold_session(token.sub, token.sid).await? else {
-            return self.remember_dead(token).await;
+        let Some(held) = self.postgres.lock_session(token.sub, token.sid).await? else {
+            return self.cache_tombstone(token).await;
         };
         if !self.is_live(&held) {
             let _ = held.release().await;
-            return self.remember_dead(token).await;
+            return self.cache_tombstone(token).await;
         }
-        let rotation = self.adopt_held(token, rules, seen, &held).await;
+        let rotation = self.restore_locked(token, rules, observed_at, &held).await;
         let outcome = match &rotation {
-            Ok(Rotation::Passed(_)) => "restored",
+            Ok(Rotation::Rotated(_)) => "restored",
             Ok(_) => "rejected",
             Err(_) => "error",
         };
@@ -43,22 +43,22 @@ impl Gateway {
         rotation
     }
 
-    async fn adopt_held(
+    async fn restore_locked(
         &self,
         token: &RefreshToken,
-        rules: &RefreshRules,
-        seen: u64,
-        held: &Held,
+        rules: &RefreshPolicy,
+        observed_at: u64,
+        held: &LockedSession,
     ) -> Result<Rotation, Error> {
         let session = &held.session;
         let at = u64::try_from(held.refreshed_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let identity = &held.user.account.identity;
-        self.speed
-            .adopt(
+        self.redis
+            .restore_session(
                 token,
                 rules,
-                seen,
-                &Recorded {
+                observed_at,
+                &StoredSession {
                     session,
                     identity,
                     counter: held.counter,
@@ -69,7 +69,7 @@ impl Gateway {
     }
 
     /// Whether a session may be refreshed, as far as the record knows.
-    fn is_live(&self, held: &Held) -> bool {
+    fn is_live(&self, held: &LockedSession) -> bool {
         let (now, session) = (self.clock.now_ms(), &held.session);
         !held.ended
             && !held.user.disabled
@@ -80,10 +80,10 @@ impl Gateway {
 
     /// Writes the tombstone of a session that is dead in the record: who goes on showing a token of
     /// it must not hold the user's row each time, where an administrator may be waiting for it.
-    async fn remember_dead(&self, token: &RefreshToken) -> Result<Rotation, Error> {
-        self.speed
-            .end_sessions(token.sub, &[token.sid], Reason::Revoked)
+    async fn cache_tombstone(&self, token: &RefreshToken) -> Result<Rotation, Error> {
+        self.redis
+            .revoke_sessions(token.sub, &[token.sid], Reason::Revoked)
             .await?;
-        Ok(Rotation::Ended { unrecorded: false })
+        Ok(Rotation::Revoked { unpersisted: false })
     }
 }

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    access_token::{Claims, Opened},
-    audit::{Actor, Event, Kind},
+    access_token::{Claims, Validity},
+    audit::{Actor, AuditEvent, EventKind},
     revocation::Reason,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin, revocation::Patience},
+    app::{Gateway, Origin, revocation::WaitFor},
     error::Error,
 };
 
 /// What shows which session is to end.
-pub enum Credential {
+pub enum SessionCredential {
     /// An access token of it, even an expired or revoked one: its signature is enough.
     Access(String),
     /// A refresh token of it.
@@ -29,10 +29,10 @@ impl Gateway {
     /// # Errors
     /// `invalid_token`, `token_revoked` where its key was, `invalid_refresh_token`, `busy`,
     /// `unavailable`.
-    pub async fn log_out(
+    pub async fn sign_out(
         self: &Arc<Self>,
-        credentials: &[Credential],
-        patience: Patience,
+        credentials: &[SessionCredential],
+        patience: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
         let mut shown = Vec::with_capacity(credentials.len());
@@ -47,16 +47,16 @@ impl Gateway {
             return Err(Error::TokenRevoked);
         }
         let (gateway, origin) = (self.clone(), origin.clone());
-        self.uncancelled(async move {
+        self.run_to_completion(async move {
             let mut outcome = Ok(());
             for (sub, sid) in shown {
                 let event = origin
-                    .event(Kind::LogOut, Actor::User(sub), Some(sub))
+                    .event(EventKind::SignOut, Actor::User(sub), Some(sub))
                     .of_session(sid);
                 // One that cannot be ended now keeps no other alive.
                 outcome = outcome.and(
                     gateway
-                        .end_session(sub, sid, Reason::Logout, patience, &event)
+                        .revoke_session(sub, sid, Reason::Logout, patience, &event)
                         .await,
                 );
             }
@@ -69,10 +69,10 @@ impl Gateway {
     ///
     /// # Errors
     /// `forbidden`, `unavailable`.
-    pub async fn log_out_others(
+    pub async fn sign_out_others(
         self: &Arc<Self>,
         caller: &Claims,
-        patience: Patience,
+        patience: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
         let (sub, sid, reason) = (
@@ -82,12 +82,12 @@ impl Gateway {
         );
         let gateway = self.clone();
         let event = origin
-            .own(Kind::SessionsRevoked, caller)
-            .because(reason.as_str());
-        self.uncancelled(async move {
+            .self_event(EventKind::SessionsRevoked, caller)
+            .with_reason(reason.as_str());
+        self.run_to_completion(async move {
             let ending = gateway
-                .record
-                .end_other_sessions(sub, sid, reason, &event)
+                .postgres
+                .revoke_other_sessions(sub, sid, reason, &event)
                 .await?;
             gateway.publish_for(&ending, patience).await
         })
@@ -98,19 +98,22 @@ impl Gateway {
     ///
     /// # Errors
     /// `forbidden`, `token_revoked`, `unavailable`.
-    pub async fn log_out_all(
+    pub async fn sign_out_all(
         self: &Arc<Self>,
         caller: &Claims,
-        patience: Patience,
+        patience: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
         caller.sid.ok_or_else(Error::session_required)?;
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
         let event = origin
-            .own(Kind::SessionsRevoked, caller)
-            .because(reason.as_str());
-        self.uncancelled(async move {
-            let ending = gateway.record.end_all_sessions(sub, reason, &event).await?;
+            .self_event(EventKind::SessionsRevoked, caller)
+            .with_reason(reason.as_str());
+        self.run_to_completion(async move {
+            let ending = gateway
+                .postgres
+                .revoke_all_sessions(sub, reason, &event)
+                .await?;
             gateway
                 .publish_for(&ending.ok_or(Error::TokenRevoked)?, patience)
                 .await
@@ -119,30 +122,34 @@ impl Gateway {
     }
 
     /// Ends one session. What has ended already is published once more.
-    pub(crate) async fn end_session(
+    pub(crate) async fn revoke_session(
         &self,
         sub: Uuid,
         sid: Uuid,
         reason: Reason,
-        patience: Patience,
-        event: &Event,
+        patience: WaitFor,
+        event: &AuditEvent,
     ) -> Result<(), Error> {
-        let ending = self.record.end_session(sub, sid, reason, event).await?;
+        let ending = self
+            .postgres
+            .revoke_session(sub, sid, reason, event)
+            .await?;
         self.publish_for(&ending, patience).await
     }
 
     /// Whose session a credential belongs to, and which.
-    async fn read(&self, credential: &Credential) -> Result<(Uuid, Uuid), Error> {
+    async fn read(&self, credential: &SessionCredential) -> Result<(Uuid, Uuid), Error> {
         match credential {
-            Credential::Access(token) => {
-                let (Opened::Live(signed) | Opened::Expired(signed)) = self.open(token).await?;
+            SessionCredential::Access(token) => {
+                let (Validity::Valid(signed) | Validity::Expired(signed)) =
+                    self.open(token).await?;
                 // One that a client has for itself is of no session.
                 Ok((
                     signed.claims.sub,
                     signed.claims.sid.ok_or(Error::InvalidToken)?,
                 ))
             }
-            Credential::Refresh(token) => {
+            SessionCredential::Refresh(token) => {
                 let token = self
                     .refresh_key
                     .open(token)

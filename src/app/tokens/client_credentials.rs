@@ -1,19 +1,19 @@
 //! A token that a client has for itself (`client_credentials`, RFC 6749 section 4.4).
 
 use latchkey_domain::{
-    access_token::{self, Grant},
+    access_token::{self, ClientGrant},
     scope::Scopes,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, ProvedClient},
+    app::{AuthenticatedClient, Gateway},
     error::Error,
 };
 
 /// An access token of a client. It has no `Debug`, because it is a credential. There is no refresh
 /// token: the secret does as well (RFC 6749 section 4.4.3).
-pub struct Granted {
+pub struct IssuedClientToken {
     /// The token.
     pub access_token: String,
     /// Its lifetime in seconds.
@@ -24,7 +24,7 @@ pub struct Granted {
 
 /// Why a client gets no token.
 #[derive(Debug)]
-pub enum NotGranted {
+pub enum GrantError {
     /// It may not have one of these scopes, or asks for none.
     Scope,
     /// It may not have tokens for this audience.
@@ -33,9 +33,9 @@ pub enum NotGranted {
     Failed(Error),
 }
 
-impl From<Error> for NotGranted {
+impl From<Error> for GrantError {
     fn from(error: Error) -> Self {
-        NotGranted::Failed(error)
+        GrantError::Failed(error)
     }
 }
 
@@ -45,23 +45,23 @@ impl Gateway {
     ///
     /// # Errors
     /// What it may not have, and `unavailable`.
-    pub async fn grant_to_client(
+    pub async fn issue_client_token(
         &self,
-        proved: &ProvedClient,
+        proved: &AuthenticatedClient,
         scopes: Option<Scopes>,
         audience: Option<&str>,
-    ) -> Result<Granted, NotGranted> {
-        let ProvedClient { client, at } = proved;
+    ) -> Result<IssuedClientToken, GrantError> {
+        let AuthenticatedClient { client, at } = proved;
         let scopes = scopes.unwrap_or(client.scopes);
         if scopes.is_empty() || !scopes.is_within(client.scopes) {
-            return Err(NotGranted::Scope);
+            return Err(GrantError::Scope);
         }
         let audience = match audience {
             None => client.audiences.first(),
             Some(wanted) => client.audiences.iter().find(|audience| *audience == wanted),
         };
-        let audience = audience.ok_or(NotGranted::Audience)?.clone();
-        let grant = Grant {
+        let audience = audience.ok_or(GrantError::Audience)?.clone();
+        let grant = ClientGrant {
             client: client.id,
             generation: client.generation,
             audience,
@@ -69,10 +69,10 @@ impl Gateway {
         };
         let lifetime = self.config.access_lifetime.as_secs();
         let claims =
-            access_token::client_claims(&self.realm, &grant, Uuid::new_v4(), *at, lifetime);
+            access_token::client_claims(&self.policy, &grant, Uuid::new_v4(), *at, lifetime);
         let access_token = self.sign(&claims).await?;
         metrics::counter!("latchkey_client_tokens_total").increment(1);
-        Ok(Granted {
+        Ok(IssuedClientToken {
             access_token,
             expires_in: lifetime,
             scopes,

@@ -4,18 +4,18 @@
 use std::fmt;
 
 use latchkey_domain::{
-    access_token::{self, Claims, Opened, VerifyingKeys},
-    explanation::{self, Denylist, Explanation, Lifetimes, Told},
-    opaque_token::{OpaqueToken, Purpose},
+    access_token::{self, Claims, Validity, VerifyingKeys},
+    explanation::{self, CacheReading, DenylistState, Explanation, Lifetimes},
+    opaque_token::{OpaqueToken, OpaqueTokenKind},
     refresh_token::{self, RefreshToken},
-    revocation::Marks,
+    revocation::RevocationKeys,
 };
 use uuid::Uuid;
 
 use crate::{
     app::{Gateway, keys::can_sign},
     error::{Chain, Error},
-    redis::Found,
+    redis::LookupOutcome,
 };
 
 /// Why nothing can be said of a token.
@@ -24,7 +24,7 @@ pub enum ExplainError {
     /// The settings are not those of the gateway that issued it.
     OtherSecret,
     /// The record does not answer.
-    Unanswered(Error),
+    Unavailable(Error),
 }
 
 impl fmt::Display for ExplainError {
@@ -34,7 +34,7 @@ impl fmt::Display for ExplainError {
                 "LATCHKEY_SECRET differs from the secret that encrypts the signing keys of this \
                  database",
             ),
-            ExplainError::Unanswered(error) => {
+            ExplainError::Unavailable(error) => {
                 write!(f, "PostgreSQL is unavailable: {}", Chain(error))
             }
         }
@@ -45,7 +45,7 @@ impl std::error::Error for ExplainError {}
 
 impl From<Error> for ExplainError {
     fn from(error: Error) -> Self {
-        ExplainError::Unanswered(error)
+        ExplainError::Unavailable(error)
     }
 }
 
@@ -63,22 +63,22 @@ impl Gateway {
         if token.starts_with(refresh_token::PREFIX) {
             return Ok(explanation::strange_refresh_token());
         }
-        if Purpose::PersonalToken.marks(token) {
+        if OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
             return Ok(self.explain_personal_token(token).await?);
         }
-        match access_token::examine(token, &keys, &self.realm, self.clock.now()) {
-            Ok(Opened::Live(signed)) => {
-                Ok(self.explain_claims(&signed.claims, &signed.marks()).await?)
-            }
-            Ok(Opened::Expired(signed)) => Ok(explanation::expired(&signed.claims)),
-            Err(flaw) => Ok(explanation::flawed(&flaw, &self.realm)),
+        match access_token::diagnose(token, &keys, &self.policy, self.clock.now()) {
+            Ok(Validity::Valid(signed)) => Ok(self
+                .explain_claims(&signed.claims, &signed.revocation_keys())
+                .await?),
+            Ok(Validity::Expired(signed)) => Ok(explanation::expired(&signed.claims)),
+            Err(flaw) => Ok(explanation::flawed(&flaw, &self.policy)),
         }
     }
 
     /// All keys of the replicas, also one that was taken back: of its tokens the record says so.
     /// That those which sign can be unsealed shows that the secret is theirs.
     async fn all_public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
-        let stored = self.record.signing_keys().await?;
+        let stored = self.postgres.list_signing_keys().await?;
         if stored.is_empty() {
             return Err(Error::unavailable("the database contains no signing key yet").into());
         }
@@ -93,27 +93,27 @@ impl Gateway {
     }
 
     async fn explain_personal_token(&self, text: &str) -> Result<Explanation, Error> {
-        let Some(token) = OpaqueToken::read(Purpose::PersonalToken, text) else {
+        let Some(token) = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text) else {
             return Ok(explanation::strange_personal_token());
         };
-        let Some(known) = self.record.find_personal_token(token.id).await? else {
-            let gone = Marks::Personal {
+        let Some(known) = self.postgres.find_personal_access_token(token.id).await? else {
+            let gone = RevocationKeys::PersonalAccessToken {
                 id: token.id,
                 sub: Uuid::nil(),
                 generation: 0,
             };
             return Ok(explanation::no_personal_token(
-                self.record.explain(&gone).await?.token,
+                self.postgres.explain(&gone).await?.token,
             ));
         };
-        if !token.is_known_as(&known.secret_hash) {
+        if !token.matches_hash(&known.secret_hash) {
             return Ok(explanation::strange_personal_token());
         }
-        let claims = self.claims_of(token.id, known);
+        let claims = self.personal_access_token_claims(token.id, known);
         if claims.exp <= self.clock.now() {
             return Ok(explanation::expired(&claims));
         }
-        let marks = Marks::Personal {
+        let marks = RevocationKeys::PersonalAccessToken {
             id: token.id,
             sub: claims.sub,
             generation: claims.generation,
@@ -121,20 +121,24 @@ impl Gateway {
         self.explain_claims(&claims, &marks).await
     }
 
-    async fn explain_claims(&self, claims: &Claims, marks: &Marks) -> Result<Explanation, Error> {
-        let known = self.record.explain(marks).await?;
-        let denylist = match self.speed.find_revocations(marks).await {
-            Ok(Found::Nothing) => Denylist::Clean,
-            Ok(Found::Refused(subject)) => Denylist::Refused(subject),
-            Ok(Found::Lost) => Denylist::Lost,
-            Err(_) => Denylist::Silent,
+    async fn explain_claims(
+        &self,
+        claims: &Claims,
+        marks: &RevocationKeys,
+    ) -> Result<Explanation, Error> {
+        let known = self.postgres.explain(marks).await?;
+        let denylist = match self.redis.find_revocations(marks).await {
+            Ok(LookupOutcome::NotListed) => DenylistState::NotListed,
+            Ok(LookupOutcome::Listed(subject)) => DenylistState::Listed(subject),
+            Ok(LookupOutcome::LogLost) => DenylistState::LogLost,
+            Err(_) => DenylistState::Unreachable,
         };
         Ok(explanation::access(claims, &known, denylist))
     }
 
     async fn explain_refresh_token(&self, token: &RefreshToken) -> Result<Explanation, Error> {
-        let known = self.record.explain_session(token.sub, token.sid).await?;
-        let remembered = told(self.speed.look_at_session(token.sub, token.sid).await);
+        let known = self.postgres.explain_session(token.sub, token.sid).await?;
+        let remembered = readable(self.redis.inspect_session(token.sub, token.sid).await);
         let lifetimes = Lifetimes {
             idle: self.idle_seconds(),
             grace: self.config.refresh_reuse_interval.as_secs(),
@@ -149,6 +153,6 @@ impl Gateway {
     }
 }
 
-fn told<T>(answer: Result<T, Error>) -> Told<T> {
-    answer.map_or(Told::Silent, Told::Known)
+fn readable<T>(answer: Result<T, Error>) -> CacheReading<T> {
+    answer.map_or(CacheReading::Unreachable, CacheReading::Read)
 }

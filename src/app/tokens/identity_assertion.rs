@@ -14,16 +14,16 @@ use uuid::Uuid;
 use crate::{app::Gateway, error::Error};
 
 /// Assertions that are remembered, about a kilobyte each. One that is forgotten is signed again.
-const REMEMBERED: usize = 8192;
+const ASSERTION_CACHE_SIZE: usize = 8192;
 
 /// Assertions by key, token, upstream, and the half of a life that they are used in. Never by less:
 /// one for another upstream would be refused there, and one of another token would be somebody
 /// else's.
-pub struct Assertions(Cache<(Kid, Uuid, WebOrigin, u64), Arc<str>>);
+pub struct AssertionCache(Cache<(Kid, Uuid, WebOrigin, u64), Arc<str>>);
 
-impl Default for Assertions {
+impl Default for AssertionCache {
     fn default() -> Self {
-        Assertions(Cache::new(REMEMBERED))
+        AssertionCache(Cache::new(ASSERTION_CACHE_SIZE))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{access_token::Claims, opaque_token::Purpose};
+use latchkey_domain::{access_token::Claims, opaque_token::OpaqueTokenKind};
 
 use crate::{app::Gateway, error::Error};
 
@@ -17,9 +17,9 @@ impl Gateway {
         token: &str,
         audiences: &[String],
     ) -> Result<Option<Arc<Claims>>, Error> {
-        let opened = match Purpose::PersonalToken.marks(token) {
-            true => self.open_personal_token(token).await,
-            false => self.open_token_for_others(token).await,
+        let opened = match OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
+            true => self.verify_personal_access_token(token).await,
+            false => self.verify_for_any_audience(token).await,
         };
         match opened {
             // Whom it is not for is not told what it says (RFC 7662 section 4).

@@ -9,17 +9,17 @@ use std::{sync::Arc, time::Duration};
 
 use latchkey_domain::{
     access_token::{self, Claims},
-    audit::Kind,
-    opaque_token::{Expiry, Label, OpaqueToken, Purpose, SECRET_BYTES},
+    audit::EventKind,
+    opaque_token::{Expiry, Label, OpaqueToken, OpaqueTokenKind, SECRET_BYTES},
     page::Page,
-    revocation::{Marks, Reason},
+    revocation::{Reason, RevocationKeys},
     scope::Scopes,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-pub use crate::app::tokens::personal_access_token_cache::Remembered;
+pub use crate::app::tokens::personal_access_token_cache::PersonalAccessTokenCache;
 
 use crate::{
     app::{
@@ -27,28 +27,28 @@ use crate::{
         clock::{self, moment},
     },
     error::{Chain, Error},
-    postgres::{KnownPersonalToken, NewPersonalToken, PersonalToken},
+    postgres::{NewPersonalAccessToken, PersonalAccessToken, PersonalAccessTokenRow},
 };
 
 /// Live tokens of a user.
-const MOST: i64 = 50;
+const MAX_TOKENS_PER_USER: i64 = 50;
 
 /// The life of a token where nobody says otherwise.
-const USUAL_LIFE: Duration = Duration::from_secs(90 * 86_400);
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 
 /// The longest life: what nobody looked at for a year is forgotten.
-const LONGEST_LIFE: Duration = Duration::from_secs(366 * 86_400);
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 86_400);
 
 /// A page of one's own tokens.
-pub struct PersonalTokenPage {
+pub struct PersonalAccessTokenPage {
     /// The tokens, by id ascending.
-    pub tokens: Vec<PersonalToken>,
+    pub tokens: Vec<PersonalAccessToken>,
     /// Where the next page goes on, if there is one.
     pub next: Option<String>,
 }
 
 /// A token that is wanted.
-pub struct NewToken {
+pub struct PersonalAccessTokenRequest {
     /// What its owner calls it.
     pub name: Label,
     /// What it may be used for.
@@ -62,19 +62,19 @@ impl Gateway {
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
-    pub(crate) async fn open_personal_token(
+    pub(crate) async fn verify_personal_access_token(
         self: &Arc<Self>,
         token: &str,
-    ) -> Result<(Arc<Claims>, Marks), Error> {
+    ) -> Result<(Arc<Claims>, RevocationKeys), Error> {
         let claims = match self.personal_tokens.get(token, clock::uptime()) {
             Some(claims) => claims,
             // Rare, and large: no check needs to have room for it.
-            None => Box::pin(self.read_personal_token(token)).await?,
+            None => Box::pin(self.load_personal_access_token(token)).await?,
         };
         if claims.exp <= self.clock.now() {
             return Err(Error::TokenExpired);
         }
-        let marks = Marks::Personal {
+        let marks = RevocationKeys::PersonalAccessToken {
             id: claims.jti,
             sub: claims.sub,
             generation: claims.generation,
@@ -82,33 +82,37 @@ impl Gateway {
         Ok((claims, marks))
     }
 
-    async fn read_personal_token(self: &Arc<Self>, text: &str) -> Result<Arc<Claims>, Error> {
-        let token = OpaqueToken::read(Purpose::PersonalToken, text).ok_or(Error::InvalidToken)?;
+    async fn load_personal_access_token(
+        self: &Arc<Self>,
+        text: &str,
+    ) -> Result<Arc<Claims>, Error> {
+        let token = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text)
+            .ok_or(Error::InvalidToken)?;
         // Before the statement is sent: what is taken back after it is in memory for longer than
         // this is believed.
         let asked = clock::uptime();
-        let known = self.record.find_personal_token(token.id).await?;
+        let known = self.postgres.find_personal_access_token(token.id).await?;
         // Deleted or never there; nothing is told of it, and nothing more asked for it: anybody can
         // write such a text.
         let known = known
-            .filter(|known| token.is_known_as(&known.secret_hash))
+            .filter(|known| token.matches_hash(&known.secret_hash))
             .ok_or(Error::InvalidToken)?;
-        if !known.stands() {
+        if !known.is_usable() {
             return Err(Error::TokenRevoked);
         }
-        let claims = Arc::new(self.claims_of(token.id, known));
+        let claims = Arc::new(self.personal_access_token_claims(token.id, known));
         // Of a crowd that comes with the same token one tells: each would take a connection.
         if self.personal_tokens.put(text, claims.clone(), asked) {
-            self.tell_use(token.id);
+            self.record_use(token.id);
         }
         Ok(claims)
     }
 
     /// For the eyes of its owner: no reason to refuse anybody, nor to have the check wait.
-    fn tell_use(self: &Arc<Self>, id: Uuid) {
+    fn record_use(self: &Arc<Self>, id: Uuid) {
         let gateway = self.clone();
-        drop(self.stories.spawn(async move {
-            if let Err(error) = gateway.record.touch_personal_token(id).await {
+        drop(self.tasks.spawn(async move {
+            if let Err(error) = gateway.postgres.touch_personal_access_token(id).await {
                 tracing::debug!(
                     error = %Chain(&error),
                     "writing the last use of a personal access token failed"
@@ -117,10 +121,14 @@ impl Gateway {
         }));
     }
 
-    pub(crate) fn claims_of(&self, id: Uuid, known: KnownPersonalToken) -> Claims {
+    pub(crate) fn personal_access_token_claims(
+        &self,
+        id: Uuid,
+        known: PersonalAccessTokenRow,
+    ) -> Claims {
         let seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
         let account = known.user.account;
-        let token = access_token::PersonalToken {
+        let token = access_token::PersonalAccessTokenGrant {
             id,
             sub: account.id,
             generation: known.generation,
@@ -128,7 +136,7 @@ impl Gateway {
             created_at: seconds(known.created_at),
             expires_at: seconds(known.expires_at),
         };
-        access_token::personal_claims(&self.realm, &token, &account.identity)
+        access_token::personal_claims(&self.policy, &token, &account.identity)
     }
 
     /// Makes a token for the caller, who has just proved to know the password; its text is known
@@ -136,20 +144,20 @@ impl Gateway {
     ///
     /// # Errors
     /// `reauthentication_required`, `invalid_request`, `token_revoked`, `unavailable`.
-    pub async fn create_personal_token(
+    pub async fn create_personal_access_token(
         &self,
         caller: &Claims,
-        wanted: NewToken,
+        wanted: PersonalAccessTokenRequest,
         origin: &Origin,
-    ) -> Result<(PersonalToken, Zeroizing<String>), Error> {
-        self.check_fresh(caller)?;
+    ) -> Result<(PersonalAccessToken, Zeroizing<String>), Error> {
+        self.require_recent_sign_in(caller)?;
         let sid = caller.sid.ok_or(Error::ReauthenticationRequired)?;
         let (scopes, expires_at) = (
-            wanted_scopes(caller, wanted.scopes)?,
-            self.wanted_end(wanted.expires)?,
+            requested_scopes(caller, wanted.scopes)?,
+            self.requested_expiry(wanted.expires)?,
         );
-        let token = self.new_token(Purpose::PersonalToken, Uuid::now_v7())?;
-        let new = NewPersonalToken {
+        let token = self.new_token(OpaqueTokenKind::PersonalAccessToken, Uuid::now_v7())?;
+        let new = NewPersonalAccessToken {
             id: token.id,
             user: caller.sub,
             generation: caller.generation,
@@ -158,15 +166,19 @@ impl Gateway {
             secret_hash: token.hash(),
             scopes,
             expires_at,
-            most: MOST,
+            most: MAX_TOKENS_PER_USER,
         };
-        let event = origin.own(Kind::PersonalTokenCreated, caller);
-        let Some(created_at) = self.record.create_personal_token(&new, &event).await? else {
-            return Err(self.why_no_token(caller).await?);
+        let event = origin.self_event(EventKind::PersonalAccessTokenCreated, caller);
+        let Some(created_at) = self
+            .postgres
+            .create_personal_access_token(&new, &event)
+            .await?
+        else {
+            return Err(self.creation_error(caller).await?);
         };
         let (id, name, scope) = (token.id, new.name.to_owned(), scopes.to_string());
         Ok((
-            PersonalToken {
+            PersonalAccessToken {
                 id,
                 name,
                 scope,
@@ -178,30 +190,30 @@ impl Gateway {
         ))
     }
 
-    async fn why_no_token(&self, caller: &Claims) -> Result<Error, Error> {
+    async fn creation_error(&self, caller: &Claims) -> Result<Error, Error> {
         let all = Page {
             limit: u8::MAX,
             after: Uuid::nil(),
         };
         let live = self
-            .record
-            .list_personal_tokens(caller.sub, all)
+            .postgres
+            .list_personal_access_tokens(caller.sub, all)
             .await?
             .len();
         Ok(match i64::try_from(live) {
-            Ok(live) if live < MOST => Error::TokenRevoked,
+            Ok(live) if live < MAX_TOKENS_PER_USER => Error::TokenRevoked,
             _many => Error::malformed(
                 "You have 50 personal access tokens, which is the maximum. Revoke one first.",
             ),
         })
     }
 
-    fn wanted_end(&self, wanted: Option<Expiry>) -> Result<OffsetDateTime, Error> {
+    fn requested_expiry(&self, wanted: Option<Expiry>) -> Result<OffsetDateTime, Error> {
         let now = moment(self.clock.now_ms());
         match wanted {
-            None => Ok(now + USUAL_LIFE),
-            Some(Expiry(end)) if end > now && end <= now + LONGEST_LIFE => Ok(end),
-            Some(_) => Err(Error::flaw(
+            None => Ok(now + DEFAULT_LIFETIME),
+            Some(Expiry(end)) if end > now && end <= now + MAX_LIFETIME => Ok(end),
+            Some(_) => Err(Error::invalid_field(
                 "expires_at",
                 "must be in the future, at most 366 days from now",
             )),
@@ -209,7 +221,11 @@ impl Gateway {
     }
 
     /// A fresh token. Its text is known once.
-    pub(crate) fn new_token(&self, purpose: Purpose, id: Uuid) -> Result<OpaqueToken, Error> {
+    pub(crate) fn new_token(
+        &self,
+        purpose: OpaqueTokenKind,
+        id: Uuid,
+    ) -> Result<OpaqueToken, Error> {
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(Error::internal)?;
         Ok(OpaqueToken::new(purpose, id, secret))
@@ -219,16 +235,18 @@ impl Gateway {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn list_personal_tokens(
+    pub async fn list_personal_access_tokens(
         &self,
         caller: &Claims,
         page: Page,
-    ) -> Result<PersonalTokenPage, Error> {
+    ) -> Result<PersonalAccessTokenPage, Error> {
         let (tokens, next) = page.cut(
-            self.record.list_personal_tokens(caller.sub, page).await?,
+            self.postgres
+                .list_personal_access_tokens(caller.sub, page)
+                .await?,
             |token| token.id,
         );
-        Ok(PersonalTokenPage { tokens, next })
+        Ok(PersonalAccessTokenPage { tokens, next })
     }
 
     /// Deletes a token of the caller's. Repeating it is fine for a while, and finishes what could
@@ -236,7 +254,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn delete_personal_token(
+    pub async fn revoke_personal_access_token(
         self: &Arc<Self>,
         caller: &Claims,
         id: Uuid,
@@ -244,12 +262,12 @@ impl Gateway {
     ) -> Result<(), Error> {
         let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::TokenDeleted);
         let event = origin
-            .own(Kind::PersonalTokenDeleted, caller)
-            .because(reason.as_str());
-        self.uncancelled(async move {
+            .self_event(EventKind::PersonalAccessTokenRevoked, caller)
+            .with_reason(reason.as_str());
+        self.run_to_completion(async move {
             let ending = gateway
-                .record
-                .delete_personal_token(sub, id, reason, &event)
+                .postgres
+                .revoke_personal_access_token(sub, id, reason, &event)
                 .await?
                 .ok_or(Error::NotFound)?;
             gateway.publish(&ending).await
@@ -258,12 +276,16 @@ impl Gateway {
     }
 }
 
-fn wanted_scopes(caller: &Claims, wanted: Scopes) -> Result<Scopes, Error> {
+fn requested_scopes(caller: &Claims, wanted: Scopes) -> Result<Scopes, Error> {
     match () {
-        () if wanted.is_empty() => Err(Error::flaw("scope", "must contain at least one scope")),
-        () if !wanted.is_within(Scopes::granted(&caller.scope)) => {
-            Err(Error::flaw("scope", "exceeds the scopes of your token"))
-        }
+        () if wanted.is_empty() => Err(Error::invalid_field(
+            "scope",
+            "must contain at least one scope",
+        )),
+        () if !wanted.is_within(Scopes::granted(&caller.scope)) => Err(Error::invalid_field(
+            "scope",
+            "exceeds the scopes of your token",
+        )),
         () => Ok(wanted),
     }
 }

@@ -6,33 +6,33 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::{Claims, Holder},
-    audit::{Actor, Event, Kind},
-    opaque_token::{OpaqueToken, Purpose},
+    audit::{Actor, AuditEvent, EventKind},
+    opaque_token::{OpaqueToken, OpaqueTokenKind},
     refresh_token,
-    revocation::{Ending, Reason, TOKEN_MARGIN_SECONDS},
+    revocation::{Reason, RevocationBatch, TOKEN_MARGIN_SECONDS},
     session_cookie,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Credential, Gateway, Origin, revocation::Patience},
+    app::{Gateway, Origin, SessionCredential, revocation::WaitFor},
     error::Error,
 };
 
 /// Why a token was not taken back.
 #[derive(Debug)]
-pub enum NotRevoked {
+pub enum RevokeError {
     /// It was issued to another client than the one that asks (RFC 7009 section 2.1).
     OtherClient,
     /// It was issued to a client, and whoever asks has not proved to be it.
-    Unproved,
+    ClientUnauthenticated,
     /// Something failed.
     Failed(Error),
 }
 
-impl From<Error> for NotRevoked {
+impl From<Error> for RevokeError {
     fn from(error: Error) -> Self {
-        NotRevoked::Failed(error)
+        RevokeError::Failed(error)
     }
 }
 
@@ -47,14 +47,14 @@ impl Gateway {
         token: &str,
         client: Option<Uuid>,
         origin: &Origin,
-    ) -> Result<(), NotRevoked> {
+    ) -> Result<(), RevokeError> {
         if token.starts_with(refresh_token::PREFIX) {
             return self.revoke_refresh_token(token, client, origin).await;
         }
-        if Purpose::PersonalToken.marks(token) {
+        if OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
             return self.revoke_personal_token(token, client, origin).await;
         }
-        match self.open_to_end(token).await {
+        match self.verify_ignoring_expiry(token).await {
             // Clocks differ: what is over here may be good elsewhere for a moment.
             Ok(claims) if claims.exp + TOKEN_MARGIN_SECONDS <= self.clock.now() => Ok(()),
             Ok(claims) => self.revoke_access_token(&claims, client, origin).await,
@@ -69,15 +69,15 @@ impl Gateway {
         token: &str,
         client: Option<Uuid>,
         origin: &Origin,
-    ) -> Result<(), NotRevoked> {
+    ) -> Result<(), RevokeError> {
         if self.refresh_key.open(token).is_none() {
             return Ok(());
         }
         // No registered client has refresh tokens.
         refuse_others(client)?;
-        let credential = Credential::Refresh(token.to_owned());
+        let credential = SessionCredential::Refresh(token.to_owned());
         Ok(self
-            .log_out(&[credential], Patience::UntilEnforced, origin)
+            .sign_out(&[credential], WaitFor::Enforced, origin)
             .await?)
     }
 
@@ -86,35 +86,43 @@ impl Gateway {
         text: &str,
         client: Option<Uuid>,
         origin: &Origin,
-    ) -> Result<(), NotRevoked> {
-        let Some(token) = OpaqueToken::read(Purpose::PersonalToken, text) else {
+    ) -> Result<(), RevokeError> {
+        let Some(token) = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text) else {
             return Ok(());
         };
-        let Some(known) = self.record.find_personal_token(token.id).await? else {
+        let Some(known) = self.postgres.find_personal_access_token(token.id).await? else {
             // Of one that was deleted a while ago, what could not be published is made up for.
-            if let Some(ending) = self.record.deleted_personal_token(token.id).await? {
+            if let Some(ending) = self
+                .postgres
+                .find_revoked_personal_access_token(token.id)
+                .await?
+            {
                 self.republish(&ending).await?;
             }
             return Ok(());
         };
-        if !token.is_known_as(&known.secret_hash) {
+        if !token.matches_hash(&known.secret_hash) {
             return Ok(());
         }
         refuse_others(client)?;
         let (gateway, sub, reason) = (self.clone(), known.user.account.id, Reason::TokenRevoked);
         let event = origin
-            .event(Kind::PersonalTokenDeleted, Actor::User(sub), Some(sub))
-            .because(reason.as_str());
-        let story = async move {
+            .event(
+                EventKind::PersonalAccessTokenRevoked,
+                Actor::User(sub),
+                Some(sub),
+            )
+            .with_reason(reason.as_str());
+        let task = async move {
             let deleted = gateway
-                .record
-                .delete_personal_token(sub, token.id, reason, &event)
+                .postgres
+                .revoke_personal_access_token(sub, token.id, reason, &event)
                 .await?;
             // Somebody else was faster.
             let Some(ending) = deleted else { return Ok(()) };
             gateway.publish(&ending).await
         };
-        Ok(self.uncancelled(story).await?)
+        Ok(self.run_to_completion(task).await?)
     }
 
     async fn revoke_access_token(
@@ -122,49 +130,52 @@ impl Gateway {
         claims: &Claims,
         client: Option<Uuid>,
         origin: &Origin,
-    ) -> Result<(), NotRevoked> {
+    ) -> Result<(), RevokeError> {
         let (sub, jti) = (claims.sub, claims.jti);
         let (owner, event) = match claims.holder() {
             Holder::Client if client == Some(sub) => (
                 None,
-                origin.event(Kind::TokenRevoked, Actor::Client(sub), Some(sub)),
+                origin.event(EventKind::TokenRevoked, Actor::Client(sub), Some(sub)),
             ),
-            Holder::Client if client.is_none() => return Err(NotRevoked::Unproved),
-            Holder::Client => return Err(NotRevoked::OtherClient),
-            Holder::User { .. } | Holder::PersonalToken => {
+            Holder::Client if client.is_none() => return Err(RevokeError::ClientUnauthenticated),
+            Holder::Client => return Err(RevokeError::OtherClient),
+            Holder::User { .. } | Holder::PersonalAccessToken => {
                 refuse_others(client)?;
-                (Some(sub), origin.own(Kind::TokenRevoked, claims))
+                (
+                    Some(sub),
+                    origin.self_event(EventKind::TokenRevoked, claims),
+                )
             }
         };
         let gateway = self.clone();
         if let (Holder::User { sid }, true) = (claims.holder(), session_cookie::is_cookie(claims)) {
             // It may have been signed anew already, and would go on.
-            let event = Event {
-                kind: Kind::LogOut,
+            let event = AuditEvent {
+                kind: EventKind::SignOut,
                 ..event
             };
-            let patience = Patience::UntilEnforced;
-            let story = async move {
+            let patience = WaitFor::Enforced;
+            let task = async move {
                 gateway
-                    .end_session(sub, sid, Reason::Logout, patience, &event)
+                    .revoke_session(sub, sid, Reason::Logout, patience, &event)
                     .await
             };
-            return Ok(self.uncancelled(story).await?);
+            return Ok(self.run_to_completion(task).await?);
         }
-        let ending = Ending::of_token(owner, jti, claims.exp, Reason::TokenRevoked);
-        let story = async move {
-            gateway.record.revoke_token(jti, &ending, &event).await?;
+        let ending = RevocationBatch::of_token(owner, jti, claims.exp, Reason::TokenRevoked);
+        let task = async move {
+            gateway.postgres.revoke_token(jti, &ending, &event).await?;
             gateway.publish(&ending).await
         };
-        Ok(self.uncancelled(story).await?)
+        Ok(self.run_to_completion(task).await?)
     }
 }
 
 /// What people have is not a client's to end.
-fn refuse_others(client: Option<Uuid>) -> Result<(), NotRevoked> {
+fn refuse_others(client: Option<Uuid>) -> Result<(), RevokeError> {
     if client.is_none() {
         Ok(())
     } else {
-        Err(NotRevoked::OtherClient)
+        Err(RevokeError::OtherClient)
     }
 }

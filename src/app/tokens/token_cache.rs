@@ -8,7 +8,9 @@
 use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
-use latchkey_domain::access_token::{self, Flaw, Opened, Realm, Signed, VerifyingKeys};
+use latchkey_domain::access_token::{
+    self, SignedToken, TokenError, TokenPolicy, Validity, VerifyingKeys,
+};
 use metrics::Counter;
 use quick_cache::{
     UnitWeighter,
@@ -21,7 +23,7 @@ static MISSES: LazyLock<Counter> =
     LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "result" => "miss"));
 
 /// A bounded number of tokens; those that are used least are forgotten.
-pub struct TokenCache(Cache<Box<str>, Signed, UnitWeighter, RandomState>);
+pub struct TokenCache(Cache<Box<str>, SignedToken, UnitWeighter, RandomState>);
 
 impl TokenCache {
     /// Room for so many tokens.
@@ -36,24 +38,24 @@ impl TokenCache {
         ))
     }
 
-    /// What [`access_token::examine`] says of the token.
+    /// What [`access_token::diagnose`] says of the token.
     pub fn open(
         &self,
         token: &str,
         keys: &VerifyingKeys,
-        realm: &Realm,
+        policy: &TokenPolicy,
         now: u64,
-    ) -> Result<Opened, Flaw> {
+    ) -> Result<Validity, TokenError> {
         if let Some(signed) = self.0.get(token) {
             HITS.increment(1);
-            return signed.judge(keys, realm, now);
+            return signed.validate_claims(keys, policy, now);
         }
         MISSES.increment(1);
-        let signed = access_token::authenticate(token, keys)?;
-        let opened = signed.judge(keys, realm, now)?;
+        let signed = access_token::verify_signature(token, keys)?;
+        let opened = signed.validate_claims(keys, policy, now)?;
         // One that has expired is never good again: whoever collects those must not push others
         // out.
-        if let Opened::Live(_) = opened {
+        if let Validity::Valid(_) = opened {
             self.0.insert(token.into(), signed);
         }
         Ok(opened)
@@ -82,8 +84,8 @@ mod tests {
         (signing, verifying)
     }
 
-    fn realm() -> Realm {
-        Realm {
+    fn policy() -> TokenPolicy {
+        TokenPolicy {
             issuer: "https://auth.example.com".into(),
             audience: "https://api.example.com".into(),
             clock_skew: 5,
@@ -109,7 +111,7 @@ mod tests {
             name: None,
         };
         access_token::claims(
-            &realm(),
+            &policy(),
             &session,
             &identity,
             Uuid::from_u128(number),
@@ -118,8 +120,8 @@ mod tests {
         )
     }
 
-    fn signed(key: &SigningKey, number: u128) -> Signed {
-        Signed {
+    fn signed(key: &SigningKey, number: u128) -> SignedToken {
+        SignedToken {
             kid: key.kid(),
             claims: Arc::new(claims(number)),
         }
@@ -135,31 +137,31 @@ mod tests {
         let token = token(&key, 1);
         for _ in 0..2 {
             assert_eq!(
-                cache.open(&token, &keys, &realm(), NOW),
-                Ok(Opened::Live(signed(&key, 1)))
+                cache.open(&token, &keys, &policy(), NOW),
+                Ok(Validity::Valid(signed(&key, 1)))
             );
         }
         assert_eq!(cache.0.len(), 1);
         assert_eq!(
-            cache.open(&token, &keys, &realm(), NOW + 900),
-            Ok(Opened::Expired(signed(&key, 1)))
+            cache.open(&token, &keys, &policy(), NOW + 900),
+            Ok(Validity::Expired(signed(&key, 1)))
         );
         assert_eq!(
-            cache.open(&token, &keys, &realm(), NOW - 6),
-            Err(Flaw::Early(NOW))
+            cache.open(&token, &keys, &policy(), NOW - 6),
+            Err(TokenError::NotYetValid(NOW))
         );
         assert_eq!(
-            cache.open(&token, &others, &realm(), NOW),
-            Err(Flaw::Key(Some(key.kid()))),
+            cache.open(&token, &others, &policy(), NOW),
+            Err(TokenError::UnknownKey(Some(key.kid()))),
             "its key is no longer ours"
         );
-        let elsewhere = Realm {
+        let elsewhere = TokenPolicy {
             audience: "https://other.example".into(),
-            ..realm()
+            ..policy()
         };
         assert_eq!(
             cache.open(&token, &keys, &elsewhere, NOW),
-            Err(Flaw::Audience(realm().audience))
+            Err(TokenError::Audience(policy().audience))
         );
     }
 
@@ -168,15 +170,15 @@ mod tests {
     fn forged_and_expired_tokens_take_no_room() {
         let (cache, (key, keys)) = (TokenCache::new(10), keys());
         let good = token(&key, 1);
-        assert!(cache.open(&good, &keys, &realm(), NOW).is_ok());
+        assert!(cache.open(&good, &keys, &policy(), NOW).is_ok());
         for at in 0..good.len() {
             let mut forged = good.clone();
             let other = if &good[at..=at] == "A" { "B" } else { "A" };
             forged.replace_range(at..=at, other);
-            assert!(cache.open(&forged, &keys, &realm(), NOW).is_err(), "{at}");
+            assert!(cache.open(&forged, &keys, &policy(), NOW).is_err(), "{at}");
         }
-        let late = cache.open(&token(&key, 2), &keys, &realm(), NOW + 900);
-        assert_eq!(late, Ok(Opened::Expired(signed(&key, 2))));
+        let late = cache.open(&token(&key, 2), &keys, &policy(), NOW + 900);
+        assert_eq!(late, Ok(Validity::Expired(signed(&key, 2))));
         assert!(cache.0.len() == 1 && cache.0.get(good.as_str()).is_some());
     }
 
@@ -188,8 +190,8 @@ mod tests {
             for number in 0..500 {
                 let token = token(&key, number);
                 assert_eq!(
-                    cache.open(&token, &keys, &realm(), NOW),
-                    Ok(Opened::Live(signed(&key, number)))
+                    cache.open(&token, &keys, &policy(), NOW),
+                    Ok(Validity::Valid(signed(&key, number)))
                 );
             }
             assert!(cache.0.len() <= room, "{}", cache.0.len());

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    access_token::{Claims, Opened},
-    opaque_token::Purpose,
-    revocation::Marks,
+    access_token::{Claims, Validity},
+    opaque_token::OpaqueTokenKind,
+    revocation::RevocationKeys,
     session_cookie,
 };
 
@@ -22,8 +22,8 @@ impl Gateway {
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
     pub async fn verify(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
-        let (claims, marks) = match Purpose::PersonalToken.marks(token) {
-            true => self.open_personal_token(token).await?,
+        let (claims, marks) = match OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
+            true => self.verify_personal_access_token(token).await?,
             false => live(self.open(token).await?)?,
         };
         if self.is_revoked(&marks).await? {
@@ -48,26 +48,26 @@ impl Gateway {
 
     /// The same of an access token for whomever it is, which need not be us; revocation is not
     /// asked.
-    pub(crate) async fn open_token_for_others(
+    pub(crate) async fn verify_for_any_audience(
         &self,
         token: &str,
-    ) -> Result<(Arc<Claims>, Marks), Error> {
-        live(self.open_for_others(token).await?)
+    ) -> Result<(Arc<Claims>, RevocationKeys), Error> {
+        live(self.verify_signed_for_any_audience(token).await?)
     }
 
     /// What a token of ours says, whether or not it is good at this moment: its signature is enough
     /// to end it.
-    pub(crate) async fn open_to_end(&self, token: &str) -> Result<Arc<Claims>, Error> {
-        Ok(self.open_signed(token).await?.claims)
+    pub(crate) async fn verify_ignoring_expiry(&self, token: &str) -> Result<Arc<Claims>, Error> {
+        Ok(self.verify_issued(token).await?.claims)
     }
 }
 
-fn live(opened: Opened) -> Result<(Arc<Claims>, Marks), Error> {
+fn live(opened: Validity) -> Result<(Arc<Claims>, RevocationKeys), Error> {
     match opened {
-        Opened::Live(signed) => {
-            let marks = signed.marks();
+        Validity::Valid(signed) => {
+            let marks = signed.revocation_keys();
             Ok((signed.claims, marks))
         }
-        Opened::Expired(_) => Err(Error::TokenExpired),
+        Validity::Expired(_) => Err(Error::TokenExpired),
     }
 }

@@ -9,13 +9,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    app::{AuditPage, Gateway, RecordedEvent},
+    app::{AuditEventPage, Gateway, StoredAuditEvent},
     http::{
         Tag,
         api::schemas::{EVENT_ID, SESSION_ID, SOME_TIME, USER_ID},
         auth::caller::{Admin, ReadUser},
         openapi::{
-            params::{After, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
         },
     },
@@ -29,7 +29,7 @@ problems! {
 /// Security event of a user. Identical failures within a minute are one event with a `count`.
 #[derive(Object)]
 #[oai(rename = "AuditEvent", example)]
-pub struct AuditEventShape {
+pub struct AuditEventSchema {
     /// Event ID.
     id: Uuid,
     /// Time of the event; of aggregated failures, the start of the minute.
@@ -56,9 +56,9 @@ pub struct AuditEventShape {
     count: i64,
 }
 
-impl From<RecordedEvent> for AuditEventShape {
-    fn from(recorded: RecordedEvent) -> Self {
-        let RecordedEvent {
+impl From<StoredAuditEvent> for AuditEventSchema {
+    fn from(recorded: StoredAuditEvent) -> Self {
+        let StoredAuditEvent {
             id,
             at,
             event,
@@ -71,7 +71,7 @@ impl From<RecordedEvent> for AuditEventShape {
             reason,
             count,
         } = recorded;
-        AuditEventShape {
+        AuditEventSchema {
             id,
             at,
             event,
@@ -87,9 +87,9 @@ impl From<RecordedEvent> for AuditEventShape {
     }
 }
 
-impl Example for AuditEventShape {
+impl Example for AuditEventSchema {
     fn example() -> Self {
-        AuditEventShape {
+        AuditEventSchema {
             id: EVENT_ID,
             at: SOME_TIME,
             event: "sign_in".to_owned(),
@@ -108,26 +108,26 @@ impl Example for AuditEventShape {
 /// A page of audit events.
 #[derive(Object)]
 #[oai(rename = "AuditEventPage", example)]
-pub struct AuditPageShape {
+pub struct AuditEventPageSchema {
     /// Events, newest first.
-    data: Vec<AuditEventShape>,
+    data: Vec<AuditEventSchema>,
     /// Value of `after` for the next page, which has older events; `null` on the last page.
     next: Option<String>,
 }
 
-impl From<AuditPage> for AuditPageShape {
-    fn from(page: AuditPage) -> Self {
-        AuditPageShape {
+impl From<AuditEventPage> for AuditEventPageSchema {
+    fn from(page: AuditEventPage) -> Self {
+        AuditEventPageSchema {
             data: page.events.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
 }
 
-impl Example for AuditPageShape {
+impl Example for AuditEventPageSchema {
     fn example() -> Self {
-        AuditPageShape {
-            data: vec![AuditEventShape::example()],
+        AuditEventPageSchema {
+            data: vec![AuditEventSchema::example()],
             next: None,
         }
     }
@@ -135,10 +135,10 @@ impl Example for AuditPageShape {
 
 /// 200 with events.
 #[derive(ApiResponse)]
-pub enum AuditListed {
+pub enum AuditEventPageResponse {
     /// A page of events.
     #[oai(status = 200)]
-    Page(Json<AuditPageShape>),
+    Page(Json<AuditEventPageSchema>),
 }
 
 /// The operations.
@@ -166,11 +166,13 @@ impl AuditApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<AuditListed, Problem<OwnAuditProblems>> {
-        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
-        let page = gateway.own_audit(&caller, Page { limit, after }).await?;
-        Ok(AuditListed::Page(Json(page.into())))
+        after: Param<Cursor>,
+    ) -> Result<AuditEventPageResponse, Problem<OwnAuditProblems>> {
+        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
+        let page = gateway
+            .list_own_audit_events(&caller, Page { limit, after })
+            .await?;
+        Ok(AuditEventPageResponse::Page(Json(page.into())))
     }
 
     /// List audit events of a user
@@ -193,10 +195,12 @@ impl AuditApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<AuditListed, Problem<AuditProblems>> {
-        let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);
-        let page = gateway.audit_of(id, Page { limit, after }).await?;
-        Ok(AuditListed::Page(Json(page.into())))
+        after: Param<Cursor>,
+    ) -> Result<AuditEventPageResponse, Problem<AuditProblems>> {
+        let (Param(Id(id)), Param(Limit(limit)), Param(Cursor(after))) = (id, limit, after);
+        let page = gateway
+            .list_audit_events_of_user(id, Page { limit, after })
+            .await?;
+        Ok(AuditEventPageResponse::Page(Json(page.into())))
     }
 }

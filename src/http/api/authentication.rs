@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    account::{DisplayName, Email, SignInName, Username},
+    account::{DisplayName, EmailAddress, SignInName, Username},
     password::{NewPassword, Password},
     scope::{Scope, Scopes},
-    text::{Parsed, Reason, Shape},
+    text::{ParsedText, Rejection, TextRules},
 };
 use poem::{Request, web::Data};
 use poem_openapi::{
@@ -16,22 +16,22 @@ use poem_openapi::{
 };
 
 use crate::{
-    app::{Credential, Gateway, SignUp, revocation::Patience},
+    app::{Gateway, SessionCredential, SignUp, revocation::WaitFor},
     error::Error,
     http::{
         Tag,
         api::{
-            responses::{Ended, Signed, SignedUp},
-            schemas::SignedUpShape,
+            responses::{RevocationResponse, SignUpResponse, TokenResponse},
+            schemas::SignUpSchema,
         },
         auth::{
-            caller::{Shown, Token, demand},
-            cookie::Jar,
+            caller::{PresentedToken, Token, require_scope},
+            cookie::SessionCookie,
             csrf::AsPage,
         },
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         openapi::{
-            body::{self, Body, Members, OptionalBody, body},
+            body::{self, Body, Fields, OptionalBody, body},
             params::{LogoutScope, Param},
             problem::{Problem, problems},
         },
@@ -45,7 +45,7 @@ body! {
         /// Required without `email`.
         username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required without `username`.
-        email: Optional<Email>,
+        email: Optional<EmailAddress>,
         /// Password: at least 8 characters (default), and none of the 10,000 most common passwords.
         password: Required<NewPassword>,
         /// Display name.
@@ -91,8 +91,8 @@ body! {
 /// A refresh token as it was sent. Whether it is one is not a matter of its form.
 pub struct RefreshTokenText(String);
 
-impl Parsed for RefreshTokenText {
-    const SHAPE: Shape = Shape {
+impl ParsedText for RefreshTokenText {
+    const RULES: TextRules = TextRules {
         format: None,
         min: 1,
         max: 1024,
@@ -100,8 +100,8 @@ impl Parsed for RefreshTokenText {
         example: "lkr_7Zk2vQx9TnB4…",
     };
 
-    fn parse(text: &str) -> Result<Self, Reason> {
-        latchkey_domain::text::length(text, Self::SHAPE).map(|()| RefreshTokenText(text.to_owned()))
+    fn parse(text: &str) -> Result<Self, Rejection> {
+        latchkey_domain::text::length(text, Self::RULES).map(|()| RefreshTokenText(text.to_owned()))
     }
 }
 
@@ -157,7 +157,7 @@ impl<'a> ApiExtractor<'a> for Login {
                     username,
                     email,
                     password,
-                } = body::parse(Members::from_json(&bytes)?)?;
+                } = body::parse(Fields::from_json(&bytes)?)?;
                 Ok(Login::new(username, email, password)?)
             }
             body::FORM => Ok(Login::from_form(&bytes)?),
@@ -182,20 +182,26 @@ impl Login {
                 password,
                 scopes: None,
             }),
-            (None, None) => Err(Error::flaw("username", "provide `username` or `email`")),
-            (Some(_), Some(_)) => Err(Error::flaw("email", "can't be combined with `username`")),
+            (None, None) => Err(Error::invalid_field(
+                "username",
+                "provide `username` or `email`",
+            )),
+            (Some(_), Some(_)) => Err(Error::invalid_field(
+                "email",
+                "can't be combined with `username`",
+            )),
         }
     }
 
     fn from_form(bytes: &[u8]) -> Result<Login, Error> {
-        let mut members = Members::from_form(bytes)?;
-        members.ignore(&["grant_type", "client_id", "client_secret"]);
+        let mut fields = Fields::from_form(bytes)?;
+        fields.ignore(&["grant_type", "client_id", "client_secret"]);
         let SignInForm {
             username,
             email,
             password,
             scope,
-        } = body::parse(members)?;
+        } = body::parse(fields)?;
         // Swagger UI sends an empty one where nothing is ticked.
         let scopes = scope.filter(|scopes| !scopes.is_empty());
         Ok(Login {
@@ -227,10 +233,10 @@ impl TokensApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         AsPage(page): AsPage,
-        jar: Jar,
-        From(origin): From,
+        jar: SessionCookie,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<SignUpRequest>,
-    ) -> Result<SignedUp, Problem<SignUpProblems>> {
+    ) -> Result<SignUpResponse, Problem<SignUpProblems>> {
         let request = SignUp {
             username: body.username,
             email: body.email,
@@ -240,12 +246,12 @@ impl TokensApi {
         let answer = if page {
             let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
             jar.put(&cookie);
-            SignedUpShape::by_cookie(user.into())
+            SignUpSchema::by_cookie(user.into())
         } else {
             let (pair, user) = gateway.sign_up(request, &origin).await?;
-            SignedUpShape::with_pair(user.into(), pair.into())
+            SignUpSchema::with_pair(user.into(), pair.into())
         };
-        Ok(SignedUp::Created(Json(answer), "/user".to_owned()))
+        Ok(SignUpResponse::Created(Json(answer), "/user".to_owned()))
     }
 
     /// Sign in with a password
@@ -263,16 +269,16 @@ impl TokensApi {
         operation_id = "signIn",
         tag = "Tag::Authentication"
     )]
-    async fn log_in(
+    async fn sign_in(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         login: Login,
-    ) -> Result<Signed, Problem<LoginProblems>> {
+    ) -> Result<TokenResponse, Problem<LoginProblems>> {
         let pair = gateway
-            .log_in(&login.name, login.password, login.scopes, &origin)
+            .sign_in(&login.name, login.password, login.scopes, &origin)
             .await?;
-        Ok(Signed::In(Json(pair.into())))
+        Ok(TokenResponse::Issued(Json(pair.into())))
     }
 
     /// Refresh an access token
@@ -293,13 +299,13 @@ impl TokensApi {
     async fn refresh(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<RefreshTokensRequest>,
-    ) -> Result<Signed, Problem<RefreshProblems>> {
+    ) -> Result<TokenResponse, Problem<RefreshProblems>> {
         let pair = gateway
             .refresh(&body.refresh_token.0, None, &origin)
             .await?;
-        Ok(Signed::In(Json(pair.into())))
+        Ok(TokenResponse::Issued(Json(pair.into())))
     }
 
     /// Sign out
@@ -319,32 +325,32 @@ impl TokensApi {
     )]
     // Each is a part of the request, by which the document knows it.
     #[allow(clippy::too_many_arguments)]
-    async fn log_out(
+    async fn sign_out(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// Sessions to revoke: `session` (the given session), `others` (all other sessions of the
         /// user), or `all`.
         scope: Param<LogoutScope>,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
-        prefer: Param<Patience>,
-        jar: Jar,
-        Shown(token): Shown,
+        prefer: Param<WaitFor>,
+        jar: SessionCookie,
+        PresentedToken(token): PresentedToken,
         OptionalBody(body): OptionalBody<SignOutRequest>,
-    ) -> Result<Ended, Problem<LogoutProblems>> {
+    ) -> Result<RevocationResponse, Problem<LogoutProblems>> {
         let (Param(scope), Param(patience)) = (scope, prefer);
         if scope != LogoutScope::Session {
             let caller = token
                 .ok_or(Error::Unauthenticated)?
                 .verify(&gateway)
                 .await?;
-            demand(&caller, Scope::UserWrite)?;
+            require_scope(&caller, Scope::UserWrite)?;
             match scope {
-                LogoutScope::Others => gateway.log_out_others(&caller, patience, &origin).await?,
+                LogoutScope::Others => gateway.sign_out_others(&caller, patience, &origin).await?,
                 LogoutScope::Session | LogoutScope::All => {
-                    gateway.log_out_all(&caller, patience, &origin).await?;
+                    gateway.sign_out_all(&caller, patience, &origin).await?;
                     jar.clear_if_shown();
                 }
             }
@@ -352,7 +358,7 @@ impl TokensApi {
         }
         let refresh_token = body
             .and_then(|body| body.refresh_token)
-            .map(|token| Credential::Refresh(token.0));
+            .map(|token| SessionCredential::Refresh(token.0));
         let credentials: Vec<_> = [token.map(Token::into_credential), refresh_token]
             .into_iter()
             .flatten()
@@ -360,7 +366,7 @@ impl TokensApi {
         if credentials.is_empty() {
             return Err(Error::Unauthenticated.into());
         }
-        gateway.log_out(&credentials, patience, &origin).await?;
+        gateway.sign_out(&credentials, patience, &origin).await?;
         jar.clear_if_shown();
         Ok(patience.into())
     }
@@ -385,10 +391,10 @@ mod tests {
 
     #[test]
     fn schemas_list_what_is_read() {
-        let names = |schema: Vec<body::MemberSchema>| {
+        let names = |schema: Vec<body::FieldSchema>| {
             schema
                 .into_iter()
-                .map(|member| member.name)
+                .map(|field| field.name)
                 .collect::<Vec<_>>()
         };
         assert_eq!(

@@ -7,21 +7,21 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Credential, Gateway, revocation::Patience},
+    app::{Gateway, SessionCredential, revocation::WaitFor},
     error::Error,
     http::{
         Tag,
         api::{
             authentication::{Login, SignInRequest},
-            responses::{BrowserState, Ended},
-            schemas::BrowserShape,
+            responses::{BrowserSessionResponse, RevocationResponse},
+            schemas::BrowserSessionSchema,
         },
         auth::{
-            caller::{Browser, ShownCookies},
-            cookie::Jar,
+            caller::{Browser, PresentedCookies},
+            cookie::SessionCookie,
             csrf::FromPage,
         },
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         openapi::{
             body::Body,
             params::Param,
@@ -58,21 +58,20 @@ impl BrowserApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         _page: FromPage,
-        jar: Jar,
-        From(origin): From,
+        jar: SessionCookie,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<SignInRequest>,
-    ) -> Result<BrowserState, Problem<OpenProblems>> {
+    ) -> Result<BrowserSessionResponse, Problem<OpenProblems>> {
         let Login {
             name,
             password,
             scopes: _,
         } = Login::new(body.username, body.email, body.password)?;
-        let (cookie, user) = gateway.log_in_browser(&name, password, &origin).await?;
+        let (cookie, user) = gateway.sign_in_browser(&name, password, &origin).await?;
         jar.put(&cookie);
-        Ok(BrowserState::SignedIn(Json(BrowserShape::new(
-            user,
-            cookie.claims.exp,
-        ))))
+        Ok(BrowserSessionResponse::SignedIn(Json(
+            BrowserSessionSchema::new(user, cookie.claims.exp),
+        )))
     }
 
     /// Get the browser session
@@ -91,14 +90,14 @@ impl BrowserApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Browser(caller): Browser,
-    ) -> Result<BrowserState, Problem<StateProblems>> {
+    ) -> Result<BrowserSessionResponse, Problem<StateProblems>> {
         let user = gateway
-            .show_account(&caller)
+            .get_account(&caller)
             .await
             .map_err(Browser::refusal)?;
-        Ok(BrowserState::SignedIn(Json(BrowserShape::new(
-            user, caller.exp,
-        ))))
+        Ok(BrowserSessionResponse::SignedIn(Json(
+            BrowserSessionSchema::new(user, caller.exp),
+        )))
     }
 
     /// Delete the browser session
@@ -116,19 +115,19 @@ impl BrowserApi {
     async fn close(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         _page: FromPage,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
-        prefer: Param<Patience>,
-        jar: Jar,
-        ShownCookies(cookies): ShownCookies,
-    ) -> Result<Ended, Problem<CloseProblems>> {
+        prefer: Param<WaitFor>,
+        jar: SessionCookie,
+        PresentedCookies(cookies): PresentedCookies,
+    ) -> Result<RevocationResponse, Problem<CloseProblems>> {
         let Param(patience) = prefer;
         for token in cookies {
             match gateway
-                .log_out(&[Credential::Access(token)], patience, &origin)
+                .sign_out(&[SessionCredential::Access(token)], patience, &origin)
                 .await
             {
                 // Not ours, or under a key that was taken back: it shows no session.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    account::{DisplayName, Email, Username},
+    account::{DisplayName, EmailAddress, Username},
     one_time_code::OneTimeCode,
     password::{NewPassword, Password},
 };
@@ -11,18 +11,18 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, PasswordReset, Rename},
+    app::{Gateway, PasswordReset, ProfileChange},
     http::{
         Tag,
         api::{
-            responses::{Accepted, Account, Done, Overview},
-            schemas::sessions::DashboardShape,
+            responses::{Accepted, DashboardResponse, NoContent, UserResponse},
+            schemas::sessions::DashboardSchema,
         },
         auth::{
-            caller::{Owner, ReadUser, WriteUser},
-            cookie::Jar,
+            caller::{InteractiveUser, ReadUser, WriteUser},
+            cookie::SessionCookie,
         },
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
             problem::{Problem, problems},
@@ -52,7 +52,7 @@ body! {
     /// Email address to set or verify.
     RequestEmailChangeRequest {
         /// New email address, or the current one to verify it.
-        email: Required<Email>,
+        email: Required<EmailAddress>,
         /// Current password.
         password: Required<Password>,
     }
@@ -66,13 +66,13 @@ body! {
     /// Recipient of the password reset code.
     RequestPasswordResetRequest {
         /// Email address of the user.
-        email: Required<Email>,
+        email: Required<EmailAddress>,
     }
 
     /// Password reset with a one-time code.
     ResetPasswordRequest {
         /// Email address of the user.
-        email: Required<Email>,
+        email: Required<EmailAddress>,
         /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
         code: Required<OneTimeCode>,
         /// New password: at least 8 characters (default), and none of the 10,000 most common
@@ -113,9 +113,9 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
-    ) -> Result<Account, Problem<ShowProblems>> {
-        Ok(Account::Shown(Json(
-            gateway.show_account(&caller).await?.into(),
+    ) -> Result<UserResponse, Problem<ShowProblems>> {
+        Ok(UserResponse::Ok(Json(
+            gateway.get_account(&caller).await?.into(),
         )))
     }
 
@@ -135,16 +135,16 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteUser(caller): WriteUser,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<UpdateCurrentUserRequest>,
-    ) -> Result<Account, Problem<RenameProblems>> {
-        let change = Rename {
+    ) -> Result<UserResponse, Problem<RenameProblems>> {
+        let change = ProfileChange {
             username: body.username,
             name: body.name,
         };
-        Ok(Account::Shown(Json(
+        Ok(UserResponse::Ok(Json(
             gateway
-                .rename_account(&caller, change, &origin)
+                .update_profile(&caller, change, &origin)
                 .await?
                 .into(),
         )))
@@ -167,13 +167,13 @@ impl AccountsApi {
     async fn delete(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Owner(caller): Owner,
-        From(origin): From,
-        jar: Jar,
-    ) -> Result<Done, Problem<DeleteProblems>> {
-        gateway.delete_account(&caller, &origin).await?;
+        InteractiveUser(caller): InteractiveUser,
+        ClientOrigin(origin): ClientOrigin,
+        jar: SessionCookie,
+    ) -> Result<NoContent, Problem<DeleteProblems>> {
+        gateway.delete_own_user(&caller, &origin).await?;
         jar.clear_if_shown();
-        Ok(Done::Done)
+        Ok(NoContent::NoContent)
     }
 
     /// Change the password
@@ -192,14 +192,14 @@ impl AccountsApi {
     async fn change_password(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
-        Owner(caller): Owner,
+        ClientOrigin(origin): ClientOrigin,
+        InteractiveUser(caller): InteractiveUser,
         Body(body): Body<ChangePasswordRequest>,
-    ) -> Result<Done, Problem<PasswordProblems>> {
+    ) -> Result<NoContent, Problem<PasswordProblems>> {
         gateway
             .change_password(&caller, body.current_password, body.new_password.0, &origin)
             .await?;
-        Ok(Done::Done)
+        Ok(NoContent::NoContent)
     }
 
     /// Request an email change or verification code
@@ -216,15 +216,15 @@ impl AccountsApi {
         operation_id = "requestEmailChange",
         tag = "Tag::CurrentUser"
     )]
-    async fn request_email(
+    async fn request_email_change(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
-        Owner(caller): Owner,
+        ClientOrigin(origin): ClientOrigin,
+        InteractiveUser(caller): InteractiveUser,
         Body(body): Body<RequestEmailChangeRequest>,
     ) -> Result<Accepted, Problem<EmailProblems>> {
         gateway
-            .request_email(&caller, &body.email, body.password, &origin)
+            .request_email_change(&caller, &body.email, body.password, &origin)
             .await?;
         Ok(Accepted::Accepted)
     }
@@ -245,11 +245,11 @@ impl AccountsApi {
     async fn confirm_email(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Owner(caller): Owner,
-        From(origin): From,
+        InteractiveUser(caller): InteractiveUser,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<VerifyEmailRequest>,
-    ) -> Result<Account, Problem<ConfirmProblems>> {
-        Ok(Account::Shown(Json(
+    ) -> Result<UserResponse, Problem<ConfirmProblems>> {
+        Ok(UserResponse::Ok(Json(
             gateway
                 .confirm_email(&caller, &body.code, &origin)
                 .await?
@@ -273,10 +273,10 @@ impl AccountsApi {
     async fn forgot(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<RequestPasswordResetRequest>,
     ) -> Result<Accepted, Problem<ForgotProblems>> {
-        gateway.forgot_password(&body.email, &origin).await?;
+        gateway.request_password_reset(&body.email, &origin).await?;
         Ok(Accepted::Accepted)
     }
 
@@ -295,16 +295,16 @@ impl AccountsApi {
     async fn reset(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<ResetPasswordRequest>,
-    ) -> Result<Done, Problem<ResetProblems>> {
+    ) -> Result<NoContent, Problem<ResetProblems>> {
         let request = PasswordReset {
             email: body.email,
             code: body.code,
             new_password: body.new_password.0,
         };
         gateway.reset_password(request, &origin).await?;
-        Ok(Done::Done)
+        Ok(NoContent::NoContent)
     }
 
     /// Get an overview of the current user
@@ -320,9 +320,9 @@ impl AccountsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         ReadUser(caller): ReadUser,
-    ) -> Result<Overview, Problem<ShowProblems>> {
+    ) -> Result<DashboardResponse, Problem<ShowProblems>> {
         let dashboard = gateway.dashboard(&caller).await?;
-        Ok(Overview::Shown(Json(DashboardShape::new(
+        Ok(DashboardResponse::Ok(Json(DashboardSchema::new(
             dashboard, caller.sid,
         ))))
     }

@@ -13,7 +13,7 @@ use crate::{
 /// Readiness of this replica.
 #[derive(Object)]
 #[oai(rename = "Readiness", example)]
-struct HealthShape {
+struct ReadinessSchema {
     /// `starting`, `ready`, `draining` or `down`.
     status: String,
     /// Status of PostgreSQL at the last check: `up` or `down`.
@@ -27,9 +27,9 @@ struct HealthShape {
     degraded: Vec<String>,
 }
 
-impl Example for HealthShape {
+impl Example for ReadinessSchema {
     fn example() -> Self {
-        HealthShape {
+        ReadinessSchema {
             status: "ready".to_owned(),
             postgres: "up".to_owned(),
             redis: "up".to_owned(),
@@ -41,20 +41,20 @@ impl Example for HealthShape {
 
 /// 204.
 #[derive(ApiResponse)]
-enum Live {
+enum LivenessResponse {
     /// The process is running.
     #[oai(status = 200)]
-    Yes,
+    Ok,
 }
 
 #[derive(ApiResponse)]
-enum Ready {
+enum ReadinessResponse {
     /// The replica accepts traffic. The body contains the status of the stores.
     #[oai(status = 200)]
-    Yes(Json<HealthShape>),
+    Ready(Json<ReadinessSchema>),
     /// The replica is starting or draining, or both stores are down.
     #[oai(status = 503)]
-    No(Json<HealthShape>),
+    NotReady(Json<ReadinessSchema>),
 }
 
 /// The operations.
@@ -73,8 +73,8 @@ impl HealthApi {
         operation_id = "getLiveness",
         tag = "Tag::Health"
     )]
-    async fn live(&self) -> Live {
-        Live::Yes
+    async fn live(&self) -> LivenessResponse {
+        LivenessResponse::Ok
     }
 
     /// Check readiness
@@ -89,13 +89,13 @@ impl HealthApi {
         operation_id = "getReadiness",
         tag = "Tag::Health"
     )]
-    async fn ready(&self, gateway: Data<&Arc<Gateway>>) -> Ready {
+    async fn ready(&self, gateway: Data<&Arc<Gateway>>) -> ReadinessResponse {
         let readiness = gateway.readiness();
         let state = |state| match state {
             StoreState::Up => "up".to_owned(),
             StoreState::Down => "down".to_owned(),
         };
-        let body = Json(HealthShape {
+        let body = Json(ReadinessSchema {
             status: readiness.status.as_str().to_owned(),
             postgres: state(readiness.postgres),
             redis: state(readiness.redis),
@@ -103,9 +103,9 @@ impl HealthApi {
             degraded: readiness.degraded,
         });
         if readiness.status == Status::Ready {
-            Ready::Yes(body)
+            ReadinessResponse::Ready(body)
         } else {
-            Ready::No(body)
+            ReadinessResponse::NotReady(body)
         }
     }
 }

@@ -14,13 +14,13 @@ use crate::{
     http::{
         Tag,
         api::{
-            responses::{Done, ItemMade, ItemShown, ItemsListed},
-            schemas::items::ItemPageShape,
+            responses::{CreatedItem, ItemPageResponse, ItemResponse, NoContent},
+            schemas::items::ItemPageSchema,
         },
         auth::caller::{ReadItems, WriteItems},
         openapi::{
             body::{Body, body},
-            params::{After, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
         },
     },
@@ -46,7 +46,7 @@ body! {
     /// New values; absent fields stay unchanged.
     UpdateItemRequest {
         /// Name.
-        name: Kept<ItemName>,
+        name: KeepIfAbsent<ItemName>,
         /// Description; `null` clears it.
         description: Clearable<Description>,
     }
@@ -81,12 +81,12 @@ impl ItemsApi {
         gateway: Data<&Arc<Gateway>>,
         WriteItems(caller): WriteItems,
         Body(body): Body<CreateItemRequest>,
-    ) -> Result<ItemMade, Problem<CreateProblems>> {
+    ) -> Result<CreatedItem, Problem<CreateProblems>> {
         let item = gateway
             .create_item(&caller, &body.name, body.description.as_ref())
             .await?;
         let (location, etag) = (format!("/items/{}", item.id), item::etag(item.version));
-        Ok(ItemMade::Created(Json(item.into()), location, etag))
+        Ok(CreatedItem::Created(Json(item.into()), location, etag))
     }
 
     /// List items
@@ -105,12 +105,12 @@ impl ItemsApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<ItemsListed, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        after: Param<Cursor>,
+    ) -> Result<ItemPageResponse, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         let page = gateway.list_items(&caller, Page { limit, after }).await?;
         let data = page.items.into_iter().map(Into::into).collect();
-        Ok(ItemsListed::Page(Json(ItemPageShape {
+        Ok(ItemPageResponse::Page(Json(ItemPageSchema {
             data,
             next: page.next,
         })))
@@ -133,9 +133,9 @@ impl ItemsApi {
         ReadItems(caller): ReadItems,
         /// Item ID.
         id: Path<Id>,
-    ) -> Result<ItemShown, Problem<ShowProblems>> {
+    ) -> Result<ItemResponse, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        Ok(shown(gateway.show_item(&caller, id).await?))
+        Ok(shown(gateway.get_item(&caller, id).await?))
     }
 
     /// Replace an item
@@ -161,14 +161,14 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         Body(body): Body<ReplaceItemRequest>,
-    ) -> Result<ItemShown, Problem<ChangeProblems>> {
+    ) -> Result<ItemResponse, Problem<ChangeProblems>> {
         let (Param(Id(id)), Param(seen)) = (id, if_match);
         let patch = ItemPatch {
             name: Some(body.name),
             description: Some(body.description),
         };
         Ok(shown(
-            gateway.change_item(&caller, id, &patch, &seen).await?,
+            gateway.update_item(&caller, id, &patch, &seen).await?,
         ))
     }
 
@@ -195,14 +195,14 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         Body(body): Body<UpdateItemRequest>,
-    ) -> Result<ItemShown, Problem<ChangeProblems>> {
+    ) -> Result<ItemResponse, Problem<ChangeProblems>> {
         let (Param(Id(id)), Param(seen)) = (id, if_match);
         let patch = ItemPatch {
             name: body.name,
             description: body.description,
         };
         Ok(shown(
-            gateway.change_item(&caller, id, &patch, &seen).await?,
+            gateway.update_item(&caller, id, &patch, &seen).await?,
         ))
     }
 
@@ -228,14 +228,14 @@ impl ItemsApi {
         /// written. Default: no check.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
-    ) -> Result<Done, Problem<DeleteProblems>> {
+    ) -> Result<NoContent, Problem<DeleteProblems>> {
         let (Param(Id(id)), Param(seen)) = (id, if_match);
         gateway.delete_item(&caller, id, &seen).await?;
-        Ok(Done::Done)
+        Ok(NoContent::NoContent)
     }
 }
 
-fn shown(item: StoredItem) -> ItemShown {
+fn shown(item: StoredItem) -> ItemResponse {
     let etag = item::etag(item.version);
-    ItemShown::Shown(Json(item.into()), etag)
+    ItemResponse::Ok(Json(item.into()), etag)
 }

@@ -7,18 +7,20 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
 use crate::{
-    app::{Administrator, Gateway, Registration},
+    app::{AdminActor, ClientRegistration, Gateway},
     http::{
         Tag,
         api::{
-            responses::Done,
-            schemas::clients::{ClientPageShape, ClientShape, ClientWithSecretShape},
+            responses::NoContent,
+            schemas::clients::{
+                OAuthClientPageSchema, OAuthClientSchema, OAuthClientWithSecretSchema,
+            },
         },
         auth::caller::Admin,
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
-            params::{After, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
         },
     },
@@ -45,37 +47,37 @@ problems! {
 
 /// 201 with a client.
 #[derive(ApiResponse)]
-pub enum ClientMade {
+pub enum CreatedClient {
     /// The client was registered. Its secret is returned only once.
     #[oai(status = 201)]
     Created(
-        Json<ClientWithSecretShape>,
+        Json<OAuthClientWithSecretSchema>,
         #[oai(header = "Location")] String,
     ),
 }
 
 /// 200 with a client and another secret.
 #[derive(ApiResponse)]
-pub enum ClientRotated {
+pub enum RotatedClient {
     /// The secret was rotated. The new secret is returned only once.
     #[oai(status = 200)]
-    Rotated(Json<ClientWithSecretShape>),
+    Rotated(Json<OAuthClientWithSecretSchema>),
 }
 
 /// 200 with a client.
 #[derive(ApiResponse)]
-pub enum ClientShown {
+pub enum ClientResponse {
     /// The client.
     #[oai(status = 200)]
-    Shown(Json<ClientShape>),
+    Ok(Json<OAuthClientSchema>),
 }
 
 /// 200 with clients.
 #[derive(ApiResponse)]
-pub enum ClientsListed {
+pub enum ClientPageResponse {
     /// A page of clients.
     #[oai(status = 200)]
-    Page(Json<ClientPageShape>),
+    Page(Json<OAuthClientPageSchema>),
 }
 
 /// The operations.
@@ -100,20 +102,20 @@ impl ClientsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreateOAuthClientRequest>,
-    ) -> Result<ClientMade, Problem<CreateProblems>> {
-        let wanted = Registration {
+    ) -> Result<CreatedClient, Problem<CreateProblems>> {
+        let wanted = ClientRegistration {
             name: body.name,
             scopes: body.scope,
             audiences: body.audience,
         };
         let (client, secret) = gateway
-            .create_client(Administrator::User(admin.sub, origin), wanted)
+            .create_client(AdminActor::User(admin.sub, origin), wanted)
             .await?;
         let location = format!("/clients/{}", client.id);
-        Ok(ClientMade::Created(
-            Json(ClientWithSecretShape::new(client, secret.to_string())),
+        Ok(CreatedClient::Created(
+            Json(OAuthClientWithSecretSchema::new(client, secret.to_string())),
             location,
         ))
     }
@@ -134,10 +136,10 @@ impl ClientsApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<ClientsListed, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
-        Ok(ClientsListed::Page(Json(
+        after: Param<Cursor>,
+    ) -> Result<ClientPageResponse, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
+        Ok(ClientPageResponse::Page(Json(
             gateway.list_clients(Page { limit, after }).await?.into(),
         )))
     }
@@ -159,10 +161,10 @@ impl ClientsApi {
         _admin: Admin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<ClientShown, Problem<ShowProblems>> {
+    ) -> Result<ClientResponse, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        Ok(ClientShown::Shown(Json(
-            gateway.show_client(id).await?.into(),
+        Ok(ClientResponse::Ok(Json(
+            gateway.get_client(id).await?.into(),
         )))
     }
 
@@ -182,18 +184,17 @@ impl ClientsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<ClientRotated, Problem<ShowProblems>> {
+    ) -> Result<RotatedClient, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
         let (client, secret) = gateway
-            .rotate_client(Administrator::User(admin.sub, origin), id)
+            .rotate_client_secret(AdminActor::User(admin.sub, origin), id)
             .await?;
-        Ok(ClientRotated::Rotated(Json(ClientWithSecretShape::new(
-            client,
-            secret.to_string(),
-        ))))
+        Ok(RotatedClient::Rotated(Json(
+            OAuthClientWithSecretSchema::new(client, secret.to_string()),
+        )))
     }
 
     /// Delete an OAuth client
@@ -212,14 +213,14 @@ impl ClientsApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<Done, Problem<ShowProblems>> {
+    ) -> Result<NoContent, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
         gateway
-            .delete_client(Administrator::User(admin.sub, origin), id)
+            .delete_client(AdminActor::User(admin.sub, origin), id)
             .await?;
-        Ok(Done::Done)
+        Ok(NoContent::NoContent)
     }
 }

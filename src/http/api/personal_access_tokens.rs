@@ -11,18 +11,20 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, NewToken},
+    app::{Gateway, PersonalAccessTokenRequest},
     http::{
         Tag,
         api::{
-            responses::Done,
-            schemas::personal_tokens::{NewPersonalTokenShape, PersonalTokenPageShape},
+            responses::NoContent,
+            schemas::personal_tokens::{
+                CreatedPersonalAccessTokenSchema, PersonalAccessTokenPageSchema,
+            },
         },
-        auth::caller::{Owner, ReadUser, WriteUser},
-        middleware::client_address::From,
+        auth::caller::{InteractiveUser, ReadUser, WriteUser},
+        middleware::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
-            params::{After, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
         },
     },
@@ -49,18 +51,18 @@ problems! {
 
 /// 201 with a token.
 #[derive(ApiResponse)]
-pub enum TokenMade {
+pub enum CreatedPersonalAccessToken {
     /// The token was created. Its value is returned only once.
     #[oai(status = 201)]
-    Created(Json<NewPersonalTokenShape>),
+    Created(Json<CreatedPersonalAccessTokenSchema>),
 }
 
 /// 200 with tokens.
 #[derive(ApiResponse)]
-pub enum TokensListed {
+pub enum PersonalAccessTokenPageResponse {
     /// A page of tokens.
     #[oai(status = 200)]
-    Page(Json<PersonalTokenPageShape>),
+    Page(Json<PersonalAccessTokenPageSchema>),
 }
 
 /// The operations.
@@ -84,22 +86,21 @@ impl PersonalTokensApi {
     async fn create(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Owner(caller): Owner,
-        From(origin): From,
+        InteractiveUser(caller): InteractiveUser,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreatePersonalAccessTokenRequest>,
-    ) -> Result<TokenMade, Problem<CreateProblems>> {
-        let wanted = NewToken {
+    ) -> Result<CreatedPersonalAccessToken, Problem<CreateProblems>> {
+        let wanted = PersonalAccessTokenRequest {
             name: body.name,
             scopes: body.scope,
             expires: body.expires_at,
         };
         let (made, text) = gateway
-            .create_personal_token(&caller, wanted, &origin)
+            .create_personal_access_token(&caller, wanted, &origin)
             .await?;
-        Ok(TokenMade::Created(Json(NewPersonalTokenShape::new(
-            made,
-            text.to_string(),
-        ))))
+        Ok(CreatedPersonalAccessToken::Created(Json(
+            CreatedPersonalAccessTokenSchema::new(made, text.to_string()),
+        )))
     }
 
     /// List personal access tokens
@@ -118,13 +119,13 @@ impl PersonalTokensApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<TokensListed, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
+        after: Param<Cursor>,
+    ) -> Result<PersonalAccessTokenPageResponse, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         let page = gateway
-            .list_personal_tokens(&caller, Page { limit, after })
+            .list_personal_access_tokens(&caller, Page { limit, after })
             .await?;
-        Ok(TokensListed::Page(Json(page.into())))
+        Ok(PersonalAccessTokenPageResponse::Page(Json(page.into())))
     }
 
     /// Revoke a personal access token
@@ -142,12 +143,14 @@ impl PersonalTokensApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteUser(caller): WriteUser,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// Token ID.
         id: Path<Id>,
-    ) -> Result<Done, Problem<DeleteProblems>> {
+    ) -> Result<NoContent, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
-        gateway.delete_personal_token(&caller, id, &origin).await?;
-        Ok(Done::Done)
+        gateway
+            .revoke_personal_access_token(&caller, id, &origin)
+            .await?;
+        Ok(NoContent::NoContent)
     }
 }

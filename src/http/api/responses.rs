@@ -3,12 +3,13 @@
 use poem_openapi::{ApiResponse, payload::Json};
 
 use crate::{
-    app::revocation::Patience,
+    app::revocation::WaitFor,
     http::{
         api::schemas::{
-            BrowserShape, ManagedUserShape, PairShape, SignedUpShape, UserPageShape, UserShape,
-            items::{ItemPageShape, ItemShape},
-            sessions::{DashboardShape, SessionPageShape},
+            AdminUserPageSchema, AdminUserSchema, BrowserSessionSchema, SignUpSchema,
+            TokenPairSchema, UserSchema,
+            items::{ItemPageSchema, ItemSchema},
+            sessions::{DashboardSchema, SessionPageSchema},
         },
         openapi::params::RESPOND_ASYNC,
     },
@@ -16,76 +17,76 @@ use crate::{
 
 /// 200 with a pair.
 #[derive(ApiResponse)]
-pub enum Signed {
+pub enum TokenResponse {
     /// The tokens were issued.
     #[oai(status = 200)]
-    In(Json<PairShape>),
+    Issued(Json<TokenPairSchema>),
 }
 
 /// 201 with the user, and a pair unless a session cookie was requested.
 #[derive(ApiResponse)]
-pub enum SignedUp {
+pub enum SignUpResponse {
     /// The user was registered and signed in.
     #[oai(status = 201)]
-    Created(Json<SignedUpShape>, #[oai(header = "Location")] String),
+    Created(Json<SignUpSchema>, #[oai(header = "Location")] String),
 }
 
 /// 200 with a browser session.
 #[derive(ApiResponse)]
-pub enum BrowserState {
+pub enum BrowserSessionResponse {
     /// The user is signed in.
     #[oai(status = 200)]
-    SignedIn(Json<BrowserShape>),
+    SignedIn(Json<BrowserSessionSchema>),
 }
 
 /// 200 with sessions.
 #[derive(ApiResponse)]
-pub enum SessionsListed {
+pub enum SessionPageResponse {
     /// A page of sessions.
     #[oai(status = 200)]
-    Page(Json<SessionPageShape>),
+    Page(Json<SessionPageSchema>),
 }
 
 /// 200 with the current user.
 #[derive(ApiResponse)]
-pub enum Account {
+pub enum UserResponse {
     /// The user.
     #[oai(status = 200)]
-    Shown(Json<UserShape>),
+    Ok(Json<UserSchema>),
 }
 
 /// 200 with a dashboard.
 #[derive(ApiResponse)]
-pub enum Overview {
+pub enum DashboardResponse {
     /// The overview.
     #[oai(status = 200)]
-    Shown(Json<DashboardShape>),
+    Ok(Json<DashboardSchema>),
 }
 
 /// 204.
 #[derive(ApiResponse)]
-pub enum Done {
+pub enum NoContent {
     /// The request succeeded.
     #[oai(status = 204)]
-    Done,
+    NoContent,
 }
 
 /// 204, or 202 with `Prefer: respond-async`.
 #[derive(ApiResponse)]
-pub enum Ended {
+pub enum RevocationResponse {
     /// Every replica rejects the revoked tokens.
     #[oai(status = 204)]
-    Everywhere,
+    Enforced,
     /// The revocation is stored and published. Replicas enforce it shortly after this response.
     #[oai(status = 202)]
     Published(#[oai(header = "Preference-Applied")] String),
 }
 
-impl From<Patience> for Ended {
-    fn from(patience: Patience) -> Ended {
+impl From<WaitFor> for RevocationResponse {
+    fn from(patience: WaitFor) -> RevocationResponse {
         match patience {
-            Patience::UntilEnforced => Ended::Everywhere,
-            Patience::UntilPublished => Ended::Published(RESPOND_ASYNC.to_owned()),
+            WaitFor::Enforced => RevocationResponse::Enforced,
+            WaitFor::Published => RevocationResponse::Published(RESPOND_ASYNC.to_owned()),
         }
     }
 }
@@ -100,11 +101,11 @@ pub enum Accepted {
 
 /// 201 with an item.
 #[derive(ApiResponse)]
-pub enum ItemMade {
+pub enum CreatedItem {
     /// The item was created.
     #[oai(status = 201)]
     Created(
-        Json<ItemShape>,
+        Json<ItemSchema>,
         #[oai(header = "Location")] String,
         #[oai(header = "ETag")] String,
     ),
@@ -112,40 +113,40 @@ pub enum ItemMade {
 
 /// 200 with an item.
 #[derive(ApiResponse)]
-pub enum ItemShown {
+pub enum ItemResponse {
     /// The item.
     #[oai(status = 200)]
-    Shown(Json<ItemShape>, #[oai(header = "ETag")] String),
+    Ok(Json<ItemSchema>, #[oai(header = "ETag")] String),
 }
 
 /// 200 with items.
 #[derive(ApiResponse)]
-pub enum ItemsListed {
+pub enum ItemPageResponse {
     /// A page of items.
     #[oai(status = 200)]
-    Page(Json<ItemPageShape>),
+    Page(Json<ItemPageSchema>),
 }
 
 /// 201 with a user.
 #[derive(ApiResponse)]
-pub enum UserMade {
+pub enum CreatedUser {
     /// The user was created.
     #[oai(status = 201)]
-    Created(Json<ManagedUserShape>, #[oai(header = "Location")] String),
+    Created(Json<AdminUserSchema>, #[oai(header = "Location")] String),
 }
 
 /// 200 with a user.
 #[derive(ApiResponse)]
-pub enum UserShown {
+pub enum ManagedUserResponse {
     /// The user.
     #[oai(status = 200)]
-    Shown(Json<ManagedUserShape>),
+    Ok(Json<AdminUserSchema>),
 }
 
 /// 200 with users.
 #[derive(ApiResponse)]
-pub enum UsersListed {
+pub enum UserPageResponse {
     /// A page of users.
     #[oai(status = 200)]
-    Page(Json<UserPageShape>),
+    Page(Json<AdminUserPageSchema>),
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::stream;
 use latchkey_domain::{
-    access_token::Holder, account::Role, revocation::lease::Position, scope::Scope,
+    access_token::Holder, account::Role, revocation::lease::LogPosition, scope::Scope,
 };
 use poem::{Body, IntoResponse, Request, RequestBody, Response, web::Data};
 use poem_openapi::{
@@ -18,12 +18,14 @@ use poem_openapi::{
 
 pub use crate::http::api::revocation_stream::events::example;
 use crate::{
-    app::{Gateway, revocation::Following},
+    app::{Gateway, revocation::Subscription},
     error::Error,
     http::{
         Tag,
-        api::revocation_stream::events::{EventShape, position, write},
-        auth::caller::{BEARER, COOKIE, Caller, Shown, Token, admin_required, demand},
+        api::revocation_stream::events::{RevocationStreamEventSchema, position, write},
+        auth::caller::{
+            BEARER, COOKIE, Caller, PresentedToken, Token, admin_required, require_scope,
+        },
         openapi::{
             params::{Param, Parameter},
             problem::{Problem, problems},
@@ -44,9 +46,9 @@ problems! {
 
 /// Who may follow what is taken back: administrators, and clients with the scope for it. The token
 /// is looked at again as long as they do.
-pub struct Feeder(String);
+pub struct RevocationSubscriber(String);
 
-impl<'a> ApiExtractor<'a> for Feeder {
+impl<'a> ApiExtractor<'a> for RevocationSubscriber {
     const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
     type ParamType = ();
     type ParamRawType = ();
@@ -75,16 +77,18 @@ impl<'a> ApiExtractor<'a> for Feeder {
             _person if claims.roles.contains(&Role::Admin) => Scope::Admin,
             _person => return Err(admin_required().into()),
         };
-        demand(&claims, wanted)?;
-        match Shown::from_request(request, body, options).await? {
-            Shown(Some(Token::Bearer(token) | Token::Cookie(token))) => Ok(Feeder(token)),
-            Shown(None) => Err(Error::Unauthenticated.into()),
+        require_scope(&claims, wanted)?;
+        match PresentedToken::from_request(request, body, options).await? {
+            PresentedToken(Some(Token::Bearer(token) | Token::Cookie(token))) => {
+                Ok(RevocationSubscriber(token))
+            }
+            PresentedToken(None) => Err(Error::Unauthenticated.into()),
         }
     }
 }
 
 /// Where a reader was when it was cut off. What is no position says that it knows nothing.
-pub struct LastEventId(Option<Position<String>>);
+pub struct LastEventId(Option<LogPosition<String>>);
 
 impl Parameter for LastEventId {
     const IN: MetaParamIn = MetaParamIn::Header;
@@ -104,7 +108,7 @@ impl Parameter for LastEventId {
 }
 
 /// 200 with events, for as long as there is somebody to read them.
-struct Stream(Following);
+struct Stream(Subscription);
 
 impl IntoResponse for Stream {
     fn into_response(self) -> Response {
@@ -136,7 +140,7 @@ impl ApiResponse for Stream {
             status_range: None,
             content: vec![MetaMediaType {
                 content_type: MEDIA_TYPE,
-                schema: EventShape::schema_ref(),
+                schema: RevocationStreamEventSchema::schema_ref(),
             }],
             headers: Vec::new(),
         };
@@ -146,7 +150,7 @@ impl ApiResponse for Stream {
     }
 
     fn register(registry: &mut Registry) {
-        EventShape::register(registry);
+        RevocationStreamEventSchema::register(registry);
     }
 }
 
@@ -183,7 +187,7 @@ impl FeedApi {
     async fn follow(
         &self,
         gateway: Data<&Arc<Gateway>>,
-        Feeder(token): Feeder,
+        RevocationSubscriber(token): RevocationSubscriber,
         /// `id` of the last event received. An unknown value starts with a snapshot.
         #[oai(name = "Last-Event-ID")]
         last: Param<LastEventId>,

@@ -10,7 +10,7 @@ use poem_openapi::{Enum, Object, types::Example};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::{Uuid, uuid};
 
-use crate::app::{ManagedUser, Pair, UserPage};
+use crate::app::{ManagedUser, TokenPair, UserPage};
 
 /// IDs of the examples: one per kind, so that a reader sees which fields are equal.
 pub const USER_ID: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
@@ -30,7 +30,7 @@ const REFRESH_TOKEN: &str = "lkr_7Zk2vQx9TnB4…";
 /// Access token and refresh token.
 #[derive(Object)]
 #[oai(rename = "TokenPair", example)]
-pub struct PairShape {
+pub struct TokenPairSchema {
     /// Access token: a JWT. Send it as `Authorization: Bearer TOKEN`.
     access_token: String,
     /// Always `bearer`.
@@ -43,9 +43,9 @@ pub struct PairShape {
     refresh_expires_in: u64,
 }
 
-impl From<Pair> for PairShape {
-    fn from(pair: Pair) -> Self {
-        PairShape {
+impl From<TokenPair> for TokenPairSchema {
+    fn from(pair: TokenPair) -> Self {
+        TokenPairSchema {
             access_token: pair.access_token,
             token_type: "bearer".to_owned(),
             expires_in: pair.expires_in,
@@ -55,9 +55,9 @@ impl From<Pair> for PairShape {
     }
 }
 
-impl Example for PairShape {
+impl Example for TokenPairSchema {
     fn example() -> Self {
-        PairShape {
+        TokenPairSchema {
             access_token: ACCESS_TOKEN.to_owned(),
             token_type: "bearer".to_owned(),
             expires_in: 900,
@@ -70,18 +70,18 @@ impl Example for PairShape {
 /// Role of a user.
 #[derive(Enum)]
 #[oai(rename = "Role", rename_all = "snake_case")]
-enum RoleShape {
+enum RoleSchema {
     /// Access to the own data.
     User,
     /// Administration of users and OAuth clients.
     Admin,
 }
 
-impl From<Role> for RoleShape {
+impl From<Role> for RoleSchema {
     fn from(role: Role) -> Self {
         match role {
-            Role::User => RoleShape::User,
-            Role::Admin => RoleShape::Admin,
+            Role::User => RoleSchema::User,
+            Role::Admin => RoleSchema::Admin,
         }
     }
 }
@@ -89,7 +89,7 @@ impl From<Role> for RoleShape {
 /// User.
 #[derive(Object)]
 #[oai(rename = "User", example)]
-pub struct UserShape {
+pub struct UserSchema {
     /// User ID, equal to `sub` in tokens.
     id: Uuid,
     /// Username.
@@ -101,14 +101,14 @@ pub struct UserShape {
     /// Display name.
     name: Option<String>,
     /// Role.
-    role: RoleShape,
+    role: RoleSchema,
     /// Time of creation.
     created_at: OffsetDateTime,
 }
 
-impl From<Account> for UserShape {
+impl From<Account> for UserSchema {
     fn from(user: Account) -> Self {
-        UserShape {
+        UserSchema {
             id: user.id,
             username: user.identity.username,
             email: user.identity.email,
@@ -120,15 +120,15 @@ impl From<Account> for UserShape {
     }
 }
 
-impl Example for UserShape {
+impl Example for UserSchema {
     fn example() -> Self {
-        UserShape {
+        UserSchema {
             id: USER_ID,
             username: Some("john".to_owned()),
             email: Some("john@example.com".to_owned()),
             email_verified: false,
             name: Some("John Doe".to_owned()),
-            role: RoleShape::User,
+            role: RoleSchema::User,
             created_at: SOME_TIME,
         }
     }
@@ -137,7 +137,7 @@ impl Example for UserShape {
 /// User with the fields that only administrators see.
 #[derive(Object)]
 #[oai(rename = "AdminUser", example)]
-pub struct ManagedUserShape {
+pub struct AdminUserSchema {
     /// User ID, equal to `sub` in tokens.
     pub id: Uuid,
     /// Username.
@@ -149,16 +149,16 @@ pub struct ManagedUserShape {
     /// Display name.
     name: Option<String>,
     /// Role.
-    role: RoleShape,
+    role: RoleSchema,
     /// Whether the user is disabled and can't sign in.
     disabled: bool,
     /// Time of creation.
     created_at: OffsetDateTime,
 }
 
-impl From<ManagedUser> for ManagedUserShape {
+impl From<ManagedUser> for AdminUserSchema {
     fn from(ManagedUser { account, disabled }: ManagedUser) -> Self {
-        let UserShape {
+        let UserSchema {
             id,
             username,
             email,
@@ -167,7 +167,7 @@ impl From<ManagedUser> for ManagedUserShape {
             role,
             created_at,
         } = account.into();
-        ManagedUserShape {
+        AdminUserSchema {
             id,
             username,
             email,
@@ -180,9 +180,9 @@ impl From<ManagedUser> for ManagedUserShape {
     }
 }
 
-impl Example for ManagedUserShape {
+impl Example for AdminUserSchema {
     fn example() -> Self {
-        let UserShape {
+        let UserSchema {
             id,
             username,
             email,
@@ -190,8 +190,8 @@ impl Example for ManagedUserShape {
             name,
             role,
             created_at,
-        } = UserShape::example();
-        ManagedUserShape {
+        } = UserSchema::example();
+        AdminUserSchema {
             id,
             username,
             email,
@@ -207,26 +207,26 @@ impl Example for ManagedUserShape {
 /// A page of users.
 #[derive(Object)]
 #[oai(rename = "AdminUserPage", example)]
-pub struct UserPageShape {
+pub struct AdminUserPageSchema {
     /// Users, oldest first.
-    data: Vec<ManagedUserShape>,
+    data: Vec<AdminUserSchema>,
     /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
-impl From<UserPage> for UserPageShape {
+impl From<UserPage> for AdminUserPageSchema {
     fn from(page: UserPage) -> Self {
-        UserPageShape {
+        AdminUserPageSchema {
             data: page.users.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
 }
 
-impl Example for UserPageShape {
+impl Example for AdminUserPageSchema {
     fn example() -> Self {
-        UserPageShape {
-            data: vec![ManagedUserShape::example()],
+        AdminUserPageSchema {
+            data: vec![AdminUserSchema::example()],
             next: None,
         }
     }
@@ -236,7 +236,7 @@ impl Example for UserPageShape {
 /// replaces the tokens, and `user` is the only field.
 #[derive(Object)]
 #[oai(rename = "SignUpResponse", example)]
-pub struct SignedUpShape {
+pub struct SignUpSchema {
     /// Access token: a JWT. Send it as `Authorization: Bearer TOKEN`. Absent with a session cookie.
     #[oai(skip_serializing_if_is_none)]
     access_token: Option<String>,
@@ -253,13 +253,13 @@ pub struct SignedUpShape {
     #[oai(skip_serializing_if_is_none)]
     refresh_expires_in: Option<u64>,
     /// Registered user.
-    user: UserShape,
+    user: UserSchema,
 }
 
-impl SignedUpShape {
+impl SignUpSchema {
     /// With tokens.
-    pub fn with_pair(user: UserShape, pair: PairShape) -> Self {
-        SignedUpShape {
+    pub fn with_pair(user: UserSchema, pair: TokenPairSchema) -> Self {
+        SignUpSchema {
             access_token: Some(pair.access_token),
             token_type: Some(pair.token_type),
             expires_in: Some(pair.expires_in),
@@ -270,8 +270,8 @@ impl SignedUpShape {
     }
 
     /// With a session cookie.
-    pub fn by_cookie(user: UserShape) -> Self {
-        SignedUpShape {
+    pub fn by_cookie(user: UserSchema) -> Self {
+        SignUpSchema {
             access_token: None,
             token_type: None,
             expires_in: None,
@@ -282,39 +282,39 @@ impl SignedUpShape {
     }
 }
 
-impl Example for SignedUpShape {
+impl Example for SignUpSchema {
     fn example() -> Self {
-        SignedUpShape::with_pair(UserShape::example(), PairShape::example())
+        SignUpSchema::with_pair(UserSchema::example(), TokenPairSchema::example())
     }
 }
 
 /// Browser session.
 #[derive(Object)]
 #[oai(rename = "BrowserSession", example)]
-pub struct BrowserShape {
+pub struct BrowserSessionSchema {
     /// Signed-in user.
-    user: UserShape,
+    user: UserSchema,
     /// Expiration time of the session cookie, if no request renews it.
     expires_at: OffsetDateTime,
 }
 
-impl BrowserShape {
+impl BrowserSessionSchema {
     /// The account, and the cookie's end in seconds since the epoch.
     pub fn new(user: Account, exp: u64) -> Self {
         let exp = i64::try_from(exp)
             .ok()
             .and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
-        BrowserShape {
+        BrowserSessionSchema {
             user: user.into(),
             expires_at: exp.unwrap_or(OffsetDateTime::UNIX_EPOCH),
         }
     }
 }
 
-impl Example for BrowserShape {
+impl Example for BrowserSessionSchema {
     fn example() -> Self {
-        BrowserShape {
-            user: UserShape::example(),
+        BrowserSessionSchema {
+            user: UserSchema::example(),
             expires_at: datetime!(2026-11-20 08:10:00 UTC),
         }
     }

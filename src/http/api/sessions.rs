@@ -7,20 +7,20 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, revocation::Patience},
+    app::{Gateway, revocation::WaitFor},
     http::{
         Tag,
         api::{
-            responses::{Ended, SessionsListed},
-            schemas::sessions::SessionPageShape,
+            responses::{RevocationResponse, SessionPageResponse},
+            schemas::sessions::SessionPageSchema,
         },
         auth::{
             caller::{ReadUser, WriteUser},
-            cookie::Jar,
+            cookie::SessionCookie,
         },
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         openapi::{
-            params::{After, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
         },
     },
@@ -55,14 +55,14 @@ impl DevicesApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<SessionsListed, Problem<ListProblems>> {
+        after: Param<Cursor>,
+    ) -> Result<SessionPageResponse, Problem<ListProblems>> {
         let page = Page {
             limit: limit.0.0,
             after: after.0.0,
         };
-        let devices = gateway.list_devices(caller.sub, page).await?;
-        Ok(SessionsListed::Page(Json(SessionPageShape::new(
+        let devices = gateway.list_sessions(caller.sub, page).await?;
+        Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
             devices, caller.sid,
         ))))
     }
@@ -83,17 +83,19 @@ impl DevicesApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         WriteUser(caller): WriteUser,
-        From(origin): From,
-        jar: Jar,
+        ClientOrigin(origin): ClientOrigin,
+        jar: SessionCookie,
         /// Session ID.
         id: Path<Id>,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
-        prefer: Param<Patience>,
-    ) -> Result<Ended, Problem<EndProblems>> {
+        prefer: Param<WaitFor>,
+    ) -> Result<RevocationResponse, Problem<EndProblems>> {
         let (Param(Id(sid)), Param(patience)) = (id, prefer);
-        gateway.end_device(&caller, sid, patience, &origin).await?;
+        gateway
+            .revoke_own_session(&caller, sid, patience, &origin)
+            .await?;
         if Some(sid) == caller.sid {
             jar.clear_if_shown();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::Claims,
-    account::{DisplayName, Email, NamePrefix, Role, Username},
+    account::{DisplayName, EmailAddress, NamePrefix, Role, Username},
     page::Page,
     password::NewPassword,
     user_change::AccountChange,
@@ -14,19 +14,22 @@ use poem_openapi::{OpenApi, payload::Json};
 use uuid::Uuid;
 
 use crate::{
-    app::{Administrator, Gateway, NewAccount, Origin, revocation::Patience},
+    app::{AdminActor, Gateway, NewUserRequest, Origin, revocation::WaitFor},
     error::Error,
     http::{
         Tag,
         api::{
-            responses::{Done, Ended, SessionsListed, UserMade, UserShown, UsersListed},
-            schemas::{ManagedUserShape, sessions::SessionPageShape},
+            responses::{
+                CreatedUser, ManagedUserResponse, NoContent, RevocationResponse,
+                SessionPageResponse, UserPageResponse,
+            },
+            schemas::{AdminUserSchema, sessions::SessionPageSchema},
         },
         auth::caller::Admin,
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         openapi::{
             body::{Body, Flag, body},
-            params::{After, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
         },
     },
@@ -40,7 +43,7 @@ body! {
         username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required if `username` or `password` is
         /// omitted. If `password` is omitted, the invitation is sent to this address.
-        email: Optional<Email>,
+        email: Optional<EmailAddress>,
         /// Display name.
         name: Optional<DisplayName>,
         /// Role: `user` (default) or `admin`.
@@ -55,7 +58,7 @@ body! {
         /// case-sensitive.
         username: Nullable<Username>,
         /// Email address, or `null`. Unique, not case-sensitive. A changed address is unverified.
-        email: Nullable<Email>,
+        email: Nullable<EmailAddress>,
         /// Display name, or `null`.
         name: Nullable<DisplayName>,
         /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
@@ -65,7 +68,7 @@ body! {
         disabled: Required<Flag>,
         /// New password; absent: unchanged. A new password revokes all sessions and personal access
         /// tokens, and the user is notified by email.
-        password: Kept<NewPassword>,
+        password: KeepIfAbsent<NewPassword>,
     }
 
     /// New values; absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
@@ -73,17 +76,17 @@ body! {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
         username: Clearable<Username>,
         /// Email address. Unique, not case-sensitive. A changed address is unverified.
-        email: Clearable<Email>,
+        email: Clearable<EmailAddress>,
         /// Display name.
         name: Clearable<DisplayName>,
         /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
-        role: Kept<Role>,
+        role: KeepIfAbsent<Role>,
         /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
         /// personal access tokens.
-        disabled: Kept<Flag>,
+        disabled: KeepIfAbsent<Flag>,
         /// New password. It revokes all sessions and personal access tokens, and the user is
         /// notified by email.
-        password: Kept<NewPassword>,
+        password: KeepIfAbsent<NewPassword>,
     }
 }
 
@@ -97,13 +100,13 @@ problems! {
 
 /// Whoever administers an account, which is not that of the program that does: what is for people
 /// alone at `/user`, such as another password, no personal token is to do here.
-fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<Administrator, Error> {
+fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<AdminActor, Error> {
     if admin.sub == id && admin.sid.is_none() {
         Err(Error::Forbidden(
             "A personal access token can't change its own user here. Use a user session.".into(),
         ))
     } else {
-        Ok(Administrator::User(admin.sub, origin))
+        Ok(AdminActor::User(admin.sub, origin))
     }
 }
 
@@ -130,10 +133,10 @@ impl UsersApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<UsersListed, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(After(after))) = (limit, after);
-        Ok(UsersListed::Page(Json(
+        after: Param<Cursor>,
+    ) -> Result<UserPageResponse, Problem<ListProblems>> {
+        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
+        Ok(UserPageResponse::Page(Json(
             gateway
                 .list_users(&search.0, Page { limit, after })
                 .await?
@@ -157,9 +160,9 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreateUserRequest>,
-    ) -> Result<UserMade, Problem<CreateProblems>> {
+    ) -> Result<CreatedUser, Problem<CreateProblems>> {
         let CreateUserRequest {
             username,
             email,
@@ -167,19 +170,19 @@ impl UsersApi {
             role,
             password,
         } = body;
-        let request = NewAccount {
+        let request = NewUserRequest {
             username,
             email,
             name,
             role: role.unwrap_or(Role::User),
             password: password.map(|new| new.0),
         };
-        let user: ManagedUserShape = gateway
-            .create_user(Administrator::User(admin.sub, origin), request)
+        let user: AdminUserSchema = gateway
+            .create_user(AdminActor::User(admin.sub, origin), request)
             .await?
             .into();
         let location = format!("/users/{}", user.id);
-        Ok(UserMade::Created(Json(user), location))
+        Ok(CreatedUser::Created(Json(user), location))
     }
 
     /// Get a user
@@ -199,9 +202,11 @@ impl UsersApi {
         _admin: Admin,
         /// User ID.
         id: Path<Id>,
-    ) -> Result<UserShown, Problem<ShowProblems>> {
+    ) -> Result<ManagedUserResponse, Problem<ShowProblems>> {
         let Param(Id(id)) = id;
-        Ok(UserShown::Shown(Json(gateway.show_user(id).await?.into())))
+        Ok(ManagedUserResponse::Ok(Json(
+            gateway.get_user(id).await?.into(),
+        )))
     }
 
     /// Replace a user
@@ -221,11 +226,11 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
         Body(body): Body<ReplaceUserRequest>,
-    ) -> Result<UserShown, Problem<ChangeProblems>> {
+    ) -> Result<ManagedUserResponse, Problem<ChangeProblems>> {
         let Param(Id(id)) = id;
         let ReplaceUserRequest {
             username,
@@ -243,14 +248,14 @@ impl UsersApi {
             disabled: Some(disabled.0),
         };
         let user = gateway
-            .change_user(
+            .update_managed_user(
                 of_another(&admin, id, origin)?,
                 id,
                 change,
                 password.map(|new| new.0),
             )
             .await?;
-        Ok(UserShown::Shown(Json(user.into())))
+        Ok(ManagedUserResponse::Ok(Json(user.into())))
     }
 
     /// Update a user
@@ -270,11 +275,11 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
         Body(body): Body<UpdateUserRequest>,
-    ) -> Result<UserShown, Problem<ChangeProblems>> {
+    ) -> Result<ManagedUserResponse, Problem<ChangeProblems>> {
         let Param(Id(id)) = id;
         let UpdateUserRequest {
             username,
@@ -292,14 +297,14 @@ impl UsersApi {
             disabled: disabled.map(|Flag(disabled)| disabled),
         };
         let user = gateway
-            .change_user(
+            .update_managed_user(
                 of_another(&admin, id, origin)?,
                 id,
                 change,
                 password.map(|new| new.0),
             )
             .await?;
-        Ok(UserShown::Shown(Json(user.into())))
+        Ok(ManagedUserResponse::Ok(Json(user.into())))
     }
 
     /// Delete a user
@@ -319,15 +324,15 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
-    ) -> Result<Done, Problem<DeleteProblems>> {
+    ) -> Result<NoContent, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
         gateway
             .delete_user(of_another(&admin, id, origin)?, id)
             .await?;
-        Ok(Done::Done)
+        Ok(NoContent::NoContent)
     }
 
     /// Revoke all credentials of a user
@@ -346,17 +351,17 @@ impl UsersApi {
         &self,
         gateway: Data<&Arc<Gateway>>,
         Admin(admin): Admin,
-        From(origin): From,
+        ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
-        prefer: Param<Patience>,
-    ) -> Result<Ended, Problem<ShowProblems>> {
+        prefer: Param<WaitFor>,
+    ) -> Result<RevocationResponse, Problem<ShowProblems>> {
         let (Param(Id(id)), Param(patience)) = (id, prefer);
         gateway
-            .revoke_user(Administrator::User(admin.sub, origin), id, patience)
+            .revoke_user_sessions(AdminActor::User(admin.sub, origin), id, patience)
             .await?;
         Ok(patience.into())
     }
@@ -381,13 +386,13 @@ impl UsersApi {
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
-        after: Param<After>,
-    ) -> Result<SessionsListed, Problem<ShowProblems>> {
-        let (Param(Id(id)), Param(Limit(limit)), Param(After(after))) = (id, limit, after);
+        after: Param<Cursor>,
+    ) -> Result<SessionPageResponse, Problem<ShowProblems>> {
+        let (Param(Id(id)), Param(Limit(limit)), Param(Cursor(after))) = (id, limit, after);
         let page = gateway
-            .list_devices_of_user(id, Page { limit, after })
+            .list_sessions_of_user(id, Page { limit, after })
             .await?;
-        Ok(SessionsListed::Page(Json(SessionPageShape::new(
+        Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
             page, admin.sid,
         ))))
     }

@@ -17,7 +17,7 @@ use crate::{
 /// Public key that verifies access tokens (RFC 7517 section 4, RFC 8037 section 2).
 #[derive(Object)]
 #[oai(rename = "Jwk", example)]
-struct JwkShape {
+struct JwkSchema {
     /// Key type: `OKP`.
     kty: String,
     /// Curve: `Ed25519`.
@@ -33,9 +33,9 @@ struct JwkShape {
     purpose: String,
 }
 
-impl From<PublicKey> for JwkShape {
+impl From<PublicKey> for JwkSchema {
     fn from(key: PublicKey) -> Self {
-        JwkShape {
+        JwkSchema {
             kty: "OKP".to_owned(),
             crv: "Ed25519".to_owned(),
             x: URL_SAFE_NO_PAD.encode(&key.bytes),
@@ -46,9 +46,9 @@ impl From<PublicKey> for JwkShape {
     }
 }
 
-impl Example for JwkShape {
+impl Example for JwkSchema {
     fn example() -> Self {
-        JwkShape {
+        JwkSchema {
             kty: "OKP".to_owned(),
             crv: "Ed25519".to_owned(),
             // Of RFC 8037, appendix A.2.
@@ -63,15 +63,15 @@ impl Example for JwkShape {
 /// JSON Web Key Set (RFC 7517 section 5).
 #[derive(Object)]
 #[oai(rename = "Jwks", example)]
-struct JwksShape {
+struct JwksSchema {
     /// The signing key, the next signing key, and earlier keys whose tokens have not expired.
-    keys: Vec<JwkShape>,
+    keys: Vec<JwkSchema>,
 }
 
-impl Example for JwksShape {
+impl Example for JwksSchema {
     fn example() -> Self {
-        JwksShape {
-            keys: vec![JwkShape::example()],
+        JwksSchema {
+            keys: vec![JwkSchema::example()],
         }
     }
 }
@@ -81,7 +81,7 @@ impl Example for JwksShape {
 enum Jwks {
     /// The key set.
     #[oai(status = 200)]
-    Keys(Json<JwksShape>, #[oai(header = "Cache-Control")] String),
+    Keys(Json<JwksSchema>, #[oai(header = "Cache-Control")] String),
 }
 
 problems! {
@@ -109,11 +109,11 @@ impl WellKnownApi {
         let keys = gateway
             .public_keys()?
             .into_iter()
-            .map(JwkShape::from)
+            .map(JwkSchema::from)
             .collect();
         let max_age = gateway.config().jwks_max_age.as_secs();
         Ok(Jwks::Keys(
-            Json(JwksShape { keys }),
+            Json(JwksSchema { keys }),
             format!("public, max-age={max_age}"),
         ))
     }

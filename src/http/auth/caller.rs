@@ -20,15 +20,15 @@ use poem::{
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, registry::Registry};
 
 use crate::{
-    app::{Credential, Gateway},
+    app::{Gateway, SessionCredential},
     error::Error,
     http::{
         auth::{
-            cookie::{self, Jar},
+            cookie::{self, SessionCookie},
             csrf,
         },
         forward_auth,
-        middleware::{client_address::ClientAddress, response_headers::Notes},
+        middleware::{client_address::ClientAddress, response_headers::DeferredHeaders},
     },
 };
 
@@ -49,7 +49,7 @@ pub struct Caller(pub Arc<Claims>);
 
 /// Whom a proxy asks about. Nothing is signed anew here: not before it is known that the request
 /// passes.
-pub struct Asked {
+pub struct ForwardAuthSubject {
     /// What the token says, which is good at this moment.
     pub claims: Arc<Claims>,
     /// Whether it came as the browser's cookie.
@@ -60,10 +60,10 @@ pub struct Asked {
 pub struct Browser(pub Arc<Claims>);
 
 /// The token that was sent, good or not: whoever signs out need not be signed in any more.
-pub struct Shown(pub Option<Token<String>>);
+pub struct PresentedToken(pub Option<Token<String>>);
 
 /// The cookies of ours that were sent, good or not, whatever else was.
-pub struct ShownCookies(pub Vec<String>);
+pub struct PresentedCookies(pub Vec<String>);
 
 /// A token by the way it came.
 pub enum Token<T> {
@@ -112,12 +112,12 @@ impl<'a> Token<&'a str> {
         let ClientAddress(address) = *request.data().expect("the edge sets it");
         let slid = match self {
             Token::Bearer(_) => None,
-            Token::Cookie(_) => gateway.slide(&claims, address).await,
+            Token::Cookie(_) => gateway.renew_cookie(&claims, address).await,
         };
         let Some(cookie) = slid else {
             return Ok(claims);
         };
-        Jar::of(request).put(&cookie);
+        SessionCookie::of(request).put(&cookie);
         Ok(cookie.claims.clone())
     }
 }
@@ -134,15 +134,15 @@ impl<T: AsRef<str>> Token<T> {
 
 impl Token<String> {
     /// As what shows which session is to end.
-    pub fn into_credential(self) -> Credential {
+    pub fn into_credential(self) -> SessionCredential {
         let (Token::Bearer(token) | Token::Cookie(token)) = self;
-        Credential::Access(token)
+        SessionCredential::Access(token)
     }
 }
 
 /// Whatever the answer turns out to be, it is for this caller.
 fn vary(request: &Request) {
-    Notes::of(request).set(
+    DeferredHeaders::of(request).set(
         header::VARY,
         HeaderValue::from_static("Authorization, Cookie"),
     );
@@ -154,7 +154,7 @@ pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
-        return Err(Error::flaw("Authorization", "is duplicated"));
+        return Err(Error::invalid_field("Authorization", "is duplicated"));
     }
     let Some(field) = first else { return Ok(None) };
     let Some((scheme, token)) = field.to_str().ok().and_then(|field| field.split_once(' ')) else {
@@ -202,10 +202,10 @@ security!(Caller, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
     Caller(token.call(request).await?)
 });
 
-security!(Asked, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
+security!(ForwardAuthSubject, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
     let token = Token::guarded(request, forward_auth::check)?.ok_or(Error::Unauthenticated)?;
     let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
-    Asked { claims: token.verify(gateway).await?, by_cookie: matches!(token, Token::Cookie(_)) }
+    ForwardAuthSubject { claims: token.verify(gateway).await?, by_cookie: matches!(token, Token::Cookie(_)) }
 });
 
 security!(Browser, vec![COOKIE], fallback false, |request| {
@@ -215,14 +215,14 @@ security!(Browser, vec![COOKIE], fallback false, |request| {
 });
 
 // A refresh token in the body does as well.
-security!(Shown, vec![BEARER, PASSWORD, COOKIE], fallback true, |request| {
-    Shown(Token::of(request)?.map(Token::keep))
+security!(PresentedToken, vec![BEARER, PASSWORD, COOKIE], fallback true, |request| {
+    PresentedToken(Token::of(request)?.map(Token::keep))
 });
 
 // Who has none any more is signed out already.
-security!(ShownCookies, vec![COOKIE], fallback true, |request| {
+security!(PresentedCookies, vec![COOKIE], fallback true, |request| {
     vary(request);
-    ShownCookies(cookie::all_sent(request))
+    PresentedCookies(cookie::all_sent(request))
 });
 
 impl Browser {
@@ -270,7 +270,7 @@ macro_rules! callers {
                 if !$allowed {
                     return Err($denied.into());
                 }
-                demand(&$claims, Scope::$scope)?;
+                require_scope(&$claims, Scope::$scope)?;
                 Ok($name($claims))
             }
         }
@@ -285,7 +285,7 @@ callers! {
     WriteUser UserWrite "password user:write",
         |claims| is_user(&claims), else user_required();
     /// A person who has signed in, for what no program is to do.
-    Owner UserWrite "password user:write",
+    InteractiveUser UserWrite "password user:write",
         |claims| claims.sid.is_some(), else Error::session_required();
     /// A person, or a program of one's, who may read the own items.
     ReadItems ItemsRead "password items:read",
@@ -300,7 +300,7 @@ callers! {
 }
 
 /// Refuses a token that may not be used for this (RFC 6750 section 3.1).
-pub fn demand(claims: &Claims, scope: Scope) -> Result<(), Error> {
+pub fn require_scope(claims: &Claims, scope: Scope) -> Result<(), Error> {
     if claims.permits(scope) {
         Ok(())
     } else {
@@ -321,7 +321,7 @@ pub fn admin_required() -> Error {
 /// A client has no account and no items.
 fn is_user(claims: &Claims) -> bool {
     match claims.holder() {
-        Holder::User { .. } | Holder::PersonalToken => true,
+        Holder::User { .. } | Holder::PersonalAccessToken => true,
         Holder::Client => false,
     }
 }

@@ -15,7 +15,7 @@ use poem::{
 use crate::{
     app::{Cookie, Gateway},
     error::Error,
-    http::{auth::caller, middleware::response_headers::Notes},
+    http::{auth::caller, middleware::response_headers::DeferredHeaders},
 };
 
 /// The cookie of the gateway's own host: browsers let no other host, and no page without TLS, plant
@@ -69,28 +69,31 @@ fn all<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<
 fn only<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a str>, Error> {
     let mut values = all(fields, name);
     match (values.next(), values.next()) {
-        (Some(_), Some(_)) => Err(Error::flaw("Cookie", "contains the session cookie twice")),
+        (Some(_), Some(_)) => Err(Error::invalid_field(
+            "Cookie",
+            "contains the session cookie twice",
+        )),
         // What is no text is no token either.
         (first, _) => Ok(first.map(|value| std::str::from_utf8(value).unwrap_or_default())),
     }
 }
 
 /// What a handler does with the cookie.
-pub struct Jar {
+pub struct SessionCookie {
     gateway: Arc<Gateway>,
-    notes: Notes,
+    notes: DeferredHeaders,
     shown: bool,
 }
 
-impl Jar {
+impl SessionCookie {
     /// That of the browser which sent this request.
-    pub fn of(request: &Request) -> Jar {
+    pub fn of(request: &Request) -> SessionCookie {
         let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
         let shown =
             matches!(caller::bearer(request), Ok(None)) && matches!(sent(request), Ok(Some(_)));
-        Jar {
+        SessionCookie {
             gateway: gateway.clone(),
-            notes: Notes::of(request).clone(),
+            notes: DeferredHeaders::of(request).clone(),
             shown,
         }
     }
@@ -126,9 +129,9 @@ impl Jar {
     }
 }
 
-impl<'a> FromRequest<'a> for Jar {
+impl<'a> FromRequest<'a> for SessionCookie {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(Jar::of(request))
+        Ok(SessionCookie::of(request))
     }
 }
 

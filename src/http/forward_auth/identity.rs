@@ -67,7 +67,7 @@ const HEADERS: usize = 24;
 const BYTES: usize = 256;
 
 /// Says who it is.
-pub fn tell(headers: &mut HeaderMap, claims: &Claims, assertion: Option<&str>) {
+pub fn write_identity_headers(headers: &mut HeaderMap, claims: &Claims, assertion: Option<&str>) {
     headers.reserve(HEADERS);
     let mut values = Values(String::with_capacity(BYTES));
     let fields = [
@@ -102,7 +102,7 @@ pub fn tell(headers: &mut HeaderMap, claims: &Claims, assertion: Option<&str>) {
 }
 
 /// Has a refusal say nothing, under all the names; and that it is for this caller alone.
-pub fn complete(headers: &mut HeaderMap) {
+pub fn ensure_identity_headers(headers: &mut HeaderMap) {
     for (name, ..) in FIELDS {
         headers.entry(name).or_insert(HeaderValue::from_static(""));
     }

@@ -34,7 +34,7 @@ const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 /// Refuses what came by cookie and may have been caused by another site.
 pub fn check(request: &Request) -> Result<(), Error> {
-    if is_safe(request) || is_of_the_upstream(request) {
+    if is_safe(request) || is_same_origin(request) {
         Ok(())
     } else {
         Err(Error::Csrf(OTHER_APPLICATION))
@@ -44,8 +44,8 @@ pub fn check(request: &Request) -> Result<(), Error> {
 /// Scheme and host that the client asked for, if a trusted proxy says so.
 pub fn upstream(request: &Request) -> Option<WebOrigin> {
     let (scheme, host) = (
-        told(request, FORWARDED_PROTO)?,
-        told(request, FORWARDED_HOST)?,
+        trusted_header(request, FORWARDED_PROTO)?,
+        trusted_header(request, FORWARDED_HOST)?,
     );
     WebOrigin::new(scheme?, host?)
 }
@@ -61,14 +61,14 @@ pub fn asserted_upstream(request: &Request) -> Option<WebOrigin> {
 fn is_safe(request: &Request) -> bool {
     let is_safe = |method: &str| SAFE.contains(&method);
     is_safe(request.method().as_str())
-        && !opens_a_socket(request)
+        && !is_websocket_upgrade(request)
         && method(request).is_some_and(is_safe)
 }
 
 /// A WebSocket begins with a GET, and then carries whatever the page wants, with the cookie's
 /// rights (RFC 6455 section 10.2). Proxies may keep `Upgrade` to themselves, but not these fields,
 /// which no page can set or leave out.
-fn opens_a_socket(request: &Request) -> bool {
+fn is_websocket_upgrade(request: &Request) -> bool {
     let fields = [
         header::UPGRADE,
         header::SEC_WEBSOCKET_KEY,
@@ -82,8 +82,8 @@ fn opens_a_socket(request: &Request) -> bool {
 /// The method of the original request; nothing where two fields disagree.
 fn method(request: &Request) -> Option<&str> {
     match (
-        told(request, FORWARDED_METHOD)?,
-        told(request, ORIGINAL_METHOD)?,
+        trusted_header(request, FORWARDED_METHOD)?,
+        trusted_header(request, ORIGINAL_METHOD)?,
     ) {
         (Some(one), Some(other)) if one != other => None,
         (one, other) => one.or(other),
@@ -92,7 +92,7 @@ fn method(request: &Request) -> Option<&str> {
 
 /// Whether a page of the upstream itself sent it: browsers say which page it was, and no script can
 /// say otherwise.
-fn is_of_the_upstream(request: &Request) -> bool {
+fn is_same_origin(request: &Request) -> bool {
     let page = csrf::single(request, header::ORIGIN)
         .ok()
         .flatten()
@@ -102,7 +102,7 @@ fn is_of_the_upstream(request: &Request) -> bool {
 
 /// What a trusted proxy says in this field, if anything; nothing at all where nobody is to be
 /// believed.
-fn told(request: &Request, name: HeaderName) -> Option<Option<&str>> {
+fn trusted_header(request: &Request, name: HeaderName) -> Option<Option<&str>> {
     let config = request
         .data::<Arc<Gateway>>()
         .expect("the edge sets it")

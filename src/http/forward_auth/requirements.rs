@@ -5,7 +5,7 @@ use latchkey_domain::{
     access_token::{Claims, Holder},
     account::Role,
     scope::Scopes,
-    text::Parsed,
+    text::ParsedText,
 };
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema};
@@ -19,9 +19,9 @@ use crate::{
 const NAMES: [&str; 2] = ["role", "scope"];
 
 /// A role that the caller must have.
-pub struct DemandedRole(Option<Role>);
+pub struct RequiredRole(Option<Role>);
 
-impl DemandedRole {
+impl RequiredRole {
     /// Refuses whoever has another.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
@@ -31,7 +31,7 @@ impl DemandedRole {
     }
 }
 
-impl Parameter for DemandedRole {
+impl Parameter for RequiredRole {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
 
@@ -44,16 +44,17 @@ impl Parameter for DemandedRole {
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         let role = |text| {
-            Role::from_name(text).ok_or_else(|| Error::flaw(name, "must be `user` or `admin`"))
+            Role::from_name(text)
+                .ok_or_else(|| Error::invalid_field(name, "must be `user` or `admin`"))
         };
-        Ok(DemandedRole(text.map(role).transpose()?))
+        Ok(RequiredRole(text.map(role).transpose()?))
     }
 }
 
 /// What the token must be good for: all of these scopes, separated by spaces.
-pub struct DemandedScope(Option<Scopes>);
+pub struct RequiredScopes(Option<Scopes>);
 
-impl DemandedScope {
+impl RequiredScopes {
     /// Refuses a token that lacks one of them. A client is no person: it passes where it is said
     /// what it must be good for, and nowhere else, so that what is behind takes none for somebody
     /// who has signed in.
@@ -70,7 +71,7 @@ impl DemandedScope {
     }
 }
 
-impl Parameter for DemandedScope {
+impl Parameter for RequiredScopes {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
 
@@ -78,7 +79,7 @@ impl Parameter for DemandedScope {
         MetaSchema {
             example: Some("items:read items:write".into()),
             max_length: Some(256),
-            pattern: Scopes::SHAPE.pattern.map(str::to_owned),
+            pattern: Scopes::RULES.pattern.map(str::to_owned),
             ..MetaSchema::new("string")
         }
     }
@@ -86,28 +87,31 @@ impl Parameter for DemandedScope {
     /// Nothing at all is no demand, and whoever writes that means one.
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         let Some(text) = text else {
-            return Ok(DemandedScope(None));
+            return Ok(RequiredScopes(None));
         };
-        let scopes = Scopes::parse(text).map_err(|reason| Error::flaw(name, reason))?;
+        let scopes = Scopes::parse(text).map_err(|reason| Error::invalid_field(name, reason))?;
         if scopes.is_empty() {
-            Err(Error::flaw(name, "must contain at least one scope"))
+            Err(Error::invalid_field(
+                name,
+                "must contain at least one scope",
+            ))
         } else {
-            Ok(DemandedScope(Some(scopes)))
+            Ok(RequiredScopes(Some(scopes)))
         }
     }
 }
 
 /// There are no other parameters.
-pub struct NothingElse;
+pub struct DenyUnknownQuery;
 
-impl<'a> FromRequest<'a> for NothingElse {
+impl<'a> FromRequest<'a> for DenyUnknownQuery {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let query = request.uri().query().unwrap_or_default();
         let strange = form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| !NAMES.contains(&name.as_ref()));
         match strange {
-            None => Ok(NothingElse),
-            Some((name, _)) => Err(Error::flaw(
+            None => Ok(DenyUnknownQuery),
+            Some((name, _)) => Err(Error::invalid_field(
                 body::shown(&name),
                 "is unknown; valid parameters: `role`, `scope`",
             )
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_is_no_demand_and_no_pass() {
-        let scope = |text| DemandedScope::read(Some(text), "scope").is_ok();
+        let scope = |text| RequiredScopes::read(Some(text), "scope").is_ok();
         assert!(scope("admin") && scope("items:read items:write") && scope("revocations:read"));
         for bad in [
             "",
@@ -135,13 +139,13 @@ mod tests {
         ] {
             assert!(!scope(bad), "{bad}");
         }
-        let role = |text| DemandedRole::read(Some(text), "role").is_ok();
+        let role = |text| RequiredRole::read(Some(text), "role").is_ok();
         assert!(role("admin") && role("user"));
         for bad in ["", "Admin", "admin ", "admin,user", "admins"] {
             assert!(!role(bad), "{bad}");
         }
         assert!(
-            DemandedRole::read(None, "role").is_ok() && DemandedScope::read(None, "scope").is_ok()
+            RequiredRole::read(None, "role").is_ok() && RequiredScopes::read(None, "scope").is_ok()
         );
     }
 }

@@ -7,22 +7,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 use poem::{Addr, FromRequest, Request, RequestBody, http::header};
 
-use crate::{app::Origin, http::middleware::response_headers::Notes};
+use crate::{app::Origin, http::middleware::response_headers::DeferredHeaders};
 
 /// The longest agent that is kept, in characters.
 const AGENT_CHARACTERS: usize = 200;
 
 /// An [`Origin`] that a handler takes.
-pub struct From(pub Origin);
+pub struct ClientOrigin(pub Origin);
 
-impl<'a> FromRequest<'a> for From {
+impl<'a> FromRequest<'a> for ClientOrigin {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let ClientAddress(address) = *request.data().expect("the edge sets it");
-        let allowance = Notes::of(request).allowance();
-        Ok(From(Origin {
+        let request_limits = DeferredHeaders::of(request).request_limits();
+        Ok(ClientOrigin(Origin {
             address,
             agent: agent(request),
-            allowance,
+            request_limits,
         }))
     }
 }

@@ -55,7 +55,7 @@ pub fn preflight() -> Response {
 /// Lets the program read the answer. A cookie may come along only where its domain is set: that of
 /// the gateway's own host is for pages of that host, and an operator who wants others to use it
 /// says so by naming the domain that they share.
-pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue, cookies: bool) {
+pub fn add_cors_headers(headers: &mut HeaderMap, origin: HeaderValue, cookies: bool) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if cookies {
         headers.insert(

@@ -1,4 +1,4 @@
-//! Which methods a path has, for the `Allow` of a 405; and with what it answers, for the 406.
+//! Which methods a path has, for the `Negotiation` of a 405; and with what it answers, for the 406.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ const ANY_ACCEPT: &[&str] = &[forward_auth::PATH, "/health/live", "/health/ready
 const JSON: &[&str] = &[body::JSON, problem::MEDIA_TYPE];
 
 /// What is known of every path.
-pub struct Allow {
+pub struct Negotiation {
     /// Without a parameter, found at once: every request is looked up here.
     fixed: HashMap<String, Answers>,
     /// With parameters: their segments, of which those in braces fit anything.
@@ -42,9 +42,9 @@ struct Answers {
     offered: &'static [&'static str],
 }
 
-impl Allow {
+impl Negotiation {
     /// Reads the document.
-    pub fn new() -> Allow {
+    pub fn new() -> Negotiation {
         let operations = document::methods().into_iter().map(|(path, methods)| {
             let answers = Answers::new(&methods, offered(&path));
             (path, answers)
@@ -60,7 +60,7 @@ impl Allow {
             .into_iter()
             .map(|(path, answers)| (segments(path), answers))
             .collect();
-        Allow {
+        Negotiation {
             fixed: fixed.into_iter().collect(),
             templates,
         }
@@ -78,14 +78,14 @@ impl Allow {
 
     /// Whether the path takes no parameter whatsoever, and tells balancers something that no
     /// parameter may spoil.
-    pub fn is_for_machines(&self, path: &str) -> bool {
+    pub fn is_metadata(&self, path: &str) -> bool {
         path.starts_with("/health/")
     }
 
     /// Whether what is there comes from more than the binary.
-    pub fn needs_gateway(&self, path: &str) -> bool {
+    pub fn requires_started_server(&self, path: &str) -> bool {
         let is_page = PAGES.contains(&path) || path.starts_with("/problems/");
-        !is_page && !self.is_for_machines(path)
+        !is_page && !self.is_metadata(path)
     }
 
     fn find(&self, path: &str) -> Option<&Answers> {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn methods_come_from_the_document() {
-        let allow = Allow::new();
+        let allow = Negotiation::new();
         assert_eq!(allow.methods("/items").unwrap(), "POST, GET, HEAD");
         assert_eq!(
             allow.methods("/items/abc").unwrap(),

@@ -5,19 +5,19 @@ use poem::http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{Allowance, Standing},
-    http::middleware::response_headers::Notes,
+    app::{LimitStatus, RequestLimits},
+    http::middleware::response_headers::DeferredHeaders,
 };
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Adds `RateLimit` headers if a limit was consulted.
-pub fn tell(allowance: &Allowance, notes: &Notes) {
-    let standings = allowance.standings();
+pub fn write_rate_limit_headers(request_limits: &RequestLimits, notes: &DeferredHeaders) {
+    let statuses = request_limits.statuses();
     for (name, fields) in [
-        (POLICY, list(&standings, policy)),
-        (LIMIT, list(&standings, left)),
+        (POLICY, list(&statuses, policy)),
+        (LIMIT, list(&statuses, left)),
     ] {
         if !fields.is_empty() {
             notes.set(
@@ -29,8 +29,8 @@ pub fn tell(allowance: &Allowance, notes: &Notes) {
 }
 
 /// A list of structured fields (RFC 9651 section 3.1).
-fn list(standings: &[Standing], item: impl Fn(&Standing) -> Option<String>) -> String {
-    standings
+fn list(statuses: &[LimitStatus], item: impl Fn(&LimitStatus) -> Option<String>) -> String {
+    statuses
         .iter()
         .filter_map(item)
         .collect::<Vec<_>>()
@@ -38,7 +38,7 @@ fn list(standings: &[Standing], item: impl Fn(&Standing) -> Option<String>) -> S
 }
 
 /// `q`: how many; `w`: in how many seconds.
-fn policy(Standing { name, limit, .. }: &Standing) -> Option<String> {
+fn policy(LimitStatus { name, limit, .. }: &LimitStatus) -> Option<String> {
     Some(format!(
         "\"{name}\";q={};w={}",
         limit.burst(),
@@ -47,8 +47,8 @@ fn policy(Standing { name, limit, .. }: &Standing) -> Option<String> {
 }
 
 /// `r`: what is left; `t`: in how many seconds all of it will be there again.
-fn left(Standing { name, left, .. }: &Standing) -> Option<String> {
-    left.map(|left| format!("\"{name}\";r={};t={}", left.tries, left.reset))
+fn left(LimitStatus { name, left, .. }: &LimitStatus) -> Option<String> {
+    left.map(|left| format!("\"{name}\";r={};t={}", left.attempts, left.reset))
 }
 
 /// The limit that callers of an operation meet first: its name, attempts, and seconds.

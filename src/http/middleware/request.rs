@@ -28,8 +28,8 @@ use crate::{
     http::{
         forward_auth, metrics,
         middleware::{
-            client_address::ClientAddress, cors, legacy_paths, negotiation::Allow,
-            response_headers::Notes,
+            client_address::ClientAddress, cors, legacy_paths, negotiation::Negotiation,
+            response_headers::DeferredHeaders,
         },
         openapi::{
             body, params,
@@ -41,49 +41,49 @@ use crate::{
 
 /// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults
 /// add up to less.
-const LONGEST: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest request id that is taken over.
-const ID_CHARACTERS: usize = 128;
+const MAX_REQUEST_ID_CHARACTERS: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// About as many headers does an answer get here.
-const HEADERS: usize = 8;
+const EXPECTED_HEADERS: usize = 8;
 
 /// Everything that is not an operation behind it.
-pub struct Edge<E> {
+pub struct RequestMiddleware<E> {
     inner: E,
     gateway: Arc<Gateway>,
-    allow: Allow,
+    allow: Negotiation,
     /// For a year, where TLS ends in front of us.
     hsts: bool,
     /// The URL of the error pages, for every error response.
     pages: Arc<str>,
 }
 
-impl<E: Endpoint<Output = Response>> Edge<E> {
+impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
     /// Puts the edge around all routes.
-    pub fn new(inner: E, gateway: Arc<Gateway>) -> Edge<E> {
+    pub fn new(inner: E, gateway: Arc<Gateway>) -> RequestMiddleware<E> {
         let issuer = gateway.config().issuer.as_str();
         let (hsts, pages) = (
             issuer.starts_with("https://"),
             problem::pages_url(issuer).into(),
         );
-        Edge {
+        RequestMiddleware {
             inner,
             gateway,
-            allow: Allow::new(),
+            allow: Negotiation::new(),
             hsts,
             pages,
         }
     }
 
-    async fn pass(&self, mut request: Request) -> Response {
+    async fn dispatch(&self, mut request: Request) -> Response {
         let (path, method) = (request.uri().path().to_owned(), request.method().clone());
         if let (false, Err(error)) = (
-            self.allow.is_for_machines(&path),
-            params::refuse_repeats(request.uri().query()),
+            self.allow.is_metadata(&path),
+            params::reject_duplicate_params(request.uri().query()),
         ) {
             return problem::respond(&error);
         }
@@ -94,23 +94,23 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         let wants_page = wants_page(&request);
         request.set_data(self.gateway.clone());
-        let story = async {
-            if self.gateway.is_starting() && self.allow.needs_gateway(&path) {
+        let task = async {
+            if self.gateway.is_starting() && self.allow.requires_started_server(&path) {
                 self.gateway.wait_for_start().await;
             }
             self.inner.get_response(request).await
         };
         // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
-        let story = pin!(AssertUnwindSafe(story).catch_unwind());
-        match tokio::time::timeout(LONGEST, story).await {
-            Ok(Ok(response)) => self.as_problem(response, &method, &path, wants_page),
+        let task = pin!(AssertUnwindSafe(task).catch_unwind());
+        match tokio::time::timeout(REQUEST_TIMEOUT, task).await {
+            Ok(Ok(response)) => self.map_error(response, &method, &path, wants_page),
             Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
             Err(_late) => problem::respond(&Error::Busy),
         }
     }
 
     /// The framework's own refusals are plain text, and may repeat what was sent.
-    fn as_problem(
+    fn map_error(
         &self,
         response: Response,
         method: &Method,
@@ -142,9 +142,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         problem
     }
 
-    fn finish(&self, response: &mut Response, id: HeaderValue) {
+    fn add_common_headers(&self, response: &mut Response, id: HeaderValue) {
         let headers = response.headers_mut();
-        headers.reserve(HEADERS);
+        headers.reserve(EXPECTED_HEADERS);
         headers.insert(REQUEST_ID, id);
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
@@ -154,8 +154,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             header::REFERRER_POLICY,
             HeaderValue::from_static("no-referrer"),
         );
-        unless_set(headers, header::CACHE_CONTROL, "no-store");
-        unless_set(
+        set_default(headers, header::CACHE_CONTROL, "no-store");
+        set_default(
             headers,
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; frame-ancestors 'none'",
@@ -169,7 +169,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
+impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
@@ -177,14 +177,14 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let id = request_id(request.headers());
         let client = ClientAddress::of(&request, &self.gateway.config().trusted_proxies.0);
         request.set_data(client);
-        let notes = Notes::default();
+        let notes = DeferredHeaders::default();
         request.set_data(notes.clone());
         let span = span(&request, &id, client);
-        let is_asked = forward_auth::is_asked(request.uri().path());
-        rename(request.uri_mut());
+        let is_verify_path = forward_auth::is_verify_path(request.uri().path());
+        normalize_path(request.uri_mut());
         // What a proxy asks is about a page elsewhere: a permission of ours would be an answer to
         // another question, and a good one, too.
-        let origins: &[String] = if is_asked {
+        let origins: &[String] = if is_verify_path {
             &[]
         } else {
             &self.gateway.config().cors_origins.0
@@ -197,7 +197,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
                     id: id.clone(),
                     pages: self.pages.clone(),
                 };
-                let response = pin!(self.pass(request));
+                let response = pin!(self.dispatch(request));
                 REQUEST
                     .scope(context, response)
                     .instrument(span.clone())
@@ -205,12 +205,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             }
         };
         notes.apply(response.headers_mut());
-        if is_asked && !response.status().is_success() {
-            forward_auth::complete(response.headers_mut());
+        if is_verify_path && !response.status().is_success() {
+            forward_auth::ensure_identity_headers(response.headers_mut());
         }
-        self.finish(&mut response, id);
+        self.add_common_headers(&mut response, id);
         if let Some(origin) = origin {
-            cors::let_read(
+            cors::add_cors_headers(
                 response.headers_mut(),
                 origin,
                 self.gateway.config().cookie_domain.is_some(),
@@ -277,7 +277,7 @@ fn trace_id(traceparent: &str) -> Option<&str> {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sane = |id: &&HeaderValue| {
         let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        (1..=ID_CHARACTERS).contains(&id.len()) && id.as_bytes().iter().all(fits)
+        (1..=MAX_REQUEST_ID_CHARACTERS).contains(&id.len()) && id.as_bytes().iter().all(fits)
     };
     headers
         .get(REQUEST_ID)
@@ -293,9 +293,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Gives the path its name of today.
-fn rename(uri: &mut Uri) {
-    if forward_auth::is_asked(uri.path()) {
-        return forward_auth::forget_original(uri);
+fn normalize_path(uri: &mut Uri) {
+    if forward_auth::is_verify_path(uri.path()) {
+        return forward_auth::strip_forwarded_path(uri);
     }
     let path = legacy_paths::canonical(uri.path());
     if path == uri.path() {
@@ -351,7 +351,7 @@ fn is_json(response: &Response) -> bool {
     })
 }
 
-fn unless_set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     headers
         .entry(name)
         .or_insert(HeaderValue::from_static(value));
@@ -413,7 +413,7 @@ mod tests {
     #[test]
     fn the_query_survives_a_renaming() {
         let mut uri = Uri::from_static("/refresh_jwt/?a=b");
-        rename(&mut uri);
+        normalize_path(&mut uri);
         assert_eq!(uri, Uri::from_static("/refresh?a=b"));
     }
 }

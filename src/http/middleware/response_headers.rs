@@ -8,28 +8,31 @@ use poem::{
     http::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use crate::{app::Allowance, http::middleware::rate_limit_headers};
+use crate::{app::RequestLimits, http::middleware::rate_limit_headers};
 
 /// The headers that one answer is to carry. Kept with the request.
 #[derive(Clone, Default)]
-pub struct Notes(Arc<Kept>);
+pub struct DeferredHeaders(Arc<DeferredState>);
 
 #[derive(Default)]
-struct Kept {
+struct DeferredState {
     headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
-    allowance: OnceLock<Allowance>,
+    request_limits: OnceLock<RequestLimits>,
 }
 
-impl Notes {
+impl DeferredHeaders {
     /// Those of this request.
-    pub fn of(request: &Request) -> &Notes {
+    pub fn of(request: &Request) -> &DeferredHeaders {
         request.data().expect("the edge sets it")
     }
 
     /// How the limits stand that the request counts against. Most requests count against none, and
     /// never ask.
-    pub fn allowance(&self) -> Allowance {
-        self.0.allowance.get_or_init(Allowance::default).clone()
+    pub fn request_limits(&self) -> RequestLimits {
+        self.0
+            .request_limits
+            .get_or_init(RequestLimits::default)
+            .clone()
     }
 
     /// Sets a header of the answer; of two with one name the last stays.
@@ -43,8 +46,8 @@ impl Notes {
 
     /// Puts them on the answer.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        if let Some(allowance) = self.0.allowance.get() {
-            rate_limit_headers::tell(allowance, self);
+        if let Some(request_limits) = self.0.request_limits.get() {
+            rate_limit_headers::write_rate_limit_headers(request_limits, self);
         }
         for (name, value) in self
             .0

@@ -15,58 +15,58 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    app::{Gateway, Origin, ProvedClient},
+    app::{AuthenticatedClient, Gateway, Origin},
     error::Error,
     http::{
-        middleware::client_address::From,
+        middleware::client_address::ClientOrigin,
         oauth::error::Refusal,
-        openapi::body::{self, Content, Members},
+        openapi::body::{self, Content, Fields},
     },
 };
 
 /// Whoever asks.
-pub enum Asker {
+pub enum OAuthClientAuth {
     /// A person, or what a person uses.
     Person,
     /// A registered client, which has proved that it is itself.
-    Client(Box<ProvedClient>),
+    Client(Box<AuthenticatedClient>),
 }
 
-impl Asker {
+impl OAuthClientAuth {
     /// The client, where only one may ask.
-    pub fn client(self) -> Result<Box<ProvedClient>, Refusal> {
+    pub fn client(self) -> Result<Box<AuthenticatedClient>, Refusal> {
         match self {
-            Asker::Client(client) => Ok(client),
-            Asker::Person => Err(Refusal::client()),
+            OAuthClientAuth::Client(client) => Ok(client),
+            OAuthClientAuth::Person => Err(Refusal::client()),
         }
     }
 
     /// The client's id.
     pub fn id(&self) -> Option<Uuid> {
         match self {
-            Asker::Client(proved) => Some(proved.client.id),
-            Asker::Person => None,
+            OAuthClientAuth::Client(proved) => Some(proved.client.id),
+            OAuthClientAuth::Person => None,
         }
     }
 }
 
 /// A form, and who sent it.
-pub struct Asking<T> {
+pub struct AuthenticatedForm<T> {
     /// The form.
     pub form: T,
     /// Who sent it.
-    pub asker: Asker,
+    pub asker: OAuthClientAuth,
 }
 
 /// A form that may say who sends it.
-pub trait Signed {
+pub trait ClientCredentials {
     /// `client_id` and `client_secret`.
     fn client(&self) -> (Option<&str>, Option<&str>);
 }
 
 macro_rules! asking {
     ($($form:ident),*) => {$(
-        impl $crate::http::oauth::client_auth::Signed for $form {
+        impl $crate::http::oauth::client_auth::ClientCredentials for $form {
             fn client(&self) -> (Option<&str>, Option<&str>) {
                 (self.client_id.as_deref(), self.client_secret.as_deref())
             }
@@ -75,7 +75,7 @@ macro_rules! asking {
 }
 pub(super) use asking;
 
-impl<'a, T: Content + Signed + 'static> ApiExtractor<'a> for Asking<T> {
+impl<'a, T: Content + ClientCredentials + 'static> ApiExtractor<'a> for AuthenticatedForm<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
@@ -98,16 +98,17 @@ impl<'a, T: Content + Signed + 'static> ApiExtractor<'a> for Asking<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let form: T = read(request, body).await.map_err(Refusal::from)?;
-        let From(origin) = <From as FromRequest>::from_request(request, body).await?;
+        let ClientOrigin(origin) =
+            <ClientOrigin as FromRequest>::from_request(request, body).await?;
         let asker = prove(request, form.client(), &origin).await?;
-        Ok(Asking { form, asker })
+        Ok(AuthenticatedForm { form, asker })
     }
 }
 
 async fn read<T: Content>(request: &Request, body: &mut RequestBody) -> Result<T, Error> {
     let bytes = body::read(request, body).await?;
     match body::media_type(request).as_str() {
-        body::FORM => body::parse_known(Members::from_form(&bytes)?),
+        body::FORM => body::parse_known(Fields::from_form(&bytes)?),
         _other => Err(Error::UnsupportedMediaType(
             "`application/x-www-form-urlencoded`",
         )),
@@ -118,20 +119,24 @@ async fn prove(
     request: &Request,
     (id, secret): (Option<&str>, Option<&str>),
     origin: &Origin,
-) -> Result<Asker, Refusal> {
+) -> Result<OAuthClientAuth, Refusal> {
     let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
     let basic = basic(request)?;
     let (id, secret) = match &basic {
         None => (id, secret),
         Some(_) if secret.is_some() => {
-            return Err(
-                Error::flaw("client_secret", "can't be combined with `Authorization`").into(),
-            );
+            return Err(Error::invalid_field(
+                "client_secret",
+                "can't be combined with `Authorization`",
+            )
+            .into());
         }
         Some((named, _)) if id.is_some_and(|id| id != named) => {
-            return Err(
-                Error::flaw("client_id", "differs from the client ID in `Authorization`").into(),
-            );
+            return Err(Error::invalid_field(
+                "client_id",
+                "differs from the client ID in `Authorization`",
+            )
+            .into());
         }
         Some((id, secret)) => (
             Some(id.as_str()),
@@ -139,9 +144,9 @@ async fn prove(
         ),
     };
     match (id, secret) {
-        (None | Some(FIRST_PARTY_CLIENT), None) => Ok(Asker::Person),
-        (Some(id), Some(secret)) => match gateway.prove_client(id, secret, origin).await? {
-            Some(client) => Ok(Asker::Client(Box::new(client))),
+        (None | Some(FIRST_PARTY_CLIENT), None) => Ok(OAuthClientAuth::Person),
+        (Some(id), Some(secret)) => match gateway.authenticate_client(id, secret, origin).await? {
+            Some(client) => Ok(OAuthClientAuth::Client(Box::new(client))),
             None => Err(Refusal::client()),
         },
         (Some(_), None) | (None, Some(_)) => Err(Refusal::client()),
@@ -154,7 +159,7 @@ fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refus
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
-        return Err(Error::flaw("Authorization", "is duplicated").into());
+        return Err(Error::invalid_field("Authorization", "is duplicated").into());
     }
     let Some(field) = first else { return Ok(None) };
     let pair = field

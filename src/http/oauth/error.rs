@@ -8,7 +8,7 @@ use poem_openapi::{
 use serde_json::Value;
 
 use crate::{
-    app::{NotGranted, NotRevoked},
+    app::{GrantError, RevokeError},
     error::{Code, Error},
     http::openapi::problem::{self, RequestContext},
 };
@@ -18,16 +18,16 @@ const INVALID_GRANT: &str = "The refresh token is invalid, expired, or revoked."
 /// OAuth 2.0 error (RFC 6749 section 5.2).
 #[derive(Debug, Object)]
 #[oai(rename = "OAuthError", example)]
-pub struct OAuthErrorShape {
+pub struct OAuthErrorSchema {
     /// Error code, for program logic.
     error: String,
     /// Description of the error for developers, in ASCII.
     error_description: String,
 }
 
-impl Example for OAuthErrorShape {
+impl Example for OAuthErrorSchema {
     fn example() -> Self {
-        OAuthErrorShape {
+        OAuthErrorSchema {
             error: "invalid_grant".to_owned(),
             error_description: INVALID_GRANT.to_owned(),
         }
@@ -40,25 +40,25 @@ pub enum Refusal {
     /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`,
     /// `unsupported_grant_type`, `unauthorized_client`
     #[oai(status = 400)]
-    Refused(Json<OAuthErrorShape>),
+    Refused(Json<OAuthErrorSchema>),
     /// `invalid_client`
     #[oai(status = 401)]
     Unknown(
-        Json<OAuthErrorShape>,
+        Json<OAuthErrorSchema>,
         #[oai(header = "WWW-Authenticate")] String,
     ),
     /// `temporarily_unavailable` (rate limit exceeded)
     #[oai(status = 429)]
-    TooMany(Json<OAuthErrorShape>, #[oai(header = "Retry-After")] u64),
+    TooMany(Json<OAuthErrorSchema>, #[oai(header = "Retry-After")] u64),
     /// `server_error`
     #[oai(status = 500)]
-    Fault(Json<OAuthErrorShape>),
+    Fault(Json<OAuthErrorSchema>),
     /// `temporarily_unavailable`
     #[oai(status = 503)]
-    Unavailable(Json<OAuthErrorShape>, #[oai(header = "Retry-After")] u64),
+    Unavailable(Json<OAuthErrorSchema>, #[oai(header = "Retry-After")] u64),
 }
 
-fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorShape> {
+fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorSchema> {
     // Quotes and characters beyond ASCII are not allowed there (RFC 6749 appendix A.8).
     let plain = |c: char| {
         if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') {
@@ -68,7 +68,7 @@ fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorShape> {
         }
     };
     let error_description = description.into().chars().map(plain).collect();
-    Json(OAuthErrorShape {
+    Json(OAuthErrorSchema {
         error: error.to_owned(),
         error_description,
     })
@@ -131,25 +131,25 @@ impl From<Error> for Refusal {
     }
 }
 
-impl From<NotGranted> for Refusal {
-    fn from(why: NotGranted) -> Self {
+impl From<GrantError> for Refusal {
+    fn from(why: GrantError) -> Self {
         match why {
-            NotGranted::Scope => Refusal::scope(),
-            NotGranted::Audience => Refusal::audience(),
-            NotGranted::Failed(error) => error.into(),
+            GrantError::Scope => Refusal::scope(),
+            GrantError::Audience => Refusal::audience(),
+            GrantError::Failed(error) => error.into(),
         }
     }
 }
 
-impl From<NotRevoked> for Refusal {
-    fn from(why: NotRevoked) -> Self {
+impl From<RevokeError> for Refusal {
+    fn from(why: RevokeError) -> Self {
         match why {
-            NotRevoked::OtherClient => Refusal::Refused(told(
+            RevokeError::OtherClient => Refusal::Refused(told(
                 "unauthorized_client",
                 "The token was issued to another client.",
             )),
-            NotRevoked::Unproved => Refusal::client(),
-            NotRevoked::Failed(error) => error.into(),
+            RevokeError::ClientUnauthenticated => Refusal::client(),
+            RevokeError::Failed(error) => error.into(),
         }
     }
 }
@@ -160,7 +160,7 @@ pub fn error_example(operation: &str, status: &str) -> Option<Value> {
     let refusal = match status {
         _other if !operations.contains(&operation) => return None,
         "400" if operation == "issueToken" => Error::InvalidRefreshToken.into(),
-        "400" => Error::flaw("token", "is missing").into(),
+        "400" => Error::invalid_field("token", "is missing").into(),
         "401" => Refusal::client(),
         "429" => Error::TooManyRequests { retry_after: 42 }.into(),
         "500" => Refusal::Fault(told(

@@ -18,7 +18,7 @@ const RESPONSE_TYPES: [&str; 1] = ["none"];
 /// Authorization server metadata (RFC 8414).
 #[derive(Object)]
 #[oai(rename = "AuthorizationServerMetadata", example)]
-pub struct MetadataShape {
+pub struct MetadataSchema {
     /// Issuer: the base URL of this server, equal to `iss` in tokens.
     issuer: String,
     /// URL of the token endpoint.
@@ -45,13 +45,13 @@ pub struct MetadataShape {
     service_documentation: String,
 }
 
-impl MetadataShape {
+impl MetadataSchema {
     /// That of the gateway with this issuer.
-    pub fn of(issuer: &str) -> MetadataShape {
+    pub fn of(issuer: &str) -> MetadataSchema {
         let at = |path: &str| format!("{issuer}{path}");
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let or_none = [&PROOFS[..], &["none"]].concat();
-        MetadataShape {
+        MetadataSchema {
             issuer: issuer.to_owned(),
             token_endpoint: at("/oauth/token"),
             revocation_endpoint: at("/oauth/revoke"),
@@ -71,9 +71,9 @@ impl MetadataShape {
     }
 }
 
-impl Example for MetadataShape {
+impl Example for MetadataSchema {
     fn example() -> Self {
-        MetadataShape::of("https://auth.example.com")
+        MetadataSchema::of("https://auth.example.com")
     }
 }
 
@@ -82,5 +82,8 @@ impl Example for MetadataShape {
 pub enum MetadataShown {
     /// The metadata of this server.
     #[oai(status = 200)]
-    Shown(Json<MetadataShape>, #[oai(header = "Cache-Control")] String),
+    Shown(
+        Json<MetadataSchema>,
+        #[oai(header = "Cache-Control")] String,
+    ),
 }

@@ -5,14 +5,14 @@ use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
 use uuid::Uuid;
 
 use crate::{
-    app::{Granted, Pair},
+    app::{IssuedClientToken, TokenPair},
     http::api::schemas::{CLIENT_ID, TOKEN_ID},
 };
 
 /// Access token response (RFC 6749 section 5.1).
 #[derive(Object)]
 #[oai(rename = "IssuedToken", example)]
-pub struct IssuedShape {
+pub struct IssuedSchema {
     /// Access token: a JWT (RFC 9068). Send it as `Authorization: Bearer TOKEN`.
     access_token: String,
     /// Always `Bearer`.
@@ -26,10 +26,10 @@ pub struct IssuedShape {
     refresh_token: Option<String>,
 }
 
-impl IssuedShape {
+impl IssuedSchema {
     /// Of a session.
-    pub fn refreshed(pair: Pair) -> IssuedShape {
-        let Pair {
+    pub fn refreshed(pair: TokenPair) -> IssuedSchema {
+        let TokenPair {
             access_token,
             expires_in,
             refresh_token,
@@ -37,7 +37,7 @@ impl IssuedShape {
             scope,
         } = pair;
         let (token_type, refresh_token) = ("Bearer".to_owned(), Some(refresh_token));
-        IssuedShape {
+        IssuedSchema {
             access_token,
             token_type,
             expires_in,
@@ -47,14 +47,14 @@ impl IssuedShape {
     }
 
     /// Of a client for itself.
-    pub fn granted(granted: Granted) -> IssuedShape {
-        let Granted {
+    pub fn granted(granted: IssuedClientToken) -> IssuedSchema {
+        let IssuedClientToken {
             access_token,
             expires_in,
             scopes,
         } = granted;
         let (token_type, scope) = ("Bearer".to_owned(), scopes.to_string());
-        IssuedShape {
+        IssuedSchema {
             access_token,
             token_type,
             expires_in,
@@ -64,9 +64,9 @@ impl IssuedShape {
     }
 }
 
-impl Example for IssuedShape {
+impl Example for IssuedSchema {
     fn example() -> Self {
-        IssuedShape {
+        IssuedSchema {
             access_token: "eyJhbGciOiJFZERTQSI…".to_owned(),
             token_type: "Bearer".to_owned(),
             expires_in: 900,
@@ -82,7 +82,7 @@ pub enum Issued {
     /// The access token was issued.
     #[oai(status = 200)]
     Token(
-        Json<IssuedShape>,
+        Json<IssuedSchema>,
         #[oai(header = "Cache-Control")] String,
         #[oai(header = "Pragma")] String,
     ),
@@ -90,24 +90,24 @@ pub enum Issued {
 
 impl Issued {
     /// Which nobody on the way may keep (RFC 6749 section 5.1).
-    pub fn of(token: IssuedShape) -> Issued {
+    pub fn of(token: IssuedSchema) -> Issued {
         Issued::Token(Json(token), "no-store".to_owned(), "no-cache".to_owned())
     }
 }
 
 /// 200.
 #[derive(ApiResponse)]
-pub enum Revoked {
+pub enum RevokedToken {
     /// Every replica rejects the token.
     #[oai(status = 200)]
-    Gone,
+    Ok,
 }
 
 /// Introspection response (RFC 7662 section 2.2). If the token is not active, `active` is the only
 /// field.
 #[derive(Object, Default)]
 #[oai(rename = "Introspection", example)]
-pub struct IntrospectionShape {
+pub struct IntrospectionSchema {
     /// Whether the token is valid now: not expired, not revoked, and for an audience of the client.
     active: bool,
     /// Scopes, separated by spaces.
@@ -151,13 +151,13 @@ pub struct IntrospectionShape {
     roles: Option<Vec<String>>,
 }
 
-impl IntrospectionShape {
+impl IntrospectionSchema {
     /// Of a token that is good, or of one that is not.
-    pub fn new(claims: Option<&Claims>) -> IntrospectionShape {
+    pub fn new(claims: Option<&Claims>) -> IntrospectionSchema {
         let Some(claims) = claims else {
-            return IntrospectionShape::default();
+            return IntrospectionSchema::default();
         };
-        IntrospectionShape {
+        IntrospectionSchema {
             active: true,
             scope: Some(claims.scope.clone()),
             client_id: Some(claims.client_id.clone()),
@@ -182,9 +182,9 @@ impl IntrospectionShape {
     }
 }
 
-impl Example for IntrospectionShape {
+impl Example for IntrospectionSchema {
     fn example() -> Self {
-        IntrospectionShape {
+        IntrospectionSchema {
             active: true,
             scope: Some("items:read".to_owned()),
             client_id: Some(CLIENT_ID.to_string()),
@@ -205,8 +205,8 @@ impl Example for IntrospectionShape {
 
 /// 200 with what a token says.
 #[derive(ApiResponse)]
-pub enum Introspected {
+pub enum IntrospectionResponse {
     /// The state and claims of the token.
     #[oai(status = 200)]
-    Told(Json<IntrospectionShape>),
+    Ok(Json<IntrospectionSchema>),
 }

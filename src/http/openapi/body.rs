@@ -17,7 +17,7 @@ use poem_openapi::{
 use serde_json::Value;
 
 pub use crate::http::openapi::body::fields::{
-    Clearable, Flag, Kept, Kind, Member, Members, Nullable, Optional, Required, shown,
+    Clearable, Field, Fields, Flag, KeepIfAbsent, Kind, Nullable, Optional, Required, shown,
 };
 
 use crate::{app::Gateway, error::Error};
@@ -29,7 +29,7 @@ pub const JSON: &str = "application/json";
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A body that has not arrived by then will not.
-const ARRIVAL: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the whole body, but never more than the limit.
 pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Error> {
@@ -46,7 +46,7 @@ pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, 
         return Err(Error::TooLarge(limit));
     }
     let body = body.take().map_err(Error::internal)?;
-    let read = tokio::time::timeout(ARRIVAL, body.into_bytes_limit(limit)).await;
+    let read = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(limit)).await;
     match read.map_err(|_| Error::malformed("Timed out reading the request body."))? {
         Ok(bytes) => Ok(bytes.to_vec()),
         Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(Error::TooLarge(limit)),
@@ -78,15 +78,15 @@ pub trait Content: Sized + Send {
     const DESCRIPTION: &'static str;
 
     /// Reads all members; `None` where one is wrong.
-    fn read(members: &mut Members) -> Option<Self>;
+    fn read(fields: &mut Fields) -> Option<Self>;
 
     /// The schema of each member: name, description, kind, whether it is required, whether it may
     /// be null.
-    fn schema() -> Vec<MemberSchema>;
+    fn schema() -> Vec<FieldSchema>;
 }
 
 /// What the document says about one member.
-pub struct MemberSchema {
+pub struct FieldSchema {
     pub name: &'static str,
     pub description: &'static str,
     pub kind: Kind,
@@ -100,15 +100,15 @@ macro_rules! body {
     ($(
         $(#[doc = $doc:literal])+
         $name:ident {
-            $($(#[doc = $member_doc:literal])+ $member:ident: $kind:ident<$type:ty>,)*
+            $($(#[doc = $member_doc:literal])+ $field:ident: $kind:ident<$type:ty>,)*
         }
     )*) => {$(
         $(#[doc = $doc])+
         pub struct $name {
             $(
                 $(#[doc = $member_doc])+
-                pub $member:
-                    <$crate::http::openapi::body::$kind<$type> as $crate::http::openapi::body::Member>::Value,
+                pub $field:
+                    <$crate::http::openapi::body::$kind<$type> as $crate::http::openapi::body::Field>::Value,
             )*
         }
 
@@ -116,18 +116,18 @@ macro_rules! body {
             const NAME: &'static str = stringify!($name);
             const DESCRIPTION: &'static str = concat!($($doc),+);
 
-            fn read(members: &mut $crate::http::openapi::body::Members) -> Option<Self> {
+            fn read(fields: &mut $crate::http::openapi::body::Fields) -> Option<Self> {
                 $(
-                    let $member =
-                        members.take::<$crate::http::openapi::body::$kind<$type>>(stringify!($member));
+                    let $field =
+                        fields.take::<$crate::http::openapi::body::$kind<$type>>(stringify!($field));
                 )*
-                Some($name { $($member: $member?),* })
+                Some($name { $($field: $field?),* })
             }
 
-            fn schema() -> Vec<$crate::http::openapi::body::MemberSchema> {
-                use $crate::http::openapi::body::Member;
-                vec![$($crate::http::openapi::body::MemberSchema {
-                    name: stringify!($member),
+            fn schema() -> Vec<$crate::http::openapi::body::FieldSchema> {
+                use $crate::http::openapi::body::Field;
+                vec![$($crate::http::openapi::body::FieldSchema {
+                    name: stringify!($field),
                     description: concat!($($member_doc),+),
                     kind: $crate::http::openapi::body::$kind::<$type>::KIND,
                     required: $crate::http::openapi::body::$kind::<$type>::REQUIRED,
@@ -142,24 +142,24 @@ pub(crate) use body;
 /// Adds the schema of a body to the document.
 pub fn register<T: Content + 'static>(registry: &mut Registry) {
     registry.create_schema::<T, _>(T::NAME.to_owned(), |_| {
-        let members = T::schema();
-        let example = members
+        let fields = T::schema();
+        let example = fields
             .iter()
-            .map(|member| (member.name.to_owned(), example(member.kind)));
+            .map(|field| (field.name.to_owned(), example(field.kind)));
         MetaSchema {
-            required: members
+            required: fields
                 .iter()
-                .filter(|member| member.required)
-                .map(|member| member.name)
+                .filter(|field| field.required)
+                .map(|field| field.name)
                 .collect(),
             description: Some(T::DESCRIPTION.trim()),
             example: Some(Value::Object(example.collect())),
-            properties: members
+            properties: fields
                 .iter()
-                .map(|member| {
+                .map(|field| {
                     (
-                        member.name,
-                        MetaSchemaRef::Inline(Box::new(member_schema(member))),
+                        field.name,
+                        MetaSchemaRef::Inline(Box::new(member_schema(field))),
                     )
                 })
                 .collect(),
@@ -175,8 +175,8 @@ fn example(kind: Kind) -> Value {
     }
 }
 
-fn member_schema(member: &MemberSchema) -> MetaSchema {
-    let schema = match member.kind {
+fn member_schema(field: &FieldSchema) -> MetaSchema {
+    let schema = match field.kind {
         Kind::Text(shape) => MetaSchema {
             format: shape.format,
             min_length: (shape.min > 0).then_some(shape.min),
@@ -187,8 +187,8 @@ fn member_schema(member: &MemberSchema) -> MetaSchema {
         Kind::Flag => MetaSchema::new("boolean"),
     };
     MetaSchema {
-        description: Some(member.description.trim()),
-        nullable: member.nullable,
+        description: Some(field.description.trim()),
+        nullable: field.nullable,
         ..schema
     }
 }
@@ -202,17 +202,17 @@ pub fn meta<T: Content>(content_type: &'static str) -> MetaMediaType {
 }
 
 /// Parses the members of one body.
-pub fn parse<T: Content>(mut members: Members) -> Result<T, Error> {
-    let content = T::read(&mut members);
-    members.finish()?;
+pub fn parse<T: Content>(mut fields: Fields) -> Result<T, Error> {
+    let content = T::read(&mut fields);
+    fields.finish()?;
     content.ok_or_else(|| Error::malformed("The request body is incomplete."))
 }
 
 /// The same where a standard wants unknown members ignored, and those without a value.
-pub fn parse_known<T: Content>(mut members: Members) -> Result<T, Error> {
-    members.ignore_empty();
-    let content = T::read(&mut members);
-    members.finish_known()?;
+pub fn parse_known<T: Content>(mut fields: Fields) -> Result<T, Error> {
+    fields.ignore_empty();
+    let content = T::read(&mut fields);
+    fields.finish_known()?;
     content.ok_or_else(|| Error::malformed("The request body is incomplete."))
 }
 
@@ -267,7 +267,7 @@ fn is_none(request: &Request, bytes: &[u8]) -> bool {
 
 fn json<T: Content>(request: &Request, bytes: &[u8]) -> Result<T, Error> {
     match media_type(request).as_str() {
-        JSON => parse(Members::from_json(bytes)?),
+        JSON => parse(Fields::from_json(bytes)?),
         _other => Err(Error::UnsupportedMediaType("`application/json`")),
     }
 }
@@ -291,12 +291,12 @@ mod tests {
         }
     }
 
-    fn flaws(json: &str) -> Vec<(String, String)> {
-        match Members::from_json(json.as_bytes()).and_then(parse::<Sample>) {
+    fn field_errors(json: &str) -> Vec<(String, String)> {
+        match Fields::from_json(json.as_bytes()).and_then(parse::<Sample>) {
             Ok(_) => Vec::new(),
-            Err(Error::InvalidRequest { flaws, .. }) => flaws
+            Err(Error::InvalidRequest { field_errors, .. }) => field_errors
                 .into_iter()
-                .map(|flaw| (flaw.field, flaw.reason.into_owned()))
+                .map(|field_error| (field_error.field, field_error.reason.into_owned()))
                 .collect(),
             Err(other) => panic!("{other:?}"),
         }
@@ -304,10 +304,10 @@ mod tests {
 
     #[test]
     fn every_member_is_read() {
-        let members = Members::from_json(br#"{"password":"secret123","username":"john"}"#)
+        let fields = Fields::from_json(br#"{"password":"secret123","username":"john"}"#)
             .ok()
             .unwrap();
-        let sample = parse::<Sample>(members).ok().unwrap();
+        let sample = parse::<Sample>(fields).ok().unwrap();
         assert_eq!(sample.username.as_str(), "john");
         assert!(
             sample
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn absent_null_and_present_differ_where_they_should() {
         let read = |json: &str| {
-            parse::<Sample>(Members::from_json(json.as_bytes()).ok().unwrap())
+            parse::<Sample>(Fields::from_json(json.as_bytes()).ok().unwrap())
                 .ok()
                 .unwrap()
                 .description
@@ -335,15 +335,15 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told_at_once_by_name_and_never_by_value() {
-        let told = flaws(concat!(
+        let told = field_errors(concat!(
             r#"{"usernam":"hunter2","description":["hunter2"],"#,
             r#""password":12345,"description":"hunter2"}"#,
         ));
-        let members: Vec<_> = told.iter().map(|(member, _)| member.as_str()).collect();
+        let fields: Vec<_> = told.iter().map(|(field, _)| field.as_str()).collect();
         assert!(
             ["username", "usernam", "description", "password"]
                 .iter()
-                .all(|member| members.contains(member)),
+                .all(|field| fields.contains(field)),
             "{told:?}"
         );
         assert!(
@@ -368,22 +368,22 @@ mod tests {
             "{\"a\":\"\\ud800\"}",
             "{'a':1}",
         ] {
-            assert!(Members::from_json(text.as_bytes()).is_err(), "{text}");
+            assert!(Fields::from_json(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(Members::from_json(b"{\"username\":\"\xff\"}").is_err());
+        assert!(Fields::from_json(b"{\"username\":\"\xff\"}").is_err());
     }
 
     #[test]
     fn forms_with_broken_text_are_refused() {
-        assert!(Members::from_form(b"username=%FF").is_err());
-        assert!(Members::from_form(b"username=a&password=b%20c").is_ok());
+        assert!(Fields::from_form(b"username=%FF").is_err());
+        assert!(Fields::from_form(b"username=a&password=b%20c").is_ok());
     }
 
     proptest! {
         #[test]
         fn no_body_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Members::from_json(&bytes).and_then(parse::<Sample>);
-            let _ = Members::from_form(&bytes).and_then(parse::<Sample>);
+            let _ = Fields::from_json(&bytes).and_then(parse::<Sample>);
+            let _ = Fields::from_form(&bytes).and_then(parse::<Sample>);
         }
     }
 }

@@ -31,16 +31,16 @@ use crate::http::{
 };
 
 /// Declares the faces whose operations there are.
-macro_rules! faces {
-    ($($face:ident),* $(,)?) => {
+macro_rules! apis {
+    ($($api:ident),* $(,)?) => {
         /// All operations.
-        pub type Api = ($($face,)*);
+        pub type Api = ($($api,)*);
 
-        const API: Api = ($($face,)*);
+        const API: Api = ($($api,)*);
     };
 }
 
-faces!(
+apis!(
     TokensApi,
     BrowserApi,
     AccountsApi,
@@ -102,21 +102,21 @@ pub fn value() -> Value {
         serde_json::from_str(&service().spec()).expect("the framework writes JSON");
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
-    pages::mend(&mut document);
-    operations(&mut document, security::mend);
-    operations(&mut document, clients::mend);
+    pages::patch(&mut document);
+    operations(&mut document, security::patch);
+    operations(&mut document, clients::patch);
     clients::add_scheme(&mut document);
-    operations(&mut document, responses::mend);
+    operations(&mut document, responses::patch);
     operations(&mut document, parameters);
     path_ids(&mut document);
     operations(&mut document, successes::patch);
-    events::mend(&mut document);
-    schemas::mend(
+    events::patch(&mut document);
+    schemas::patch(
         document["components"]["schemas"]
             .as_object_mut()
             .expect("there are schemas"),
     );
-    forms::mend(&mut document);
+    forms::patch(&mut document);
     in_reading_order(&mut document);
     paragraphs::join(&mut document);
     document
@@ -182,7 +182,7 @@ fn path_ids(document: &mut Value) {
     }
 }
 
-/// Every path with its methods, for `Allow`.
+/// Every path with its methods, for `Negotiation`.
 pub fn methods() -> Vec<(String, Vec<String>)> {
     let document = value();
     let paths = document["paths"].as_object().expect("there are paths");

@@ -4,7 +4,7 @@ use latchkey_domain::{
     account::NamePrefix,
     item::IfMatch,
     page::{self, DEFAULT_LIMIT, MAX_LIMIT},
-    text::Parsed,
+    text::ParsedText,
 };
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
@@ -13,7 +13,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use crate::{app::revocation::Patience, error::Error};
+use crate::{app::revocation::WaitFor, error::Error};
 
 /// The preference of whoever need not wait.
 pub const RESPOND_ASYNC: &str = "respond-async";
@@ -81,7 +81,7 @@ fn joined(request: &Request, name: &'static str) -> Result<Option<String>, Error
     let texts = fields.map(|field| {
         field
             .to_str()
-            .map_err(|_| Error::flaw(name, "must be printable ASCII text"))
+            .map_err(|_| Error::invalid_field(name, "must be printable ASCII text"))
     });
     let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
     Ok((!texts.is_empty()).then(|| texts.join(",")))
@@ -136,14 +136,14 @@ impl Parameter for Limit {
             .filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit
             .map(Limit)
-            .ok_or_else(|| Error::flaw(name, Limit::RULE))
+            .ok_or_else(|| Error::invalid_field(name, Limit::RULE))
     }
 }
 
 /// Where a list goes on.
-pub struct After(pub Uuid);
+pub struct Cursor(pub Uuid);
 
-impl Parameter for After {
+impl Parameter for Cursor {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
 
@@ -156,11 +156,11 @@ impl Parameter for After {
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         let Some(text) = text else {
-            return Ok(After(Uuid::nil()));
+            return Ok(Cursor(Uuid::nil()));
         };
-        page::position(text)
-            .map(After)
-            .ok_or_else(|| Error::flaw(name, "must be the `next` value of the previous page"))
+        page::position(text).map(Cursor).ok_or_else(|| {
+            Error::invalid_field(name, "must be the `next` value of the previous page")
+        })
     }
 }
 
@@ -171,15 +171,16 @@ impl Parameter for NamePrefix {
 
     fn schema() -> MetaSchema {
         MetaSchema {
-            example: Some(NamePrefix::SHAPE.example.into()),
-            max_length: Some(NamePrefix::SHAPE.max),
-            pattern: NamePrefix::SHAPE.pattern.map(str::to_owned),
+            example: Some(NamePrefix::RULES.example.into()),
+            max_length: Some(NamePrefix::RULES.max),
+            pattern: NamePrefix::RULES.pattern.map(str::to_owned),
             ..MetaSchema::new("string")
         }
     }
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
-        NamePrefix::parse(text.unwrap_or_default()).map_err(|reason| Error::flaw(name, reason))
+        NamePrefix::parse(text.unwrap_or_default())
+            .map_err(|reason| Error::invalid_field(name, reason))
     }
 }
 
@@ -211,7 +212,10 @@ impl Parameter for LogoutScope {
             None | Some("session") => Ok(LogoutScope::Session),
             Some("others") => Ok(LogoutScope::Others),
             Some("all") => Ok(LogoutScope::All),
-            Some(_) => Err(Error::flaw(name, "must be `session`, `others`, or `all`")),
+            Some(_) => Err(Error::invalid_field(
+                name,
+                "must be `session`, `others`, or `all`",
+            )),
         }
     }
 }
@@ -235,7 +239,7 @@ impl Parameter for IfMatch {
 
 /// What the client waits for (RFC 7240 section 4.1). Preferences that are not known are ignored, as
 /// that standard says.
-impl Parameter for Patience {
+impl Parameter for WaitFor {
     const IN: MetaParamIn = MetaParamIn::Header;
     const REQUIRED: bool = false;
 
@@ -255,15 +259,15 @@ impl Parameter for Patience {
                 .is_some_and(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
         };
         Ok(if preferences.any(is_async) {
-            Patience::UntilPublished
+            WaitFor::Published
         } else {
-            Patience::UntilEnforced
+            WaitFor::Enforced
         })
     }
 }
 
 /// A query parameter that comes twice means different things to different readers; it is refused.
-pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
+pub fn reject_duplicate_params(query: Option<&str>) -> Result<(), Error> {
     let Some(query) = query else { return Ok(()) };
     let mut names: Vec<_> = form_urlencoded::parse(query.as_bytes())
         .map(|(name, _)| name)
@@ -271,7 +275,7 @@ pub fn refuse_repeats(query: Option<&str>) -> Result<(), Error> {
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
-        Some(pair) => Err(Error::flaw(
+        Some(pair) => Err(Error::invalid_field(
             crate::http::openapi::body::shown(&pair[0]),
             "is duplicated",
         )),
@@ -343,7 +347,7 @@ mod tests {
 
     #[test]
     fn preferences_are_read_as_the_standard_says() {
-        let read = |text| Patience::read(text, "Prefer").unwrap();
+        let read = |text| WaitFor::read(text, "Prefer").unwrap();
         for asynchronous in [
             "respond-async",
             "Respond-Async",
@@ -351,7 +355,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(Some(asynchronous)),
-                Patience::UntilPublished,
+                WaitFor::Published,
                 "{asynchronous}"
             );
         }
@@ -362,13 +366,13 @@ mod tests {
             Some("wait=10"),
             Some("return=respond-async"),
         ] {
-            assert_eq!(read(other), Patience::UntilEnforced, "{other:?}");
+            assert_eq!(read(other), WaitFor::Enforced, "{other:?}");
         }
     }
 
     #[test]
     fn repeated_parameters_are_refused() {
-        assert!(refuse_repeats(Some("a=1&b=2")).is_ok());
-        assert!(refuse_repeats(Some("a=1&%61=2")).is_err());
+        assert!(reject_duplicate_params(Some("a=1&b=2")).is_ok());
+        assert!(reject_duplicate_params(Some("a=1&%61=2")).is_err());
     }
 }

@@ -18,19 +18,19 @@ use tokio::runtime::Handle;
 
 /// A body that takes longer is cut off: whoever sends one that large may not get to read the
 /// answer.
-const LONGEST: Duration = Duration::from_secs(2);
+const MAX_DISCARDED_BYTES: Duration = Duration::from_secs(2);
 
 /// A body whose rest is read when it is let go.
-pub struct Whole(Option<Incoming>);
+pub struct DrainOnDrop(Option<Incoming>);
 
-impl Whole {
+impl DrainOnDrop {
     /// As a body that the framework takes.
     pub fn boxed(incoming: Incoming) -> BoxBody<Bytes, io::Error> {
-        BoxBody::new(Whole(Some(incoming)))
+        BoxBody::new(DrainOnDrop(Some(incoming)))
     }
 }
 
-impl Body for Whole {
+impl Body for DrainOnDrop {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -57,7 +57,7 @@ impl Body for Whole {
     }
 }
 
-impl Drop for Whole {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut rest) = self.0.take().filter(|incoming| !incoming.is_end_stream()) else {
             return;
@@ -66,7 +66,7 @@ impl Drop for Whole {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        runtime.spawn(tokio::time::timeout(LONGEST, async move {
+        runtime.spawn(tokio::time::timeout(MAX_DISCARDED_BYTES, async move {
             while let Some(Ok(_)) = rest.frame().await {}
         }));
     }

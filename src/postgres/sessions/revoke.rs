@@ -1,8 +1,8 @@
 //! Ending sessions.
 
 use latchkey_domain::{
-    audit::{Actor, Event, Kind},
-    revocation::{ENTRY_SECONDS, Ending, Reason},
+    audit::{Actor, AuditEvent, EventKind},
+    revocation::{ENTRY_SECONDS, Reason, RevocationBatch},
     session::BROWSER_CLIENT,
 };
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Idle, ids};
 use crate::{
     error::Error,
-    postgres::{Connection, Params, Postgres, audit, revocations, twice},
+    postgres::{Connection, Params, Postgres, audit, retry_on_deadlock, revocations},
 };
 
 const END: &str = include_str!("../../../sql/queries/revoke_session.sql");
@@ -27,12 +27,12 @@ pub(crate) async fn end_others(
     user: Uuid,
     keep: Uuid,
     reason: Reason,
-) -> Result<Ending, Error> {
+) -> Result<RevocationBatch, Error> {
     let ended = ids(db
         .all(END_OTHERS, &[&user, &keep, &reason.as_str()])
         .await?)?;
-    recorded(db, Ending::of_sessions(user, &ended, reason)).await?;
-    Ok(Ending::of_sessions(
+    recorded(db, RevocationBatch::of_sessions(user, &ended, reason)).await?;
+    Ok(RevocationBatch::of_sessions(
         user,
         &ended_lately(db, user).await?,
         reason,
@@ -51,12 +51,12 @@ pub(crate) async fn end_all(
     user: Uuid,
     below: i64,
     reason: Reason,
-) -> Result<Ending, Error> {
+) -> Result<RevocationBatch, Error> {
     db.change(END_ALL, &[&user, &reason.as_str()]).await?;
-    recorded(db, Ending::of_user(user, below, reason)).await
+    recorded(db, RevocationBatch::of_user(user, below, reason)).await
 }
 
-async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> {
+async fn recorded(db: &mut Connection, ending: RevocationBatch) -> Result<RevocationBatch, Error> {
     revocations::record(db, &ending).await?;
     Ok(ending)
 }
@@ -64,14 +64,14 @@ async fn recorded(db: &mut Connection, ending: Ending) -> Result<Ending, Error> 
 impl Postgres {
     /// Ends the session of this user. One that has ended keeps its time and reason, and is no
     /// event.
-    pub async fn end_session(
+    pub async fn revoke_session(
         &self,
         user: Uuid,
         sid: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Ending, Error> {
-        twice!(self.try_end_session(user, sid, reason, event).await)
+        event: &AuditEvent,
+    ) -> Result<RevocationBatch, Error> {
+        retry_on_deadlock!(self.try_end_session(user, sid, reason, event).await)
     }
 
     async fn try_end_session(
@@ -79,11 +79,11 @@ impl Postgres {
         user: Uuid,
         sid: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Ending, Error> {
+        event: &AuditEvent,
+    ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ending = Ending::of_sessions(user, &[sid], reason);
+        let ending = RevocationBatch::of_sessions(user, &[sid], reason);
         if db
             .first(END, &[&user, &sid, &reason.as_str()])
             .await?
@@ -97,8 +97,12 @@ impl Postgres {
     }
 
     /// What ended of this user a while ago, for whoever repeats what could not be published.
-    pub async fn sessions_ended_lately(&self, user: Uuid, reason: Reason) -> Result<Ending, Error> {
-        Ok(Ending::of_sessions(
+    pub async fn recently_revoked_sessions(
+        &self,
+        user: Uuid,
+        reason: Reason,
+    ) -> Result<RevocationBatch, Error> {
+        Ok(RevocationBatch::of_sessions(
             user,
             &ended_lately(&mut self.connection().await?, user).await?,
             reason,
@@ -106,14 +110,14 @@ impl Postgres {
     }
 
     /// Ends all sessions of this user but one.
-    pub async fn end_other_sessions(
+    pub async fn revoke_other_sessions(
         &self,
         user: Uuid,
         keep: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Ending, Error> {
-        twice!(self.try_end_others(user, keep, reason, event).await)
+        event: &AuditEvent,
+    ) -> Result<RevocationBatch, Error> {
+        retry_on_deadlock!(self.try_end_others(user, keep, reason, event).await)
     }
 
     async fn try_end_others(
@@ -121,8 +125,8 @@ impl Postgres {
         user: Uuid,
         keep: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Ending, Error> {
+        event: &AuditEvent,
+    ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let ending = end_others(&mut db, user, keep, reason).await?;
@@ -132,21 +136,21 @@ impl Postgres {
     }
 
     /// Ends everything of this user; nothing if there is no such user.
-    pub async fn end_all_sessions(
+    pub async fn revoke_all_sessions(
         &self,
         user: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Option<Ending>, Error> {
-        twice!(self.try_end_all(user, reason, event).await)
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
+        retry_on_deadlock!(self.try_end_all(user, reason, event).await)
     }
 
     async fn try_end_all(
         &self,
         user: Uuid,
         reason: Reason,
-        event: &Event,
-    ) -> Result<Option<Ending>, Error> {
+        event: &AuditEvent,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some(row) = db.first(RAISE_GENERATION, &[&user]).await? else {
@@ -160,16 +164,21 @@ impl Postgres {
     }
 
     /// Ends the oldest live sessions of this user, so that no more than `most` are left.
-    pub async fn end_oldest_sessions(
+    pub async fn revoke_oldest_sessions(
         &self,
         user: Uuid,
         most: i64,
         idle: Idle,
-    ) -> Result<Ending, Error> {
-        twice!(self.try_end_oldest(user, most, idle).await)
+    ) -> Result<RevocationBatch, Error> {
+        retry_on_deadlock!(self.try_end_oldest(user, most, idle).await)
     }
 
-    async fn try_end_oldest(&self, user: Uuid, most: i64, idle: Idle) -> Result<Ending, Error> {
+    async fn try_end_oldest(
+        &self,
+        user: Uuid,
+        most: i64,
+        idle: Idle,
+    ) -> Result<RevocationBatch, Error> {
         let reason = Reason::TooManySessions;
         let (tokens, browser) = (idle.tokens as f64, idle.browser as f64);
         let params: Params = &[
@@ -183,10 +192,11 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let ended = ids(db.all(END_OLDEST, params).await?)?;
-        let ending = recorded(&mut db, Ending::of_sessions(user, &ended, reason)).await?;
+        let ending = recorded(&mut db, RevocationBatch::of_sessions(user, &ended, reason)).await?;
         for sid in ended {
-            let event = Event::new(Kind::SessionEnded, Actor::Gateway, Some(user)).of_session(sid);
-            audit::insert(&mut db, &event.because(reason.as_str())).await?;
+            let event = AuditEvent::new(EventKind::SessionRevoked, Actor::Server, Some(user))
+                .of_session(sid);
+            audit::insert(&mut db, &event.with_reason(reason.as_str())).await?;
         }
         db.commit().await?;
         Ok(ending)

@@ -14,7 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::gateway::{Gateway, Session};
+use crate::test_server::{Session, TestServer};
 
 /// Between two requests of a person.
 const PACE: Duration = Duration::from_millis(15);
@@ -53,7 +53,7 @@ pub struct Load {
 
 impl Load {
     /// So many people, by way of a balancer. Their accounts are made by a replica.
-    pub async fn begin(replica: &Gateway, balancer: SocketAddr, people: usize) -> Load {
+    pub async fn begin(replica: &TestServer, balancer: SocketAddr, people: usize) -> Load {
         let (stopped, tally) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Tally>>::default());
         let mut load = Load {
             began: Instant::now(),

@@ -2,9 +2,9 @@
 //! real balancers in front of them, as `deploy/` configures them.
 
 use crate::{
-    address::own_address,
     deployed::{Place, Proxy},
-    gateway::Gateway,
+    loopback::own_address,
+    test_server::TestServer,
 };
 
 /// A balancer that we ship a configuration for.
@@ -20,14 +20,14 @@ pub const KINDS: [Kind; 2] = [Kind::Nginx, Kind::HaProxy];
 
 /// Interchangeable gateways.
 pub struct Pool {
-    pub replicas: Vec<Gateway>,
+    pub replicas: Vec<TestServer>,
 }
 
 impl Pool {
     pub async fn with(changes: &[(&str, &str)]) -> Pool {
         let address = own_address().to_string();
         let mut replicas =
-            vec![Gateway::with(&[changes, &[("LATCHKEY_LISTEN", &address)]].concat()).await];
+            vec![TestServer::with(&[changes, &[("LATCHKEY_LISTEN", &address)]].concat()).await];
         for _ in 0..2 {
             let replica = replicas[0]
                 .replica_with(&[("LATCHKEY_LISTEN", &own_address().to_string())])
@@ -41,7 +41,7 @@ impl Pool {
     pub async fn behind(&self, kind: Kind) -> Proxy {
         let place = Place::new();
         let listen = place.address.to_string();
-        let names = ["gateway-1:8000", "gateway-2:8000", "gateway-3:8000"];
+        let names = ["latchkey-1:8000", "latchkey-2:8000", "latchkey-3:8000"];
         let servers = names
             .into_iter()
             .zip(&self.replicas)

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::until;
+use crate::test_server::until;
 
 /// The same browsers as `./dev` looks for; where none is in `PATH`, chromedriver knows where its
 /// own is.

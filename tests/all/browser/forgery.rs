@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{NAME, SetCookie, bare, get, john, john_with, open, verify};
 use crate::{
     contract::{json_body, operations},
-    gateway::{Answer, Gateway, PASSWORD},
-    stack::ask,
+    test_server::{Answer, PASSWORD, TestServer},
+    test_stores::ask,
 };
 
 const OWN: &str = "https://auth.example.com";
@@ -128,7 +128,7 @@ const CASES: &[Case] = &[
 ];
 
 async fn send(
-    gateway: &Gateway,
+    server: &TestServer,
     case: Case<'_>,
     method: Method,
     path: &str,
@@ -136,10 +136,10 @@ async fn send(
     body: Value,
 ) -> Answer {
     let request = case.0.iter().fold(
-        bare(gateway, method, path, cookie),
+        bare(server, method, path, cookie),
         |request, (name, value)| request.header(*name, *value),
     );
-    gateway
+    server
         .send(if body.is_null() {
             request
         } else {
@@ -150,11 +150,11 @@ async fn send(
 
 #[tokio::test]
 async fn header_and_origin_must_fit_for_what_changes_something() {
-    let (gateway, cookie) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
+    let (server, cookie) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
     for (number, case) in CASES.iter().enumerate() {
         let name = format!("Name {number}");
         let answer = send(
-            &gateway,
+            &server,
             *case,
             Method::PATCH,
             "/user",
@@ -170,7 +170,7 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
             case.0
         );
         assert_eq!(
-            ask(&gateway, "select coalesce(name, '') from users").await == name,
+            ask(&server, "select coalesce(name, '') from users").await == name,
             case.1,
             "{:?}",
             case.0
@@ -182,11 +182,11 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
         );
         // What changes nothing may come from everywhere: the answer is for the page's eyes only if
         // CORS says so.
-        send(&gateway, *case, Method::GET, "/user", &cookie, Value::Null)
+        send(&server, *case, Method::GET, "/user", &cookie, Value::Null)
             .await
             .is(200, "");
         send(
-            &gateway,
+            &server,
             *case,
             Method::HEAD,
             "/auth/verify",
@@ -201,15 +201,15 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
 /// Somebody else's page must not sign a browser in as somebody else, nor out.
 #[tokio::test]
 async fn signing_in_up_and_out_are_guarded_too() {
-    let (gateway, _) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
+    let (server, _) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
     let login = json!({"username": "john", "password": PASSWORD});
     for (number, case) in CASES.iter().enumerate() {
-        let sessions = ask(&gateway, "select count(*) from sessions").await;
+        let sessions = ask(&server, "select count(*) from sessions").await;
         let fields = case.0.iter().fold(
-            gateway.request(Method::POST, "/session"),
+            server.request(Method::POST, "/session"),
             |request, (name, value)| request.header(*name, *value),
         );
-        let answer = gateway.send(fields.json(&login)).await;
+        let answer = server.send(fields.json(&login)).await;
         assert_eq!(
             (answer.status, SetCookie::of(&answer).is_some()),
             (if case.1 { 200 } else { 403 }, case.1),
@@ -217,17 +217,17 @@ async fn signing_in_up_and_out_are_guarded_too() {
             case.0
         );
         assert_eq!(
-            ask(&gateway, "select count(*) from sessions").await == sessions,
+            ask(&server, "select count(*) from sessions").await == sessions,
             !case.1
         );
 
         let up = json!({"username": format!("user{number}"), "password": PASSWORD});
         let asked = case.0.iter().any(|(name, _)| *name == "x-latchkey-request");
         let fields = case.0.iter().fold(
-            gateway.request(Method::POST, "/signup"),
+            server.request(Method::POST, "/signup"),
             |request, (name, value)| request.header(*name, *value),
         );
-        let answer = gateway.send(fields.json(&up)).await;
+        let answer = server.send(fields.json(&up)).await;
         assert_eq!(
             answer.status,
             if case.1 || !asked { 201 } else { 403 },
@@ -244,9 +244,9 @@ async fn signing_in_up_and_out_are_guarded_too() {
             case.0
         );
 
-        let cookie = open(&gateway, "john").await;
+        let cookie = open(&server, "john").await;
         let answer = send(
-            &gateway,
+            &server,
             *case,
             Method::DELETE,
             "/session",
@@ -261,7 +261,7 @@ async fn signing_in_up_and_out_are_guarded_too() {
             case.0
         );
         assert_eq!(
-            verify(&gateway, &cookie).await.0 == 204,
+            verify(&server, &cookie).await.0 == 204,
             !case.1,
             "{:?}",
             case.0
@@ -272,14 +272,14 @@ async fn signing_in_up_and_out_are_guarded_too() {
 /// From the document, so that none is forgotten.
 #[tokio::test]
 async fn every_operation_that_changes_something_is_guarded() {
-    let (gateway, cookie) = john().await;
+    let (server, cookie) = john().await;
     let request =
-        super::page(&gateway, Method::POST, "/items", &cookie).json(&json!({"name": "Book"}));
-    let item = gateway.send(request).await.is(201, "").text("id");
+        super::page(&server, Method::POST, "/items", &cookie).json(&json!({"name": "Book"}));
+    let item = server.send(request).await.is(201, "").text("id");
     let fingerprint = "select string_agg(t, ';') from (select u::text as t from users u \
         union all select i::text from items i \
         union all select s::text from sessions s order by 1) whole";
-    let before = ask(&gateway, fingerprint).await;
+    let before = ask(&server, fingerprint).await;
     let cases: [&[(&str, &str)]; 2] = [
         &[],
         &[
@@ -300,7 +300,7 @@ async fn every_operation_that_changes_something_is_guarded() {
         for fields in cases {
             let body = json_body(operation).map_or(Value::Null, |schema| schema["example"].clone());
             let answer = send(
-                &gateway,
+                &server,
                 (fields, false),
                 method.clone(),
                 &path,
@@ -320,14 +320,14 @@ async fn every_operation_that_changes_something_is_guarded() {
         guarded >= 9,
         "the document lists what is guarded: {guarded}"
     );
-    assert_eq!(ask(&gateway, fingerprint).await, before);
-    get(&gateway, "/session", &cookie).await.is(200, "");
+    assert_eq!(ask(&server, fingerprint).await, before);
+    get(&server, "/session", &cookie).await.is(200, "");
 }
 
 /// What a form of another site can send at most: no header of ours, and one of three media types.
 #[tokio::test]
 async fn what_a_form_can_send_fails() {
-    let (gateway, cookie) = john().await;
+    let (server, cookie) = john().await;
     for media_type in [
         "text/plain",
         "application/x-www-form-urlencoded",
@@ -339,20 +339,20 @@ async fn what_a_form_can_send_fails() {
             ("/items", "{\"name\":\"x\"}"),
             ("/session", "{}"),
         ] {
-            let request = gateway
+            let request = server
                 .request(Method::POST, path)
                 .header(header::COOKIE, format!("{NAME}={cookie}"));
             let request = request
                 .header(header::CONTENT_TYPE, media_type)
                 .header("sec-fetch-site", "cross-site");
-            gateway
+            server
                 .send(request.header("origin", "https://evil.example").body(body))
                 .await
                 .is(403, "csrf");
         }
     }
-    assert_eq!(verify(&gateway, &cookie).await.0, 204);
-    assert_eq!(ask(&gateway, "select count(*) from items").await, "0");
+    assert_eq!(verify(&server, &cookie).await.0, 204);
+    assert_eq!(ask(&server, "select count(*) from items").await, "0");
 }
 
 #[tokio::test]
@@ -362,14 +362,14 @@ async fn programs_of_other_origins_may_bring_the_cookie_only_where_its_domain_is
         ("LATCHKEY_COOKIE_DOMAIN", "example.com"),
     ];
     for (settings, credentials) in [(&domain[..1], ""), (&domain[..], "true")] {
-        let gateway = Gateway::with(settings).await;
+        let server = TestServer::with(settings).await;
         for (method, origin, allowed) in [
             (Method::OPTIONS, APP, credentials),
             (Method::GET, APP, credentials),
             (Method::GET, "https://evil.example", ""),
         ] {
-            let request = gateway.request(method, "/user").header("origin", origin);
-            let answer = gateway
+            let request = server.request(method, "/user").header("origin", origin);
+            let answer = server
                 .send(request.header("access-control-request-method", "PATCH"))
                 .await;
             assert_eq!(

@@ -9,30 +9,30 @@ use tokio::{
 
 use super::{NAME, driver::Driver, get};
 use crate::{
-    gateway::{Gateway, PASSWORD, until},
-    stack::ask,
+    test_server::{PASSWORD, TestServer, until},
+    test_stores::ask,
 };
 
 /// A browser on a page of the gateway's own origin.
 struct Tab {
-    gateway: Gateway,
+    server: TestServer,
     driver: Driver,
     origin: String,
 }
 
 impl Tab {
     async fn open(idle: &str) -> Tab {
-        let gateway = Gateway::with(&[
+        let server = TestServer::with(&[
             ("LATCHKEY_ISSUER", "http://localhost"),
             ("LATCHKEY_COOKIE_IDLE_TIMEOUT", idle),
         ])
         .await;
-        gateway.sign_up("john").await;
-        let origin = format!("http://localhost:{}", gateway.address.port());
+        server.sign_up("john").await;
+        let origin = format!("http://localhost:{}", server.address.port());
         let driver = Driver::start().await;
         driver.open(&format!("{origin}/docs")).await;
         Tab {
-            gateway,
+            server,
             driver,
             origin,
         }
@@ -119,8 +119,8 @@ async fn it_signs_in_stays_while_active_and_is_signed_out_by_silence() {
     .await;
     assert!(!tab.is_signed_in().await);
     let last = last.as_str().expect("text");
-    until("the gateway refuses it", || async {
-        get(&tab.gateway, "/session", last).await.status == 401
+    until("the server refuses it", || async {
+        get(&tab.server, "/session", last).await.status == 401
     })
     .await;
 }
@@ -146,7 +146,7 @@ async fn it_signs_up_and_out() {
         204
     );
     assert!(tab.driver.cookie(NAME).await.is_none() && !tab.is_signed_in().await);
-    let replica = tab.gateway.replica().await;
+    let replica = tab.server.replica().await;
     get(&replica, "/user", cookie.as_str().expect("text"))
         .await
         .is(401, "token_revoked");
@@ -180,7 +180,7 @@ async fn site_with_form(target: &str, fields: &str) -> u16 {
 async fn a_form_of_another_page_is_refused() {
     let tab = Tab::open("10m").await;
     tab.sign_in().await;
-    let sessions = ask(&tab.gateway, "select count(*) from sessions").await;
+    let sessions = ask(&tab.server, "select count(*) from sessions").await;
     let (login, nothing) = (
         "<input name='{\"username\":\"john\",\"password\":\"secret123\",\"x\":\"' value='\"}'>",
         "",
@@ -211,14 +211,14 @@ async fn a_form_of_another_page_is_refused() {
     }
     assert_eq!(
         ask(
-            &tab.gateway,
+            &tab.server,
             "select count(*) from sessions where revoked_at is not null"
         )
         .await,
         "0"
     );
     assert_eq!(
-        ask(&tab.gateway, "select count(*) from sessions").await,
+        ask(&tab.server, "select count(*) from sessions").await,
         sessions
     );
 }

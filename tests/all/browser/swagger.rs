@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::driver::Driver;
 use crate::{
-    gateway::{Gateway, PASSWORD, until},
-    personal_tokens,
-    stack::ask,
+    personal_access_tokens,
+    test_server::{PASSWORD, TestServer, until},
+    test_stores::ask,
 };
 
 /// The part of *Authorize* that takes username and password.
@@ -17,19 +17,19 @@ const BEARER: &str = "//div[@class='auth-container'][.//h4[contains(., '(http, B
 
 /// The page of a gateway, drawn. Of its account nobody is signed in there.
 struct Page {
-    gateway: Gateway,
+    server: TestServer,
     driver: Driver,
     origin: String,
 }
 
 impl Page {
     async fn open() -> Page {
-        let gateway = Gateway::with(&[("LATCHKEY_ISSUER", "http://localhost")]).await;
-        gateway.sign_up("john").await;
-        let origin = format!("http://localhost:{}", gateway.address.port());
+        let server = TestServer::with(&[("LATCHKEY_ISSUER", "http://localhost")]).await;
+        server.sign_up("john").await;
+        let origin = format!("http://localhost:{}", server.address.port());
         let page = Page {
             driver: Driver::start().await,
-            gateway,
+            server,
             origin,
         };
         // What the browser shows before belongs to itself.
@@ -234,7 +234,7 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
             "{problem}"
         );
     }
-    assert_eq!(ask(&page.gateway, "select count(*) from items").await, "2");
+    assert_eq!(ask(&page.server, "select count(*) from items").await, "2");
     page.has_kept_to_itself(&[
         "/items 400",
         "/items?limit=20 401",
@@ -266,14 +266,14 @@ async fn scopes_that_were_not_ticked_are_not_granted() {
         ("403", &json!("insufficient_scope")),
         "{problem}"
     );
-    assert_eq!(ask(&page.gateway, "select count(*) from items").await, "0");
+    assert_eq!(ask(&page.server, "select count(*) from items").await, "0");
 }
 
 #[tokio::test]
 async fn pasted_personal_access_token_authorizes_and_survives_reload() {
     let page = Page::open().await;
-    let session = page.gateway.sign_in("john").await;
-    let (_, token) = personal_tokens::make(&page.gateway, &session, "items:read").await;
+    let session = page.server.sign_in("john").await;
+    let (_, token) = personal_access_tokens::make(&page.server, &session, "items:read").await;
     page.paste(&token).await;
     let list = page.try_out("Items_\\(sample\\)-listItems").await;
     assert_eq!(list.execute().await.0, "200");
@@ -320,7 +320,7 @@ async fn a_page_signs_in_there_by_cookie() {
         ("403", &json!("csrf")),
         "{problem}"
     );
-    assert_eq!(ask(&page.gateway, "select count(*) from items").await, "0");
+    assert_eq!(ask(&page.server, "select count(*) from items").await, "0");
     create.say("X-Latchkey-Request", "1").await;
     assert_eq!(create.execute_again().await.0, "201");
 

@@ -1,6 +1,6 @@
 //! What clients do to real proxies, and what must come of it.
 
-use super::{IDENTITY, line::End};
+use super::{IDENTITY, half_open::End};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

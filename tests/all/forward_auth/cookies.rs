@@ -6,7 +6,7 @@ use reqwest::{Method, header};
 use super::{identity, is_refused};
 use crate::{
     browser::{NAME, aged, open},
-    gateway::{Answer, Gateway},
+    test_server::{Answer, TestServer},
 };
 
 const HOST: &[(&str, &str)] = &[
@@ -166,11 +166,11 @@ const HOSTS: &[Case] = &[
     (&[("forwarded", "host=app.example.com;proto=https")], false),
 ];
 
-async fn ask(gateway: &Gateway, method: Method, cookie: &str, fields: &[(&str, &str)]) -> Answer {
-    let request = gateway
+async fn ask(server: &TestServer, method: Method, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+    let request = server
         .request(method, "/auth/verify")
         .header(header::COOKIE, format!("{NAME}={cookie}"));
-    gateway
+    server
         .send(fields.iter().fold(request, |request, (name, value)| {
             request.header(*name, *value)
         }))
@@ -192,18 +192,18 @@ fn check(answer: &Answer, passes: bool, what: &[(&str, &str)]) {
     }
 }
 
-async fn john(gateway: &Gateway) -> String {
-    gateway.sign_up("john").await;
-    open(gateway, "john").await
+async fn john(server: &TestServer) -> String {
+    server.sign_up("john").await;
+    open(server, "john").await
 }
 
 #[tokio::test]
 async fn what_is_known_to_change_nothing_passes() {
-    let gateway = Gateway::shared().await;
-    let cookie = john(&gateway).await;
+    let server = TestServer::shared().await;
+    let cookie = john(&server).await;
     for (fields, passes) in METHODS {
         check(
-            &ask(&gateway, Method::GET, &cookie, fields).await,
+            &ask(&server, Method::GET, &cookie, fields).await,
             *passes,
             fields,
         );
@@ -217,15 +217,15 @@ async fn what_is_known_to_change_nothing_passes() {
         ("DELETE", false),
         ("PROPFIND", false),
     ] {
-        let answer = ask(&gateway, method.parse().expect("a method"), &cookie, &safe).await;
+        let answer = ask(&server, method.parse().expect("a method"), &cookie, &safe).await;
         assert_eq!(answer.status, if passes { 204 } else { 403 }, "{method}");
     }
 }
 
 #[tokio::test]
 async fn everything_else_wants_the_origin_of_the_upstream() {
-    let gateway = Gateway::with(&[("LATCHKEY_CORS_ORIGINS", "https://evil.example")]).await;
-    let cookie = john(&gateway).await;
+    let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", "https://evil.example")]).await;
+    let cookie = john(&server).await;
     for unsafe_fields in [
         &[("x-forwarded-method", "POST")][..],
         &[],
@@ -235,7 +235,7 @@ async fn everything_else_wants_the_origin_of_the_upstream() {
             let origins: Vec<_> = origins.iter().map(|origin| ("origin", *origin)).collect();
             let fields = [unsafe_fields, HOST, &origins].concat();
             check(
-                &ask(&gateway, Method::GET, &cookie, &fields).await,
+                &ask(&server, Method::GET, &cookie, &fields).await,
                 *passes,
                 &fields,
             );
@@ -248,7 +248,7 @@ async fn everything_else_wants_the_origin_of_the_upstream() {
             ]
             .concat();
             check(
-                &ask(&gateway, Method::GET, &cookie, &fields).await,
+                &ask(&server, Method::GET, &cookie, &fields).await,
                 *passes,
                 &fields,
             );
@@ -256,7 +256,7 @@ async fn everything_else_wants_the_origin_of_the_upstream() {
     }
     let fields = [HOST, &[("origin", "https://app.example.com")]].concat();
     check(
-        &ask(&gateway, Method::DELETE, &cookie, &fields).await,
+        &ask(&server, Method::DELETE, &cookie, &fields).await,
         true,
         &fields,
     );
@@ -265,11 +265,11 @@ async fn everything_else_wants_the_origin_of_the_upstream() {
 /// Otherwise any page could say what it likes.
 #[tokio::test]
 async fn nobody_is_believed_by_default() {
-    let gateway = Gateway::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    let elsewhere = gateway
+    let server = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
+    let elsewhere = server
         .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8")])
         .await;
-    let cookie = john(&gateway).await;
+    let cookie = john(&server).await;
     let claims = [
         HOST,
         &[
@@ -278,15 +278,15 @@ async fn nobody_is_believed_by_default() {
         ],
     ]
     .concat();
-    for gateway in [&gateway, &elsewhere] {
+    for server in [&server, &elsewhere] {
         check(
-            &ask(gateway, Method::GET, &cookie, &claims).await,
+            &ask(server, Method::GET, &cookie, &claims).await,
             false,
             &claims,
         );
         let named = [&claims[..], &[("x-forwarded-for", "10.0.0.1")]].concat();
         check(
-            &ask(gateway, Method::GET, &cookie, &named).await,
+            &ask(server, Method::GET, &cookie, &named).await,
             false,
             &named,
         );
@@ -296,44 +296,44 @@ async fn nobody_is_believed_by_default() {
 /// Programs have no pages: their tokens pass with whatever method.
 #[tokio::test]
 async fn a_bearer_token_needs_no_word_of_a_proxy() {
-    let gateway = Gateway::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    let cookie = john(&gateway).await;
-    let session = gateway.sign_in("john").await;
-    let both = gateway
+    let server = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
+    let cookie = john(&server).await;
+    let session = server.sign_in("john").await;
+    let both = server
         .request(Method::POST, "/auth/verify")
         .header(header::COOKIE, format!("{NAME}={cookie}"));
-    let answer = gateway.send(both.bearer_auth(&session.access_token)).await;
+    let answer = server.send(both.bearer_auth(&session.access_token)).await;
     assert_eq!(identity(answer.is(204, ""))[7], session.claims()["sid"]);
     assert!(!answer.headers.contains_key("set-cookie"));
 }
 
 #[tokio::test]
 async fn the_slid_cookie_is_for_who_passes() {
-    let gateway = Gateway::shared().await;
-    let cookie = john(&gateway).await;
-    let old = aged(&gateway, &cookie, 200).await;
+    let server = TestServer::shared().await;
+    let cookie = john(&server).await;
+    let old = aged(&server, &cookie, 200).await;
     let safe = [("x-forwarded-method", "GET")];
     let asked = |query: &str| {
-        let request = gateway
+        let request = server
             .request(Method::GET, &format!("/auth/verify{query}"))
             .header("x-forwarded-method", "GET");
         request.header(header::COOKIE, format!("{NAME}={old}"))
     };
-    is_refused(&gateway.send(asked("?role=admin")).await, 403, "forbidden");
+    is_refused(&server.send(asked("?role=admin")).await, 403, "forbidden");
     is_refused(
-        &gateway.send(asked("?scope=admin")).await,
+        &server.send(asked("?scope=admin")).await,
         403,
         "insufficient_scope",
     );
     is_refused(
-        &gateway.send(asked("?role=nobody")).await,
+        &server.send(asked("?role=nobody")).await,
         400,
         "invalid_request",
     );
-    is_refused(&ask(&gateway, Method::GET, &old, &[]).await, 403, "csrf");
+    is_refused(&ask(&server, Method::GET, &old, &[]).await, 403, "csrf");
     for answer in [
-        ask(&gateway, Method::GET, &old, &safe).await,
-        gateway.send(asked("/items?role=admin")).await,
+        ask(&server, Method::GET, &old, &safe).await,
+        server.send(asked("/items?role=admin")).await,
     ] {
         assert!(
             answer
@@ -346,7 +346,7 @@ async fn the_slid_cookie_is_for_who_passes() {
     }
     let with_basic = asked("").header(header::AUTHORIZATION, "Basic am9obg==");
     assert!(
-        gateway
+        server
             .send(with_basic)
             .await
             .is(204, "")
@@ -355,7 +355,7 @@ async fn the_slid_cookie_is_for_who_passes() {
         "another scheme is ignored"
     );
     assert!(
-        !ask(&gateway, Method::GET, &cookie, &safe)
+        !ask(&server, Method::GET, &cookie, &safe)
             .await
             .is(204, "")
             .headers

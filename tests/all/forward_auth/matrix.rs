@@ -15,18 +15,18 @@ use super::{
     IDENTITY,
     application::{Application, Arrived},
     cases::{self, Case, Credential, Outcome},
+    half_open::{End, Line},
     identity,
-    line::{End, Line},
     proxies::Kind,
     verify,
 };
 use crate::{
     browser::{NAME, aged, open},
     deployed::Proxy,
-    forge::{Forge, with},
-    gateway::{Gateway, Session, until},
-    stack::execute,
-    wire,
+    raw_http,
+    test_server::{Session, TestServer, until},
+    test_stores::execute,
+    token_signer::{TokenSigner, with},
 };
 
 const KINDS: [Kind; 3] = [Kind::Nginx, Kind::Caddy, Kind::HaProxy];
@@ -37,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A proxy between its clients, a gateway and an application.
 struct Site {
     kind: Kind,
-    gateway: Gateway,
+    server: TestServer,
     line: Line,
     application: Application,
     proxy: Proxy,
@@ -56,32 +56,32 @@ struct Result {
 
 impl Site {
     pub async fn new(kind: Kind) -> Site {
-        let gateway = Gateway::start().await;
-        let (line, application) = tokio::join!(Line::to(gateway.address), Application::start());
+        let server = TestServer::start().await;
+        let (line, application) = tokio::join!(Line::to(server.address), Application::start());
         let proxy = kind.start(line.address, application.address).await;
-        gateway.sign_up_with_email("john", "john@example.com").await;
+        server.sign_up_with_email("john", "john@example.com").await;
         execute(
-            &gateway,
+            &server,
             "update users set name = 'Jöhn {env.HOME} $host %[src]', email_verified = true",
         )
         .await;
         let (good, gone, cookie) = (
-            gateway.sign_in("john").await,
-            gateway.sign_in("john").await,
-            open(&gateway, "john").await,
+            server.sign_in("john").await,
+            server.sign_in("john").await,
+            open(&server, "john").await,
         );
-        gateway.log_out(&gone.access_token).await.is(204, "");
-        let by_bearer = identity(verify(&gateway, &good, "").await.is(204, ""));
+        server.log_out(&gone.access_token).await.is(204, "");
+        let by_bearer = identity(verify(&server, &good, "").await.is(204, ""));
         // As a bearer token it says the same as by cookie.
         let browser = Session {
             access_token: cookie.clone(),
             refresh_token: String::new(),
         };
-        let by_cookie = identity(verify(&gateway, &browser, "").await.is(204, ""));
-        let credentials = credentials(&gateway, &good, &gone, &cookie).await;
+        let by_cookie = identity(verify(&server, &browser, "").await.is(204, ""));
+        let credentials = credentials(&server, &good, &gone, &cookie).await;
         Site {
             kind,
-            gateway,
+            server,
             line,
             application,
             proxy,
@@ -112,7 +112,7 @@ impl Site {
         }
         let result = self.send(case).await;
         if case.end.is_some() {
-            self.line.lead_to(End::Gateway(self.gateway.address));
+            self.line.lead_to(End::TestServer(self.server.address));
         }
         let what = format!(
             "{:?}: {} → {} {:?}",
@@ -221,12 +221,12 @@ fn shown(status: u16) -> String {
 }
 
 async fn credentials(
-    gateway: &Gateway,
+    server: &TestServer,
     good: &Session,
     gone: &Session,
     cookie: &str,
 ) -> Vec<(Credential, String)> {
-    let forge = Forge::of(gateway).await;
+    let forge = TokenSigner::of(server).await;
     let claims = good.claims();
     let expired = forge.sign(&with(
         &claims,
@@ -242,10 +242,7 @@ async fn credentials(
         (Credential::Expired, bearer(&expired)),
         (Credential::Revoked, bearer(&gone.access_token)),
         (Credential::Cookie, jar(cookie)),
-        (
-            Credential::OldCookie,
-            jar(&aged(gateway, cookie, 200).await),
-        ),
+        (Credential::OldCookie, jar(&aged(server, cookie, 200).await)),
     ]
 }
 
@@ -276,7 +273,7 @@ async fn exchange(proxy: &Proxy, case: &Case, bytes: &[u8]) -> (u16, String) {
         .await
         .unwrap_or_else(|_| panic!("no answer in time: {}", case.name));
     let answer = String::from_utf8_lossy(&answer).to_lowercase();
-    (wire::status(&answer), answer)
+    (raw_http::status(&answer), answer)
 }
 
 fn is_whole(answer: &[u8], case: &Case) -> bool {
@@ -434,7 +431,7 @@ async fn a_gateway_that_stands_still_or_is_gone_lets_nothing_pass() {
     everywhere(async |mut site| {
         let case = cases::simple(Credential::Bearer);
         assert_eq!(site.check(&case).await, "passes");
-        site.gateway.pause();
+        site.server.pause();
         // A signal takes a moment to reach every thread.
         until("it stands still", async || {
             site.send(&case).await.arrived.is_empty()
@@ -444,10 +441,10 @@ async fn a_gateway_that_stands_still_or_is_gone_lets_nothing_pass() {
             let result = site.send(&case).await;
             assert!(is_refusal(&result), "{:?}: {}", site.kind, result.answer);
         }
-        site.gateway.resume();
+        site.server.resume();
         let again = async || site.send(&case).await.status == 200;
         until("it passes again", again).await;
-        site.gateway.kill();
+        site.server.kill();
         let result = site.send(&case).await;
         assert!(is_refusal(&result), "{:?}: {}", site.kind, result.answer);
     })

@@ -14,10 +14,10 @@ pub enum Kind {
 
 impl Kind {
     /// Runs it in front of an application, and until it listens.
-    pub async fn start(self, gateway: SocketAddr, application: SocketAddr) -> Proxy {
+    pub async fn start(self, server: SocketAddr, application: SocketAddr) -> Proxy {
         let place = Place::new();
         let neighbours = [
-            ("gateway:8000", gateway.to_string()),
+            ("latchkey:8000", server.to_string()),
             ("application:9000", application.to_string()),
         ];
         let command = match self {
@@ -33,9 +33,9 @@ impl Kind {
 type Neighbours = [(&'static str, String); 2];
 
 /// As on a server, where a file of its own has what is not about us.
-fn nginx(place: &Place, [gateway, application]: Neighbours) -> Command {
+fn nginx(place: &Place, [server, application]: Neighbours) -> Command {
     let listen = ("listen 8080", format!("listen {}", place.address));
-    let site = place.adapted("nginx-forward-auth.conf", &[gateway, application, listen]);
+    let site = place.adapted("nginx-forward-auth.conf", &[server, application, listen]);
     let http = format!(
         "access_log off; {} include {};",
         place.nginx_folders(),
@@ -45,12 +45,12 @@ fn nginx(place: &Place, [gateway, application]: Neighbours) -> Command {
     place.nginx(&place.write("nginx.conf", &main))
 }
 
-fn caddy(place: &Place, [gateway, application]: Neighbours) -> Command {
+fn caddy(place: &Place, [server, application]: Neighbours) -> Command {
     let listen = (
         "app.example.com {",
         format!("http://app.example.com:{} {{", place.address.port()),
     );
-    let site = place.adapted("Caddyfile", &[gateway, application, listen]);
+    let site = place.adapted("Caddyfile", &[server, application, listen]);
     let host = place.address.ip();
     let main = format!(
         "{{\n\tadmin off\n\tdefault_bind {host}\n}}\nimport {}\n",
@@ -67,8 +67,8 @@ fn caddy(place: &Place, [gateway, application]: Neighbours) -> Command {
     command
 }
 
-fn haproxy(place: &Place, [gateway, application]: Neighbours) -> Command {
-    let script = place.adapted("haproxy.lua", &[gateway]);
+fn haproxy(place: &Place, [server, application]: Neighbours) -> Command {
+    let script = place.adapted("haproxy.lua", &[server]);
     let listen = ("bind :8080", format!("bind {}", place.address));
     let script = ("/etc/haproxy/haproxy.lua", script.display().to_string());
     place.haproxy(&place.adapted("haproxy.cfg", &[application, listen, script]))

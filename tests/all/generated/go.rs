@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{empty, example, line, openapi_generator, recipe::Recipe, workshop};
+use super::{empty, example, openapi_generator, readme_command, recipe::Recipe, workshop};
 
 /// Where Debian keeps sources.
 const DEBIAN: &str = "/usr/share/gocode";
@@ -22,7 +22,7 @@ pub fn recipe(address: &str) -> Recipe {
     Recipe {
         generator: openapi_generator(),
         known_warnings: &[],
-        generate: line::command("Go", &sources, address),
+        generate: readme_command::command("Go", &sources, address),
         compile: vec![compile, vet],
         run,
     }

@@ -4,14 +4,14 @@
 
 use std::process::Command;
 
-use super::{empty, example, line, openapi_generator, recipe::Recipe, workshop};
+use super::{empty, example, openapi_generator, readme_command, recipe::Recipe, workshop};
 
 /// Debian's archives.
 const DEBIAN: &str = "/usr/share/java/httpmime.jar:/usr/share/java/jakarta-annotation-api.jar";
 
 pub fn recipe(address: &str) -> Recipe {
     let folder = empty(workshop("java"));
-    let generators = line::package("openapi_generator_cli").join("openapi-generator.jar");
+    let generators = readme_command::package("openapi_generator_cli").join("openapi-generator.jar");
     let classes = format!("{DEBIAN}:{}:classes", generators.display());
     let mut compile = Command::new("sh");
     compile.args([
@@ -28,7 +28,7 @@ pub fn recipe(address: &str) -> Recipe {
     Recipe {
         generator: openapi_generator(),
         known_warnings: &[],
-        generate: line::command("Java", &folder, address),
+        generate: readme_command::command("Java", &folder, address),
         compile: vec![compile],
         run,
     }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::{
-    empty, example, line,
+    empty, example, readme_command,
     recipe::{Recipe, pinned},
     workshop,
 };
@@ -39,7 +39,7 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
     Recipe {
         generator: pinned("openapi-python-client"),
         known_warnings: &KNOWN_WARNINGS,
-        generate: line::command("Python", &folder, address),
+        generate: readme_command::command("Python", &folder, address),
         compile: vec![compile],
         run,
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::{empty, example, line, openapi_generator, recipe::Recipe, workshop};
+use super::{empty, example, openapi_generator, readme_command, recipe::Recipe, workshop};
 
 /// Words of the language, and names of media types that become names of types which nothing uses.
 const KNOWN_WARNINGS: [&str; 5] = [
@@ -35,7 +35,7 @@ pub fn recipe(address: &str) -> Recipe {
     Recipe {
         generator: openapi_generator(),
         known_warnings: &KNOWN_WARNINGS,
-        generate: line::command("Rust", &folder, address),
+        generate: readme_command::command("Rust", &folder, address),
         compile: vec![compile],
         run,
     }

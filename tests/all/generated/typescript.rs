@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::{
-    empty, example, line,
+    empty, example, readme_command,
     recipe::{Recipe, pinned},
     workshop,
 };
@@ -65,7 +65,7 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
             pinned("openapi-fetch")
         ),
         known_warnings: &[],
-        generate: line::command("TypeScript", &folder, address),
+        generate: readme_command::command("TypeScript", &folder, address),
         compile: vec![compile],
         run,
     }

@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::gateway::{Answer, Gateway, PASSWORD, Session};
+use crate::test_server::{Answer, PASSWORD, Session, TestServer};
 
 /// Replicas of one gateway.
 pub struct Fleet {
-    replicas: Mutex<Vec<Arc<Gateway>>>,
+    replicas: Mutex<Vec<Arc<TestServer>>>,
     next: AtomicUsize,
 }
 
@@ -22,7 +22,7 @@ const PEOPLE: usize = 3;
 
 impl Fleet {
     pub async fn start(changes: &[(&str, &str)]) -> Fleet {
-        let first = Gateway::with(changes).await;
+        let first = TestServer::with(changes).await;
         let others = [first.replica().await, first.replica().await];
         let replicas = std::iter::once(first).chain(others).map(Arc::new).collect();
         Fleet {
@@ -32,7 +32,7 @@ impl Fleet {
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<Arc<Gateway>> {
+    pub fn all(&self) -> Vec<Arc<TestServer>> {
         self.replicas
             .lock()
             .expect("nothing panics while it is held")
@@ -40,7 +40,7 @@ impl Fleet {
     }
 
     /// One after the other.
-    pub fn any(&self) -> Arc<Gateway> {
+    pub fn any(&self) -> Arc<TestServer> {
         let all = self.all();
         all[self.next.fetch_add(1, Ordering::Relaxed) % all.len()].clone()
     }
@@ -57,17 +57,17 @@ impl Fleet {
         };
         // Whoever talks to it finishes.
         old.terminate();
-        crate::gateway::until("the old one has ended", || async {
+        crate::test_server::until("the old one has ended", || async {
             old.try_get("/health/live").await.is_none()
         })
         .await;
     }
 
     /// Asks one; another one, where it has ended.
-    pub async fn ask(&self, request: impl Fn(&Gateway) -> RequestBuilder) -> Answer {
+    pub async fn ask(&self, request: impl Fn(&TestServer) -> RequestBuilder) -> Answer {
         for _ in 0..100 {
-            let gateway = self.any();
-            if let Some(answer) = gateway.try_send(request(&gateway)).await {
+            let server = self.any();
+            if let Some(answer) = server.try_send(request(&server)).await {
                 return answer;
             }
         }
@@ -97,7 +97,7 @@ impl Fleet {
         let mut checks = 0;
         while !over.load(Ordering::Relaxed) {
             for _ in 0..3 {
-                let check = |any: &Gateway| {
+                let check = |any: &TestServer| {
                     any.request(Method::GET, "/auth/verify")
                         .bearer_auth(&session.access_token)
                 };

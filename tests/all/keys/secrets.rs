@@ -3,19 +3,19 @@ use serde_json::json;
 
 use super::{fleet::Fleet, keys, published};
 use crate::{
-    gateway::{Gateway, Session, random_secret, until},
     mail::{MailServer, code},
     metrics::value,
-    stack::ask,
+    test_server::{Session, TestServer, random_secret, until},
+    test_stores::ask,
 };
 
 const SECRET: &str = "LATCHKEY_SECRET";
 const NEW_PASSWORD: &str = "correct horse 9";
 
 /// A replica with this secret that must refuse to run.
-async fn refuses(gateway: &Gateway, secret: &str) {
-    let settings = gateway.settings_with(&[(SECRET, secret)]);
-    let mut replica = tokio::task::spawn_blocking(|| Gateway::launch(settings))
+async fn refuses(server: &TestServer, secret: &str) {
+    let settings = server.settings_with(&[(SECRET, secret)]);
+    let mut replica = tokio::task::spawn_blocking(|| TestServer::launch(settings))
         .await
         .expect("it begins");
     until("it has ended", || async {
@@ -123,16 +123,16 @@ async fn the_secret_is_exchanged_under_load_and_nobody_is_signed_out() {
 
 #[tokio::test]
 async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_sealed_otherwise() {
-    let gateway = Gateway::start().await;
-    let (old, new) = (gateway.setting(SECRET).to_owned(), random_secret());
-    let john = gateway.sign_up("john").await;
-    let both = gateway
+    let server = TestServer::start().await;
+    let (old, new) = (server.setting(SECRET).to_owned(), random_secret());
+    let john = server.sign_up("john").await;
+    let both = server
         .replica_with(&[(SECRET, &format!("{new},{old}"))])
         .await;
     // Sealed anew at its start; made by one that knows the old one only.
-    keys(&gateway, &["list"]).await.refused(2, SECRET);
+    keys(&server, &["list"]).await.refused(2, SECRET);
     let sealed = "select string_agg(md5(sealed_private_key), ',' order by kid) from signing_keys";
-    let before = ask(&gateway, sealed).await;
+    let before = ask(&server, sealed).await;
     let only = both.replica_with(&[(SECRET, &new)]).await;
     assert_eq!(only.verify(&john.access_token).await, (204, String::new()));
     // Its janitor is done, and does not look again for a while.
@@ -143,16 +143,12 @@ async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_seal
     let mut behind = both
         .replica_with(&[(SECRET, &format!("{old},{new}"))])
         .await;
-    assert_ne!(
-        ask(&gateway, sealed).await,
-        before,
-        "sealed under its first"
-    );
-    refuses(&gateway, &new).await;
-    for replica in [&gateway, &both, &only, &behind] {
+    assert_ne!(ask(&server, sealed).await, before, "sealed under its first");
+    refuses(&server, &new).await;
+    for replica in [&server, &both, &only, &behind] {
         let jane = replica.sign_in("john").await;
         assert_eq!(
-            gateway.verify(&jane.access_token).await,
+            server.verify(&jane.access_token).await,
             (204, String::new()),
             "none forgets what it has unsealed"
         );
@@ -175,21 +171,18 @@ async fn the_new_secret_alone_is_refused_as_long_as_a_key_that_will_sign_is_seal
 /// Its code was registered, and then the mail server was away: nobody knows whether it has arrived.
 #[tokio::test]
 async fn a_mail_that_is_sent_again_by_a_replica_with_another_first_secret_has_a_good_code() {
-    let (mut gateway, mut mails) = Gateway::with_mail(&[]).await;
-    let (old, new) = (gateway.setting(SECRET).to_owned(), random_secret());
-    gateway.sign_up_with_email("jane", "jane@example.com").await;
+    let (mut server, mut mails) = TestServer::with_mail(&[]).await;
+    let (old, new) = (server.setting(SECRET).to_owned(), random_secret());
+    server.sign_up_with_email("jane", "jane@example.com").await;
     mails.stop();
-    gateway
-        .forgot_password("jane@example.com")
-        .await
-        .is(202, "");
+    server.forgot_password("jane@example.com").await.is(202, "");
     let failed = "latchkey_emails_total{outcome=\"failed\"}";
     until("it was tried", || async {
-        value(&gateway, failed).await >= 1.0
+        value(&server, failed).await >= 1.0
     })
     .await;
-    assert_eq!(gateway.stop(), Some(0));
-    let other = gateway
+    assert_eq!(server.stop(), Some(0));
+    let other = server
         .replica_with(&[(SECRET, &format!("{new},{old}"))])
         .await;
     mails.start_again();

@@ -3,16 +3,16 @@
 
 use latchkey_dev::Stack;
 
-use super::{Client, Scene, is_refusal};
+use super::{Client, Fixture, is_refusal};
 use crate::{
-    gateway::{Answer, Gateway, Session, until},
-    stack::own_stack,
+    test_server::{Answer, Session, TestServer, until},
+    test_stores::own_stack,
 };
 
 /// A scene with stores of its own, and two tokens: one that is good, and one that was given back.
 struct Cut {
     stack: Stack,
-    scene: Scene,
+    scene: Fixture,
     good: Session,
     bad: String,
 }
@@ -21,18 +21,18 @@ impl Cut {
     async fn new() -> Cut {
         let (stack, database) = own_stack();
         let redis = stack.redis.url();
-        let gateway = Gateway::with(&[
+        let server = TestServer::with(&[
             ("DATABASE_URL", database.as_str()),
             ("REDIS_URL", redis.as_str()),
         ])
         .await;
-        let scene = Scene::of(gateway).await;
+        let scene = Fixture::of(server).await;
         let (good, bad) = (
-            scene.gateway.sign_in("john").await,
-            scene.gateway.sign_in("john").await.access_token,
+            scene.server.sign_in("john").await,
+            scene.server.sign_in("john").await.access_token,
         );
         scene
-            .gateway
+            .server
             .form("/oauth/revoke", &[("token", &bad)])
             .await
             .is(200, "");
@@ -47,7 +47,7 @@ impl Cut {
     /// What is said of a token, by whoever is asked.
     async fn introspect(&self, token: &str) -> Answer {
         self.scene
-            .gateway
+            .server
             .form(
                 "/oauth/introspect",
                 &self.scene.client.form(&[("token", token)]),
@@ -57,7 +57,7 @@ impl Cut {
 
     async fn refuse(&self, path: &str, form: &[(&str, &str)]) {
         is_refusal(
-            &self.scene.gateway.form(path, form).await,
+            &self.scene.server.form(path, form).await,
             503,
             "temporarily_unavailable",
             path,
@@ -73,7 +73,7 @@ impl Cut {
         // What cannot be one needs no store to be none.
         for token in ["garbage", &personal] {
             self.scene
-                .gateway
+                .server
                 .form("/oauth/revoke", &[("token", token)])
                 .await
                 .is(200, "");
@@ -97,9 +97,9 @@ impl Cut {
     /// What was refused is done when it is asked for again.
     async fn repeats_are_done(&self) {
         let form = [("token", self.good.access_token.as_str())];
-        let gateway = &self.scene.gateway;
+        let server = &self.scene.server;
         until("it is taken back", || async {
-            gateway.form("/oauth/revoke", &form).await.status == 200
+            server.form("/oauth/revoke", &form).await.status == 200
         })
         .await;
         until("it is told", || async {
@@ -107,13 +107,13 @@ impl Cut {
         })
         .await;
         for token in [&self.good.access_token, &self.bad] {
-            assert_eq!(gateway.verify(token).await, (401, "token_revoked".into()));
+            assert_eq!(server.verify(token).await, (401, "token_revoked".into()));
             assert_eq!(
                 self.introspect(token).await.is(200, "").string(),
                 r#"{"active":false}"#
             );
         }
-        gateway.refresh(&self.good.refresh_token).await.is(200, "");
+        server.refresh(&self.good.refresh_token).await.is(200, "");
     }
 }
 
@@ -146,7 +146,7 @@ async fn without_redis_the_record_tells_what_is_good() {
     cut.stack.redis.start_again().expect("it can be started");
     // That the refresh token was given back is on record, and Redis is told now.
     let over = || async {
-        let answer = cut.scene.gateway.refresh(&cut.good.refresh_token).await;
+        let answer = cut.scene.server.refresh(&cut.good.refresh_token).await;
         answer.code() == "invalid_refresh_token"
     };
     until("what is on record is told", over).await;
@@ -164,11 +164,11 @@ async fn without_the_record_nothing_is_told_and_nothing_taken_back() {
         ("refresh_token", cut.good.refresh_token.as_str()),
     ];
     let beyond = [&form[..], &[("scope", "admin")]].concat();
-    let beyond = cut.scene.gateway.form("/oauth/token", &beyond).await;
+    let beyond = cut.scene.server.form("/oauth/token", &beyond).await;
     is_refusal(&beyond, 400, "invalid_scope", "more");
     cut.good = Session::of(
         cut.scene
-            .gateway
+            .server
             .form("/oauth/token", &form)
             .await
             .is(200, ""),

@@ -6,11 +6,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Client, Scene};
+use super::{Client, Fixture};
 use crate::{
-    address::own_address,
     browser::open,
-    gateway::{Gateway, until},
+    loopback::own_address,
+    test_server::{TestServer, until},
     tools,
 };
 
@@ -27,9 +27,9 @@ const STEPS: [&str; 8] = [
 ];
 
 /// A gateway whose issuer is its address.
-async fn at_home() -> Gateway {
+async fn at_home() -> TestServer {
     let address = own_address().to_string();
-    Gateway::with(&[
+    TestServer::with(&[
         ("LATCHKEY_LISTEN", &address),
         ("LATCHKEY_ISSUER", &format!("http://{address}")),
     ])
@@ -37,20 +37,20 @@ async fn at_home() -> Gateway {
 }
 
 /// What a client is given, as JSON.
-async fn scene() -> (Scene, Value) {
-    let gateway = at_home().await;
-    let (admin, john) = (gateway.admin("root").await, gateway.sign_up("john").await);
-    let client = Client::register(&gateway, &admin, "items:read").await;
-    let cookie = open(&gateway, "john").await;
-    let scene = Scene {
-        gateway,
+async fn scene() -> (Fixture, Value) {
+    let server = at_home().await;
+    let (admin, john) = (server.admin("root").await, server.sign_up("john").await);
+    let client = Client::register(&server, &admin, "items:read").await;
+    let cookie = open(&server, "john").await;
+    let scene = Fixture {
+        server,
         admin,
         john,
         client,
     };
     let given = json!({
-        "issuer": scene.gateway.setting("LATCHKEY_ISSUER"),
-        "audience": scene.gateway.setting("LATCHKEY_ISSUER"),
+        "issuer": scene.server.setting("LATCHKEY_ISSUER"),
+        "audience": scene.server.setting("LATCHKEY_ISSUER"),
         "sub": scene.john.claims()["sub"],
         "refresh_token": scene.john.refresh_token,
         "personal_token": scene.personal("items:read").await.1,
@@ -68,14 +68,7 @@ async fn completes(command: Command) {
     let told = tools::succeeds(command, given.to_string()).await;
     assert_eq!(told.lines().collect::<Vec<_>>(), STEPS);
     // What it gave back is over, for us as well.
-    let over = || async {
-        scene
-            .gateway
-            .refresh(&scene.john.refresh_token)
-            .await
-            .status
-            == 401
-    };
+    let over = || async { scene.server.refresh(&scene.john.refresh_token).await.status == 401 };
     until("the session is over", over).await;
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::told;
-use crate::gateway::{Gateway, PASSWORD};
+use crate::test_server::{PASSWORD, TestServer};
 
 /// Runs a program on a new terminal: for each pair, waits for the prompt, then types the line.
 const TERMINAL: &str = r#"
@@ -38,7 +38,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 
 /// The exit code and the text on the terminal of `latchkey user …`.
 async fn on_terminal(
-    gateway: &Gateway,
+    server: &TestServer,
     arguments: &[&str],
     dialog: &[(&str, &str)],
 ) -> (Option<i32>, String) {
@@ -48,7 +48,7 @@ async fn on_terminal(
         .arg(json!([&["user"], arguments].concat()).to_string())
         .arg(json!(dialog).to_string())
         .env_clear()
-        .envs(gateway.settings())
+        .envs(server.settings())
         .current_dir(std::env::temp_dir());
     let run = move || command.output().expect("Python is installed");
     let output = tokio::task::spawn_blocking(run).await.expect("it ends");
@@ -60,12 +60,12 @@ async fn on_terminal(
 
 #[tokio::test]
 async fn passwords_are_prompted_twice_without_echo() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let create = ["create", "--username", "john", "--password-stdin"];
     let (first, second) = ("Password: ", "Repeat the password: ");
     let dialog = [(first, PASSWORD), (second, "another one 7")];
     assert_eq!(
-        on_terminal(&gateway, &create, &dialog).await,
+        on_terminal(&server, &create, &dialog).await,
         (
             Some(1),
             format!("{first}\n{second}\nerror: the passwords differ\n")
@@ -73,39 +73,39 @@ async fn passwords_are_prompted_twice_without_echo() {
     );
     let dialog = [(first, PASSWORD), (second, PASSWORD)];
     assert_eq!(
-        on_terminal(&gateway, &create, &dialog).await,
+        on_terminal(&server, &create, &dialog).await,
         (
             Some(0),
             format!("{first}\n{second}\nCreated user john with the role user.\n")
         )
     );
-    gateway.log_in("john", PASSWORD).await.is(200, "");
+    server.log_in("john", PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
 async fn prompt_confirms_or_cancels() {
-    let gateway = Gateway::start().await;
-    let john = gateway.sign_up("john").await;
+    let server = TestServer::start().await;
+    let john = server.sign_up("john").await;
     let question = "Revoke all sessions and personal access tokens of john? [y/N] ";
     let revoke = ["revoke", "john"];
     for line in ["", "n", "Y es"] {
-        let (code, text) = on_terminal(&gateway, &revoke, &[(question, line)]).await;
+        let (code, text) = on_terminal(&server, &revoke, &[(question, line)]).await;
         assert_eq!(code, Some(1), "{text}");
         assert!(
             text.ends_with("error: canceled; nothing was changed\n"),
             "{text}"
         );
     }
-    assert_eq!(gateway.verify(&john.access_token).await.0, 204);
-    let (code, text) = on_terminal(&gateway, &revoke, &[(question, "y")]).await;
+    assert_eq!(server.verify(&john.access_token).await.0, 204);
+    let (code, text) = on_terminal(&server, &revoke, &[(question, "y")]).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.ends_with("Revoked all sessions and personal access tokens of john.\n"),
         "{text}"
     );
-    assert_eq!(gateway.verify(&john.access_token).await.0, 401);
+    assert_eq!(server.verify(&john.access_token).await.0, 401);
     assert!(
-        told(&gateway, &["show", "john"])
+        told(&server, &["show", "john"])
             .await
             .contains("No sessions.")
     );

@@ -2,8 +2,8 @@
 
 use super::{DEFAULTS, OwnRedis, protected, signed_in, slowest_refusal, works_again};
 use crate::{
-    gateway::{Gateway, Session, settings, until},
-    stack::{fresh_database, own_stack},
+    test_server::{Session, TestServer, settings, until},
+    test_stores::{fresh_database, own_stack},
 };
 
 fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
@@ -13,8 +13,8 @@ fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
 }
 
 /// Status of `/health/ready`, and what it says of itself, of PostgreSQL and of Redis.
-async fn ready(gateway: &Gateway) -> (u16, String) {
-    let answer = gateway.get("/health/ready").await;
+async fn ready(server: &TestServer) -> (u16, String) {
+    let answer = server.get("/health/ready").await;
     (
         answer.status,
         format!(
@@ -26,9 +26,9 @@ async fn ready(gateway: &Gateway) -> (u16, String) {
     )
 }
 
-async fn until_ready_says(gateway: &Gateway, status: u16, states: &str) {
+async fn until_ready_says(server: &TestServer, status: u16, states: &str) {
     until(states, || async {
-        ready(gateway).await == (status, states.to_owned())
+        ready(server).await == (status, states.to_owned())
     })
     .await;
 }
@@ -36,15 +36,15 @@ async fn until_ready_says(gateway: &Gateway, status: u16, states: &str) {
 #[tokio::test]
 async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
     let (mut stack, database) = own_stack();
-    let gateway = Gateway::run(with_defaults(&database, &stack.redis.url())).await;
-    let john = signed_in(&gateway).await;
-    until_ready_says(&gateway, 200, "ready up up").await;
+    let server = TestServer::run(with_defaults(&database, &stack.redis.url())).await;
+    let john = signed_in(&server).await;
+    until_ready_says(&server, 200, "ready up up").await;
     stack.redis.kill();
-    until_ready_says(&gateway, 200, "ready up down").await;
+    until_ready_says(&server, 200, "ready up down").await;
     stack.postgres.kill();
-    until_ready_says(&gateway, 503, "down down down").await;
-    assert_eq!(gateway.get("/health/live").await.status, 200);
-    let keys = gateway.get("/.well-known/jwks.json").await;
+    until_ready_says(&server, 503, "down down down").await;
+    assert_eq!(server.get("/health/live").await.status, 200);
+    let keys = server.get("/.well-known/jwks.json").await;
     assert_eq!(
         keys.is(200, "").body["keys"]
             .as_array()
@@ -52,56 +52,56 @@ async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
             .len(),
         1
     );
-    slowest_refusal(&gateway, &john, &protected()).await;
+    slowest_refusal(&server, &john, &protected()).await;
     stack.redis.start_again().expect("it can be started");
-    until_ready_says(&gateway, 200, "ready down up").await;
+    until_ready_says(&server, 200, "ready down up").await;
     stack.postgres.start_again().expect("it can be started");
-    until_ready_says(&gateway, 200, "ready up up").await;
-    works_again(&gateway, &john).await;
+    until_ready_says(&server, 200, "ready up up").await;
+    works_again(&server, &john).await;
 }
 
 #[tokio::test]
 async fn started_without_postgres_it_waits_for_it() {
     let (mut stack, database) = own_stack();
     stack.postgres.kill();
-    let gateway = Gateway::launch(with_defaults(&database, &stack.redis.url()));
-    until_ready_says(&gateway, 503, "starting down up").await;
-    assert_eq!(gateway.get("/health/live").await.status, 200);
+    let server = TestServer::launch(with_defaults(&database, &stack.redis.url()));
+    until_ready_says(&server, 503, "starting down up").await;
+    assert_eq!(server.get("/health/live").await.status, 200);
     let nobody = Session {
         access_token: "a.b.c".into(),
         refresh_token: String::new(),
     };
-    slowest_refusal(&gateway, &nobody, &protected()).await;
-    gateway
+    slowest_refusal(&server, &nobody, &protected()).await;
+    server
         .get("/.well-known/jwks.json")
         .await
         .is(503, "unavailable");
     stack.postgres.start_again().expect("it can be started");
-    until_ready_says(&gateway, 200, "ready up up").await;
-    let john = signed_in(&gateway).await;
-    works_again(&gateway, &john).await;
+    until_ready_says(&server, 200, "ready up up").await;
+    let john = signed_in(&server).await;
+    works_again(&server, &john).await;
 }
 
 #[tokio::test]
 async fn started_without_redis_it_waits_for_it_and_says_why() {
     let mut own = OwnRedis::start();
     own.redis.kill();
-    let gateway = Gateway::launch(with_defaults(&fresh_database().await, &own.redis.url()));
-    until_ready_says(&gateway, 503, "starting up down").await;
+    let server = TestServer::launch(with_defaults(&fresh_database().await, &own.redis.url()));
+    until_ready_says(&server, 503, "starting up down").await;
     // Prepared, and still not ready: only Redis is missing.
-    gateway.until_logged(&[r#""message":"started""#]).await;
-    until_ready_says(&gateway, 503, "starting up down").await;
-    gateway
+    server.until_logged(&[r#""message":"started""#]).await;
+    until_ready_says(&server, 503, "starting up down").await;
+    server
         .until_logged(&[r#""message":"store unavailable","store":"Redis""#])
         .await;
-    let body = serde_json::json!({"username": "early", "password": crate::gateway::PASSWORD});
-    let early = Session::of(gateway.post("/signup", body).await.is(201, ""));
-    gateway
+    let body = serde_json::json!({"username": "early", "password": crate::test_server::PASSWORD});
+    let early = Session::of(server.post("/signup", body).await.is(201, ""));
+    server
         .refresh(&early.refresh_token)
         .await
         .is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
-    until_ready_says(&gateway, 200, "ready up up").await;
-    let john = signed_in(&gateway).await;
-    works_again(&gateway, &john).await;
+    until_ready_says(&server, 200, "ready up up").await;
+    let john = signed_in(&server).await;
+    works_again(&server, &john).await;
 }

@@ -11,20 +11,20 @@ use super::{
     works_again,
 };
 use crate::{
-    gateway::{Gateway, PASSWORD, Session, until},
     proxy::{Line, Proxy},
-    stack::{Held, ask, own_stack},
+    test_server::{PASSWORD, Session, TestServer, until},
+    test_stores::{Held, ask, own_stack},
 };
 
 /// A PostgreSQL of the test's own, with a gateway.
-async fn own() -> (Stack, Gateway) {
+async fn own() -> (Stack, TestServer) {
     own_with(&DEFAULTS).await
 }
 
-async fn own_with(changes: &[(&str, &str)]) -> (Stack, Gateway) {
+async fn own_with(changes: &[(&str, &str)]) -> (Stack, TestServer) {
     let (stack, url) = own_stack();
-    let gateway = Gateway::with(&[changes, &[("DATABASE_URL", &url)]].concat()).await;
-    (stack, gateway)
+    let server = TestServer::with(&[changes, &[("DATABASE_URL", &url)]].concat()).await;
+    (stack, server)
 }
 
 /// Protected operations that read or write rows.
@@ -38,12 +38,12 @@ fn rows() -> Vec<Call> {
 }
 
 /// What needs no token and a row.
-async fn strangers_are_told(gateway: &Gateway, john: &Session) {
+async fn strangers_are_told(server: &TestServer, john: &Session) {
     let name = john.claim("username");
     let (login, signup, logout) = tokio::join!(
-        gateway.log_in(&name, PASSWORD),
-        gateway.post("/signup", json!({"username": "mary", "password": PASSWORD})),
-        gateway.log_out(&john.access_token),
+        server.log_in(&name, PASSWORD),
+        server.post("/signup", json!({"username": "mary", "password": PASSWORD})),
+        server.log_out(&john.access_token),
     );
     for answer in [login, signup, logout] {
         answer.is(503, "unavailable");
@@ -56,18 +56,18 @@ async fn strangers_are_told(gateway: &Gateway, john: &Session) {
     }
 }
 
-async fn what_needs_no_row_goes_on(gateway: &Gateway, john: &mut Session) {
+async fn what_needs_no_row_goes_on(server: &TestServer, john: &mut Session) {
     until("it is verified", || async {
-        gateway.verify(&john.access_token).await.0 == 204
+        server.verify(&john.access_token).await.0 == 204
     })
     .await;
-    let refreshed = in_time(|| gateway.refresh(&john.refresh_token)).await;
+    let refreshed = in_time(|| server.refresh(&john.refresh_token)).await;
     *john = Session::of(refreshed.is(200, ""));
     for path in ["/health/live", "/openapi.json"] {
-        assert_eq!(gateway.get(path).await.status, 200, "{path}");
+        assert_eq!(server.get(path).await.status, 200, "{path}");
     }
     until("it is ready", || async {
-        let ready = gateway.get("/health/ready").await;
+        let ready = server.get("/health/ready").await;
         assert!(
             ready.status == 200 || ready.text("redis") == "down",
             "of PostgreSQL alone it is: {}",
@@ -80,45 +80,45 @@ async fn what_needs_no_row_goes_on(gateway: &Gateway, john: &mut Session) {
 
 #[tokio::test]
 async fn postgres_is_killed_and_comes_back() {
-    let (mut stack, gateway) = own().await;
-    let mut john = signed_in(&gateway).await;
+    let (mut stack, server) = own().await;
+    let mut john = signed_in(&server).await;
     stack.postgres.kill();
-    refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
-    what_needs_no_row_goes_on(&gateway, &mut john).await;
-    strangers_are_told(&gateway, &john).await;
+    refused_within(POSTGRES_LIMIT, &server, &john, &rows()).await;
+    what_needs_no_row_goes_on(&server, &mut john).await;
+    strangers_are_told(&server, &john).await;
     stack.postgres.start_again().expect("it can be started");
-    works_again(&gateway, &john).await;
-    nothing_changed(&gateway, &john).await;
+    works_again(&server, &john).await;
+    nothing_changed(&server, &john).await;
 }
 
 #[tokio::test]
 async fn postgres_stands_still_and_goes_on() {
-    let (stack, gateway) = own().await;
-    let mut john = signed_in(&gateway).await;
+    let (stack, server) = own().await;
+    let mut john = signed_in(&server).await;
     stack.postgres.pause();
-    refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
-    what_needs_no_row_goes_on(&gateway, &mut john).await;
-    strangers_are_told(&gateway, &john).await;
+    refused_within(POSTGRES_LIMIT, &server, &john, &rows()).await;
+    what_needs_no_row_goes_on(&server, &mut john).await;
+    strangers_are_told(&server, &john).await;
     stack.postgres.resume();
-    works_again(&gateway, &john).await;
+    works_again(&server, &john).await;
 }
 
 /// The denylist comes first here; the record is made up for by whoever shows a token of the session
 /// next.
 #[tokio::test]
 async fn a_thief_gains_nothing_while_postgres_stands_still() {
-    let (stack, gateway) = own_with(&[
+    let (stack, server) = own_with(&[
         ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
         ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
     ])
     .await;
-    let (replica, used) = (gateway.replica().await, gateway.sign_up("john").await);
+    let (replica, used) = (server.replica().await, server.sign_up("john").await);
     let (other, new) = (
-        gateway.sign_in("john").await,
-        Session::of(&gateway.refresh(&used.refresh_token).await),
+        server.sign_in("john").await,
+        Session::of(&server.refresh(&used.refresh_token).await),
     );
     stack.postgres.pause();
-    gateway
+    server
         .refresh(&used.refresh_token)
         .await
         .is(503, "unavailable");
@@ -139,7 +139,7 @@ async fn a_thief_gains_nothing_while_postgres_stands_still() {
         .is(401, "invalid_refresh_token");
     assert_eq!(
         ask(
-            &gateway,
+            &server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
@@ -159,35 +159,35 @@ async fn a_thief_gains_nothing_while_postgres_stands_still() {
 
 #[tokio::test]
 async fn two_hundred_at_once_are_all_answered_while_postgres_stands_still() {
-    let (stack, gateway) = own().await;
-    let john = signed_in(&gateway).await;
+    let (stack, server) = own().await;
+    let john = signed_in(&server).await;
     stack.postgres.pause();
     // In a queue before four connections they would take 100 seconds.
     let crowd = vec![(Method::GET, "/items", Value::Null); 200];
-    refused_within(Duration::from_secs(8), &gateway, &john, &crowd).await;
-    assert_eq!(gateway.get("/health/live").await.status, 200);
+    refused_within(Duration::from_secs(8), &server, &john, &crowd).await;
+    assert_eq!(server.get("/health/live").await.status, 200);
     stack.postgres.resume();
-    works_again(&gateway, &john).await;
+    works_again(&server, &john).await;
 }
 
 #[tokio::test]
 async fn the_line_to_postgres_is_cut_and_mended() {
     let proxy = Proxy::to_postgres().await;
-    let gateway = Gateway::start().await;
-    let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
-    let gateway = gateway
+    let server = TestServer::start().await;
+    let url = proxy.postgres_url(server.setting("DATABASE_URL"));
+    let server = server
         .replica_with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat())
         .await;
-    let mut john = signed_in(&gateway).await;
+    let mut john = signed_in(&server).await;
     proxy.set(Line::Cut);
-    refused_within(POSTGRES_LIMIT, &gateway, &john, &rows()).await;
-    what_needs_no_row_goes_on(&gateway, &mut john).await;
+    refused_within(POSTGRES_LIMIT, &server, &john, &rows()).await;
+    what_needs_no_row_goes_on(&server, &mut john).await;
     proxy.set(Line::Open);
-    works_again(&gateway, &john).await;
-    nothing_changed(&gateway, &john).await;
-    let item = gateway.create_item(&john, "a").await;
+    works_again(&server, &john).await;
+    nothing_changed(&server, &john).await;
+    let item = server.create_item(&john, "a").await;
     item.is(201, "");
-    let listed = gateway
+    let listed = server
         .with_token(Method::GET, "/items", &john.access_token, Value::Null)
         .await;
     assert_eq!(listed.body["data"][0]["id"], item.body["id"]);
@@ -198,11 +198,11 @@ async fn the_line_to_postgres_is_cut_and_mended() {
 #[tokio::test]
 async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
     let proxy = Proxy::to_postgres().await;
-    let gateway = Gateway::with(&DEFAULTS).await;
-    let url = proxy.postgres_url(gateway.setting("DATABASE_URL"));
-    let lost = gateway.replica_with(&[("DATABASE_URL", &url)]).await;
-    let john = signed_in(&gateway).await;
-    let held = Held::rows(&gateway, "select from sessions where revoked_at is null").await;
+    let server = TestServer::with(&DEFAULTS).await;
+    let url = proxy.postgres_url(server.setting("DATABASE_URL"));
+    let lost = server.replica_with(&[("DATABASE_URL", &url)]).await;
+    let john = signed_in(&server).await;
+    let held = Held::rows(&server, "select from sessions where revoked_at is null").await;
     let lose = async {
         held.until_somebody_waits().await;
         proxy.set(Line::Lost);
@@ -212,11 +212,11 @@ async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
     let (answer, ()) = tokio::join!(lost.log_out(&john.access_token), lose);
     answer.is(503, "unavailable");
     until("the other replica gets them", || async {
-        gateway.log_out(&john.access_token).await.status == 204
+        server.log_out(&john.access_token).await.status == 204
     })
     .await;
     assert_eq!(
-        gateway.verify(&john.access_token).await,
+        server.verify(&john.access_token).await,
         (401, "token_revoked".into())
     );
 }

@@ -5,33 +5,33 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Answer, Gateway, PASSWORD, Session, until},
     metrics,
     proxy::{Line, Proxy},
-    stack::{Held, STACK, ask},
+    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_stores::{Held, STACK, ask},
 };
 
 /// A gateway whose line to Redis can be cut, a replica that always reaches it, and John, who is
 /// signed in twice.
-struct Scene {
+struct Fixture {
     proxy: Proxy,
-    gateway: Gateway,
-    replica: Gateway,
+    server: TestServer,
+    replica: TestServer,
     john: Session,
     other: Session,
 }
 
-impl Scene {
-    async fn new() -> Scene {
+impl Fixture {
+    async fn new() -> Fixture {
         let proxy = Proxy::to_redis().await;
-        let gateway = Gateway::with(&[("REDIS_URL", &proxy.redis_url())]).await;
-        let replica = gateway
+        let server = TestServer::with(&[("REDIS_URL", &proxy.redis_url())]).await;
+        let replica = server
             .replica_with(&[("REDIS_URL", &STACK.redis_url())])
             .await;
-        let (john, other) = (gateway.sign_up("john").await, gateway.sign_in("john").await);
-        Scene {
+        let (john, other) = (server.sign_up("john").await, server.sign_in("john").await);
+        Fixture {
             proxy,
-            gateway,
+            server,
             replica,
             john,
             other,
@@ -41,10 +41,10 @@ impl Scene {
     /// Sends a request of John's, and cuts the line when all that it still has to do is to commit
     /// and to publish.
     async fn cut_off(&self, rows: &str, method: Method, path: &str, body: Value) {
-        let held = Held::rows(&self.gateway, rows).await;
+        let held = Held::rows(&self.server, rows).await;
         let mut request =
             std::pin::pin!(
-                self.gateway
+                self.server
                     .with_token(method, path, &self.john.access_token, body)
             );
         tokio::select! {
@@ -71,7 +71,7 @@ impl Scene {
         let made_up_for =
             async |replica| metrics::value(replica, "latchkey_revocations_republished_total").await;
         until("it is made up for", || async {
-            made_up_for(&self.gateway).await + made_up_for(&self.replica).await > 0.0
+            made_up_for(&self.server).await + made_up_for(&self.replica).await > 0.0
         })
         .await;
     }
@@ -91,14 +91,14 @@ impl Scene {
 
 #[tokio::test]
 async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     scene
         .cut_off("select from users", Method::POST, "/user/password", body)
         .await;
     assert_eq!(
         ask(
-            &scene.gateway,
+            &scene.server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
@@ -119,11 +119,11 @@ async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
 
 #[tokio::test]
 async fn a_deletion_that_could_not_be_published_publishes_itself() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene
         .cut_off("select from users", Method::DELETE, "/user", Value::Null)
         .await;
-    assert_eq!(ask(&scene.gateway, "select count(*) from users").await, "0");
+    assert_eq!(ask(&scene.server, "select count(*) from users").await, "0");
     scene.ends_when_mended(&scene.other).await;
     assert_eq!(
         scene.replica.verify(&scene.john.access_token).await,
@@ -133,13 +133,13 @@ async fn a_deletion_that_could_not_be_published_publishes_itself() {
 
 #[tokio::test]
 async fn a_logout_that_could_not_be_published_publishes_itself() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene
         .cut_off("select from sessions", Method::POST, "/logout", Value::Null)
         .await;
     assert_eq!(
         ask(
-            &scene.gateway,
+            &scene.server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
@@ -156,7 +156,7 @@ async fn a_logout_that_could_not_be_published_publishes_itself() {
 /// There is nothing left to end; but who is told so must not be told before it is true everywhere.
 #[tokio::test]
 async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene
         .cut_off(
             "select from sessions",
@@ -169,7 +169,7 @@ async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
     let token = &scene.john.access_token;
     let repeat = || async {
         scene
-            .gateway
+            .server
             .with_token(Method::POST, "/logout?scope=others", token, Value::Null)
             .await
             .status
@@ -187,17 +187,17 @@ async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
 
 #[tokio::test]
 async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene.proxy.set(Line::Cut);
     let body = json!({"refresh_token": scene.other.refresh_token});
     scene
-        .gateway
+        .server
         .with_token(Method::POST, "/logout", &scene.john.access_token, body)
         .await
         .is(503, "unavailable");
     assert_eq!(
         ask(
-            &scene.gateway,
+            &scene.server,
             "select count(*)::text from sessions where revoked_reason = 'sign_out'"
         )
         .await,
@@ -209,11 +209,11 @@ async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first
 
 #[tokio::test]
 async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene.proxy.set(Line::Cut);
     let body = json!({"username": "mary", "password": PASSWORD});
-    let first = Session::of(scene.gateway.post("/signup", body).await.is(201, ""));
-    let second = Session::of(scene.gateway.log_in("mary", PASSWORD).await.is(200, ""));
+    let first = Session::of(scene.server.post("/signup", body).await.is(201, ""));
+    let second = Session::of(scene.server.log_in("mary", PASSWORD).await.is(200, ""));
     for session in [first, second] {
         assert_eq!(scene.replica.verify(&session.access_token).await.0, 204);
         scene
@@ -226,12 +226,12 @@ async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
 
 #[tokio::test]
 async fn what_a_dead_process_could_not_publish_another_one_does() {
-    let mut scene = Scene::new().await;
+    let mut scene = Fixture::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     scene
         .cut_off("select from users", Method::POST, "/user/password", body)
         .await;
-    scene.gateway.kill();
+    scene.server.kill();
     scene.ends_when_mended_too(&scene.other).await;
     assert_eq!(
         scene.replica.verify(&scene.john.access_token).await.0,
@@ -242,7 +242,7 @@ async fn what_a_dead_process_could_not_publish_another_one_does() {
 
 #[tokio::test]
 async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
-    let mut scene = Scene::new().await;
+    let mut scene = Fixture::new().await;
     scene
         .cut_off(
             "select from users",
@@ -251,7 +251,7 @@ async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
             json!({"name": "John Doe"}),
         )
         .await;
-    scene.gateway.kill();
+    scene.server.kill();
     let current = std::sync::Mutex::new(scene.john.clone());
     let says_it = || async {
         let session = current.lock().expect("one task").clone();

@@ -7,53 +7,53 @@ use super::{
     works_again,
 };
 use crate::{
-    gateway::{Gateway, PASSWORD, until},
     proxy::{Line, Proxy},
-    stack::connect,
+    test_server::{PASSWORD, TestServer, until},
+    test_stores::connect,
 };
 
 #[tokio::test]
 async fn redis_is_killed_and_comes_back() {
     let mut own = OwnRedis::start();
-    let gateway = own.gateway().await;
-    let (john, out) = (signed_in(&gateway).await, signed_out(&gateway).await);
+    let server = own.server().await;
+    let (john, out) = (signed_in(&server).await, signed_out(&server).await);
     own.redis.kill();
-    checked_without_redis(&gateway, &john, &out).await;
+    checked_without_redis(&server, &john, &out).await;
     own.redis.start_again().expect("it can be started");
-    works_again(&gateway, &john).await;
+    works_again(&server, &john).await;
 }
 
 #[tokio::test]
 async fn redis_stands_still_and_goes_on() {
     let own = OwnRedis::start();
-    let gateway = own.gateway().await;
-    let (john, out) = (signed_in(&gateway).await, signed_out(&gateway).await);
+    let server = own.server().await;
+    let (john, out) = (signed_in(&server).await, signed_out(&server).await);
     own.redis.pause();
-    checked_without_redis(&gateway, &john, &out).await;
-    gateway
+    checked_without_redis(&server, &john, &out).await;
+    server
         .refresh(&john.refresh_token)
         .await
         .is(503, "unavailable");
     own.redis.resume();
-    works_again(&gateway, &john).await;
+    works_again(&server, &john).await;
 }
 
 #[tokio::test]
 async fn the_line_to_redis_is_cut_and_mended() {
     let proxy = Proxy::to_redis().await;
     let url = proxy.redis_url();
-    let gateway = Gateway::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
-    let (john, out) = (signed_in(&gateway).await, signed_out(&gateway).await);
-    works_again(&gateway, &john).await;
+    let server = TestServer::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
+    let (john, out) = (signed_in(&server).await, signed_out(&server).await);
+    works_again(&server, &john).await;
     proxy.set(Line::Cut);
-    checked_without_redis(&gateway, &john, &out).await;
-    gateway
+    checked_without_redis(&server, &john, &out).await;
+    server
         .refresh(&john.refresh_token)
         .await
         .is(503, "unavailable");
     proxy.set(Line::Open);
-    works_again(&gateway, &john).await;
-    in_time(|| gateway.refresh(&john.refresh_token))
+    works_again(&server, &john).await;
+    in_time(|| server.refresh(&john.refresh_token))
         .await
         .is(200, "");
 }
@@ -61,26 +61,26 @@ async fn the_line_to_redis_is_cut_and_mended() {
 #[tokio::test]
 async fn signing_in_works_and_what_needs_redis_says_so() {
     let mut own = OwnRedis::start();
-    let gateway = own.gateway().await;
-    let john = signed_in(&gateway).await;
+    let server = own.server().await;
+    let john = signed_in(&server).await;
     let name = john.claim("username");
     own.redis.kill();
-    gateway.log_in(&name, PASSWORD).await.is(200, "");
-    gateway
+    server.log_in(&name, PASSWORD).await.is(200, "");
+    server
         .log_in(&name, "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    gateway
+    server
         .refresh(&john.refresh_token)
         .await
         .is(503, "unavailable");
-    gateway
+    server
         .reset_password("john@example.com", "00000-00000", PASSWORD)
         .await
         .is(503, "unavailable");
     own.redis.start_again().expect("it can be started");
     until("it refreshes again", || async {
-        gateway.refresh(&john.refresh_token).await.status == 200
+        server.refresh(&john.refresh_token).await.status == 200
     })
     .await;
 }
@@ -88,10 +88,10 @@ async fn signing_in_works_and_what_needs_redis_says_so() {
 #[tokio::test]
 async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     let mut own = OwnRedis::start();
-    let gateway = own.gateway().await;
-    let john = signed_in(&gateway).await;
+    let server = own.server().await;
+    let john = signed_in(&server).await;
     own.redis.kill();
-    let answer = gateway.log_out(&john.access_token).await;
+    let answer = server.log_out(&john.access_token).await;
     answer.is(503, "unavailable");
     assert!(
         answer.text("detail").contains("The change is saved"),
@@ -99,7 +99,7 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
         answer.body
     );
     assert!(!answer.header("retry-after").is_empty());
-    let database = connect(gateway.setting("DATABASE_URL")).await;
+    let database = connect(server.setting("DATABASE_URL")).await;
     let ended = "select count(*) from sessions where revoked_reason = 'sign_out'";
     assert_eq!(
         database
@@ -111,11 +111,11 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
     );
     own.redis.start_again().expect("it can be started");
     until("the repeat is answered", || async {
-        gateway.log_out(&john.access_token).await.status == 204
+        server.log_out(&john.access_token).await.status == 204
     })
     .await;
     until("it is refused", || async {
-        gateway.verify(&john.access_token).await == (401, "token_revoked".into())
+        server.verify(&john.access_token).await == (401, "token_revoked".into())
     })
     .await;
 }
@@ -123,22 +123,22 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
 #[tokio::test]
 async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
     let own = OwnRedis::start();
-    let gateway = own.gateway().await;
-    let john = signed_in(&gateway).await;
+    let server = own.server().await;
+    let john = signed_in(&server).await;
     own.redis.pause();
     until("the lease is over", || async {
-        checks_by(&gateway, "postgres").await
+        checks_by(&server, "postgres").await
     })
     .await;
-    let calls = (0..200).map(|_| gateway.verify(&john.access_token));
+    let calls = (0..200).map(|_| server.verify(&john.access_token));
     let answers = join_all(calls).await;
     assert!(
         answers.iter().all(|answer| *answer == (204, String::new())),
         "{answers:?}"
     );
-    assert_eq!(gateway.get("/health/live").await.status, 200);
+    assert_eq!(server.get("/health/live").await.status, 200);
     own.redis.resume();
-    works_again(&gateway, &john).await;
+    works_again(&server, &john).await;
 }
 
 /// Two in the place of eight: a quarter, because each replica counts for itself.
@@ -150,14 +150,14 @@ async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
         ("LATCHKEY_LIMIT_SIGN_IN", "8/1d"),
         ("REDIS_URL", &own.redis.url()),
     ];
-    let gateway = Gateway::with(&[DEFAULTS.as_slice(), throttle.as_slice()].concat()).await;
-    let john = signed_in(&gateway).await;
+    let server = TestServer::with(&[DEFAULTS.as_slice(), throttle.as_slice()].concat()).await;
+    let john = signed_in(&server).await;
     let name = john.claim("username");
     own.redis.kill();
     for _ in 0..4 {
-        gateway.log_in(&name, PASSWORD).await.is(200, "");
+        server.log_in(&name, PASSWORD).await.is(200, "");
     }
-    let guesses = (0..20).map(|_| gateway.log_in(&name, "not the right one"));
+    let guesses = (0..20).map(|_| server.log_in(&name, "not the right one"));
     let answers = futures_util::future::join_all(guesses).await;
     assert_eq!(
         answers.iter().filter(|answer| answer.status == 401).count(),
@@ -172,13 +172,13 @@ async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
             "{refused:?}"
         );
     }
-    gateway
+    server
         .log_in(&name, PASSWORD)
         .await
         .is(429, "too_many_requests");
     own.redis.start_again().expect("it can be started");
     until("the replicas count together again", || async {
-        gateway.log_in(&name, PASSWORD).await.status == 200
+        server.log_in(&name, PASSWORD).await.status == 200
     })
     .await;
 }

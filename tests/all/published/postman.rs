@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{path, same};
 use crate::{
     contract::{operation, operations},
-    gateway::Gateway,
+    test_server::TestServer,
     tools,
 };
 
@@ -128,14 +128,14 @@ fn the_collection_has_no_secret() {
 /// What newman says of it, as `--nocapture` shows it.
 #[tokio::test]
 async fn newman_goes_through_a_whole_life() {
-    let gateway = Gateway::start().await;
+    let server = TestServer::start().await;
     let mut newman = tools::node();
     newman
         .args(["node_modules/newman/bin/newman.js", "run"])
         .arg(path(COLLECTION));
     newman
         .args(["--folder", LIFE, "--color", "off", "--env-var"])
-        .arg(format!("baseUrl={}", gateway.url("")));
+        .arg(format!("baseUrl={}", server.url("")));
     let told = tools::succeeds(newman, String::new()).await;
     println!("{told}");
 

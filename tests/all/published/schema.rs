@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::same;
-use crate::stack::{STACK, connect, fresh_database};
+use crate::test_stores::{STACK, connect, fresh_database};
 
 const FILE: &str = "sql/schema.sql";
 

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
-use latchkey::redis::{Begun, Found, Joined, Page, Published, Redis, Renewed, Revoked};
+use latchkey::redis::{
+    AppendOutcome, BeginOutcome, JoinOutcome, LogPage, LookupOutcome, PublishedEntries, Redis,
+    RenewOutcome,
+};
 use latchkey_domain::{
     access_token::{Kid, SigningKey},
-    revocation::{Entry, Marks, Standing, Subject},
+    revocation::{Entry, EntryState, RevocationKeys, Subject},
 };
 use uuid::Uuid;
 
-use crate::stack::STACK;
+use crate::test_stores::STACK;
 
 const LEASE: Duration = Duration::from_millis(250);
 
@@ -25,17 +28,17 @@ fn redis() -> Redis {
 fn entry(subject: Subject, value: i64, ends_at: u64) -> Entry {
     Entry {
         subject,
-        standing: Standing { value, ends_at },
+        state: EntryState { value, ends_at },
     }
 }
 
 fn session() -> Entry {
-    entry(Subject::Session(Uuid::new_v4()), Standing::FLAG, LATER)
+    entry(Subject::Session(Uuid::new_v4()), EntryState::FLAG, LATER)
 }
 
 async fn begin(redis: &Redis) -> String {
     match redis.begin_log(None).await.expect("it answers") {
-        Begun::Begun(epoch) => epoch,
+        BeginOutcome::Begun(epoch) => epoch,
         other => panic!("{other:?}"),
     }
 }
@@ -60,20 +63,20 @@ async fn build(redis: &Redis, entries: &[Entry]) -> String {
     epoch
 }
 
-async fn revoke(redis: &Redis, entries: &[Entry]) -> Published {
+async fn revoke(redis: &Redis, entries: &[Entry]) -> PublishedEntries {
     match redis.revoke(entries).await.expect("it answers") {
-        Revoked::Published(published) => published,
+        AppendOutcome::Appended(published) => published,
         other => panic!("{other:?}"),
     }
 }
 
-async fn page(redis: &Redis, member: Option<Uuid>, epoch: &str, applied: u64) -> Page {
+async fn page(redis: &Redis, member: Option<Uuid>, epoch: &str, applied: u64) -> LogPage {
     match redis
         .renew(member, epoch, applied)
         .await
         .expect("it answers")
     {
-        Renewed::Page(page) => page,
+        RenewOutcome::Page(page) => page,
         other => panic!("{other:?}"),
     }
 }
@@ -168,22 +171,25 @@ async fn a_good_log_is_replaced_only_by_whoever_names_it() {
     let epoch = build(&redis, &[]).await;
     assert_eq!(
         redis.begin_log(None).await.expect("it answers"),
-        Begun::Whole
+        BeginOutcome::AlreadyComplete
     );
     assert_eq!(
         redis.begin_log(Some("another")).await.expect("it answers"),
-        Begun::Whole
+        BeginOutcome::AlreadyComplete
     );
     assert!(matches!(
         redis.begin_log(Some(&epoch)).await.expect("it answers"),
-        Begun::Begun(_)
+        BeginOutcome::Begun(_)
     ));
     assert_eq!(
         redis.revoke(&[session()]).await.expect("it answers"),
-        Revoked::Lost,
+        AppendOutcome::Lost,
         "until it is built"
     );
-    assert_eq!(redis.join(None).await.expect("it answers"), Joined::Lost);
+    assert_eq!(
+        redis.join(None).await.expect("it answers"),
+        JoinOutcome::Lost
+    );
 }
 
 #[tokio::test]
@@ -194,7 +200,7 @@ async fn a_member_is_listed_before_it_has_read_anything() {
     let joined = redis.join(Some(id)).await.expect("it answers");
     assert_eq!(
         joined,
-        Joined::Joined {
+        JoinOutcome::Joined {
             epoch: epoch.clone(),
             before: 0,
             lease: LEASE
@@ -220,7 +226,7 @@ async fn who_is_no_member_or_of_another_epoch_renews_nothing() {
     let (epoch, id) = (build(&redis, &[session()]).await, Uuid::new_v4());
     assert_eq!(
         redis.renew(Some(id), &epoch, 0).await.expect("it answers"),
-        Renewed::Strange,
+        RenewOutcome::EpochChanged,
         "it never joined"
     );
     redis.join(Some(id)).await.expect("it answers");
@@ -229,11 +235,11 @@ async fn who_is_no_member_or_of_another_epoch_renews_nothing() {
             .renew(Some(id), "another", 0)
             .await
             .expect("it answers"),
-        Renewed::Strange
+        RenewOutcome::EpochChanged
     );
     assert_eq!(
         redis.renew(Some(id), &epoch, 2).await.expect("it answers"),
-        Renewed::Strange,
+        RenewOutcome::EpochChanged,
         "beyond the end"
     );
     assert_eq!(
@@ -261,7 +267,7 @@ async fn who_has_renewed_is_not_removed() {
     assert!(redis.reap(&now, &epoch).await.expect("it answers"));
     assert_eq!(
         redis.renew(Some(id), &epoch, 0).await.expect("it answers"),
-        Renewed::Strange
+        RenewOutcome::EpochChanged
     );
 }
 
@@ -286,7 +292,7 @@ async fn the_larger_generation_and_the_later_end_win() {
     assert_eq!(number(user(2, LATER)).await, 2, "a later end is told");
     assert_eq!(number(user(4, soon)).await, 3, "a larger one is told");
     let (sid, jti) = (Uuid::new_v4(), Uuid::new_v4());
-    let marks = |generation| Marks::OfSession {
+    let marks = |generation| RevocationKeys::Session {
         kid: kid(),
         sub,
         sid,
@@ -299,8 +305,8 @@ async fn the_larger_generation_and_the_later_end_win() {
             .await
             .expect("it answers")
     };
-    assert_eq!(found(3).await, Found::Refused(Subject::User(sub)));
-    assert_eq!(found(4).await, Found::Nothing);
+    assert_eq!(found(3).await, LookupOutcome::Listed(Subject::User(sub)));
+    assert_eq!(found(4).await, LookupOutcome::NotListed);
 }
 
 /// What the denylist kept of a log before may not keep its entries out of the next one.
@@ -309,7 +315,7 @@ async fn a_log_that_is_built_anew_has_what_the_denylist_had_already() {
     let redis = redis();
     let known = session();
     let epoch = build(&redis, &[known]).await;
-    let Begun::Begun(next) = redis.begin_log(Some(&epoch)).await.expect("it answers") else {
+    let BeginOutcome::Begun(next) = redis.begin_log(Some(&epoch)).await.expect("it answers") else {
         panic!("it is named")
     };
     assert_eq!(

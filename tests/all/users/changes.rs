@@ -3,12 +3,12 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Scene;
+use super::Fixture;
 use crate::{
-    gateway::{PASSWORD, Session, until},
     mail::MailServer,
     proxy::{Line, Proxy},
-    stack::{Held, ask},
+    test_server::{PASSWORD, Session, until},
+    test_stores::{Held, ask},
 };
 
 const NEW: &str = "correct horse 9";
@@ -16,9 +16,9 @@ const NEW: &str = "correct horse 9";
 /// Each change × every session × both replicas, and the reason that the record gives.
 #[tokio::test]
 async fn what_ends_everything_does_so_on_every_replica() {
-    let scene = Scene::new().await;
-    let replica = scene.gateway.replica().await;
-    let bystander = scene.gateway.sign_up("bystander").await;
+    let scene = Fixture::new().await;
+    let replica = scene.server.replica().await;
+    let bystander = scene.server.sign_up("bystander").await;
     let changes = [
         (Method::PATCH, "", json!({"disabled": true}), "disabled"),
         (Method::PATCH, "", json!({"role": "admin"}), "role_change"),
@@ -39,13 +39,13 @@ async fn what_ends_everything_does_so_on_every_replica() {
         assert!((200..300).contains(&answer.status), "{}", answer.string());
         for session in [&first, &second] {
             replica.rejects(session).await;
-            scene.gateway.rejects(session).await;
+            scene.server.rejects(session).await;
         }
         let reasons = format!(
             "select coalesce(string_agg(distinct revoked_reason, ','), '') from sessions \
              join users on users.id = user_id where username = '{name}'"
         );
-        assert_eq!(ask(&scene.gateway, &reasons).await, reason, "{name}");
+        assert_eq!(ask(&scene.server, &reasons).await, reason, "{name}");
     }
     assert_eq!(replica.verify(&bystander.access_token).await.0, 204);
     assert_eq!(replica.verify(&scene.admin.access_token).await.0, 204);
@@ -53,7 +53,7 @@ async fn what_ends_everything_does_so_on_every_replica() {
 
 #[tokio::test]
 async fn who_is_disabled_cannot_sign_in_until_enabled() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let (path, _) = scene.somebody("john").await;
     assert_eq!(
         scene
@@ -64,7 +64,7 @@ async fn who_is_disabled_cannot_sign_in_until_enabled() {
         true
     );
     scene
-        .gateway
+        .server
         .log_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
@@ -76,13 +76,13 @@ async fn who_is_disabled_cannot_sign_in_until_enabled() {
             .body["disabled"],
         false
     );
-    scene.gateway.log_in("john", PASSWORD).await.is(200, "");
+    scene.server.log_in("john", PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
 async fn another_role_takes_effect_at_once_on_a_second_replica() {
-    let scene = Scene::new().await;
-    let replica = scene.gateway.replica().await;
+    let scene = Fixture::new().await;
+    let replica = scene.server.replica().await;
     let (path, john) = scene.somebody("john").await;
     let list = async |session: &Session| {
         let answer = replica
@@ -120,8 +120,8 @@ async fn another_role_takes_effect_at_once_on_a_second_replica() {
 
 #[tokio::test]
 async fn new_names_are_in_the_next_tokens_and_end_nothing() {
-    let scene = Scene::new().await;
-    let replica = scene.gateway.replica().await;
+    let scene = Fixture::new().await;
+    let replica = scene.server.replica().await;
     let (path, john) = scene.somebody("john").await;
     scene
         .patch(
@@ -145,15 +145,15 @@ async fn new_names_are_in_the_next_tokens_and_end_nothing() {
         "disabled": false,
     });
     let rows = "select string_agg(u::text, ';' order by id) from users u";
-    let before = ask(&scene.gateway, rows).await;
+    let before = ask(&scene.server, rows).await;
     scene.call(Method::PUT, &path, whole).await.is(200, "");
-    assert_eq!(ask(&scene.gateway, rows).await, before);
+    assert_eq!(ask(&scene.server, rows).await, before);
     assert_eq!(replica.verify(&john.access_token).await.0, 204);
 }
 
 #[tokio::test]
 async fn names_of_others_are_refused_and_the_only_name_stays() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     scene.somebody("mary").await;
     let (path, _) = scene.somebody("john").await;
     let before = scene.get(&path).await.body;
@@ -179,7 +179,7 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
     assert_eq!(scene.get(&path).await.body, before);
     assert_eq!(
         ask(
-            &scene.gateway,
+            &scene.server,
             "select count(*) from revocations where kind = 'user'"
         )
         .await,
@@ -190,11 +190,11 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
 #[tokio::test]
 async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
     let mails = MailServer::start().await;
-    let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let scene = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (path, _) = scene.somebody("john").await;
-    let gateway = &scene.gateway;
-    let code = mails.reset_code(gateway, "john@example.com").await;
-    gateway
+    let server = &scene.server;
+    let code = mails.reset_code(server, "john@example.com").await;
+    server
         .reset_password("john@example.com", &code, NEW)
         .await
         .is(204, "");
@@ -204,10 +204,7 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
     assert_eq!(respelled.is(200, "").body["email_verified"], true);
 
     let old = mails.mails_to("John@Example.com").len();
-    gateway
-        .forgot_password("john@example.com")
-        .await
-        .is(202, "");
+    server.forgot_password("john@example.com").await.is(202, "");
     mails.wait_for("John@Example.com", old + 1).await;
     let code = mails.code_for("John@Example.com").await;
     let moved = scene.patch(&path, json!({"email": "j@example.org"})).await;
@@ -218,7 +215,7 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
         ),
         ("j@example.org".into(), &json!(false))
     );
-    gateway
+    server
         .reset_password("j@example.org", &code, "of a stranger 7")
         .await
         .is(400, "invalid_code");
@@ -228,9 +225,9 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
 #[tokio::test]
 async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_codes() {
     let mails = MailServer::start().await;
-    let scene = Scene::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let scene = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
     let (path, _) = scene.somebody("john").await;
-    let code = mails.reset_code(&scene.gateway, "john@example.com").await;
+    let code = mails.reset_code(&scene.server, "john@example.com").await;
     let whole = json!({
         "username": "john",
         "email": "john@example.com",
@@ -247,26 +244,26 @@ async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_co
             .any(|mail| mail.contains("Subject: Your password was changed"))
     );
     scene
-        .gateway
+        .server
         .reset_password("john@example.com", &code, "of a thief 77")
         .await
         .is(400, "invalid_code");
     scene
-        .gateway
+        .server
         .log_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    scene.gateway.log_in("john", NEW).await.is(200, "");
+    scene.server.log_in("john", NEW).await.is(200, "");
 }
 
 /// Redis is cut off between the commit and its publication: whoever repeats it finishes it, and if
 /// nobody does it finishes itself.
 #[tokio::test]
 async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let proxy = Proxy::to_redis().await;
     let cut = scene
-        .gateway
+        .server
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
     for (number, (method, below, body)) in [
@@ -281,7 +278,7 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
         let (path, john) = scene.somebody(&format!("john{number}")).await;
         let path = format!("{path}{below}");
         let held = Held::rows(
-            &scene.gateway,
+            &scene.server,
             &format!("select from users where username = 'john{number}'"),
         )
         .await;
@@ -318,13 +315,13 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
             "{method} {path}: {}",
             repeated.string()
         );
-        scene.gateway.rejects(&john).await;
+        scene.server.rejects(&john).await;
     }
 }
 
 #[tokio::test]
 async fn an_administrator_who_deletes_somebody_twice_is_told_so_in_the_end() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let (path, john) = scene.somebody("john").await;
     for _ in 0..2 {
         scene
@@ -332,8 +329,8 @@ async fn an_administrator_who_deletes_somebody_twice_is_told_so_in_the_end() {
             .await
             .is(204, "");
     }
-    scene.gateway.rejects(&john).await;
-    crate::stack::execute(&scene.gateway, "delete from revocations").await;
+    scene.server.rejects(&john).await;
+    crate::test_stores::execute(&scene.server, "delete from revocations").await;
     scene
         .call(Method::DELETE, &path, Value::Null)
         .await

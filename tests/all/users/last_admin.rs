@@ -5,10 +5,10 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Scene;
+use super::Fixture;
 use crate::{
-    gateway::{Answer, Gateway, Session},
-    stack::ask,
+    test_server::{Answer, Session, TestServer},
+    test_stores::ask,
 };
 
 const ADMINS: &str = "select count(*) from users where role = 'admin' and not disabled";
@@ -37,10 +37,10 @@ fn ways(path: &str) -> Vec<(Method, String, Value)> {
 
 #[tokio::test]
 async fn the_last_administrator_stays_in_every_way() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let path = scene.admin.user_path();
     // One who is disabled does not count.
-    let other = scene.gateway.admin("other").await;
+    let other = scene.server.admin("other").await;
     scene
         .patch(&other.user_path(), json!({"disabled": true}))
         .await
@@ -51,7 +51,7 @@ async fn the_last_administrator_stays_in_every_way() {
     }
     assert_eq!(scene.get(&path).await.body, before);
     assert_eq!(
-        ask(&scene.gateway, "select count(*) from email_outbox").await,
+        ask(&scene.server, "select count(*) from email_outbox").await,
         "0"
     );
     // Everything else may be changed about it.
@@ -62,7 +62,7 @@ async fn the_last_administrator_stays_in_every_way() {
         )
         .await
         .is(200, "");
-    assert_eq!(scene.gateway.verify(&scene.admin.access_token).await.0, 204);
+    assert_eq!(scene.server.verify(&scene.admin.access_token).await.0, 204);
     // With another one it may go.
     scene
         .patch(&other.user_path(), json!({"disabled": false}))
@@ -72,15 +72,15 @@ async fn the_last_administrator_stays_in_every_way() {
         .patch(&path, json!({"role": "user"}))
         .await
         .is(200, "");
-    assert_eq!(ask(&scene.gateway, ADMINS).await, "1");
+    assert_eq!(ask(&scene.server, ADMINS).await, "1");
 }
 
 async fn call(
-    gateway: &Gateway,
+    server: &TestServer,
     session: &Session,
     (method, path, body): (Method, String, Value),
 ) -> Answer {
-    gateway
+    server
         .with_token(method, &path, &session.access_token, body)
         .await
 }
@@ -88,22 +88,22 @@ async fn call(
 /// Each administrator loses itself, all at once, over two replicas, each in another way.
 #[tokio::test]
 async fn of_many_at_once_one_stays() {
-    let scene = Scene::new().await;
-    let replica = scene.gateway.replica().await;
+    let scene = Fixture::new().await;
+    let replica = scene.server.replica().await;
     for round in 0..6 {
         let mut admins = vec![];
         for number in 0..5 {
-            admins.push(scene.gateway.admin(&format!("admin{round}-{number}")).await);
+            admins.push(scene.server.admin(&format!("admin{round}-{number}")).await);
         }
         // The one of before goes, so that these are all there are.
         let rest =
             format!("update users set role = 'user' where username not like 'admin{round}-%'");
-        crate::stack::execute(&scene.gateway, &rest).await;
+        crate::test_stores::execute(&scene.server, &rest).await;
         let attempts = admins.iter().enumerate().flat_map(|(number, admin)| {
             let way = |at: usize| ways(&admin.user_path()).swap_remove((round + number + at) % 6);
             let of = |at: usize| {
                 if (number + at).is_multiple_of(2) {
-                    &scene.gateway
+                    &scene.server
                 } else {
                     &replica
                 }
@@ -118,7 +118,7 @@ async fn of_many_at_once_one_stays() {
             );
             assert!(fine, "{}", answer.string());
         }
-        assert_eq!(ask(&scene.gateway, ADMINS).await, "1", "round {round}");
+        assert_eq!(ask(&scene.server, ADMINS).await, "1", "round {round}");
         assert!(
             answers.iter().any(|answer| answer.code() == "last_admin"),
             "the last one was told"
@@ -129,21 +129,21 @@ async fn of_many_at_once_one_stays() {
 /// Two administrators, who take each other's role at the same moment.
 #[tokio::test]
 async fn of_two_who_demote_each_other_one_stays() {
-    let scene = Scene::new().await;
-    let replica = scene.gateway.replica().await;
+    let scene = Fixture::new().await;
+    let replica = scene.server.replica().await;
     for round in 0..20 {
         let (one, two) = (
-            scene.gateway.admin(&format!("one{round}")).await,
-            scene.gateway.admin(&format!("two{round}")).await,
+            scene.server.admin(&format!("one{round}")).await,
+            scene.server.admin(&format!("two{round}")).await,
         );
         let rest = format!(
             "update users set role = 'user' where username not in ('one{round}', 'two{round}')"
         );
-        crate::stack::execute(&scene.gateway, &rest).await;
+        crate::test_stores::execute(&scene.server, &rest).await;
         let demote =
             |session: &Session| (Method::PATCH, session.user_path(), json!({"role": "user"}));
         let (first, second) = tokio::join!(
-            call(&scene.gateway, &one, demote(&two)),
+            call(&scene.server, &one, demote(&two)),
             call(&replica, &two, demote(&one))
         );
         let won = [&first, &second]
@@ -151,7 +151,7 @@ async fn of_two_who_demote_each_other_one_stays() {
             .filter(|answer| answer.status == 200)
             .count();
         assert_eq!(
-            (won, ask(&scene.gateway, ADMINS).await),
+            (won, ask(&scene.server, ADMINS).await),
             (1, "1".into()),
             "{} {}",
             first.string(),

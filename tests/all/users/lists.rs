@@ -3,10 +3,10 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::Scene;
+use super::Fixture;
 use crate::{
-    gateway::PASSWORD,
-    stack::{connect, execute},
+    test_server::PASSWORD,
+    test_stores::{connect, execute},
 };
 
 fn names(page: &Value) -> Vec<String> {
@@ -24,7 +24,7 @@ fn names(page: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_show_everybody_once_the_oldest_first() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let mut made = vec!["root".to_owned()];
     for number in 0..7 {
         let name = format!("user{number}");
@@ -69,7 +69,7 @@ async fn pages_show_everybody_once_the_oldest_first() {
 
 #[tokio::test]
 async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     for (username, email) in [
         ("John.Doe", "jd@example.com"),
         ("johnny", "x@john.org"),
@@ -118,18 +118,18 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
 
 #[tokio::test]
 async fn searching_uses_the_unique_indexes() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let many = "insert into users (id, username, email, password_hash) \
         select gen_random_uuid(), 'u' || n, 'e' || n || '@example.com', 'x' \
         from generate_series(1, 20000) n; analyze users";
-    execute(&scene.gateway, many).await;
+    execute(&scene.server, many).await;
     let search = include_str!("../../../sql/queries/search_users.sql");
     let search: String = search
         .lines()
         .filter(|line| !line.starts_with("--"))
         .collect::<Vec<_>>()
         .join("\n");
-    let database = connect(scene.gateway.setting("DATABASE_URL")).await;
+    let database = connect(scene.server.setting("DATABASE_URL")).await;
     let prepare = format!(
         "set plan_cache_mode = force_custom_plan; prepare search (uuid, bigint, text) as {search}"
     );
@@ -148,12 +148,12 @@ async fn searching_uses_the_unique_indexes() {
 
 #[tokio::test]
 async fn sessions_of_a_user_are_listed_like_ones_own() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let (path, first) = scene.somebody("john").await;
-    let second = scene.gateway.sign_in("john").await;
-    let ended = scene.gateway.sign_in("john").await;
-    scene.gateway.log_out(&ended.access_token).await.is(204, "");
-    let sid = |session: &crate::gateway::Session| session.claims()["sid"].clone();
+    let second = scene.server.sign_in("john").await;
+    let ended = scene.server.sign_in("john").await;
+    scene.server.log_out(&ended.access_token).await.is(204, "");
+    let sid = |session: &crate::test_server::Session| session.claims()["sid"].clone();
     let page = scene.get(&format!("{path}/sessions?limit=1")).await;
     assert_eq!(page.is(200, "").body["data"][0]["id"], sid(&first));
     assert_eq!(page.body["data"][0]["current"], false);
@@ -183,7 +183,7 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
 /// Whoever looks sees the truth, whatever happens at the same time.
 #[tokio::test]
 async fn of_many_who_make_one_name_one_does() {
-    let scene = Scene::new().await;
+    let scene = Fixture::new().await;
     let make = || scene.create(json!({"username": "john", "password": PASSWORD}));
     let answers = join_all((0..8).map(|_| make())).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    access_token::Realm,
+    access_token::TokenPolicy,
     account::{Identity, Role},
     scope::{Scope, Scopes},
     session::{PERSONAL_TOKEN_CLIENT, Session},
@@ -67,7 +67,7 @@ pub enum Holder {
         sid: Uuid,
     },
     /// A program of a user's, with a personal access token.
-    PersonalToken,
+    PersonalAccessToken,
     /// An OAuth client for itself.
     Client,
 }
@@ -77,7 +77,7 @@ impl Claims {
     pub fn holder(&self) -> Holder {
         match self.sid {
             Some(sid) => Holder::User { sid },
-            None if self.client_id == PERSONAL_TOKEN_CLIENT => Holder::PersonalToken,
+            None if self.client_id == PERSONAL_TOKEN_CLIENT => Holder::PersonalAccessToken,
             None => Holder::Client,
         }
     }
@@ -89,7 +89,7 @@ impl Claims {
 
     /// Whether a signed token is what it says: of a session with all that belongs to one, or of a
     /// client for itself.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         match self.sid {
             Some(_) => self.auth_time.is_some() && self.session_exp.is_some(),
             None => {
@@ -122,7 +122,7 @@ impl Claims {
 
 /// What a client has a token for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
+pub struct ClientGrant {
     /// The client.
     pub client: Uuid,
     /// Its generation.
@@ -135,7 +135,7 @@ pub struct Grant {
 
 /// A personal access token as its claims tell it. Times are seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PersonalToken {
+pub struct PersonalAccessTokenGrant {
     /// The token.
     pub id: Uuid,
     /// The user.
@@ -152,7 +152,7 @@ pub struct PersonalToken {
 
 /// The claims of a new token of a session: `exp` is never after the session's end.
 pub fn claims(
-    realm: &Realm,
+    policy: &TokenPolicy,
     session: &Session,
     identity: &Identity,
     jti: Uuid,
@@ -167,7 +167,7 @@ pub fn claims(
         auth_time: Some(session.auth_time),
         session_exp: Some(session.ends_at),
         ..of_nobody(
-            realm,
+            policy,
             session.sub,
             jti,
             now,
@@ -178,25 +178,35 @@ pub fn claims(
 }
 
 /// The claims of a new token that a client has for itself.
-pub fn client_claims(realm: &Realm, grant: &Grant, jti: Uuid, now: u64, lifetime: u64) -> Claims {
+pub fn client_claims(
+    policy: &TokenPolicy,
+    grant: &ClientGrant,
+    jti: Uuid,
+    now: u64,
+    lifetime: u64,
+) -> Claims {
     Claims {
         aud: grant.audience.clone(),
         client_id: grant.client.to_string(),
         scope: grant.scopes.to_string(),
         generation: grant.generation,
-        ..of_nobody(realm, grant.client, jti, now, now + lifetime)
+        ..of_nobody(policy, grant.client, jti, now, now + lifetime)
     }
 }
 
 /// What a personal access token would say if it were an access token: to whoever checks, all tokens
 /// are alike.
-pub fn personal_claims(realm: &Realm, token: &PersonalToken, identity: &Identity) -> Claims {
+pub fn personal_claims(
+    policy: &TokenPolicy,
+    token: &PersonalAccessTokenGrant,
+    identity: &Identity,
+) -> Claims {
     Claims {
         client_id: PERSONAL_TOKEN_CLIENT.to_owned(),
         scope: token.scope.clone(),
         generation: token.generation,
         ..of_nobody(
-            realm,
+            policy,
             token.sub,
             token.id,
             token.created_at,
@@ -207,10 +217,10 @@ pub fn personal_claims(realm: &Realm, token: &PersonalToken, identity: &Identity
 }
 
 /// What all of them have.
-fn of_nobody(realm: &Realm, sub: Uuid, jti: Uuid, iat: u64, exp: u64) -> Claims {
+fn of_nobody(policy: &TokenPolicy, sub: Uuid, jti: Uuid, iat: u64, exp: u64) -> Claims {
     Claims {
-        iss: realm.issuer.clone(),
-        aud: realm.audience.clone(),
+        iss: policy.issuer.clone(),
+        aud: policy.audience.clone(),
         sub,
         client_id: String::new(),
         sid: None,

@@ -6,7 +6,7 @@ use crate::revocation::{Reason, Subject};
 
 /// Something that was taken back, and by what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
+pub struct RevocationRecord {
     /// When.
     pub at: OffsetDateTime,
     /// Why, where this version knows the word that is stored.
@@ -15,7 +15,7 @@ pub struct Ended {
 
 /// What the record knows of a token's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KnownAccount {
+pub struct UserEvidence {
     /// Tokens with a smaller generation are refused.
     pub generation: i64,
     /// Whether it is disabled.
@@ -24,7 +24,7 @@ pub struct KnownAccount {
 
 /// What the record knows of a token's session. Times are seconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KnownSession {
+pub struct SessionEvidence {
     /// The generation at the sign-in.
     pub generation: i64,
     /// How often it was refreshed, at most a second late.
@@ -34,31 +34,31 @@ pub struct KnownSession {
     /// The absolute end.
     pub ends_at: u64,
     /// Its end, if it has ended.
-    pub ended: Option<Ended>,
+    pub ended: Option<RevocationRecord>,
 }
 
 /// All that the record knows of a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct Evidence {
     /// The account; nothing where it is gone.
-    pub account: Option<KnownAccount>,
+    pub account: Option<UserEvidence>,
     /// The session; nothing where it is gone.
-    pub session: Option<KnownSession>,
+    pub session: Option<SessionEvidence>,
     /// The generation of the client, of a token that it has for itself; nothing where it is gone.
     pub client: Option<i64>,
     /// When the account was deleted or disabled, where that is remembered.
     pub closed_at: Option<OffsetDateTime>,
     /// What last ended everything of the account, where that is remembered.
-    pub everything: Option<Ended>,
+    pub everything: Option<RevocationRecord>,
     /// The end of this very token.
-    pub token: Option<Ended>,
+    pub token: Option<RevocationRecord>,
     /// The end of its key, if that was taken back.
-    pub key: Option<Ended>,
+    pub key: Option<RevocationRecord>,
 }
 
 /// What Redis knows of a session. Times are ms since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
+pub struct CachedSession {
     /// Whether it may be relied on: what is not at home is read from the record again.
     pub at_home: bool,
     /// The current counter.
@@ -75,22 +75,22 @@ pub struct Remembered {
 
 /// What the denylist in Redis says of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denylist {
+pub enum DenylistState {
     /// Nothing.
-    Clean,
+    NotListed,
     /// The entry of this subject refuses it.
-    Refused(Subject),
+    Listed(Subject),
     /// It was lost.
-    Lost,
+    LogLost,
     /// Redis does not answer.
-    Silent,
+    Unreachable,
 }
 
 /// What Redis says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told<T> {
+pub enum CacheReading<T> {
     /// This.
-    Known(T),
+    Read(T),
     /// Nothing: it does not answer.
-    Silent,
+    Unreachable,
 }

@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{explanation::Ended, revocation::Subject};
+use crate::{explanation::RevocationRecord, revocation::Subject};
 
 /// What the denylist holds.
 pub const fn listed(subject: Subject) -> &'static str {
@@ -12,12 +12,12 @@ pub const fn listed(subject: Subject) -> &'static str {
         Subject::Token(_) => "the token itself",
         Subject::User(_) => "a higher generation of the user",
         Subject::Client(_) => "a higher generation of the OAuth client",
-        Subject::Canary(_) => "a probe",
+        Subject::Probe(_) => "a probe",
     }
 }
 
 /// When and why something was revoked, in words that follow "revoked".
-pub fn told(ended: Ended) -> String {
+pub fn told(ended: RevocationRecord) -> String {
     let by = ended
         .reason
         .map(|reason| format!(" ({})", reason.told()))

@@ -13,33 +13,33 @@ use argon2::{Algorithm, Argon2, Params, Version};
 
 /// What the reference implementation computes with today's parameters from an empty password, which
 /// nobody can have, and a salt of zeros.
-pub(crate) const NOBODY: [u8; Params::DEFAULT_OUTPUT_LEN] = [
+pub(crate) const DUMMY_OUTPUT: [u8; Params::DEFAULT_OUTPUT_LEN] = [
     0xf8, 0x33, 0x20, 0xd0, 0x7b, 0x31, 0xc7, 0x60, 0x99, 0x18, 0xe2, 0x8b, 0xff, 0x06, 0x85, 0x16,
     0x0f, 0x36, 0xcd, 0x7c, 0x06, 0x5d, 0xd0, 0x88, 0x53, 0x93, 0x75, 0x48, 0xde, 0x97, 0x28, 0xf4,
 ];
 
 /// Whether the fast implementation gives the known answer here.
-static IS_PROVEN: LazyLock<bool> = LazyLock::new(|| {
-    let mut output = [0; NOBODY.len()];
-    let computed = vectorised(
+static SIMD_SELF_TEST: LazyLock<bool> = LazyLock::new(|| {
+    let mut output = [0; DUMMY_OUTPUT.len()];
+    let computed = simd(
         b"",
         &[0; crate::password::SALT_BYTES],
         &crate::password::policy(),
         &mut output,
-        &mut Memory::default(),
+        &mut HashBuffer::default(),
     );
-    computed.is_ok() && output == NOBODY
+    computed.is_ok() && output == DUMMY_OUTPUT
 });
 
 /// The memory of one hash with today's parameters, kept by each hashing thread: 19 MiB that need
 /// not be mapped again. Between two hashes it holds nothing but zeros.
-pub struct Memory(argon2_rust::Hasher);
+pub struct HashBuffer(argon2_rust::Hasher);
 
-impl Default for Memory {
+impl Default for HashBuffer {
     fn default() -> Self {
         let today = crate::password::policy();
-        Memory(
-            with_costs(&today, NOBODY.len())
+        HashBuffer(
+            with_costs(&today, DUMMY_OUTPUT.len())
                 .expect("today's parameters are in range")
                 .hasher(),
         )
@@ -47,8 +47,8 @@ impl Default for Memory {
 }
 
 /// Whether passwords are hashed by the fast implementation. The first call computes a hash.
-pub fn is_fast() -> bool {
-    *IS_PROVEN
+pub fn simd_self_test_passed() -> bool {
+    *SIMD_SELF_TEST
 }
 
 /// Fills the output, which must be as long as the parameters say, if they say so.
@@ -60,20 +60,20 @@ pub(crate) fn derive(
     salt: &[u8],
     params: &Params,
     output: &mut [u8],
-    memory: &mut Memory,
+    memory: &mut HashBuffer,
 ) -> Result<(), argon2::Error> {
-    if is_fast() && vectorised(password, salt, params, output, memory).is_ok() {
+    if simd_self_test_passed() && simd(password, salt, params, output, memory).is_ok() {
         return Ok(());
     }
     portable(password, salt, params, output)
 }
 
-fn vectorised(
+fn simd(
     password: &[u8],
     salt: &[u8],
     params: &Params,
     output: &mut [u8],
-    memory: &mut Memory,
+    memory: &mut HashBuffer,
 ) -> Result<(), argon2_rust::Error> {
     let argon2 = with_costs(params, output.len())?;
     if params.m_cost() > crate::password::MEMORY_KIB {

@@ -21,7 +21,7 @@ pub enum Subject {
     Key(Kid),
     /// Nothing that could be taken back: what a replica writes into the log to see how fast entries
     /// arrive.
-    Canary(Uuid),
+    Probe(Uuid),
 }
 
 impl Subject {
@@ -33,20 +33,20 @@ impl Subject {
             Subject::Client(_) => "client",
             Subject::Token(_) => "jti",
             Subject::Key(_) => "kid",
-            Subject::Canary(_) => "probe",
+            Subject::Probe(_) => "probe",
         }
     }
 
     /// What its kind is called where others follow what is taken back; nothing for a canary, of
     /// which nobody is told.
-    pub const fn told_as(&self) -> Option<&'static str> {
+    pub const fn stream_name(&self) -> Option<&'static str> {
         match self {
             Subject::Session(_) => Some("session"),
             Subject::User(_) => Some("user"),
             Subject::Client(_) => Some("client"),
             Subject::Token(_) => Some("token"),
             Subject::Key(_) => Some("key"),
-            Subject::Canary(_) => None,
+            Subject::Probe(_) => None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Subject {
             | Subject::User(id)
             | Subject::Client(id)
             | Subject::Token(id)
-            | Subject::Canary(id) => id.to_string(),
+            | Subject::Probe(id) => id.to_string(),
             Subject::Key(kid) => kid.to_string(),
         }
     }
@@ -69,7 +69,7 @@ impl Subject {
             "client" => id.parse().ok().map(Subject::Client),
             "jti" => id.parse().ok().map(Subject::Token),
             "kid" => id.parse().ok().map(Subject::Key),
-            "probe" => id.parse().ok().map(Subject::Canary),
+            "probe" => id.parse().ok().map(Subject::Probe),
             _other => None,
         }
     }
@@ -77,23 +77,23 @@ impl Subject {
 
 /// What an entry says, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Standing {
+pub struct EntryState {
     /// Of a user or a client: tokens with a smaller generation are refused. Of a canary: its
-    /// number. Of anything else: [`Standing::FLAG`].
+    /// number. Of anything else: [`EntryState::FLAG`].
     pub value: i64,
     /// Until when it matters, in seconds since the epoch.
     pub ends_at: u64,
 }
 
-impl Standing {
+impl EntryState {
     /// It is refused.
     pub const FLAG: i64 = 1;
 
     /// Of two entries for one subject the larger generation and the later end win, in whatever
     /// order they come.
     #[must_use]
-    pub fn and(self, other: Standing) -> Standing {
-        Standing {
+    pub fn and(self, other: EntryState) -> EntryState {
+        EntryState {
             value: self.value.max(other.value),
             ends_at: self.ends_at.max(other.ends_at),
         }
@@ -106,15 +106,15 @@ pub struct Entry {
     /// Of whom.
     pub subject: Subject,
     /// What.
-    pub standing: Standing,
+    pub state: EntryState,
 }
 
 impl Entry {
     /// The generation below which tokens are refused; nothing where all are.
     pub fn below(&self) -> Option<i64> {
         match self.subject {
-            Subject::User(_) | Subject::Client(_) => Some(self.standing.value),
-            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Canary(_) => None,
+            Subject::User(_) | Subject::Client(_) => Some(self.state.value),
+            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Probe(_) => None,
         }
     }
 }
@@ -122,33 +122,33 @@ impl Entry {
 /// An entry of a kind that this version does not know: it cannot say that it knows everything that
 /// was taken back.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unknown;
+pub struct UnknownEntry;
 
 /// As it stands in the log.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Entry {
             subject,
-            standing: Standing { value, ends_at },
+            state: EntryState { value, ends_at },
         } = self;
         write!(f, "{} {} {value} {ends_at}", subject.kind(), subject.id())
     }
 }
 
 impl FromStr for Entry {
-    type Err = Unknown;
+    type Err = UnknownEntry;
 
-    fn from_str(text: &str) -> Result<Entry, Unknown> {
+    fn from_str(text: &str) -> Result<Entry, UnknownEntry> {
         let words: Vec<&str> = text.split(' ').collect();
         let [kind, id, value, ends_at] = words[..] else {
-            return Err(Unknown);
+            return Err(UnknownEntry);
         };
-        let subject = Subject::read(kind, id).ok_or(Unknown)?;
-        let standing = Standing {
-            value: value.parse().map_err(|_| Unknown)?,
-            ends_at: ends_at.parse().map_err(|_| Unknown)?,
+        let subject = Subject::read(kind, id).ok_or(UnknownEntry)?;
+        let state = EntryState {
+            value: value.parse().map_err(|_| UnknownEntry)?,
+            ends_at: ends_at.parse().map_err(|_| UnknownEntry)?,
         };
-        Ok(Entry { subject, standing })
+        Ok(Entry { subject, state })
     }
 }
 
@@ -158,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn standing() -> impl Strategy<Value = Standing> {
-        (0i64..5, 0u64..5).prop_map(|(value, ends_at)| Standing { value, ends_at })
+    fn state() -> impl Strategy<Value = EntryState> {
+        (0i64..5, 0u64..5).prop_map(|(value, ends_at)| EntryState { value, ends_at })
     }
 
     fn subject() -> impl Strategy<Value = Subject> {
@@ -170,7 +170,7 @@ mod tests {
             id.clone().prop_map(Subject::User),
             id.clone().prop_map(Subject::Client),
             id.clone().prop_map(Subject::Token),
-            id.prop_map(Subject::Canary),
+            id.prop_map(Subject::Probe),
             kid
         ]
     }
@@ -178,10 +178,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_larger_wins_in_any_order(
-            mut all in proptest::collection::vec(standing(), 1..6),
+            mut all in proptest::collection::vec(state(), 1..6),
             turn in 0usize..6,
         ) {
-            let together = |all: &[Standing]| all.iter().copied().reduce(Standing::and).unwrap();
+            let together = |all: &[EntryState]| all.iter().copied().reduce(EntryState::and).unwrap();
             let before = together(&all);
             let turn = turn % all.len();
             all.rotate_left(turn);
@@ -199,14 +199,14 @@ mod tests {
             value: i64,
             ends_at: u64,
         ) {
-            let entry = Entry { subject, standing: Standing { value, ends_at } };
+            let entry = Entry { subject, state: EntryState { value, ends_at } };
             prop_assert_eq!(entry.to_string().parse(), Ok(entry));
         }
 
         #[test]
         fn nothing_else_is_taken_for_an_entry(text in "[a-z]{0,6}( [0-9a-f-]{0,36}){0,4}") {
             let read = text.parse::<Entry>();
-            prop_assert!(read == Err(Unknown) || read.unwrap().to_string() == text);
+            prop_assert!(read == Err(UnknownEntry) || read.unwrap().to_string() == text);
         }
     }
 
@@ -214,7 +214,7 @@ mod tests {
     fn a_kind_of_a_newer_version_is_unknown() {
         assert_eq!(
             "tenant 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>(),
-            Err(Unknown)
+            Err(UnknownEntry)
         );
         assert!(
             "user 018f0000-0000-7000-8000-000000000000 2 1800000000"

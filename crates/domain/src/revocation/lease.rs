@@ -14,37 +14,37 @@ use std::{
 
 /// A moment on a clock that never stops, not even while the machine is suspended, in nanoseconds
 /// since an arbitrary one.
-pub type Moment = u64;
+pub type BootTime = u64;
 
 /// Whether a check at this moment may answer from memory. It must be asked *before* memory is
 /// looked at: the other order accepts a token whose entry arrived in between.
-pub fn may_answer_from_memory(now: Moment, lease_end: Moment) -> bool {
+pub fn is_lease_valid(now: BootTime, lease_end: BootTime) -> bool {
     now < lease_end
 }
 
 /// The end of a lease by a renewal that was sent at this moment. It counts from before the sending:
 /// what was appended after that may be missing in the answer, however late the answer came.
-pub fn lease_end(sent: Moment, lease: Duration) -> Moment {
+pub fn lease_end(sent: BootTime, lease: Duration) -> BootTime {
     sent.saturating_add(nanoseconds(lease))
 }
 
 /// How long it takes until nobody can hold a lease of this length that was there before. A renewal
 /// that missed an entry was sent before it was appended; the quarter covers clocks that drift apart
 /// by up to a tenth.
-pub fn wait(lease: Duration) -> Duration {
+pub fn drain_period(lease: Duration) -> Duration {
     lease + lease / 4
 }
 
 /// The moment from which on no older lease is left, when the append was answered at `answered`.
-pub fn waited_out(answered: Moment, lease: Duration) -> Moment {
-    answered.saturating_add(nanoseconds(wait(lease)))
+pub fn drained_at(answered: BootTime, lease: Duration) -> BootTime {
+    answered.saturating_add(nanoseconds(drain_period(lease)))
 }
 
 /// Whether a member that was seen with an unchanged beat since `seen` may be removed from the list:
 /// then whatever lease it had is over. The script that removes it compares the beat once more, in
 /// the same step.
-pub fn may_reap(seen: Moment, now: Moment, lease: Duration) -> bool {
-    now > waited_out(seen, lease)
+pub fn may_reap(seen: BootTime, now: BootTime, lease: Duration) -> bool {
+    now > drained_at(seen, lease)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -53,7 +53,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 /// How far a replica has applied the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Position<E> {
+pub struct LogPosition<E> {
     /// Of the log under this epoch: numbers of two epochs cannot be compared.
     pub epoch: E,
     /// The number of the last entry.
@@ -68,39 +68,39 @@ pub enum Renewal {
     /// These entries may be applied, but there are more; no lease before they are read.
     Partial,
     /// It is worth nothing: the log is to be read from its beginning.
-    Worthless,
+    Rejected,
 }
 
 /// Judges the answer to a renewal: entries with these numbers after mine, of a log that ends at
 /// `last` under an epoch.
 pub fn accept_renewal<E: PartialEq>(
-    mine: &Position<E>,
+    mine: &LogPosition<E>,
     epoch: &E,
     numbers: impl IntoIterator<Item = u64>,
     last: u64,
 ) -> Renewal {
     if mine.epoch != *epoch || last < mine.applied {
-        return Renewal::Worthless;
+        return Renewal::Rejected;
     }
     let mut reached = mine.applied;
     for number in numbers {
         // The numbers are dense: a gap is something that I have not seen.
         if number != reached + 1 {
-            return Renewal::Worthless;
+            return Renewal::Rejected;
         }
         reached = number;
     }
     match reached == last {
         true => Renewal::Complete,
         // Nothing came, although there is more.
-        false if reached == mine.applied => Renewal::Worthless,
+        false if reached == mine.applied => Renewal::Rejected,
         false => Renewal::Partial,
     }
 }
 
 /// What members have reported: how far each has applied the log. All of it was read in one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Reports<E, I> {
+pub struct AcknowledgedPositions<E, I> {
     /// Under this epoch.
     pub epoch: E,
     /// The number of the last entry of the log at that moment.
@@ -111,7 +111,7 @@ pub struct Reports<E, I> {
 
 /// An entry that was appended, and who might hold a lease that is older.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Appended<E, I> {
+pub struct AppendedEntry<E, I> {
     /// Under this epoch.
     pub epoch: E,
     /// Its number.
@@ -125,10 +125,10 @@ pub struct Appended<E, I> {
 /// is no member any more holds no lease: it said so itself, or it was removed after one was over.
 /// Who has become one since then has read the entry before its first lease. Reports of a log that
 /// did not have the entry yet are older than the list of members, and say nothing.
-pub fn may_return<E: PartialEq, I: Ord>(
-    appended: &Appended<E, I>,
+pub fn is_enforced<E: PartialEq, I: Ord>(
+    appended: &AppendedEntry<E, I>,
     me: &I,
-    reports: &Reports<E, I>,
+    reports: &AcknowledgedPositions<E, I>,
 ) -> bool {
     let newer = reports.epoch == appended.epoch && reports.last >= appended.number;
     let has_it = |member: &I| {
@@ -147,53 +147,56 @@ pub fn may_return<E: PartialEq, I: Ord>(
 
 /// What Redis is good for, as far as was seen last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sight {
+pub enum LogHealth {
     /// Nothing was seen yet.
-    Nothing,
+    NotSeen,
     /// There is an epoch: what is not on the denylist was not taken back.
-    Whole,
+    Complete,
     /// There is none: entries may be missing.
     Lost,
     /// It forgets keys when its memory is full.
-    Evicting,
+    EvictionEnabled,
     /// It does not answer.
-    Silent,
+    Unreachable,
     /// Its log holds something that this version does not know.
-    Unknown,
+    NewerVersion,
 }
 
 /// Who answers a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rung {
+pub enum CheckSource {
     /// Memory: no round trip.
     Memory,
     /// Redis, whose script looks at the epoch as well; if there is none, the record after all.
     Redis,
     /// The record in PostgreSQL.
-    Record,
+    Postgres,
     /// Nobody: something was taken back that this version does not understand, wherever it looks.
-    Nobody,
+    Unavailable,
 }
 
-impl Rung {
+impl CheckSource {
     /// The check source, for operators.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Rung::Memory => "memory",
-            Rung::Redis => "redis",
-            Rung::Record => "postgres",
-            Rung::Nobody => "unavailable",
+            CheckSource::Memory => "memory",
+            CheckSource::Redis => "redis",
+            CheckSource::Postgres => "postgres",
+            CheckSource::Unavailable => "unavailable",
         }
     }
 }
 
 /// Where there is no lease. A Redis that was seen without an answer is not asked by every request:
 /// the next renewal finds out when it is back.
-pub fn rung_without_lease(sight: Sight) -> Rung {
+pub fn source_without_lease(sight: LogHealth) -> CheckSource {
     match sight {
-        Sight::Whole => Rung::Redis,
-        Sight::Nothing | Sight::Lost | Sight::Evicting | Sight::Silent => Rung::Record,
-        Sight::Unknown => Rung::Nobody,
+        LogHealth::Complete => CheckSource::Redis,
+        LogHealth::NotSeen
+        | LogHealth::Lost
+        | LogHealth::EvictionEnabled
+        | LogHealth::Unreachable => CheckSource::Postgres,
+        LogHealth::NewerVersion => CheckSource::Unavailable,
     }
 }
 
@@ -205,8 +208,8 @@ mod tests {
 
     const LEASE: Duration = Duration::from_millis(250);
 
-    fn at(applied: u64) -> Position<char> {
-        Position {
+    fn at(applied: u64) -> LogPosition<char> {
+        LogPosition {
             epoch: 'a',
             applied,
         }
@@ -216,9 +219,9 @@ mod tests {
     fn a_lease_is_counted_from_the_sending_and_ends_with_its_moment() {
         let end = lease_end(1_000, LEASE);
         assert_eq!(end, 1_000 + 250_000_000);
-        assert!(may_answer_from_memory(end - 1, end) && !may_answer_from_memory(end, end));
+        assert!(is_lease_valid(end - 1, end) && !is_lease_valid(end, end));
         assert!(
-            !may_answer_from_memory(0, 0),
+            !is_lease_valid(0, 0),
             "nobody has a lease from the beginning"
         );
     }
@@ -229,7 +232,7 @@ mod tests {
         #[test]
         fn who_waits_outlasts_every_older_lease(lease in 1u64..10_000, drift in 0u64..=1_000) {
             let lease = Duration::from_millis(lease);
-            let (held, waited) = (lease.as_secs_f64(), wait(lease).as_secs_f64());
+            let (held, waited) = (lease.as_secs_f64(), drain_period(lease).as_secs_f64());
             let slower = 1.0 - drift as f64 / 10_000.0;
             prop_assert!(waited * slower >= held);
         }
@@ -247,7 +250,7 @@ mod tests {
             let whole = dense && last == applied + numbers.len() as u64;
             let verdict = accept_renewal(&at(applied), &'a', numbers.iter().copied(), last);
             prop_assert_eq!(verdict == Renewal::Complete, whole);
-            prop_assert_eq!(accept_renewal(&at(applied), &'b', numbers, last), Renewal::Worthless);
+            prop_assert_eq!(accept_renewal(&at(applied), &'b', numbers, last), Renewal::Rejected);
         }
 
         #[test]
@@ -256,14 +259,14 @@ mod tests {
             members in proptest::collection::btree_set(0u8..4, 0..4),
             number in 0u64..6,
         ) {
-            let appended = Appended { epoch: 'a', number, members: members.clone() };
+            let appended = AppendedEntry { epoch: 'a', number, members: members.clone() };
             let behind = positions
                 .iter()
                 .any(|(id, applied)| *id != 0 && members.contains(id) && *applied < number);
             let alone = members.iter().all(|id| *id == 0);
             let returns = |epoch, last| {
                 let applied = positions.clone();
-                may_return(&appended, &0, &Reports { epoch, last, applied })
+                is_enforced(&appended, &0, &AcknowledgedPositions { epoch, last, applied })
             };
             prop_assert_eq!(returns('a', number), !behind);
             prop_assert_eq!(returns('b', number), alone, "of another epoch");
@@ -280,39 +283,43 @@ mod tests {
         assert_eq!(accept_renewal(&at(3), &'a', [4, 5], 9), Renewal::Partial);
         assert_eq!(
             accept_renewal(&at(3), &'a', [], 9),
-            Renewal::Worthless,
+            Renewal::Rejected,
             "nothing came"
         );
         assert_eq!(
             accept_renewal(&at(3), &'a', [], 2),
-            Renewal::Worthless,
+            Renewal::Rejected,
             "the log has gone back"
         );
         assert_eq!(
             accept_renewal(&at(3), &'a', [5], 5),
-            Renewal::Worthless,
+            Renewal::Rejected,
             "a gap"
         );
     }
 
     #[test]
     fn a_member_is_removed_only_after_its_longest_lease() {
-        let over = waited_out(7, LEASE);
+        let over = drained_at(7, LEASE);
         assert!(!may_reap(7, over, LEASE) && may_reap(7, over + 1, LEASE));
     }
 
     #[test]
     fn only_a_whole_redis_is_asked() {
         let asked = [
-            Sight::Nothing,
-            Sight::Whole,
-            Sight::Lost,
-            Sight::Evicting,
-            Sight::Silent,
-            Sight::Unknown,
+            LogHealth::NotSeen,
+            LogHealth::Complete,
+            LogHealth::Lost,
+            LogHealth::EvictionEnabled,
+            LogHealth::Unreachable,
+            LogHealth::NewerVersion,
         ]
-        .map(rung_without_lease);
-        let (redis, record, nobody) = (Rung::Redis, Rung::Record, Rung::Nobody);
+        .map(source_without_lease);
+        let (redis, record, nobody) = (
+            CheckSource::Redis,
+            CheckSource::Postgres,
+            CheckSource::Unavailable,
+        );
         assert_eq!(asked, [record, redis, record, record, record, nobody]);
     }
 }

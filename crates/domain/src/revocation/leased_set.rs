@@ -5,38 +5,38 @@
 //! the entries along with the lease. `tests/models/leased_set.rs` runs this file under every order that
 //! the memory model allows.
 
-use super::sync::{AtomicU64, Moment, Ordering, may_answer_from_memory};
+use super::sync::{AtomicU64, BootTime, Ordering, is_lease_valid};
 
 /// Where the end of the lease stands once it was given up for good: a moment that is over, and no
 /// renewal brings back.
-const GIVEN_UP: Moment = 1;
+const RELINQUISHED: BootTime = 1;
 
 /// The set, and until when it is known to be complete.
-pub struct Cell<S> {
+pub struct LeasedSet<S> {
     lease_end: AtomicU64,
     set: S,
 }
 
-impl<S> Cell<S> {
+impl<S> LeasedSet<S> {
     /// Without a lease.
-    pub fn new(set: S) -> Cell<S> {
-        Cell {
+    pub fn new(set: S) -> LeasedSet<S> {
+        LeasedSet {
             lease_end: AtomicU64::new(0),
             set,
         }
     }
 
     /// What the set says, if it may be asked at this moment.
-    pub fn ask<T>(&self, now: Moment, look: impl FnOnce(&S) -> T) -> Option<T> {
+    pub fn read_if_leased<T>(&self, now: BootTime, look: impl FnOnce(&S) -> T) -> Option<T> {
         // In this order: an entry that arrives between the two is found, or the lease was not the
         // one that it came with.
         let lease_end = self.lease_end.load(Ordering::Acquire);
-        may_answer_from_memory(now, lease_end).then(|| look(&self.set))
+        is_lease_valid(now, lease_end).then(|| look(&self.set))
     }
 
     /// Moves the end of the lease. Everything that it speaks of is in the set already.
-    pub fn renew(&self, lease_end: Moment) {
-        let moved = |end| (end != GIVEN_UP).then_some(lease_end);
+    pub fn renew(&self, lease_end: BootTime) {
+        let moved = |end| (end != RELINQUISHED).then_some(lease_end);
         // Only a lease that was given up is not moved, and that is meant.
         let _ = self
             .lease_end
@@ -49,8 +49,8 @@ impl<S> Cell<S> {
     }
 
     /// Ends the lease for good.
-    pub fn give_up(&self) {
-        self.lease_end.store(GIVEN_UP, Ordering::Release);
+    pub fn relinquish(&self) {
+        self.lease_end.store(RELINQUISHED, Ordering::Release);
     }
 
     /// The set, for whoever fills it.
@@ -59,7 +59,7 @@ impl<S> Cell<S> {
     }
 
     /// Whether there is a lease.
-    pub fn is_leased(&self, now: Moment) -> bool {
-        self.ask(now, |_| ()).is_some()
+    pub fn is_leased(&self, now: BootTime) -> bool {
+        self.read_if_leased(now, |_| ()).is_some()
     }
 }

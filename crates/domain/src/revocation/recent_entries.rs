@@ -7,14 +7,14 @@
 
 use std::{collections::VecDeque, fmt, str::FromStr};
 
-use crate::revocation::{Entry, lease::Position};
+use crate::revocation::{Entry, lease::LogPosition};
 
 /// The longest text that is looked at for a position: a replication id, a nonce and a number are
 /// about 100 characters.
 const LONGEST: usize = 200;
 
 /// As readers keep it, and send it back.
-impl fmt::Display for Position<String> {
+impl fmt::Display for LogPosition<String> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.applied)
     }
@@ -22,21 +22,21 @@ impl fmt::Display for Position<String> {
 
 /// A text that is no position.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub struct InvalidPosition;
 
-impl FromStr for Position<String> {
-    type Err = Unreadable;
+impl FromStr for LogPosition<String> {
+    type Err = InvalidPosition;
 
-    fn from_str(text: &str) -> Result<Position<String>, Unreadable> {
+    fn from_str(text: &str) -> Result<LogPosition<String>, InvalidPosition> {
         let (epoch, number) = text
             .rsplit_once(':')
             .filter(|_| text.len() <= LONGEST)
-            .ok_or(Unreadable)?;
-        let applied = number.parse().map_err(|_| Unreadable)?;
+            .ok_or(InvalidPosition)?;
+        let applied = number.parse().map_err(|_| InvalidPosition)?;
         if epoch.is_empty() {
-            Err(Unreadable)
+            Err(InvalidPosition)
         } else {
-            Ok(Position {
+            Ok(LogPosition {
                 epoch: epoch.to_owned(),
                 applied,
             })
@@ -46,7 +46,7 @@ impl FromStr for Position<String> {
 
 /// An entry as those outside are told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct StreamEntry {
     /// What was taken back.
     pub entry: Entry,
     /// Its number in the log.
@@ -57,39 +57,39 @@ pub struct Told {
 
 /// What there is for somebody who has come so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum StreamUpdate {
     /// No log is followed yet.
-    None,
+    NotFollowing,
     /// More is missing than is kept, or it was of another log: everything is to be told, and after
     /// that what came since this position.
-    Anew(Position<String>),
+    Resync(LogPosition<String>),
     /// What came since.
-    Since {
+    Entries {
         /// In their order; as many as were asked for, if there are more.
-        told: Vec<Told>,
+        told: Vec<StreamEntry>,
         /// How far whoever takes it in has come.
-        position: Position<String>,
+        position: LogPosition<String>,
     },
 }
 
 /// The last entries of the log, and how far it is known.
 #[derive(Debug)]
-pub struct Recent {
+pub struct RecentEntries {
     /// How many are kept.
     most: usize,
     /// Nothing where no log is followed.
-    reached: Option<Position<String>>,
+    reached: Option<LogPosition<String>>,
     /// Everything with a larger number is kept.
     floor: u64,
     /// The number of the last one that is told.
     last: u64,
-    kept: VecDeque<Told>,
+    kept: VecDeque<StreamEntry>,
 }
 
-impl Recent {
+impl RecentEntries {
     /// Keeps so many.
-    pub fn new(most: usize) -> Recent {
-        Recent {
+    pub fn new(most: usize) -> RecentEntries {
+        RecentEntries {
             most,
             reached: None,
             floor: 0,
@@ -100,8 +100,8 @@ impl Recent {
 
     /// A log is followed from its beginning, the position before its first entry. Under an epoch a
     /// number never means something else, so whatever is kept of the same log stays.
-    pub fn begin(&mut self, before: Position<String>) {
-        let is_known = |reached: &Position<String>| {
+    pub fn begin(&mut self, before: LogPosition<String>) {
+        let is_known = |reached: &LogPosition<String>| {
             reached.epoch == before.epoch && reached.applied >= before.applied
         };
         if !self.reached.as_ref().is_some_and(is_known) {
@@ -128,7 +128,7 @@ impl Recent {
                 continue;
             }
             reached.applied = number;
-            if entry.subject.told_as().is_none() {
+            if entry.subject.stream_name().is_none() {
                 continue;
             }
             if self.kept.len() == self.most {
@@ -137,7 +137,7 @@ impl Recent {
                     .pop_front()
                     .map_or(self.floor, |oldest| oldest.number);
             }
-            self.kept.push_back(Told {
+            self.kept.push_back(StreamEntry {
                 entry,
                 number,
                 previous: self.last,
@@ -148,24 +148,24 @@ impl Recent {
     }
 
     /// What there is for somebody who has come so far, at most so many.
-    pub fn after(&self, known: Option<&Position<String>>, most: usize) -> News {
+    pub fn after(&self, known: Option<&LogPosition<String>>, most: usize) -> StreamUpdate {
         let Some(reached) = &self.reached else {
-            return News::None;
+            return StreamUpdate::NotFollowing;
         };
         let Some(known) = known.filter(|known| self.covers(known)) else {
-            return News::Anew(reached.clone());
+            return StreamUpdate::Resync(reached.clone());
         };
         let first = self
             .kept
             .partition_point(|told| told.number <= known.applied);
-        let told: Vec<Told> = self.kept.range(first..).take(most).copied().collect();
+        let told: Vec<StreamEntry> = self.kept.range(first..).take(most).copied().collect();
         let applied = match told.last() {
             Some(last) if first + told.len() < self.kept.len() => last.number,
             _all => reached.applied,
         };
-        News::Since {
+        StreamUpdate::Entries {
             told,
-            position: Position {
+            position: LogPosition {
                 epoch: reached.epoch.clone(),
                 applied,
             },
@@ -173,8 +173,8 @@ impl Recent {
     }
 
     /// Whether everything that came since is kept.
-    pub fn covers(&self, known: &Position<String>) -> bool {
-        let of_this = |reached: &Position<String>| {
+    pub fn covers(&self, known: &LogPosition<String>) -> bool {
+        let of_this = |reached: &LogPosition<String>| {
             reached.epoch == known.epoch && (self.floor..=reached.applied).contains(&known.applied)
         };
         self.reached.as_ref().is_some_and(of_this)
@@ -192,10 +192,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::revocation::{Standing, Subject};
+    use crate::revocation::{EntryState, Subject};
 
-    fn at(epoch: &str, applied: u64) -> Position<String> {
-        Position {
+    fn at(epoch: &str, applied: u64) -> LogPosition<String> {
+        LogPosition {
             epoch: epoch.to_owned(),
             applied,
         }
@@ -206,22 +206,22 @@ mod tests {
         let subject = if is_told {
             Subject::Session(id)
         } else {
-            Subject::Canary(id)
+            Subject::Probe(id)
         };
         (
             number,
             Entry {
                 subject,
-                standing: Standing {
-                    value: Standing::FLAG,
+                state: EntryState {
+                    value: EntryState::FLAG,
                     ends_at: 1,
                 },
             },
         )
     }
 
-    fn followed(most: usize, before: u64, kinds: &[bool]) -> Recent {
-        let mut recent = Recent::new(most);
+    fn followed(most: usize, before: u64, kinds: &[bool]) -> RecentEntries {
+        let mut recent = RecentEntries::new(most);
         recent.begin(at("a", before));
         recent.extend(
             (before + 1..)
@@ -239,7 +239,7 @@ mod tests {
 
         #[test]
         fn nothing_else_is_taken_for_one(text in "\\PC{0,250}") {
-            if let Ok(position) = text.parse::<Position<String>>() {
+            if let Ok(position) = text.parse::<LogPosition<String>>() {
                 prop_assert!(text.len() <= LONGEST && !position.epoch.is_empty());
             }
         }
@@ -256,7 +256,7 @@ mod tests {
             let from = before + (begun.min(kinds.len()) as u64);
             let (mut known, mut numbers) = (at("a", from), Vec::new());
             loop {
-                let News::Since { told, position } = recent.after(Some(&known), batch) else {
+                let StreamUpdate::Entries { told, position } = recent.after(Some(&known), batch) else {
                     panic!("all is kept")
                 };
                 prop_assert!(told.len() <= batch);
@@ -289,7 +289,7 @@ mod tests {
                 .filter(|(number, told)| **told && *number > known)
                 .count();
             let is_kept = known <= reached && missed <= most;
-            let anew = News::Anew(at("a", reached));
+            let anew = StreamUpdate::Resync(at("a", reached));
             // What lies before the oldest that is kept may be covered all the same, if nothing is
             // told of it.
             prop_assert!(is_kept || recent.after(Some(&at("a", known)), 9) == anew);
@@ -301,10 +301,10 @@ mod tests {
     #[test]
     fn the_bound_is_kept() {
         let recent = followed(2, 0, &[true, true, true, false]);
-        let told = |numbers: &[(u64, u64)]| News::Since {
+        let told = |numbers: &[(u64, u64)]| StreamUpdate::Entries {
             told: numbers
                 .iter()
-                .map(|&(number, previous)| Told {
+                .map(|&(number, previous)| StreamEntry {
                     entry: entry(number, true).1,
                     number,
                     previous,
@@ -312,7 +312,10 @@ mod tests {
                 .collect(),
             position: at("a", 4),
         };
-        assert_eq!(recent.after(Some(&at("a", 0)), 9), News::Anew(at("a", 4)));
+        assert_eq!(
+            recent.after(Some(&at("a", 0)), 9),
+            StreamUpdate::Resync(at("a", 4))
+        );
         assert_eq!(recent.after(Some(&at("a", 1)), 9), told(&[(2, 1), (3, 2)]));
         assert_eq!(recent.after(Some(&at("a", 3)), 9), told(&[]));
         assert_eq!((recent.last(), recent.kept.len()), (3, 2));
@@ -320,10 +323,10 @@ mod tests {
 
     #[test]
     fn a_log_that_is_read_again_is_not_told_again() {
-        let mut recent = Recent::new(9);
+        let mut recent = RecentEntries::new(9);
         assert_eq!(
             (recent.after(None, 9), recent.extend([entry(1, true)])),
-            (News::None, false)
+            (StreamUpdate::NotFollowing, false)
         );
         recent.begin(at("a", 0));
         assert!(recent.extend([entry(1, true)]) && !recent.extend([entry(2, false)]));
@@ -331,7 +334,7 @@ mod tests {
         assert!(
             !recent.extend([entry(1, true), entry(2, false)]) && recent.extend([entry(3, true)])
         );
-        let News::Since { told, position } = recent.after(Some(&at("a", 0)), 9) else {
+        let StreamUpdate::Entries { told, position } = recent.after(Some(&at("a", 0)), 9) else {
             panic!("all is kept")
         };
         assert_eq!(
@@ -347,20 +350,26 @@ mod tests {
     fn another_log_and_one_that_lacks_something_are_told_anew() {
         let mut recent = followed(9, 0, &[true, true]);
         recent.begin(at("b", 0));
-        assert_eq!(recent.after(Some(&at("a", 2)), 9), News::Anew(at("b", 0)));
+        assert_eq!(
+            recent.after(Some(&at("a", 2)), 9),
+            StreamUpdate::Resync(at("b", 0))
+        );
         recent.extend([entry(1, true)]);
         recent.begin(at("b", 5));
         assert_eq!(
             recent.after(Some(&at("b", 1)), 9),
-            News::Anew(at("b", 5)),
+            StreamUpdate::Resync(at("b", 5)),
             "what lies between is gone"
         );
         recent.forget();
-        assert_eq!(recent.after(Some(&at("b", 5)), 9), News::None);
+        assert_eq!(
+            recent.after(Some(&at("b", 5)), 9),
+            StreamUpdate::NotFollowing
+        );
         recent.begin(at("b", 0));
         assert_eq!(
             recent.after(Some(&at("b", 5)), 9),
-            News::Anew(at("b", 0)),
+            StreamUpdate::Resync(at("b", 0)),
             "nothing of it is believed"
         );
     }

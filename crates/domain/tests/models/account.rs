@@ -13,7 +13,7 @@ mod refreshing;
 
 use std::ops::RangeInclusive;
 
-use latchkey_domain::revocation::{Entry, Marks, Standing, Subject};
+use latchkey_domain::revocation::{Entry, EntryState, RevocationKeys, Subject};
 use stateright::{Model, Property};
 use uuid::Uuid;
 
@@ -124,12 +124,12 @@ struct Record {
 }
 
 /// Of a token of this generation.
-fn marks(generation: i64) -> Marks {
+fn marks(generation: i64) -> RevocationKeys {
     let (id, kid) = (
         Uuid::nil(),
         "AAAAAAAAAAAAAAAA".parse().expect("twelve bytes"),
     );
-    Marks::OfSession {
+    RevocationKeys::Session {
         kid,
         sub: id,
         sid: id,
@@ -301,13 +301,13 @@ impl Entries {
             Subject::User(_) => &mut self.user,
             _token => &mut self.token,
         };
-        let known = slot.map(|(value, left)| Standing {
+        let known = slot.map(|(value, left)| EntryState {
             value,
             ends_at: NOW + left,
         });
-        let larger = known.map_or(entry.standing, |known| known.and(entry.standing));
+        let larger = known.map_or(entry.state, |known| known.and(entry.state));
         let value = if model.is(Mutant::SmallerGenerationWins) {
-            entry.standing.value
+            entry.state.value
         } else {
             larger.value
         };
@@ -354,7 +354,10 @@ impl State {
             _other => None,
         };
         self.tokens[at].is_some_and(|token| {
-            token.is_alive() && marks(token.generation).refused_by(value).is_none()
+            token.is_alive()
+                && marks(token.generation)
+                    .find_revoked_subject(value)
+                    .is_none()
         })
     }
 

@@ -15,7 +15,7 @@ mod revoker;
 
 use std::time::Duration;
 
-use latchkey_domain::revocation::lease::{Moment, wait};
+use latchkey_domain::revocation::lease::{BootTime, drain_period};
 use stateright::{Model, Property};
 
 use super::{
@@ -27,7 +27,7 @@ use revoker::{By, Revoker, Stage};
 
 /// All clocks are at this moment all the time, and what they measured moves away from it: states
 /// that differ only by the time of day are one.
-const NOW: Moment = 100;
+const NOW: BootTime = 100;
 
 /// Ticks of the replicas' clock between two that it loses.
 const SLOWEST: u8 = 4;
@@ -232,7 +232,9 @@ impl Model for Leases {
         if self.early {
             properties.push(Property::sometimes(
                 "a revocation has returned early",
-                |_, state: &State| state.revoker.stage == Stage::Returned(By::Reports),
+                |_, state: &State| {
+                    state.revoker.stage == Stage::Returned(By::AcknowledgedPositions)
+                },
             ));
         }
         if self.reaper {
@@ -310,13 +312,16 @@ impl State {
 }
 
 /// The moment so many ticks ago.
-fn ago(age: u8) -> Moment {
-    NOW - Moment::from(age)
+fn ago(age: u8) -> BootTime {
+    NOW - BootTime::from(age)
 }
 
 #[test]
 fn the_plain_wait_outlasts_every_lease() {
-    assert_eq!(wait(Leases::drift(None).lease()), Duration::from_nanos(5));
+    assert_eq!(
+        drain_period(Leases::drift(None).lease()),
+        Duration::from_nanos(5)
+    );
     report::holds("lease: plain wait, drift, one replica", Leases::drift(None));
 }
 

@@ -11,21 +11,21 @@ mod product;
 
 /// What the cell is made of here.
 mod sync {
-    pub use latchkey_domain::revocation::lease::{Moment, may_answer_from_memory};
+    pub use latchkey_domain::revocation::lease::{BootTime, is_lease_valid};
     pub use loom::sync::atomic::{AtomicU64, Ordering};
 }
 
 use std::{collections::BTreeSet, panic::catch_unwind, sync::Mutex};
 
 use loom::{sync::Arc, thread};
-use product::Cell;
-use sync::{AtomicU64, Moment, Ordering, may_answer_from_memory};
+use product::LeasedSet;
+use sync::{AtomicU64, BootTime, Ordering, is_lease_valid};
 
 /// The lease that the replica has before the entry is appended; that of the renewal which brings
 /// the entry; and a moment between their ends. Whoever revokes waits until the first is over.
-const BEFORE: Moment = 10;
-const AFTER: Moment = 30;
-const NOW: Moment = 20;
+const BEFORE: BootTime = 10;
+const AFTER: BootTime = 30;
+const NOW: BootTime = 20;
 
 /// One entry, there or not.
 struct Slot(AtomicU64);
@@ -83,19 +83,19 @@ fn answers<C: Send + Sync + 'static>(
         .clone()
 }
 
-fn leased() -> Cell<Slot> {
-    let cell = Cell::new(Slot::empty());
+fn leased() -> LeasedSet<Slot> {
+    let cell = LeasedSet::new(Slot::empty());
     cell.renew(BEFORE);
     cell
 }
 
-fn renew(cell: &Cell<Slot>) {
+fn renew(cell: &LeasedSet<Slot>) {
     cell.set().apply();
     cell.renew(AFTER);
 }
 
-fn check(cell: &Cell<Slot>) -> Option<bool> {
-    cell.ask(NOW, Slot::knows)
+fn check(cell: &LeasedSet<Slot>) -> Option<bool> {
+    cell.read_if_leased(NOW, Slot::knows)
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_lease_that_was_given_up_never_comes_back() {
             move || (left.load(Ordering::Acquire), cell.is_leased(NOW))
         });
         renew(&cell);
-        cell.give_up();
+        cell.relinquish();
         left.store(1, Ordering::Release);
         cell.renew(AFTER + 1);
         let heard = checking.join().expect("it does not panic");
@@ -138,16 +138,16 @@ fn is_caught<C: Send + Sync + 'static>(
 
 #[test]
 fn the_set_before_the_lease_is_caught() {
-    let set_first = |cell: &Cell<Slot>| {
+    let set_first = |cell: &LeasedSet<Slot>| {
         let known = cell.set().knows();
-        cell.ask(NOW, |_| known)
+        cell.read_if_leased(NOW, |_| known)
     };
     assert!(is_caught(leased, renew, set_first));
 }
 
 #[test]
 fn the_lease_before_the_entries_is_caught() {
-    let lease_first = |cell: &Cell<Slot>| {
+    let lease_first = |cell: &LeasedSet<Slot>| {
         cell.renew(AFTER);
         cell.set().apply();
     };
@@ -169,7 +169,7 @@ fn relaxed() -> Relaxed {
 
 fn check_relaxed(cell: &Relaxed) -> Option<bool> {
     let lease_end = cell.lease_end.load(Ordering::Acquire);
-    may_answer_from_memory(NOW, lease_end).then(|| cell.set.knows())
+    is_lease_valid(NOW, lease_end).then(|| cell.set.knows())
 }
 
 #[test]

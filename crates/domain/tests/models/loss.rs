@@ -15,7 +15,7 @@ mod revoker;
 
 use std::time::Duration;
 
-use latchkey_domain::revocation::lease::{Moment, Rung};
+use latchkey_domain::revocation::lease::{BootTime, CheckSource};
 use stateright::{Model, Property};
 
 use super::{
@@ -32,7 +32,7 @@ use revoker::{By, Revoker, Stage};
 const LEASE: Duration = Duration::from_nanos(1);
 
 /// All clocks are at this moment all the time, and what they measured moves away from it.
-const NOW: Moment = 100;
+const NOW: BootTime = 100;
 
 /// No age beyond makes a difference.
 const OLD: u8 = 1;
@@ -223,16 +223,16 @@ impl Model for Losses {
                 },
             ),
             Property::sometimes("memory would allow a check", |model, state: &State| {
-                state.would_allow(model, Rung::Memory)
+                state.would_allow(model, CheckSource::Memory)
             }),
             Property::sometimes("Redis would allow a check", |model, state: &State| {
-                state.would_allow(model, Rung::Redis)
+                state.would_allow(model, CheckSource::Redis)
             }),
             Property::sometimes("the record would allow a check", |model, state: &State| {
-                state.would_allow(model, Rung::Record)
+                state.would_allow(model, CheckSource::Postgres)
             }),
             Property::sometimes("a revocation has returned early", |_, state: &State| {
-                state.revoker.stage == Stage::Returned(By::Reports)
+                state.revoker.stage == Stage::Returned(By::AcknowledgedPositions)
             }),
             Property::sometimes("a revocation has waited", |_, state: &State| {
                 state.revoker.stage == Stage::Returned(By::Wait)
@@ -259,7 +259,7 @@ impl State {
 
     /// Whether a check that begins at this moment, when nothing is revoked yet, and is done at
     /// once, is allowed by this rung.
-    fn would_allow(&self, model: &Losses, rung: Rung) -> bool {
+    fn would_allow(&self, model: &Losses, rung: CheckSource) -> bool {
         self.revoker.stage == Stage::Idle && self.clone().ask(model) == Some(rung)
     }
 
@@ -307,8 +307,8 @@ fn older(age: u8) -> u8 {
 }
 
 /// The moment so many ticks ago.
-fn ago(age: u8) -> Moment {
-    NOW - Moment::from(age)
+fn ago(age: u8) -> BootTime {
+    NOW - BootTime::from(age)
 }
 
 #[test]

@@ -4,36 +4,36 @@ use std::sync::Arc;
 
 use latchkey_domain::revocation::{
     Entry,
-    lease::{Position, Rung},
-    recent_entries::Told,
+    lease::{CheckSource, LogPosition},
+    recent_entries::StreamEntry,
 };
 use time::OffsetDateTime;
 
 /// What a reader is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum StreamEvent {
     /// Everything that still matters comes next.
     Snapshot {
         /// What comes holds all up to there.
-        position: Position<String>,
+        position: LogPosition<String>,
         /// About so many.
         entries: usize,
     },
     /// A part of everything.
-    Known(Entry),
+    SnapshotEntry(Entry),
     /// That was everything.
-    Synced(Position<String>),
+    Synced(LogPosition<String>),
     /// Something was taken back.
     Revoked {
         /// What, and where in the log.
-        told: Told,
+        told: StreamEntry,
         /// Under this epoch.
         epoch: Arc<str>,
     },
     /// All that was taken back until a lease ago was told.
     Heartbeat {
         /// It was all up to there.
-        position: Position<String>,
+        position: LogPosition<String>,
         /// The number of the last that was told.
         previous: u64,
         /// When this was so.
@@ -42,19 +42,19 @@ pub enum Event {
     /// This replica does not know whether it was all.
     Degraded {
         /// The source of its checks meanwhile.
-        check_source: Rung,
+        check_source: CheckSource,
     },
 }
 
-impl Event {
+impl StreamEvent {
     /// What it is called.
     pub const fn name(&self) -> &'static str {
         match self {
-            Event::Snapshot { .. } => "snapshot",
-            Event::Known(_) | Event::Revoked { .. } => "revoked",
-            Event::Synced(_) => "synced",
-            Event::Heartbeat { .. } => "heartbeat",
-            Event::Degraded { .. } => "degraded",
+            StreamEvent::Snapshot { .. } => "snapshot",
+            StreamEvent::SnapshotEntry(_) | StreamEvent::Revoked { .. } => "revoked",
+            StreamEvent::Synced(_) => "synced",
+            StreamEvent::Heartbeat { .. } => "heartbeat",
+            StreamEvent::Degraded { .. } => "degraded",
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use std::fmt::Write;
 
-use latchkey_domain::revocation::{Entry, lease::Position, recent_entries::Told};
+use latchkey_domain::revocation::{Entry, lease::LogPosition, recent_entries::StreamEntry};
 use poem_openapi::{
     Object, Union,
     types::{Example, ToJSON},
 };
 use time::{OffsetDateTime, macros::datetime};
 
-use crate::app::revocation::Event;
+use crate::app::revocation::StreamEvent;
 
 /// Data of `snapshot`: all revocations in force follow as `revoked` without sequence numbers, then
 /// `synced`.
 #[derive(Object)]
 #[oai(rename = "SnapshotEvent", example)]
-pub struct SnapshotShape {
+pub struct SnapshotSchema {
     /// ID of the revocation log. Sequence numbers of different epochs aren't comparable.
     epoch_id: String,
     /// Sequence number of the last log entry that the snapshot certainly contains.
@@ -28,7 +28,7 @@ pub struct SnapshotShape {
 /// the later `expires_at` apply.
 #[derive(Object)]
 #[oai(rename = "RevokedEvent", example)]
-pub struct RevokedShape {
+pub struct RevokedSchema {
     /// Kind of the ID: `session`, `user`, `client`, `token`, or `key`. It matches the claim `sid`,
     /// `sub`, `sub`, or `jti`, or the header `kid`. Newer versions might add kinds. After an
     /// unknown kind, revocations might be missing, as after `degraded`.
@@ -52,7 +52,7 @@ pub struct RevokedShape {
 /// (`LATCHKEY_LEASE`).
 #[derive(Object)]
 #[oai(rename = "HeartbeatEvent", example)]
-pub struct HeartbeatShape {
+pub struct HeartbeatSchema {
     /// ID of the revocation log.
     epoch_id: String,
     /// Sequence number of the last log entry.
@@ -67,7 +67,7 @@ pub struct HeartbeatShape {
 /// Data of `synced`: the snapshot is complete.
 #[derive(Object)]
 #[oai(rename = "SyncedEvent", example)]
-pub struct SyncedShape {
+pub struct SyncedSchema {
     /// ID of the revocation log.
     epoch_id: String,
     /// Sequence number of the last log entry that the snapshot certainly contains.
@@ -77,7 +77,7 @@ pub struct SyncedShape {
 /// Data of `degraded`: revocations might be missing until the next `heartbeat`.
 #[derive(Object)]
 #[oai(rename = "DegradedEvent", example)]
-pub struct DegradedShape {
+pub struct DegradedSchema {
     /// Current source of this replica's token checks: `redis`, `postgres`, or `unavailable`.
     check_source: String,
 }
@@ -85,23 +85,23 @@ pub struct DegradedShape {
 /// Data of one event.
 #[derive(Union)]
 #[oai(rename = "RevocationStreamEvent")]
-pub enum EventShape {
+pub enum RevocationStreamEventSchema {
     /// One revocation.
-    Revoked(RevokedShape),
+    Revoked(RevokedSchema),
     /// The stream is current.
-    Heartbeat(HeartbeatShape),
+    Heartbeat(HeartbeatSchema),
     /// A snapshot follows.
-    Snapshot(SnapshotShape),
+    Snapshot(SnapshotSchema),
     /// The snapshot is complete.
-    Synced(SyncedShape),
+    Synced(SyncedSchema),
     /// Revocations might be missing.
-    Degraded(DegradedShape),
+    Degraded(DegradedSchema),
 }
 
-impl RevokedShape {
-    fn new(entry: &Entry, told: Option<&Told>) -> RevokedShape {
-        RevokedShape {
-            kind: entry.subject.told_as().unwrap_or_default().to_owned(),
+impl RevokedSchema {
+    fn new(entry: &Entry, told: Option<&StreamEntry>) -> RevokedSchema {
+        RevokedSchema {
+            kind: entry.subject.stream_name().unwrap_or_default().to_owned(),
             id: entry.subject.id(),
             min_generation: entry.below(),
             expires_at: expires_at(entry),
@@ -113,13 +113,13 @@ impl RevokedShape {
 
 /// The end of an entry, at most the last moment of the calendar.
 fn expires_at(entry: &Entry) -> OffsetDateTime {
-    let seconds = i64::try_from(entry.standing.ends_at).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(entry.state.ends_at).unwrap_or(i64::MAX);
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(datetime!(9999-12-31 23:59:59 UTC))
 }
 
-impl Example for RevokedShape {
+impl Example for RevokedSchema {
     fn example() -> Self {
-        RevokedShape {
+        RevokedSchema {
             kind: "session".to_owned(),
             id: "019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42".to_owned(),
             min_generation: None,
@@ -130,13 +130,13 @@ impl Example for RevokedShape {
     }
 }
 
-impl Example for SnapshotShape {
+impl Example for SnapshotSchema {
     fn example() -> Self {
-        let Position {
+        let LogPosition {
             epoch: epoch_id,
             applied: sequence,
         } = position();
-        SnapshotShape {
+        SnapshotSchema {
             epoch_id,
             sequence,
             entries: 1,
@@ -144,23 +144,23 @@ impl Example for SnapshotShape {
     }
 }
 
-impl Example for SyncedShape {
+impl Example for SyncedSchema {
     fn example() -> Self {
-        let Position {
+        let LogPosition {
             epoch: epoch_id,
             applied: sequence,
         } = position();
-        SyncedShape { epoch_id, sequence }
+        SyncedSchema { epoch_id, sequence }
     }
 }
 
-impl Example for HeartbeatShape {
+impl Example for HeartbeatSchema {
     fn example() -> Self {
-        let Position {
+        let LogPosition {
             epoch: epoch_id,
             applied: sequence,
         } = position();
-        HeartbeatShape {
+        HeartbeatSchema {
             epoch_id,
             sequence,
             previous_sequence: sequence,
@@ -169,9 +169,9 @@ impl Example for HeartbeatShape {
     }
 }
 
-impl Example for DegradedShape {
+impl Example for DegradedSchema {
     fn example() -> Self {
-        DegradedShape {
+        DegradedSchema {
             check_source: "postgres".to_owned(),
         }
     }
@@ -179,29 +179,29 @@ impl Example for DegradedShape {
 
 /// An example of a stream.
 pub fn example() -> String {
-    let revoked = RevokedShape::example();
+    let revoked = RevokedSchema::example();
     let start = revoked.previous_sequence.unwrap_or_default();
-    let snapshot = SnapshotShape {
+    let snapshot = SnapshotSchema {
         sequence: start,
-        ..SnapshotShape::example()
+        ..SnapshotSchema::example()
     };
     // An entry of the snapshot has no sequence number of its own.
-    let entry = RevokedShape {
+    let entry = RevokedSchema {
         id: "019a9f5e-8a40-7c22-8b17-5d1e0f3a6b90".to_owned(),
         sequence: None,
         previous_sequence: None,
-        ..RevokedShape::example()
+        ..RevokedSchema::example()
     };
-    let synced = SyncedShape {
+    let synced = SyncedSchema {
         sequence: start,
-        ..SyncedShape::example()
+        ..SyncedSchema::example()
     };
     let events = [
         ("snapshot", snapshot.to_json_string()),
         ("revoked", entry.to_json_string()),
         ("synced", synced.to_json_string()),
         ("revoked", revoked.to_json_string()),
-        ("heartbeat", HeartbeatShape::example().to_json_string()),
+        ("heartbeat", HeartbeatSchema::example().to_json_string()),
     ];
     events
         .iter()
@@ -210,70 +210,74 @@ pub fn example() -> String {
 }
 
 /// An example of a position.
-pub fn position() -> Position<String> {
+pub fn position() -> LogPosition<String> {
     let epoch = "8f6c5a0d3b1e4f72960a4cde81b35f7a2d9e0c46:5e0b6f2c1a7e4d3e9d557c1b019a9f5e";
-    Position {
+    LogPosition {
         epoch: epoch.to_owned(),
         applied: 4711,
     }
 }
 
-impl From<&Event> for EventShape {
-    fn from(event: &Event) -> EventShape {
+impl From<&StreamEvent> for RevocationStreamEventSchema {
+    fn from(event: &StreamEvent) -> RevocationStreamEventSchema {
         match event.clone() {
-            Event::Snapshot {
+            StreamEvent::Snapshot {
                 position:
-                    Position {
+                    LogPosition {
                         epoch: epoch_id,
                         applied: sequence,
                     },
                 entries,
-            } => EventShape::Snapshot(SnapshotShape {
+            } => RevocationStreamEventSchema::Snapshot(SnapshotSchema {
                 epoch_id,
                 sequence,
                 entries,
             }),
-            Event::Known(entry) => EventShape::Revoked(RevokedShape::new(&entry, None)),
-            Event::Revoked { told, .. } => {
-                EventShape::Revoked(RevokedShape::new(&told.entry, Some(&told)))
+            StreamEvent::SnapshotEntry(entry) => {
+                RevocationStreamEventSchema::Revoked(RevokedSchema::new(&entry, None))
             }
-            Event::Synced(Position {
+            StreamEvent::Revoked { told, .. } => {
+                RevocationStreamEventSchema::Revoked(RevokedSchema::new(&told.entry, Some(&told)))
+            }
+            StreamEvent::Synced(LogPosition {
                 epoch: epoch_id,
                 applied: sequence,
-            }) => EventShape::Synced(SyncedShape { epoch_id, sequence }),
-            Event::Heartbeat {
+            }) => RevocationStreamEventSchema::Synced(SyncedSchema { epoch_id, sequence }),
+            StreamEvent::Heartbeat {
                 position:
-                    Position {
+                    LogPosition {
                         epoch: epoch_id,
                         applied: sequence,
                     },
                 previous,
                 at,
-            } => EventShape::Heartbeat(HeartbeatShape {
+            } => RevocationStreamEventSchema::Heartbeat(HeartbeatSchema {
                 epoch_id,
                 sequence,
                 previous_sequence: previous,
                 at,
             }),
-            Event::Degraded { check_source } => EventShape::Degraded(DegradedShape {
-                check_source: check_source.as_str().to_owned(),
-            }),
+            StreamEvent::Degraded { check_source } => {
+                RevocationStreamEventSchema::Degraded(DegradedSchema {
+                    check_source: check_source.as_str().to_owned(),
+                })
+            }
         }
     }
 }
 
 /// Writes an event as text. Only events from which a reader can resume have an ID.
-pub fn write(text: &mut String, event: &Event) {
+pub fn write(text: &mut String, event: &StreamEvent) {
     let id = match event {
-        Event::Synced(position) => Some(position.to_string()),
-        Event::Revoked { told, epoch } => Some(format!("{epoch}:{}", told.number)),
-        Event::Snapshot { .. }
-        | Event::Known(_)
-        | Event::Heartbeat { .. }
-        | Event::Degraded { .. } => None,
+        StreamEvent::Synced(position) => Some(position.to_string()),
+        StreamEvent::Revoked { told, epoch } => Some(format!("{epoch}:{}", told.number)),
+        StreamEvent::Snapshot { .. }
+        | StreamEvent::SnapshotEntry(_)
+        | StreamEvent::Heartbeat { .. }
+        | StreamEvent::Degraded { .. } => None,
     };
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    let data = EventShape::from(event).to_json_string();
+    let data = RevocationStreamEventSchema::from(event).to_json_string();
     let written: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.name());
     written.expect("a text takes everything");
 }
@@ -283,9 +287,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use latchkey_domain::revocation::{Standing, Subject, lease::Rung};
+    use latchkey_domain::revocation::{EntryState, Subject, lease::CheckSource};
 
-    fn written(event: &Event) -> String {
+    fn written(event: &StreamEvent) -> String {
         let mut text = String::new();
         write(&mut text, event);
         text
@@ -293,21 +297,21 @@ mod tests {
 
     #[test]
     fn events_are_lines_with_an_empty_one_at_the_end() {
-        let standing = Standing {
+        let state = EntryState {
             value: 3,
             ends_at: 1_795_163_100,
         };
         let entry = Entry {
             subject: Subject::User(Uuid::nil()),
-            standing,
+            state,
         };
-        let told = Told {
+        let told = StreamEntry {
             entry,
             number: 7,
             previous: 5,
         };
         assert_eq!(
-            written(&Event::Revoked {
+            written(&StreamEvent::Revoked {
                 told,
                 epoch: "a:b".into()
             }),
@@ -316,12 +320,12 @@ mod tests {
              \"expires_at\":\"2026-11-20T08:25:00Z\",\"sequence\":7,\"previous_sequence\":5}\n\n"
         );
         assert!(
-            written(&Event::Known(entry))
+            written(&StreamEvent::SnapshotEntry(entry))
                 .ends_with("\"sequence\":null,\"previous_sequence\":null}\n\n")
         );
         assert_eq!(
-            written(&Event::Degraded {
-                check_source: Rung::Record
+            written(&StreamEvent::Degraded {
+                check_source: CheckSource::Postgres
             }),
             "event: degraded\ndata: {\"check_source\":\"postgres\"}\n\n"
         );

@@ -12,7 +12,7 @@ use crate::{
 /// OAuth client, without its secret.
 #[derive(Object)]
 #[oai(rename = "OAuthClient", example)]
-pub struct ClientShape {
+pub struct OAuthClientSchema {
     /// Client ID, equal to `client_id` and `sub` in its tokens.
     id: Uuid,
     /// Display name.
@@ -27,7 +27,7 @@ pub struct ClientShape {
     rotated_at: OffsetDateTime,
 }
 
-impl From<StoredClient> for ClientShape {
+impl From<StoredClient> for OAuthClientSchema {
     fn from(client: StoredClient) -> Self {
         let StoredClient {
             id,
@@ -38,7 +38,7 @@ impl From<StoredClient> for ClientShape {
             rotated_at,
             ..
         } = client;
-        ClientShape {
+        OAuthClientSchema {
             id,
             name,
             scope: scopes.to_string(),
@@ -49,9 +49,9 @@ impl From<StoredClient> for ClientShape {
     }
 }
 
-impl Example for ClientShape {
+impl Example for OAuthClientSchema {
     fn example() -> Self {
-        ClientShape {
+        OAuthClientSchema {
             id: CLIENT_ID,
             name: "billing".to_owned(),
             scope: "items:read".to_owned(),
@@ -65,19 +65,19 @@ impl Example for ClientShape {
 /// OAuth client and its new secret.
 #[derive(Object)]
 #[oai(rename = "OAuthClientWithSecret", example)]
-pub struct ClientWithSecretShape {
+pub struct OAuthClientWithSecretSchema {
     /// Client ID.
     client_id: Uuid,
     /// Client secret, returned only once.
     client_secret: String,
     /// Client.
-    client: ClientShape,
+    client: OAuthClientSchema,
 }
 
-impl ClientWithSecretShape {
+impl OAuthClientWithSecretSchema {
     /// Client plus its secret, which is returned once.
     pub fn new(client: StoredClient, client_secret: String) -> Self {
-        ClientWithSecretShape {
+        OAuthClientWithSecretSchema {
             client_id: client.id,
             client_secret,
             client: client.into(),
@@ -85,10 +85,10 @@ impl ClientWithSecretShape {
     }
 }
 
-impl Example for ClientWithSecretShape {
+impl Example for OAuthClientWithSecretSchema {
     fn example() -> Self {
-        let client = ClientShape::example();
-        ClientWithSecretShape {
+        let client = OAuthClientSchema::example();
+        OAuthClientWithSecretSchema {
             client_id: client.id,
             client_secret: "lks_AZqfZFjyfhm…".to_owned(),
             client,
@@ -99,26 +99,26 @@ impl Example for ClientWithSecretShape {
 /// A page of OAuth clients.
 #[derive(Object)]
 #[oai(rename = "OAuthClientPage", example)]
-pub struct ClientPageShape {
+pub struct OAuthClientPageSchema {
     /// OAuth clients, oldest first.
-    data: Vec<ClientShape>,
+    data: Vec<OAuthClientSchema>,
     /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
-impl From<ClientPage> for ClientPageShape {
+impl From<ClientPage> for OAuthClientPageSchema {
     fn from(page: ClientPage) -> Self {
-        ClientPageShape {
+        OAuthClientPageSchema {
             data: page.clients.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
 }
 
-impl Example for ClientPageShape {
+impl Example for OAuthClientPageSchema {
     fn example() -> Self {
-        ClientPageShape {
-            data: vec![ClientShape::example()],
+        OAuthClientPageSchema {
+            data: vec![OAuthClientSchema::example()],
             next: None,
         }
     }

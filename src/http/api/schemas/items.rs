@@ -12,7 +12,7 @@ use crate::{
 /// Item.
 #[derive(Object)]
 #[oai(rename = "Item", example)]
-pub struct ItemShape {
+pub struct ItemSchema {
     /// Item ID.
     id: Uuid,
     /// Name.
@@ -25,9 +25,9 @@ pub struct ItemShape {
     updated_at: OffsetDateTime,
 }
 
-impl From<StoredItem> for ItemShape {
+impl From<StoredItem> for ItemSchema {
     fn from(item: StoredItem) -> Self {
-        ItemShape {
+        ItemSchema {
             id: item.id,
             name: item.name,
             description: item.description,
@@ -37,9 +37,9 @@ impl From<StoredItem> for ItemShape {
     }
 }
 
-impl Example for ItemShape {
+impl Example for ItemSchema {
     fn example() -> Self {
-        ItemShape {
+        ItemSchema {
             id: ITEM_ID,
             name: "Book".to_owned(),
             description: Some("A nice book".to_owned()),
@@ -52,17 +52,17 @@ impl Example for ItemShape {
 /// A page of items.
 #[derive(Object)]
 #[oai(rename = "ItemPage", example)]
-pub struct ItemPageShape {
+pub struct ItemPageSchema {
     /// Items, oldest first.
-    pub data: Vec<ItemShape>,
+    pub data: Vec<ItemSchema>,
     /// Value of `after` for the next page; `null` on the last page.
     pub next: Option<String>,
 }
 
-impl Example for ItemPageShape {
+impl Example for ItemPageSchema {
     fn example() -> Self {
-        ItemPageShape {
-            data: vec![ItemShape::example()],
+        ItemPageSchema {
+            data: vec![ItemSchema::example()],
             next: None,
         }
     }

@@ -5,14 +5,14 @@ use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    app::{PersonalToken, PersonalTokenPage},
+    app::{PersonalAccessToken, PersonalAccessTokenPage},
     http::api::schemas::{SOME_TIME, TOKEN_ID},
 };
 
 /// Personal access token, without its value.
 #[derive(Object)]
 #[oai(rename = "PersonalAccessToken", example)]
-pub struct PersonalTokenShape {
+pub struct PersonalAccessTokenSchema {
     /// Token ID.
     id: Uuid,
     /// Display name.
@@ -27,9 +27,9 @@ pub struct PersonalTokenShape {
     last_used_at: Option<OffsetDateTime>,
 }
 
-impl From<PersonalToken> for PersonalTokenShape {
-    fn from(token: PersonalToken) -> Self {
-        let PersonalToken {
+impl From<PersonalAccessToken> for PersonalAccessTokenSchema {
+    fn from(token: PersonalAccessToken) -> Self {
+        let PersonalAccessToken {
             id,
             name,
             scope,
@@ -37,7 +37,7 @@ impl From<PersonalToken> for PersonalTokenShape {
             expires_at,
             last_used_at,
         } = token;
-        PersonalTokenShape {
+        PersonalAccessTokenSchema {
             id,
             name,
             scope,
@@ -48,9 +48,9 @@ impl From<PersonalToken> for PersonalTokenShape {
     }
 }
 
-impl Example for PersonalTokenShape {
+impl Example for PersonalAccessTokenSchema {
     fn example() -> Self {
-        PersonalTokenShape {
+        PersonalAccessTokenSchema {
             id: TOKEN_ID,
             name: "backup job".to_owned(),
             scope: "items:read".to_owned(),
@@ -64,7 +64,7 @@ impl Example for PersonalTokenShape {
 /// Personal access token with its value, returned only once.
 #[derive(Object)]
 #[oai(rename = "CreatedPersonalAccessToken", example)]
-pub struct NewPersonalTokenShape {
+pub struct CreatedPersonalAccessTokenSchema {
     /// Value of the token, returned only once. Send it as `Authorization: Bearer TOKEN`.
     token: String,
     /// Token ID.
@@ -79,10 +79,10 @@ pub struct NewPersonalTokenShape {
     expires_at: OffsetDateTime,
 }
 
-impl NewPersonalTokenShape {
+impl CreatedPersonalAccessTokenSchema {
     /// Token plus its value, which is returned once.
-    pub fn new(made: PersonalToken, token: String) -> Self {
-        let PersonalToken {
+    pub fn new(made: PersonalAccessToken, token: String) -> Self {
+        let PersonalAccessToken {
             id,
             name,
             scope,
@@ -90,7 +90,7 @@ impl NewPersonalTokenShape {
             expires_at,
             last_used_at: _,
         } = made;
-        NewPersonalTokenShape {
+        CreatedPersonalAccessTokenSchema {
             token,
             id,
             name,
@@ -101,17 +101,17 @@ impl NewPersonalTokenShape {
     }
 }
 
-impl Example for NewPersonalTokenShape {
+impl Example for CreatedPersonalAccessTokenSchema {
     fn example() -> Self {
-        let PersonalTokenShape {
+        let PersonalAccessTokenSchema {
             id,
             name,
             scope,
             created_at,
             expires_at,
             last_used_at: _,
-        } = PersonalTokenShape::example();
-        NewPersonalTokenShape {
+        } = PersonalAccessTokenSchema::example();
+        CreatedPersonalAccessTokenSchema {
             token: "lkp_AZqfZpLXe2qc…".to_owned(),
             id,
             name,
@@ -125,26 +125,26 @@ impl Example for NewPersonalTokenShape {
 /// A page of personal access tokens.
 #[derive(Object)]
 #[oai(rename = "PersonalAccessTokenPage", example)]
-pub struct PersonalTokenPageShape {
+pub struct PersonalAccessTokenPageSchema {
     /// Tokens, oldest first.
-    data: Vec<PersonalTokenShape>,
+    data: Vec<PersonalAccessTokenSchema>,
     /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
-impl From<PersonalTokenPage> for PersonalTokenPageShape {
-    fn from(page: PersonalTokenPage) -> Self {
-        PersonalTokenPageShape {
+impl From<PersonalAccessTokenPage> for PersonalAccessTokenPageSchema {
+    fn from(page: PersonalAccessTokenPage) -> Self {
+        PersonalAccessTokenPageSchema {
             data: page.tokens.into_iter().map(Into::into).collect(),
             next: page.next,
         }
     }
 }
 
-impl Example for PersonalTokenPageShape {
+impl Example for PersonalAccessTokenPageSchema {
     fn example() -> Self {
-        PersonalTokenPageShape {
-            data: vec![PersonalTokenShape::example()],
+        PersonalAccessTokenPageSchema {
+            data: vec![PersonalAccessTokenSchema::example()],
             next: None,
         }
     }

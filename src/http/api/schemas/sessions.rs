@@ -6,14 +6,14 @@ use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    app::{Dashboard, Device, DevicePage},
-    http::api::schemas::{SESSION_ID, SOME_TIME, UserShape},
+    app::{Dashboard, SessionPage, SessionRow},
+    http::api::schemas::{SESSION_ID, SOME_TIME, UserSchema},
 };
 
 /// Active session of a user.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
-pub struct SessionShape {
+pub struct SessionSchema {
     /// Session ID, equal to `sid` in tokens.
     id: Uuid,
     /// Time of the sign-in.
@@ -30,9 +30,9 @@ pub struct SessionShape {
     current: bool,
 }
 
-impl SessionShape {
-    fn new(device: Device, current: Option<Uuid>) -> Self {
-        SessionShape {
+impl SessionSchema {
+    fn new(device: SessionRow, current: Option<Uuid>) -> Self {
+        SessionSchema {
             id: device.sid,
             created_at: device.created_at,
             last_seen_at: device.refreshed_at,
@@ -44,9 +44,9 @@ impl SessionShape {
     }
 }
 
-impl Example for SessionShape {
+impl Example for SessionSchema {
     fn example() -> Self {
-        SessionShape {
+        SessionSchema {
             id: SESSION_ID,
             created_at: SOME_TIME,
             last_seen_at: SOME_TIME,
@@ -61,32 +61,32 @@ impl Example for SessionShape {
 /// A page of sessions.
 #[derive(Object)]
 #[oai(rename = "SessionPage", example)]
-pub struct SessionPageShape {
+pub struct SessionPageSchema {
     /// Sessions, oldest first.
-    data: Vec<SessionShape>,
+    data: Vec<SessionSchema>,
     /// Value of `after` for the next page; `null` on the last page.
     next: Option<String>,
 }
 
-impl SessionPageShape {
+impl SessionPageSchema {
     /// The page as seen from one of the sessions, or from elsewhere.
-    pub fn new(page: DevicePage, current: Option<Uuid>) -> Self {
+    pub fn new(page: SessionPage, current: Option<Uuid>) -> Self {
         let data = page
-            .devices
+            .sessions
             .into_iter()
-            .map(|device| SessionShape::new(device, current))
+            .map(|device| SessionSchema::new(device, current))
             .collect();
-        SessionPageShape {
+        SessionPageSchema {
             data,
             next: page.next,
         }
     }
 }
 
-impl Example for SessionPageShape {
+impl Example for SessionPageSchema {
     fn example() -> Self {
-        SessionPageShape {
-            data: vec![SessionShape::example()],
+        SessionPageSchema {
+            data: vec![SessionSchema::example()],
             next: None,
         }
     }
@@ -95,35 +95,35 @@ impl Example for SessionPageShape {
 /// Overview of a user.
 #[derive(Object)]
 #[oai(rename = "Dashboard", example)]
-pub struct DashboardShape {
+pub struct DashboardSchema {
     /// User.
-    user: UserShape,
+    user: UserSchema,
     /// Active sessions of the user.
-    sessions: Vec<SessionShape>,
+    sessions: Vec<SessionSchema>,
     /// Number of items of the user.
     item_count: i64,
 }
 
-impl DashboardShape {
+impl DashboardSchema {
     /// The dashboard as seen from one of its sessions, or from elsewhere.
     pub fn new(dashboard: Dashboard, current: Option<Uuid>) -> Self {
-        DashboardShape {
+        DashboardSchema {
             user: dashboard.user.into(),
             sessions: dashboard
                 .sessions
                 .into_iter()
-                .map(|device| SessionShape::new(device, current))
+                .map(|device| SessionSchema::new(device, current))
                 .collect(),
             item_count: dashboard.items,
         }
     }
 }
 
-impl Example for DashboardShape {
+impl Example for DashboardSchema {
     fn example() -> Self {
-        DashboardShape {
-            user: UserShape::example(),
-            sessions: vec![SessionShape::example()],
+        DashboardSchema {
+            user: UserSchema::example(),
+            sessions: vec![SessionSchema::example()],
             item_count: 3,
         }
     }

@@ -2,33 +2,33 @@
 
 use std::fmt;
 
-use latchkey_domain::text::{Parsed, Reason, Shape};
+use latchkey_domain::text::{ParsedText, Rejection, TextRules};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::error::{Error, Flaw};
+use crate::error::{Error, FieldError};
 
 /// More members than any body has. Whoever sends that many is told so once, not member by member:
 /// within the limit of bytes there is room for thousands.
-const MOST_MEMBERS: usize = 32;
+const MAX_FIELDS: usize = 32;
 
 /// The members of a body.
-pub struct Members {
+pub struct Fields {
     found: Vec<(String, Value)>,
     known: Vec<&'static str>,
-    flaws: Vec<Flaw>,
+    field_errors: Vec<FieldError>,
 }
 
-impl Members {
+impl Fields {
     /// Reads a JSON object.
-    pub fn from_json(bytes: &[u8]) -> Result<Members, Error> {
+    pub fn from_json(bytes: &[u8]) -> Result<Fields, Error> {
         let Object(found) = serde_json::from_slice(bytes)
             .map_err(|_| Error::malformed("The request body must be a JSON object in UTF-8."))?;
-        Members::new(found)
+        Fields::new(found)
     }
 
     /// Reads a form.
-    pub fn from_form(bytes: &[u8]) -> Result<Members, Error> {
+    pub fn from_form(bytes: &[u8]) -> Result<Fields, Error> {
         let pairs = form_urlencoded::parse(bytes);
         let found: Vec<_> = pairs
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
@@ -41,12 +41,12 @@ impl Members {
         if found.iter().any(replaced) {
             Err(Error::malformed("The form must be UTF-8."))
         } else {
-            Members::new(found)
+            Fields::new(found)
         }
     }
 
-    fn new(found: Vec<(String, Value)>) -> Result<Members, Error> {
-        if found.len() > MOST_MEMBERS {
+    fn new(found: Vec<(String, Value)>) -> Result<Fields, Error> {
+        if found.len() > MAX_FIELDS {
             return Err(Error::malformed("The body has too many fields."));
         }
         let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
@@ -54,23 +54,23 @@ impl Members {
         let twice = names
             .windows(2)
             .filter(|pair| pair[0] == pair[1])
-            .map(|pair| flaw(pair[0], "is duplicated"))
+            .map(|pair| field_error(pair[0], "is duplicated"))
             .collect();
-        Ok(Members {
+        Ok(Fields {
             found,
             known: Vec::new(),
-            flaws: twice,
+            field_errors: twice,
         })
     }
 
     /// Takes the member of this name.
-    pub fn take<M: Member>(&mut self, name: &'static str) -> Option<M::Value> {
+    pub fn take<M: Field>(&mut self, name: &'static str) -> Option<M::Value> {
         self.known.push(name);
         let at = self.found.iter().position(|(found, _)| found == name);
         let value = at.map(|at| self.found.swap_remove(at).1);
         M::read(value)
             .map_err(|reason| {
-                self.flaws.push(Flaw {
+                self.field_errors.push(FieldError {
                     field: name.to_owned(),
                     reason,
                 })
@@ -91,10 +91,10 @@ impl Members {
 
     /// Whether what is known is right, where a standard wants the rest ignored.
     pub fn finish_known(self) -> Result<(), Error> {
-        if self.flaws.is_empty() {
+        if self.field_errors.is_empty() {
             Ok(())
         } else {
-            Err(Error::from_flaws(self.flaws))
+            Err(Error::from_field_errors(self.field_errors))
         }
     }
 
@@ -102,21 +102,25 @@ impl Members {
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in &self.found {
             let field = shown(name);
-            if !self.flaws.iter().any(|flaw| flaw.field == field) {
-                self.flaws.push(Flaw {
+            if !self
+                .field_errors
+                .iter()
+                .any(|field_error| field_error.field == field)
+            {
+                self.field_errors.push(FieldError {
                     field,
                     reason: self.unknown(name),
                 });
             }
         }
-        if self.flaws.is_empty() {
+        if self.field_errors.is_empty() {
             Ok(())
         } else {
-            Err(Error::from_flaws(self.flaws))
+            Err(Error::from_field_errors(self.field_errors))
         }
     }
 
-    fn unknown(&self, name: &str) -> Reason {
+    fn unknown(&self, name: &str) -> Rejection {
         // A name far longer than any known one is near none, and costly to compare.
         let name = if name.len() <= 64 { name } else { "" };
         let near = self.known.iter().map(|known| {
@@ -125,7 +129,7 @@ impl Members {
                 known,
             )
         });
-        let members: Vec<String> = self
+        let fields: Vec<String> = self
             .known
             .iter()
             .map(|known| format!("`{known}`"))
@@ -133,17 +137,17 @@ impl Members {
         match near.min().filter(|(distance, _)| *distance <= 2) {
             Some((_, known)) => format!(
                 "is unknown; did you mean `{known}`? Valid fields: {}",
-                members.join(", ")
+                fields.join(", ")
             )
             .into(),
-            None => format!("is unknown; valid fields: {}", members.join(", ")).into(),
+            None => format!("is unknown; valid fields: {}", fields.join(", ")).into(),
         }
     }
 }
 
-fn flaw(member: &str, reason: &'static str) -> Flaw {
-    Flaw {
-        field: shown(member),
+fn field_error(field: &str, reason: &'static str) -> FieldError {
+    FieldError {
+        field: shown(field),
         reason: reason.into(),
     }
 }
@@ -177,11 +181,11 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
                 }
-                Ok(Object(members))
+                Ok(Object(fields))
             }
         }
 
@@ -193,7 +197,7 @@ impl<'de> Deserialize<'de> for Object {
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// A text of this shape.
-    Text(Shape),
+    Text(TextRules),
     /// `true` or `false`.
     Flag,
 }
@@ -204,13 +208,13 @@ pub trait Readable: Sized {
     const KIND: Kind;
 
     /// The value, or the reason why there is none. The reason never repeats what was sent.
-    fn read(found: &Value) -> Result<Self, Reason>;
+    fn read(found: &Value) -> Result<Self, Rejection>;
 }
 
-impl<T: Parsed> Readable for T {
-    const KIND: Kind = Kind::Text(T::SHAPE);
+impl<T: ParsedText> Readable for T {
+    const KIND: Kind = Kind::Text(T::RULES);
 
-    fn read(found: &Value) -> Result<Self, Reason> {
+    fn read(found: &Value) -> Result<Self, Rejection> {
         found
             .as_str()
             .ok_or_else(|| "must be a string".into())
@@ -225,7 +229,7 @@ pub struct Flag(pub bool);
 impl Readable for Flag {
     const KIND: Kind = Kind::Flag;
 
-    fn read(found: &Value) -> Result<Self, Reason> {
+    fn read(found: &Value) -> Result<Self, Rejection> {
         found
             .as_bool()
             .map(Flag)
@@ -234,7 +238,7 @@ impl Readable for Flag {
 }
 
 /// How a member of a body is read.
-pub trait Member {
+pub trait Field {
     /// What it becomes.
     type Value;
     /// Whether the schema lists it as required.
@@ -245,7 +249,7 @@ pub trait Member {
     const KIND: Kind;
 
     /// The value, or the reason why there is none.
-    fn read(found: Option<Value>) -> Result<Self::Value, Reason>;
+    fn read(found: Option<Value>) -> Result<Self::Value, Rejection>;
 }
 
 /// Must be there.
@@ -258,23 +262,23 @@ pub struct Nullable<T>(std::marker::PhantomData<T>);
 pub struct Optional<T>(std::marker::PhantomData<T>);
 
 /// In a PATCH: absent leaves it as it is.
-pub struct Kept<T>(std::marker::PhantomData<T>);
+pub struct KeepIfAbsent<T>(std::marker::PhantomData<T>);
 
 /// In a PATCH: absent leaves it as it is, `null` clears it.
 pub struct Clearable<T>(std::marker::PhantomData<T>);
 
-macro_rules! members {
+macro_rules! fields {
     ($(
         $kind:ident -> $value:ty, required $required:literal, nullable $nullable:literal,
         absent $absent:expr, null $null:expr, some $some:expr;
     )*) => {$(
-        impl<T: Readable> Member for $kind<T> {
+        impl<T: Readable> Field for $kind<T> {
             type Value = $value;
             const REQUIRED: bool = $required;
             const NULLABLE: bool = $nullable;
             const KIND: Kind = T::KIND;
 
-            fn read(found: Option<Value>) -> Result<$value, Reason> {
+            fn read(found: Option<Value>) -> Result<$value, Rejection> {
                 match found {
                     None => $absent,
                     Some(Value::Null) => $null,
@@ -285,14 +289,14 @@ macro_rules! members {
     )*};
 }
 
-members! {
+fields! {
     Required -> T, required true, nullable false,
         absent Err("is missing".into()), null Err("must not be null".into()), some |value| value;
     Nullable -> Option<T>, required true, nullable true,
         absent Err("is missing".into()), null Ok(None), some Some;
     Optional -> Option<T>, required false, nullable true,
         absent Ok(None), null Ok(None), some Some;
-    Kept -> Option<T>, required false, nullable false,
+    KeepIfAbsent -> Option<T>, required false, nullable false,
         absent Ok(None), null Err("must not be null".into()), some Some;
     Clearable -> Option<Option<T>>, required false, nullable true,
         absent Ok(None), null Ok(Some(None)), some |value| Some(Some(value));

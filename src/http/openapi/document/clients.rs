@@ -23,7 +23,7 @@ pub fn add_scheme(document: &mut Value) {
 }
 
 /// Says it of the operations.
-pub fn mend(operation: &mut Value) {
+pub fn patch(operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default();
     if FOR_CLIENTS.contains(&id) {
         operation["security"] = json!([{ SCHEME: [] }]);

@@ -147,10 +147,10 @@ impl Context {
     fn invalid_request(&self) -> Error {
         let known = INVALID_FIELDS.iter().find(|(of, ..)| *of == self.operation);
         match known {
-            Some((_, field, reason)) => Error::flaw(*field, *reason),
-            None if self.has_limit => Error::flaw("limit", Limit::RULE),
+            Some((_, field, reason)) => Error::invalid_field(*field, *reason),
+            None if self.has_limit => Error::invalid_field("limit", Limit::RULE),
             // Any request can have two of these headers.
-            None => Error::flaw("Authorization", "is duplicated"),
+            None => Error::invalid_field("Authorization", "is duplicated"),
         }
     }
 }

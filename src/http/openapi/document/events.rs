@@ -16,7 +16,7 @@ const EVENTS: [(&str, &str); 5] = [
 ];
 
 /// Moves them from the schemas to the stream.
-pub fn mend(document: &mut Value) {
+pub fn patch(document: &mut Value) {
     let schemas = document["components"]["schemas"]
         .as_object_mut()
         .expect("there are schemas");
@@ -28,7 +28,7 @@ pub fn mend(document: &mut Value) {
         )
     };
     let mut events = Map::from_iter(EVENTS.map(&mut take));
-    crate::http::openapi::document::schemas::mend_each(&mut events);
+    crate::http::openapi::document::schemas::patch_schema(&mut events);
     let stream = &mut document["paths"]["/revocations"]["get"]["responses"]["200"];
     stream["content"][revocation_stream::MEDIA_TYPE] =
         json!({ "schema": { "type": "string" }, "example": revocation_stream::example() });

@@ -10,7 +10,7 @@ const NAME: &str = "SignInForm";
 
 /// Moves the form from the operation's media types, and its schema from where no operation names
 /// it.
-pub fn mend(document: &mut Value) {
+pub fn patch(document: &mut Value) {
     let body = &mut document["paths"]["/login"]["post"]["requestBody"];
     body["content"]
         .as_object_mut()

@@ -19,7 +19,7 @@ const COOKIES: [(&str, &str); 3] = [
 ];
 
 /// Adds the header, its refusal, and the cookie of those answers that set one.
-pub fn mend(document: &mut Value) {
+pub fn patch(document: &mut Value) {
     let paths = document["paths"].as_object_mut().expect("there are paths");
     for operations in paths.values_mut().filter_map(Value::as_object_mut) {
         for (method, operation) in operations {

@@ -6,9 +6,9 @@ use serde_json::Value;
 /// Joins the lines of every description below this value, except in examples, which are data.
 pub fn join(value: &mut Value) {
     match value {
-        Value::Object(members) => {
-            for (name, member) in members.iter_mut().filter(|(name, _)| *name != "example") {
-                match member {
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut().filter(|(name, _)| *name != "example") {
+                match field {
                     Value::String(text) if name == "description" => *text = joined(text),
                     other => join(other),
                 }

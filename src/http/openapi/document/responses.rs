@@ -36,7 +36,7 @@ const HEADERS: [(&str, &str); 7] = [
 ];
 
 /// Patches all responses of an operation, and the media types of its body.
-pub fn mend(operation: &mut Value) {
+pub fn patch(operation: &mut Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
         without_charset(content);
     }

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use latchkey_domain::audit::{Actor, Kind, Outcome};
+use latchkey_domain::audit::{Actor, EventKind, Outcome};
 use uuid::Uuid;
 
 use crate::error::Code;
 
 /// Forms that ignore unknown fields (RFC 6749 section 3.2).
-const OPEN: [&str; 3] = [
+const ALLOW_UNKNOWN: [&str; 3] = [
     "IssueTokenRequest",
     "RevokeTokenRequest",
     "IntrospectTokenRequest",
@@ -19,11 +19,11 @@ const SIGN_IN_FORM: &str = "SignInForm";
 
 /// Answers that leave out what they have nothing to say of: because a standard wants it so (RFC
 /// 6749, RFC 7662), and to pages, which get no tokens.
-const SPARSE: [&str; 3] = ["IssuedToken", "Introspection", "SignUpResponse"];
+const OMIT_NULL: [&str; 3] = ["IssuedToken", "Introspection", "SignUpResponse"];
 
 /// Bodies of which something must be there, though no member must: the fewest members. That it is a
 /// user name or an address would be a union, which generators of clients do not know.
-const FEWEST: [(&str, u8); 4] = [
+const MIN_PROPERTIES: [(&str, u8); 4] = [
     ("SignUpRequest", 2),
     ("SignInRequest", 2),
     (SIGN_IN_FORM, 2),
@@ -31,11 +31,11 @@ const FEWEST: [(&str, u8); 4] = [
 ];
 
 /// Mends all of them: what is so of each, and what is so of one by its name.
-pub fn mend(schemas: &mut Map<String, Value>) {
-    mend_each(schemas);
+pub fn patch(schemas: &mut Map<String, Value>) {
+    patch_schema(schemas);
     name_codes(schemas);
     close_lists(schemas);
-    for (name, fewest) in FEWEST {
+    for (name, fewest) in MIN_PROPERTIES {
         named(schemas, name)["minProperties"] = json!(fewest);
     }
     named(schemas, "IssueTokenRequest")["properties"]["grant_type"]["enum"] =
@@ -46,24 +46,24 @@ pub fn mend(schemas: &mut Map<String, Value>) {
 }
 
 /// What is so of each.
-pub fn mend_each(schemas: &mut Map<String, Value>) {
+pub fn patch_schema(schemas: &mut Map<String, Value>) {
     for (name, schema) in schemas {
-        close(name, schema);
-        let is_open = OPEN.contains(&name.as_str());
+        deny_unknown(name, schema);
+        let is_open = ALLOW_UNKNOWN.contains(&name.as_str());
         if is_open || name == SIGN_IN_FORM {
             without_null(schema);
         }
         if is_open {
             without_value(schema);
         }
-        for (_, member) in schema
+        for (_, field) in schema
             .get_mut("properties")
             .and_then(Value::as_object_mut)
             .into_iter()
             .flatten()
         {
-            refer(member);
-            count(member);
+            inline_ref(field);
+            count(field);
         }
     }
 }
@@ -77,12 +77,12 @@ fn named<'a>(schemas: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
 /// The closed list of codes is a schema of its own: so generators make a type of it, with a name.
 fn name_codes(schemas: &mut Map<String, Value>) {
     let code = &mut named(schemas, "ErrorResponse")["properties"]["code"];
-    let member = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ErrorCode" }));
+    let field = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ErrorCode" }));
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
     let schema = json!({
         "type": "string",
         "title": "ErrorCode",
-        "description": member["description"],
+        "description": field["description"],
         "enum": codes,
     });
     schemas.insert("ErrorCode".to_owned(), schema);
@@ -91,15 +91,15 @@ fn name_codes(schemas: &mut Map<String, Value>) {
 /// The closed lists of audit events. They are not schemas of their own, because generated Go
 /// constants have no prefix, and `user` and `refresh_token_reused` are in other lists as well.
 fn close_lists(schemas: &mut Map<String, Value>) {
-    let events: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let events: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let outcomes = [Outcome::Success, Outcome::Failure].map(Outcome::as_str);
     let actors = [
         Actor::User(Uuid::nil()),
         Actor::Admin(Uuid::nil()),
         Actor::Client(Uuid::nil()),
         Actor::Operator,
-        Actor::Gateway,
-        Actor::Stranger,
+        Actor::Server,
+        Actor::Unauthenticated,
     ]
     .map(Actor::as_str);
     let event = &mut named(schemas, "AuditEvent")["properties"];
@@ -177,8 +177,8 @@ fn examples() -> [(&'static str, Value); 13] {
 }
 
 /// Request bodies reject unknown fields; responses always contain all fields, some of them `null`.
-fn close(name: &str, schema: &mut Value) {
-    if OPEN.contains(&name) || SPARSE.contains(&name) {
+fn deny_unknown(name: &str, schema: &mut Value) {
+    if ALLOW_UNKNOWN.contains(&name) || OMIT_NULL.contains(&name) {
         return;
     }
     if name.ends_with("Request") || name == SIGN_IN_FORM {
@@ -190,10 +190,10 @@ fn close(name: &str, schema: &mut Value) {
 
 /// A form has no `null`: a client that reads of one would send the word.
 fn without_null(form: &mut Value) {
-    for (_, member) in form["properties"].as_object_mut().into_iter().flatten() {
-        member
+    for (_, field) in form["properties"].as_object_mut().into_iter().flatten() {
+        field
             .as_object_mut()
-            .and_then(|member| member.shift_remove("nullable"));
+            .and_then(|field| field.shift_remove("nullable"));
     }
 }
 
@@ -205,11 +205,11 @@ fn without_value(form: &mut Value) {
             .as_array()
             .is_some_and(|names| names.iter().any(|known| known == name))
     };
-    for (name, member) in form["properties"].as_object_mut().into_iter().flatten() {
+    for (name, field) in form["properties"].as_object_mut().into_iter().flatten() {
         if !is_required(name) {
-            member
+            field
                 .as_object_mut()
-                .and_then(|member| member.shift_remove("minLength"));
+                .and_then(|field| field.shift_remove("minLength"));
         }
     }
 }
@@ -235,21 +235,21 @@ fn always_there(schema: &mut Value) {
 
 /// A member that is another schema is that and nothing else: wrapped together with a description,
 /// generators take it for a schema of its own.
-fn refer(member: &mut Value) {
-    let reference = member["allOf"][0]["$ref"].as_str().map(str::to_owned);
+fn inline_ref(field: &mut Value) {
+    let reference = field["allOf"][0]["$ref"].as_str().map(str::to_owned);
     if let Some(reference) = reference {
-        *member = json!({ "$ref": reference });
+        *field = json!({ "$ref": reference });
     }
 }
 
 /// Formats of whole numbers that OpenAPI has: of those that it has not, some generators make 32
 /// bits.
-fn count(member: &mut Value) {
-    let format = match member["format"].as_str() {
+fn count(field: &mut Value) {
+    let format = match field["format"].as_str() {
         Some("uint64") => "int64",
         Some("uint16") => "int32",
         _other => return,
     };
-    member["format"] = json!(format);
-    member["minimum"] = json!(0);
+    field["format"] = json!(format);
+    field["minimum"] = json!(0);
 }

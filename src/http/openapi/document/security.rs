@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// Takes the names apart. An operation for anybody says so: what says nothing may have been
 /// forgotten.
-pub fn mend(operation: &mut Value) {
+pub fn patch(operation: &mut Value) {
     let operation = operation.as_object_mut().expect("an operation is a map");
     let ways = operation.entry("security").or_insert(json!([]));
     for way in ways

@@ -73,13 +73,13 @@ pub(crate) struct ProblemBody {
     request_id: String,
     /// Invalid fields, if the code is `invalid_request` and the fields are known.
     #[oai(skip_serializing_if_is_none)]
-    errors: Option<Vec<FlawBody>>,
+    errors: Option<Vec<FieldErrorBody>>,
 }
 
 /// An invalid field of a request. It never contains the value.
 #[derive(Object)]
 #[oai(rename = "FieldError")]
-struct FlawBody {
+struct FieldErrorBody {
     /// Name of the field, parameter, or header.
     field: String,
     /// Reason, which stands alone after the name.
@@ -95,10 +95,10 @@ impl ProblemBody {
     ) -> ProblemBody {
         let code = error.code();
         let errors = match error {
-            Error::InvalidRequest { flaws, .. } if !flaws.is_empty() => {
-                let body = flaws.iter().map(|flaw| FlawBody {
-                    field: flaw.field.clone(),
-                    reason: flaw.reason.clone().into_owned(),
+            Error::InvalidRequest { field_errors, .. } if !field_errors.is_empty() => {
+                let body = field_errors.iter().map(|field_error| FieldErrorBody {
+                    field: field_error.field.clone(),
+                    reason: field_error.reason.clone().into_owned(),
                 });
                 Some(body.collect())
             }

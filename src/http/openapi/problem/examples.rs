@@ -36,7 +36,7 @@ pub fn value(error: &Error) -> Option<Value> {
 /// An error with this code.
 pub fn error(code: Code) -> Error {
     match code {
-        Code::InvalidRequest => Error::flaw("password", "is missing"),
+        Code::InvalidRequest => Error::invalid_field("password", "is missing"),
         Code::WeakPassword => {
             Error::WeakPassword("The password must have at least 8 characters.".into())
         }

@@ -1,7 +1,7 @@
 //! Taking back: the record, then `{sub}`, then `{rev}`; and the publisher, which finds what
 //! somebody left undone.
 
-use latchkey_domain::revocation::{Entry, Revocation, Standing, Subject};
+use latchkey_domain::revocation::{Entry, EntryState, Revocation, Subject};
 use uuid::Uuid;
 
 use super::{super::mutants::Mutant, Accounts, Entries, NOW, State, TICK, TOKEN};
@@ -127,18 +127,15 @@ impl State {
                 below: self.stories[at].below,
             },
         };
-        let Entry { subject, standing } = revocation.entry(NOW);
+        let Entry { subject, state } = revocation.entry(NOW);
         let ends_at = if model.is(Mutant::EntryBySetting) {
             NOW + TICK
         } else {
-            standing.ends_at
+            state.ends_at
         };
         Entry {
             subject,
-            standing: Standing {
-                ends_at,
-                ..standing
-            },
+            state: EntryState { ends_at, ..state },
         }
     }
 
@@ -192,6 +189,6 @@ impl State {
             Subject::User(_) => user,
             _token => token,
         };
-        known.is_some_and(|(value, _)| value >= entry.standing.value)
+        known.is_some_and(|(value, _)| value >= entry.state.value)
     }
 }

@@ -1,7 +1,7 @@
 //! A replica: its keeper, and a check that passes by.
 
 use latchkey_domain::revocation::lease::{
-    Moment, Position, Renewal, accept_renewal, lease_end, may_answer_from_memory,
+    BootTime, LogPosition, Renewal, accept_renewal, is_lease_valid, lease_end,
 };
 
 use super::{super::mutants::Mutant, Field, Leases, NOW, PAGE, State, ago, revoker::Stage};
@@ -103,12 +103,12 @@ impl Replica {
 
 impl Leases {
     /// The earliest moment that anybody remembers.
-    fn dawn(&self) -> Moment {
+    fn dawn(&self) -> BootTime {
         ago(self.old())
     }
 
-    pub fn is_leased(&self, replica: &Replica, asked: Moment) -> bool {
-        may_answer_from_memory(asked, self.dawn() + Moment::from(replica.end))
+    pub fn is_leased(&self, replica: &Replica, asked: BootTime) -> bool {
+        is_lease_valid(asked, self.dawn() + BootTime::from(replica.end))
     }
 }
 
@@ -254,13 +254,13 @@ impl State {
                     position + 1..=last.min(position + PAGE),
                     u64::from(position),
                 );
-                let mine = Position {
+                let mine = LogPosition {
                     epoch: (),
                     applied: mine,
                 };
                 let renewal =
                     accept_renewal(&mine, &(), numbers.clone().map(u64::from), u64::from(last));
-                if renewal == Renewal::Worthless {
+                if renewal == Renewal::Rejected {
                     replica.position = None;
                     return;
                 }

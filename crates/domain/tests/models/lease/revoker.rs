@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use latchkey_domain::revocation::lease::{
-    Appended, Reports, lease_end, may_reap, may_return, waited_out,
+    AcknowledgedPositions, AppendedEntry, drained_at, is_enforced, lease_end, may_reap,
 };
 
 use super::{super::mutants::Mutant, Field, Leases, NOW, State, ago};
@@ -36,7 +36,7 @@ pub enum Stage {
     /// The members are listed, and nothing is appended: only where that is done apart.
     Listed,
     /// The log has it; the answer is on its way.
-    Appended,
+    AppendedEntry,
     Waiting,
     /// The logout is answered.
     Returned(By),
@@ -45,7 +45,7 @@ pub enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum By {
     Wait,
-    Reports,
+    AcknowledgedPositions,
 }
 
 /// Members and the end of the log, read in one step.
@@ -114,7 +114,7 @@ impl Revoker {
 
     fn may_return_early(&self, model: &Leases) -> bool {
         let members: BTreeSet<usize> = (0..2).filter(|at| self.members[*at]).collect();
-        let appended = Appended {
+        let appended = AppendedEntry {
             epoch: (),
             number: u64::from(model.revoked()),
             members,
@@ -125,7 +125,7 @@ impl Revoker {
         let applied = (0..2)
             .filter_map(|at| Some((at, u64::from(members[at]?.applied))))
             .collect();
-        let mut reports = Reports {
+        let mut reports = AcknowledgedPositions {
             epoch: (),
             last: u64::from(last),
             applied,
@@ -133,7 +133,7 @@ impl Revoker {
         if model.is(Mutant::OldReports) {
             reports.last = appended.number;
         }
-        may_return(&appended, &usize::MAX, &reports)
+        is_enforced(&appended, &usize::MAX, &reports)
     }
 
     fn is_over(&self, model: &Leases) -> bool {
@@ -141,7 +141,7 @@ impl Revoker {
         NOW >= if of_lease {
             lease_end(ago(self.age), model.lease())
         } else {
-            waited_out(ago(self.age), model.lease())
+            drained_at(ago(self.age), model.lease())
         }
     }
 }
@@ -153,7 +153,7 @@ impl State {
             Stage::Idle => may(Step::Record),
             Stage::Recorded if model.is(Mutant::MembersBeforeAppend) => may(Step::List),
             Stage::Recorded | Stage::Listed => may(Step::Append),
-            Stage::Appended => may(Step::Hear),
+            Stage::AppendedEntry => may(Step::Hear),
             Stage::Waiting => {
                 if model.early && revoker.may_return_early(model) {
                     may(Step::ReturnEarly);
@@ -190,10 +190,10 @@ impl State {
                 if revoker.stage == Stage::Recorded {
                     revoker.members = self.redis.members.map(|field| field.is_some());
                 }
-                revoker.stage = Stage::Appended;
+                revoker.stage = Stage::AppendedEntry;
             }
             Step::Hear => (revoker.stage, revoker.age) = (Stage::Waiting, 0),
-            Step::ReturnEarly => self.revoker = returned(By::Reports),
+            Step::ReturnEarly => self.revoker = returned(By::AcknowledgedPositions),
             Step::ReturnAfterWait => self.revoker = returned(By::Wait),
             Step::AskMembers => {
                 revoker.heard = Some(Heard {

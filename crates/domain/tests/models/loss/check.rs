@@ -1,7 +1,9 @@
 //! A check and the ladder: memory under a lease; else Redis, where it was seen whole, and with an
 //! epoch; else the record.
 
-use latchkey_domain::revocation::lease::{Rung, Sight, may_answer_from_memory, rung_without_lease};
+use latchkey_domain::revocation::lease::{
+    CheckSource, LogHealth, is_lease_valid, source_without_lease,
+};
 
 use super::{super::mutants::Mutant, Losses, NOW, State, replica::Refused, revoker::Stage};
 
@@ -23,7 +25,7 @@ pub enum Look {
     /// It asks the record next.
     Record,
     /// It was accepted, and by whom.
-    Allowed(Rung),
+    Allowed(CheckSource),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl State {
     }
 
     /// Asks for a check on the first replica, without a pause: who has allowed it.
-    pub fn ask(mut self, model: &Losses) -> Option<Rung> {
+    pub fn ask(mut self, model: &Losses) -> Option<CheckSource> {
         self.step_of_check(model, Step::Arrive(0));
         loop {
             match self.check?.look {
@@ -84,27 +86,30 @@ impl State {
         let replica = &mut self.replicas[check.on];
         let allowed = |revoked: bool, rung| (!revoked).then_some(Look::Allowed(rung));
         match check.look {
-            Look::Arrived if may_answer_from_memory(NOW, NOW + u64::from(replica.left)) => {
+            Look::Arrived if is_lease_valid(NOW, NOW + u64::from(replica.left)) => {
                 Some(Look::Leased)
             }
-            Look::Arrived => match rung_without_lease(replica.sight) {
-                Rung::Redis => Some(Look::Redis),
-                Rung::Memory | Rung::Record => Some(Look::Record),
+            Look::Arrived => match source_without_lease(replica.sight) {
+                CheckSource::Redis => Some(Look::Redis),
+                CheckSource::Memory | CheckSource::Postgres => Some(Look::Record),
                 // No model has entries of a newer version.
-                Rung::Nobody => None,
+                CheckSource::Unavailable => None,
             },
-            Look::Leased => allowed(replica.knows, Rung::Memory),
+            Look::Leased => allowed(replica.knows, CheckSource::Memory),
             Look::Redis => match self.find(model, check.on) {
-                Ok(Some(revoked)) => allowed(revoked, Rung::Redis),
-                Ok(None) => self.saw(check, Sight::Lost),
-                Err(Refused) => self.saw(check, Sight::Silent),
+                Ok(Some(revoked)) => allowed(revoked, CheckSource::Redis),
+                Ok(None) => self.saw(check, LogHealth::Lost),
+                Err(Refused) => self.saw(check, LogHealth::Unreachable),
             },
-            Look::Record => allowed(self.read.take().unwrap_or(self.recorded), Rung::Record),
+            Look::Record => allowed(
+                self.read.take().unwrap_or(self.recorded),
+                CheckSource::Postgres,
+            ),
             Look::Allowed(rung) => Some(Look::Allowed(rung)),
         }
     }
 
-    fn saw(&mut self, check: &Check, sight: Sight) -> Option<Look> {
+    fn saw(&mut self, check: &Check, sight: LogHealth) -> Option<Look> {
         self.replicas[check.on].sight = sight;
         Some(Look::Record)
     }

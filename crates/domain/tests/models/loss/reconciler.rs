@@ -1,7 +1,7 @@
 //! A reconciler. Between two of its steps it may be paused for as long as anybody likes, and lose
 //! its lock meanwhile.
 
-use latchkey_domain::revocation::lease::waited_out;
+use latchkey_domain::revocation::lease::drained_at;
 
 use super::{super::mutants::Mutant, LEASE, Losses, NOW, State, ago, older, redis::Epoch};
 
@@ -62,7 +62,7 @@ impl State {
                 return;
             }
             Reconciler::Begun { age, .. } => {
-                if waited_out(ago(age), LEASE) <= NOW || model.is(Mutant::NoReconcilerWait) {
+                if drained_at(ago(age), LEASE) <= NOW || model.is(Mutant::NoReconcilerWait) {
                     may(Step::Read);
                 }
             }

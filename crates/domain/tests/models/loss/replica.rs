@@ -1,6 +1,8 @@
 //! A replica that may hold a lease: its keeper.
 
-use latchkey_domain::revocation::lease::{Position, Renewal, Sight, accept_renewal, lease_end};
+use latchkey_domain::revocation::lease::{
+    LogHealth, LogPosition, Renewal, accept_renewal, lease_end,
+};
 
 use super::{LEASE, Losses, NOW, State, ago, older, redis::Epoch};
 use crate::mutants::Mutant;
@@ -17,7 +19,7 @@ pub struct Replica {
     pub left: u8,
     /// An answer on its way: how long ago it was asked for, and the last number.
     page: Option<(u8, u8)>,
-    pub sight: Sight,
+    pub sight: LogHealth,
     /// Its connection goes to a master that was deposed.
     pub with_old: bool,
 }
@@ -41,7 +43,7 @@ impl Default for Replica {
             knows: false,
             left: 0,
             page: None,
-            sight: Sight::Nothing,
+            sight: LogHealth::NotSeen,
             with_old: false,
         }
     }
@@ -90,11 +92,11 @@ impl State {
             Step::Start => self.replicas[at].running = true,
             // A deposed master refuses what writes, and both of these do.
             Step::Join | Step::Renew if self.replicas[at].with_old => {
-                self.replicas[at].sight = Sight::Silent
+                self.replicas[at].sight = LogHealth::Unreachable
             }
             Step::Join => match self.redis.join(model, at) {
                 Some(epoch) => self.replicas[at].position = Some((epoch, 0)),
-                None => self.replicas[at].sight = Sight::Lost,
+                None => self.replicas[at].sight = LogHealth::Lost,
             },
             Step::Renew => self.renew(model, at),
             Step::Read => self.read(at),
@@ -110,7 +112,7 @@ impl State {
         match self.redis.renew(model, at, epoch, applied) {
             Some(Some(last)) => replica.page = Some((0, last)),
             Some(None) => replica.position = None,
-            None => (replica.position, replica.sight) = (None, Sight::Lost),
+            None => (replica.position, replica.sight) = (None, LogHealth::Lost),
         }
     }
 
@@ -120,8 +122,8 @@ impl State {
         else {
             return;
         };
-        replica.sight = Sight::Whole;
-        let mine = Position {
+        replica.sight = LogHealth::Complete;
+        let mine = LogPosition {
             epoch,
             applied: u64::from(applied),
         };
@@ -137,7 +139,7 @@ impl State {
                 let end = lease_end(ago(age), LEASE);
                 replica.left = u8::try_from(end.saturating_sub(NOW)).expect("no lease is as long");
             }
-            Renewal::Partial | Renewal::Worthless => replica.position = None,
+            Renewal::Partial | Renewal::Rejected => replica.position = None,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use latchkey_domain::revocation::lease::{Appended, Reports, may_return, waited_out};
+use latchkey_domain::revocation::lease::{
+    AcknowledgedPositions, AppendedEntry, drained_at, is_enforced,
+};
 
 use super::{
     LEASE, Losses, NOW, State, ago, older,
@@ -26,7 +28,7 @@ pub enum Stage {
     /// The record has it. The publisher, and whoever repeats the revocation, goes on from here.
     Recorded,
     /// The log has it; the answer is on its way.
-    Appended,
+    AppendedEntry,
     Waiting,
     Returned(By),
 }
@@ -34,7 +36,7 @@ pub enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum By {
     Wait,
-    Reports,
+    AcknowledgedPositions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +60,11 @@ impl Revoker {
 impl State {
     /// What members say under the log of this moment is heard at once: how old it may be is the
     /// matter of the other model.
-    fn reports(&self, log: &Log) -> Reports<Epoch, usize> {
+    fn reports(&self, log: &Log) -> AcknowledgedPositions<Epoch, usize> {
         let applied: BTreeMap<_, _> = (0..2)
             .filter_map(|at| Some((at, u64::from(log.members[at]?))))
             .collect();
-        Reports {
+        AcknowledgedPositions {
             epoch: log.epoch,
             last: u64::from(log.last),
             applied,
@@ -76,24 +78,24 @@ impl State {
         let members: BTreeSet<_> = (0..2)
             .filter(|at| appended.members[*at].is_some())
             .collect();
-        let appended = Appended {
+        let appended = AppendedEntry {
             epoch: appended.epoch,
             number: u64::from(appended.last),
             members,
         };
-        may_return(&appended, &usize::MAX, &self.reports(&log))
+        is_enforced(&appended, &usize::MAX, &self.reports(&log))
     }
 
     pub fn steps_of_revoker(&self, model: &Losses, mut may: impl FnMut(Step)) {
         match self.revoker.stage {
             Stage::Idle => may(Step::Record),
             Stage::Recorded => may(Step::Append),
-            Stage::Appended => may(Step::Hear),
+            Stage::AppendedEntry => may(Step::Hear),
             Stage::Waiting => {
                 if self.may_return_early(model) {
                     may(Step::ReturnEarly);
                 }
-                if waited_out(ago(self.revoker.age), LEASE) <= NOW {
+                if drained_at(ago(self.revoker.age), LEASE) <= NOW {
                     may(Step::ReturnAfterWait);
                 }
             }
@@ -107,11 +109,11 @@ impl State {
             Step::Record => (self.recorded, revoker.stage) = (true, Stage::Recorded),
             Step::Append => {
                 if let Some(log) = self.redis.revoke(model) {
-                    (revoker.stage, revoker.appended) = (Stage::Appended, Some(log));
+                    (revoker.stage, revoker.appended) = (Stage::AppendedEntry, Some(log));
                 }
             }
             Step::Hear => (revoker.stage, revoker.age) = (Stage::Waiting, 0),
-            Step::ReturnEarly => self.revoker = returned(By::Reports),
+            Step::ReturnEarly => self.revoker = returned(By::AcknowledgedPositions),
             Step::ReturnAfterWait => self.revoker = returned(By::Wait),
         }
     }

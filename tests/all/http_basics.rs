@@ -1,0 +1,523 @@
+//! The edge: refusals, methods, ids, headers, permission for other origins, addresses behind
+//! proxies, old names.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    test_server::{self, Answer, PASSWORD, Session, TestServer, until},
+    test_stores::execute,
+};
+
+async fn send(server: &TestServer, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let request = server.request(method.parse().expect("a method"), path);
+    server
+        .send(fields.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        }))
+        .await
+}
+
+/// An error response whose status, fields, media type, and request ID agree.
+fn is_problem(answer: &Answer, status: u16, code: &str) {
+    answer.is(status, code);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(
+        (&answer.body["status"], answer.text("type")),
+        (
+            &json!(status),
+            format!("{}/problems/{code}", test_server::ISSUER)
+        )
+    );
+    assert_eq!(answer.text("request_id"), answer.header("x-request-id"));
+    assert!(!answer.text("title").is_empty() && !answer.text("detail").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem() {
+    let server = TestServer::start().await;
+    let paths = [
+        "/nope",
+        "/items/a/b",
+        "/login/x",
+        "//login",
+        "/user//",
+        "/docs/x",
+        "/problems/a/b",
+        "/%00",
+        "/%ff",
+        "/.env",
+        "/metrics",
+        "/metrics/",
+        "/User",
+    ];
+    for path in paths {
+        for method in ["GET", "POST", "DELETE", "PATCH"] {
+            is_problem(&send(&server, method, path, &[]).await, 404, "not_found");
+        }
+    }
+    is_problem(
+        &send(&server, "GET", "/problems/nope", &[]).await,
+        404,
+        "not_found",
+    );
+}
+
+#[tokio::test]
+async fn another_method_is_told_which_there_are() {
+    let server = TestServer::shared().await;
+    for (method, path, allow) in [
+        ("GET", "/login", "POST"),
+        ("DELETE", "/login", "POST"),
+        ("OPTIONS", "/login", "POST"),
+        ("PUT", "/items", "POST, GET, HEAD"),
+        ("POST", "/items/x", "GET, PUT, PATCH, DELETE, HEAD"),
+        ("POST", "/user", "GET, PATCH, DELETE, HEAD"),
+        ("TRACE", "/user", "GET, PATCH, DELETE, HEAD"),
+        ("PROPFIND", "/user", "GET, PATCH, DELETE, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("DELETE", "/health/live", "GET, HEAD"),
+        ("GET", "/refresh-token", "POST"),
+    ] {
+        let answer = send(&server, method, path, &[]).await;
+        is_problem(&answer, 405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), allow, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn who_accepts_no_json_is_told_so() {
+    let server = TestServer::shared().await;
+    let token = format!("Bearer {}", server.sign_up("john").await.access_token);
+    for (method, path) in [
+        ("POST", "/login"),
+        ("GET", "/user"),
+        ("GET", "/items"),
+        ("DELETE", "/user"),
+        ("POST", "/signup"),
+    ] {
+        for accept in ["text/html", "application/json;q=0", "image/*, text/plain"] {
+            let answer = send(
+                &server,
+                method,
+                path,
+                &[("accept", accept), ("authorization", &token)],
+            )
+            .await;
+            is_problem(&answer, 406, "not_acceptable");
+        }
+    }
+    for accept in [
+        "*/*",
+        "application/*",
+        "text/html, application/json;q=0.5",
+        "application/problem+json",
+    ] {
+        send(
+            &server,
+            "GET",
+            "/user",
+            &[("accept", accept), ("authorization", &token)],
+        )
+        .await
+        .is(200, "");
+    }
+    send(&server, "GET", "/", &[("accept", "image/png")])
+        .await
+        .is(200, "");
+}
+
+#[tokio::test]
+async fn head_works_where_get_does() {
+    let server = TestServer::shared().await;
+    let token = format!("Bearer {}", server.sign_up("john").await.access_token);
+    let good = [
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/problems",
+        "/problems/busy",
+        "/health/live",
+        "/health/ready",
+        "/user",
+        "/items",
+        "/dashboard",
+        "/auth/verify",
+    ];
+    for path in good {
+        let fields = [("authorization", token.as_str())];
+        let (get, head) = (
+            send(&server, "GET", path, &fields).await,
+            send(&server, "HEAD", path, &fields).await,
+        );
+        assert_eq!(
+            (head.status, head.header("content-type")),
+            (get.status, get.header("content-type")),
+            "{path}"
+        );
+        assert!(head.status < 300 && head.bytes.is_empty(), "{path}");
+    }
+    for (path, status) in [("/user", 401), ("/nope", 404), ("/login", 405)] {
+        let head = send(&server, "HEAD", path, &[]).await;
+        assert_eq!((head.status, head.bytes.len()), (status, 0), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_sane_request_id_is_taken_over_and_another_replaced() {
+    let server = TestServer::shared().await;
+    for path in ["/health/live", "/nope", "/user", "/"] {
+        assert_eq!(
+            send(&server, "GET", path, &[("x-request-id", "abc-1.2_3")])
+                .await
+                .header("x-request-id"),
+            "abc-1.2_3"
+        );
+        for insane in [
+            "",
+            "a b",
+            "a\"b",
+            "a{b}",
+            &"x".repeat(129),
+            "a,b",
+            "<script>",
+        ] {
+            let id = send(&server, "GET", path, &[("x-request-id", insane)])
+                .await
+                .header("x-request-id")
+                .to_owned();
+            assert!(
+                id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+                "{insane}: {id}"
+            );
+        }
+    }
+    let (first, second) = (
+        send(&server, "GET", "/", &[]).await,
+        send(&server, "GET", "/", &[]).await,
+    );
+    assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
+}
+
+#[tokio::test]
+async fn every_kind_of_answer_has_the_headers_that_protect_it() {
+    let server = TestServer::start().await;
+    let token = format!("Bearer {}", server.sign_up("john").await.access_token);
+    execute(&server, "alter table items rename to gone").await;
+    let kinds = [
+        ("GET", "/", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/problems", 200),
+        ("GET", "/user", 200),
+        ("GET", "/auth/verify", 204),
+        ("GET", "/nope", 404),
+        ("PUT", "/login", 405),
+        ("POST", "/login", 415),
+        ("GET", "/items?a=1&a=2", 400),
+        ("GET", "/items", 500),
+        ("HEAD", "/nope", 404),
+    ];
+    for (method, path, status) in kinds {
+        let answer = send(&server, method, path, &[("authorization", &token)]).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert_eq!(
+            answer.header("strict-transport-security"),
+            "max-age=31536000",
+            "{path}"
+        );
+        assert!(
+            !answer.header("x-request-id").is_empty() && answer.header("server").is_empty(),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_tls_nobody_is_told_to_insist_on_it() {
+    let server = TestServer::with(&[("LATCHKEY_ISSUER", "http://127.0.0.1:8000")]).await;
+    for path in ["/", "/nope", "/health/live"] {
+        assert_eq!(
+            server.get(path).await.header("strict-transport-security"),
+            "",
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn answers_with_tokens_or_people_are_not_stored() {
+    let server = TestServer::shared().await;
+    let up = server
+        .post("/signup", json!({"username": "john", "password": PASSWORD}))
+        .await;
+    let login = server.log_in("john", PASSWORD).await;
+    let refresh = server.refresh(&Session::of(&login).refresh_token).await;
+    let mut answers = vec![
+        up,
+        login,
+        refresh,
+        server.log_in("john", "wrong").await,
+        server.get("/user").await,
+    ];
+    let token = Session::of(&answers[0]).access_token;
+    for path in ["/user", "/dashboard", "/items", "/auth/verify"] {
+        answers.push(
+            server
+                .with_token(Method::GET, path, &token, Value::Null)
+                .await,
+        );
+    }
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.header("cache-control") == "no-store"),
+        "{answers:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
+    execute(&server, "alter table items rename to gone").await;
+    let request = server
+        .request(Method::GET, "/items")
+        .bearer_auth(&session.access_token);
+    let answer = server.send(request.header("x-request-id", "find-me")).await;
+    is_problem(&answer, 500, "internal");
+    for secret in [
+        "items\\\"",
+        "relation",
+        "select",
+        "postgres",
+        "tokio",
+        "src/",
+    ] {
+        assert!(!answer.string().contains(secret), "{}", answer.string());
+    }
+    let logged = || {
+        server
+            .log()
+            .into_iter()
+            .find(|line| line.contains("request failed"))
+    };
+    until("it is logged", || async { logged().is_some() }).await;
+    let line = logged().expect("it is logged");
+    assert!(
+        line.contains("find-me") && line.contains("relation"),
+        "{line}"
+    );
+    assert_eq!(
+        server.verify(&session.access_token).await.0,
+        204,
+        "and goes on"
+    );
+}
+
+#[tokio::test]
+async fn without_configuration_no_other_origin_is_let_in() {
+    let server = TestServer::shared().await;
+    let preflight = [
+        ("origin", "https://app.example.com"),
+        ("access-control-request-method", "GET"),
+    ];
+    is_problem(
+        &send(&server, "OPTIONS", "/user", &preflight).await,
+        405,
+        "method_not_allowed",
+    );
+    for path in ["/user", "/health/live", "/nope"] {
+        let answer = send(&server, "GET", path, &preflight).await;
+        assert!(
+            !answer
+                .headers
+                .keys()
+                .any(|name| name.as_str().starts_with("access-control")),
+            "{:?}",
+            answer.headers
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_exact_origins_are_let_in() {
+    let origins = "https://app.example.com, http://localhost:3000";
+    let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", origins)]).await;
+    for origin in ["https://app.example.com", "http://localhost:3000"] {
+        let asked = send(
+            &server,
+            "OPTIONS",
+            "/user",
+            &[
+                ("origin", origin),
+                ("access-control-request-method", "PATCH"),
+            ],
+        )
+        .await;
+        assert_eq!(
+            (asked.status, asked.header("access-control-allow-origin")),
+            (204, origin)
+        );
+        assert!(
+            asked
+                .header("access-control-allow-methods")
+                .contains("PATCH")
+        );
+        assert!(
+            asked
+                .header("access-control-allow-headers")
+                .contains("authorization")
+        );
+        for path in ["/user", "/nope", "/health/live"] {
+            let answer = send(&server, "GET", path, &[("origin", origin)]).await;
+            let varies = answer
+                .headers
+                .get_all("vary")
+                .iter()
+                .any(|field| field == "Origin");
+            assert!(
+                answer.header("access-control-allow-origin") == origin && varies,
+                "{path}"
+            );
+            assert_eq!(answer.header("access-control-allow-credentials"), "");
+        }
+    }
+    let strangers = [
+        "https://evil.example",
+        "https://app.example.com.evil.example",
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        "https://APP.example.com",
+        "null",
+        "*",
+    ];
+    for origin in strangers {
+        for method in ["GET", "OPTIONS"] {
+            let answer = send(
+                &server,
+                method,
+                "/user",
+                &[("origin", origin), ("access-control-request-method", "GET")],
+            )
+            .await;
+            assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
+            assert!(answer.status >= 400, "{origin}");
+        }
+    }
+}
+
+/// The address of the newest session, as its owner sees it.
+async fn seen_from(server: &TestServer, forwarded: &[&str]) -> String {
+    let request = server
+        .request(Method::POST, "/login")
+        .json(&json!({"username": "john", "password": PASSWORD}));
+    let request = forwarded.iter().fold(request, |request, field| {
+        request.header("x-forwarded-for", *field)
+    });
+    let session = Session::of(
+        &server
+            .send(
+                request
+                    .header("x-real-ip", "192.0.2.99")
+                    .header("forwarded", "for=192.0.2.98"),
+            )
+            .await,
+    );
+    let dashboard = server
+        .with_token(
+            Method::GET,
+            "/dashboard",
+            &session.access_token,
+            Value::Null,
+        )
+        .await;
+    let sessions = dashboard.body["sessions"]
+        .as_array()
+        .expect("a list")
+        .iter();
+    sessions
+        .filter(|session| session["current"] == true)
+        .map(|session| {
+            session["ip_address"]
+                .as_str()
+                .expect("an address")
+                .to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_clients_address_is_believed_only_from_a_trusted_proxy() {
+    let alone = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
+    alone.sign_up("john").await;
+    assert_eq!(seen_from(&alone, &["203.0.113.9"]).await, "127.0.0.1");
+    let behind = alone
+        .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")])
+        .await;
+    assert_eq!(seen_from(&behind, &[]).await, "127.0.0.1");
+    assert_eq!(seen_from(&behind, &["203.0.113.9"]).await, "203.0.113.9");
+    assert_eq!(
+        seen_from(&behind, &["198.51.100.1, 203.0.113.9, 10.0.0.2"]).await,
+        "203.0.113.9"
+    );
+    assert_eq!(
+        seen_from(&behind, &["198.51.100.1", "203.0.113.9"]).await,
+        "203.0.113.9"
+    );
+    assert_eq!(seen_from(&behind, &["2001:db8::7"]).await, "2001:db8::7");
+    assert_eq!(
+        seen_from(&behind, &["203.0.113.9, nonsense"]).await,
+        "127.0.0.1"
+    );
+    let elsewhere = alone
+        .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8")])
+        .await;
+    assert_eq!(seen_from(&elsewhere, &["203.0.113.9"]).await, "127.0.0.1");
+}
+
+#[tokio::test]
+async fn old_names_work_and_the_document_does_not_know_them() {
+    let server = TestServer::with(&[("LATCHKEY_SMTP_URL", "smtp://127.0.0.1:9")]).await;
+    let session = Session::of(
+        server
+            .post(
+                "/register",
+                json!({"username": "john", "password": PASSWORD}),
+            )
+            .await
+            .is(201, ""),
+    );
+    let next = Session::of(
+        server
+            .post(
+                "/refresh-token",
+                json!({"refresh_token": session.refresh_token}),
+            )
+            .await
+            .is(200, ""),
+    );
+    server
+        .post(
+            "/refresh_jwt/",
+            json!({"refresh_token": next.refresh_token}),
+        )
+        .await
+        .is(200, "");
+    server
+        .post("/send-mail", json!({"email": "john@example.com"}))
+        .await
+        .is(202, "");
+    let document = server.get("/openapi.json").await.string();
+    for old in ["/register", "/refresh-token", "/refresh_jwt", "/send-mail"] {
+        assert!(!document.contains(old), "{old}");
+    }
+}

@@ -1,0 +1,422 @@
+//! Signing up and in.
+
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use futures_util::future::join_all;
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+
+use crate::{
+    test_server::{Answer, PASSWORD, Session, TestServer},
+    test_stores::{ask, execute},
+};
+
+const USERS: &str = "select count(*) from users";
+
+#[tokio::test]
+async fn somebody_signs_up_and_is_signed_in() {
+    let server = TestServer::shared().await;
+    let body = json!({
+        "username": "John",
+        "email": " john@example.com ",
+        "password": "secret123",
+        "name": "John Doe",
+    });
+    let answer = server.post("/signup", body).await;
+    answer.is(201, "");
+    assert_eq!(
+        (answer.header("location"), answer.header("cache-control")),
+        ("/user", "no-store")
+    );
+    let user = &answer.body["user"];
+    assert_eq!(
+        (&user["username"], &user["email"]),
+        (&json!("John"), &json!("john@example.com"))
+    );
+    assert_eq!(
+        (&user["name"], &user["role"], &user["email_verified"]),
+        (&json!("John Doe"), &json!("user"), &json!(false))
+    );
+    assert_eq!(answer.body["token_type"], "bearer");
+    assert_eq!(
+        server.verify(&Session::of(&answer).access_token).await.0,
+        204
+    );
+}
+
+#[tokio::test]
+async fn a_user_name_or_an_address_or_both_will_do() {
+    let server = TestServer::shared().await;
+    for who in [
+        json!({"username": "john"}),
+        json!({"email": "jane@example.com"}),
+        json!({"username": null, "email": "joe@example.com"}),
+    ] {
+        let mut body = who.clone();
+        body["password"] = json!(PASSWORD);
+        server.post("/signup", body).await.is(201, "");
+    }
+    let neither = server.post("/signup", json!({"password": PASSWORD})).await;
+    neither.is(400, "invalid_request");
+    assert_eq!(neither.body["errors"][0]["field"], "username");
+    assert_eq!(ask(&server, USERS).await, "3");
+}
+
+#[tokio::test]
+async fn a_taken_name_or_address_is_refused_in_any_case() {
+    let server = TestServer::shared().await;
+    server.sign_up_with_email("john", "john@example.com").await;
+    let taken = [
+        (
+            json!({"username": "JOHN", "password": PASSWORD}),
+            "username_taken",
+        ),
+        (
+            json!({"email": "John@Example.COM", "password": PASSWORD}),
+            "email_taken",
+        ),
+        (
+            json!({"username": "jane", "email": "john@example.com", "password": PASSWORD}),
+            "email_taken",
+        ),
+    ];
+    for (body, code) in taken {
+        server.post("/signup", body).await.is(409, code);
+    }
+    assert_eq!(ask(&server, USERS).await, "1");
+    assert_eq!(
+        ask(&server, "select count(*) from sessions").await,
+        "1",
+        "a refused sign-up leaves no session"
+    );
+}
+
+#[tokio::test]
+async fn of_32_who_want_one_name_one_gets_it() {
+    let server = TestServer::start().await;
+    let (other, spellings) = (server.replica().await, ["john", "John", "JOHN", "jOHN"]);
+    let wishes = (0..32).map(|number| {
+        let replica = if number % 2 == 0 { &server } else { &other };
+        replica.post(
+            "/signup",
+            json!({"username": spellings[number % 4], "password": PASSWORD}),
+        )
+    });
+    let answers = join_all(wishes).await;
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 201).count(),
+        1
+    );
+    for refused in answers.iter().filter(|answer| answer.status != 201) {
+        refused.is(409, "username_taken");
+    }
+    assert_eq!(ask(&server, USERS).await, "1");
+}
+
+#[tokio::test]
+async fn weak_passwords_are_refused() {
+    let server = TestServer::start().await;
+    for weak in [
+        "short",
+        "1234567",
+        "ümläute",
+        "password",
+        "PASSWORD",
+        "12345678",
+        "qwertyuiop",
+    ] {
+        let answer = server
+            .post("/signup", json!({"username": "john", "password": weak}))
+            .await;
+        answer.is(400, "weak_password");
+        assert!(
+            weak == "password" || !answer.string().contains(weak),
+            "{}",
+            answer.string()
+        );
+    }
+    let short = server
+        .replica_with(&[("LATCHKEY_PASSWORD_MIN", "15")])
+        .await;
+    short
+        .post(
+            "/signup",
+            json!({"username": "john", "password": "fourteen chars"}),
+        )
+        .await
+        .is(400, "weak_password");
+    assert_eq!(ask(&server, USERS).await, "0");
+}
+
+#[tokio::test]
+async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
+    let server = TestServer::shared().await;
+    let password = format!(" Pässwörd\u{0}\t{} ", "x".repeat(200));
+    server
+        .post("/signup", json!({"username": "john", "password": password}))
+        .await
+        .is(201, "");
+    for wrong in [
+        password.trim(),
+        &password.to_lowercase(),
+        &password[..72],
+        &password.replace('\u{0}', ""),
+        &format!("{password}x"),
+    ] {
+        server
+            .log_in("john", wrong)
+            .await
+            .is(401, "invalid_credentials");
+    }
+    server.log_in("john", &password).await.is(200, "");
+}
+
+#[tokio::test]
+async fn either_field_takes_a_user_name_or_an_address() {
+    let server = TestServer::shared().await;
+    let sub = server
+        .sign_up_with_email("john", "john@example.com")
+        .await
+        .claims()["sub"]
+        .clone();
+    for field in ["username", "email"] {
+        for name in [
+            "john",
+            "JOHN",
+            "john@example.com",
+            "John@Example.com",
+            " john@example.com ",
+        ] {
+            let answer = server
+                .post("/login", json!({field: name, "password": PASSWORD}))
+                .await;
+            answer.is(200, "");
+            assert_eq!(
+                (
+                    &Session::of(&answer).claims()["sub"],
+                    answer.header("cache-control")
+                ),
+                (&sub, "no-store")
+            );
+        }
+    }
+    for (body, member) in [
+        (json!({"password": PASSWORD}), "username"),
+        (
+            json!({"username": "john", "email": "john@example.com", "password": PASSWORD}),
+            "email",
+        ),
+    ] {
+        let answer = server.post("/login", body).await;
+        assert_eq!(
+            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            member
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_form_signs_in_as_swagger_ui_sends_it() {
+    let server = TestServer::shared().await;
+    server.sign_up_with_email("john", "john@example.com").await;
+    server
+        .form(
+            "/login",
+            &[("username", "john@example.com"), ("password", PASSWORD)],
+        )
+        .await
+        .is(200, "");
+    let form = [
+        ("grant_type", "password"),
+        ("username", "john"),
+        ("password", PASSWORD),
+        ("scope", ""),
+        ("client_id", ""),
+        ("client_secret", ""),
+    ];
+    for authorization in ["Basic Og==", "Basic "] {
+        let request = server
+            .request(Method::POST, "/login")
+            .header(header::AUTHORIZATION, authorization);
+        server.send(request.form(&form)).await.is(200, "");
+    }
+    let unknown = server
+        .form(
+            "/login",
+            &[
+                ("username", "john"),
+                ("password", PASSWORD),
+                ("role", "admin"),
+            ],
+        )
+        .await;
+    unknown.is(400, "invalid_request");
+    let twice = [
+        ("username", "john"),
+        ("username", "jane"),
+        ("password", PASSWORD),
+    ];
+    server
+        .form("/login", &twice)
+        .await
+        .is(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn unknown_wrong_and_disabled_look_alike() {
+    let server = TestServer::shared().await;
+    for name in ["john", "jane", "joe"] {
+        server.sign_up(name).await;
+    }
+    execute(
+        &server,
+        "update users set disabled = true where username in ('jane', 'joe')",
+    )
+    .await;
+    let wrong = server.log_in("john", "wrong-password").await;
+    wrong.is(401, "invalid_credentials");
+    let steady = |answer: &Answer| answer.without_request_id();
+    assert_eq!(
+        wrong.header("www-authenticate"),
+        "Bearer realm=\"latchkey\""
+    );
+    let tries = [
+        ("nobody", PASSWORD),
+        ("nobody@example.com", PASSWORD),
+        ("jane", PASSWORD),
+        ("joe", "wrong-password"),
+    ];
+    for (name, password) in tries {
+        let answer = server.log_in(name, password).await;
+        assert_eq!(
+            (answer.status, steady(&answer), headers(&answer)),
+            (401, steady(&wrong), headers(&wrong)),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        ask(&server, "select count(*) from sessions").await,
+        "3",
+        "those of the sign-ups"
+    );
+}
+
+/// All but what belongs to the one answer.
+fn headers(answer: &Answer) -> Vec<(String, String)> {
+    let text = |value: &header::HeaderValue| value.to_str().expect("plain text").to_owned();
+    let mut headers: Vec<_> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect();
+    headers.retain(|(name, _)| name != "date" && name != "x-request-id");
+    headers.sort();
+    headers
+}
+
+#[tokio::test]
+async fn every_sign_in_is_a_new_session() {
+    let server = TestServer::shared().await;
+    let first = server.sign_up("john").await;
+    let (second, third) = (server.sign_in("john").await, server.sign_in("john").await);
+    let refreshed = Session::of(&server.refresh(&third.refresh_token).await);
+    let sessions = [
+        first.claims(),
+        second.claims(),
+        third.claims(),
+        refreshed.claims(),
+    ];
+    let distinct = |name: &str| {
+        let mut values: Vec<String> = sessions
+            .iter()
+            .map(|claims| claims[name].to_string())
+            .collect();
+        values.sort();
+        values.dedup();
+        values.len()
+    };
+    assert_eq!(
+        (distinct("sub"), distinct("sid"), distinct("jti")),
+        (1, 3, 4)
+    );
+}
+
+#[tokio::test]
+async fn the_claims_say_what_the_document_promises() {
+    let server = TestServer::with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")]).await;
+    let claims = server
+        .sign_up_with_email("john", "john@example.com")
+        .await
+        .claims();
+    let expected = json!({
+        "iss": "https://auth.example.com",
+        "aud": "https://api.example.com",
+        "client_id": "latchkey",
+        "generation": 1,
+        "scope": "user:read user:write items:read items:write",
+        "roles": ["user"],
+        "username": "john",
+        "email": "john@example.com",
+        "email_verified": false,
+    });
+    for (name, value) in expected.as_object().expect("an object") {
+        assert_eq!(&claims[name], value, "{name}");
+    }
+    let seconds = |name: &str| claims[name].as_u64().expect(name);
+    assert_eq!(
+        (
+            seconds("exp") - seconds("iat"),
+            seconds("session_exp") - seconds("auth_time")
+        ),
+        (900, 30 * 86_400)
+    );
+    assert_eq!(claims["name"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_weak_hash_is_raised_at_the_next_sign_in() {
+    let server = TestServer::shared().await;
+    let session = server.sign_up("john").await;
+    execute(
+        &server,
+        &format!(
+            "update users set password_hash = '{}'",
+            phc(PASSWORD, 1024, 1)
+        ),
+    )
+    .await;
+    server
+        .log_in("john", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    assert!(
+        stored_hash(&server).await.contains("m=1024,t=1,"),
+        "a wrong password raises nothing"
+    );
+    server.log_in("john", PASSWORD).await.is(200, "");
+    let raised = stored_hash(&server).await;
+    assert!(
+        raised.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+        "{raised}"
+    );
+    server.log_in("john", PASSWORD).await.is(200, "");
+    assert_eq!(stored_hash(&server).await, raised, "once is enough");
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+}
+
+async fn stored_hash(server: &TestServer) -> String {
+    ask(server, "select password_hash from users").await
+}
+
+/// A hash with parameters of the test's choice.
+pub fn phc(password: &str, memory: u32, passes: u32) -> String {
+    let (mut salt, mut hash) = ([0; 16], [0; 32]);
+    rand::fill(&mut salt).expect("there is randomness");
+    let params = argon2::Params::new(memory, passes, 1, None).expect("sane parameters");
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2
+        .hash_password_into(password.as_bytes(), &salt, &mut hash)
+        .expect("lengths are right");
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+    format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${hash}")
+}
