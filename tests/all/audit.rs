@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{MailServer, code},
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{ask, execute},
 };
 
@@ -58,7 +58,13 @@ impl Fixture {
         *self.seen.lock().expect("one task") = rows.len();
     }
 
-    async fn call(&self, method: Method, path: &str, session: &Session, body: Value) -> Answer {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        session: &Session,
+        body: Value,
+    ) -> TestResponse {
         self.server
             .with_token(method, path, &session.access_token, body)
             .await
@@ -73,8 +79,8 @@ async fn rows(server: &TestServer, aggregate: &str) -> Vec<String> {
         .collect()
 }
 
-fn items(answer: &Answer) -> Vec<Value> {
-    answer.is(200, "").body["data"]
+fn items(response: &TestResponse) -> Vec<Value> {
+    response.is(200, "").body["data"]
         .as_array()
         .expect("a list")
         .clone()
@@ -82,34 +88,34 @@ fn items(answer: &Answer) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_security_event_is_recorded_once_with_who_what_and_where() {
-    let scene = Fixture::new().await;
-    let Fixture { server, mails, .. } = &scene;
+    let fixture = Fixture::new().await;
+    let Fixture { server, mails, .. } = &fixture;
     let john = server.sign_up_with_email("john", EMAIL).await;
-    scene.news(&["sign_up success user -"]).await;
+    fixture.news(&["sign_up success user -"]).await;
     let second = server.sign_in("john").await;
-    scene.news(&["sign_in success user -"]).await;
-    scene
+    fixture.news(&["sign_in success user -"]).await;
+    fixture
         .call(Method::PATCH, "/user", &john, json!({"name": "John"}))
         .await
         .is(200, "");
-    scene.news(&["profile_updated success user -"]).await;
+    fixture.news(&["profile_updated success user -"]).await;
     server
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    scene
+    fixture
         .news(&["sign_in_failed failure unauthenticated incorrect_password"])
         .await;
     server
         .log_in("nobody", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    scene
+    fixture
         .news(&["sign_in_failed failure unauthenticated unknown_user"])
         .await;
     let change =
         |current| json!({"current_password": current, "new_password": "another secret 456"});
-    let wrong = scene
+    let wrong = fixture
         .call(
             Method::POST,
             "/user/password",
@@ -118,12 +124,14 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         )
         .await;
     wrong.is(403, "incorrect_password");
-    scene.news(&["password_check_failed failure user -"]).await;
-    scene
+    fixture
+        .news(&["password_check_failed failure user -"])
+        .await;
+    fixture
         .call(Method::POST, "/user/password", &john, change(PASSWORD))
         .await
         .is(204, "");
-    scene.news(&["password_changed success user -"]).await;
+    fixture.news(&["password_changed success user -"]).await;
     let other = Session::of(
         server
             .log_in("john", "another secret 456")
@@ -132,12 +140,12 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     );
     let device = format!("/sessions/{}", other.claim("sid"));
     for _ in 0..2 {
-        scene
+        fixture
             .call(Method::DELETE, &device, &john, Value::Null)
             .await
             .is(204, "");
     }
-    scene
+    fixture
         .news(&[
             "sign_in success user -",
             "session_revoked success user session_revoked",
@@ -147,8 +155,8 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     for session in [&john, &john, &second] {
         server.log_out(&session.access_token).await.is(204, "");
     }
-    scene.news(&["sign_out success user -"]).await;
-    scene.news(&[]).await;
+    fixture.news(&["sign_out success user -"]).await;
+    fixture.news(&[]).await;
 
     let sign_in = async || {
         Session::of(
@@ -159,11 +167,11 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         )
     };
     let third = sign_in().await;
-    scene
+    fixture
         .call(Method::POST, "/logout?scope=others", &third, Value::Null)
         .await
         .is(204, "");
-    scene
+    fixture
         .call(Method::POST, "/logout?scope=all", &third, Value::Null)
         .await
         .is(204, "");
@@ -171,7 +179,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         "sessions_revoked success user sign_out_others",
         "sessions_revoked success user sign_out_all",
     );
-    scene.news(&["sign_in success user -", others, all]).await;
+    fixture.news(&["sign_in success user -", others, all]).await;
     let first = sign_in().await;
     let next = Session::of(&server.refresh(&first.refresh_token).await);
     server.refresh(&next.refresh_token).await.is(200, "");
@@ -183,7 +191,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .refresh(&first.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
-    scene
+    fixture
         .news(&[
             "sign_in success user -",
             "refresh_token_reused failure unauthenticated -",
@@ -193,7 +201,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
     for email in [EMAIL, "nobody@example.com"] {
         server.forgot_password(email).await.is(202, "");
     }
-    scene
+    fixture
         .news(&["code_requested success unauthenticated password_reset"; 2])
         .await;
     // That the password was changed is told in a mail as well.
@@ -204,7 +212,7 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .find_map(|mail| code(mail))
         .expect("a code");
     for _ in 0..5 {
-        scene
+        fixture
             .server
             .reset_password(EMAIL, "00000-00000", NEW)
             .await
@@ -216,15 +224,15 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         ask(server, counted).await == "5"
     })
     .await;
-    scene
+    fixture
         .news(&["code_check_failed failure unauthenticated password_reset"])
         .await;
-    scene
+    fixture
         .server
         .reset_password(EMAIL, &code, NEW)
         .await
         .is(429, "too_many_requests");
-    scene
+    fixture
         .news(&["rate_limited failure unauthenticated code"])
         .await;
 
@@ -233,20 +241,20 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .log_in("john", "another secret 456")
         .await
         .is(401, "invalid_credentials");
-    scene
+    fixture
         .news(&["sign_in_failed failure unauthenticated user_disabled"])
         .await;
     execute(server, "update users set disabled = false").await;
     let last = sign_in().await;
-    scene
+    fixture
         .call(Method::DELETE, "/user", &last, Value::Null)
         .await
         .is(204, "");
-    scene
+    fixture
         .call(Method::DELETE, "/user", &last, Value::Null)
         .await
         .is(401, "token_revoked");
-    scene
+    fixture
         .news(&["sign_in success user -", "user_deleted success user -"])
         .await;
 
@@ -316,11 +324,11 @@ async fn nothing_in_it_is_a_credential(server: &TestServer, sessions: &[&Session
 
 #[tokio::test]
 async fn a_change_of_address_is_recorded_step_by_step() {
-    let scene = Fixture::new().await;
-    let john = scene.server.sign_up_with_email("john", EMAIL).await;
-    scene.news(&["sign_up success user -"]).await;
+    let fixture = Fixture::new().await;
+    let john = fixture.server.sign_up_with_email("john", EMAIL).await;
+    fixture.news(&["sign_up success user -"]).await;
     let ask_for = |email, password| {
-        scene.call(
+        fixture.call(
             Method::POST,
             "/user/email",
             &john,
@@ -330,10 +338,12 @@ async fn a_change_of_address_is_recorded_step_by_step() {
     ask_for(EMAIL, "wrong-password")
         .await
         .is(403, "incorrect_password");
-    scene.news(&["password_check_failed failure user -"]).await;
+    fixture
+        .news(&["password_check_failed failure user -"])
+        .await;
     let other = "john@elsewhere.example.com";
     let confirm = |code: String| {
-        scene.call(
+        fixture.call(
             Method::POST,
             "/user/email/confirm",
             &john,
@@ -341,7 +351,7 @@ async fn a_change_of_address_is_recorded_step_by_step() {
         )
     };
     let mut used = Vec::new();
-    for (email, asked, confirmed) in [
+    for (email, requested, confirmed) in [
         (
             EMAIL,
             "code_requested success user email_confirmation",
@@ -354,22 +364,22 @@ async fn a_change_of_address_is_recorded_step_by_step() {
         ),
     ] {
         ask_for(email, PASSWORD).await.is(202, "");
-        scene.news(&[asked]).await;
-        let code = scene.mails.code_for(email).await;
+        fixture.news(&[requested]).await;
+        let code = fixture.mails.code_for(email).await;
         confirm(code.clone()).await.is(200, "");
-        scene.news(&[confirmed]).await;
+        fixture.news(&[confirmed]).await;
         used.push(code);
     }
     // A repeat changes nothing, and one row tells of all.
     for bad in used.into_iter().chain(["00000-00000".to_owned()]) {
         confirm(bad).await.is(400, "invalid_code");
     }
-    scene
+    fixture
         .news(&["code_check_failed failure unauthenticated email_confirmation"])
         .await;
     let own = "select bool_and(session_id is not null and actor_id = user_id) from audit_events \
         where event <> 'code_check_failed'";
-    assert_eq!(ask(&scene.server, own).await, "true");
+    assert_eq!(ask(&fixture.server, own).await, "true");
 }
 
 #[tokio::test]
@@ -388,10 +398,10 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
             .json(&json!({"username": "john", "password": "wrong"}));
         let status = if number <= 2 { 401 } else { 429 };
         // One subscriber has all of these.
-        let answer = server
+        let response = server
             .send(login.header("x-forwarded-for", format!("2001:db8:1:2::{number}")))
             .await;
-        assert_eq!(answer.status, status, "{}", answer.string());
+        assert_eq!(response.status, status, "{}", response.string());
     }
     let counts = "select coalesce(string_agg(
             concat_ws(' ', event, reason, ip_address, user_id is null, count),
@@ -414,21 +424,21 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
 
 #[tokio::test]
 async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
-    let scene = Fixture::new().await;
-    scene.server.sign_up("john").await;
+    let fixture = Fixture::new().await;
+    fixture.server.sign_up("john").await;
     let many = "insert into sessions \
             (id, user_id, generation, client_id, scope, created_at, expires_at) \
         select gen_random_uuid(), id, generation, 'latchkey', '', now(), now() + interval '1 day' \
         from users, generate_series(1, 101)";
-    execute(&scene.server, many).await;
-    scene.news(&["sign_up success user -"]).await;
-    scene.server.sign_in("john").await;
+    execute(&fixture.server, many).await;
+    fixture.news(&["sign_up success user -"]).await;
+    fixture.server.sign_in("john").await;
     let ended = "session_revoked success server too_many_sessions";
     until("all are recorded", || async {
-        scene.rows().await.len() == 5
+        fixture.rows().await.len() == 5
     })
     .await;
-    let rows = scene.rows().await;
+    let rows = fixture.rows().await;
     assert_eq!(
         rows.iter().filter(|row| *row == ended).count(),
         3,
@@ -436,22 +446,22 @@ async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
     );
     let same = "select count(*) from audit_events a join sessions s on s.id = a.session_id \
          where s.revoked_reason = a.reason";
-    assert_eq!(ask(&scene.server, same).await, "3");
+    assert_eq!(ask(&fixture.server, same).await, "3");
 }
 
 /// Whoever cannot write the event does not make the change.
 #[tokio::test]
 async fn a_change_that_cannot_be_recorded_is_not_made() {
-    let scene = Fixture::new().await;
-    let server = &scene.server;
+    let fixture = Fixture::new().await;
+    let server = &fixture.server;
     let john = server.sign_up_with_email("john", EMAIL).await;
-    let code = scene.mails.reset_code(server, EMAIL).await;
+    let code = fixture.mails.reset_code(server, EMAIL).await;
     let email = json!({"email": "john@elsewhere.example.com", "password": PASSWORD});
-    scene
+    fixture
         .call(Method::POST, "/user/email", &john, email.clone())
         .await
         .is(202, "");
-    let confirmation = json!({"code": scene.mails.code_for("john@elsewhere.example.com").await});
+    let confirmation = json!({"code": fixture.mails.code_for("john@elsewhere.example.com").await});
     let state = "select concat(
         (select string_agg(u::text, ';') from users u),
         (select string_agg(s::text, ';') from sessions s),
@@ -470,36 +480,38 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
     )
     .await;
     let password = json!({"current_password": PASSWORD, "new_password": NEW});
-    let attempts: Vec<Answer> = vec![
+    let attempts: Vec<TestResponse> = vec![
         server
             .post("/signup", json!({"username": "jane", "password": PASSWORD}))
             .await,
         server.log_in("john", PASSWORD).await,
-        scene
+        fixture
             .call(Method::PATCH, "/user", &john, json!({"name": "Changed"}))
             .await,
-        scene
+        fixture
             .call(Method::POST, "/user/password", &john, password)
             .await,
-        scene.call(Method::POST, "/user/email", &john, email).await,
-        scene
+        fixture
+            .call(Method::POST, "/user/email", &john, email)
+            .await,
+        fixture
             .call(Method::POST, "/user/email/confirm", &john, confirmation)
             .await,
         server.forgot_password(EMAIL).await,
-        scene.server.reset_password(EMAIL, &code, NEW).await,
+        fixture.server.reset_password(EMAIL, &code, NEW).await,
         server.log_out(&john.access_token).await,
-        scene
+        fixture
             .call(Method::POST, "/logout?scope=others", &john, Value::Null)
             .await,
-        scene
+        fixture
             .call(Method::POST, "/logout?scope=all", &john, Value::Null)
             .await,
-        scene
+        fixture
             .call(Method::DELETE, "/user", &john, Value::Null)
             .await,
     ];
-    for answer in &attempts {
-        answer.is(500, "internal");
+    for response in &attempts {
+        response.is(500, "internal");
     }
     assert_eq!(ask(server, state).await, before);
     assert_eq!(
@@ -520,7 +532,7 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         ask(server, count).await == "1"
     })
     .await;
-    scene
+    fixture
         .server
         .reset_password(EMAIL, &code, NEW)
         .await
@@ -537,30 +549,30 @@ fn events(server: &TestServer) -> usize {
 
 #[tokio::test]
 async fn what_did_not_happen_is_not_recorded() {
-    let scene = Fixture::new().await;
-    let john = scene.server.sign_up("john").await;
-    scene.server.sign_up("jane").await;
-    scene.news(&["sign_up success user -"; 2]).await;
-    let taken = scene
+    let fixture = Fixture::new().await;
+    let john = fixture.server.sign_up("john").await;
+    fixture.server.sign_up("jane").await;
+    fixture.news(&["sign_up success user -"; 2]).await;
+    let taken = fixture
         .server
         .post("/signup", json!({"username": "JOHN", "password": PASSWORD}))
         .await;
     taken.is(409, "username_taken");
-    scene
+    fixture
         .call(Method::PATCH, "/user", &john, json!({"username": "jane"}))
         .await
         .is(409, "username_taken");
-    scene
+    fixture
         .call(Method::PATCH, "/user", &john, json!({"username": null}))
         .await
         .is(400, "invalid_request");
-    scene
+    fixture
         .server
         .refresh("garbage")
         .await
         .is(401, "invalid_refresh_token");
-    scene.server.sign_in("john").await;
-    scene.news(&["sign_in success user -"]).await;
+    fixture.server.sign_in("john").await;
+    fixture.news(&["sign_in success user -"]).await;
 }
 
 #[tokio::test]
@@ -572,8 +584,8 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
         let name = if number % 3 == 0 { "nobody" } else { "john" };
         if number % 2 == 0 { &server } else { &replica }.log_in(name, "wrong-password")
     });
-    for answer in join_all(tries).await {
-        answer.is(401, "invalid_credentials");
+    for response in join_all(tries).await {
+        response.is(401, "invalid_credentials");
     }
     let counts = "select concat_ws(' ',
             sum(count) filter (where user_id is not null),
@@ -758,8 +770,8 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         )
         .await;
         execute(&server, &by(actor, &actor_id)).await;
-        let find = |answer: Answer| {
-            items(&answer)
+        let find = |response: TestResponse| {
+            items(&response)
                 .into_iter()
                 .find(|item| item["event"] == "user_disabled")
                 .expect("it is listed")

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::{json_body, operations},
     raw_http,
-    test_server::{Answer, Session, TestServer},
+    test_server::{Session, TestResponse, TestServer},
     test_stores::{ask, execute},
 };
 
@@ -87,7 +87,12 @@ impl Fixture {
         }
     }
 
-    async fn send(&self, target: &Target, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    async fn send(
+        &self,
+        target: &Target,
+        media_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> TestResponse {
         let request = self.request(target);
         self.server
             .send(
@@ -99,37 +104,39 @@ impl Fixture {
     }
 
     /// Must be refused as a bad request, without repeating what was sent.
-    async fn refuses(&self, target: &Target, body: impl Into<Vec<u8>>) -> Answer {
+    async fn refuses(&self, target: &Target, body: impl Into<Vec<u8>>) -> TestResponse {
         let body = body.into();
         let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-        let answer = self.send(target, "application/json", body).await;
-        let what = format!("{} with {shown}: {}", target.id, answer.string());
+        let response = self.send(target, "application/json", body).await;
+        let what = format!("{} with {shown}: {}", target.id, response.string());
         assert_eq!(
-            (answer.status, answer.code().as_str()),
+            (response.status, response.code().as_str()),
             (400, "invalid_request"),
             "{what}"
         );
         assert!(
-            !answer.string().contains(MARKER),
+            !response.string().contains(MARKER),
             "the value came back: {what}"
         );
-        answer
+        response
     }
 
     /// The same, and the answer names this member.
     async fn refuses_member(&self, target: &Target, member: &str, body: impl Into<Vec<u8>>) {
-        let answer = self.refuses(target, body).await;
-        let errors = answer.body["errors"].as_array().expect("members are named");
+        let response = self.refuses(target, body).await;
+        let errors = response.body["errors"]
+            .as_array()
+            .expect("members are named");
         assert!(
             errors.iter().any(|error| error["field"] == *member),
             "{} does not name {member}: {}",
             target.id,
-            answer.string()
+            response.string()
         );
         assert!(
-            answer.text("detail").contains(&format!("`{member}`")),
+            response.text("detail").contains(&format!("`{member}`")),
             "{}",
-            answer.string()
+            response.string()
         );
     }
 
@@ -168,8 +175,8 @@ fn example_with(target: &Target, member: &str, value: Value) -> String {
 
 #[tokio::test]
 async fn what_is_no_object_is_refused() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
     let deep = format!(
         "{{\"{MARKER}\":{}{}}}",
         "[".repeat(20_000),
@@ -196,35 +203,35 @@ async fn what_is_no_object_is_refused() {
         deep.into(),
         deep_object.into(),
     ];
-    for target in &scene.targets {
+    for target in &fixture.targets {
         // Where there need be none, `null` is none.
         let is_none = |body: &&Vec<u8>| OPTIONAL.contains(&target.id) && **body == b"null";
         for body in bodies.iter().filter(|body| !is_none(body)) {
-            scene.refuses(target, body.clone()).await;
+            fixture.refuses(target, body.clone()).await;
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
 async fn without_a_body_nothing_happens() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
-    for target in scene
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    for target in fixture
         .targets
         .iter()
         .filter(|target| !OPTIONAL.contains(&target.id))
     {
-        scene.refuses(target, "").await;
-        scene.refuses(target, " \n").await;
-        let bare = scene.server.send(scene.request(target)).await;
+        fixture.refuses(target, "").await;
+        fixture.refuses(target, " \n").await;
+        let bare = fixture.server.send(fixture.request(target)).await;
         assert_eq!(bare.status, 415, "no media type either: {}", bare.string());
         if target.schema["required"]
             .as_array()
             .is_some_and(|required| !required.is_empty())
         {
-            let answer = scene.refuses(target, "{}").await;
-            let missing = answer.body["errors"]
+            let response = fixture.refuses(target, "{}").await;
+            let missing = response.body["errors"]
                 .as_array()
                 .expect("members")
                 .iter()
@@ -237,13 +244,13 @@ async fn without_a_body_nothing_happens() {
             );
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
 async fn members_of_another_type_are_named() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
     let others = [
         json!(12_345),
         json!(-1.5),
@@ -252,63 +259,63 @@ async fn members_of_another_type_are_named() {
         json!({ MARKER: MARKER }),
         json!([]),
     ];
-    for target in &scene.targets {
+    for target in &fixture.targets {
         for (member, schema) in members(target) {
             for other in others
                 .iter()
                 .filter(|other| !(other.is_boolean() && is_flag(schema)))
             {
-                scene
+                fixture
                     .refuses_member(target, member, example_with(target, member, other.clone()))
                     .await;
             }
             if schema["nullable"] != true {
-                scene
+                fixture
                     .refuses_member(target, member, example_with(target, member, Value::Null))
                     .await;
             }
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
 async fn members_that_are_too_long_or_unprintable_are_named() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
-    for target in &scene.targets {
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    for target in &fixture.targets {
         for (member, schema) in members(target).filter(|(_, schema)| !is_flag(schema)) {
             let longest = usize::try_from(schema["maxLength"].as_u64().expect("all are bounded"))
                 .expect("small");
             for length in [longest + 1, 60_000] {
                 let long = MARKER.repeat(length / MARKER.len() + 1)[..length].to_owned();
-                scene
+                fixture
                     .refuses_member(target, member, example_with(target, member, json!(long)))
                     .await;
             }
             if schema["minLength"].as_u64() > Some(0) {
-                scene
+                fixture
                     .refuses_member(target, member, example_with(target, member, json!("")))
                     .await;
             }
             if !ANY_CHARACTERS.contains(&member) {
                 for character in ['\u{0}', '\u{7}', '\u{1b}', '\u{7f}', '\u{85}'] {
                     let text = format!("{MARKER}{character}@example.com");
-                    scene
+                    fixture
                         .refuses_member(target, member, example_with(target, member, json!(text)))
                         .await;
                 }
             }
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
 async fn members_that_come_twice_are_named() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
-    for target in &scene.targets {
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    for target in &fixture.targets {
         let example = target.schema["example"].to_string();
         // The example may be empty.
         let with = |more: String| {
@@ -320,25 +327,25 @@ async fn members_that_come_twice_are_named() {
             let first = with(format!(
                 "\"{member}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""
             ));
-            scene.refuses_member(target, member, first.clone()).await;
-            let detail = scene.refuses(target, first).await.text("detail");
+            fixture.refuses_member(target, member, first.clone()).await;
+            let detail = fixture.refuses(target, first).await.text("detail");
             assert!(detail.contains("is duplicated"), "{detail}");
             // The same name, spelled with an escape.
             let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
             let second = with(format!(
                 "\"{escaped}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""
             ));
-            scene.refuses_member(target, member, second).await;
+            fixture.refuses_member(target, member, second).await;
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
 async fn unknown_members_are_named_with_what_was_meant() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
-    for target in &scene.targets {
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    for target in &fixture.targets {
         for (member, _) in members(target) {
             for typo in [
                 format!("{member}x"),
@@ -346,8 +353,8 @@ async fn unknown_members_are_named_with_what_was_meant() {
                 member.to_uppercase(),
             ] {
                 let body = example_with(target, &typo, json!(MARKER));
-                scene.refuses_member(target, &typo, body.clone()).await;
-                let detail = scene.refuses(target, body).await.text("detail");
+                fixture.refuses_member(target, &typo, body.clone()).await;
+                let detail = fixture.refuses(target, body).await.text("detail");
                 assert!(detail.contains("did you mean `"), "{typo}: {detail}");
             }
         }
@@ -370,43 +377,43 @@ async fn unknown_members_are_named_with_what_was_meant() {
             .into_iter()
             .filter(|member| known[member].is_null())
         {
-            scene
+            fixture
                 .refuses_member(target, member, example_with(target, member, json!(MARKER)))
                 .await;
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 /// A body within the limit must not be answered by a book.
 #[tokio::test]
 async fn thousands_of_unknown_members_get_a_short_answer() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let members: Vec<_> = (0..6_000)
         .map(|number| format!("\"m{number}\":1"))
         .collect();
-    for target in &scene.targets {
-        let answer = scene
+    for target in &fixture.targets {
+        let response = fixture
             .refuses(target, format!("{{{}}}", members.join(",")))
             .await;
         assert!(
-            answer.bytes.len() < 10_000,
+            response.bytes.len() < 10_000,
             "{}: {} bytes",
             target.id,
-            answer.bytes.len()
+            response.bytes.len()
         );
     }
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
-    let authorization = format!("authorization: Bearer {}\r\n", scene.session.access_token);
-    for target in &scene.targets {
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    let authorization = format!("authorization: Bearer {}\r\n", fixture.session.access_token);
+    for target in &fixture.targets {
         let padding = " ".repeat(70 * 1024);
         let body = format!("{}{padding}", target.schema["example"]);
-        scene
+        fixture
             .send(target, "application/json", body.clone())
             .await
             .is(413, "too_large");
@@ -417,25 +424,25 @@ async fn a_body_that_is_too_large_is_refused() {
             ""
         };
         let headers = format!("content-type: application/json\r\n{page}{authorization}");
-        let answer = raw_http::exchange(
-            scene.server.address,
+        let response = raw_http::exchange(
+            fixture.server.address,
             &raw_http::chunked(&line, &headers, body.as_bytes()),
         )
         .await;
         assert!(
-            raw_http::status(&answer) == 413 && answer.contains("\"too_large\""),
-            "{}: {answer}",
+            raw_http::status(&response) == 413 && response.contains("\"too_large\""),
+            "{}: {response}",
             target.id
         );
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
 async fn another_media_type_is_told_what_to_send() {
-    let scene = Fixture::new().await;
-    let before = scene.fingerprint().await;
-    for target in &scene.targets {
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    for target in &fixture.targets {
         let form = if target.id == "signIn" {
             "application/x-www-form-urlencoded-x"
         } else {
@@ -450,16 +457,16 @@ async fn another_media_type_is_told_what_to_send() {
             "application",
             "",
         ] {
-            let answer = scene
+            let response = fixture
                 .send(target, media_type, target.schema["example"].to_string())
                 .await;
-            answer.is(415, "unsupported_media_type");
+            response.is(415, "unsupported_media_type");
             assert!(
-                answer.text("detail").contains("`application/json`"),
+                response.text("detail").contains("`application/json`"),
                 "{}",
-                answer.string()
+                response.string()
             );
         }
     }
-    assert_eq!(scene.fingerprint().await, before);
+    assert_eq!(fixture.fingerprint().await, before);
 }

@@ -15,7 +15,7 @@ use crate::{
     metrics,
     outage::OwnRedis,
     revocation_stream::reader::Reader,
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
 };
 use pool::{KINDS, Kind, Pool};
 
@@ -29,7 +29,7 @@ async fn ask_by(
     method: Method,
     path: &str,
     session: &Session,
-) -> Answer {
+) -> TestResponse {
     let request =
         reqwest::Client::new().request(method, format!("http://{}{path}", balancer.address));
     any.send(request.bearer_auth(&session.access_token)).await
@@ -86,7 +86,7 @@ async fn addresses_seen(balancer: &Proxy, any: &TestServer, from: IpAddr) -> Val
     let pair: Value = planted
         .send()
         .await
-        .expect("it answers")
+        .expect("it responds")
         .json()
         .await
         .expect("JSON");
@@ -166,21 +166,23 @@ async fn whoever_is_refused_takes_no_replica_out_of_the_pool() {
             } else {
                 client.post(url("/items"))
             };
-            let answer = request
+            let response = request
                 .header("content-type", "application/json")
                 .body(vec![b' '; 64_000])
                 .send()
                 .await;
-            answer
-                .map(|answer| answer.status().as_u16())
+            response
+                .map(|response| response.status().as_u16())
                 .unwrap_or_default()
         };
         let attack = futures_util::future::join_all((0..60).map(refused));
         let others = async {
             let mut statuses = Vec::new();
             for _ in 0..60 {
-                let answer = reqwest::get(url("/auth/verify")).await.expect("it answers");
-                statuses.push(answer.status().as_u16());
+                let response = reqwest::get(url("/auth/verify"))
+                    .await
+                    .expect("it responds");
+                statuses.push(response.status().as_u16());
             }
             statuses
         };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{Answer, Session, TestServer, until},
+    test_server::{Session, TestResponse, TestServer, until},
     test_stores::{Held, ask, connect, execute, fresh_database},
 };
 
@@ -21,7 +21,7 @@ const SETTINGS: [(&str, &str); 2] = [
     ("LATCHKEY_DATABASE_TIMEOUT", "30s"),
 ];
 
-async fn create(server: &TestServer, owner: &Session, name: String) -> Answer {
+async fn create(server: &TestServer, owner: &Session, name: String) -> TestResponse {
     server
         .with_token(
             Method::POST,
@@ -33,13 +33,13 @@ async fn create(server: &TestServer, owner: &Session, name: String) -> Answer {
 }
 
 /// Asserts that all of them are like this.
-fn are(answers: &[Answer], status: u16, code: &str) {
-    for answer in answers {
-        answer.is(status, code);
+fn are(responses: &[TestResponse], status: u16, code: &str) {
+    for response in responses {
+        response.is(status, code);
     }
 }
 
-async fn get(server: &TestServer, owner: &Session, path: &str) -> Answer {
+async fn get(server: &TestServer, owner: &Session, path: &str) -> TestResponse {
     server
         .with_token(Method::GET, path, &owner.access_token, Value::Null)
         .await
@@ -55,7 +55,7 @@ async fn john_takes_the_lanes(
     server: &TestServer,
     john: &Session,
     story: impl AsyncFnOnce(Held),
-) -> Vec<Answer> {
+) -> Vec<TestResponse> {
     let held = Held::rows(server, "select from users where username = 'john'").await;
     let creates =
         join_all((0..LANES).map(|number| create(server, john, format!("John's {number}"))));
@@ -139,7 +139,7 @@ async fn of_those_who_create_at_once_only_who_is_gone_is_refused() {
         server.sign_up("gone").await,
     );
     execute(&server, "delete from users where username = 'gone'").await;
-    let answers = std::cell::RefCell::new(HashMap::<bool, Vec<Answer>>::new());
+    let responses = std::cell::RefCell::new(HashMap::<bool, Vec<TestResponse>>::new());
     let story = async |held: Held| {
         let creates = join_all((0..16).map(async |number: usize| {
             let is_gone = number.is_multiple_of(4);
@@ -154,18 +154,18 @@ async fn of_those_who_create_at_once_only_who_is_gone_is_refused() {
             )
         }));
         let (made, ()) = tokio::join!(creates, held.release());
-        made.into_iter().for_each(|(is_gone, answer)| {
-            answers
+        made.into_iter().for_each(|(is_gone, response)| {
+            responses
                 .borrow_mut()
                 .entry(is_gone)
                 .or_default()
-                .push(answer)
+                .push(response)
         });
     };
     are(&john_takes_the_lanes(&server, &john, story).await, 201, "");
-    let answers = answers.into_inner();
-    are(&answers[&true], 401, "token_revoked");
-    are(&answers[&false], 201, "");
+    let responses = responses.into_inner();
+    are(&responses[&true], 401, "token_revoked");
+    are(&responses[&false], 201, "");
     assert_eq!(
         ask(&server, "select count(*) from items").await,
         (12 + LANES).to_string()
@@ -235,7 +235,7 @@ async fn the_line_is_cut_while_many_ask() {
     let server = server.replica_with(&[("DATABASE_URL", &url)]).await;
     let jane = server.sign_up("jane").await;
     proxy.set(Line::Held);
-    let asked = join_all((0..30).map(async |number: usize| {
+    let requested = join_all((0..30).map(async |number: usize| {
         match number % 3 {
             0 => create(&server, &jane, number.to_string()).await,
             1 => get(&server, &jane, "/user").await,
@@ -253,8 +253,8 @@ async fn the_line_is_cut_while_many_ask() {
         tokio::task::yield_now().await;
         proxy.set(Line::Cut);
     };
-    let (answers, ()) = tokio::join!(asked, cut);
-    are(&answers, 503, "unavailable");
+    let (responses, ()) = tokio::join!(requested, cut);
+    are(&responses, 503, "unavailable");
     proxy.set(Line::Open);
     until("it works again", || async {
         create(&server, &jane, "Book".into()).await.status == 201

@@ -13,7 +13,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{Answer, PASSWORD, TestServer, claims},
+    test_server::{PASSWORD, TestResponse, TestServer, claims},
     token_signer::{TokenSigner, with},
 };
 
@@ -30,8 +30,8 @@ struct SetCookie {
 }
 
 impl SetCookie {
-    fn of(answer: &Answer) -> Option<SetCookie> {
-        let mut fields = answer.headers.get_all("set-cookie").iter();
+    fn of(response: &TestResponse) -> Option<SetCookie> {
+        let mut fields = response.headers.get_all("set-cookie").iter();
         let field = fields.next()?.to_str().expect("text").to_owned();
         assert!(fields.next().is_none(), "one cookie at most");
         assert!(
@@ -78,18 +78,18 @@ fn page(server: &TestServer, method: Method, path: &str, cookie: &str) -> Reques
         .header("sec-fetch-site", "same-origin")
 }
 
-async fn by_cookie(server: &TestServer, method: Method, path: &str, cookie: &str) -> Answer {
+async fn by_cookie(server: &TestServer, method: Method, path: &str, cookie: &str) -> TestResponse {
     server.send(page(server, method, path, cookie)).await
 }
 
-async fn get(server: &TestServer, path: &str, cookie: &str) -> Answer {
+async fn get(server: &TestServer, path: &str, cookie: &str) -> TestResponse {
     by_cookie(server, Method::GET, path, cookie).await
 }
 
 /// Whether the check lets this cookie pass: a status, and a code where it does not.
 async fn verify(server: &TestServer, cookie: &str) -> (u16, String) {
-    let answer = get(server, "/auth/verify", cookie).await;
-    (answer.status, answer.code())
+    let response = get(server, "/auth/verify", cookie).await;
+    (response.status, response.code())
 }
 
 /// `POST /session` as a page sends it.
@@ -103,8 +103,8 @@ fn opening(server: &TestServer, username: &str, password: &str) -> RequestBuilde
 
 /// Signs in; the value of the cookie.
 pub async fn open(server: &TestServer, username: &str) -> String {
-    let answer = server.send(opening(server, username, PASSWORD)).await;
-    SetCookie::of(answer.is(200, "")).expect("a cookie").value
+    let response = server.send(opening(server, username, PASSWORD)).await;
+    SetCookie::of(response.is(200, "")).expect("a cookie").value
 }
 
 /// A gateway, and john's cookie there.

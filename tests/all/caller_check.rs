@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{operations, with_example},
-    test_server::{Answer, Session, TestServer, until},
+    test_server::{Session, TestResponse, TestServer, until},
     test_stores::ask,
     token_signer::{TokenSigner, with},
 };
@@ -77,19 +77,19 @@ impl Fixture {
         );
         for (method, path, operation) in &operations {
             for case in cases {
-                let answer = self.send(method, path, operation, &case.fields).await;
-                let what = format!("{} at {method} {path}: {}", case.name, answer.string());
+                let response = self.send(method, path, operation, &case.fields).await;
+                let what = format!("{} at {method} {path}: {}", case.name, response.string());
                 assert_eq!(
-                    (answer.status, answer.code().as_str()),
+                    (response.status, response.code().as_str()),
                     (case.status, case.code),
                     "{what}"
                 );
                 assert_eq!(
-                    answer.header("www-authenticate"),
+                    response.header("www-authenticate"),
                     challenge(case.code),
                     "{what}"
                 );
-                assert_eq!(answer.header("x-auth-user"), "", "{what}");
+                assert_eq!(response.header("x-auth-user"), "", "{what}");
             }
         }
         assert_eq!(
@@ -107,7 +107,7 @@ impl Fixture {
         path: &str,
         operation: &Value,
         fields: &[String],
-    ) -> Answer {
+    ) -> TestResponse {
         let request = self.server.request(method.clone(), path);
         let request = fields.iter().fold(request, |request, field| {
             request.header(header::AUTHORIZATION, field)
@@ -154,16 +154,16 @@ fn challenge(code: &str) -> &'static str {
 
 #[tokio::test]
 async fn every_protected_operation_answers_a_good_token() {
-    let scene = Fixture::new().await;
-    for (method, path, operation) in protected(&scene.item) {
+    let fixture = Fixture::new().await;
+    for (method, path, operation) in protected(&fixture.item) {
         // Deleting the account would take the token along, and the item is wanted to the end.
         if method != Method::DELETE {
-            let answer = scene
+            let response = fixture
                 .send(
                     &method,
                     &path,
                     operation,
-                    &[format!("Bearer {}", scene.session.access_token)],
+                    &[format!("Bearer {}", fixture.session.access_token)],
                 )
                 .await;
             // Those for administrators have a test of their own.
@@ -174,9 +174,9 @@ async fn every_protected_operation_answers_a_good_token() {
                 "forbidden",
             ];
             assert!(
-                answer.status < 300 || fine.contains(&answer.code().as_str()),
+                response.status < 300 || fine.contains(&response.code().as_str()),
                 "{method} {path}: {}",
-                answer.string()
+                response.string()
             );
         }
     }
@@ -184,10 +184,10 @@ async fn every_protected_operation_answers_a_good_token() {
 
 #[tokio::test]
 async fn without_a_token_nothing_passes() {
-    let scene = Fixture::new().await;
-    let token = &scene.session.access_token;
+    let fixture = Fixture::new().await;
+    let token = &fixture.session.access_token;
     let bearer = format!("Bearer {token}");
-    scene
+    fixture
         .check(&[
             case("nothing", &[], 401, "unauthenticated"),
             case(
@@ -218,8 +218,8 @@ async fn without_a_token_nothing_passes() {
 
 #[tokio::test]
 async fn what_is_no_token_does_not_pass() {
-    let scene = Fixture::new().await;
-    let good = &scene.session.access_token;
+    let fixture = Fixture::new().await;
+    let good = &fixture.session.access_token;
     let (message, signature) = good.rsplit_once('.').expect("three parts");
     let (head, payload) = message.split_once('.').expect("three parts");
     let json = format!(
@@ -243,19 +243,22 @@ async fn what_is_no_token_does_not_pass() {
         ("two in one", format!("{good},{good}")),
         ("very long", format!("{good}{}", "A".repeat(8000))),
         ("JSON serialization", json),
-        ("a refresh token", scene.session.refresh_token.clone()),
+        ("a refresh token", fixture.session.refresh_token.clone()),
     ];
     let cases: Vec<_> = bad
         .iter()
         .map(|(name, token)| invalid(*name, token))
         .collect();
-    scene.check(&cases).await;
+    fixture.check(&cases).await;
 }
 
 #[tokio::test]
 async fn an_expired_token_does_not_pass() {
-    let scene = Fixture::new().await;
-    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.session.claims());
+    let fixture = Fixture::new().await;
+    let (forge, claims) = (
+        TokenSigner::of(&fixture.server).await,
+        fixture.session.claims(),
+    );
     let now = claims["iat"].as_u64().expect("seconds");
     let expired = |exp: u64| {
         case(
@@ -268,7 +271,7 @@ async fn an_expired_token_does_not_pass() {
             "token_expired",
         )
     };
-    scene
+    fixture
         .check(&[
             expired(now),
             expired(now - 1),
@@ -300,11 +303,11 @@ async fn a_token_passes_until_its_time_has_come() {
 
 #[tokio::test]
 async fn a_revoked_token_does_not_pass() {
-    let scene = Fixture::new().await;
-    let out = scene.server.sign_in("john").await;
-    scene.server.log_out(&out.access_token).await.is(204, "");
-    let gone = scene.server.sign_up("jane").await;
-    scene
+    let fixture = Fixture::new().await;
+    let out = fixture.server.sign_in("john").await;
+    fixture.server.log_out(&out.access_token).await.is(204, "");
+    let gone = fixture.server.sign_up("jane").await;
+    fixture
         .server
         .with_token(Method::DELETE, "/user", &gone.access_token, Value::Null)
         .await
@@ -317,7 +320,7 @@ async fn a_revoked_token_does_not_pass() {
             "token_revoked",
         )
     };
-    scene
+    fixture
         .check(&[revoked("signed out", &out), revoked("deleted", &gone)])
         .await;
 }
@@ -325,23 +328,23 @@ async fn a_revoked_token_does_not_pass() {
 /// A gateway with a database of its own, one for another audience, and one with another secret.
 #[tokio::test]
 async fn a_token_of_another_gateway_does_not_pass() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let strange = TestServer::start().await.sign_up("john").await;
     let other_issuer = TestServer::with(&[("LATCHKEY_ISSUER", "https://other.example.com")])
         .await
         .sign_up("john")
         .await;
-    let sibling = scene
+    let sibling = fixture
         .server
         .replica_with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")])
         .await;
     let for_sibling = sibling.sign_up("jane").await;
     assert_eq!(sibling.verify(&for_sibling.access_token).await.0, 204);
     assert_eq!(
-        sibling.verify(&scene.session.access_token).await,
+        sibling.verify(&fixture.session.access_token).await,
         (401, "invalid_token".into())
     );
-    scene
+    fixture
         .check(&[
             invalid("another server", &strange.access_token),
             invalid("another issuer", &other_issuer.access_token),
@@ -356,21 +359,21 @@ async fn the_check_tells_who_it_is_and_nothing_else() {
     let session = server.sign_up("john").await;
     let claims = session.claims();
     for path in ["/auth/verify", "/auth/verify/"] {
-        let answer = server
+        let response = server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await;
-        assert!(answer.is(204, "").bytes.is_empty());
+        assert!(response.is(204, "").bytes.is_empty());
         assert_eq!(
             (
-                answer.header("x-auth-user"),
-                answer.header("x-auth-session")
+                response.header("x-auth-user"),
+                response.header("x-auth-session")
             ),
             (
                 claims["sub"].as_str().expect("a user"),
                 claims["sid"].as_str().expect("a session")
             )
         );
-        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(response.header("cache-control"), "no-store");
     }
     let image = server
         .request(Method::GET, "/auth/verify")

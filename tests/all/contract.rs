@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-use crate::{program, test_server::Answer};
+use crate::{program, test_server::TestResponse};
 
 /// The document of the binary under test.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -25,45 +25,49 @@ pub fn with_example(request: RequestBuilder, operation: &Value) -> RequestBuilde
 
 /// Compares an answer with the document. What is no operation (pages, unknown paths, other methods)
 /// has nothing to compare.
-pub fn check(method: &Method, path: &str, answer: &Answer) {
+pub fn check(method: &Method, path: &str, response: &TestResponse) {
     let Some(operation) = operation(method, path) else {
         return;
     };
-    let response = &operation["responses"][answer.status.to_string()];
-    let what = format!("{method} {path} → {} {}", answer.status, answer.string());
-    assert!(!response.is_null(), "not documented: {what}");
+    let documented = &operation["responses"][response.status.to_string()];
+    let what = format!(
+        "{method} {path} → {} {}",
+        response.status,
+        response.string()
+    );
+    assert!(!documented.is_null(), "not documented: {what}");
     for name in ["RateLimit-Policy", "RateLimit", "Retry-After"] {
-        let told = answer.headers.contains_key(name);
+        let told = response.headers.contains_key(name);
         assert!(
-            !told || response["headers"][name].is_object(),
+            !told || documented["headers"][name].is_object(),
             "{name} is not documented: {what}"
         );
     }
-    if answer.bytes.is_empty() {
+    if response.bytes.is_empty() {
         return;
     }
-    let media_type = answer
+    let media_type = response
         .header("content-type")
         .split(';')
         .next()
         .unwrap_or_default();
-    let content = &response["content"][media_type];
+    let content = &documented["content"][media_type];
     assert!(!content.is_null(), "{media_type} is not documented: {what}");
     if media_type == "application/problem+json" {
-        let code = format!("`{}`", answer.code());
+        let code = format!("`{}`", response.code());
         assert!(
-            response["description"]
+            documented["description"]
                 .as_str()
                 .is_some_and(|codes| codes.contains(&code)),
             "code not documented: {what}"
         );
         assert_eq!(
-            answer.text("request_id"),
-            answer.header("x-request-id"),
+            response.text("request_id"),
+            response.header("x-request-id"),
             "{what}"
         );
     }
-    matches(&content["schema"], &answer.body, &what);
+    matches(&content["schema"], &response.body, &what);
 }
 
 /// Compares an event of a stream with the document.

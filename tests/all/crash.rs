@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{MailServer, code},
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{ask, connect, execute},
 };
 
@@ -33,7 +33,12 @@ struct Promised {
     mails: Vec<String>,
 }
 
-async fn post(server: &TestServer, path: &str, token: Option<&str>, body: Value) -> Option<Answer> {
+async fn post(
+    server: &TestServer,
+    path: &str,
+    token: Option<&str>,
+    body: Value,
+) -> Option<TestResponse> {
     let request = server.request(Method::POST, path).json(&body);
     let request = if let Some(token) = token {
         request.bearer_auth(token)
@@ -43,7 +48,7 @@ async fn post(server: &TestServer, path: &str, token: Option<&str>, body: Value)
     server
         .try_send(request)
         .await
-        .filter(|answer| (200..300).contains(&answer.status))
+        .filter(|response| (200..300).contains(&response.status))
 }
 
 /// One account after the other, each with items and a forgotten password, until nobody answers.
@@ -58,11 +63,11 @@ async fn flood(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Prom
         if number >= ACCOUNTS {
             return;
         }
-        let Some(answer) = post(server, "/signup", None, account).await else {
+        let Some(response) = post(server, "/signup", None, account).await else {
             return;
         };
         note(&|promised| promised.accounts.push(name.clone()));
-        let session = Session::of(&answer);
+        let session = Session::of(&response);
         for item in 0..3 {
             let text = format!("item {item} of {name}");
             let item = post(

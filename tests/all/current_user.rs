@@ -16,18 +16,18 @@ async fn rename(
     server: &TestServer,
     session: &Session,
     change: Value,
-) -> crate::test_server::Answer {
+) -> crate::test_server::TestResponse {
     server
         .with_token(Method::PATCH, "/user", &session.access_token, change)
         .await
 }
 
 async fn show(server: &TestServer, session: &Session) -> Value {
-    let answer = server
+    let response = server
         .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
-    answer.is(200, "");
-    answer.body
+    response.is(200, "");
+    response.body
 }
 
 #[tokio::test]
@@ -35,15 +35,15 @@ async fn a_new_name_is_in_the_next_tokens_of_every_session() {
     let server = TestServer::start().await;
     let (other, session) = (server.replica().await, server.sign_up("john").await);
     let second = other.sign_in("john").await;
-    let answer = rename(
+    let response = rename(
         &server,
         &session,
         json!({"username": "johnny", "name": "Johnny Döe"}),
     )
     .await;
-    answer.is(200, "");
+    response.is(200, "");
     assert_eq!(
-        (&answer.body["username"], &answer.body["name"]),
+        (&response.body["username"], &response.body["name"]),
         (&json!("johnny"), &json!("Johnny Döe"))
     );
     for (replica, session) in [(&other, &session), (&server, &second)] {
@@ -91,9 +91,9 @@ async fn null_clears_a_name_and_absence_keeps_it() {
 async fn the_only_name_of_an_account_stays() {
     let server = TestServer::shared().await;
     let session = server.sign_up("john").await;
-    let answer = rename(&server, &session, json!({"username": null, "name": "John"})).await;
+    let response = rename(&server, &session, json!({"username": null, "name": "John"})).await;
     assert_eq!(
-        answer.is(400, "invalid_request").body["errors"][0]["field"],
+        response.is(400, "invalid_request").body["errors"][0]["field"],
         "username"
     );
     let user = show(&server, &session).await;
@@ -192,7 +192,7 @@ async fn change_password(
     session: &Session,
     current: &str,
     new: &str,
-) -> crate::test_server::Answer {
+) -> crate::test_server::TestResponse {
     let body = json!({"current_password": current, "new_password": new});
     server
         .with_token(Method::POST, "/user/password", &session.access_token, body)
@@ -261,9 +261,9 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
             replica.log_in("john", &current)
         );
         changed.is(204, "");
-        for answer in [first, second] {
-            if answer.status == 200 {
-                let session = Session::of(&answer);
+        for response in [first, second] {
+            if response.status == 200 {
+                let session = Session::of(&response);
                 assert_eq!(
                     server.verify(&session.access_token).await,
                     (401, "token_revoked".into())
@@ -273,7 +273,7 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
                     .await
                     .is(401, "invalid_refresh_token");
             } else {
-                answer.is(401, "invalid_credentials");
+                response.is(401, "invalid_credentials");
             }
         }
         current = new;

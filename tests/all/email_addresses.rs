@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     mail::{MailServer, code, code as code_in},
     proxy::{Line, Proxy},
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{Held, STACK, ask, execute},
 };
 
@@ -40,13 +40,13 @@ impl Fixture {
         Fixture::with(&[]).await
     }
 
-    async fn post(&self, session: &Session, path: &str, body: Value) -> Answer {
+    async fn post(&self, session: &Session, path: &str, body: Value) -> TestResponse {
         self.server
             .with_token(Method::POST, path, &session.access_token, body)
             .await
     }
 
-    async fn request(&self, session: &Session, email: &str) -> Answer {
+    async fn request(&self, session: &Session, email: &str) -> TestResponse {
         self.post(
             session,
             "/user/email",
@@ -55,7 +55,7 @@ impl Fixture {
         .await
     }
 
-    async fn confirm(&self, session: &Session, code: &str) -> Answer {
+    async fn confirm(&self, session: &Session, code: &str) -> TestResponse {
         self.post(session, "/user/email/confirm", json!({"code": code}))
             .await
     }
@@ -78,45 +78,54 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_code_verifies_the_address_that_one_has() {
-    let scene = Fixture::new().await;
-    assert_eq!(scene.account().await["email_verified"], false);
-    let code = scene.code_at(OLD).await;
-    let user = scene.confirm(&scene.john, &code).await;
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.account().await["email_verified"], false);
+    let code = fixture.code_at(OLD).await;
+    let user = fixture.confirm(&fixture.john, &code).await;
     assert_eq!(user.is(200, "").body["email_verified"], true);
     assert_eq!(
-        scene.server.verify(&scene.other.access_token).await.0,
+        fixture.server.verify(&fixture.other.access_token).await.0,
         204,
         "nobody is signed out by that"
     );
-    let next = Session::of(&scene.server.refresh(&scene.john.refresh_token).await);
+    let next = Session::of(&fixture.server.refresh(&fixture.john.refresh_token).await);
     assert_eq!(next.claims()["email_verified"], true, "tokens say it");
-    assert_eq!(scene.mails.mails_to("").len(), 1, "and nobody else is told");
+    assert_eq!(
+        fixture.mails.mails_to("").len(),
+        1,
+        "and nobody else is told"
+    );
 }
 
 #[tokio::test]
 async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
-    let code = scene.code_at(NEW).await;
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let code = fixture.code_at(NEW).await;
     assert_eq!(
-        scene.account().await["email"],
+        fixture.account().await["email"],
         OLD,
         "not before it is confirmed"
     );
-    let user = scene.confirm(&scene.john, &code).await;
+    let user = fixture.confirm(&fixture.john, &code).await;
     assert_eq!(
         (user.is(200, "").text("email"), &user.body["email_verified"]),
         (NEW.to_owned(), &json!(true))
     );
-    replica.rejects(&scene.other).await;
+    replica.rejects(&fixture.other).await;
     assert_eq!(
-        replica.verify(&scene.john.access_token).await.0,
+        replica.verify(&fixture.john.access_token).await.0,
         204,
         "the caller's own tokens stay good"
     );
-    let next = Session::of(replica.refresh(&scene.john.refresh_token).await.is(200, ""));
+    let next = Session::of(
+        replica
+            .refresh(&fixture.john.refresh_token)
+            .await
+            .is(200, ""),
+    );
     assert_eq!(next.claims()["email"], NEW);
-    let told = scene.mails.wait_for(OLD, 1).await;
+    let told = fixture.mails.wait_for(OLD, 1).await;
     assert!(
         told[0].contains("Your email address was changed") && !told[0].contains(NEW),
         "{}",
@@ -139,31 +148,34 @@ async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
 
 #[tokio::test]
 async fn a_taken_address_is_told_only_to_whoever_reads_mail_there() {
-    let scene = Fixture::new().await;
-    scene.server.sign_up_with_email("mary", NEW).await;
+    let fixture = Fixture::new().await;
+    fixture.server.sign_up_with_email("mary", NEW).await;
     let (taken, free) = (
-        scene.request(&scene.john, NEW).await,
-        scene.request(&scene.john, "free@example.com").await,
+        fixture.request(&fixture.john, NEW).await,
+        fixture.request(&fixture.john, "free@example.com").await,
     );
     assert_eq!(
         (taken.is(202, "").bytes.clone(), free.is(202, "").status),
         (free.bytes.clone(), 202)
     );
     // The newer code took its place.
-    scene.mails.wait_for(NEW, 1).await;
-    scene.request(&scene.john, NEW).await.is(202, "");
-    let codes = scene.mails.wait_for(NEW, 2).await;
-    let answers = join_all(
+    fixture.mails.wait_for(NEW, 1).await;
+    fixture.request(&fixture.john, NEW).await.is(202, "");
+    let codes = fixture.mails.wait_for(NEW, 2).await;
+    let responses = join_all(
         codes
             .iter()
             .filter_map(|mail| code(mail))
-            .map(async |code| scene.confirm(&scene.john, &code).await.code()),
+            .map(async |code| fixture.confirm(&fixture.john, &code).await.code()),
     );
-    let answers = answers.await;
-    assert!(answers.contains(&"email_taken".to_owned()), "{answers:?}");
-    assert_eq!(scene.account().await["email"], OLD);
+    let responses = responses.await;
+    assert!(
+        responses.contains(&"email_taken".to_owned()),
+        "{responses:?}"
+    );
+    assert_eq!(fixture.account().await["email"], OLD);
     assert_eq!(
-        scene.server.verify(&scene.other.access_token).await.0,
+        fixture.server.verify(&fixture.other.access_token).await.0,
         204,
         "nothing has ended"
     );
@@ -172,38 +184,41 @@ async fn a_taken_address_is_told_only_to_whoever_reads_mail_there() {
 #[tokio::test]
 async fn a_code_is_good_once_and_for_its_account_only() {
     // Whoever of the crowd comes late has a code that is used: a wrong try.
-    let scene = Fixture::with(&[("LATCHKEY_LIMIT_CODE", "20/1h")]).await;
-    let mary = scene.server.sign_up("mary").await;
-    let code = scene.code_at(NEW).await;
-    scene.confirm(&mary, &code).await.is(400, "invalid_code");
-    scene
+    let fixture = Fixture::with(&[("LATCHKEY_LIMIT_CODE", "20/1h")]).await;
+    let mary = fixture.server.sign_up("mary").await;
+    let code = fixture.code_at(NEW).await;
+    fixture.confirm(&mary, &code).await.is(400, "invalid_code");
+    fixture
         .server
         .reset_password(OLD, &code, "correct horse 9")
         .await
         .is(400, "invalid_code");
-    let answers = join_all((0..8).map(|_| scene.confirm(&scene.john, &code))).await;
-    let good = answers.iter().filter(|answer| answer.status == 200).count();
-    assert!(good >= 1, "{answers:?}");
+    let responses = join_all((0..8).map(|_| fixture.confirm(&fixture.john, &code))).await;
+    let good = responses
+        .iter()
+        .filter(|response| response.status == 200)
+        .count();
+    assert!(good >= 1, "{responses:?}");
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select count(*)::text from email_outbox where template = 'email_changed'"
         )
         .await,
         "1"
     );
-    scene
-        .confirm(&scene.john, &code)
+    fixture
+        .confirm(&fixture.john, &code)
         .await
         .is(400, "invalid_code");
 }
 
 #[tokio::test]
 async fn it_wants_the_password_and_a_good_address() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let wrong = json!({"email": NEW, "password": "not the password"});
-    scene
-        .post(&scene.john, "/user/email", wrong)
+    fixture
+        .post(&fixture.john, "/user/email", wrong)
         .await
         .is(403, "incorrect_password");
     for address in [
@@ -212,16 +227,16 @@ async fn it_wants_the_password_and_a_good_address() {
         "nobody",
         "",
     ] {
-        scene
-            .request(&scene.john, address)
+        fixture
+            .request(&fixture.john, address)
             .await
             .is(400, "invalid_request");
     }
     assert_eq!(
-        ask(&scene.server, "select count(*)::text from email_outbox").await,
+        ask(&fixture.server, "select count(*)::text from email_outbox").await,
         "0"
     );
-    assert!(scene.mails.mails_to("").is_empty());
+    assert!(fixture.mails.mails_to("").is_empty());
 }
 
 #[tokio::test]
@@ -239,63 +254,63 @@ async fn with_mail_off_it_says_so() {
 /// password what could take it by a new one.
 #[tokio::test]
 async fn codes_do_not_outlive_what_they_were_for() {
-    let scene = Fixture::new().await;
-    let old_code = scene.mails.reset_code(&scene.server, OLD).await;
-    let code = scene.code_at(NEW).await;
-    scene.confirm(&scene.john, &code).await.is(200, "");
+    let fixture = Fixture::new().await;
+    let old_code = fixture.mails.reset_code(&fixture.server, OLD).await;
+    let code = fixture.code_at(NEW).await;
+    fixture.confirm(&fixture.john, &code).await.is(200, "");
     for email in [OLD, NEW] {
-        scene
+        fixture
             .server
             .reset_password(email, &old_code, "correct horse 9")
             .await
             .is(400, "invalid_code");
     }
     let third = "third@example.com";
-    let code = scene.code_at(third).await;
+    let code = fixture.code_at(third).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene
-        .post(&scene.john, "/user/password", change)
+    fixture
+        .post(&fixture.john, "/user/password", change)
         .await
         .is(204, "");
-    scene
-        .confirm(&scene.john, &code)
+    fixture
+        .confirm(&fixture.john, &code)
         .await
         .is(400, "invalid_code");
-    assert_eq!(scene.account().await["email"], NEW);
+    assert_eq!(fixture.account().await["email"], NEW);
 }
 
 /// A code that was promised to the address before, in the moment in which it was changed, is worth
 /// nothing: the record compares when it is used.
 #[tokio::test]
 async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
-    let scene = Fixture::new().await;
-    let code = scene.code_at(NEW).await;
-    scene.confirm(&scene.john, &code).await.is(200, "");
+    let fixture = Fixture::new().await;
+    let code = fixture.code_at(NEW).await;
+    fixture.confirm(&fixture.john, &code).await.is(200, "");
     // As if it had been promised before the change was committed, and after the other codes were
     // made void.
     let row = "insert into email_outbox (id, template, user_id, recipient) \
         select gen_random_uuid(), 'password_reset', id, ";
-    execute(&scene.server, &format!("{row} '{OLD}' from users")).await;
-    let mails = scene.mails.wait_for(OLD, 2).await;
+    execute(&fixture.server, &format!("{row} '{OLD}' from users")).await;
+    let mails = fixture.mails.wait_for(OLD, 2).await;
     let late = mails
         .iter()
         .find_map(|mail| code_in(mail))
         .expect("it was sent");
-    scene
+    fixture
         .server
         .reset_password(NEW, &late, "correct horse 9")
         .await
         .is(400, "invalid_code");
-    scene.server.log_in(NEW, PASSWORD).await.is(200, "");
+    fixture.server.log_in(NEW, PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
 async fn a_void_code_tries_no_passwords() {
-    let scene = Fixture::new().await;
-    let void = scene.mails.reset_code(&scene.server, OLD).await;
+    let fixture = Fixture::new().await;
+    let void = fixture.mails.reset_code(&fixture.server, OLD).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene
-        .post(&scene.john, "/user/password", change)
+    fixture
+        .post(&fixture.john, "/user/password", change)
         .await
         .is(204, "");
     // The right one among them gets the same answer.
@@ -305,29 +320,29 @@ async fn a_void_code_tries_no_passwords() {
         "nor that one",
         "correct horse 9",
     ] {
-        let answer = scene.server.reset_password(OLD, &void, password).await;
-        answer.is(400, "invalid_code");
+        let response = fixture.server.reset_password(OLD, &void, password).await;
+        response.is(400, "invalid_code");
     }
 }
 
 #[tokio::test]
 async fn whoever_really_owns_the_address_can_always_take_it_back() {
-    let scene = Fixture::new().await;
-    let code = scene.mails.reset_code(&scene.server, OLD).await;
-    scene
+    let fixture = Fixture::new().await;
+    let code = fixture.mails.reset_code(&fixture.server, OLD).await;
+    fixture
         .server
         .reset_password(OLD, &code, "correct horse 9")
         .await
         .is(204, "");
     assert_eq!(
-        ask(&scene.server, "select email_verified from users").await,
+        ask(&fixture.server, "select email_verified from users").await,
         "true"
     );
     assert_eq!(
-        scene.server.verify(&scene.john.access_token).await,
+        fixture.server.verify(&fixture.john.access_token).await,
         (401, "token_revoked".into())
     );
-    scene
+    fixture
         .server
         .log_in(OLD, "correct horse 9")
         .await
@@ -337,33 +352,33 @@ async fn whoever_really_owns_the_address_can_always_take_it_back() {
 #[tokio::test]
 async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_finishes_it() {
     let proxy = Proxy::to_redis().await;
-    let scene = Fixture::with(&[("REDIS_URL", &proxy.redis_url())]).await;
-    let replica = scene
+    let fixture = Fixture::with(&[("REDIS_URL", &proxy.redis_url())]).await;
+    let replica = fixture
         .server
         .replica_with(&[("REDIS_URL", &STACK.redis_url())])
         .await;
-    let code = scene.code_at(NEW).await;
-    let held = Held::rows(&scene.server, "select from users").await;
+    let code = fixture.code_at(NEW).await;
+    let held = Held::rows(&fixture.server, "select from users").await;
     let cut = async {
         held.until_somebody_waits().await;
         proxy.set(Line::Cut);
         held.release().await;
     };
-    let (answer, ()) = tokio::join!(scene.confirm(&scene.john, &code), cut);
+    let (response, ()) = tokio::join!(fixture.confirm(&fixture.john, &code), cut);
     assert!(
-        answer
+        response
             .is(503, "unavailable")
             .text("detail")
             .contains("The change is saved"),
         "{}",
-        answer.body
+        response.body
     );
     proxy.set(Line::Open);
-    let again = || async { scene.confirm(&scene.john, &code).await.status == 200 };
+    let again = || async { fixture.confirm(&fixture.john, &code).await.status == 200 };
     until("a repeat finishes it", again).await;
     assert_eq!(
-        replica.verify(&scene.other.access_token).await,
+        replica.verify(&fixture.other.access_token).await,
         (401, "token_revoked".into())
     );
-    assert_eq!(scene.account().await["email"], NEW);
+    assert_eq!(fixture.account().await["email"], NEW);
 }

@@ -19,8 +19,8 @@ async fn a_chunked_body_within_the_limit_is_fine() {
         "content-type: application/json\r\n",
         body.as_bytes(),
     );
-    let answer = raw_http::exchange(server.address, &request).await;
-    assert_eq!(raw_http::status(&answer), 200, "{answer}");
+    let response = raw_http::exchange(server.address, &request).await;
+    assert_eq!(raw_http::status(&response), 200, "{response}");
 }
 
 #[tokio::test]
@@ -62,16 +62,16 @@ async fn forms_follow_the_same_rules() {
         )
     };
     for (body, member) in bad {
-        let answer = form(body.to_vec()).await;
-        let errors = answer.is(400, "invalid_request").body["errors"]
+        let response = form(body.to_vec()).await;
+        let errors = response.is(400, "invalid_request").body["errors"]
             .as_array()
             .expect("members are named");
         assert!(
             errors.iter().any(|error| error["field"] == *member),
             "{}",
-            answer.string()
+            response.string()
         );
-        assert!(!answer.string().contains(MARKER), "{}", answer.string());
+        assert!(!response.string().contains(MARKER), "{}", response.string());
     }
     form(b"username=%FF%FE&password=x".to_vec())
         .await
@@ -98,18 +98,18 @@ async fn json_that_is_sent_as_a_form_never_comes_back() {
             .request(Method::POST, path)
             .bearer_auth(&session.access_token);
         let form = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let answer = server.send(form.body(body.clone())).await;
+        let response = server.send(form.body(body.clone())).await;
         assert!(
-            [400, 415].contains(&answer.status),
+            [400, 415].contains(&response.status),
             "{path}: {}",
-            answer.string()
+            response.string()
         );
         assert!(
-            !answer.string().contains(MARKER),
+            !response.string().contains(MARKER),
             "{path}: {}",
-            answer.string()
+            response.string()
         );
-        assert!(answer.headers.values().all(|value| {
+        assert!(response.headers.values().all(|value| {
             !value
                 .as_bytes()
                 .windows(10)
@@ -129,13 +129,13 @@ async fn parameters_that_come_twice_are_refused() {
         (format!("/items?limit={MARKER}"), "limit"),
         (format!("/items?after={MARKER}"), "after"),
     ] {
-        let answer = server
+        let response = server
             .with_token(Method::GET, &path, &token, Value::Null)
             .await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
-        assert!(!answer.string().contains(MARKER), "{}", answer.string());
+        assert!(!response.string().contains(MARKER), "{}", response.string());
     }
 }

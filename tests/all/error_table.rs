@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     personal_access_tokens,
     proxy::{Line, Proxy},
-    test_server::{Answer, ISSUER, PASSWORD, Session, TestServer},
+    test_server::{ISSUER, PASSWORD, Session, TestResponse, TestServer},
     test_stores::execute,
     token_signer::{TokenSigner, with},
 };
@@ -47,31 +47,38 @@ impl Fixture {
     /// Asserts all fields of an error response. `{n}` stands for the value of `Retry-After`, and
     /// `{id}` for the request ID.
     #[track_caller]
-    fn check(&mut self, answer: &Answer, status: u16, code: &str, title: &str, detail: &str) {
-        answer.is(status, code);
+    fn check(
+        &mut self,
+        response: &TestResponse,
+        status: u16,
+        code: &str,
+        title: &str,
+        detail: &str,
+    ) {
+        response.is(status, code);
         let detail = detail
-            .replace("{n}", answer.header("retry-after"))
-            .replace("{id}", answer.header("x-request-id"));
+            .replace("{n}", response.header("retry-after"))
+            .replace("{id}", response.header("x-request-id"));
         assert_eq!(
             (
-                answer.text("title").as_str(),
-                answer.text("detail").as_str()
+                response.text("title").as_str(),
+                response.text("detail").as_str()
             ),
             (title, detail.as_str())
         );
-        assert_eq!(answer.text("type"), format!("{ISSUER}/problems/{code}"));
-        assert_eq!(answer.text("request_id"), answer.header("x-request-id"));
-        assert_eq!(answer.body["status"], status);
+        assert_eq!(response.text("type"), format!("{ISSUER}/problems/{code}"));
+        assert_eq!(response.text("request_id"), response.header("x-request-id"));
+        assert_eq!(response.body["status"], status);
         self.seen.insert(code.to_owned());
     }
 
-    async fn john(&self, method: Method, path: &str, body: Value) -> Answer {
+    async fn john(&self, method: Method, path: &str, body: Value) -> TestResponse {
         self.server
             .with_token(method, path, &self.john.access_token, body)
             .await
     }
 
-    async fn get_user(&self, token: &str) -> Answer {
+    async fn get_user(&self, token: &str) -> TestResponse {
         self.server
             .with_token(Method::GET, "/user", token, Value::Null)
             .await
@@ -104,45 +111,45 @@ async fn every_error_states_cause_and_fix() {
 
 async fn invalid_input(fixture: &mut Fixture) {
     let title = "Invalid request";
-    let answer = fixture
+    let response = fixture
         .server
         .post("/login", json!({"username": 1, "pasword": "x"}))
         .await;
     fixture.check(
-        &answer,
+        &response,
         400,
         "invalid_request",
         title,
         "`username`: must be a string; `password`: is missing; `pasword`: is unknown; did you mean \
          `password`? Valid fields: `username`, `email`, `password`.",
     );
-    let answer = fixture
+    let response = fixture
         .server
         .post("/login", json!({"password": PASSWORD}))
         .await;
     let detail = "`username`: provide `username` or `email`.";
-    fixture.check(&answer, 400, "invalid_request", title, detail);
+    fixture.check(&response, 400, "invalid_request", title, detail);
     assert_eq!(
-        answer.body["errors"],
+        response.body["errors"],
         json!([{"field": "username", "reason": "provide `username` or `email`"}])
     );
-    let answer = fixture
+    let response = fixture
         .server
         .post("/signup", json!({"username": "mary", "password": "short"}))
         .await;
     fixture.check(
-        &answer,
+        &response,
         400,
         "weak_password",
         "Password too weak",
         "The password must have at least 8 characters.",
     );
     let code = json!({"code": "00000-00000"});
-    let answer = fixture
+    let response = fixture
         .john(Method::POST, "/user/email/confirm", code)
         .await;
     fixture.check(
-        &answer,
+        &response,
         400,
         "invalid_code",
         "Invalid or expired code",
@@ -152,25 +159,25 @@ async fn invalid_input(fixture: &mut Fixture) {
 
 async fn credentials(fixture: &mut Fixture) {
     let (title, code) = ("Authentication required", "unauthenticated");
-    let answer = fixture.server.get("/user").await;
+    let response = fixture.server.get("/user").await;
     fixture.check(
-        &answer,
+        &response,
         401,
         code,
         title,
         "The request has no access token or session cookie. Send `Authorization: Bearer TOKEN`.",
     );
-    let answer = fixture.server.get("/session").await;
+    let response = fixture.server.get("/session").await;
     fixture.check(
-        &answer,
+        &response,
         401,
         code,
         title,
         "The request has no valid session cookie. Sign in with `POST /session`.",
     );
-    let answer = fixture.get_user("garbage").await;
+    let response = fixture.get_user("garbage").await;
     fixture.check(
-        &answer,
+        &response,
         401,
         "invalid_token",
         "Invalid access token",
@@ -178,9 +185,9 @@ async fn credentials(fixture: &mut Fixture) {
     );
     let forge = TokenSigner::of(&fixture.server).await;
     let expired = forge.sign(&with(&fixture.john.claims(), "exp", json!(1)));
-    let answer = fixture.get_user(&expired).await;
+    let response = fixture.get_user(&expired).await;
     fixture.check(
-        &answer,
+        &response,
         401,
         "token_expired",
         "Access token expired",
@@ -192,17 +199,17 @@ async fn credentials(fixture: &mut Fixture) {
         .log_out(&revoked.access_token)
         .await
         .is(204, "");
-    let answer = fixture.get_user(&revoked.access_token).await;
+    let response = fixture.get_user(&revoked.access_token).await;
     fixture.check(
-        &answer,
+        &response,
         401,
         "token_revoked",
         "Access token revoked",
         "The access token has been revoked. Sign in again or request a new token.",
     );
-    let answer = fixture.server.log_in("john", "wrong-password").await;
+    let response = fixture.server.log_in("john", "wrong-password").await;
     fixture.check(
-        &answer,
+        &response,
         401,
         "invalid_credentials",
         "Incorrect username or password",
@@ -218,22 +225,22 @@ async fn credentials(fixture: &mut Fixture) {
             json!({"email": "new@example.com", "password": "wrong-password"}),
         ),
     ] {
-        let answer = fixture.john(Method::POST, path, body).await;
+        let response = fixture.john(Method::POST, path, body).await;
         fixture.check(
-            &answer,
+            &response,
             403,
             "incorrect_password",
             "Incorrect password",
             "The current password is incorrect.",
         );
-        assert_eq!(answer.header("www-authenticate"), "");
+        assert_eq!(response.header("www-authenticate"), "");
     }
 }
 
 async fn refresh_tokens(fixture: &mut Fixture) {
-    let answer = fixture.server.refresh("garbage").await;
+    let response = fixture.server.refresh("garbage").await;
     fixture.check(
-        &answer,
+        &response,
         401,
         "invalid_refresh_token",
         "Invalid refresh token",
@@ -242,9 +249,9 @@ async fn refresh_tokens(fixture: &mut Fixture) {
     let session = fixture.server.sign_in("john").await;
     let token = &session.refresh_token;
     fixture.strict.refresh(token).await.is(200, "");
-    let answer = fixture.strict.refresh(token).await;
+    let response = fixture.strict.refresh(token).await;
     fixture.check(
-        &answer,
+        &response,
         401,
         "refresh_token_reused",
         "Refresh token reuse detected",
@@ -254,41 +261,41 @@ async fn refresh_tokens(fixture: &mut Fixture) {
 
 async fn permissions(fixture: &mut Fixture) {
     let (title, code) = ("Permission denied", "forbidden");
-    let answer = fixture.john(Method::GET, "/users", Value::Null).await;
+    let response = fixture.john(Method::GET, "/users", Value::Null).await;
     let detail = "This operation requires the `admin` role.";
-    fixture.check(&answer, 403, code, title, detail);
+    fixture.check(&response, 403, code, title, detail);
     let (_, personal) =
         personal_access_tokens::make(&fixture.server, &fixture.john, "user:read user:write").await;
-    let answer = fixture
+    let response = fixture
         .server
         .with_token(Method::DELETE, "/user", &personal, Value::Null)
         .await;
     fixture.check(
-        &answer,
+        &response,
         403,
         code,
         title,
         "This operation requires a user session; personal access tokens and OAuth clients can't \
          use it.",
     );
-    let answer = fixture
+    let response = fixture
         .server
         .with_token(Method::GET, "/items", &personal, Value::Null)
         .await;
     fixture.check(
-        &answer,
+        &response,
         403,
         "insufficient_scope",
         "Insufficient scope",
         "This operation requires the scope `items:read`.",
     );
     let path = "/auth/verify?scope=items:read%20items:write";
-    let answer = fixture
+    let response = fixture
         .server
         .with_token(Method::GET, path, &personal, Value::Null)
         .await;
     fixture.check(
-        &answer,
+        &response,
         403,
         "insufficient_scope",
         "Insufficient scope",
@@ -297,12 +304,12 @@ async fn permissions(fixture: &mut Fixture) {
     let mut claims = fixture.john.claims();
     claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("seconds") - 301);
     let token = TokenSigner::of(&fixture.server).await.sign(&claims);
-    let answer = fixture
+    let response = fixture
         .server
         .with_token(Method::DELETE, "/user", &token, Value::Null)
         .await;
     fixture.check(
-        &answer,
+        &response,
         403,
         "reauthentication_required",
         "Recent sign-in required",
@@ -318,7 +325,7 @@ async fn cross_site(fixture: &mut Fixture) {
             .json(&json!({"username": "john", "password": PASSWORD}))
     };
     let page = || session().header("x-latchkey-request", "1");
-    let answers = [
+    let responses = [
         (
             fixture.server.send(session()).await,
             "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.",
@@ -339,15 +346,15 @@ async fn cross_site(fixture: &mut Fixture) {
              allowed origin.",
         ),
     ];
-    for (answer, detail) in answers {
-        fixture.check(&answer, 403, "csrf", "Cross-site request blocked", detail);
+    for (response, detail) in responses {
+        fixture.check(&response, 403, "csrf", "Cross-site request blocked", detail);
     }
 }
 
 async fn protocol(fixture: &mut Fixture) {
-    let answer = fixture.john(Method::GET, "/items/nope", Value::Null).await;
+    let response = fixture.john(Method::GET, "/items/nope", Value::Null).await;
     fixture.check(
-        &answer,
+        &response,
         404,
         "not_found",
         "Not found",
@@ -360,9 +367,9 @@ async fn protocol(fixture: &mut Fixture) {
         let request = fixture
             .server
             .request(method.parse().expect("a method"), "/login");
-        let answer = fixture.server.send(request).await;
+        let response = fixture.server.send(request).await;
         let title = "Method not allowed";
-        fixture.check(&answer, 405, "method_not_allowed", title, detail);
+        fixture.check(&response, 405, "method_not_allowed", title, detail);
     }
     for (path, media_type) in [
         ("/user", "application/json"),
@@ -371,25 +378,25 @@ async fn protocol(fixture: &mut Fixture) {
         let request = fixture
             .by_john(Method::GET, path)
             .header("accept", "text/html");
-        let answer = fixture.server.send(request).await;
+        let response = fixture.server.send(request).await;
         let detail = format!("This endpoint returns {media_type}. Change or omit `Accept`.");
-        fixture.check(&answer, 406, "not_acceptable", "Not acceptable", &detail);
+        fixture.check(&response, 406, "not_acceptable", "Not acceptable", &detail);
     }
-    let answer = fixture
+    let response = fixture
         .server
         .post("/login", json!({"username": "x".repeat(70_000)}))
         .await;
     fixture.check(
-        &answer,
+        &response,
         413,
         "too_large",
         "Request body too large",
         "The request body exceeds 65,536 bytes.",
     );
     let request = fixture.by_john(Method::POST, "/items").body("name=Book");
-    let answer = fixture.server.send(request).await;
+    let response = fixture.server.send(request).await;
     fixture.check(
-        &answer,
+        &response,
         415,
         "unsupported_media_type",
         "Unsupported media type",
@@ -399,39 +406,39 @@ async fn protocol(fixture: &mut Fixture) {
 
 async fn conflicts(fixture: &mut Fixture) {
     let mary = json!({"username": "mary", "password": PASSWORD});
-    let answer = fixture.strict.post("/signup", mary.clone()).await;
+    let response = fixture.strict.post("/signup", mary.clone()).await;
     fixture.check(
-        &answer,
+        &response,
         403,
         "signup_closed",
         "Registration disabled",
         "Only administrators can create users on this server.",
     );
     let admin = fixture.server.admin("root").await;
-    let answer = fixture
+    let response = fixture
         .server
         .with_token(Method::DELETE, "/user", &admin.access_token, Value::Null)
         .await;
     fixture.check(
-        &answer,
+        &response,
         403,
         "last_admin",
         "Last administrator",
         "At least one enabled administrator must remain. Grant the role to another user first.",
     );
     let taken = json!({"username": "John", "password": PASSWORD});
-    let answer = fixture.server.post("/signup", taken).await;
+    let response = fixture.server.post("/signup", taken).await;
     fixture.check(
-        &answer,
+        &response,
         409,
         "username_taken",
         "Username already in use",
         "This username is already in use.",
     );
     let taken = json!({"email": "john@example.com", "password": PASSWORD});
-    let answer = fixture.server.post("/signup", taken).await;
+    let response = fixture.server.post("/signup", taken).await;
     fixture.check(
-        &answer,
+        &response,
         409,
         "email_taken",
         "Email address already in use",
@@ -445,17 +452,17 @@ async fn conflicts(fixture: &mut Fixture) {
         )
         .header("if-match", "\"99\"")
         .json(&json!({"name": "Lost"}));
-    let answer = fixture.server.send(request).await;
+    let response = fixture.server.send(request).await;
     fixture.check(
-        &answer,
+        &response,
         412,
         "precondition_failed",
         "Precondition failed",
         "The item changed since you read it. Get it again and retry with the new ETag.",
     );
-    let answer = fixture.server.forgot_password("john@example.com").await;
+    let response = fixture.server.forgot_password("john@example.com").await;
     fixture.check(
-        &answer,
+        &response,
         501,
         "email_disabled",
         "Email disabled",
@@ -469,9 +476,9 @@ async fn server(fixture: &mut Fixture) {
         .log_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    let answer = fixture.strict.log_in("john", "wrong-password").await;
+    let response = fixture.strict.log_in("john", "wrong-password").await;
     fixture.check(
-        &answer,
+        &response,
         429,
         "too_many_requests",
         "Too many requests",
@@ -486,14 +493,14 @@ async fn server(fixture: &mut Fixture) {
     };
     let first = stream().send().await.expect("a stream");
     assert_eq!(first.status(), 200);
-    let answer = fixture.strict.send(stream()).await;
-    let plural = if answer.header("retry-after") == "1" {
+    let response = fixture.strict.send(stream()).await;
+    let plural = if response.header("retry-after") == "1" {
         ""
     } else {
         "s"
     };
     let detail = format!("The server is overloaded. Try again in {{n}} second{plural}.");
-    fixture.check(&answer, 503, "busy", "Server busy", &detail);
+    fixture.check(&response, 503, "busy", "Server busy", &detail);
 
     let proxy = Proxy::to_redis().await;
     let cut = fixture
@@ -501,20 +508,20 @@ async fn server(fixture: &mut Fixture) {
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
     proxy.set(Line::Cut);
-    let answer = cut.refresh(&fixture.john.refresh_token).await;
-    let plural = if answer.header("retry-after") == "1" {
+    let response = cut.refresh(&fixture.john.refresh_token).await;
+    let plural = if response.header("retry-after") == "1" {
         ""
     } else {
         "s"
     };
     let detail = format!("A required service is unavailable. Try again in {{n}} second{plural}.");
     let title = "Temporarily unavailable";
-    fixture.check(&answer, 503, "unavailable", title, &detail);
+    fixture.check(&response, 503, "unavailable", title, &detail);
 
     execute(&fixture.server, "alter table items rename to broken").await;
-    let answer = fixture.john(Method::GET, "/items", Value::Null).await;
+    let response = fixture.john(Method::GET, "/items", Value::Null).await;
     fixture.check(
-        &answer,
+        &response,
         500,
         "internal",
         "Internal server error",
@@ -585,14 +592,14 @@ async fn oauth_errors_describe_cause_in_ascii() {
         ),
     ];
     for (path, form, status, error, description) in cases {
-        let answer = server.form(path, form).await;
+        let response = server.form(path, form).await;
         assert_eq!(
-            (answer.status, answer.body.clone()),
+            (response.status, response.body.clone()),
             (
                 status,
                 json!({"error": error, "error_description": description})
             )
         );
-        assert!(answer.bytes.is_ascii());
+        assert!(response.bytes.is_ascii());
     }
 }

@@ -256,7 +256,7 @@ async fn what_ended_everything_last_is_what_is_told() {
     let server = TestServer::start().await;
     for _ in 0..2 {
         let session = match server.log_in("john", PASSWORD).await {
-            answer if answer.status == 200 => Session::of(&answer),
+            response if response.status == 200 => Session::of(&response),
             _nobody_yet => server.sign_up("john").await,
         };
         let all = server

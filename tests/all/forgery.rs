@@ -12,8 +12,11 @@ use crate::{
 
 #[tokio::test]
 async fn a_forged_signature_does_not_pass() {
-    let scene = Fixture::new().await;
-    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.session.claims());
+    let fixture = Fixture::new().await;
+    let (forge, claims) = (
+        TokenSigner::of(&fixture.server).await,
+        fixture.session.claims(),
+    );
     let (public, payload) = (forge.public().to_vec(), claims.to_string());
     let der = [
         &[
@@ -63,14 +66,14 @@ async fn a_forged_signature_does_not_pass() {
             ));
         }
     }
-    scene.check(&cases).await;
+    fixture.check(&cases).await;
 }
 
 #[tokio::test]
 async fn a_token_with_another_header_does_not_pass() {
-    let scene = Fixture::new().await;
-    let forge = TokenSigner::of(&scene.server).await;
-    let (header, payload) = (forge.header(), scene.session.claims().to_string());
+    let fixture = Fixture::new().await;
+    let forge = TokenSigner::of(&fixture.server).await;
+    let (header, payload) = (forge.header(), fixture.session.claims().to_string());
     let mut headers = vec![
         without(&header, "typ"),
         without(&header, "kid"),
@@ -104,13 +107,16 @@ async fn a_token_with_another_header_does_not_pass() {
         .iter()
         .map(|header| invalid(header.to_string(), &forge.sign_as(header, &payload)))
         .collect();
-    scene.check(&cases).await;
+    fixture.check(&cases).await;
 }
 
 #[tokio::test]
 async fn a_token_with_wrong_claims_does_not_pass() {
-    let scene = Fixture::new().await;
-    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.session.claims());
+    let fixture = Fixture::new().await;
+    let (forge, claims) = (
+        TokenSigner::of(&fixture.server).await,
+        fixture.session.claims(),
+    );
     let now = claims["iat"].as_u64().expect("seconds");
     let mut wrong: Vec<Value> = [
         "iss",
@@ -169,5 +175,5 @@ async fn a_token_with_wrong_claims_does_not_pass() {
         raw(String::new()),
         raw(format!("{text} x")),
     ]);
-    scene.check(&cases).await;
+    fixture.check(&cases).await;
 }

@@ -12,7 +12,7 @@ mod requirements; // the question itself: methods, paths, demands, identity // n
 
 use reqwest::{Method, RequestBuilder};
 
-use crate::test_server::{Answer, Session, TestServer};
+use crate::test_server::{Session, TestResponse, TestServer};
 
 /// All that is said of a caller, on every answer.
 pub const IDENTITY: [&str; 9] = [
@@ -33,7 +33,7 @@ fn ask(server: &TestServer, query: &str) -> RequestBuilder {
 }
 
 /// A proxy's question about a bearer token.
-async fn verify(server: &TestServer, session: &Session, query: &str) -> Answer {
+async fn verify(server: &TestServer, session: &Session, query: &str) -> TestResponse {
     server
         .send(ask(server, query).bearer_auth(&session.access_token))
         .await
@@ -41,9 +41,9 @@ async fn verify(server: &TestServer, session: &Session, query: &str) -> Answer {
 
 /// Each header there once; what they say.
 #[track_caller]
-fn identity(answer: &Answer) -> [String; 9] {
+fn identity(response: &TestResponse) -> [String; 9] {
     IDENTITY.map(|name| {
-        let fields: Vec<_> = answer.headers.get_all(name).iter().collect();
+        let fields: Vec<_> = response.headers.get_all(name).iter().collect();
         assert_eq!(fields.len(), 1, "{name}: {fields:?}");
         fields[0].to_str().expect("plain text").to_owned()
     })
@@ -51,18 +51,18 @@ fn identity(answer: &Answer) -> [String; 9] {
 
 /// A refusal says no, and nothing of anybody.
 #[track_caller]
-fn is_refused(answer: &Answer, status: u16, code: &str) {
-    answer.is(status, code);
+fn is_refused(response: &TestResponse, status: u16, code: &str) {
+    response.is(status, code);
     assert!(
-        identity(answer).iter().all(String::is_empty),
+        identity(response).iter().all(String::is_empty),
         "{:?}",
-        answer.headers
+        response.headers
     );
-    let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+    let vary: Vec<_> = response.headers.get_all("vary").iter().collect();
     assert_eq!(vary, ["Authorization, Cookie"], "{status} {code}");
-    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(response.header("cache-control"), "no-store");
     assert!(
-        !answer.headers.contains_key("set-cookie"),
+        !response.headers.contains_key("set-cookie"),
         "no refusal sets or clears a cookie"
     );
 }

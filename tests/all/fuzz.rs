@@ -77,7 +77,7 @@ async fn finds_nothing(mut command: Command, refused: std::ops::RangeInclusive<u
     let operations = crate::contract::operations("").len();
     assert!(
         summary.contains(&format!("Tested: {operations}")),
-        "each of {operations} operations was asked: {told}"
+        "each of {operations} operations was requested: {told}"
     );
     let closed = told
         .split("Authentication failed: ")

@@ -82,7 +82,7 @@ fn holds(outcome: &Outcome, scale: Scale) {
     );
     assert!(
         outcome.rungs.by_memory() > 0,
-        "the promise is about answers from memory: {:?}",
+        "the promise is about responses from memory: {:?}",
         outcome.rungs
     );
     // On each replica, at once and later.

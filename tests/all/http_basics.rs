@@ -5,11 +5,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{self, Answer, PASSWORD, Session, TestServer, until},
+    test_server::{self, PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::execute,
 };
 
-async fn send(server: &TestServer, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+async fn send(
+    server: &TestServer,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> TestResponse {
     let request = server.request(method.parse().expect("a method"), path);
     server
         .send(fields.iter().fold(request, |request, (name, value)| {
@@ -19,18 +24,18 @@ async fn send(server: &TestServer, method: &str, path: &str, fields: &[(&str, &s
 }
 
 /// An error response whose status, fields, media type, and request ID agree.
-fn is_problem(answer: &Answer, status: u16, code: &str) {
-    answer.is(status, code);
-    assert_eq!(answer.header("content-type"), "application/problem+json");
+fn is_problem(response: &TestResponse, status: u16, code: &str) {
+    response.is(status, code);
+    assert_eq!(response.header("content-type"), "application/problem+json");
     assert_eq!(
-        (&answer.body["status"], answer.text("type")),
+        (&response.body["status"], response.text("type")),
         (
             &json!(status),
             format!("{}/problems/{code}", test_server::ISSUER)
         )
     );
-    assert_eq!(answer.text("request_id"), answer.header("x-request-id"));
-    assert!(!answer.text("title").is_empty() && !answer.text("detail").is_empty());
+    assert_eq!(response.text("request_id"), response.header("x-request-id"));
+    assert!(!response.text("title").is_empty() && !response.text("detail").is_empty());
 }
 
 #[tokio::test]
@@ -80,9 +85,9 @@ async fn another_method_is_told_which_there_are() {
         ("DELETE", "/health/live", "GET, HEAD"),
         ("GET", "/refresh-token", "POST"),
     ] {
-        let answer = send(&server, method, path, &[]).await;
-        is_problem(&answer, 405, "method_not_allowed");
-        assert_eq!(answer.header("allow"), allow, "{method} {path}");
+        let response = send(&server, method, path, &[]).await;
+        is_problem(&response, 405, "method_not_allowed");
+        assert_eq!(response.header("allow"), allow, "{method} {path}");
     }
 }
 
@@ -98,14 +103,14 @@ async fn who_accepts_no_json_is_told_so() {
         ("POST", "/signup"),
     ] {
         for accept in ["text/html", "application/json;q=0", "image/*, text/plain"] {
-            let answer = send(
+            let response = send(
                 &server,
                 method,
                 path,
                 &[("accept", accept), ("authorization", &token)],
             )
             .await;
-            is_problem(&answer, 406, "not_acceptable");
+            is_problem(&response, 406, "not_acceptable");
         }
     }
     for accept in [
@@ -220,22 +225,26 @@ async fn every_kind_of_answer_has_the_headers_that_protect_it() {
         ("HEAD", "/nope", 404),
     ];
     for (method, path, status) in kinds {
-        let answer = send(&server, method, path, &[("authorization", &token)]).await;
-        assert_eq!(answer.status, status, "{method} {path}");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
-        let policy = answer.header("content-security-policy");
+        let response = send(&server, method, path, &[("authorization", &token)]).await;
+        assert_eq!(response.status, status, "{method} {path}");
+        assert_eq!(
+            response.header("x-content-type-options"),
+            "nosniff",
+            "{path}"
+        );
+        assert_eq!(response.header("referrer-policy"), "no-referrer", "{path}");
+        let policy = response.header("content-security-policy");
         assert!(
             policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
             "{path}: {policy}"
         );
         assert_eq!(
-            answer.header("strict-transport-security"),
+            response.header("strict-transport-security"),
             "max-age=31536000",
             "{path}"
         );
         assert!(
-            !answer.header("x-request-id").is_empty() && answer.header("server").is_empty(),
+            !response.header("x-request-id").is_empty() && response.header("server").is_empty(),
             "{path}"
         );
     }
@@ -261,26 +270,26 @@ async fn answers_with_tokens_or_people_are_not_stored() {
         .await;
     let login = server.log_in("john", PASSWORD).await;
     let refresh = server.refresh(&Session::of(&login).refresh_token).await;
-    let mut answers = vec![
+    let mut responses = vec![
         up,
         login,
         refresh,
         server.log_in("john", "wrong").await,
         server.get("/user").await,
     ];
-    let token = Session::of(&answers[0]).access_token;
+    let token = Session::of(&responses[0]).access_token;
     for path in ["/user", "/dashboard", "/items", "/auth/verify"] {
-        answers.push(
+        responses.push(
             server
                 .with_token(Method::GET, path, &token, Value::Null)
                 .await,
         );
     }
     assert!(
-        answers
+        responses
             .iter()
-            .all(|answer| answer.header("cache-control") == "no-store"),
-        "{answers:?}"
+            .all(|response| response.header("cache-control") == "no-store"),
+        "{responses:?}"
     );
 }
 
@@ -292,8 +301,8 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
     let request = server
         .request(Method::GET, "/items")
         .bearer_auth(&session.access_token);
-    let answer = server.send(request.header("x-request-id", "find-me")).await;
-    is_problem(&answer, 500, "internal");
+    let response = server.send(request.header("x-request-id", "find-me")).await;
+    is_problem(&response, 500, "internal");
     for secret in [
         "items\\\"",
         "relation",
@@ -302,7 +311,7 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
         "tokio",
         "src/",
     ] {
-        assert!(!answer.string().contains(secret), "{}", answer.string());
+        assert!(!response.string().contains(secret), "{}", response.string());
     }
     let logged = || {
         server
@@ -336,14 +345,14 @@ async fn without_configuration_no_other_origin_is_let_in() {
         "method_not_allowed",
     );
     for path in ["/user", "/health/live", "/nope"] {
-        let answer = send(&server, "GET", path, &preflight).await;
+        let response = send(&server, "GET", path, &preflight).await;
         assert!(
-            !answer
+            !response
                 .headers
                 .keys()
                 .any(|name| name.as_str().starts_with("access-control")),
             "{:?}",
-            answer.headers
+            response.headers
         );
     }
 }
@@ -353,7 +362,7 @@ async fn only_exact_origins_are_let_in() {
     let origins = "https://app.example.com, http://localhost:3000";
     let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", origins)]).await;
     for origin in ["https://app.example.com", "http://localhost:3000"] {
-        let asked = send(
+        let requested = send(
             &server,
             "OPTIONS",
             "/user",
@@ -364,31 +373,34 @@ async fn only_exact_origins_are_let_in() {
         )
         .await;
         assert_eq!(
-            (asked.status, asked.header("access-control-allow-origin")),
+            (
+                requested.status,
+                requested.header("access-control-allow-origin")
+            ),
             (204, origin)
         );
         assert!(
-            asked
+            requested
                 .header("access-control-allow-methods")
                 .contains("PATCH")
         );
         assert!(
-            asked
+            requested
                 .header("access-control-allow-headers")
                 .contains("authorization")
         );
         for path in ["/user", "/nope", "/health/live"] {
-            let answer = send(&server, "GET", path, &[("origin", origin)]).await;
-            let varies = answer
+            let response = send(&server, "GET", path, &[("origin", origin)]).await;
+            let varies = response
                 .headers
                 .get_all("vary")
                 .iter()
                 .any(|field| field == "Origin");
             assert!(
-                answer.header("access-control-allow-origin") == origin && varies,
+                response.header("access-control-allow-origin") == origin && varies,
                 "{path}"
             );
-            assert_eq!(answer.header("access-control-allow-credentials"), "");
+            assert_eq!(response.header("access-control-allow-credentials"), "");
         }
     }
     let strangers = [
@@ -402,15 +414,19 @@ async fn only_exact_origins_are_let_in() {
     ];
     for origin in strangers {
         for method in ["GET", "OPTIONS"] {
-            let answer = send(
+            let response = send(
                 &server,
                 method,
                 "/user",
                 &[("origin", origin), ("access-control-request-method", "GET")],
             )
             .await;
-            assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
-            assert!(answer.status >= 400, "{origin}");
+            assert_eq!(
+                response.header("access-control-allow-origin"),
+                "",
+                "{origin}"
+            );
+            assert!(response.status >= 400, "{origin}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    test_server::{Answer, Session, TestServer},
+    test_server::{Session, TestResponse, TestServer},
     test_stores::{ask, execute},
 };
 
@@ -25,30 +25,36 @@ impl<'a> Owner<'a> {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
+    async fn call(&self, method: Method, path: &str, body: Value) -> TestResponse {
         self.server
             .with_token(method, path, &self.session.access_token, body)
             .await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> TestResponse {
         self.call(Method::GET, path, Value::Null).await
     }
 
     /// The path of a new item.
     async fn make(&self, name: &str) -> String {
-        let answer = self
+        let response = self
             .call(
                 Method::POST,
                 "/items",
                 json!({"name": name, "description": "as made"}),
             )
             .await;
-        answer.is(201, "").header("location").to_owned()
+        response.is(201, "").header("location").to_owned()
     }
 
     /// With these `If-Match` fields.
-    async fn call_if(&self, method: Method, path: &str, tags: &[&str], body: Value) -> Answer {
+    async fn call_if(
+        &self,
+        method: Method,
+        path: &str,
+        tags: &[&str],
+        body: Value,
+    ) -> TestResponse {
         let request = self
             .server
             .request(method, path)
@@ -150,11 +156,11 @@ async fn lengths_are_counted_in_characters() {
         ("name", String::new()),
         ("description", "a".repeat(10_001)),
     ] {
-        let answer = john
+        let response = john
             .call(Method::PATCH, &path, json!({member: value}))
             .await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
@@ -202,11 +208,11 @@ async fn put_replaces_and_patch_changes() {
         (Method::PUT, json!({"description": "nameless"}), None),
     ];
     for (method, body, expected) in cases {
-        let answer = john.call(method.clone(), &path, body.clone()).await;
+        let response = john.call(method.clone(), &path, body.clone()).await;
         match expected {
             None => {
                 assert_eq!(
-                    answer.is(400, "invalid_request").body["errors"][0]["field"],
+                    response.is(400, "invalid_request").body["errors"][0]["field"],
                     "name",
                     "{method} {body}"
                 )
@@ -215,7 +221,7 @@ async fn put_replaces_and_patch_changes() {
                 let now = john.get(&path).await.body;
                 assert_eq!(
                     (
-                        answer.is(200, "").body["name"].clone(),
+                        response.is(200, "").body["name"].clone(),
                         &now["name"],
                         &now["description"]
                     ),
@@ -333,9 +339,9 @@ async fn limits_and_cursors_are_checked() {
         "%31%30%30%30",
         "99999999999999999999",
     ] {
-        let answer = john.get(&format!("/items?limit={bad}")).await;
+        let response = john.get(&format!("/items?limit={bad}")).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             "limit",
             "{bad}"
         );
@@ -349,9 +355,9 @@ async fn limits_and_cursors_are_checked() {
         &format!("{next}=="),
         &Uuid::now_v7().to_string(),
     ] {
-        let answer = john.get(&format!("/items?after={bad}")).await;
+        let response = john.get(&format!("/items?after={bad}")).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             "after",
             "{bad}"
         );

@@ -25,8 +25,8 @@ fn kid(token: &str) -> String {
 
 /// The ids of the keys that others may use.
 async fn published(server: &TestServer) -> Vec<String> {
-    let answer = server.get("/.well-known/jwks.json").await;
-    let keys = answer.is(200, "").body["keys"]
+    let response = server.get("/.well-known/jwks.json").await;
+    let keys = response.is(200, "").body["keys"]
         .as_array()
         .expect("keys")
         .clone();

@@ -41,11 +41,11 @@ async fn what_is_no_request_does_not_kill_it() {
         many.as_bytes(),
     ];
     for bytes in bad {
-        let answer = exchange(server.address, bytes).await;
+        let response = exchange(server.address, bytes).await;
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         assert!(
-            [0, 400, 431, 505].contains(&raw_http::status(&answer)),
-            "{shown}: {answer}"
+            [0, 400, 431, 505].contains(&raw_http::status(&response)),
+            "{shown}: {response}"
         );
         assert_eq!(
             server.verify(&session.access_token).await.0,
@@ -82,13 +82,13 @@ async fn slow_clients_hold_up_nobody_else() {
         .write_all(b"a\r\nconnection: close\r\n\r\n")
         .await
         .expect("it reads");
-    let mut answer = String::new();
+    let mut response = String::new();
     patient
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .await
-        .expect("it answers");
+        .expect("it responds");
     assert_eq!(
-        raw_http::status(&answer),
+        raw_http::status(&response),
         401,
         "one that was slow, but came"
     );
@@ -123,19 +123,19 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
             .write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
             .await
             .expect("it reads");
-        let mut answers = String::new();
+        let mut responses = String::new();
         stream
-            .read_to_string(&mut answers)
+            .read_to_string(&mut responses)
             .await
-            .expect("it answers");
+            .expect("it responds");
         assert_eq!(
-            raw_http::status(&answers),
+            raw_http::status(&responses),
             status,
-            "{line}, {length}: {answers}"
+            "{line}, {length}: {responses}"
         );
         assert!(
-            answers.contains("HTTP/1.1 200 OK"),
-            "{line}, {length}: {answers}"
+            responses.contains("HTTP/1.1 200 OK"),
+            "{line}, {length}: {responses}"
         );
     }
 }
@@ -146,10 +146,10 @@ async fn whoever_is_refused_and_sends_no_more_is_cut_off() {
     let server = TestServer::start().await;
     let part = b"PUT /items/x HTTP/1.1\r\nhost: a\r\n\
         content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
-    let answer = exchange(server.address, part).await;
+    let response = exchange(server.address, part).await;
     assert!(
-        raw_http::status(&answer) == 401 && answer.contains("\"unauthenticated\""),
-        "{answer}"
+        raw_http::status(&response) == 401 && response.contains("\"unauthenticated\""),
+        "{response}"
     );
 }
 
@@ -158,10 +158,10 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let server = TestServer::start().await;
     let part = b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
         content-length: 50\r\n\r\n{\"username\"";
-    let answer = exchange(server.address, part).await;
+    let response = exchange(server.address, part).await;
     assert!(
-        raw_http::status(&answer) == 400 && answer.contains("\"invalid_request\""),
-        "{answer}"
+        raw_http::status(&response) == 400 && response.contains("\"invalid_request\""),
+        "{response}"
     );
 }
 
@@ -171,13 +171,13 @@ async fn requests_of_one_connection_are_answered_in_order() {
     let three = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /nope HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /user HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answers = exchange(server.address, three.as_bytes()).await;
-    let statuses: Vec<_> = answers
+    let responses = exchange(server.address, three.as_bytes()).await;
+    let statuses: Vec<_> = responses
         .split("HTTP/1.1 ")
         .skip(1)
-        .map(|answer| &answer[..3])
+        .map(|response| &response[..3])
         .collect();
-    assert_eq!(statuses, ["200", "404", "401"], "{answers}");
+    assert_eq!(statuses, ["200", "404", "401"], "{responses}");
 }
 
 /// A sign-in that waits for its row.
@@ -197,9 +197,9 @@ async fn what_runs_when_it_is_stopped_is_answered() {
     })
     .await;
     held.release().await;
-    let answer = sign_in.await.expect("no panic").expect("it is answered");
-    assert_eq!(answer.status(), 200);
-    assert!(answer.json::<Value>().await.expect("JSON")["access_token"].is_string());
+    let response = sign_in.await.expect("no panic").expect("it is answered");
+    assert_eq!(response.status(), 200);
+    assert!(response.json::<Value>().await.expect("JSON")["access_token"].is_string());
     assert_eq!(server.wait(), Some(0));
 }
 
@@ -257,7 +257,7 @@ async fn kept(server: &TestServer) -> TcpStream {
         .expect("it listens");
     stream.write_all(LIVE).await.expect("it reads");
     let mut head = vec![0; 1024];
-    let count = stream.read(&mut head).await.expect("it answers");
+    let count = stream.read(&mut head).await.expect("it responds");
     let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
     assert!(
         head.starts_with("http/1.1 200") && !head.contains("connection: close"),
@@ -281,12 +281,12 @@ const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
 /// The next answer is the last one, and says so.
 async fn ends_with_an_answer(mut stream: TcpStream) {
     stream.write_all(LIVE).await.expect("it is not closed");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("it ends");
-    let answer = answer.to_lowercase();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.expect("it ends");
+    let response = response.to_lowercase();
     assert!(
-        answer.starts_with("http/1.1 200") && answer.contains("connection: close"),
-        "{answer}"
+        response.starts_with("http/1.1 200") && response.contains("connection: close"),
+        "{response}"
     );
 }
 
@@ -318,7 +318,7 @@ async fn an_idle_connection_does_not_keep_it_from_stopping() {
         .expect("it listens");
     idle.write_all(LIVE).await.expect("it reads");
     let mut some = [0; 12];
-    idle.read_exact(&mut some).await.expect("it answers");
+    idle.read_exact(&mut some).await.expect("it responds");
     assert_eq!(&some, b"HTTP/1.1 200");
     assert_eq!(server.stop(), Some(0));
     assert!(!waited_in_vain(&server), "it waited for an idle connection");

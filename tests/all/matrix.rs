@@ -253,7 +253,7 @@ impl<'a> Fixture<'a> {
         let request = token
             .into_iter()
             .fold(request, |request, token| request.bearer_auth(token));
-        let response = request.send().await.expect("the server answers");
+        let response = request.send().await.expect("the server responds");
         let status = response.status().as_u16();
         // A stream of events has no end.
         let body: Value = if status < 400 {
@@ -296,7 +296,7 @@ async fn everybody_may_what_the_document_says_and_nothing_else() {
         } else {
             None
         };
-        let scene = Fixture::new(&server, number, scope).await;
+        let fixture = Fixture::new(&server, number, scope).await;
         write!(table, "\n| {id:30} | {:22} |", scope.unwrap_or_default()).expect("text");
         let expected = |caller: &str| wants.verdict(caller, id, path.contains(ID));
         // Those who may come last: they may take everything along.
@@ -304,8 +304,10 @@ async fn everybody_may_what_the_document_says_and_nothing_else() {
         order.sort_by_key(|at| expected(CALLERS[*at]) == Expected::Passes);
         let mut verdicts = [Expected::Passes; CALLERS.len()];
         for at in order {
-            let (caller, token) = &scene.tokens[at];
-            verdicts[at] = scene.ask(&method, &path, operation, token.as_deref()).await;
+            let (caller, token) = &fixture.tokens[at];
+            verdicts[at] = fixture
+                .ask(&method, &path, operation, token.as_deref())
+                .await;
             if verdicts[at] != expected(caller) {
                 wrong.push(format!(
                     "{id} by {caller}: {:?}, and not {:?}",

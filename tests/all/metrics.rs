@@ -10,17 +10,17 @@ use crate::{
 
 /// The page of this replica.
 pub async fn page(server: &TestServer) -> String {
-    let answer = reqwest::get(format!("http://{}/metrics", server.metrics))
+    let response = reqwest::get(format!("http://{}/metrics", server.metrics))
         .await
         .expect("it listens");
     assert_eq!(
         (
-            answer.status().as_u16(),
-            &answer.headers()["content-type"] == "text/plain; version=0.0.4"
+            response.status().as_u16(),
+            &response.headers()["content-type"] == "text/plain; version=0.0.4"
         ),
         (200, true)
     );
-    answer.text().await.expect("text")
+    response.text().await.expect("text")
 }
 
 /// The value of a series, 0 where it is not there yet.
@@ -39,10 +39,10 @@ async fn metrics_are_away_from_the_public() {
         server.get(path).await.is(404, "not_found");
     }
     for path in ["/", "/login", "/health/live", "/metrics/x"] {
-        let answer = reqwest::get(format!("http://{}{path}", server.metrics))
+        let response = reqwest::get(format!("http://{}{path}", server.metrics))
             .await
             .expect("it listens");
-        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(response.status(), 404, "{path}");
     }
     assert!(
         page(&server)

@@ -117,7 +117,7 @@ async fn its_requests_in_order() {
     assert_eq!(
         Session::of(again.is(200, "")).refresh_token,
         next.refresh_token,
-        "an answer that was lost comes again"
+        "a response that was lost comes again"
     );
 }
 
@@ -144,11 +144,11 @@ async fn everything_but_signing_in_needs_a_token() {
     for (method, path, operation) in operations("018f0000-0000-7000-8000-000000000000") {
         let id = operation["operationId"].as_str().expect("each has one");
         let request = with_example(server.request(method, &path), operation);
-        let answer = server.send(request).await;
+        let response = server.send(request).await;
         if open.contains(&id) {
-            assert_ne!(answer.code(), "unauthenticated", "{id}");
+            assert_ne!(response.code(), "unauthenticated", "{id}");
         } else {
-            assert_eq!(answer.status, 401, "{id}: {}", answer.string());
+            assert_eq!(response.status, 401, "{id}: {}", response.string());
             refused += 1;
         }
     }

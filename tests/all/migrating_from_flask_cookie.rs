@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::{
     operator,
-    test_server::{Answer, PASSWORD, Session, TestServer},
+    test_server::{PASSWORD, Session, TestResponse, TestServer},
 };
 
 const NEW_PASSWORD: &str = "of my own choice 7";
 
 /// The only field that keeps a browser signed in, of an answer that sets it.
-fn cookie(answer: &Answer) -> &str {
-    answer
+fn cookie(response: &TestResponse) -> &str {
+    response
         .header("set-cookie")
         .split(';')
         .next()
@@ -105,11 +105,11 @@ async fn its_requests_in_order_with_a_cookie() {
 
     // Signing up means being signed in.
     let up = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
-    let answer = send(Method::POST, "/signup", "", up).await;
+    let response = send(Method::POST, "/signup", "", up).await;
     send(
         Method::GET,
         "/dashboard",
-        cookie(answer.is(201, "")),
+        cookie(response.is(201, "")),
         Value::Null,
     )
     .await
@@ -117,8 +117,8 @@ async fn its_requests_in_order_with_a_cookie() {
 
     // Signing in by e-mail, for ten minutes; the dashboard is for valid cookies only.
     let login = json!({"email": "john@example.com", "password": PASSWORD});
-    let answer = send(Method::POST, "/session", "", login).await;
-    let john = cookie(answer.is(200, "")).to_owned();
+    let response = send(Method::POST, "/session", "", login).await;
+    let john = cookie(response.is(200, "")).to_owned();
     let dashboard = send(Method::GET, "/dashboard", &john, Value::Null).await;
     assert_eq!(
         dashboard.is(200, "").body["user"]["email"],
@@ -143,11 +143,11 @@ async fn its_requests_in_order_with_a_cookie() {
 
     // Deleting the account.
     let login = json!({"email": "john@example.com", "password": PASSWORD});
-    let answer = send(Method::POST, "/session", "", login).await;
+    let response = send(Method::POST, "/session", "", login).await;
     let gone = send(
         Method::DELETE,
         "/user",
-        cookie(answer.is(200, "")),
+        cookie(response.is(200, "")),
         Value::Null,
     )
     .await;

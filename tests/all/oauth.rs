@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     personal_access_tokens,
-    test_server::{Answer, Session, TestServer},
+    test_server::{Session, TestResponse, TestServer},
 };
 
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -54,7 +54,7 @@ impl Client {
     }
 
     /// What is answered when it asks for a token.
-    pub async fn ask(&self, server: &TestServer, more: &[(&str, &str)]) -> Answer {
+    pub async fn ask(&self, server: &TestServer, more: &[(&str, &str)]) -> TestResponse {
         let form = self.form(&[&[("grant_type", "client_credentials")], more].concat());
         server.form("/oauth/token", &form).await
     }
@@ -66,11 +66,11 @@ impl Client {
 
     /// What it is told of a token.
     pub async fn introspect(&self, server: &TestServer, token: &str) -> Value {
-        let answer = server
+        let response = server
             .form("/oauth/introspect", &self.form(&[("token", token)]))
             .await;
-        assert_eq!(answer.is(200, "").header("cache-control"), "no-store");
-        answer.body
+        assert_eq!(response.is(200, "").header("cache-control"), "no-store");
+        response.body
     }
 }
 
@@ -140,33 +140,33 @@ pub async fn check(server: &TestServer, token: &str) -> (u16, String) {
 
 /// Asserts a refusal as RFC 6749 section 5.2 has it.
 #[track_caller]
-pub fn is_refusal(answer: &Answer, status: u16, error: &str, what: &str) {
-    let what = format!("{what}: {}", answer.string());
+pub fn is_refusal(response: &TestResponse, status: u16, error: &str, what: &str) {
+    let what = format!("{what}: {}", response.string());
     assert_eq!(
-        (answer.status, answer.body["error"].as_str()),
+        (response.status, response.body["error"].as_str()),
         (status, Some(error)),
         "{what}"
     );
-    let members = answer.body.as_object().expect("an object");
+    let members = response.body.as_object().expect("an object");
     assert!(
         members.len() == 2 && members["error_description"].is_string(),
         "{what}"
     );
     assert!(
-        answer
+        response
             .header("content-type")
             .starts_with("application/json"),
         "{what}"
     );
-    assert_eq!(answer.header("cache-control"), "no-store", "{what}");
+    assert_eq!(response.header("cache-control"), "no-store", "{what}");
     let challenge = if status == 401 {
         "Basic realm=\"latchkey\""
     } else {
         ""
     };
-    assert_eq!(answer.header("www-authenticate"), challenge, "{what}");
+    assert_eq!(response.header("www-authenticate"), challenge, "{what}");
     assert_eq!(
-        !answer.header("retry-after").is_empty(),
+        !response.header("retry-after").is_empty(),
         [429, 503].contains(&status),
         "{what}"
     );

@@ -13,8 +13,8 @@ use crate::{
 
 #[tokio::test]
 async fn only_administrators_manage_clients() {
-    let scene = Fixture::new().await;
-    let client = format!("/clients/{}", scene.client.id);
+    let fixture = Fixture::new().await;
+    let client = format!("/clients/{}", fixture.client.id);
     let rotate = format!("{client}/rotate");
     let calls = [
         (Method::POST, "/clients", json!({"name": "x", "scope": ""})),
@@ -24,33 +24,33 @@ async fn only_administrators_manage_clients() {
         (Method::DELETE, &client, Value::Null),
     ];
     // Not even with a token that says admin, which a client may have.
-    let greedy = Client::register(&scene.server, &scene.admin, "admin user:write").await;
+    let greedy = Client::register(&fixture.server, &fixture.admin, "admin user:write").await;
     let before = ask(
-        &scene.server,
+        &fixture.server,
         "select string_agg(oauth_clients::text, ' ' order by id) from oauth_clients",
     )
     .await;
     let tokens = [
-        scene.john.access_token.clone(),
-        greedy.token(&scene.server).await,
+        fixture.john.access_token.clone(),
+        greedy.token(&fixture.server).await,
     ];
     for (method, path, body) in calls {
         for token in &tokens {
-            let answer = scene
+            let response = fixture
                 .server
                 .with_token(method.clone(), path, token, body.clone())
                 .await;
-            answer.is(403, "forbidden");
+            response.is(403, "forbidden");
         }
-        scene
+        fixture
             .server
-            .send(scene.server.request(method, path).json(&body))
+            .send(fixture.server.request(method, path).json(&body))
             .await
             .is(401, "unauthenticated");
     }
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select string_agg(oauth_clients::text, ' ' order by id) from oauth_clients"
         )
         .await,
@@ -60,14 +60,14 @@ async fn only_administrators_manage_clients() {
 
 #[tokio::test]
 async fn a_client_is_shown_without_its_secret() {
-    let scene = Fixture::new().await;
-    let admin = &scene.admin.access_token;
+    let fixture = Fixture::new().await;
+    let admin = &fixture.admin.access_token;
     let wanted = json!({
         "name": "billing",
         "scope": "items:read",
         "audience": "https://a.example https://b.example",
     });
-    let made = scene
+    let made = fixture
         .server
         .with_token(Method::POST, "/clients", admin, wanted)
         .await;
@@ -81,7 +81,7 @@ async fn a_client_is_shown_without_its_secret() {
         (path.as_str(), "no-store")
     );
     assert!(secret.starts_with("lks_") && secret.len() == 74);
-    let shown = scene
+    let shown = fixture
         .server
         .with_token(Method::GET, &path, admin, Value::Null)
         .await;
@@ -90,7 +90,7 @@ async fn a_client_is_shown_without_its_secret() {
         shown.body["audiences"],
         json!(["https://a.example", "https://b.example"])
     );
-    let listed = scene
+    let listed = fixture
         .server
         .with_token(Method::GET, "/clients", admin, Value::Null)
         .await;
@@ -99,12 +99,12 @@ async fn a_client_is_shown_without_its_secret() {
         shown.body,
         "the newest last"
     );
-    for answer in [shown, listed] {
-        assert!(!answer.string().contains("lks_") && !answer.string().contains("hash"));
+    for response in [shown, listed] {
+        assert!(!response.string().contains("lks_") && !response.string().contains("hash"));
     }
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select count(*) from audit_events where event = 'oauth_client_created'"
         )
         .await,
@@ -114,7 +114,7 @@ async fn a_client_is_shown_without_its_secret() {
         "/clients/018f0000-0000-7000-8000-000000000000",
         "/clients/x",
     ] {
-        scene
+        fixture
             .server
             .with_token(Method::GET, path, admin, Value::Null)
             .await
@@ -124,7 +124,7 @@ async fn a_client_is_shown_without_its_secret() {
 
 #[tokio::test]
 async fn wrong_clients_are_not_registered() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let eleven = "a ".repeat(11);
     let wrong = [
         (json!({"scope": "items:read"}), "name"),
@@ -144,22 +144,22 @@ async fn wrong_clients_are_not_registered() {
             "client_secret",
         ),
         (
-            json!({"name": "x", "scope": "", "id": scene.client.id}),
+            json!({"name": "x", "scope": "", "id": fixture.client.id}),
             "id",
         ),
     ];
     for (body, member) in wrong {
-        let answer = scene
+        let response = fixture
             .server
-            .with_token(Method::POST, "/clients", &scene.admin.access_token, body)
+            .with_token(Method::POST, "/clients", &fixture.admin.access_token, body)
             .await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
     assert_eq!(
-        ask(&scene.server, "select count(*) from oauth_clients").await,
+        ask(&fixture.server, "select count(*) from oauth_clients").await,
         "1"
     );
 }
@@ -167,8 +167,8 @@ async fn wrong_clients_are_not_registered() {
 /// Asserts that nothing of it is good any more, on this replica.
 async fn is_over(replica: &TestServer, client: &Client, token: &str) {
     assert_eq!(check(replica, token).await, (401, "token_revoked".into()));
-    let asked = client.ask(replica, &[]).await;
-    is_refusal(&asked, 401, "invalid_client", "another token");
+    let requested = client.ask(replica, &[]).await;
+    is_refusal(&requested, 401, "invalid_client", "another token");
     let looked = replica
         .form("/oauth/introspect", &client.form(&[("token", token)]))
         .await;
@@ -181,24 +181,29 @@ async fn is_over(replica: &TestServer, client: &Client, token: &str) {
 
 #[tokio::test]
 async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
-    let token = scene.client.token(&replica).await;
-    for server in [&scene.server, &replica] {
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let token = fixture.client.token(&replica).await;
+    for server in [&fixture.server, &replica] {
         assert_eq!(check(server, &token).await.0, 204);
     }
-    let path = format!("/clients/{}/rotate", scene.client.id);
-    let made = scene
+    let path = format!("/clients/{}/rotate", fixture.client.id);
+    let made = fixture
         .server
-        .with_token(Method::POST, &path, &scene.admin.access_token, Value::Null)
+        .with_token(
+            Method::POST,
+            &path,
+            &fixture.admin.access_token,
+            Value::Null,
+        )
         .await;
     let next = Client {
         id: made.is(200, "").text("client_id"),
         secret: made.text("client_secret"),
     };
-    assert_eq!(next.id, scene.client.id);
-    for server in [&scene.server, &replica] {
-        is_over(server, &scene.client, &token).await;
+    assert_eq!(next.id, fixture.client.id);
+    for server in [&fixture.server, &replica] {
+        is_over(server, &fixture.client, &token).await;
         assert_eq!(check(server, &next.token(server).await).await.0, 204);
         assert_eq!(
             next.introspect(server, &token).await,
@@ -209,18 +214,18 @@ async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
 
 #[tokio::test]
 async fn a_deleted_client_is_gone_on_every_replica() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
-    let token = scene.client.token(&scene.server).await;
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let token = fixture.client.token(&fixture.server).await;
     assert_eq!(check(&replica, &token).await.0, 204);
-    let path = format!("/clients/{}", scene.client.id);
+    let path = format!("/clients/{}", fixture.client.id);
     let delete = async || {
-        scene
+        fixture
             .server
             .with_token(
                 Method::DELETE,
                 &path,
-                &scene.admin.access_token,
+                &fixture.admin.access_token,
                 Value::Null,
             )
             .await
@@ -228,29 +233,29 @@ async fn a_deleted_client_is_gone_on_every_replica() {
     // Repeating it is fine.
     for _ in 0..2 {
         delete().await.is(204, "");
-        for server in [&scene.server, &replica] {
-            is_over(server, &scene.client, &token).await;
+        for server in [&fixture.server, &replica] {
+            is_over(server, &fixture.client, &token).await;
         }
     }
     let shown = replica
-        .with_token(Method::GET, &path, &scene.admin.access_token, Value::Null)
+        .with_token(Method::GET, &path, &fixture.admin.access_token, Value::Null)
         .await;
     shown.is(404, "not_found");
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select count(*) from audit_events where event = 'oauth_client_deleted'"
         )
         .await,
         "1"
     );
     let unknown = "/clients/018f0000-0000-7000-8000-000000000000";
-    let unknown = scene
+    let unknown = fixture
         .server
         .with_token(
             Method::DELETE,
             unknown,
-            &scene.admin.access_token,
+            &fixture.admin.access_token,
             Value::Null,
         )
         .await;
@@ -260,11 +265,11 @@ async fn a_deleted_client_is_gone_on_every_replica() {
 /// It has no account and no items; upstreams are told who it is.
 #[tokio::test]
 async fn a_clients_token_passes_and_is_nobodys() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let all = "user:read user:write items:read items:write admin revocations:read";
-    let client = Client::register(&scene.server, &scene.admin, all).await;
-    let token = client.token(&scene.server).await;
-    let verified = scene
+    let client = Client::register(&fixture.server, &fixture.admin, all).await;
+    let token = client.token(&fixture.server).await;
+    let verified = fixture
         .server
         .with_token(
             Method::GET,
@@ -275,7 +280,10 @@ async fn a_clients_token_passes_and_is_nobodys() {
         .await;
     assert_eq!(verified.is(204, "").header("x-auth-user"), client.id);
     // Where nothing is demanded, people are meant.
-    assert_eq!(scene.server.verify(&token).await, (403, "forbidden".into()));
+    assert_eq!(
+        fixture.server.verify(&token).await,
+        (403, "forbidden".into())
+    );
     assert_eq!(
         (
             verified.header("x-auth-session"),
@@ -304,31 +312,35 @@ async fn a_clients_token_passes_and_is_nobodys() {
         "/user/tokens",
         "/user/audit",
     ] {
-        scene
+        fixture
             .server
             .with_token(Method::GET, path, &token, Value::Null)
             .await
             .is(403, "forbidden");
     }
     // It is no session's, and no browser's.
-    scene.server.log_out(&token).await.is(401, "invalid_token");
+    fixture
+        .server
+        .log_out(&token)
+        .await
+        .is(401, "invalid_token");
     let cookie = format!("__Host-latchkey={token}");
-    let browser = scene
+    let browser = fixture
         .server
         .request(Method::GET, "/user")
         .header("cookie", cookie);
-    scene.server.send(browser).await.is(401, "invalid_token");
+    fixture.server.send(browser).await.is(401, "invalid_token");
 }
 
 #[tokio::test]
 async fn no_byte_of_a_secret_is_kept() {
-    let scene = Fixture::new().await;
-    let token = scene.client.token(&scene.server).await;
-    scene.client.introspect(&scene.server, &token).await;
+    let fixture = Fixture::new().await;
+    let token = fixture.client.token(&fixture.server).await;
+    fixture.client.introspect(&fixture.server, &token).await;
     let wrong = Client {
-        id: scene.client.id.clone(),
-        secret: format!("{}A", scene.client.secret),
+        id: fixture.client.id.clone(),
+        secret: format!("{}A", fixture.client.secret),
     };
-    wrong.ask(&scene.server, &[]).await;
-    leaks::only_its_hash_is_kept(&scene.server, &scene.client.secret).await;
+    wrong.ask(&fixture.server, &[]).await;
+    leaks::only_its_hash_is_kept(&fixture.server, &fixture.client.secret).await;
 }

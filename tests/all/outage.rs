@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{connect_redis, execute},
 };
 
@@ -88,8 +88,8 @@ fn call(command: &[&str]) -> Cmd {
 async fn signed_in(server: &TestServer) -> Session {
     for number in 0..20 {
         let body = json!({"username": format!("john{number}"), "password": PASSWORD});
-        let answer = server.post("/signup", body.clone()).await;
-        if answer.status == 201 {
+        let response = server.post("/signup", body.clone()).await;
+        if response.status == 201 {
             execute(server, "update users set role = 'admin'").await;
             until("it signs in", || async {
                 server.post("/login", body.clone()).await.status == 200
@@ -97,7 +97,7 @@ async fn signed_in(server: &TestServer) -> Session {
             .await;
             return Session::of(server.post("/login", body).await.is(200, ""));
         }
-        answer.is(503, "unavailable");
+        response.is(503, "unavailable");
     }
     panic!("nobody could sign up");
 }
@@ -179,17 +179,17 @@ type Call = (Method, &'static str, Value);
 async fn slowest_refusal(server: &TestServer, session: &Session, calls: &[Call]) -> Duration {
     let refused = calls.iter().map(async |(method, path, body)| {
         let began = Instant::now();
-        let answer = server
+        let response = server
             .with_token(method.clone(), path, &session.access_token, body.clone())
             .await;
         let elapsed = began.elapsed();
         assert_eq!(
-            (answer.status, answer.code().as_str()),
+            (response.status, response.code().as_str()),
             (503, "unavailable"),
             "{method} {path}"
         );
         assert!(
-            answer
+            response
                 .header("retry-after")
                 .parse::<u64>()
                 .is_ok_and(|wait| wait > 0),
@@ -265,12 +265,12 @@ async fn checks_by(server: &TestServer, who: &str) -> bool {
 
 /// What is answered once the busy machine lets Redis answer in time. Who is refused sooner was not
 /// refused for that.
-async fn in_time<F: Future<Output = Answer>>(mut ask: impl FnMut() -> F) -> Answer {
+async fn in_time<F: Future<Output = TestResponse>>(mut ask: impl FnMut() -> F) -> TestResponse {
     for _ in 0..20 {
         let began = Instant::now();
-        let answer = ask().await;
-        if answer.status != 503 || began.elapsed() < REDIS_LIMIT {
-            return answer;
+        let response = ask().await;
+        if response.status != 503 || began.elapsed() < REDIS_LIMIT {
+            return response;
         }
     }
     ask().await
@@ -304,10 +304,14 @@ async fn checked_without_redis(server: &TestServer, john: &Session, out: &Sessio
     };
     until("the lease is over", over).await;
     for (method, path, body) in protected() {
-        let answer = server
+        let response = server
             .with_token(method.clone(), path, &out.access_token, body)
             .await;
-        assert_eq!((answer.status, answer.code()), refused, "{method} {path}");
+        assert_eq!(
+            (response.status, response.code()),
+            refused,
+            "{method} {path}"
+        );
     }
     for path in [
         "/user",

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::{
     contract::DOCUMENT,
-    test_server::{Answer, TestServer},
+    test_server::{TestResponse, TestServer},
 };
 
-async fn get(server: &TestServer, path: &str, name: &str, value: &str) -> Answer {
+async fn get(server: &TestServer, path: &str, name: &str, value: &str) -> TestResponse {
     server
         .send(server.request(Method::GET, path).header(name, value))
         .await
@@ -297,7 +297,7 @@ async fn large_pages_are_compressed_and_known_by_their_tags() {
         assert_eq!(
             plain.header("cache-control"),
             "no-cache",
-            "kept, and asked for each time"
+            "kept, and requested each time"
         );
         let known = get(&server, path, header::IF_NONE_MATCH.as_str(), &etag).await;
         assert_eq!(

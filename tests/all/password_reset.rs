@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     mail::{MailServer, code},
     proxy::{Line, Proxy},
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{Held, connect, connect_redis},
 };
 
@@ -32,9 +32,9 @@ async fn john() -> (TestServer, MailServer, Session) {
 }
 
 /// Headers without those that differ from answer to answer.
-fn steady_headers(answer: &Answer) -> Vec<(String, String)> {
+fn steady_headers(response: &TestResponse) -> Vec<(String, String)> {
     let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let all = answer
+    let all = response
         .headers
         .iter()
         .map(|(name, value)| (name.to_string(), text(value)));
@@ -160,8 +160,8 @@ async fn afterwards_nothing_older_is_good_on_any_replica() {
 async fn a_reset_signs_nobody_in_and_tells_the_owner() {
     let (server, mails, _) = john().await;
     let code = mails.reset_code(&server, EMAIL).await;
-    let answer = server.reset_password(EMAIL, &code, NEW).await;
-    assert!(answer.is(204, "").bytes.is_empty() && !answer.headers.contains_key("set-cookie"));
+    let response = server.reset_password(EMAIL, &code, NEW).await;
+    assert!(response.is(204, "").bytes.is_empty() && !response.headers.contains_key("set-cookie"));
     let sessions = connect(server.setting("DATABASE_URL")).await;
     let live = sessions
         .query_one(
@@ -191,27 +191,30 @@ async fn of_eight_at_once_with_one_code_one_succeeds() {
         .collect();
     let (replicas, answered) = ([&server, &second], AtomicUsize::new(0));
     let tries = passwords.iter().enumerate().map(async |(n, password)| {
-        let answer = replicas[n % 2].reset_password(EMAIL, &code, password).await;
+        let response = replicas[n % 2].reset_password(EMAIL, &code, password).await;
         answered.fetch_add(1, Ordering::SeqCst);
-        (answer.status, answer.code())
+        (response.status, response.code())
     });
     let held = hold_the_users(
         &server,
         |waiting| waiting + answered.load(Ordering::SeqCst) == 8,
         || (),
     );
-    let (answers, ()) = tokio::join!(join_all(tries), held);
+    let (responses, ()) = tokio::join!(join_all(tries), held);
     assert_eq!(
-        answers.iter().filter(|(status, _)| *status == 204).count(),
+        responses
+            .iter()
+            .filter(|(status, _)| *status == 204)
+            .count(),
         1,
-        "{answers:?}"
+        "{responses:?}"
     );
     let refusals = ["", "busy", "invalid_code", "too_many_requests"];
     assert!(
-        answers
+        responses
             .iter()
             .all(|(_, code)| refusals.contains(&code.as_str())),
-        "{answers:?}"
+        "{responses:?}"
     );
     let signed_in = join_all(
         passwords
@@ -221,11 +224,11 @@ async fn of_eight_at_once_with_one_code_one_succeeds() {
     .await;
     let welcome: Vec<_> = signed_in
         .iter()
-        .map(|answer| answer.status == 200)
+        .map(|response| response.status == 200)
         .collect();
     assert_eq!(
         welcome,
-        answers
+        responses
             .iter()
             .map(|(status, _)| *status == 204)
             .collect::<Vec<_>>(),
@@ -392,12 +395,12 @@ async fn an_address_is_one_address() {
         json!({"0": "john@example.com"}),
     ];
     for email in lists {
-        let answer = server
+        let response = server
             .post("/password/forgot", json!({"email": email}))
             .await;
-        answer.is(400, "invalid_request");
-        assert_eq!(answer.body["errors"][0]["field"], "email", "{email}");
-        assert!(!answer.string().contains("evil"), "never the value");
+        response.is(400, "invalid_request");
+        assert_eq!(response.body["errors"][0]["field"], "email", "{email}");
+        assert!(!response.string().contains("evil"), "never the value");
     }
     let database = connect(server.setting("DATABASE_URL")).await;
     assert!(
@@ -417,12 +420,12 @@ async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
     let (server, mails, old) = john_with(&[("REDIS_URL", &proxy.redis_url())]).await;
     let code = mails.reset_code(&server, EMAIL).await;
     let cut = hold_the_users(&server, |waiting| waiting > 0, || proxy.set(Line::Cut));
-    let (answer, ()) = tokio::join!(server.reset_password(EMAIL, &code, NEW), cut);
-    answer.is(503, "unavailable");
+    let (response, ()) = tokio::join!(server.reset_password(EMAIL, &code, NEW), cut);
+    response.is(503, "unavailable");
     assert!(
-        answer.text("detail").contains("The change is saved"),
+        response.text("detail").contains("The change is saved"),
         "{}",
-        answer.body
+        response.body
     );
     proxy.set(Line::Open);
     server.reset_password(EMAIL, &code, NEW).await.is(204, "");

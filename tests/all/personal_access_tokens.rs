@@ -7,12 +7,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{ask, execute},
 };
 
 /// What is answered when somebody wants a token.
-pub async fn want(server: &TestServer, token: &str, wanted: Value) -> Answer {
+pub async fn want(server: &TestServer, token: &str, wanted: Value) -> TestResponse {
     server
         .with_token(Method::POST, "/user/tokens", token, wanted)
         .await
@@ -29,7 +29,7 @@ pub async fn make(server: &TestServer, owner: &Session, scope: &str) -> (String,
     (made.is(201, "").text("id"), made.text("token"))
 }
 
-pub async fn delete(server: &TestServer, token: &str, id: &str) -> Answer {
+pub async fn delete(server: &TestServer, token: &str, id: &str) -> TestResponse {
     server
         .with_token(
             Method::DELETE,
@@ -40,7 +40,7 @@ pub async fn delete(server: &TestServer, token: &str, id: &str) -> Answer {
         .await
 }
 
-pub async fn get(server: &TestServer, token: &str, path: &str) -> Answer {
+pub async fn get(server: &TestServer, token: &str, path: &str) -> TestResponse {
     server
         .with_token(Method::GET, path, token, Value::Null)
         .await
@@ -155,8 +155,8 @@ async fn it_is_no_cookie_and_no_refresh_token() {
         let request = server
             .request(Method::GET, path)
             .header("cookie", format!("__Host-latchkey={token}"));
-        let answer = server.send(request).await;
-        assert_eq!(answer.is(status, code).header("set-cookie"), "", "{path}");
+        let response = server.send(request).await;
+        assert_eq!(response.is(status, code).header("set-cookie"), "", "{path}");
     }
     server
         .refresh(&token)

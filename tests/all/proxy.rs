@@ -112,10 +112,10 @@ async fn serve(mut client: TcpStream, socket: PathBuf, state: watch::Receiver<Li
 
 /// Until either side has nothing more to say.
 async fn pass(client: &mut TcpStream, store: &mut UnixStream, state: &watch::Receiver<Line>) {
-    let ((asks, hears), (answers, listens)) = (client.split(), store.split());
+    let ((asks, hears), (responses, listens)) = (client.split(), store.split());
     tokio::select! {
         () = carry(asks, listens, Line::Held, state.clone()) => {}
-        () = carry(answers, hears, Line::Silent, state.clone()) => {}
+        () = carry(responses, hears, Line::Silent, state.clone()) => {}
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     metrics,
-    test_server::{Answer, PASSWORD, TestServer},
+    test_server::{PASSWORD, TestResponse, TestServer},
     test_stores::{ask, connect_redis},
 };
 
@@ -37,14 +37,19 @@ async fn throttled(limits: &[(&str, &str)]) -> TestServer {
     .await
 }
 
-async fn post_from(server: &TestServer, address: &str, path: &str, body: Value) -> Answer {
+async fn post_from(server: &TestServer, address: &str, path: &str, body: Value) -> TestResponse {
     let request = server
         .request(Method::POST, path)
         .header("x-forwarded-for", address);
     server.send(request.json(&body)).await
 }
 
-async fn log_in_from(server: &TestServer, address: &str, username: &str, password: &str) -> Answer {
+async fn log_in_from(
+    server: &TestServer,
+    address: &str,
+    username: &str,
+    password: &str,
+) -> TestResponse {
     post_from(
         server,
         address,
@@ -59,16 +64,16 @@ async fn hashes(server: &TestServer) -> f64 {
     metrics::value(server, "latchkey_hash_wait_seconds_count").await
 }
 
-fn count(answers: &[Answer], status: u16) -> usize {
-    answers
+fn count(responses: &[TestResponse], status: u16) -> usize {
+    responses
         .iter()
-        .filter(|answer| answer.status == status)
+        .filter(|response| response.status == status)
         .count()
 }
 
 /// The wait that a refusal tells, which must be within a period.
-fn wait(answer: &Answer, period: u64) -> u64 {
-    let wait = answer
+fn wait(response: &TestResponse, period: u64) -> u64 {
+    let wait = response
         .is(429, "too_many_requests")
         .header("retry-after")
         .parse()
@@ -94,13 +99,13 @@ async fn five_hundred_guesses_with_forged_addresses_are_those_of_one_network_and
     let guesses = forged
         .iter()
         .map(|address| log_in_from(&server, address, "john", WRONG));
-    let (answers, owner) = tokio::join!(
+    let (responses, owner) = tokio::join!(
         join_all(guesses),
         log_in_from(&behind_a_proxy, "192.0.2.7", "john", PASSWORD)
     );
     owner.is(200, "");
-    assert_eq!((count(&answers, 401), count(&answers, 429)), (10, 490));
-    for refused in answers.iter().filter(|answer| answer.status == 429) {
+    assert_eq!((count(&responses, 401), count(&responses, 429)), (10, 490));
+    for refused in responses.iter().filter(|response| response.status == 429) {
         wait(refused, 86_400);
     }
     assert_eq!(hashes(&server).await - before, 10.0);
@@ -116,8 +121,8 @@ async fn replicas_share_the_limit_also_at_the_same_moment() {
     server.sign_up("john").await;
     let replicas = [&server, &second];
     let guesses = (0..60).map(|n| log_in_from(replicas[n % 2], THERE, "john", WRONG));
-    let answers = join_all(guesses).await;
-    assert_eq!((count(&answers, 401), count(&answers, 429)), (7, 53));
+    let responses = join_all(guesses).await;
+    assert_eq!((count(&responses, 401), count(&responses, 429)), (7, 53));
     assert_eq!(
         hashes(&server).await + hashes(&second).await,
         8.0,
@@ -195,8 +200,8 @@ async fn whether_an_account_exists_makes_no_difference() {
 }
 
 /// What is left of each limit, without the seconds, which pass.
-fn remaining(answer: &Answer) -> Vec<&str> {
-    answer
+fn remaining(response: &TestResponse) -> Vec<&str> {
+    response
         .header("ratelimit")
         .split(", ")
         .filter_map(|item| item.split(";t=").next())

@@ -12,15 +12,16 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     // It may refuse before it has read everything.
     let _ = stream.write_all(bytes).await;
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(40), stream.read_to_end(&mut answer)).await;
+    let mut response = Vec::new();
+    let read =
+        tokio::time::timeout(Duration::from_secs(40), stream.read_to_end(&mut response)).await;
     let _ = read.expect("the server closes in time");
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 /// The status of an answer, 0 where there is none.
-pub fn status(answer: &str) -> u16 {
-    answer
+pub fn status(response: &str) -> u16 {
+    response
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())

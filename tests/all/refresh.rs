@@ -12,10 +12,10 @@ use crate::{
 };
 
 async fn refreshed(server: &TestServer, session: &Session) -> Session {
-    let answer = server.refresh(&session.refresh_token).await;
-    answer.is(200, "");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    Session::of(&answer)
+    let response = server.refresh(&session.refresh_token).await;
+    response.is(200, "");
+    assert_eq!(response.header("cache-control"), "no-store");
+    Session::of(&response)
 }
 
 /// No token of the session works on any of these replicas.
@@ -26,8 +26,8 @@ async fn is_dead(replicas: [&TestServer; 2], sessions: &[&Session]) {
                 replica.verify(&session.access_token).await,
                 (401, "token_revoked".into())
             );
-            let answer = replica.refresh(&session.refresh_token).await;
-            assert_eq!(answer.status, 401, "{}", answer.string());
+            let response = replica.refresh(&session.refresh_token).await;
+            assert_eq!(response.status, 401, "{}", response.string());
         }
     }
 }
@@ -170,18 +170,18 @@ async fn the_absolute_end_never_moves() {
     let newest = Mutex::new(session);
     until("the session is over", || async {
         let current = newest.lock().expect("one task").clone();
-        let answer = server.refresh(&current.refresh_token).await;
-        if answer.status == 200 {
-            let next = Session::of(&answer);
+        let response = server.refresh(&current.refresh_token).await;
+        if response.status == 200 {
+            let next = Session::of(&response);
             assert_eq!(
                 (&next.claims()["session_exp"], &next.claims()["exp"]),
                 (&json!(end), &json!(end))
             );
-            assert!(answer.body["refresh_expires_in"].as_u64() <= Some(4));
+            assert!(response.body["refresh_expires_in"].as_u64() <= Some(4));
             *newest.lock().expect("one task") = next;
             return false;
         }
-        answer.is(401, "invalid_refresh_token");
+        response.is(401, "invalid_refresh_token");
         true
     })
     .await;
@@ -204,7 +204,7 @@ async fn of_64_at_once_with_one_token_all_get_the_same_child() {
         let pairs: Vec<_> = join_all(tries)
             .await
             .iter()
-            .map(|answer| Session::of(answer.is(200, "")))
+            .map(|response| Session::of(response.is(200, "")))
             .collect();
         assert!(
             pairs
@@ -233,18 +233,18 @@ async fn of_64_at_once_without_a_grace_one_gets_a_pair_and_the_session_ends() {
     let tries = (0..64).map(|number| {
         if number % 2 == 0 { &server } else { &replica }.refresh(&session.refresh_token)
     });
-    let answers = join_all(tries).await;
-    let pairs: Vec<_> = answers
+    let responses = join_all(tries).await;
+    let pairs: Vec<_> = responses
         .iter()
-        .filter(|answer| answer.status == 200)
+        .filter(|response| response.status == 200)
         .map(Session::of)
         .collect();
     assert_eq!(pairs.len(), 1);
-    let refused = answers.iter().filter(|answer| answer.status != 200);
-    refused.for_each(|answer| {
+    let refused = responses.iter().filter(|response| response.status != 200);
+    refused.for_each(|response| {
         assert!(
-            ["refresh_token_reused", "invalid_refresh_token"].contains(&answer.code().as_str()),
-            "{answer:?}"
+            ["refresh_token_reused", "invalid_refresh_token"].contains(&response.code().as_str()),
+            "{response:?}"
         )
     });
     is_dead([&server, &replica], &[&session, &pairs[0]]).await;

@@ -57,7 +57,7 @@ impl Fixture {
         let personal = personal_access_tokens::make(&server, &own, "user:read items:read").await;
         let client = Client::register(&server, &admin, "items:read").await;
         let of_client = client.token(&server).await;
-        let scene = Fixture {
+        let fixture = Fixture {
             server,
             replica,
             mails,
@@ -72,8 +72,8 @@ impl Fixture {
             mary,
         };
         // The other replica has read it before, so that what it knows is old.
-        assert_eq!(scene.replica.verify(&scene.personal.1).await.0, 204);
-        scene
+        assert_eq!(fixture.replica.verify(&fixture.personal.1).await.0, 204);
+        fixture
     }
 
     fn id(&self) -> String {
@@ -85,11 +85,11 @@ impl Fixture {
     }
 
     async fn call(&self, session: &Session, method: Method, path: &str, body: Value) {
-        let answer = self
+        let response = self
             .server
             .with_token(method, path, &session.access_token, body)
             .await;
-        assert!(answer.status < 300, "{path}: {}", answer.string());
+        assert!(response.status < 300, "{path}: {}", response.string());
     }
 
     async fn give_back(&self, token: &str, client: Option<&Client>) {
@@ -116,9 +116,13 @@ impl Fixture {
             accepts(&self.other.access_token).await,
         ];
         for session in [&self.own, &self.other] {
-            let answer = self.replica.refresh(&session.refresh_token).await;
-            assert!([200, 401].contains(&answer.status), "{}", answer.string());
-            alive.push(answer.status == 200);
+            let response = self.replica.refresh(&session.refresh_token).await;
+            assert!(
+                [200, 401].contains(&response.status),
+                "{}",
+                response.string()
+            );
+            alive.push(response.status == 200);
         }
         let shown = self
             .replica
@@ -134,16 +138,16 @@ impl Fixture {
             "nobody else is concerned"
         );
         // Last, because a good one ends everything.
-        let answer = self
+        let response = self
             .replica
             .reset_password(EMAIL, &self.code, "correct horse 9")
             .await;
         assert!(
-            answer.status == 204 || answer.code() == "invalid_code",
+            response.status == 204 || response.code() == "invalid_code",
             "{}",
-            answer.string()
+            response.string()
         );
-        alive.push(answer.status == 204);
+        alive.push(response.status == 204);
         alive
     }
 }
@@ -193,58 +197,64 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
     ("client deleted", "aaaacp.k", "client_deleted"),
 ];
 
-async fn pull(scene: &Fixture, trigger: &str) {
+async fn pull(fixture: &Fixture, trigger: &str) {
     let (user, client) = (
-        format!("/users/{}", scene.id()),
-        format!("/clients/{}", scene.client.id),
+        format!("/users/{}", fixture.id()),
+        format!("/clients/{}", fixture.client.id),
     );
-    let (own, admin) = (&scene.own, &scene.admin);
+    let (own, admin) = (&fixture.own, &fixture.admin);
     match trigger {
-        "sign-out" => scene.call(own, Method::POST, "/logout", Value::Null).await,
+        "sign-out" => {
+            fixture
+                .call(own, Method::POST, "/logout", Value::Null)
+                .await
+        }
         "sign-out of all others" => {
-            scene
+            fixture
                 .call(own, Method::POST, "/logout?scope=others", Value::Null)
                 .await
         }
         "sign-out everywhere" => {
-            scene
+            fixture
                 .call(own, Method::POST, "/logout?scope=all", Value::Null)
                 .await
         }
         "sign-out by cookie" => {
-            let request = scene
+            let request = fixture
                 .server
                 .request(Method::DELETE, "/session")
                 .header("x-latchkey-request", "1");
-            scene
+            fixture
                 .server
-                .send(request.header(header::COOKIE, &scene.cookie))
+                .send(request.header(header::COOKIE, &fixture.cookie))
                 .await
                 .is(204, "");
         }
         "DELETE /sessions/{other}" => {
-            scene
+            fixture
                 .call(
                     own,
                     Method::DELETE,
-                    &format!("/sessions/{}", scene.other_sid()),
+                    &format!("/sessions/{}", fixture.other_sid()),
                     Value::Null,
                 )
                 .await
         }
         "password change" => {
             let body = json!({"current_password": PASSWORD, "new_password": "correct horse 8"});
-            scene.call(own, Method::POST, "/user/password", body).await
+            fixture
+                .call(own, Method::POST, "/user/password", body)
+                .await
         }
         "password reset" => {
-            scene
+            fixture
                 .server
-                .reset_password(EMAIL, &scene.code, "correct horse 8")
+                .reset_password(EMAIL, &fixture.code, "correct horse 8")
                 .await
                 .is(204, "");
         }
         "e-mail change" => {
-            scene
+            fixture
                 .call(
                     own,
                     Method::POST,
@@ -252,8 +262,8 @@ async fn pull(scene: &Fixture, trigger: &str) {
                     json!({"email": OTHER_EMAIL, "password": PASSWORD}),
                 )
                 .await;
-            let code = scene.mails.code_for(OTHER_EMAIL).await;
-            scene
+            let code = fixture.mails.code_for(OTHER_EMAIL).await;
+            fixture
                 .call(
                     own,
                     Method::POST,
@@ -263,53 +273,63 @@ async fn pull(scene: &Fixture, trigger: &str) {
                 .await
         }
         "reuse of a refresh token" => {
-            let second = Session::of(&scene.server.refresh(&own.refresh_token).await);
-            scene
+            let second = Session::of(&fixture.server.refresh(&own.refresh_token).await);
+            fixture
                 .server
                 .refresh(&second.refresh_token)
                 .await
                 .is(200, "");
-            scene
+            fixture
                 .server
                 .refresh(&own.refresh_token)
                 .await
                 .is(401, "refresh_token_reused");
         }
         "disabled" => {
-            scene
+            fixture
                 .call(admin, Method::PATCH, &user, json!({"disabled": true}))
                 .await
         }
         "role change" => {
-            scene
+            fixture
                 .call(admin, Method::PATCH, &user, json!({"role": "admin"}))
                 .await
         }
         "revoked by an administrator" => {
-            scene
+            fixture
                 .call(admin, Method::POST, &format!("{user}/revoke"), Value::Null)
                 .await
         }
         "deleted by an administrator" => {
-            scene.call(admin, Method::DELETE, &user, Value::Null).await
+            fixture
+                .call(admin, Method::DELETE, &user, Value::Null)
+                .await
         }
-        "deleted by its owner" => scene.call(own, Method::DELETE, "/user", Value::Null).await,
+        "deleted by its owner" => {
+            fixture
+                .call(own, Method::DELETE, "/user", Value::Null)
+                .await
+        }
         "DELETE /user/tokens/{id}" => {
-            scene
+            fixture
                 .call(
                     own,
                     Method::DELETE,
-                    &format!("/user/tokens/{}", scene.personal.0),
+                    &format!("/user/tokens/{}", fixture.personal.0),
                     Value::Null,
                 )
                 .await
         }
-        "access token given back" => scene.give_back(&own.access_token, None).await,
-        "refresh token given back" => scene.give_back(&own.refresh_token, None).await,
-        "personal token given back" => scene.give_back(&scene.personal.1, None).await,
-        "client's token given back" => scene.give_back(&scene.of_client, Some(&scene.client)).await,
+        "access token given back" => fixture.give_back(&own.access_token, None).await,
+        "refresh token given back" => fixture.give_back(&own.refresh_token, None).await,
+        "personal token given back" => fixture.give_back(&fixture.personal.1, None).await,
+        "client's token given back" => {
+            fixture
+                .give_back(&fixture.of_client, Some(&fixture.client))
+                .await
+        }
         "client rotated" => {
-            scene
+            fixture
                 .call(
                     admin,
                     Method::POST,
@@ -319,7 +339,7 @@ async fn pull(scene: &Fixture, trigger: &str) {
                 .await
         }
         "client deleted" => {
-            scene
+            fixture
                 .call(admin, Method::DELETE, &client, Value::Null)
                 .await
         }
@@ -350,16 +370,16 @@ async fn everything_ends_what_it_says_and_nothing_else() {
         .for_each(|credential| write!(table, "{credential:>14}").expect("text"));
     let mut wrong = Vec::new();
     for (trigger, expected, reason) in TRIGGERS {
-        let scene = Fixture::new().await;
-        pull(&scene, trigger).await;
+        let fixture = Fixture::new().await;
+        pull(&fixture, trigger).await;
         // What was taken back is on record, for whoever asks why.
         let reasons = ask(
-            &scene.server,
+            &fixture.server,
             "select string_agg(distinct reason, ' ') from revocations",
         )
         .await;
         assert_eq!(reasons, *reason, "{trigger}");
-        let alive = scene.alive().await;
+        let alive = fixture.alive().await;
         write!(table, "\n{trigger:30}").expect("text");
         for (alive, expected) in alive.iter().zip(expected.chars()) {
             let told = if *alive { "stays" } else { "ends" };

@@ -71,8 +71,8 @@ async fn streams(server: &TestServer) -> f64 {
 
 #[tokio::test]
 async fn first_comes_what_was_and_then_what_happens() {
-    let scene = Fixture::new().await;
-    let mut reader = Reader::of(&scene.server, &scene.admin).await;
+    let fixture = Fixture::new().await;
+    let mut reader = Reader::of(&fixture.server, &fixture.admin).await;
     let headers = [
         "cache-control",
         "x-accel-buffering",
@@ -91,7 +91,10 @@ async fn first_comes_what_was_and_then_what_happens() {
     let [snapshot, known, current, beat] = &begin[..] else {
         panic!("four")
     };
-    assert!(known.is_of("session", &scene.out.claim("sid")), "{known:?}");
+    assert!(
+        known.is_of("session", &fixture.out.claim("sid")),
+        "{known:?}"
+    );
     assert_eq!(
         (
             &known.id,
@@ -113,15 +116,15 @@ async fn first_comes_what_was_and_then_what_happens() {
         "{beat:?}"
     );
     // On this replica and on the other, a session and a generation.
-    for replica in [&scene.server, &scene.replica] {
-        let ended = scene.logout(replica).await;
+    for replica in [&fixture.server, &fixture.replica] {
+        let ended = fixture.logout(replica).await;
         let told = reader.first("revoked").await;
         assert!(told.is_of("session", &ended), "{told:?}");
         assert_eq!(told.id, format!("{}:{}", snapshot.epoch(), told.number()));
         assert!(told.previous() < told.number(), "{told:?}");
     }
-    let jane = scene.server.sign_up("jane").await;
-    scene
+    let jane = fixture.server.sign_up("jane").await;
+    fixture
         .replica
         .with_token(
             Method::POST,
@@ -158,28 +161,28 @@ async fn first_comes_what_was_and_then_what_happens() {
 /// in a chain.
 #[tokio::test]
 async fn nothing_is_missing_among_a_thousand() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let somebody = "insert into users (id, username, password_hash) \
         select gen_random_uuid(), 'user' || n, 'none' from generate_series(1, 1000) n";
-    execute(&scene.server, somebody).await;
+    execute(&fixture.server, somebody).await;
     let ids = ask(
-        &scene.server,
+        &fixture.server,
         "select string_agg(id::text, ' ') from users where username like 'user%'",
     )
     .await;
     let ids: Vec<String> = ids.split(' ').map(str::to_owned).collect();
     let mut readers = [
-        scene.reader(&scene.server).await,
-        scene.reader(&scene.replica).await,
+        fixture.reader(&fixture.server).await,
+        fixture.reader(&fixture.replica).await,
     ];
     let revoke = |(number, id): (usize, &String)| {
         let replica = if number % 2 == 0 {
-            &scene.server
+            &fixture.server
         } else {
-            &scene.replica
+            &fixture.replica
         };
         let path = format!("/users/{id}/revoke");
-        let token = scene.admin.access_token.clone();
+        let token = fixture.admin.access_token.clone();
         async move {
             replica
                 .with_token(Method::POST, &path, &token, Value::Null)
@@ -220,7 +223,7 @@ async fn nothing_is_missing_among_a_thousand() {
     assert_eq!(chains[0], chains[1], "all replicas tell the same");
     assert!(
         value(
-            &scene.server,
+            &fixture.server,
             "latchkey_revocation_stream_events_total{event=\"revoked\"}"
         )
         .await
@@ -230,18 +233,18 @@ async fn nothing_is_missing_among_a_thousand() {
 
 #[tokio::test]
 async fn who_was_cut_off_goes_on_from_there_on_any_replica() {
-    let scene = Fixture::new().await;
-    let mut reader = scene.reader(&scene.server).await;
-    let first = scene.logout(&scene.server).await;
+    let fixture = Fixture::new().await;
+    let mut reader = fixture.reader(&fixture.server).await;
+    let first = fixture.logout(&fixture.server).await;
     let last = reader.first("revoked").await;
     assert!(last.is_of("session", &first));
     drop(reader);
     let missed = [
-        scene.logout(&scene.server).await,
-        scene.logout(&scene.replica).await,
+        fixture.logout(&fixture.server).await,
+        fixture.logout(&fixture.replica).await,
     ];
-    for replica in [&scene.server, &scene.replica] {
-        let mut again = Reader::from(replica, &scene.admin, &last.id).await;
+    for replica in [&fixture.server, &fixture.replica] {
+        let mut again = Reader::from(replica, &fixture.admin, &last.id).await;
         let told = again.until("heartbeat").await;
         assert_eq!(names(&told), ["revoked", "revoked", "heartbeat"]);
         assert!(
@@ -259,8 +262,8 @@ async fn who_was_cut_off_goes_on_from_there_on_any_replica() {
 
 #[tokio::test]
 async fn whoever_says_something_useless_is_told_everything() {
-    let scene = Fixture::new().await;
-    let id = Reader::of(&scene.server, &scene.admin)
+    let fixture = Fixture::new().await;
+    let id = Reader::of(&fixture.server, &fixture.admin)
         .await
         .first("synced")
         .await
@@ -284,7 +287,7 @@ async fn whoever_says_something_useless_is_told_everything() {
         epoch,
         "a, b",
     ] {
-        let mut reader = Reader::from(&scene.server, &scene.admin, useless).await;
+        let mut reader = Reader::from(&fixture.server, &fixture.admin, useless).await;
         let told = reader.until("heartbeat").await;
         assert_eq!(
             names(&told),
@@ -296,79 +299,79 @@ async fn whoever_says_something_useless_is_told_everything() {
 
 #[tokio::test]
 async fn only_those_may_follow_who_are_meant_to() {
-    let scene = Fixture::new().await;
-    let user = scene.server.sign_up("jane").await;
-    scene
+    let fixture = Fixture::new().await;
+    let user = fixture.server.sign_up("jane").await;
+    fixture
         .server
         .get("/revocations")
         .await
         .is(401, "unauthenticated");
-    scene
+    fixture
         .server
-        .send(request(&scene.server, &user))
+        .send(request(&fixture.server, &user))
         .await
         .is(403, "forbidden");
-    scene
+    fixture
         .server
-        .send(request(&scene.server, &scene.out))
+        .send(request(&fixture.server, &fixture.out))
         .await
         .is(401, "token_revoked");
-    let json = scene
+    let json = fixture
         .server
         .request(Method::GET, "/revocations")
         .header("accept", "application/json");
-    scene
+    fixture
         .server
-        .send(json.bearer_auth(&scene.admin.access_token))
+        .send(json.bearer_auth(&fixture.admin.access_token))
         .await
         .is(406, "not_acceptable");
-    scene
+    fixture
         .server
         .post("/revocations", json!({}))
         .await
         .is(405, "method_not_allowed");
-    assert_eq!(streams(&scene.server).await, 0.0, "nobody follows");
+    assert_eq!(streams(&fixture.server).await, 0.0, "nobody follows");
     // Of a person's token the role counts, and the scope as well.
-    let forge = TokenSigner::of(&scene.server).await;
+    let forge = TokenSigner::of(&fixture.server).await;
     let session = |of: &Session, scope: &str| Session {
         access_token: forge.sign(&with(&of.claims(), "scope", json!(scope))),
         ..of.clone()
     };
     for scope in ["", "admin", "revocations:read"] {
-        scene
+        fixture
             .server
-            .send(request(&scene.server, &session(&user, scope)))
+            .send(request(&fixture.server, &session(&user, scope)))
             .await
             .is(403, "forbidden");
     }
     for scope in ["", "user:read", "revocations:read"] {
-        let answer = scene
+        let response = fixture
             .server
-            .send(request(&scene.server, &session(&scene.admin, scope)))
+            .send(request(&fixture.server, &session(&fixture.admin, scope)))
             .await;
-        answer.is(403, "insufficient_scope");
+        response.is(403, "insufficient_scope");
     }
-    assert_eq!(streams(&scene.server).await, 0.0, "nobody follows");
+    assert_eq!(streams(&fixture.server).await, 0.0, "nobody follows");
 }
 
 /// The token of a new client with these scopes.
-async fn client(scene: &Fixture, scopes: &str) -> (String, Session) {
+async fn client(fixture: &Fixture, scopes: &str) -> (String, Session) {
     let body = json!({"name": "a service", "scope": scopes});
-    let made = scene
+    let made = fixture
         .server
-        .with_token(Method::POST, "/clients", &scene.admin.access_token, body)
+        .with_token(Method::POST, "/clients", &fixture.admin.access_token, body)
         .await;
     let (id, secret) = (
         made.is(201, "").text("client_id"),
         made.text("client_secret"),
     );
     let form = [("grant_type", "client_credentials")];
-    let granted = scene
+    let granted = fixture
         .server
         .request(Method::POST, "/oauth/token")
         .basic_auth(&id, Some(secret))
         .form(&form);
-    let granted = scene.server.send(granted).await;
+    let granted = fixture.server.send(granted).await;
     let access_token = granted.is(200, "").text("access_token");
     (
         id,
@@ -381,32 +384,32 @@ async fn client(scene: &Fixture, scopes: &str) -> (String, Session) {
 
 #[tokio::test]
 async fn a_client_with_the_scope_follows_until_it_is_deleted() {
-    let scene = Fixture::new().await;
-    let (_, other) = client(&scene, "user:read").await;
-    let refused = scene.server.send(request(&scene.server, &other)).await;
+    let fixture = Fixture::new().await;
+    let (_, other) = client(&fixture, "user:read").await;
+    let refused = fixture.server.send(request(&fixture.server, &other)).await;
     assert!(
         refused
             .is(403, "insufficient_scope")
             .header("www-authenticate")
             .contains("revocations:read")
     );
-    let (id, session) = client(&scene, "revocations:read").await;
+    let (id, session) = client(&fixture, "revocations:read").await;
     let (mut reader, mut admin) = (
-        Reader::of(&scene.server, &session).await,
-        scene.reader(&scene.server).await,
+        Reader::of(&fixture.server, &session).await,
+        fixture.reader(&fixture.server).await,
     );
     reader.until("heartbeat").await;
-    let ended = scene.logout(&scene.replica).await;
+    let ended = fixture.logout(&fixture.replica).await;
     for reader in [&mut reader, &mut admin] {
         assert!(reader.first("revoked").await.is_of("session", &ended));
     }
     let path = format!("/clients/{id}");
-    scene
+    fixture
         .replica
         .with_token(
             Method::DELETE,
             &path,
-            &scene.admin.access_token,
+            &fixture.admin.access_token,
             Value::Null,
         )
         .await
@@ -422,93 +425,93 @@ async fn a_client_with_the_scope_follows_until_it_is_deleted() {
 
 #[tokio::test]
 async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_welcome() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     for accept in [
         "*/*",
         "text/*",
         "text/event-stream",
         "text/html, text/event-stream;q=0.5",
     ] {
-        let request = scene
+        let request = fixture
             .server
             .request(Method::GET, "/revocations/")
             .header("accept", accept);
-        let mut reader = Reader::with(request.bearer_auth(&scene.admin.access_token)).await;
+        let mut reader = Reader::with(request.bearer_auth(&fixture.admin.access_token)).await;
         reader.first("heartbeat").await;
     }
-    let cookie = format!("{NAME}={}", open(&scene.server, "root").await);
+    let cookie = format!("{NAME}={}", open(&fixture.server, "root").await);
     let mut reader = Reader::with(
-        scene
+        fixture
             .server
             .request(Method::GET, "/revocations")
             .header("cookie", &cookie),
     )
     .await;
     reader.first("heartbeat").await;
-    let out = scene
+    let out = fixture
         .server
         .request(Method::DELETE, "/session")
         .header("x-latchkey-request", "1");
-    scene
+    fixture
         .server
         .send(out.header("cookie", &cookie))
         .await
         .is(204, "");
     reader.rest().await;
     until("all of them are gone", || async {
-        streams(&scene.server).await == 0.0
+        streams(&fixture.server).await == 0.0
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_look_at_the_headers_opens_no_stream() {
-    let scene = Fixture::new().await;
-    let head = scene
+    let fixture = Fixture::new().await;
+    let head = fixture
         .server
         .request(Method::HEAD, "/revocations")
-        .bearer_auth(&scene.admin.access_token);
-    let answer = scene.server.send(head).await;
+        .bearer_auth(&fixture.admin.access_token);
+    let response = fixture.server.send(head).await;
     assert_eq!(
         (
-            answer.status,
-            answer.header("content-type"),
-            answer.bytes.len()
+            response.status,
+            response.header("content-type"),
+            response.bytes.len()
         ),
         (200, "text/event-stream", 0)
     );
     until("nobody follows", || async {
-        streams(&scene.server).await == 0.0
+        streams(&fixture.server).await == 0.0
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_stream_ends_with_its_token() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let ended = "latchkey_revocation_streams_closed_total{reason=\"token_invalid\"}";
     // Signed out on the other replica; another administrator who is one no more; the reader itself.
     let (demoted, out) = (
-        scene.server.admin("demoted").await,
-        scene.server.sign_in("root").await,
+        fixture.server.admin("demoted").await,
+        fixture.server.sign_in("root").await,
     );
     let mut readers = [
-        Reader::of(&scene.server, &out).await,
-        Reader::of(&scene.server, &demoted).await,
-        Reader::of(&scene.server, &scene.admin).await,
+        Reader::of(&fixture.server, &out).await,
+        Reader::of(&fixture.server, &demoted).await,
+        Reader::of(&fixture.server, &fixture.admin).await,
     ];
     for reader in &mut readers {
         reader.until("heartbeat").await;
     }
-    scene.replica.log_out(&out.access_token).await.is(204, "");
+    fixture.replica.log_out(&out.access_token).await.is(204, "");
     let path = demoted.user_path();
-    let admin = &scene.admin.access_token;
-    scene
+    let admin = &fixture.admin.access_token;
+    fixture
         .server
         .with_token(Method::PATCH, &path, admin, json!({"role": "user"}))
         .await
         .is(200, "");
-    scene.server.log_out(admin).await.is(204, "");
+    fixture.server.log_out(admin).await.is(204, "");
     let told = [readers[0].rest().await, readers[1].rest().await];
     for (told, session) in told.iter().zip([&out, &demoted]) {
         assert!(
@@ -518,43 +521,43 @@ async fn a_stream_ends_with_its_token() {
         );
     }
     readers[2].rest().await;
-    assert_eq!(value(&scene.server, ended).await, 3.0);
-    assert_eq!(streams(&scene.server).await, 0.0);
+    assert_eq!(value(&fixture.server, ended).await, 3.0);
+    assert_eq!(streams(&fixture.server).await, 0.0);
 }
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires() {
-    let scene = Fixture::with(&[("LATCHKEY_ACCESS_LIFETIME", "10s")]).await;
-    let admin = scene.server.sign_in("root").await;
-    let mut reader = Reader::of(&scene.server, &admin).await;
+    let fixture = Fixture::with(&[("LATCHKEY_ACCESS_LIFETIME", "10s")]).await;
+    let admin = fixture.server.sign_in("root").await;
+    let mut reader = Reader::of(&fixture.server, &admin).await;
     reader.until("heartbeat").await;
     reader.rest().await;
-    scene
+    fixture
         .server
-        .send(request(&scene.server, &admin))
+        .send(request(&fixture.server, &admin))
         .await
         .is(401, "token_expired");
 }
 
 #[tokio::test]
 async fn more_than_there_may_be_are_told_to_come_back() {
-    let scene = Fixture::with(&[("LATCHKEY_REVOCATION_STREAMS", "2")]).await;
+    let fixture = Fixture::with(&[("LATCHKEY_REVOCATION_STREAMS", "2")]).await;
     let (first, second) = (
-        scene.reader(&scene.server).await,
-        scene.reader(&scene.server).await,
+        fixture.reader(&fixture.server).await,
+        fixture.reader(&fixture.server).await,
     );
-    assert_eq!(streams(&scene.server).await, 2.0);
-    let refused = scene
+    assert_eq!(streams(&fixture.server).await, 2.0);
+    let refused = fixture
         .server
-        .send(request(&scene.server, &scene.admin))
+        .send(request(&fixture.server, &fixture.admin))
         .await;
     assert!(!refused.is(503, "busy").header("retry-after").is_empty());
     drop(first);
     until("there is room", || async {
-        streams(&scene.server).await == 1.0
+        streams(&fixture.server).await == 1.0
     })
     .await;
-    scene.reader(&scene.server).await;
-    scene.reader(&scene.replica).await;
+    fixture.reader(&fixture.server).await;
+    fixture.reader(&fixture.replica).await;
     drop(second);
 }

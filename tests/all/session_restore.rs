@@ -102,52 +102,52 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_flush_signs_nobody_out() {
-    let scene = Fixture::new().await;
-    let newest = scene.rotate(50).await.pop().expect("the newest");
-    scene.until_recorded(50).await;
-    scene.flush().await;
-    let next = refreshed(&scene.replica, &newest).await;
-    let good = || async { scene.server.verify(&next.access_token).await.0 == 204 };
+    let fixture = Fixture::new().await;
+    let newest = fixture.rotate(50).await.pop().expect("the newest");
+    fixture.until_recorded(50).await;
+    fixture.flush().await;
+    let next = refreshed(&fixture.replica, &newest).await;
+    let good = || async { fixture.server.verify(&next.access_token).await.0 == 204 };
     until("it is good", good).await;
-    assert_eq!(next.claims()["sid"], scene.john.claims()["sid"]);
+    assert_eq!(next.claims()["sid"], fixture.john.claims()["sid"]);
     assert_eq!(
         next.claims()["session_exp"],
-        scene.john.claims()["session_exp"]
+        fixture.john.claims()["session_exp"]
     );
-    refreshed(&scene.server, &next).await;
+    refreshed(&fixture.server, &next).await;
 }
 
 #[tokio::test]
 async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
-    let scene = Fixture::new().await;
-    let tokens = scene.rotate(50).await;
-    scene.until_recorded(50).await;
-    scene.flush().await;
-    scene.until_the_log_is_built().await;
-    scene
+    let fixture = Fixture::new().await;
+    let tokens = fixture.rotate(50).await;
+    fixture.until_recorded(50).await;
+    fixture.flush().await;
+    fixture.until_the_log_is_built().await;
+    fixture
         .server
         .refresh(&tokens[20].refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    scene.is_dead(&tokens[50]).await;
+    fixture.is_dead(&tokens[50]).await;
     assert_eq!(
-        ask(&scene.server, "select revoked_reason from sessions").await,
+        ask(&fixture.server, "select revoked_reason from sessions").await,
         "refresh_token_reused"
     );
 }
 
 #[tokio::test]
 async fn after_a_flush_the_parent_is_still_given_its_child() {
-    let scene = Fixture::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
-    let tokens = scene.rotate(3).await;
-    scene.until_recorded(3).await;
-    scene.flush().await;
-    scene.until_the_log_is_built().await;
+    let fixture = Fixture::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
+    let tokens = fixture.rotate(3).await;
+    fixture.until_recorded(3).await;
+    fixture.flush().await;
+    fixture.until_the_log_is_built().await;
     assert_eq!(
-        refreshed(&scene.replica, &tokens[2]).await.refresh_token,
+        refreshed(&fixture.replica, &tokens[2]).await.refresh_token,
         tokens[3].refresh_token
     );
-    scene
+    fixture
         .server
         .refresh(&tokens[1].refresh_token)
         .await
@@ -156,98 +156,102 @@ async fn after_a_flush_the_parent_is_still_given_its_child() {
 
 #[tokio::test]
 async fn what_was_taken_back_stays_so_after_a_flush() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let (other, third) = (
-        scene.server.sign_in("john").await,
-        scene.server.sign_in("john").await,
+        fixture.server.sign_in("john").await,
+        fixture.server.sign_in("john").await,
     );
-    scene.server.log_out(&other.access_token).await.is(204, "");
-    let jane = scene.server.sign_up("jane").await;
-    scene
+    fixture
+        .server
+        .log_out(&other.access_token)
+        .await
+        .is(204, "");
+    let jane = fixture.server.sign_up("jane").await;
+    fixture
         .server
         .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
         .await
         .is(204, "");
-    scene.flush().await;
+    fixture.flush().await;
     // Until the log is built the record is asked.
     for dead in [&other, &jane] {
         let refused = || async {
-            let (status, code) = scene.replica.verify(&dead.access_token).await;
+            let (status, code) = fixture.replica.verify(&dead.access_token).await;
             assert_ne!(status, 204, "never accepted, not for a moment");
             code == "token_revoked"
         };
         until("it is refused", refused).await;
-        scene.is_dead(dead).await;
+        fixture.is_dead(dead).await;
     }
-    assert_eq!(scene.replica.verify(&third.access_token).await.0, 204);
+    assert_eq!(fixture.replica.verify(&third.access_token).await.0, 204);
 }
 
 /// Everything stops at once, and Redis comes back with the data of some time ago, as a restart
 /// without the last writes or a failover to a lagging replica leaves it.
 #[tokio::test]
 async fn older_data_under_a_new_history_revive_no_token() {
-    let mut scene = Fixture::new().await;
-    let first = scene.rotate(1).await.pop().expect("one");
-    scene.own.tell::<String>(&["SAVE"]).await;
-    scene.john = first.clone();
-    let tokens = scene.rotate(49).await;
-    scene.until_recorded(50).await;
-    scene.server.kill();
-    scene.replica.kill();
-    scene.own.redis.kill();
-    scene.own.redis.start_again().expect("it can be started");
+    let mut fixture = Fixture::new().await;
+    let first = fixture.rotate(1).await.pop().expect("one");
+    fixture.own.tell::<String>(&["SAVE"]).await;
+    fixture.john = first.clone();
+    let tokens = fixture.rotate(49).await;
+    fixture.until_recorded(50).await;
+    fixture.server.kill();
+    fixture.replica.kill();
+    fixture.own.redis.kill();
+    fixture.own.redis.start_again().expect("it can be started");
     assert!(
-        scene.own.tell::<i64>(&["DBSIZE"]).await > 0,
+        fixture.own.tell::<i64>(&["DBSIZE"]).await > 0,
         "it has the old data"
     );
-    let settings = scene.server.settings();
-    (scene.server, scene.replica) = (
+    let settings = fixture.server.settings();
+    (fixture.server, fixture.replica) = (
         TestServer::run(settings.clone()).await,
         TestServer::run(settings).await,
     );
     // The old data say that this is the current one.
-    scene
+    fixture
         .server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    scene.is_dead(&tokens[49]).await;
+    fixture.is_dead(&tokens[49]).await;
 }
 
 #[tokio::test]
 async fn a_restart_of_everything_signs_nobody_out() {
-    let mut scene = Fixture::new().await;
-    let newest = scene.rotate(50).await.pop().expect("the newest");
-    scene.until_recorded(50).await;
+    let mut fixture = Fixture::new().await;
+    let newest = fixture.rotate(50).await.pop().expect("the newest");
+    fixture.until_recorded(50).await;
     assert_eq!(
-        (scene.server.stop(), scene.replica.stop()),
+        (fixture.server.stop(), fixture.replica.stop()),
         (Some(0), Some(0))
     );
-    scene.own.redis.kill();
-    scene.own.redis.start_again().expect("it can be started");
-    let settings = scene.server.settings();
-    (scene.server, scene.replica) = (
+    fixture.own.redis.kill();
+    fixture.own.redis.start_again().expect("it can be started");
+    let settings = fixture.server.settings();
+    (fixture.server, fixture.replica) = (
         TestServer::run(settings.clone()).await,
         TestServer::run(settings).await,
     );
-    refreshed(&scene.replica, &newest).await;
+    refreshed(&fixture.replica, &newest).await;
 }
 
 /// A replica that stops writes what it still has to.
 #[tokio::test]
 async fn a_clean_stop_records_the_last_refresh() {
-    let mut scene = Fixture::new().await;
-    let tokens = scene.rotate(7).await;
+    let mut fixture = Fixture::new().await;
+    let tokens = fixture.rotate(7).await;
     assert_eq!(
-        (scene.server.stop(), scene.replica.stop()),
+        (fixture.server.stop(), fixture.replica.stop()),
         (Some(0), Some(0))
     );
     assert_eq!(
-        ask(&scene.server, "select rotation_counter from sessions").await,
+        ask(&fixture.server, "select rotation_counter from sessions").await,
         "7"
     );
-    scene.flush().await;
-    let server = TestServer::run(scene.server.settings()).await;
+    fixture.flush().await;
+    let server = TestServer::run(fixture.server.settings()).await;
     server
         .refresh(&tokens[5].refresh_token)
         .await
@@ -256,18 +260,24 @@ async fn a_clean_stop_records_the_last_refresh() {
 
 #[tokio::test]
 async fn an_account_without_its_key_is_not_at_home() {
-    let scene = Fixture::new().await;
-    let sub = scene.john.claim("sub");
+    let fixture = Fixture::new().await;
+    let sub = fixture.john.claim("sub");
     let key = format!(
         "{}:{{{sub}}}:user",
-        scene.server.setting("LATCHKEY_REDIS_PREFIX")
+        fixture.server.setting("LATCHKEY_REDIS_PREFIX")
     );
-    assert_eq!(scene.own.tell::<i64>(&["DEL", &key]).await, 1);
-    let next = refreshed(&scene.server, &scene.john).await;
-    assert_eq!(scene.own.tell::<i64>(&["HDEL", &key, "identity"]).await, 1);
-    refreshed(&scene.replica, &next).await;
+    assert_eq!(fixture.own.tell::<i64>(&["DEL", &key]).await, 1);
+    let next = refreshed(&fixture.server, &fixture.john).await;
     assert_eq!(
-        scene.own.tell::<i64>(&["HEXISTS", &key, "identity"]).await,
+        fixture.own.tell::<i64>(&["HDEL", &key, "identity"]).await,
+        1
+    );
+    refreshed(&fixture.replica, &next).await;
+    assert_eq!(
+        fixture
+            .own
+            .tell::<i64>(&["HEXISTS", &key, "identity"])
+            .await,
         1
     );
 }
@@ -275,7 +285,7 @@ async fn an_account_without_its_key_is_not_at_home() {
 /// What the record says against a session counts when it is adopted.
 #[tokio::test]
 async fn what_has_ended_is_not_adopted() {
-    let scene = Fixture::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "1h")]).await;
+    let fixture = Fixture::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "1h")]).await;
     for (name, statement) in [
         (
             "ended",
@@ -296,36 +306,40 @@ async fn what_has_ended_is_not_adopted() {
         ),
         ("deleted", "delete from users where id = $"),
     ] {
-        let session = scene.server.sign_up(name).await;
-        scene.flush().await;
+        let session = fixture.server.sign_up(name).await;
+        fixture.flush().await;
         let sub = session.claim("sub");
-        execute(&scene.server, &statement.replace('$', &format!("'{sub}'"))).await;
-        scene
+        execute(
+            &fixture.server,
+            &statement.replace('$', &format!("'{sub}'")),
+        )
+        .await;
+        fixture
             .replica
             .refresh(&session.refresh_token)
             .await
             .is(401, "invalid_refresh_token");
     }
-    refreshed(&scene.server, &scene.john).await;
+    refreshed(&fixture.server, &fixture.john).await;
 }
 
 /// More rows than one page of them has, all of one moment.
 #[tokio::test]
 async fn a_long_log_is_built_to_its_end() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let rows = "insert into revocations (kind, subject_id, user_id, reason, expires_at) \
         select 'session', gen_random_uuid(), gen_random_uuid(), 'sign_out', \
             now() + interval '1 hour' \
         from generate_series(1, 2500)";
-    execute(&scene.server, rows).await;
-    scene.flush().await;
-    scene.until_the_log_is_built().await;
+    execute(&fixture.server, rows).await;
+    fixture.flush().await;
+    fixture.until_the_log_is_built().await;
     let entries = format!(
         "{}:{{rev}}:sid:*",
-        scene.server.setting("LATCHKEY_REDIS_PREFIX")
+        fixture.server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(
-        scene
+        fixture
             .own
             .tell::<Vec<String>>(&["KEYS", &entries])
             .await
@@ -338,23 +352,23 @@ async fn a_long_log_is_built_to_its_end() {
 /// disable it.
 #[tokio::test]
 async fn a_dead_session_is_looked_up_once() {
-    let scene = Fixture::new().await;
-    scene
+    let fixture = Fixture::new().await;
+    fixture
         .server
-        .log_out(&scene.john.access_token)
+        .log_out(&fixture.john.access_token)
         .await
         .is(204, "");
-    scene.flush().await;
-    scene
+    fixture.flush().await;
+    fixture
         .server
-        .refresh(&scene.john.refresh_token)
+        .refresh(&fixture.john.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     // The second time nobody asks PostgreSQL: it would wait.
-    let held = Held::rows(&scene.server, "select from users").await;
-    for replica in [&scene.server, &scene.replica] {
+    let held = Held::rows(&fixture.server, "select from users").await;
+    for replica in [&fixture.server, &fixture.replica] {
         replica
-            .refresh(&scene.john.refresh_token)
+            .refresh(&fixture.john.refresh_token)
             .await
             .is(401, "invalid_refresh_token");
     }
@@ -380,7 +394,7 @@ async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
     own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
     let refused = || async { server.verify(&john.access_token).await.0 == 503 };
-    until("nobody takes its silence for an answer", refused).await;
+    until("nobody takes its silence for a response", refused).await;
     assert_eq!(server.verify(&other.access_token).await.0, 503);
     stack.postgres.resume();
     until("it is filled", || async {
@@ -396,19 +410,19 @@ async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
 /// Whatever would end the session waits until it was adopted, and then ends what was adopted.
 #[tokio::test]
 async fn restore_racing_sign_out_leaves_no_live_session() {
-    let scene = Fixture::with(&[("LATCHKEY_LEASE", "20ms")]).await;
+    let fixture = Fixture::with(&[("LATCHKEY_LEASE", "20ms")]).await;
     let mut alive = Vec::new();
     for round in 0..40 {
         let sessions = join_all((0..25).map(|number| {
-            let server = &scene.server;
+            let server = &fixture.server;
             async move { server.sign_up(&format!("r{round}-{number}")).await }
         }));
         let sessions = sessions.await;
-        scene.flush().await;
+        fixture.flush().await;
         let races = sessions.iter().map(|session| async {
             let (refreshed, ended) = tokio::join!(
-                scene.server.refresh(&session.refresh_token),
-                scene
+                fixture.server.refresh(&session.refresh_token),
+                fixture
                     .replica
                     .post("/logout", json!({"refresh_token": session.refresh_token}))
             );
@@ -416,7 +430,7 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
                 ended.is(503, "unavailable");
                 let repeat = json!({"refresh_token": session.refresh_token});
                 until("a repeat ends it", || async {
-                    scene.replica.post("/logout", repeat.clone()).await.status == 204
+                    fixture.replica.post("/logout", repeat.clone()).await.status == 204
                 })
                 .await;
             }
@@ -430,12 +444,12 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
     }
     assert_eq!(alive.len(), 1000);
     for session in &alive {
-        let answer = scene.server.refresh(&session.refresh_token).await;
-        assert_eq!(answer.status, 401, "{}", answer.string());
+        let response = fixture.server.refresh(&session.refresh_token).await;
+        assert_eq!(response.status, 401, "{}", response.string());
     }
     for session in &alive {
         assert_eq!(
-            scene.replica.verify(&session.access_token).await.1,
+            fixture.replica.verify(&session.access_token).await.1,
             "token_revoked"
         );
     }
@@ -444,39 +458,39 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
 /// An adoption that was held up until the session had ended finds that out.
 #[tokio::test]
 async fn an_adoption_waits_for_a_logout_that_was_first() {
-    let scene = Fixture::new().await;
-    scene.flush().await;
-    let held = Held::rows(&scene.server, "select from sessions").await;
+    let fixture = Fixture::new().await;
+    fixture.flush().await;
+    let held = Held::rows(&fixture.server, "select from sessions").await;
     let end = async {
         held.until_somebody_waits().await;
         held.change("update sessions set revoked_at = now(), revoked_reason = 'sign_out'")
             .await;
     };
-    let (answer, ()) = tokio::join!(scene.server.refresh(&scene.john.refresh_token), end);
-    answer.is(401, "invalid_refresh_token");
+    let (response, ()) = tokio::join!(fixture.server.refresh(&fixture.john.refresh_token), end);
+    response.is(401, "invalid_refresh_token");
 }
 
 /// The record is told of each rotation; what it says of a session that ended meanwhile is published
 /// again.
 #[tokio::test]
 async fn a_refresh_of_what_has_ended_in_the_record_alone_ends_it_everywhere() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     execute(
-        &scene.server,
+        &fixture.server,
         "update sessions set revoked_at = now(), revoked_reason = 'sign_out'",
     )
     .await;
-    let next = refreshed(&scene.server, &scene.john).await;
-    scene.is_dead(&next).await;
+    let next = refreshed(&fixture.server, &fixture.john).await;
+    fixture.is_dead(&next).await;
 }
 
 #[tokio::test]
 async fn a_record_that_stands_still_catches_up() {
-    let scene = Fixture::new().await;
-    let held = Held::rows(&scene.server, "select from sessions").await;
-    scene.rotate(5).await;
+    let fixture = Fixture::new().await;
+    let held = Held::rows(&fixture.server, "select from sessions").await;
+    fixture.rotate(5).await;
     held.release().await;
-    scene.until_recorded(5).await;
+    fixture.until_recorded(5).await;
 }
 
 #[tokio::test]

@@ -4,13 +4,13 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{Answer, PASSWORD, Session, TestServer},
+    test_server::{PASSWORD, Session, TestResponse, TestServer},
     test_stores::{ask, execute},
 };
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 
-async fn list(server: &TestServer, session: &Session, query: &str) -> Answer {
+async fn list(server: &TestServer, session: &Session, query: &str) -> TestResponse {
     server
         .with_token(
             Method::GET,
@@ -21,7 +21,7 @@ async fn list(server: &TestServer, session: &Session, query: &str) -> Answer {
         .await
 }
 
-async fn end(server: &TestServer, session: &Session, id: &str) -> Answer {
+async fn end(server: &TestServer, session: &Session, id: &str) -> TestResponse {
     server
         .with_token(
             Method::DELETE,
@@ -43,9 +43,11 @@ async fn sessions_are_listed_in_words() {
         .send(request.json(&json!({"username": "john", "password": PASSWORD})))
         .await;
     let second = Session::of(second.is(200, ""));
-    let answer = list(&server, &second, "").await;
-    let items = answer.is(200, "").body["data"].as_array().expect("a list");
-    assert_eq!((items.len(), &answer.body["next"]), (2, &Value::Null));
+    let response = list(&server, &second, "").await;
+    let items = response.is(200, "").body["data"]
+        .as_array()
+        .expect("a list");
+    assert_eq!((items.len(), &response.body["next"]), (2, &Value::Null));
     assert_eq!(
         (
             &items[0]["id"],
@@ -82,7 +84,7 @@ async fn sessions_are_listed_in_words() {
         .await;
     assert_eq!(
         &dashboard.is(200, "").body["sessions"],
-        &answer.body["data"]
+        &response.body["data"]
     );
 }
 
@@ -146,8 +148,10 @@ async fn only_what_is_still_good_is_listed() {
         ),
     )
     .await;
-    let answer = list(&server, &john, "").await;
-    let items = answer.is(200, "").body["data"].as_array().expect("a list");
+    let response = list(&server, &john, "").await;
+    let items = response.is(200, "").body["data"]
+        .as_array()
+        .expect("a list");
     assert_eq!(
         (items.len(), &items[0]["id"]),
         (1, &json!(john.claim("sid")))

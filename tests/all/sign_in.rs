@@ -7,7 +7,7 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{Answer, PASSWORD, Session, TestServer},
+    test_server::{PASSWORD, Session, TestResponse, TestServer},
     test_stores::{ask, execute},
 };
 
@@ -22,13 +22,16 @@ async fn somebody_signs_up_and_is_signed_in() {
         "password": "secret123",
         "name": "John Doe",
     });
-    let answer = server.post("/signup", body).await;
-    answer.is(201, "");
+    let response = server.post("/signup", body).await;
+    response.is(201, "");
     assert_eq!(
-        (answer.header("location"), answer.header("cache-control")),
+        (
+            response.header("location"),
+            response.header("cache-control")
+        ),
         ("/user", "no-store")
     );
-    let user = &answer.body["user"];
+    let user = &response.body["user"];
     assert_eq!(
         (&user["username"], &user["email"]),
         (&json!("John"), &json!("john@example.com"))
@@ -37,9 +40,9 @@ async fn somebody_signs_up_and_is_signed_in() {
         (&user["name"], &user["role"], &user["email_verified"]),
         (&json!("John Doe"), &json!("user"), &json!(false))
     );
-    assert_eq!(answer.body["token_type"], "bearer");
+    assert_eq!(response.body["token_type"], "bearer");
     assert_eq!(
-        server.verify(&Session::of(&answer).access_token).await.0,
+        server.verify(&Session::of(&response).access_token).await.0,
         204
     );
 }
@@ -102,12 +105,15 @@ async fn of_32_who_want_one_name_one_gets_it() {
             json!({"username": spellings[number % 4], "password": PASSWORD}),
         )
     });
-    let answers = join_all(wishes).await;
+    let responses = join_all(wishes).await;
     assert_eq!(
-        answers.iter().filter(|answer| answer.status == 201).count(),
+        responses
+            .iter()
+            .filter(|response| response.status == 201)
+            .count(),
         1
     );
-    for refused in answers.iter().filter(|answer| answer.status != 201) {
+    for refused in responses.iter().filter(|response| response.status != 201) {
         refused.is(409, "username_taken");
     }
     assert_eq!(ask(&server, USERS).await, "1");
@@ -125,14 +131,14 @@ async fn weak_passwords_are_refused() {
         "12345678",
         "qwertyuiop",
     ] {
-        let answer = server
+        let response = server
             .post("/signup", json!({"username": "john", "password": weak}))
             .await;
-        answer.is(400, "weak_password");
+        response.is(400, "weak_password");
         assert!(
-            weak == "password" || !answer.string().contains(weak),
+            weak == "password" || !response.string().contains(weak),
             "{}",
-            answer.string()
+            response.string()
         );
     }
     let short = server
@@ -187,14 +193,14 @@ async fn either_field_takes_a_user_name_or_an_address() {
             "John@Example.com",
             " john@example.com ",
         ] {
-            let answer = server
+            let response = server
                 .post("/login", json!({field: name, "password": PASSWORD}))
                 .await;
-            answer.is(200, "");
+            response.is(200, "");
             assert_eq!(
                 (
-                    &Session::of(&answer).claims()["sub"],
-                    answer.header("cache-control")
+                    &Session::of(&response).claims()["sub"],
+                    response.header("cache-control")
                 ),
                 (&sub, "no-store")
             );
@@ -207,9 +213,9 @@ async fn either_field_takes_a_user_name_or_an_address() {
             "email",
         ),
     ] {
-        let answer = server.post("/login", body).await;
+        let response = server.post("/login", body).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
@@ -275,7 +281,7 @@ async fn unknown_wrong_and_disabled_look_alike() {
     .await;
     let wrong = server.log_in("john", "wrong-password").await;
     wrong.is(401, "invalid_credentials");
-    let steady = |answer: &Answer| answer.without_request_id();
+    let steady = |response: &TestResponse| response.without_request_id();
     assert_eq!(
         wrong.header("www-authenticate"),
         "Bearer realm=\"latchkey\""
@@ -287,9 +293,9 @@ async fn unknown_wrong_and_disabled_look_alike() {
         ("joe", "wrong-password"),
     ];
     for (name, password) in tries {
-        let answer = server.log_in(name, password).await;
+        let response = server.log_in(name, password).await;
         assert_eq!(
-            (answer.status, steady(&answer), headers(&answer)),
+            (response.status, steady(&response), headers(&response)),
             (401, steady(&wrong), headers(&wrong)),
             "{name}"
         );
@@ -302,9 +308,9 @@ async fn unknown_wrong_and_disabled_look_alike() {
 }
 
 /// All but what belongs to the one answer.
-fn headers(answer: &Answer) -> Vec<(String, String)> {
+fn headers(response: &TestResponse) -> Vec<(String, String)> {
     let text = |value: &header::HeaderValue| value.to_str().expect("plain text").to_owned();
-    let mut headers: Vec<_> = answer
+    let mut headers: Vec<_> = response
         .headers
         .iter()
         .map(|(name, value)| (name.to_string(), text(value)))

@@ -4,11 +4,11 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::ask,
 };
 
-async fn log_out_by_refresh_token(server: &TestServer, token: &str) -> Answer {
+async fn log_out_by_refresh_token(server: &TestServer, token: &str) -> TestResponse {
     server
         .post("/logout", json!({"refresh_token": token}))
         .await
@@ -62,8 +62,8 @@ async fn after_signing_out_the_very_next_request_is_refused_everywhere() {
 async fn a_refresh_token_signs_out_as_well() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
-    let answer = log_out_by_refresh_token(&server, &session.refresh_token).await;
-    assert!(answer.is(204, "").bytes.is_empty());
+    let response = log_out_by_refresh_token(&server, &session.refresh_token).await;
+    assert!(response.is(204, "").bytes.is_empty());
     is_over([&replica, &server], &session).await;
     assert_eq!(
         ask(&server, "select revoked_reason from sessions").await,
@@ -253,7 +253,7 @@ async fn without_any_token_nobody_is_signed_out() {
 async fn the_scope_may_be_named() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
-    let answer = server
+    let response = server
         .with_token(
             Method::POST,
             "/logout?scope=session",
@@ -261,7 +261,7 @@ async fn the_scope_may_be_named() {
             Value::Null,
         )
         .await;
-    answer.is(204, "");
+    response.is(204, "");
     is_over([&replica, &server], &session).await;
 }
 

@@ -55,7 +55,12 @@ fn watch(url: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
         while !stop.load(Ordering::Relaxed) {
             let began = Instant::now();
             assert_eq!(
-                client.get(&url).send().await.expect("it answers").status(),
+                client
+                    .get(&url)
+                    .send()
+                    .await
+                    .expect("it responds")
+                    .status(),
                 200
             );
             times.push(began.elapsed());
@@ -94,14 +99,17 @@ async fn a_thousand_sign_ins_at_once_slow_nothing_else() {
     let stop = Arc::new(AtomicBool::new(false));
     let (url, until_then) = (server.url("/health/live"), stop.clone());
     let watching = std::thread::spawn(move || watch(url, until_then));
-    let answers = join_all((0..CROWD).map(|_| server.log_in("john", PASSWORD))).await;
+    let responses = join_all((0..CROWD).map(|_| server.log_in("john", PASSWORD))).await;
     stop.store(true, Ordering::Relaxed);
     let times = watching.join().expect("it was answered each time");
-    let signed_in = answers.iter().filter(|answer| answer.status == 200).count();
-    for answer in answers.iter().filter(|answer| answer.status != 200) {
-        answer.is(503, "busy");
+    let signed_in = responses
+        .iter()
+        .filter(|response| response.status == 200)
+        .count();
+    for response in responses.iter().filter(|response| response.status != 200) {
+        response.is(503, "busy");
         assert!(
-            answer
+            response
                 .header("retry-after")
                 .parse::<u64>()
                 .is_ok_and(|wait| wait > 0)

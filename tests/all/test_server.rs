@@ -193,7 +193,7 @@ impl TestServer {
         while self
             .try_get("/health/ready")
             .await
-            .is_none_or(|answer| answer.status != 200)
+            .is_none_or(|response| response.status != 200)
         {
             assert!(
                 Instant::now() < deadline,
@@ -308,46 +308,52 @@ impl TestServer {
     }
 
     /// Sends it, and compares the answer with the document.
-    pub async fn send(&self, request: RequestBuilder) -> Answer {
-        self.try_send(request).await.expect("the server answers")
+    pub async fn send(&self, request: RequestBuilder) -> TestResponse {
+        self.try_send(request).await.expect("the server responds")
     }
 
-    pub async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
+    pub async fn try_send(&self, request: RequestBuilder) -> Option<TestResponse> {
         let request = request.build().expect("a well-formed request");
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = self.client.execute(request).await.ok()?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.ok()?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let answer = Answer {
+        let response = TestResponse {
             status: status.as_u16(),
             headers,
             body,
             bytes,
         };
-        contract::check(&method, &path, &answer);
-        Some(answer)
+        contract::check(&method, &path, &response);
+        Some(response)
     }
 
-    pub async fn try_get(&self, path: &str) -> Option<Answer> {
+    pub async fn try_get(&self, path: &str) -> Option<TestResponse> {
         self.try_send(self.request(Method::GET, path)).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> TestResponse {
         self.send(self.request(Method::GET, path)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> TestResponse {
         self.send(self.request(Method::POST, path).json(&body))
             .await
     }
 
-    pub async fn form(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub async fn form(&self, path: &str, form: &[(&str, &str)]) -> TestResponse {
         self.send(self.request(Method::POST, path).form(form)).await
     }
 
     /// With a bearer token; `Value::Null` sends no body.
-    pub async fn with_token(&self, method: Method, path: &str, token: &str, body: Value) -> Answer {
+    pub async fn with_token(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Value,
+    ) -> TestResponse {
         let request = self.request(method, path).bearer_auth(token);
         self.send(if body.is_null() {
             request
@@ -359,26 +365,26 @@ impl TestServer {
 
     /// A new account with this user name, signed in.
     pub async fn sign_up(&self, username: &str) -> Session {
-        let answer = self
+        let response = self
             .post(
                 "/signup",
                 json!({"username": username, "password": PASSWORD}),
             )
             .await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        Session::of(&answer)
+        assert_eq!(response.status, 201, "{}", response.body);
+        Session::of(&response)
     }
 
     /// A new account with an address, signed in.
     pub async fn sign_up_with_email(&self, username: &str, email: &str) -> Session {
-        let answer = self
+        let response = self
             .post(
                 "/signup",
                 json!({"username": username, "email": email, "password": PASSWORD}),
             )
             .await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        Session::of(&answer)
+        assert_eq!(response.status, 201, "{}", response.body);
+        Session::of(&response)
     }
 
     /// An administrator, signed in; made behind the gateway's back.
@@ -389,7 +395,7 @@ impl TestServer {
         self.sign_in(username).await
     }
 
-    pub async fn log_in(&self, username: &str, password: &str) -> Answer {
+    pub async fn log_in(&self, username: &str, password: &str) -> TestResponse {
         self.post(
             "/login",
             json!({"username": username, "password": password}),
@@ -398,34 +404,39 @@ impl TestServer {
     }
 
     pub async fn sign_in(&self, username: &str) -> Session {
-        let answer = self.log_in(username, PASSWORD).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        Session::of(&answer)
+        let response = self.log_in(username, PASSWORD).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        Session::of(&response)
     }
 
-    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+    pub async fn refresh(&self, refresh_token: &str) -> TestResponse {
         self.post("/refresh", json!({"refresh_token": refresh_token}))
             .await
     }
 
-    pub async fn log_out(&self, access_token: &str) -> Answer {
+    pub async fn log_out(&self, access_token: &str) -> TestResponse {
         self.with_token(Method::POST, "/logout", access_token, Value::Null)
             .await
     }
 
     /// Requests a mail with a code for a new password.
-    pub async fn forgot_password(&self, email: &str) -> Answer {
+    pub async fn forgot_password(&self, email: &str) -> TestResponse {
         self.post("/password/forgot", json!({"email": email})).await
     }
 
     /// Sets a new password by a code.
-    pub async fn reset_password(&self, email: &str, code: &str, new_password: &str) -> Answer {
+    pub async fn reset_password(
+        &self,
+        email: &str,
+        code: &str,
+        new_password: &str,
+    ) -> TestResponse {
         let body = json!({"email": email, "code": code, "new_password": new_password});
         self.post("/password/reset", body).await
     }
 
     /// A new item of this session's user.
-    pub async fn create_item(&self, session: &Session, name: &str) -> Answer {
+    pub async fn create_item(&self, session: &Session, name: &str) -> TestResponse {
         let body = json!({"name": name});
         self.with_token(Method::POST, "/items", &session.access_token, body)
             .await
@@ -449,10 +460,10 @@ impl TestServer {
 
     /// The same where something is demanded, as it is of clients.
     pub async fn verify_at(&self, path: &str, access_token: &str) -> (u16, String) {
-        let answer = self
+        let response = self
             .with_token(Method::GET, path, access_token, Value::Null)
             .await;
-        (answer.status, answer.code())
+        (response.status, response.code())
     }
 }
 
@@ -548,7 +559,7 @@ fn until_it_listens(log: &File, child: &mut Child) -> [SocketAddr; 2] {
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     pub status: u16,
     pub headers: HeaderMap,
     /// The JSON of the body, or null.
@@ -556,7 +567,7 @@ pub struct Answer {
     pub bytes: Vec<u8>,
 }
 
-impl Answer {
+impl TestResponse {
     /// The code of a problem, or nothing.
     pub fn code(&self) -> String {
         self.body["code"].as_str().unwrap_or_default().to_owned()
@@ -611,10 +622,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn of(answer: &Answer) -> Session {
+    pub fn of(response: &TestResponse) -> Session {
         Session {
-            access_token: answer.text("access_token"),
-            refresh_token: answer.text("refresh_token"),
+            access_token: response.text("access_token"),
+            refresh_token: response.text("refresh_token"),
         }
     }
 

@@ -66,7 +66,7 @@ pub async fn connect_redis(redis: &str) -> MultiplexedConnection {
         .expect("an address")
         .get_multiplexed_async_connection()
         .await
-        .expect("Redis answers")
+        .expect("Redis responds")
 }
 
 /// PostgreSQL and Redis of one test, and the URL of an empty database there.
@@ -117,7 +117,7 @@ async fn migrate(database: &str) {
 pub async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
-        .expect("PostgreSQL answers");
+        .expect("PostgreSQL responds");
     tokio::spawn(connection);
     client
 }

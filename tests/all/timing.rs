@@ -30,9 +30,9 @@ async fn medians(
         for turn in 0..KINDS.len() {
             let kind = (round + turn) % KINDS.len();
             let began = Instant::now();
-            let answer = server.post(path, body(KINDS[kind])).await;
+            let response = server.post(path, body(KINDS[kind])).await;
             taken[kind].push(began.elapsed());
-            assert_eq!(answer.status, expected, "{}", answer.string());
+            assert_eq!(response.status, expected, "{}", response.string());
         }
     }
     taken.map(|mut times| {

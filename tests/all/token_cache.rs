@@ -85,11 +85,11 @@ async fn a_known_token_is_no_cookie() {
     let session = server.sign_up("john").await;
     make_known(&server, &session).await;
     let cookie = format!("__Host-latchkey={}", session.access_token);
-    let asked = server
+    let requested = server
         .request(Method::GET, "/auth/verify")
         .header("cookie", cookie);
     server
-        .send(asked.header("x-forwarded-method", "GET"))
+        .send(requested.header("x-forwarded-method", "GET"))
         .await
         .is(401, "invalid_token");
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::{operations, with_example},
-    test_server::{Answer, PASSWORD, Session, TestServer},
+    test_server::{PASSWORD, Session, TestResponse, TestServer},
     test_stores::ask,
 };
 
@@ -32,17 +32,17 @@ impl Fixture {
         Fixture { server, admin }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
+    async fn call(&self, method: Method, path: &str, body: Value) -> TestResponse {
         self.server
             .with_token(method, path, &self.admin.access_token, body)
             .await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> TestResponse {
         self.call(Method::GET, path, Value::Null).await
     }
 
-    async fn create(&self, body: Value) -> Answer {
+    async fn create(&self, body: Value) -> TestResponse {
         self.call(Method::POST, "/users", body).await
     }
 
@@ -55,7 +55,7 @@ impl Fixture {
         (session.user_path(), session)
     }
 
-    async fn patch(&self, path: &str, change: Value) -> Answer {
+    async fn patch(&self, path: &str, change: Value) -> TestResponse {
         self.call(Method::PATCH, path, change).await
     }
 }
@@ -76,7 +76,7 @@ async fn send(
     path: &str,
     operation: &Value,
     session: Option<&Session>,
-) -> Answer {
+) -> TestResponse {
     let request = server.request(method.clone(), path);
     let request = session.iter().fold(request, |request, session| {
         request.bearer_auth(&session.access_token)
@@ -86,14 +86,14 @@ async fn send(
 
 #[tokio::test]
 async fn only_administrators_who_still_are_may_do_anything() {
-    let scene = Fixture::new().await;
-    let (john, _) = scene.somebody("mary").await;
+    let fixture = Fixture::new().await;
+    let (john, _) = fixture.somebody("mary").await;
     let (revoked, demoted) = (
-        scene.server.admin("revoked").await,
-        scene.server.admin("demoted").await,
+        fixture.server.admin("revoked").await,
+        fixture.server.admin("demoted").await,
     );
-    let user = scene.server.sign_up("user").await;
-    scene
+    let user = fixture.server.sign_up("user").await;
+    fixture
         .call(
             Method::POST,
             &format!("{}/revoke", revoked.user_path()),
@@ -101,14 +101,14 @@ async fn only_administrators_who_still_are_may_do_anything() {
         )
         .await
         .is(204, "");
-    scene
+    fixture
         .patch(&demoted.user_path(), json!({"role": "user"}))
         .await
         .is(200, "");
     let whole =
         |table: &str| format!("(select string_agg(t::text, ';' order by t::text) from {table} t)");
     let fingerprint = format!("select {} || {}", whole("users"), whole("sessions"));
-    let before = ask(&scene.server, &fingerprint).await;
+    let before = ask(&fixture.server, &fingerprint).await;
     let operations = all_operations(john.rsplit('/').next().expect("an id"));
     let cases = [
         (None, 401, "unauthenticated"),
@@ -118,16 +118,16 @@ async fn only_administrators_who_still_are_may_do_anything() {
     ];
     for (method, path, operation) in &operations {
         for (session, status, code) in cases {
-            let answer = send(&scene.server, method, path, operation, session).await;
+            let response = send(&fixture.server, method, path, operation, session).await;
             assert_eq!(
-                (answer.status, answer.code().as_str()),
+                (response.status, response.code().as_str()),
                 (status, code),
                 "{method} {path}"
             );
         }
     }
     assert_eq!(
-        ask(&scene.server, &fingerprint).await,
+        ask(&fixture.server, &fingerprint).await,
         before,
         "no refused request did anything"
     );
@@ -150,14 +150,14 @@ async fn only_administrators_who_still_are_may_do_anything() {
             ("PATCH", _) => json!({}),
             _other => Value::Null,
         };
-        let answer = scene.call(method.clone(), path, body).await;
+        let response = fixture.call(method.clone(), path, body).await;
         assert!(
-            (200..300).contains(&answer.status),
+            (200..300).contains(&response.status),
             "{method} {path}: {}",
-            answer.string()
+            response.string()
         );
     }
-    scene
+    fixture
         .call(Method::DELETE, &john, Value::Null)
         .await
         .is(204, "");
@@ -165,28 +165,28 @@ async fn only_administrators_who_still_are_may_do_anything() {
 
 #[tokio::test]
 async fn a_user_is_made_read_replaced_changed_and_deleted() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let body = json!({
         "username": "john",
         "email": "john@example.com",
         "name": "John",
         "password": PASSWORD,
     });
-    let made = scene.create(body).await;
+    let made = fixture.create(body).await;
     let path = made.is(201, "").header("location").to_owned();
     assert_eq!(path, format!("/users/{}", made.text("id")));
-    let read = scene.get(&path).await;
+    let read = fixture.get(&path).await;
     assert_eq!(read.is(200, "").body, made.body);
     assert_eq!(
         (&read.body["role"], &read.body["disabled"]),
         (&json!("user"), &json!(false))
     );
     assert_eq!(read.header("cache-control"), "no-store");
-    scene.server.log_in("john", PASSWORD).await.is(200, "");
+    fixture.server.log_in("john", PASSWORD).await.is(200, "");
 
     let whole =
         json!({"username": "jane", "email": null, "name": null, "role": "user", "disabled": false});
-    let replaced = scene.call(Method::PUT, &path, whole.clone()).await;
+    let replaced = fixture.call(Method::PUT, &path, whole.clone()).await;
     assert_eq!(
         (
             replaced.is(200, "").text("username"),
@@ -197,23 +197,23 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
     for member in ["username", "email", "name", "role", "disabled"] {
         let mut lacking = whole.clone();
         lacking.as_object_mut().expect("an object").remove(member);
-        let answer = scene.call(Method::PUT, &path, lacking).await;
+        let response = fixture.call(Method::PUT, &path, lacking).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
-    let changed = scene.patch(&path, json!({"name": "Jane"})).await;
+    let changed = fixture.patch(&path, json!({"name": "Jane"})).await;
     assert_eq!(
         (changed.is(200, "").text("name"), changed.text("username")),
         ("Jane".into(), "jane".into())
     );
-    scene
+    fixture
         .call(Method::DELETE, &path, Value::Null)
         .await
         .is(204, "");
-    scene.get(&path).await.is(404, "not_found");
-    scene
+    fixture.get(&path).await.is(404, "not_found");
+    fixture
         .server
         .log_in("jane", PASSWORD)
         .await
@@ -222,7 +222,7 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
 
 #[tokio::test]
 async fn nobody_is_not_found() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     for id in [
         Uuid::now_v7().to_string(),
         "1".into(),
@@ -234,9 +234,16 @@ async fn nobody_is_not_found() {
             .iter()
             .filter(|(_, path, _)| path != "/users")
         {
-            let answer = send(&scene.server, method, path, operation, Some(&scene.admin)).await;
+            let response = send(
+                &fixture.server,
+                method,
+                path,
+                operation,
+                Some(&fixture.admin),
+            )
+            .await;
             assert_eq!(
-                (answer.status, answer.code().as_str()),
+                (response.status, response.code().as_str()),
                 (404, "not_found"),
                 "{method} {path}"
             );
@@ -246,9 +253,9 @@ async fn nobody_is_not_found() {
 
 #[tokio::test]
 async fn what_nobody_may_assign_is_refused() {
-    let scene = Fixture::new().await;
-    let (path, _) = scene.somebody("john").await;
-    let before = scene.get(&path).await.body;
+    let fixture = Fixture::new().await;
+    let (path, _) = fixture.somebody("john").await;
+    let before = fixture.get(&path).await.body;
     for member in [
         "id",
         "generation",
@@ -268,13 +275,13 @@ async fn what_nobody_may_assign_is_refused() {
             "disabled": false,
             member: "1",
         });
-        for answer in [
-            scene.create(new).await,
-            scene.call(Method::PUT, &path, whole).await,
-            scene.patch(&path, json!({member: "1"})).await,
+        for response in [
+            fixture.create(new).await,
+            fixture.call(Method::PUT, &path, whole).await,
+            fixture.patch(&path, json!({member: "1"})).await,
         ] {
             assert_eq!(
-                answer.is(400, "invalid_request").body["errors"][0]["field"],
+                response.is(400, "invalid_request").body["errors"][0]["field"],
                 member
             );
         }
@@ -285,20 +292,23 @@ async fn what_nobody_may_assign_is_refused() {
         ("disabled", json!("yes")),
         ("disabled", json!(1)),
     ] {
-        let answer = scene.patch(&path, json!({member: value})).await;
+        let response = fixture.patch(&path, json!({member: value})).await;
         assert_eq!(
-            answer.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             member
         );
     }
-    assert_eq!(scene.get(&path).await.body, before);
-    assert_eq!(ask(&scene.server, "select count(*) from users").await, "2");
+    assert_eq!(fixture.get(&path).await.body, before);
+    assert_eq!(
+        ask(&fixture.server, "select count(*) from users").await,
+        "2"
+    );
 }
 
 #[tokio::test]
 async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
-    let scene = Fixture::new().await;
-    scene.somebody("john").await;
+    let fixture = Fixture::new().await;
+    fixture.somebody("john").await;
     let cases = [
         (json!({"password": PASSWORD}), 400, "invalid_request"),
         (
@@ -322,15 +332,18 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
         (json!({}), 400, "invalid_request"),
     ];
     for (body, status, code) in cases {
-        scene.create(body).await.is(status, code);
+        fixture.create(body).await.is(status, code);
     }
-    assert_eq!(ask(&scene.server, "select count(*) from users").await, "2");
-    let admin = scene
+    assert_eq!(
+        ask(&fixture.server, "select count(*) from users").await,
+        "2"
+    );
+    let admin = fixture
         .create(json!({"username": "new", "role": "admin", "password": PASSWORD}))
         .await;
     assert_eq!(admin.is(201, "").text("role"), "admin");
-    let new = scene.server.sign_in("new").await;
-    scene
+    let new = fixture.server.sign_in("new").await;
+    fixture
         .server
         .with_token(Method::GET, "/users", &new.access_token, Value::Null)
         .await

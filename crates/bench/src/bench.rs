@@ -32,7 +32,7 @@ const LATE_WRITES: Duration = Duration::from_millis(1500);
 /// What is run, and how.
 pub struct Programs {
     /// The gateway.
-    pub gateway: PathBuf,
+    pub server: PathBuf,
     /// The bare handlers.
     pub baseline: PathBuf,
     /// Settings of the gateway beside those of the bench.
@@ -43,7 +43,7 @@ pub struct Programs {
 pub struct Bench {
     // Before the stores that it uses, because fields are dropped in this order.
     /// The gateway.
-    pub gateway: Replica,
+    pub server: Replica,
     /// The bare handlers.
     pub floor: Server,
     /// Makes requests.
@@ -70,7 +70,7 @@ impl Bench {
         say("starting PostgreSQL and Redis");
         let stores = Stores::start()?;
         let build = Build {
-            program: programs.gateway,
+            program: programs.server,
             settings: programs.settings,
             secret: product::secret()?,
         };
@@ -88,8 +88,8 @@ impl Bench {
             revocations,
         )?;
         say("starting the server");
-        let gateway = build.start(&stores, "server")?;
-        gateway.until_it_knows(revocations)?;
+        let server = build.start(&stores, "server")?;
+        server.until_it_knows(revocations)?;
         let composer = Composer::new(Keys::read(&database, &build.secret)?, password.clone())?;
         let floor = start_floor(&programs.baseline, &stores, composer.token_length())?;
         let wrk = Wrk::new(stores.folder())?;
@@ -100,7 +100,7 @@ impl Bench {
         );
         let machine = Machine::look(&stores, &database)?;
         Ok(Bench {
-            gateway,
+            server,
             floor,
             composer,
             database,

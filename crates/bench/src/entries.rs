@@ -40,7 +40,7 @@ pub fn measure(bench: &Bench) -> Outcome<Vec<Figure>> {
             seed::revoke(&bench.database, before.entries, entries)?;
             forget_log(bench)?;
         }
-        bench.gateway.until_it_knows(entries)?;
+        bench.server.until_it_knows(entries)?;
         found.push(look(bench, entries)?);
     }
     let bytes = "select pg_total_relation_size('revocations')::float8 / count(*) from revocations";

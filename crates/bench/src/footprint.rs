@@ -69,7 +69,7 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
     bench.database.run("select pg_reload_conf()")?;
     thread::sleep(SETTLE);
     let before = statements(bench)?;
-    let idle = idle::watch(bench, &[&bench.gateway], IDLE)?;
+    let idle = idle::watch(bench, &[&bench.server], IDLE)?;
     let statements = (statements(bench)? - before) / IDLE.as_secs_f64();
     bench.database.run("alter system reset log_statement")?;
     bench.database.run("select pg_reload_conf()")?;
@@ -85,7 +85,7 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
         ),
         (
             "idle replica, resident MB",
-            usage::resident(bench.gateway.pid())? as f64 / 1e6,
+            usage::resident(bench.server.pid())? as f64 / 1e6,
         ),
         (
             "idle replica, connections to PostgreSQL",

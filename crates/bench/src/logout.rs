@@ -57,11 +57,11 @@ pub fn run(bench: &Bench, seconds: u64) -> Outcome<Value> {
         while others.len() + 1 < number {
             let replica = bench
                 .build
-                .start(&bench.stores, &format!("gateway-{}", others.len() + 2))?;
+                .start(&bench.stores, &format!("server-{}", others.len() + 2))?;
             replica.until_it_knows(seed::REVOCATIONS)?;
             others.push(replica);
         }
-        let replicas: Vec<&Replica> = std::iter::once(&bench.gateway).chain(&others).collect();
+        let replicas: Vec<&Replica> = std::iter::once(&bench.server).chain(&others).collect();
         say(&format!("measuring {number} idle replicas"));
         idle.push((number, idle::watch(bench, &replicas, IDLE)?));
         runs.push(measure(

@@ -197,7 +197,7 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         .collect();
     let rows = rows::chosen(&names)?;
     let programs = Programs {
-        gateway: programs::find("server", given("server"), "latchkey")?,
+        server: programs::find("server", given("server"), "latchkey")?,
         baseline: programs::find("baseline", given("baseline"), "baseline")?,
         settings: matches
             .get_many("set")

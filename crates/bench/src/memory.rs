@@ -38,7 +38,7 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
     });
     let requests = requests.collect::<Outcome<Vec<_>>>()?;
     let (pid, to, mut sent, mut found) =
-        (bench.gateway.pid(), &[bench.gateway.address], 0, Vec::new());
+        (bench.server.pid(), &[bench.server.address], 0, Vec::new());
     found.push((0, usage::resident(pid)?));
     for stage in STAGES {
         say(&format!("{} requests", grouped(stage as f64)));

@@ -139,13 +139,13 @@ impl Mixture {
 
     /// Sorts answers by kind and by when they were due: before Redis was gone, until it was back,
     /// after that.
-    pub fn judge(&self, answers: &[Answer], (gone, back): (Duration, Duration)) -> Vec<Part> {
+    pub fn judge(&self, responses: &[Answer], (gone, back): (Duration, Duration)) -> Vec<Part> {
         let mut parts: Vec<Part> = KINDS.iter().map(Part::new).collect();
-        for answer in answers {
+        for response in responses {
             // What was under way when Redis went has met it.
-            let phase =
-                usize::from(answer.due + answer.took >= gone) + usize::from(answer.due >= back);
-            parts[kind_of(answer.request as u64)].add(answer, phase, back);
+            let phase = usize::from(response.due + response.took >= gone)
+                + usize::from(response.due >= back);
+            parts[kind_of(response.request as u64)].add(response, phase, back);
         }
         parts
     }
@@ -190,16 +190,16 @@ impl Part {
         }
     }
 
-    fn add(&mut self, answer: &Answer, phase: usize, back: Duration) {
+    fn add(&mut self, response: &Answer, phase: usize, back: Duration) {
         let found = &mut self.phases[phase];
-        found.micros.push(answer.took.as_micros());
-        if answer.status == self.kind.status {
+        found.micros.push(response.took.as_micros());
+        if response.status == self.kind.status {
             found.good += 1;
             return;
         }
-        *found.refused.entry(answer.status).or_default() += 1;
+        *found.refused.entry(response.status).or_default() += 1;
         if phase == 2 {
-            let came = (answer.due + answer.took).saturating_sub(back);
+            let came = (response.due + response.took).saturating_sub(back);
             self.last_refusal = self.last_refusal.max(Some(came));
         }
     }

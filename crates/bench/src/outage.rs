@@ -56,7 +56,7 @@ impl Fault {
 /// What was found under one fault.
 struct Found {
     fault: Fault,
-    answers: Vec<mixture::Part>,
+    responses: Vec<mixture::Part>,
     /// Seconds from the return of Redis until checks are answered from memory again, and until
     /// sign-outs are 204 again.
     memory: f64,
@@ -71,7 +71,7 @@ pub fn run(bench: &mut Bench, seconds: u64) -> Outcome<Value> {
     rounds::adopt_all(bench)?;
     let mut found = Vec::new();
     for (turn, fault) in [Fault::Stands, Fault::Killed].into_iter().enumerate() {
-        bench.gateway.until_it_knows(seed::REVOCATIONS)?;
+        bench.server.until_it_knows(seed::REVOCATIONS)?;
         say(&format!("{} for {seconds} s", fault.name()));
         let counters = bench.stores.redis()?.counters()?;
         let mixture = Mixture::new(&bench.composer, turn, length, &counters);
@@ -90,15 +90,11 @@ pub fn run(bench: &mut Bench, seconds: u64) -> Outcome<Value> {
 }
 
 fn measure(bench: &mut Bench, mixture: &Mixture, fault: Fault, away: Duration) -> Outcome<Found> {
-    let (gateway, checks, requests) = (
-        bench.gateway.address,
-        bench.gateway.checks,
-        &mixture.requests,
-    );
+    let (server, checks, requests) = (bench.server.address, bench.server.checks, &mixture.requests);
     // Signed out before: to repeat that is 204 as well, and publishes it again.
     let sign_out = &bench.composer.logout(seed::USERS);
     let plan = Plan {
-        to: &[gateway],
+        to: &[server],
         requests,
         count: requests.len(),
         connections: CONNECTIONS,
@@ -108,15 +104,15 @@ fn measure(bench: &mut Bench, mixture: &Mixture, fault: Fault, away: Duration) -
     thread::scope(|scope| {
         let load = scope.spawn(|| pace::record(&plan));
         let (gone, back) = take_away(bench, fault, away)?;
-        let memory = scope.spawn(move || settled(over, back, || is_well(gateway, checks)));
-        let logout = scope.spawn(move || settled(over, back, || signs_out(gateway, sign_out)));
+        let memory = scope.spawn(move || settled(over, back, || is_well(server, checks)));
+        let logout = scope.spawn(move || settled(over, back, || signs_out(server, sign_out)));
         let record = load.join();
         over.store(true, Ordering::Relaxed);
         let record = record.map_err(|_| "a generator panicked")??;
         let [memory, logout] = [memory, logout].map(|look| look.join().unwrap_or(f64::INFINITY));
         Ok(Found {
             fault,
-            answers: mixture.judge(&record.answers, since(&record, (gone, back))),
+            responses: mixture.judge(&record.responses, since(&record, (gone, back))),
             memory,
             logout,
         })
@@ -175,8 +171,8 @@ fn settled(over: &AtomicBool, back: Instant, mut is_well: impl FnMut() -> bool) 
     well_since.unwrap_or(f64::INFINITY)
 }
 
-fn signs_out(gateway: SocketAddr, request: &str) -> bool {
-    matches!(ask(gateway, request), Ok((204, _)))
+fn signs_out(server: SocketAddr, request: &str) -> bool {
+    matches!(ask(server, request), Ok((204, _)))
 }
 
 fn table(found: &Found, seconds: u64) -> String {
@@ -193,7 +189,7 @@ fn table(found: &Found, seconds: u64) -> String {
         "errors",
     ];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    lines.extend(found.answers.iter().map(mixture::Part::line));
+    lines.extend(found.responses.iter().map(mixture::Part::line));
     format!(
         "{} for {seconds} s\n\n{}\n\nafter Redis is available again: checks from memory after {:.2} s, \
          sign-outs with 204 after {:.2} s",
@@ -207,7 +203,7 @@ fn table(found: &Found, seconds: u64) -> String {
 fn found_json(found: &Found) -> Value {
     json!({
         "fault": found.fault.name(),
-        "kinds": found.answers.iter().map(mixture::Part::json).collect::<Vec<_>>(),
+        "kinds": found.responses.iter().map(mixture::Part::json).collect::<Vec<_>>(),
         "checks_from_memory_after_seconds": found.memory,
         "logout_204_after_seconds": found.logout,
     })

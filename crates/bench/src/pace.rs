@@ -59,7 +59,7 @@ pub struct Record {
     /// When it began.
     pub began: Instant,
     /// As they came.
-    pub answers: Vec<Answer>,
+    pub responses: Vec<Answer>,
 }
 
 /// What came of it.
@@ -88,7 +88,7 @@ struct Connection {
     /// The request that is under way, and when it was due.
     request: usize,
     due: Duration,
-    answer: Vec<u8>,
+    response: Vec<u8>,
 }
 
 impl Connection {
@@ -99,13 +99,13 @@ impl Connection {
             stream,
             request: 0,
             due: Duration::ZERO,
-            answer: Vec::with_capacity(LARGEST_ANSWER),
+            response: Vec::with_capacity(LARGEST_ANSWER),
         })
     }
 
     fn send(&mut self, request: usize, due: Duration, text: &str) -> Outcome<()> {
         (self.request, self.due) = (request, due);
-        self.answer.clear();
+        self.response.clear();
         Ok(self.stream.write_all(text.as_bytes())?)
     }
 
@@ -113,11 +113,11 @@ impl Connection {
     fn receive(&mut self) -> Outcome<Option<u16>> {
         let mut part = [0; LARGEST_ANSWER];
         let length = self.stream.read(&mut part)?;
-        self.answer.extend_from_slice(&part[..length]);
-        if length == 0 || self.answer.len() > LARGEST_ANSWER {
+        self.response.extend_from_slice(&part[..length]);
+        if length == 0 || self.response.len() > LARGEST_ANSWER {
             return Err("a connection was closed before its response was complete".into());
         }
-        let text = String::from_utf8_lossy(&self.answer);
+        let text = String::from_utf8_lossy(&self.response);
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             return Ok(None);
         };
@@ -137,11 +137,11 @@ impl Connection {
 /// Sends all of it, and waits for the answers, which must be of this status.
 pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<KeyRotationPolicy> {
     let mut micros = Vec::with_capacity(plan.count);
-    let began = send(plan, |answer| {
-        if answer.status != status {
-            return Err(format!("a response was {} instead of {status}", answer.status).into());
+    let began = send(plan, |response| {
+        if response.status != status {
+            return Err(format!("a response was {} instead of {status}", response.status).into());
         }
-        micros.push(u32::try_from(answer.took.as_micros())?);
+        micros.push(u32::try_from(response.took.as_micros())?);
         Ok(())
     })?;
     let rate = micros.len() as f64 / began.elapsed().as_secs_f64();
@@ -151,12 +151,12 @@ pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<KeyRotationPolicy> {
 
 /// Sends all of it, and keeps the answers, whatever they are.
 pub fn record(plan: &Plan<'_>) -> Outcome<Record> {
-    let mut answers = Vec::with_capacity(plan.count);
-    let began = send(plan, |answer| {
-        answers.push(answer);
+    let mut responses = Vec::with_capacity(plan.count);
+    let began = send(plan, |response| {
+        responses.push(response);
         Ok(())
     })?;
-    Ok(Record { began, answers })
+    Ok(Record { began, responses })
 }
 
 /// When the first was due.

@@ -169,13 +169,13 @@ pub fn ask(address: SocketAddr, request: &str) -> Outcome<(u16, String)> {
             .replacen("\r\n", "\r\nConnection: close\r\n", 1)
             .as_bytes(),
     )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let status = response
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())
         .ok_or("no status")?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
 }

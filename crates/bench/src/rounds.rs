@@ -89,7 +89,7 @@ pub fn measure(
 ) -> Outcome<Vec<Measured>> {
     warm_up(bench, rows)?;
     say("measuring the commands to Redis without requests");
-    let idle = idle::watch(bench, &[&bench.gateway], IDLE)?;
+    let idle = idle::watch(bench, &[&bench.server], IDLE)?;
     let empty = |row: &Row| Measured {
         row: *row,
         ours: vec![],
@@ -140,8 +140,8 @@ fn measure_once(bench: &Bench, measured: &mut Measured, seconds: u64, idle: Idle
 
 /// One run of the gateway.
 fn sample(bench: &Bench, row: &Row, seconds: u64, idle: Idle) -> Outcome<Sample> {
-    let (shot, spent) = bench.drive(&bench.gateway, row.traffic, row.callers, seconds)?;
-    let each = |whole: f64| Some(whole / shot.answers);
+    let (shot, spent) = bench.drive(&bench.server, row.traffic, row.callers, seconds)?;
+    let each = |whole: f64| Some(whole / shot.responses);
     Ok(Sample {
         rate: shot.rate(),
         p50: Some(shot.p50),
@@ -150,8 +150,8 @@ fn sample(bench: &Bench, row: &Row, seconds: u64, idle: Idle) -> Outcome<Sample>
         redis: each(spent.redis),
         postgres: each(spent.postgres),
         commands: each(spent.commands - idle.commands * spent.seconds),
-        memory: Some(usage::peak(bench.gateway.pid())? as f64),
-        refused: (row.traffic.tolerated() > 0.0).then(|| shot.refused / shot.answers),
+        memory: Some(usage::peak(bench.server.pid())? as f64),
+        refused: (row.traffic.tolerated() > 0.0).then(|| shot.refused / shot.responses),
     })
 }
 
@@ -163,7 +163,7 @@ fn sample_floor(bench: &Bench, row: &Row, floor: Floor, seconds: u64) -> Outcome
     Ok(match floor {
         Floor::Handler => {
             let (shot, spent) = bench.drive(&bench.floor, row.traffic, row.callers, seconds)?;
-            let server = Some(spent.server / shot.answers);
+            let server = Some(spent.server / shot.responses);
             Sample {
                 p50: Some(shot.p50),
                 p99: Some(shot.p99),
@@ -206,7 +206,7 @@ fn warm_up(bench: &Bench, rows: &[Row]) -> Outcome<()> {
         say(&format!("warming up: {}", row.name));
         compare(bench, row).map_err(|error| format!("{}: {error}", row.name))?;
         bench
-            .drive(&bench.gateway, row.traffic, row.callers, 1)
+            .drive(&bench.server, row.traffic, row.callers, 1)
             .map_err(|error| format!("{}: {error}", row.name))?;
     }
     Ok(())
@@ -222,7 +222,7 @@ pub fn adopt_all(bench: &Bench) -> Outcome<()> {
         "warming up: restoring {} sessions",
         requests.len()
     ));
-    let (to, count) = (&[bench.gateway.address], requests.len());
+    let (to, count) = (&[bench.server.address], requests.len());
     pace::run(
         &Plan {
             to,
@@ -242,7 +242,7 @@ fn compare(bench: &Bench, row: &Row) -> Outcome<()> {
         return Ok(());
     };
     let request = bench.requests(row.traffic, 1)?.swap_remove(0);
-    let (found, body) = ask(bench.gateway.address, &request)?;
+    let (found, body) = ask(bench.server.address, &request)?;
     if found != status {
         return Err(format!("the server responded {found} instead of {status}").into());
     }

@@ -49,8 +49,8 @@ struct Phase {
 pub fn run(bench: &Bench, rounds: usize) -> Outcome<Value> {
     say("measuring the capacity");
     let many = Traffic::Verify(Whose::Many);
-    bench.drive(&bench.gateway, many, 64, 1)?;
-    let capacity = bench.drive(&bench.gateway, many, 64, PHASE)?.0.rate();
+    bench.drive(&bench.server, many, 64, 1)?;
+    let capacity = bench.drive(&bench.server, many, 64, PHASE)?.0.rate();
     let (requests, rate) = (bench.requests(many, 1)?, capacity / 2.0);
     let (mut alone, mut stormy) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -85,11 +85,11 @@ fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Out
         storm = Some(
             bench
                 .wrk
-                .start(bench.gateway.address, &file, SIGN_INS, BREATH, PHASE + 2)?,
+                .start(bench.server.address, &file, SIGN_INS, BREATH, PHASE + 2)?,
         );
         thread::sleep(HEAD_START);
     }
-    let to = &[bench.gateway.address];
+    let to = &[bench.server.address];
     let live = ["GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned()];
     let count = |rate: f64| (rate * PHASE as f64) as usize;
     let live = Plan {
@@ -120,7 +120,7 @@ fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Out
     }
     let shot = storm.map(|storm| storm.finish()).transpose()?;
     let sign_ins = shot
-        .map(|shot| shot.refused / shot.answers)
+        .map(|shot| shot.refused / shot.responses)
         .zip(shot)
         .map(|(busy, shot)| (shot.rate() * (1.0 - busy), busy));
     Ok(Phase {

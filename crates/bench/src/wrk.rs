@@ -16,7 +16,7 @@ use crate::{Outcome, child::Run};
 #[derive(Debug, Clone, Copy)]
 pub struct Shot {
     /// Answers.
-    pub answers: f64,
+    pub responses: f64,
     /// How long it took.
     pub micros: f64,
     /// Half of the answers came within this time.
@@ -30,15 +30,19 @@ pub struct Shot {
 impl Shot {
     /// Answers per second.
     pub fn rate(&self) -> f64 {
-        self.answers * 1e6 / self.micros
+        self.responses * 1e6 / self.micros
     }
 
     /// The same, if no larger share of the answers than this were refusals.
     pub fn good(self, tolerated: f64) -> Outcome<Shot> {
-        if self.refused <= self.answers * tolerated {
+        if self.refused <= self.responses * tolerated {
             return Ok(self);
         }
-        Err(format!("{} of {} responses were errors", self.refused, self.answers).into())
+        Err(format!(
+            "{} of {} responses were errors",
+            self.refused, self.responses
+        )
+        .into())
     }
 }
 
@@ -136,7 +140,7 @@ impl Running {
             }
         }
         Ok(Shot {
-            answers: number("requests"),
+            responses: number("requests"),
             micros: number("duration"),
             p50: number("p50"),
             p99: number("p99"),

@@ -12,12 +12,12 @@ use crate::{
 
 #[tokio::test]
 async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
-    let scene = Fixture::new().await;
-    let admin = scene.server.admin("root").await;
-    let john = scene.server.sign_up_with_email("john", EMAIL).await;
-    execute(&scene.server, "delete from audit_events").await;
+    let fixture = Fixture::new().await;
+    let admin = fixture.server.admin("root").await;
+    let john = fixture.server.sign_up_with_email("john", EMAIL).await;
+    execute(&fixture.server, "delete from audit_events").await;
     let path = john.user_path();
-    let patch = |change: Value| scene.call(Method::PATCH, &path, &admin, change);
+    let patch = |change: Value| fixture.call(Method::PATCH, &path, &admin, change);
     let cases: [(Value, &[&str]); 7] = [
         (json!({"name": "J"}), &["profile_updated success admin -"]),
         (json!({"name": "J", "disabled": false, "role": "user"}), &[]),
@@ -47,30 +47,30 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     ];
     for (change, expected) in cases {
         patch(change).await.is(200, "");
-        scene.news(expected).await;
+        fixture.news(expected).await;
     }
-    scene
+    fixture
         .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
         .await
         .is(204, "");
-    scene
+    fixture
         .news(&["sessions_revoked success admin revoked"])
         .await;
-    scene
+    fixture
         .call(Method::DELETE, &path, &admin, Value::Null)
         .await
         .is(204, "");
     // A repeat is fine, and no event.
-    scene
+    fixture
         .call(Method::DELETE, &path, &admin, Value::Null)
         .await
         .is(204, "");
-    scene
+    fixture
         .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
         .await
         .is(404, "not_found");
-    scene.news(&["user_deleted success admin -"]).await;
-    let made = scene
+    fixture.news(&["user_deleted success admin -"]).await;
+    let made = fixture
         .call(
             Method::POST,
             "/users",
@@ -79,9 +79,9 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         )
         .await;
     made.is(201, "");
-    scene.news(&["user_created success admin user"]).await;
+    fixture.news(&["user_created success admin user"]).await;
     // The last administrator, and a taken name.
-    scene
+    fixture
         .call(
             Method::PATCH,
             &admin.user_path(),
@@ -90,7 +90,7 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         )
         .await
         .is(403, "last_admin");
-    scene
+    fixture
         .call(
             Method::POST,
             "/users",
@@ -99,21 +99,21 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         )
         .await
         .is(409, "username_taken");
-    scene.news(&[]).await;
+    fixture.news(&[]).await;
     let root = admin.claim("sub");
     let by = format!(
         "select bool_and(actor_id = '{root}' and user_id <> actor_id and ip_address = '127.0.0.1') \
          from audit_events"
     );
-    assert_eq!(ask(&scene.server, &by).await, "true");
+    assert_eq!(ask(&fixture.server, &by).await, "true");
 }
 
 #[tokio::test]
 async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
-    let scene = Fixture::new().await;
-    let admin = scene.server.admin("root").await;
-    let john = scene.server.sign_up("john").await;
-    scene
+    let fixture = Fixture::new().await;
+    let admin = fixture.server.admin("root").await;
+    let john = fixture.server.sign_up("john").await;
+    fixture
         .call(
             Method::PATCH,
             &john.user_path(),
@@ -123,7 +123,7 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
         .await
         .is(200, "");
     let own = items(
-        &scene
+        &fixture
             .call(Method::GET, "/user/audit", &john, Value::Null)
             .await,
     )
@@ -137,13 +137,13 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
         (&Value::Null, &Value::Null, &Value::Null)
     );
     let path = format!("{}/audit", john.user_path());
-    let whole = items(&scene.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
+    let whole = items(&fixture.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
     assert_eq!(
         (&whole["actor_id"], &whole["ip_address"]),
         (&admin.claims()["sub"], &json!("127.0.0.1"))
     );
     // What an administrator does to the own account is no secret.
-    scene
+    fixture
         .call(
             Method::PATCH,
             &admin.user_path(),
@@ -153,7 +153,7 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
         .await
         .is(200, "");
     let own = items(
-        &scene
+        &fixture
             .call(Method::GET, "/user/audit", &admin, Value::Null)
             .await,
     )
@@ -166,9 +166,9 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
 
 #[tokio::test]
 async fn the_operator_is_recorded_too() {
-    let scene = Fixture::new().await;
-    scene.server.sign_up_with_email("john", EMAIL).await;
-    scene.news(&["sign_up success user -"]).await;
+    let fixture = Fixture::new().await;
+    fixture.server.sign_up_with_email("john", EMAIL).await;
+    fixture.news(&["sign_up success user -"]).await;
     for (arguments, input, event) in [
         (
             ["create", "--username", "root", "--role", "admin"].as_slice(),
@@ -207,41 +207,43 @@ async fn the_operator_is_recorded_too() {
             "user_deleted success operator -",
         ),
     ] {
-        told_with(&scene.server, arguments, input).await;
-        scene.news(&[event]).await;
+        told_with(&fixture.server, arguments, input).await;
+        fixture.news(&[event]).await;
     }
     let nobody = "select count(*) from audit_events \
         where actor = 'operator' and (actor_id is not null or ip_address is not null)";
-    assert_eq!(ask(&scene.server, nobody).await, "0");
+    assert_eq!(ask(&fixture.server, nobody).await, "0");
 }
 
 /// Neither the changes of an administrator nor those of the operator.
 #[tokio::test]
 async fn what_cannot_be_recorded_is_not_done_by_others_either() {
-    let scene = Fixture::new().await;
-    let admin = scene.server.admin("root").await;
-    let john = scene.server.sign_up_with_email("john", EMAIL).await;
+    let fixture = Fixture::new().await;
+    let admin = fixture.server.admin("root").await;
+    let john = fixture.server.sign_up_with_email("john", EMAIL).await;
     let state = "select concat(
         (select string_agg(u::text, ';') from users u),
         (select string_agg(s::text, ';') from sessions s),
         (select count(*) from revocations), (select count(*) from email_outbox),
         (select count(*) from audit_events))";
-    let before = ask(&scene.server, state).await;
+    let before = ask(&fixture.server, state).await;
     execute(
-        &scene.server,
+        &fixture.server,
         "alter table audit_events add constraint broken check (event = 'none') not valid",
     )
     .await;
     let path = john.user_path();
     let attempts = [
-        scene
+        fixture
             .call(Method::PATCH, &path, &admin, json!({"disabled": true}))
             .await,
-        scene
+        fixture
             .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
             .await,
-        scene.call(Method::DELETE, &path, &admin, Value::Null).await,
-        scene
+        fixture
+            .call(Method::DELETE, &path, &admin, Value::Null)
+            .await,
+        fixture
             .call(
                 Method::POST,
                 "/users",
@@ -250,9 +252,9 @@ async fn what_cannot_be_recorded_is_not_done_by_others_either() {
             )
             .await,
     ];
-    for answer in attempts {
-        answer.is(500, "internal");
+    for response in attempts {
+        response.is(500, "internal");
     }
-    assert_eq!(ask(&scene.server, state).await, before);
-    assert_eq!(scene.server.verify(&john.access_token).await.0, 204);
+    assert_eq!(ask(&fixture.server, state).await, before);
+    assert_eq!(fixture.server.verify(&john.access_token).await.0, 204);
 }

@@ -164,7 +164,7 @@ impl Person {
             request.json(&body)
         };
         let (answered, told) = match request.send().await {
-            Ok(answer) => (Some(answer.status()), answer.text().await),
+            Ok(response) => (Some(response.status()), response.text().await),
             Err(error) => (error.status(), Err(error)),
         };
         self.tally().sent += 1;

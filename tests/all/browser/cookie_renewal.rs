@@ -15,8 +15,8 @@ use crate::{
 
 /// The cookie that a request slides to.
 async fn slid(server: &TestServer, cookie: &str) -> Option<String> {
-    let answer = get(server, "/user", cookie).await;
-    SetCookie::of(answer.is(200, "")).map(|cookie| cookie.value)
+    let response = get(server, "/user", cookie).await;
+    SetCookie::of(response.is(200, "")).map(|cookie| cookie.value)
 }
 
 fn seconds(claims: &Value, name: &str) -> u64 {
@@ -40,8 +40,9 @@ async fn it_slides_once_a_quarter_of_its_life_has_passed() {
         "/items/nope",
         "/dashboard",
     ] {
-        let answer = get(&server, path, &old).await;
-        let next = SetCookie::of(&answer).unwrap_or_else(|| panic!("{path}: {}", answer.string()));
+        let response = get(&server, path, &old).await;
+        let next =
+            SetCookie::of(&response).unwrap_or_else(|| panic!("{path}: {}", response.string()));
         let (before, after) = (claims(&old), claims(&next.value));
         assert_eq!(seconds(&after, "exp"), seconds(&after, "iat") + 600);
         assert!(seconds(&after, "exp") >= seconds(&before, "exp") + 150);
@@ -79,11 +80,13 @@ async fn it_slides_once_a_quarter_of_its_life_has_passed() {
 #[tokio::test]
 async fn the_state_tells_the_end_of_the_cookie_that_it_hands_out() {
     let (server, cookie) = john().await;
-    let answer = get(&server, "/session", &aged(&server, &cookie, 300).await).await;
-    let next = SetCookie::of(answer.is(200, "")).expect("it slides").value;
+    let response = get(&server, "/session", &aged(&server, &cookie, 300).await).await;
+    let next = SetCookie::of(response.is(200, ""))
+        .expect("it slides")
+        .value;
     assert_eq!(
         get(&server, "/session", &next).await.text("expires_at"),
-        answer.text("expires_at")
+        response.text("expires_at")
     );
 }
 
@@ -234,8 +237,8 @@ async fn who_was_taken_back_gets_no_further_cookie() {
         let (server, cookie) = john().await;
         let old = aged(&server, &cookie, 200).await;
         execute(&server, taken).await;
-        let answer = get(&server, "/auth/verify", &old).await;
-        assert_eq!(SetCookie::of(answer.is(204, "")), None, "{taken}");
+        let response = get(&server, "/auth/verify", &old).await;
+        assert_eq!(SetCookie::of(response.is(204, "")), None, "{taken}");
     }
 }
 
@@ -293,8 +296,10 @@ async fn with_postgres_down_it_slides_on_what_it_says() {
     execute(&server, "update users set name = 'Somebody else'").await;
     proxy.set(Line::Cut);
     let old = aged(&server, &cookie, 200).await;
-    let answer = get(&cut, "/auth/verify", &old).await;
-    let next = SetCookie::of(answer.is(204, "")).expect("it slides").value;
+    let response = get(&cut, "/auth/verify", &old).await;
+    let next = SetCookie::of(response.is(204, ""))
+        .expect("it slides")
+        .value;
     assert_eq!(claims(&next)["name"], Value::Null);
     assert_eq!(verify(&server, &next).await.0, 204);
     let state = get(&cut, "/session", &next).await;

@@ -118,12 +118,12 @@ impl Driver {
         } else {
             request.json(&body)
         };
-        let answer = request.send().await.expect("chromedriver answers");
-        let mut answer: Value = answer.json().await.expect("JSON");
-        if answer["value"]["error"].is_null() {
-            Ok(answer["value"].take())
+        let response = request.send().await.expect("chromedriver responds");
+        let mut response: Value = response.json().await.expect("JSON");
+        if response["value"]["error"].is_null() {
+            Ok(response["value"].take())
         } else {
-            Err(answer)
+            Err(response)
         }
     }
 
@@ -263,14 +263,14 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Its browser ends with it only if it is asked to; this is no place to await.
         let url = self.session.clone();
-        let asked = std::thread::spawn(move || {
+        let requested = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             runtime.block_on(async { drop(reqwest::Client::new().delete(url).send().await) });
             std::io::Result::Ok(())
         });
-        let _ = asked.join();
+        let _ = requested.join();
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

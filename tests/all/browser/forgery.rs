@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{NAME, SetCookie, bare, get, john, john_with, open, verify};
 use crate::{
     contract::{json_body, operations},
-    test_server::{Answer, PASSWORD, TestServer},
+    test_server::{PASSWORD, TestResponse, TestServer},
     test_stores::ask,
 };
 
@@ -134,7 +134,7 @@ async fn send(
     path: &str,
     cookie: &str,
     body: Value,
-) -> Answer {
+) -> TestResponse {
     let request = case.0.iter().fold(
         bare(server, method, path, cookie),
         |request, (name, value)| request.header(*name, *value),
@@ -153,7 +153,7 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
     let (server, cookie) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
     for (number, case) in CASES.iter().enumerate() {
         let name = format!("Name {number}");
-        let answer = send(
+        let response = send(
             &server,
             *case,
             Method::PATCH,
@@ -164,7 +164,7 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
         .await;
         let code = if case.1 { "" } else { "csrf" };
         assert_eq!(
-            (answer.status, answer.code().as_str()),
+            (response.status, response.code().as_str()),
             (if case.1 { 200 } else { 403 }, code),
             "{:?}",
             case.0
@@ -176,7 +176,7 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
             case.0
         );
         assert_eq!(
-            SetCookie::of(&answer),
+            SetCookie::of(&response),
             None,
             "no failure touches the cookie"
         );
@@ -209,9 +209,9 @@ async fn signing_in_up_and_out_are_guarded_too() {
             server.request(Method::POST, "/session"),
             |request, (name, value)| request.header(*name, *value),
         );
-        let answer = server.send(fields.json(&login)).await;
+        let response = server.send(fields.json(&login)).await;
         assert_eq!(
-            (answer.status, SetCookie::of(&answer).is_some()),
+            (response.status, SetCookie::of(&response).is_some()),
             (if case.1 { 200 } else { 403 }, case.1),
             "{:?}",
             case.0
@@ -222,30 +222,30 @@ async fn signing_in_up_and_out_are_guarded_too() {
         );
 
         let up = json!({"username": format!("user{number}"), "password": PASSWORD});
-        let asked = case.0.iter().any(|(name, _)| *name == "x-latchkey-request");
+        let requested = case.0.iter().any(|(name, _)| *name == "x-latchkey-request");
         let fields = case.0.iter().fold(
             server.request(Method::POST, "/signup"),
             |request, (name, value)| request.header(*name, *value),
         );
-        let answer = server.send(fields.json(&up)).await;
+        let response = server.send(fields.json(&up)).await;
         assert_eq!(
-            answer.status,
-            if case.1 || !asked { 201 } else { 403 },
+            response.status,
+            if case.1 || !requested { 201 } else { 403 },
             "{:?}",
             case.0
         );
         assert_eq!(
             (
-                SetCookie::of(&answer).is_some(),
-                answer.body["access_token"].is_string()
+                SetCookie::of(&response).is_some(),
+                response.body["access_token"].is_string()
             ),
-            (case.1, !asked),
+            (case.1, !requested),
             "{:?}",
             case.0
         );
 
         let cookie = open(&server, "john").await;
-        let answer = send(
+        let response = send(
             &server,
             *case,
             Method::DELETE,
@@ -255,7 +255,7 @@ async fn signing_in_up_and_out_are_guarded_too() {
         )
         .await;
         assert_eq!(
-            (answer.status, SetCookie::of(&answer).is_some()),
+            (response.status, SetCookie::of(&response).is_some()),
             (if case.1 { 204 } else { 403 }, case.1),
             "{:?}",
             case.0
@@ -299,7 +299,7 @@ async fn every_operation_that_changes_something_is_guarded() {
         }
         for fields in cases {
             let body = json_body(operation).map_or(Value::Null, |schema| schema["example"].clone());
-            let answer = send(
+            let response = send(
                 &server,
                 (fields, false),
                 method.clone(),
@@ -309,7 +309,7 @@ async fn every_operation_that_changes_something_is_guarded() {
             )
             .await;
             assert_eq!(
-                (answer.status, answer.code().as_str()),
+                (response.status, response.code().as_str()),
                 (403, "csrf"),
                 "{method} {path}"
             );
@@ -369,17 +369,17 @@ async fn programs_of_other_origins_may_bring_the_cookie_only_where_its_domain_is
             (Method::GET, "https://evil.example", ""),
         ] {
             let request = server.request(method, "/user").header("origin", origin);
-            let answer = server
+            let response = server
                 .send(request.header("access-control-request-method", "PATCH"))
                 .await;
             assert_eq!(
-                answer.header("access-control-allow-credentials"),
+                response.header("access-control-allow-credentials"),
                 allowed,
                 "{origin}"
             );
-            if answer.status == 204 {
+            if response.status == 204 {
                 assert!(
-                    answer
+                    response
                         .header("access-control-allow-headers")
                         .contains("x-latchkey-request")
                 );

@@ -47,11 +47,11 @@ impl Tab {
         });
         let script = format!(
             "return fetch('{path}', {options})\
-             .then(async answer => [answer.status, (await answer.text()) || 'null'])"
+             .then(async response => [response.status, (await response.text()) || 'null'])"
         );
-        let answer = self.driver.run(&script).await;
-        let body = serde_json::from_str(answer[1].as_str().expect("text")).expect("JSON");
-        (answer[0].as_u64().expect("a status"), body)
+        let response = self.driver.run(&script).await;
+        let body = serde_json::from_str(response[1].as_str().expect("text")).expect("JSON");
+        (response[0].as_u64().expect("a status"), body)
     }
 
     async fn sign_in(&self) -> Value {
@@ -158,7 +158,7 @@ async fn site_with_form(target: &str, fields: &str) -> u16 {
         "<!doctype html><form method=post action='{target}' enctype='text/plain'>{fields}</form>\
          <script>document.forms[0].submit()</script>"
     );
-    let answer = format!(
+    let response = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n{page}",
         page.len()
@@ -168,7 +168,7 @@ async fn site_with_form(target: &str, fields: &str) -> u16 {
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let _ = client.read(&mut [0; 8192]).await;
-            let _ = client.write_all(answer.as_bytes()).await;
+            let _ = client.write_all(response.as_bytes()).await;
         }
     });
     port

@@ -16,8 +16,8 @@ use crate::{
 async fn signing_in_gives_a_cookie_and_tells_no_token() {
     let server = TestServer::shared().await;
     server.sign_up("john").await;
-    let answer = server.send(opening(&server, "john", PASSWORD)).await;
-    let cookie = SetCookie::of(answer.is(200, "")).expect("a cookie");
+    let response = server.send(opening(&server, "john", PASSWORD)).await;
+    let cookie = SetCookie::of(response.is(200, "")).expect("a cookie");
     assert_eq!(cookie.name, NAME);
     let attributes: Vec<_> = cookie
         .attributes
@@ -36,7 +36,7 @@ async fn signing_in_gives_a_cookie_and_tells_no_token() {
         said["iat"].as_u64().map(|iat| iat + 600)
     );
     assert_eq!(said["client_id"], "latchkey-browser");
-    let members: Vec<_> = answer
+    let members: Vec<_> = response
         .body
         .as_object()
         .expect("an object")
@@ -44,13 +44,13 @@ async fn signing_in_gives_a_cookie_and_tells_no_token() {
         .map(String::as_str)
         .collect();
     assert_eq!(
-        (members, &answer.body["user"]["username"]),
+        (members, &response.body["user"]["username"]),
         (vec!["user", "expires_at"], &json!("john"))
     );
-    assert!(!answer.string().contains("eyJ"), "{}", answer.string());
+    assert!(!response.string().contains("eyJ"), "{}", response.string());
 
     let state = get(&server, "/session", &cookie.value).await;
-    assert_eq!(state.is(200, "").body, answer.body);
+    assert_eq!(state.is(200, "").body, response.body);
     assert_eq!(SetCookie::of(&state), None, "it is fresh");
     let expires_at = ask(
         &server,
@@ -72,20 +72,20 @@ async fn signing_up_in_a_page_gives_a_cookie_and_no_tokens() {
     let request = server
         .request(Method::POST, "/signup")
         .json(&json!({"username": "john", "password": PASSWORD}));
-    let answer = server.send(request.header("x-latchkey-request", "1")).await;
-    let cookie = SetCookie::of(answer.is(201, "")).expect("a cookie").value;
-    assert_eq!(answer.header("location"), "/user");
+    let response = server.send(request.header("x-latchkey-request", "1")).await;
+    let cookie = SetCookie::of(response.is(201, "")).expect("a cookie").value;
+    assert_eq!(response.header("location"), "/user");
     assert!(
-        answer
+        response
             .body
             .as_object()
             .is_some_and(|members| members.keys().eq(["user"])),
         "{}",
-        answer.body
+        response.body
     );
     assert_eq!(
         get(&server, "/session", &cookie).await.is(200, "").body["user"],
-        answer.body["user"]
+        response.body["user"]
     );
 
     let other = server
@@ -104,8 +104,8 @@ async fn a_wrong_password_gives_no_cookie() {
     let server = TestServer::shared().await;
     server.sign_up("john").await;
     for (username, password) in [("john", "wrong"), ("nobody", PASSWORD)] {
-        let answer = server.send(opening(&server, username, password)).await;
-        assert_eq!(SetCookie::of(answer.is(401, "invalid_credentials")), None);
+        let response = server.send(opening(&server, username, password)).await;
+        assert_eq!(SetCookie::of(response.is(401, "invalid_credentials")), None);
     }
     execute(&server, "update users set disabled = true").await;
     server
@@ -123,8 +123,8 @@ async fn a_wrong_password_gives_no_cookie() {
 async fn with_a_domain_the_cookie_is_that_of_all_its_hosts() {
     let server = TestServer::with(&[("LATCHKEY_COOKIE_DOMAIN", "Example.com")]).await;
     server.sign_up("john").await;
-    let answer = server.send(opening(&server, "john", PASSWORD)).await;
-    let cookie = SetCookie::of(answer.is(200, "")).expect("a cookie");
+    let response = server.send(opening(&server, "john", PASSWORD)).await;
+    let cookie = SetCookie::of(response.is(200, "")).expect("a cookie");
     assert_eq!(
         (cookie.name.as_str(), cookie.attribute("Domain")),
         ("__Secure-latchkey", Some("example.com"))
@@ -227,14 +227,14 @@ async fn a_planted_cookie_never_survives_a_sign_in() {
         format!("{NAME}={jane};{NAME}={jane}"),
     ] {
         for path in ["/session", "/user", "/auth/verify"] {
-            let answer = server
+            let response = server
                 .send(
                     server
                         .request(Method::GET, path)
                         .header(header::COOKIE, &both),
                 )
                 .await;
-            assert_eq!(SetCookie::of(answer.is(400, "invalid_request")), None);
+            assert_eq!(SetCookie::of(response.is(400, "invalid_request")), None);
         }
     }
     let two = page(&server, Method::GET, "/user", &jane)
@@ -256,9 +256,9 @@ async fn only_a_browsers_token_counts_as_a_cookie() {
     for token in &stolen {
         for token in [token.clone(), aged(&server, token, 300).await] {
             for path in ["/user", "/auth/verify", "/items"] {
-                let answer = get(&server, path, &token).await;
+                let response = get(&server, path, &token).await;
                 assert_eq!(
-                    SetCookie::of(answer.is(401, "invalid_token")),
+                    SetCookie::of(response.is(401, "invalid_token")),
                     None,
                     "{path}"
                 );
@@ -292,13 +292,13 @@ async fn whatever_is_wrong_with_the_cookie_the_state_is_the_same() {
         revoked,
     ];
     for cookie in wrong {
-        let answer = get(&server, "/session", &cookie).await;
+        let response = get(&server, "/session", &cookie).await;
         assert_eq!(
-            SetCookie::of(answer.is(401, "unauthenticated")),
+            SetCookie::of(response.is(401, "unauthenticated")),
             None,
             "{cookie}"
         );
-        assert_eq!(answer.header("vary"), "Authorization, Cookie");
+        assert_eq!(response.header("vary"), "Authorization, Cookie");
     }
     server.get("/session").await.is(401, "unauthenticated");
     // With a bearer token the cookie is not read.
@@ -336,7 +336,7 @@ async fn every_protected_operation_takes_a_cookie() {
             continue;
         }
         let request = page(&server, method.clone(), &path, &cookie);
-        let answer = server
+        let response = server
             .send(match json_body(operation) {
                 Some(schema) => request.json(&schema["example"]),
                 None => request,
@@ -350,9 +350,9 @@ async fn every_protected_operation_takes_a_cookie() {
             "csrf",
         ];
         assert!(
-            !refused.contains(&answer.code().as_str()),
+            !refused.contains(&response.code().as_str()),
             "{method} {path}: {}",
-            answer.string()
+            response.string()
         );
         taken += 1;
     }
@@ -368,9 +368,12 @@ async fn beside_a_bearer_token_the_cookie_is_not_read() {
     let jane = server.sign_up("jane").await;
     let old = aged(&server, &cookie, 300).await;
     let both = |path, token: &str| page(&server, Method::GET, path, &old).bearer_auth(token);
-    let answer = server.send(both("/user", &jane.access_token)).await;
+    let response = server.send(both("/user", &jane.access_token)).await;
     assert_eq!(
-        (SetCookie::of(answer.is(200, "")), &answer.body["username"]),
+        (
+            SetCookie::of(response.is(200, "")),
+            &response.body["username"]
+        ),
         (None, &json!("jane"))
     );
     let bad = server.send(both("/user", "garbage")).await;
@@ -405,11 +408,11 @@ async fn a_cookie_as_a_bearer_token_is_never_slid() {
     let (server, cookie) = john().await;
     let old = aged(&server, &cookie, 300).await;
     for path in ["/auth/verify", "/user"] {
-        let answer = server
+        let response = server
             .with_token(Method::GET, path, &old, Value::Null)
             .await;
         assert!(
-            answer.status < 300 && SetCookie::of(&answer).is_none(),
+            response.status < 300 && SetCookie::of(&response).is_none(),
             "{path}"
         );
     }

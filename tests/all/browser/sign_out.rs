@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::{NAME, SetCookie, aged, altered, by_cookie, claims, get, john, open, page, verify};
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{Answer, PASSWORD, TestServer, until},
+    test_server::{PASSWORD, TestResponse, TestServer, until},
     test_stores::ask,
 };
 
-fn cleared(answer: &Answer) -> bool {
-    SetCookie::of(answer).is_some_and(|cookie| cookie.clears() && cookie.name == NAME)
+fn cleared(response: &TestResponse) -> bool {
+    SetCookie::of(response).is_some_and(|cookie| cookie.clears() && cookie.name == NAME)
 }
 
 async fn is_over(replicas: [&TestServer; 2], cookie: &str) {
@@ -40,8 +40,8 @@ async fn signing_out_ends_the_session_everywhere_and_clears_the_cookie() {
     ] {
         let cookie = open(&server, "john").await;
         assert_eq!(verify(&replica, &cookie).await.0, 204);
-        let answer = by_cookie(&server, method, path, &cookie).await;
-        assert!(cleared(answer.is(204, "")), "{path}");
+        let response = by_cookie(&server, method, path, &cookie).await;
+        assert!(cleared(response.is(204, "")), "{path}");
         is_over([&replica, &server], &cookie).await;
         assert_eq!(
             verify(&replica, &other).await.0 == 204,
@@ -67,8 +67,8 @@ async fn of_two_cookies_both_end() {
 async fn signing_out_others_keeps_the_cookie() {
     let (server, cookie) = john().await;
     let (replica, other) = (server.replica().await, open(&server, "john").await);
-    let answer = by_cookie(&server, Method::POST, "/logout?scope=others", &cookie).await;
-    assert_eq!(SetCookie::of(answer.is(204, "")), None);
+    let response = by_cookie(&server, Method::POST, "/logout?scope=others", &cookie).await;
+    assert_eq!(SetCookie::of(response.is(204, "")), None);
     is_over([&replica, &server], &other).await;
     assert_eq!(verify(&replica, &cookie).await.0, 204);
 }
@@ -123,10 +123,10 @@ async fn any_cookie_of_ours_signs_out_and_any_other_is_cleared() {
 async fn beside_a_bearer_token_that_one_signs_out() {
     let (server, cookie) = john().await;
     let session = server.sign_in("john").await;
-    let answer = server
+    let response = server
         .send(page(&server, Method::POST, "/logout", &cookie).bearer_auth(&session.access_token))
         .await;
-    assert_eq!(SetCookie::of(answer.is(204, "")), None);
+    assert_eq!(SetCookie::of(response.is(204, "")), None);
     assert_eq!(
         server.verify(&session.access_token).await,
         (401, "token_revoked".into())
@@ -147,10 +147,10 @@ async fn a_refresh_token_beside_the_cookie_signs_out_both() {
     let (server, cookie) = john().await;
     let session = server.sign_in("john").await;
     let body = json!({"refresh_token": session.refresh_token});
-    let answer = server
+    let response = server
         .send(page(&server, Method::POST, "/logout", &cookie).json(&body))
         .await;
-    assert!(cleared(answer.is(204, "")));
+    assert!(cleared(response.is(204, "")));
     assert_eq!(
         verify(&server, &cookie).await,
         (401, "token_revoked".into())
@@ -171,8 +171,8 @@ async fn what_ends_the_callers_own_session_clears_its_cookie() {
             claims(cookie)["sid"].as_str().expect("a sid")
         )
     };
-    let answer = by_cookie(&server, Method::DELETE, &path(&other), &cookie).await;
-    assert_eq!(SetCookie::of(answer.is(204, "")), None);
+    let response = by_cookie(&server, Method::DELETE, &path(&other), &cookie).await;
+    assert_eq!(SetCookie::of(response.is(204, "")), None);
     assert_eq!(verify(&server, &other).await, (401, "token_revoked".into()));
     let session = server.sign_in("john").await;
     let foreign = page(
@@ -198,9 +198,9 @@ async fn what_ends_the_callers_own_session_clears_its_cookie() {
     );
 
     let last = aged(&server, &open(&server, "john").await, 200).await;
-    let answer = by_cookie(&server, Method::DELETE, "/user", &last).await;
+    let response = by_cookie(&server, Method::DELETE, "/user", &last).await;
     assert!(
-        cleared(answer.is(204, "")),
+        cleared(response.is(204, "")),
         "and not slid, though it was time for it"
     );
     assert_eq!(ask(&server, "select count(*) from users").await, "0");
@@ -211,10 +211,10 @@ async fn a_change_of_password_keeps_the_cookie_and_ends_the_others() {
     let (server, cookie) = john().await;
     let other = open(&server, "john").await;
     let body = json!({"current_password": PASSWORD, "new_password": "of my own choice 7"});
-    let answer = server
+    let response = server
         .send(page(&server, Method::POST, "/user/password", &cookie).json(&body))
         .await;
-    assert_eq!(SetCookie::of(answer.is(204, "")), None);
+    assert_eq!(SetCookie::of(response.is(204, "")), None);
     assert_eq!(
         (
             verify(&server, &cookie).await.0,
@@ -237,7 +237,7 @@ async fn no_refusal_clears_a_cookie() {
         })
     };
     let wrong = json!({"current_password": "wrong", "new_password": "of my own choice 7"});
-    for (answer, status) in [
+    for (response, status) in [
         (send(Method::GET, "/nope", Value::Null).await, 404),
         (send(Method::GET, "/items?limit=0", Value::Null).await, 400),
         (send(Method::GET, "/items/nope", Value::Null).await, 404),
@@ -279,10 +279,10 @@ async fn no_refusal_clears_a_cookie() {
         ),
     ] {
         assert_eq!(
-            (answer.status, SetCookie::of(&answer)),
+            (response.status, SetCookie::of(&response)),
             (status, None),
             "{}",
-            answer.string()
+            response.string()
         );
     }
     assert_eq!(verify(&server, &cookie).await.0, 204);
@@ -304,8 +304,8 @@ async fn a_store_that_is_down_clears_no_cookie() {
         (Method::DELETE, "/session", 503, "unavailable"),
         (Method::POST, "/logout", 503, "unavailable"),
     ] {
-        let answer = by_cookie(&server, method, path, &cookie).await;
-        assert_eq!(SetCookie::of(answer.is(status, code)), None, "{path}");
+        let response = by_cookie(&server, method, path, &cookie).await;
+        assert_eq!(SetCookie::of(response.is(status, code)), None, "{path}");
     }
     assert_eq!(
         ask(
@@ -332,12 +332,12 @@ async fn a_page_that_need_not_wait_is_answered_and_loses_its_cookie() {
     let (server, cookie) = john().await;
     let request =
         page(&server, Method::DELETE, "/session", &cookie).header("prefer", "respond-async");
-    let answer = server.send(request).await;
+    let response = server.send(request).await;
     assert_eq!(
-        answer.is(202, "").header("preference-applied"),
+        response.is(202, "").header("preference-applied"),
         "respond-async"
     );
-    assert!(cleared(&answer));
+    assert!(cleared(&response));
     until("it is enforced", || async {
         verify(&server, &cookie).await == (401, "token_revoked".into())
     })

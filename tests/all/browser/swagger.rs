@@ -351,21 +351,21 @@ impl Page {
     async fn how_it_came(&self) -> (u64, String) {
         let events = self.driver.network().await;
         let address = format!("{}/docs", self.origin);
-        let asked = events
+        let requested = events
             .iter()
             .find(|event| event["params"]["request"]["url"] == address)
-            .expect("it was asked for");
-        let id = &asked["params"]["requestId"];
+            .expect("it was requested");
+        let id = &requested["params"]["requestId"];
         let answered = events.iter().find(|event| {
             event["method"] == "Network.responseReceivedExtraInfo"
                 && event["params"]["requestId"] == *id
         });
-        let answer = &answered.expect("it was answered")["params"];
-        let encoding = answer["headers"]["content-encoding"]
+        let response = &answered.expect("it was answered")["params"];
+        let encoding = response["headers"]["content-encoding"]
             .as_str()
             .unwrap_or_default();
         (
-            answer["statusCode"].as_u64().expect("a status"),
+            response["statusCode"].as_u64().expect("a status"),
             encoding.to_owned(),
         )
     }
@@ -374,19 +374,19 @@ impl Page {
     /// refusals: also no word of the policy, which would speak.
     async fn has_kept_to_itself(&self, refusals: &[&str]) {
         let events = self.driver.network().await;
-        let asked = events
+        let requested = events
             .iter()
             .filter(|event| event["method"] == "Network.requestWillBeSent");
-        let asked: Vec<&str> = asked
+        let requested: Vec<&str> = requested
             .filter_map(|event| event["params"]["request"]["url"].as_str())
             .collect();
         let ours = |url: &&str| url.starts_with(&format!("{}/", self.origin));
-        let elsewhere: Vec<_> = asked
+        let elsewhere: Vec<_> = requested
             .iter()
             .filter(|url| !ours(url) && !url.starts_with("data:"))
             .collect();
         assert!(
-            elsewhere.is_empty() && asked.iter().any(ours),
+            elsewhere.is_empty() && requested.iter().any(ours),
             "{elsewhere:?}"
         );
 

@@ -82,11 +82,11 @@ async fn serve(mut stream: TcpStream, arrived: Arc<Mutex<Vec<Arrived>>>) {
         .expect("nothing panics while it is held")
         .push(request);
     let body = if is_head { "" } else { "reached" };
-    let answer = format!(
+    let response = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nset-cookie: own=1\r\nx-reached: yes\r\n\
          connection: close\r\n\r\n{body}"
     );
-    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.write_all(response.as_bytes()).await;
 }
 
 /// Reads a request to its end; nothing where there is none.

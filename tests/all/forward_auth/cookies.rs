@@ -6,7 +6,7 @@ use reqwest::{Method, header};
 use super::{identity, is_refused};
 use crate::{
     browser::{NAME, aged, open},
-    test_server::{Answer, TestServer},
+    test_server::{TestResponse, TestServer},
 };
 
 const HOST: &[(&str, &str)] = &[
@@ -166,7 +166,12 @@ const HOSTS: &[Case] = &[
     (&[("forwarded", "host=app.example.com;proto=https")], false),
 ];
 
-async fn ask(server: &TestServer, method: Method, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+async fn ask(
+    server: &TestServer,
+    method: Method,
+    cookie: &str,
+    fields: &[(&str, &str)],
+) -> TestResponse {
     let request = server
         .request(method, "/auth/verify")
         .header(header::COOKIE, format!("{NAME}={cookie}"));
@@ -178,17 +183,17 @@ async fn ask(server: &TestServer, method: Method, cookie: &str, fields: &[(&str,
 }
 
 #[track_caller]
-fn check(answer: &Answer, passes: bool, what: &[(&str, &str)]) {
+fn check(response: &TestResponse, passes: bool, what: &[(&str, &str)]) {
     if passes {
-        assert_eq!(answer.status, 204, "{what:?} {}", answer.string());
-        assert_eq!(identity(answer)[1], "john");
+        assert_eq!(response.status, 204, "{what:?} {}", response.string());
+        assert_eq!(identity(response)[1], "john");
     } else {
         assert_eq!(
-            (answer.status, answer.code().as_str()),
+            (response.status, response.code().as_str()),
             (403, "csrf"),
             "{what:?}"
         );
-        is_refused(answer, 403, "csrf");
+        is_refused(response, 403, "csrf");
     }
 }
 
@@ -217,8 +222,8 @@ async fn what_is_known_to_change_nothing_passes() {
         ("DELETE", false),
         ("PROPFIND", false),
     ] {
-        let answer = ask(&server, method.parse().expect("a method"), &cookie, &safe).await;
-        assert_eq!(answer.status, if passes { 204 } else { 403 }, "{method}");
+        let response = ask(&server, method.parse().expect("a method"), &cookie, &safe).await;
+        assert_eq!(response.status, if passes { 204 } else { 403 }, "{method}");
     }
 }
 
@@ -302,9 +307,9 @@ async fn a_bearer_token_needs_no_word_of_a_proxy() {
     let both = server
         .request(Method::POST, "/auth/verify")
         .header(header::COOKIE, format!("{NAME}={cookie}"));
-    let answer = server.send(both.bearer_auth(&session.access_token)).await;
-    assert_eq!(identity(answer.is(204, ""))[7], session.claims()["sid"]);
-    assert!(!answer.headers.contains_key("set-cookie"));
+    let response = server.send(both.bearer_auth(&session.access_token)).await;
+    assert_eq!(identity(response.is(204, ""))[7], session.claims()["sid"]);
+    assert!(!response.headers.contains_key("set-cookie"));
 }
 
 #[tokio::test]
@@ -313,38 +318,42 @@ async fn the_slid_cookie_is_for_who_passes() {
     let cookie = john(&server).await;
     let old = aged(&server, &cookie, 200).await;
     let safe = [("x-forwarded-method", "GET")];
-    let asked = |query: &str| {
+    let requested = |query: &str| {
         let request = server
             .request(Method::GET, &format!("/auth/verify{query}"))
             .header("x-forwarded-method", "GET");
         request.header(header::COOKIE, format!("{NAME}={old}"))
     };
-    is_refused(&server.send(asked("?role=admin")).await, 403, "forbidden");
     is_refused(
-        &server.send(asked("?scope=admin")).await,
+        &server.send(requested("?role=admin")).await,
+        403,
+        "forbidden",
+    );
+    is_refused(
+        &server.send(requested("?scope=admin")).await,
         403,
         "insufficient_scope",
     );
     is_refused(
-        &server.send(asked("?role=nobody")).await,
+        &server.send(requested("?role=nobody")).await,
         400,
         "invalid_request",
     );
     is_refused(&ask(&server, Method::GET, &old, &[]).await, 403, "csrf");
-    for answer in [
+    for response in [
         ask(&server, Method::GET, &old, &safe).await,
-        server.send(asked("/items?role=admin")).await,
+        server.send(requested("/items?role=admin")).await,
     ] {
         assert!(
-            answer
+            response
                 .is(204, "")
                 .header("set-cookie")
                 .starts_with(&format!("{NAME}=ey")),
             "{:?}",
-            answer.headers
+            response.headers
         );
     }
-    let with_basic = asked("").header(header::AUTHORIZATION, "Basic am9obg==");
+    let with_basic = requested("").header(header::AUTHORIZATION, "Basic am9obg==");
     assert!(
         server
             .send(with_basic)

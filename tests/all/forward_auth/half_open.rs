@@ -29,7 +29,7 @@ pub enum End {
 pub struct Line {
     pub address: SocketAddr,
     end: watch::Sender<End>,
-    asked: Arc<Mutex<Vec<Arrived>>>,
+    requested: Arc<Mutex<Vec<Arrived>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -38,8 +38,8 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (end, state) = watch::channel(End::TestServer(server));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let kept = asked.clone();
+        let requested = Arc::new(Mutex::new(Vec::new()));
+        let kept = requested.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, state.clone(), kept.clone()));
@@ -48,7 +48,7 @@ impl Line {
         Line {
             address,
             end,
-            asked,
+            requested,
             task,
         }
     }
@@ -60,7 +60,12 @@ impl Line {
 
     /// What was asked of whom it led to instead of the gateway.
     pub fn take(&self) -> Vec<Arrived> {
-        std::mem::take(&mut self.asked.lock().expect("nothing panics while it is held"))
+        std::mem::take(
+            &mut self
+                .requested
+                .lock()
+                .expect("nothing panics while it is held"),
+        )
     }
 }
 
@@ -73,7 +78,7 @@ impl Drop for Line {
 async fn serve(
     mut proxy: TcpStream,
     mut state: watch::Receiver<End>,
-    asked: Arc<Mutex<Vec<Arrived>>>,
+    requested: Arc<Mutex<Vec<Arrived>>>,
 ) {
     let end = state.borrow_and_update().clone();
     let lead = async {
@@ -84,13 +89,13 @@ async fn serve(
                     let _ = copy_bidirectional(&mut proxy, &mut server).await;
                 }
             }
-            End::Says(answer) => {
+            End::Says(response) => {
                 while let Some(request) = read(&mut proxy).await {
-                    asked
+                    requested
                         .lock()
                         .expect("nothing panics while it is held")
                         .push(request);
-                    let _ = proxy.write_all(answer.as_bytes()).await;
+                    let _ = proxy.write_all(response.as_bytes()).await;
                 }
             }
         }

@@ -50,7 +50,7 @@ struct Site {
 /// What came of a request.
 struct Result {
     status: u16,
-    answer: String,
+    response: String,
     arrived: Vec<Arrived>,
 }
 
@@ -97,10 +97,10 @@ impl Site {
             .iter()
             .find(|(kind, _)| *kind == case.credential)
             .expect("it is known");
-        let (status, answer) = exchange(&self.proxy, case, &case.bytes(credential)).await;
+        let (status, response) = exchange(&self.proxy, case, &case.bytes(credential)).await;
         Result {
             status,
-            answer,
+            response,
             arrived: self.application.take(),
         }
     }
@@ -116,7 +116,7 @@ impl Site {
         }
         let what = format!(
             "{:?}: {} → {} {:?}",
-            self.kind, case.name, result.answer, result.arrived
+            self.kind, case.name, result.response, result.arrived
         );
         assert!(result.arrived.len() <= 1, "{what}");
         match (result.arrived.first(), case.outcome) {
@@ -209,12 +209,12 @@ fn is_nobodys(arrived: &Arrived, what: &str) {
 /// Nothing of the application came back. To what is no HTTP some proxies answer by hanging up, and
 /// Caddy answers an empty 200 for hosts that it does not know.
 fn is_refusal(result: &Result) -> bool {
-    result.arrived.is_empty() && !result.answer.contains("x-reached")
+    result.arrived.is_empty() && !result.response.contains("x-reached")
 }
 
 fn shown(status: u16) -> String {
     if status == 0 {
-        "no answer".to_owned()
+        "no response".to_owned()
     } else {
         status.to_string()
     }
@@ -251,12 +251,12 @@ async fn credentials(
 async fn exchange(proxy: &Proxy, case: &Case, bytes: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(proxy.address).await.expect("it listens");
     let (mut reads, mut writes) = stream.split();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let read = async {
         let mut piece = vec![0; 64 * 1024];
-        while !is_whole(&answer, case) {
+        while !is_whole(&response, case) {
             match reads.read(&mut piece).await {
-                Ok(count @ 1..) => answer.extend(&piece[..count]),
+                Ok(count @ 1..) => response.extend(&piece[..count]),
                 _ended => break,
             }
         }
@@ -271,20 +271,20 @@ async fn exchange(proxy: &Proxy, case: &Case, bytes: &[u8]) -> (u16, String) {
     };
     tokio::time::timeout(LIMIT, talk)
         .await
-        .unwrap_or_else(|_| panic!("no answer in time: {}", case.name));
-    let answer = String::from_utf8_lossy(&answer).to_lowercase();
-    (raw_http::status(&answer), answer)
+        .unwrap_or_else(|_| panic!("no response in time: {}", case.name));
+    let response = String::from_utf8_lossy(&response).to_lowercase();
+    (raw_http::status(&response), response)
 }
 
-fn is_whole(answer: &[u8], case: &Case) -> bool {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+fn is_whole(response: &[u8], case: &Case) -> bool {
+    let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
         return false;
     };
-    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let head = String::from_utf8_lossy(&response[..end]).to_lowercase();
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    case.method == "HEAD" || length.is_some_and(|length: usize| answer.len() >= end + 4 + length)
+    case.method == "HEAD" || length.is_some_and(|length: usize| response.len() >= end + 4 + length)
 }
 
 /// On every proxy at once.
@@ -298,43 +298,43 @@ async fn the_slid_cookie_and_the_challenge_reach_the_client() {
         let slid = site.send(&cases::simple(Credential::OldCookie)).await;
         let ours = format!("set-cookie: {}=ey", NAME.to_lowercase());
         assert!(
-            slid.status == 200 && slid.answer.contains(&ours),
+            slid.status == 200 && slid.response.contains(&ours),
             "{:?}: {}",
             site.kind,
-            slid.answer
+            slid.response
         );
         assert!(
-            slid.answer.contains("set-cookie: own=1"),
+            slid.response.contains("set-cookie: own=1"),
             "the application's own: {}",
-            slid.answer
+            slid.response
         );
         assert!(
-            slid.answer.contains("cache-control: private, no-store"),
+            slid.response.contains("cache-control: private, no-store"),
             "{:?}: {}",
             site.kind,
-            slid.answer
+            slid.response
         );
         let plain = site.send(&cases::simple(Credential::Cookie)).await;
         assert_eq!(
-            plain.answer.matches("set-cookie").count(),
+            plain.response.matches("set-cookie").count(),
             1,
             "{:?}: {}",
             site.kind,
-            plain.answer
+            plain.response
         );
         let refused = site.send(&cases::simple(Credential::Revoked)).await;
         let challenge = "www-authenticate: bearer realm=\"latchkey\", error=\"invalid_token\"";
         assert!(
-            refused.status == 401 && refused.answer.contains(challenge),
+            refused.status == 401 && refused.response.contains(challenge),
             "{:?}: {}",
             site.kind,
-            refused.answer
+            refused.response
         );
         assert!(
-            !refused.answer.contains("set-cookie"),
+            !refused.response.contains("set-cookie"),
             "{:?}: {}",
             site.kind,
-            refused.answer
+            refused.response
         );
     })
     .await;
@@ -345,7 +345,7 @@ async fn the_slid_cookie_and_the_challenge_reach_the_client() {
 async fn a_web_socket_is_passed_on_as_one() {
     everywhere(async |site| {
         let result = site.send(&cases::web_socket()).await;
-        let what = format!("{:?}: {} {:?}", site.kind, result.answer, result.arrived);
+        let what = format!("{:?}: {} {:?}", site.kind, result.response, result.arrived);
         let arrived = result.arrived.first().expect(&what);
         let connection = arrived.all("connection").join(",").to_lowercase();
         assert_eq!(
@@ -364,7 +364,7 @@ async fn a_web_socket_is_passed_on_as_one() {
 async fn no_other_protocol_is_opened() {
     everywhere(async |site| {
         let result = site.send(&cases::http2()).await;
-        let what = format!("{:?}: {} {:?}", site.kind, result.answer, result.arrived);
+        let what = format!("{:?}: {} {:?}", site.kind, result.response, result.arrived);
         let arrived = result.arrived.first().expect(&what);
         assert!(arrived.all("upgrade").is_empty(), "{what}");
         assert!(
@@ -388,15 +388,15 @@ async fn the_check_is_asked_what_it_must_know_and_no_more() {
                 "HTTP/1.1 204 No Content\r\nx-auth-user: john\r\n\r\n".into(),
             ));
             let result = site.send(&case).await;
-            let what = format!("{:?}: {}: {}", site.kind, case.name, result.answer);
+            let what = format!("{:?}: {}: {}", site.kind, case.name, result.response);
             let arrived = result.arrived.first().expect(&what);
             assert!(
                 arrived.body.len() == 300_000 && arrived.body.iter().all(|byte| *byte == b'x'),
                 "{what}"
             );
-            let asked = site.line.take();
-            assert_eq!(asked.len(), 1, "{what} {asked:?}");
-            assert_eq!(asked[0].line, "GET /auth/verify HTTP/1.1", "{what}");
+            let requested = site.line.take();
+            assert_eq!(requested.len(), 1, "{what} {requested:?}");
+            assert_eq!(requested[0].line, "GET /auth/verify HTTP/1.1", "{what}");
             for (name, value) in [
                 ("method", "POST"),
                 ("host", "app.example.com"),
@@ -404,22 +404,23 @@ async fn the_check_is_asked_what_it_must_know_and_no_more() {
                 ("for", "127.0.0.1"),
             ] {
                 assert_eq!(
-                    asked[0].all(&format!("x-forwarded-{name}")),
+                    requested[0].all(&format!("x-forwarded-{name}")),
                     [value],
                     "{what} {:?}",
-                    asked[0]
+                    requested[0]
                 );
             }
             assert_eq!(
-                asked[0].all("x-original-method").concat() + &asked[0].all("forwarded").concat(),
+                requested[0].all("x-original-method").concat()
+                    + &requested[0].all("forwarded").concat(),
                 "",
                 "{what}"
             );
-            assert_eq!(asked[0].all("authorization").len(), 1, "{what}");
+            assert_eq!(requested[0].all("authorization").len(), 1, "{what}");
             assert!(
-                asked[0].body.is_empty() && asked[0].all("transfer-encoding").is_empty(),
+                requested[0].body.is_empty() && requested[0].all("transfer-encoding").is_empty(),
                 "{what} {:?}",
-                asked[0]
+                requested[0]
             );
         }
     })
@@ -439,14 +440,14 @@ async fn a_gateway_that_stands_still_or_is_gone_lets_nothing_pass() {
         .await;
         for _ in 0..2 {
             let result = site.send(&case).await;
-            assert!(is_refusal(&result), "{:?}: {}", site.kind, result.answer);
+            assert!(is_refusal(&result), "{:?}: {}", site.kind, result.response);
         }
         site.server.resume();
         let again = async || site.send(&case).await.status == 200;
         until("it passes again", again).await;
         site.server.kill();
         let result = site.send(&case).await;
-        assert!(is_refusal(&result), "{:?}: {}", site.kind, result.answer);
+        assert!(is_refusal(&result), "{:?}: {}", site.kind, result.response);
     })
     .await;
 }

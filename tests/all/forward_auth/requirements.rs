@@ -55,11 +55,11 @@ async fn every_header_is_there_and_fits_a_header() {
         ]
         .map(str::to_owned)
     };
-    let answer = verify(&server, &session, "").await;
-    assert_eq!(identity(answer.is(204, "")), told("", "false", "user"));
-    assert!(answer.bytes.is_empty() && answer.header("content-type").is_empty());
+    let response = verify(&server, &session, "").await;
+    assert_eq!(identity(response.is(204, "")), told("", "false", "user"));
+    assert!(response.bytes.is_empty() && response.header("content-type").is_empty());
     assert_eq!(
-        (answer.header("cache-control"), answer.header("vary")),
+        (response.header("cache-control"), response.header("vary")),
         ("no-store", "Authorization, Cookie")
     );
 
@@ -144,8 +144,8 @@ async fn a_body_is_not_waited_for() {
     let fields = format!(
         "authorization: Bearer {token}\r\ncontent-type: text/html\r\ncontent-length: 1000000000\r\n"
     );
-    let answer = exchange(server.address, &raw("POST", "/auth/verify", &fields)).await;
-    assert_eq!(raw_http::status(&answer), 204, "{answer}");
+    let response = exchange(server.address, &raw("POST", "/auth/verify", &fields)).await;
+    assert_eq!(raw_http::status(&response), 204, "{response}");
 }
 
 /// A good token in all cases but where it says so.
@@ -170,16 +170,16 @@ async fn a_demand_is_met_or_the_answer_is_no() {
         ),
     ] {
         for (session, code) in [(&admin, of_admin), (&user, of_user)] {
-            let answer = verify(&server, session, query).await;
+            let response = verify(&server, session, query).await;
             match code {
-                "" => assert!(!identity(answer.is(204, ""))[0].is_empty(), "{query}"),
-                code => is_refused(&answer, 403, code),
+                "" => assert!(!identity(response.is(204, ""))[0].is_empty(), "{query}"),
+                code => is_refused(&response, 403, code),
             }
         }
     }
-    let answer = verify(&server, &user, "?scope=items:read+admin").await;
+    let response = verify(&server, &user, "?scope=items:read+admin").await;
     assert_eq!(
-        answer.header("www-authenticate"),
+        response.header("www-authenticate"),
         "Bearer realm=\"latchkey\", error=\"insufficient_scope\", scope=\"items:read admin\""
     );
 }
@@ -219,9 +219,9 @@ async fn a_misspelt_demand_is_a_refusal() {
             "invalid_request",
         );
     }
-    let answer = verify(&server, &admin, "?hunter2zqx=1").await;
+    let response = verify(&server, &admin, "?hunter2zqx=1").await;
     assert_eq!(
-        answer.is(400, "invalid_request").body["errors"][0]["field"],
+        response.is(400, "invalid_request").body["errors"][0]["field"],
         "hunter2zqx"
     );
 }
@@ -293,7 +293,7 @@ async fn no_permission_for_other_origins_is_taken_for_a_pass() {
     let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", origin)]).await;
     let session = server.sign_up("john").await;
     for path in ["/auth/verify", "/auth/verify/", "/auth/verify/items"] {
-        let asked = || {
+        let requested = || {
             let request = server
                 .request(Method::OPTIONS, path)
                 .header("origin", origin);
@@ -301,7 +301,7 @@ async fn no_permission_for_other_origins_is_taken_for_a_pass() {
                 .header("access-control-request-method", "GET")
                 .header("accept", "text/nothing")
         };
-        let refused = server.send(asked()).await;
+        let refused = server.send(requested()).await;
         is_refused(&refused, 401, "unauthenticated");
         assert!(
             !refused
@@ -311,7 +311,7 @@ async fn no_permission_for_other_origins_is_taken_for_a_pass() {
             "{path}"
         );
         server
-            .send(asked().bearer_auth(&session.access_token))
+            .send(requested().bearer_auth(&session.access_token))
             .await
             .is(204, "");
     }
@@ -333,7 +333,7 @@ async fn it_is_counted_as_one_operation_and_named_in_the_document() {
     }
     let page = reqwest::get(format!("http://{}/metrics", server.metrics))
         .await
-        .expect("it answers");
+        .expect("it responds");
     let page = page.text().await.expect("text");
     let counted = "latchkey_http_request_duration_seconds_count{operation=\"verifyRequest\",status=\"204\"} 2";
     assert!(page.contains(counted), "{page}");

@@ -47,7 +47,7 @@ pub struct Violation {
 
 /// How requests of one kind were answered.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct TestResponses {
     pub all: usize,
     pub accepted: usize,
     pub unavailable: usize,
@@ -55,7 +55,7 @@ pub struct Answers {
     pub none: usize,
 }
 
-impl Answers {
+impl TestResponses {
     fn count(&mut self, event: &Event) {
         self.all += 1;
         self.accepted += usize::from(event.succeeded());
@@ -76,10 +76,10 @@ pub struct Verdict {
     pub repeated: usize,
     /// Sessions that somebody tried to end, and no logout of which was answered with 2xx.
     pub unfinished: usize,
-    pub checks: Answers,
+    pub checks: TestResponses,
     /// Checks that began after the logout's answer: each of them could have been a violation.
     pub late_checks: usize,
-    pub logouts: Answers,
+    pub logouts: TestResponses,
     /// How long the logouts took that were answered with 2xx, sorted.
     pub times: Vec<Duration>,
 }
@@ -87,16 +87,16 @@ pub struct Verdict {
 /// What is known of one session before the checks are judged.
 #[derive(Clone, Copy, Default)]
 struct Fate {
-    asked: Option<Instant>,
+    requested: Option<Instant>,
     ended: Option<Instant>,
     repeated: bool,
 }
 
 impl Fate {
     fn note(&mut self, event: &Event) {
-        self.asked = Some(
-            self.asked
-                .map_or(event.start, |asked| asked.min(event.start)),
+        self.requested = Some(
+            self.requested
+                .map_or(event.start, |requested| requested.min(event.start)),
         );
         if event.succeeded() {
             self.ended = Some(self.ended.map_or(event.end, |ended| ended.min(event.end)));
@@ -135,7 +135,7 @@ pub fn judge(events: &[Event], sessions: usize) -> Verdict {
         .count();
     verdict.unfinished = fates
         .iter()
-        .filter(|fate| fate.asked.is_some() && fate.ended.is_none())
+        .filter(|fate| fate.requested.is_some() && fate.ended.is_none())
         .count();
     verdict
 }
@@ -167,7 +167,7 @@ impl fmt::Display for Verdict {
 
 impl Verdict {
     fn weigh(&mut self, check: &Event, fate: &Fate) {
-        let before = fate.asked.is_none_or(|asked| check.end < asked);
+        let before = fate.requested.is_none_or(|requested| check.end < requested);
         self.wrongly_refused += usize::from(before && check.status == 401);
         let Some(after) = fate
             .ended

@@ -58,14 +58,14 @@ impl Target {
             None => connect(port).await?,
         };
         stream.write_all(request).await?;
-        let answer = read(&mut stream).await?;
-        if answer.keeps {
+        let response = read(&mut stream).await?;
+        if response.keeps {
             self.idle
                 .lock()
                 .expect("nobody panics while it is held")
                 .push((port, stream));
         }
-        Ok(answer.status)
+        Ok(response.status)
     }
 
     fn take(&self, port: u16) -> Option<TcpStream> {
@@ -90,14 +90,14 @@ async fn connect(port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-struct Answer {
+struct TestResponse {
     status: u16,
     /// Whether the connection can be used again.
     keeps: bool,
 }
 
 /// Reads an answer to the end of its body.
-async fn read(stream: &mut TcpStream) -> io::Result<Answer> {
+async fn read(stream: &mut TcpStream) -> io::Result<TestResponse> {
     let mut bytes = Vec::with_capacity(1024);
     let head = loop {
         more(stream, &mut bytes).await?;
@@ -110,7 +110,7 @@ async fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     while bytes.len() < all {
         more(stream, &mut bytes).await?;
     }
-    Ok(Answer {
+    Ok(TestResponse {
         status: raw_http::status(&head),
         keeps: body.is_some() && !head.contains("\nconnection: close"),
     })

@@ -38,7 +38,7 @@ faults! {
     StoppedReplica "stopped-replica" "a replica stands still for 1–2 s (SIGSTOP)";
     KilledReplica "killed-replica" "a replica is killed and started again";
     KilledRedis "killed-redis" "Redis is killed and comes back empty";
-    PausedRedis "paused-redis" "Redis answers nobody for 0.2–1.4 s (CLIENT PAUSE)";
+    PausedRedis "paused-redis" "Redis responds to no client for 0.2–1.4 s (CLIENT PAUSE)";
     FlushedRedis "flushed-redis" "FLUSHALL";
     LostLog "lost-log" "the log is deleted";
     LostState "lost-state" "the state is deleted";

@@ -234,9 +234,9 @@ impl Load {
     /// Asks once more for everything that was signed out, with another token of it; how many are
     /// not refused with 401 even when asked again.
     pub async fn sweep(&self) -> usize {
-        let asked =
+        let requested =
             stream::iter(SURVIVORS..self.sessions.given()).map(|session| self.is_refused(session));
-        asked
+        requested
             .buffer_unordered(SWEEPERS)
             .filter(|refused| std::future::ready(!refused))
             .count()
@@ -246,10 +246,10 @@ impl Load {
     async fn is_refused(&self, session: usize) -> bool {
         let (held, deadline) = (self.sessions.held(session), Instant::now() + LIMIT);
         loop {
-            let answers = self.check_everywhere(session, &held).await;
-            let unclear = answers.iter().any(|status| matches!(status, 0 | 503));
+            let responses = self.check_everywhere(session, &held).await;
+            let unclear = responses.iter().any(|status| matches!(status, 0 | 503));
             if !unclear || Instant::now() > deadline {
-                return answers.iter().all(|status| *status == 401);
+                return responses.iter().all(|status| *status == 401);
             }
             sleep(PAUSE).await;
         }

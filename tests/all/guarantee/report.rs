@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{checker::Answers, load::Recovery, run::Outcome};
+use super::{checker::TestResponses, load::Recovery, run::Outcome};
 
 /// What is told of each run.
 const HEAD: [&str; 14] = [
@@ -14,8 +14,8 @@ const HEAD: [&str; 14] = [
     "accepted",
     "begun after the logout",
     "by memory, Redis, PostgreSQL, nobody",
-    "checks 503 (no answer)",
-    "logouts 503 (no answer)",
+    "checks 503 (no response)",
+    "logouts 503 (no response)",
     "violations",
     "checks again after, median (worst)",
     "logouts again after, median (worst)",
@@ -30,7 +30,7 @@ pub fn head() -> String {
 /// The line of one run.
 pub fn row(outcome: &Outcome) -> String {
     let verdict = &outcome.verdict;
-    let answers = outcome
+    let responses = outcome
         .rungs
         .shares()
         .map(|share| format!("{share:.1}"))
@@ -43,7 +43,7 @@ pub fn row(outcome: &Outcome) -> String {
         verdict.checks.all.to_string(),
         verdict.checks.accepted.to_string(),
         verdict.late_checks.to_string(),
-        format!("{answers} %"),
+        format!("{responses} %"),
         failures(&verdict.checks),
         failures(&verdict.logouts),
         verdict.violations.len().to_string(),
@@ -64,12 +64,12 @@ fn line(cells: &[impl AsRef<str>; HEAD.len()]) -> String {
     )
 }
 
-fn failures(answers: &Answers) -> String {
-    let share = |count: usize| count as f64 * 100.0 / answers.all.max(1) as f64;
+fn failures(responses: &TestResponses) -> String {
+    let share = |count: usize| count as f64 * 100.0 / responses.all.max(1) as f64;
     format!(
         "{:.2} % ({:.2} %)",
-        share(answers.unavailable),
-        share(answers.none)
+        share(responses.unavailable),
+        share(responses.none)
     )
 }
 

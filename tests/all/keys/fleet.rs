@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::test_server::{Answer, PASSWORD, Session, TestServer};
+use crate::test_server::{PASSWORD, Session, TestResponse, TestServer};
 
 /// Replicas of one gateway.
 pub struct Fleet {
@@ -64,14 +64,14 @@ impl Fleet {
     }
 
     /// Asks one; another one, where it has ended.
-    pub async fn ask(&self, request: impl Fn(&TestServer) -> RequestBuilder) -> Answer {
+    pub async fn ask(&self, request: impl Fn(&TestServer) -> RequestBuilder) -> TestResponse {
         for _ in 0..100 {
             let server = self.any();
-            if let Some(answer) = server.try_send(request(&server)).await {
-                return answer;
+            if let Some(response) = server.try_send(request(&server)).await {
+                return response;
             }
         }
-        panic!("no replica answers")
+        panic!("no replica responds")
     }
 
     /// People sign in, refresh and are checked, and nothing that is good is ever refused, as long

@@ -119,10 +119,10 @@ async fn whoever_signs_out_after_that_is_signed_out() {
     let john = server.sign_up("john").await;
     let by_page = |request: RequestBuilder| request.header("x-latchkey-request", "1");
     let sign_in = by_page(server.request(Method::POST, "/session"));
-    let answer = server
+    let response = server
         .send(sign_in.json(&json!({"username": "john", "password": PASSWORD})))
         .await;
-    let cookie = answer
+    let cookie = response
         .is(200, "")
         .header("set-cookie")
         .split(';')
@@ -200,10 +200,10 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
         server.verify(&john.access_token).await,
         (204, String::new())
     );
-    let answer = server
+    let response = server
         .with_token(Method::GET, "/user", &john.access_token, Value::Null)
         .await;
-    answer.is(200, "");
+    response.is(200, "");
     assert_eq!(
         ask(
             &server,

@@ -135,13 +135,13 @@ async fn when_a_key_has_signed_for_long_enough_one_replica_makes_the_next() {
 async fn others_may_keep_the_keys_for_a_while() {
     let server = TestServer::start().await;
     let john = server.sign_up("john").await;
-    let answer = server.get("/.well-known/jwks.json").await;
+    let response = server.get("/.well-known/jwks.json").await;
     assert_eq!(
-        answer.is(200, "").header(header::CACHE_CONTROL.as_str()),
+        response.is(200, "").header(header::CACHE_CONTROL.as_str()),
         "public, max-age=300"
     );
-    assert_eq!(answer.header("set-cookie"), "");
-    let key = &answer.body["keys"][0];
+    assert_eq!(response.header("set-cookie"), "");
+    let key = &response.body["keys"][0];
     let members: Vec<_> = key
         .as_object()
         .expect("a key")
@@ -163,7 +163,7 @@ async fn others_may_keep_the_keys_for_a_while() {
         )
     );
     assert_eq!(key["kid"], kid(&john.access_token).as_str());
-    assert_eq!(answer.body["keys"].as_array().expect("keys").len(), 1);
+    assert_eq!(response.body["keys"].as_array().expect("keys").len(), 1);
     // With it alone, others verify.
     let x = base64::Engine::decode(
         &base64::engine::general_purpose::URL_SAFE_NO_PAD,

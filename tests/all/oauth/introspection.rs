@@ -13,11 +13,11 @@ use crate::{
 
 #[tokio::test]
 async fn what_is_good_is_told_with_all_that_it_says() {
-    let scene = Fixture::new().await;
-    let claims = scene.john.claims();
-    let told = scene
+    let fixture = Fixture::new().await;
+    let claims = fixture.john.claims();
+    let told = fixture
         .client
-        .introspect(&scene.server, &scene.john.access_token)
+        .introspect(&fixture.server, &fixture.john.access_token)
         .await;
     let mut expected = json!({"active": true, "token_type": "Bearer"});
     let names = [
@@ -38,30 +38,34 @@ async fn what_is_good_is_told_with_all_that_it_says() {
         .into_iter()
         .for_each(|name| expected[name] = claims[name].clone());
     assert_eq!(told, expected);
-    let token = scene.client.token(&scene.server).await;
-    let told = scene.client.introspect(&scene.server, &token).await;
+    let token = fixture.client.token(&fixture.server).await;
+    let told = fixture.client.introspect(&fixture.server, &token).await;
     assert_eq!(
         (&told["sub"], &told["client_id"]),
-        (&json!(scene.client.id), &json!(scene.client.id))
+        (&json!(fixture.client.id), &json!(fixture.client.id))
     );
     assert_eq!((told.get("sid"), told.get("username")), (None, None));
-    let (id, personal) = scene.personal("items:read").await;
-    let told = scene.client.introspect(&scene.server, &personal).await;
+    let (id, personal) = fixture.personal("items:read").await;
+    let told = fixture.client.introspect(&fixture.server, &personal).await;
     assert_eq!(
         (&told["jti"], &told["scope"], &told["sub"]),
         (&json!(id), &json!("items:read"), &claims["sub"])
     );
-    assert!(scene.is_active(&open(&scene.server, "john").await).await);
+    assert!(
+        fixture
+            .is_active(&open(&fixture.server, "john").await)
+            .await
+    );
     // Another client's, and whatever a hint says.
-    let other = Client::register(&scene.server, &scene.admin, "items:read").await;
-    assert!(scene.is_active(&other.token(&scene.server).await).await);
+    let other = Client::register(&fixture.server, &fixture.admin, "items:read").await;
+    assert!(fixture.is_active(&other.token(&fixture.server).await).await);
     for hint in ["access_token", "refresh_token", "something"] {
-        let form = scene.client.form(&[
-            ("token", &scene.john.access_token),
+        let form = fixture.client.form(&[
+            ("token", &fixture.john.access_token),
             ("token_type_hint", hint),
         ]);
         assert_eq!(
-            scene
+            fixture
                 .server
                 .form("/oauth/introspect", &form)
                 .await
@@ -73,9 +77,9 @@ async fn what_is_good_is_told_with_all_that_it_says() {
 }
 
 /// Tokens that are not good, each for another reason.
-async fn bad(scene: &Fixture) -> Vec<(&'static str, String)> {
-    let (server, admin) = (&scene.server, &scene.admin.access_token);
-    let (forge, claims) = (TokenSigner::of(server).await, scene.john.claims());
+async fn bad(fixture: &Fixture) -> Vec<(&'static str, String)> {
+    let (server, admin) = (&fixture.server, &fixture.admin.access_token);
+    let (forge, claims) = (TokenSigner::of(server).await, fixture.john.claims());
     let now = claims["iat"].as_u64().expect("seconds");
     let signed_out = server.sign_in("john").await;
     server.log_out(&signed_out.access_token).await.is(204, "");
@@ -84,21 +88,26 @@ async fn bad(scene: &Fixture) -> Vec<(&'static str, String)> {
         .form("/oauth/revoke", &[("token", &given_back)])
         .await
         .is(200, "");
-    let (id, deleted) = scene.personal("items:read").await;
+    let (id, deleted) = fixture.personal("items:read").await;
     let path = format!("/user/tokens/{id}");
     server
-        .with_token(Method::DELETE, &path, &scene.john.access_token, Value::Null)
+        .with_token(
+            Method::DELETE,
+            &path,
+            &fixture.john.access_token,
+            Value::Null,
+        )
         .await
         .is(204, "");
-    let (id, over) = scene.personal("items:read").await;
+    let (id, over) = fixture.personal("items:read").await;
     execute(
         server,
         &format!("update personal_access_tokens set expires_at = now() where id = '{id}'"),
     )
     .await;
     let (rotated, gone) = (
-        Client::register(server, &scene.admin, "items:read").await,
-        Client::register(server, &scene.admin, "items:read").await,
+        Client::register(server, &fixture.admin, "items:read").await,
+        Client::register(server, &fixture.admin, "items:read").await,
     );
     let (of_rotated, of_gone) = (rotated.token(server).await, gone.token(server).await);
     let path = format!("/clients/{}/rotate", rotated.id);
@@ -117,7 +126,7 @@ async fn bad(scene: &Fixture) -> Vec<(&'static str, String)> {
         .is(204, "");
     let body =
         json!({"name": "b", "scope": "items:read", "audience": "https://billing.example.com"});
-    let of_others = Client::register_as(server, &scene.admin, body)
+    let of_others = Client::register_as(server, &fixture.admin, body)
         .await
         .token(server)
         .await;
@@ -125,7 +134,7 @@ async fn bad(scene: &Fixture) -> Vec<(&'static str, String)> {
         ("for another audience, of which it is not", of_others),
         ("garbage", "garbage".into()),
         ("three parts of nothing", "a.b.c".into()),
-        ("a refresh token", scene.john.refresh_token.clone()),
+        ("a refresh token", fixture.john.refresh_token.clone()),
         ("expired", forge.sign(&with(&claims, "exp", json!(now)))),
         (
             "not yet",
@@ -155,7 +164,7 @@ async fn bad(scene: &Fixture) -> Vec<(&'static str, String)> {
             "a personal one that is none",
             format!("lkp_{}", "A".repeat(70)),
         ),
-        ("a client's secret", scene.client.secret.clone()),
+        ("a client's secret", fixture.client.secret.clone()),
         ("of a client with another secret", of_rotated),
         ("of a client that is gone", of_gone),
     ]
@@ -163,44 +172,47 @@ async fn bad(scene: &Fixture) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn what_is_not_good_is_told_as_nothing_but_that() {
-    let scene = Fixture::new().await;
-    for (name, token) in bad(&scene).await {
-        assert!(!scene.is_active(&token).await, "{name}");
+    let fixture = Fixture::new().await;
+    for (name, token) in bad(&fixture).await {
+        assert!(!fixture.is_active(&token).await, "{name}");
     }
-    let personal = scene.personal("items:read").await.1;
+    let personal = fixture.personal("items:read").await.1;
     let tokens = [
-        scene.john.access_token.clone(),
-        open(&scene.server, "john").await,
+        fixture.john.access_token.clone(),
+        open(&fixture.server, "john").await,
         personal,
     ];
     for token in &tokens {
-        assert!(scene.is_active(token).await);
+        assert!(fixture.is_active(token).await);
     }
-    let path = scene.john.user_path();
+    let path = fixture.john.user_path();
     let disabled = json!({"disabled": true});
-    scene
+    fixture
         .server
-        .with_token(Method::PATCH, &path, &scene.admin.access_token, disabled)
+        .with_token(Method::PATCH, &path, &fixture.admin.access_token, disabled)
         .await
         .is(200, "");
     for token in &tokens {
-        assert!(!scene.is_active(token).await, "of somebody who is disabled");
+        assert!(
+            !fixture.is_active(token).await,
+            "of somebody who is disabled"
+        );
     }
 }
 
 #[tokio::test]
 async fn only_registered_clients_may_look() {
-    let scene = Fixture::new().await;
-    let form = format!("token={}", scene.john.access_token);
-    let ask = |more: &str| scene.raw("/oauth/introspect", &format!("{form}{more}"));
-    let bearer = format!("Bearer {}", scene.admin.access_token);
+    let fixture = Fixture::new().await;
+    let form = format!("token={}", fixture.john.access_token);
+    let ask = |more: &str| fixture.raw("/oauth/introspect", &format!("{form}{more}"));
+    let bearer = format!("Bearer {}", fixture.admin.access_token);
     let refused = [
         (ask(""), 401, "invalid_client"),
         (ask("&client_id=latchkey"), 401, "invalid_client"),
         (
             ask(&format!(
                 "&client_id={}&client_secret=wrong",
-                scene.client.id
+                fixture.client.id
             )),
             401,
             "invalid_client",
@@ -210,9 +222,9 @@ async fn only_registered_clients_may_look() {
             401,
             "invalid_client",
         ),
-        (scene.raw("/oauth/introspect", ""), 400, "invalid_request"),
+        (fixture.raw("/oauth/introspect", ""), 400, "invalid_request"),
         (
-            scene.raw("/oauth/introspect", "token="),
+            fixture.raw("/oauth/introspect", "token="),
             400,
             "invalid_request",
         ),
@@ -220,7 +232,7 @@ async fn only_registered_clients_may_look() {
     ];
     for (request, status, error) in refused {
         is_refusal(
-            &scene.server.send(request).await,
+            &fixture.server.send(request).await,
             status,
             error,
             "introspection",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Client, FORM, Fixture, check, forged, is_refusal};
 use crate::{
-    test_server::{Answer, Session},
+    test_server::{Session, TestResponse},
     test_stores::ask,
 };
 
@@ -249,9 +249,9 @@ const FIELDS: &[(&str, &str, u16, &str)] = &[
 struct Words(Vec<(&'static str, String)>);
 
 impl Words {
-    async fn of(scene: &Fixture) -> Words {
-        let other = Client::register(&scene.server, &scene.admin, "items:read").await;
-        let (Client { id, secret }, john) = (&scene.client, &scene.john);
+    async fn of(fixture: &Fixture) -> Words {
+        let other = Client::register(&fixture.server, &fixture.admin, "items:read").await;
+        let (Client { id, secret }, john) = (&fixture.client, &fixture.john);
         Words(vec![
             ("{ID}", id.to_uppercase()),
             ("{plain id}", id.replace('-', "")),
@@ -261,7 +261,7 @@ impl Words {
             ("{other secret}", other.secret),
             ("{refresh}", john.refresh_token.clone()),
             ("{access}", john.access_token.clone()),
-            ("{personal}", scene.personal("items:read").await.1),
+            ("{personal}", fixture.personal("items:read").await.1),
             ("{forged}", forged(OpaqueTokenKind::ClientSecret, id)),
             ("{aud}", "https://auth.example.com".to_owned()),
         ])
@@ -274,12 +274,12 @@ impl Words {
     }
 
     /// Nothing that was sent is repeated.
-    fn are_not_in(&self, answer: &Answer) {
+    fn are_not_in(&self, response: &TestResponse) {
         for (word, value) in self.0.iter().filter(|(word, _)| *word != "{aud}") {
             assert!(
-                !answer.string().contains(value),
+                !response.string().contains(value),
                 "{word} in {}",
-                answer.string()
+                response.string()
             );
         }
     }
@@ -292,53 +292,53 @@ fn basic(pair: &str) -> String {
 
 #[tokio::test]
 async fn every_wrong_form_is_refused_by_its_word_and_costs_nothing() {
-    let scene = Fixture::new().await;
-    let words = Words::of(&scene).await;
+    let fixture = Fixture::new().await;
+    let words = Words::of(&fixture).await;
     for (form, status, error) in FORMS {
-        let answer = scene
+        let response = fixture
             .server
-            .send(scene.raw("/oauth/token", &words.fill(form)))
+            .send(fixture.raw("/oauth/token", &words.fill(form)))
             .await;
-        is_refusal(&answer, *status, error, form);
-        words.are_not_in(&answer);
+        is_refusal(&response, *status, error, form);
+        words.are_not_in(&response);
     }
     // Neither the refresh token nor the session has suffered.
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select count(*) from sessions where revoked_at is not null"
         )
         .await,
         "0"
     );
-    scene
+    fixture
         .server
-        .refresh(&scene.john.refresh_token)
+        .refresh(&fixture.john.refresh_token)
         .await
         .is(200, "");
-    scene.client.token(&scene.server).await;
+    fixture.client.token(&fixture.server).await;
 }
 
 #[tokio::test]
 async fn every_wrong_proof_in_the_header_is_refused() {
-    let scene = Fixture::new().await;
-    let words = Words::of(&scene).await;
+    let fixture = Fixture::new().await;
+    let words = Words::of(&fixture).await;
     for (field, more, status, error) in FIELDS {
         let field = words.fill(field);
         let field = field
             .strip_prefix("Basic ")
             .map_or_else(|| field.clone(), basic);
         let form = words.fill(&format!("grant_type=client_credentials{more}"));
-        let answer = scene
+        let response = fixture
             .server
             .send(
-                scene
+                fixture
                     .raw("/oauth/token", &form)
                     .header("authorization", &field),
             )
             .await;
-        is_refusal(&answer, *status, error, &format!("{field} {more}"));
-        words.are_not_in(&answer);
+        is_refusal(&response, *status, error, &format!("{field} {more}"));
+        words.are_not_in(&response);
     }
     let pair = basic(&words.fill("{id}:{secret}"));
     let broken = [
@@ -348,20 +348,20 @@ async fn every_wrong_proof_in_the_header_is_refused() {
         "Basic /w==".into(),
     ];
     for field in broken {
-        let request = scene
+        let request = fixture
             .raw("/oauth/token", "grant_type=client_credentials")
             .header("authorization", &field);
         is_refusal(
-            &scene.server.send(request).await,
+            &fixture.server.send(request).await,
             401,
             "invalid_client",
             &field,
         );
     }
-    let twice = scene
+    let twice = fixture
         .raw("/oauth/token", "grant_type=client_credentials")
         .header("authorization", &pair);
-    let twice = scene
+    let twice = fixture
         .server
         .send(twice.header("authorization", &pair))
         .await;
@@ -370,12 +370,12 @@ async fn every_wrong_proof_in_the_header_is_refused() {
 
 #[tokio::test]
 async fn other_media_types_are_refused() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let form = format!(
         "grant_type=refresh_token&refresh_token={}",
-        scene.john.refresh_token
+        fixture.john.refresh_token
     );
-    let json = json!({"grant_type": "refresh_token", "refresh_token": scene.john.refresh_token})
+    let json = json!({"grant_type": "refresh_token", "refresh_token": fixture.john.refresh_token})
         .to_string();
     for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
         for (media_type, body) in [
@@ -383,20 +383,25 @@ async fn other_media_types_are_refused() {
             ("text/plain", &form),
             ("multipart/form-data", &form),
         ] {
-            let request = scene
+            let request = fixture
                 .server
                 .request(Method::POST, path)
                 .header("content-type", media_type);
-            let answer = scene.server.send(request.body(body.clone())).await;
-            is_refusal(&answer, 400, "invalid_request", media_type);
+            let response = fixture.server.send(request.body(body.clone())).await;
+            is_refusal(&response, 400, "invalid_request", media_type);
         }
-        let bare = scene
+        let bare = fixture
             .server
-            .send(scene.server.request(Method::POST, path).body(form.clone()))
+            .send(
+                fixture
+                    .server
+                    .request(Method::POST, path)
+                    .body(form.clone()),
+            )
             .await;
         is_refusal(&bare, 400, "invalid_request", "no type");
         assert_eq!(
-            scene
+            fixture
                 .server
                 .get(path)
                 .await
@@ -405,10 +410,13 @@ async fn other_media_types_are_refused() {
             "POST"
         );
     }
-    assert_eq!(check(&scene.server, &scene.john.access_token).await.0, 204);
-    scene
+    assert_eq!(
+        check(&fixture.server, &fixture.john.access_token).await.0,
+        204
+    );
+    fixture
         .server
-        .refresh(&scene.john.refresh_token)
+        .refresh(&fixture.john.refresh_token)
         .await
         .is(200, "");
 }
@@ -417,10 +425,10 @@ async fn other_media_types_are_refused() {
 /// have no case.
 #[tokio::test]
 async fn what_a_standard_allows_is_understood() {
-    let scene = Fixture::new().await;
-    let Client { id, secret } = &scene.client;
+    let fixture = Fixture::new().await;
+    let Client { id, secret } = &fixture.client;
     let token = |form: &str| {
-        scene.raw(
+        fixture.raw(
             "/oauth/token",
             &format!("grant_type=client_credentials&{form}"),
         )
@@ -449,66 +457,71 @@ async fn what_a_standard_allows_is_understood() {
             .header("authorization", basic(":")),
     ];
     for request in proofs {
-        let answer = scene.server.send(request).await;
+        let response = fixture.server.send(request).await;
         assert_eq!(
             (
-                answer.is(200, "").header("cache-control"),
-                answer.header("pragma")
+                response.is(200, "").header("cache-control"),
+                response.header("pragma")
             ),
             ("no-store", "no-cache")
         );
         assert_eq!(
-            (answer.text("token_type"), answer.text("scope")),
+            (response.text("token_type"), response.text("scope")),
             ("Bearer".into(), "user:read items:read".into())
         );
         assert_eq!(
-            (&answer.body["refresh_token"], &answer.body["expires_in"]),
+            (
+                &response.body["refresh_token"],
+                &response.body["expires_in"]
+            ),
             (&Value::Null, &json!(900))
         );
         assert_eq!(
-            check(&scene.server, &answer.text("access_token")).await.0,
+            check(&fixture.server, &response.text("access_token"))
+                .await
+                .0,
             204
         );
     }
     let form = format!(
         "grant_type=refresh_token&refresh_token={}&client_id=latchkey",
-        scene.john.refresh_token
+        fixture.john.refresh_token
     );
-    let charset = scene
+    let charset = fixture
         .server
         .request(Method::POST, "/oauth/token")
         .body(form);
     let charset = charset
         .header("content-type", format!("{FORM}; charset=UTF-8"))
         .header("authorization", basic(":"));
-    let answer = scene.server.send(charset).await;
+    let response = fixture.server.send(charset).await;
     assert_eq!(
         (
-            answer.is(200, "").header("cache-control"),
-            answer.header("pragma")
+            response.is(200, "").header("cache-control"),
+            response.header("pragma")
         ),
         ("no-store", "no-cache")
     );
 }
 
-async fn refresh(scene: &Fixture, token: &str, scope: &str) -> Answer {
+async fn refresh(fixture: &Fixture, token: &str, scope: &str) -> TestResponse {
     let form = [
         ("grant_type", "refresh_token"),
         ("refresh_token", token),
         ("scope", scope),
     ];
-    scene.server.form("/oauth/token", &form).await
+    fixture.server.form("/oauth/token", &form).await
 }
 
 #[tokio::test]
 async fn a_refresh_narrows_and_never_grows() {
-    let scene = Fixture::new().await;
-    let narrow = refresh(&scene, &scene.john.refresh_token, "user:read").await;
+    let fixture = Fixture::new().await;
+    let narrow = refresh(&fixture, &fixture.john.refresh_token, "user:read").await;
     assert_eq!(narrow.is(200, "").text("scope"), "user:read");
     let narrow = Session::of(&narrow);
     assert_eq!(narrow.claims()["scope"], "user:read");
     let rename = json!({"name": "Changed"});
-    let refused = scene
+    let refused = fixture
         .server
         .with_token(Method::PATCH, "/user", &narrow.access_token, rename)
         .await;
@@ -516,12 +529,12 @@ async fn a_refresh_narrows_and_never_grows() {
     // The refresh token keeps what the sign-in gave (RFC 6749 section 6), whatever else was wished
     // in between.
     is_refusal(
-        &refresh(&scene, &narrow.refresh_token, "admin").await,
+        &refresh(&fixture, &narrow.refresh_token, "admin").await,
         400,
         "invalid_scope",
         "more",
     );
-    let whole = refresh(&scene, &narrow.refresh_token, "").await;
+    let whole = refresh(&fixture, &narrow.refresh_token, "").await;
     assert_eq!(
         whole.is(200, "").text("scope"),
         "user:read user:write items:read items:write"
@@ -532,63 +545,67 @@ async fn a_refresh_narrows_and_never_grows() {
         ("password", crate::test_server::PASSWORD),
         ("scope", "items:read"),
     ];
-    let less = Session::of(scene.server.form("/login", &form).await.is(200, ""));
+    let less = Session::of(fixture.server.form("/login", &form).await.is(200, ""));
     is_refusal(
-        &refresh(&scene, &less.refresh_token, "user:read").await,
+        &refresh(&fixture, &less.refresh_token, "user:read").await,
         400,
         "invalid_scope",
         "more",
     );
-    let less = refresh(&scene, &less.refresh_token, "").await;
+    let less = refresh(&fixture, &less.refresh_token, "").await;
     assert_eq!(less.is(200, "").text("scope"), "items:read");
 }
 
 #[tokio::test]
 async fn reuse_ends_the_session_here_as_well() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let second = Session::of(
-        refresh(&scene, &scene.john.refresh_token, "")
+        refresh(&fixture, &fixture.john.refresh_token, "")
             .await
             .is(200, ""),
     );
-    let third = Session::of(refresh(&scene, &second.refresh_token, "").await.is(200, ""));
+    let third = Session::of(
+        refresh(&fixture, &second.refresh_token, "")
+            .await
+            .is(200, ""),
+    );
     // Whatever it is wanted for.
     is_refusal(
-        &refresh(&scene, &scene.john.refresh_token, "items:read").await,
+        &refresh(&fixture, &fixture.john.refresh_token, "items:read").await,
         400,
         "invalid_grant",
         "refresh_token_reused",
     );
     is_refusal(
-        &refresh(&scene, &third.refresh_token, "").await,
+        &refresh(&fixture, &third.refresh_token, "").await,
         400,
         "invalid_grant",
         "the thief's",
     );
-    scene
+    fixture
         .server
         .refresh(&third.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     assert_eq!(
-        check(&scene.server, &third.access_token).await,
+        check(&fixture.server, &third.access_token).await,
         (401, "token_revoked".into())
     );
     assert_eq!(
-        ask(&scene.server, "select reason from revocations").await,
+        ask(&fixture.server, "select reason from revocations").await,
         "refresh_token_reused"
     );
 }
 
 #[tokio::test]
 async fn a_client_has_tokens_for_its_audiences_only() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let (first, second) = ("https://billing.example.com", "https://auth.example.com");
     let body = json!({"name": "b", "scope": "items:read", "audience": format!("{first} {second}")});
-    let client = Client::register_as(&scene.server, &scene.admin, body).await;
+    let client = Client::register_as(&fixture.server, &fixture.admin, body).await;
     for (wanted, aud, verdict) in [("", first, 401), (first, first, 401), (second, second, 204)] {
-        let answer = client.ask(&scene.server, &[("resource", wanted)]).await;
-        let token = answer.is(200, "").text("access_token");
+        let response = client.ask(&fixture.server, &[("resource", wanted)]).await;
+        let token = response.is(200, "").text("access_token");
         let claims = Session {
             access_token: token.clone(),
             refresh_token: String::new(),
@@ -600,27 +617,27 @@ async fn a_client_has_tokens_for_its_audiences_only() {
         );
         // What is for somebody else opens nothing here, and nobody else is told what it says (RFC
         // 7662 section 4).
-        assert_eq!(check(&scene.server, &token).await.0, verdict);
-        let told = client.introspect(&scene.server, &token).await;
+        assert_eq!(check(&fixture.server, &token).await.0, verdict);
+        let told = client.introspect(&fixture.server, &token).await;
         assert_eq!((&told["active"], &told["aud"]), (&json!(true), &json!(aud)));
-        assert_eq!(scene.is_active(&token).await, aud == second);
+        assert_eq!(fixture.is_active(&token).await, aud == second);
     }
 }
 
 /// It may look at tokens, and that is all; a token that may be used for nothing is not made.
 #[tokio::test]
 async fn a_client_without_scopes_has_no_token_and_may_look_at_others() {
-    let scene = Fixture::new().await;
-    let client = Client::register(&scene.server, &scene.admin, "").await;
+    let fixture = Fixture::new().await;
+    let client = Client::register(&fixture.server, &fixture.admin, "").await;
     is_refusal(
-        &client.ask(&scene.server, &[]).await,
+        &client.ask(&fixture.server, &[]).await,
         400,
         "invalid_scope",
         "no scope",
     );
     assert_eq!(
         client
-            .introspect(&scene.server, &scene.john.access_token)
+            .introspect(&fixture.server, &fixture.john.access_token)
             .await["active"],
         true
     );

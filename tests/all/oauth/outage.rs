@@ -5,14 +5,14 @@ use latchkey_dev::Stack;
 
 use super::{Client, Fixture, is_refusal};
 use crate::{
-    test_server::{Answer, Session, TestServer, until},
+    test_server::{Session, TestResponse, TestServer, until},
     test_stores::own_stack,
 };
 
 /// A scene with stores of its own, and two tokens: one that is good, and one that was given back.
 struct Cut {
     stack: Stack,
-    scene: Fixture,
+    fixture: Fixture,
     good: Session,
     bad: String,
 }
@@ -26,38 +26,38 @@ impl Cut {
             ("REDIS_URL", redis.as_str()),
         ])
         .await;
-        let scene = Fixture::of(server).await;
+        let fixture = Fixture::of(server).await;
         let (good, bad) = (
-            scene.server.sign_in("john").await,
-            scene.server.sign_in("john").await.access_token,
+            fixture.server.sign_in("john").await,
+            fixture.server.sign_in("john").await.access_token,
         );
-        scene
+        fixture
             .server
             .form("/oauth/revoke", &[("token", &bad)])
             .await
             .is(200, "");
         Cut {
             stack,
-            scene,
+            fixture,
             good,
             bad,
         }
     }
 
     /// What is said of a token, by whoever is asked.
-    async fn introspect(&self, token: &str) -> Answer {
-        self.scene
+    async fn introspect(&self, token: &str) -> TestResponse {
+        self.fixture
             .server
             .form(
                 "/oauth/introspect",
-                &self.scene.client.form(&[("token", token)]),
+                &self.fixture.client.form(&[("token", token)]),
             )
             .await
     }
 
     async fn refuse(&self, path: &str, form: &[(&str, &str)]) {
         is_refusal(
-            &self.scene.server.form(path, form).await,
+            &self.fixture.server.form(path, form).await,
             503,
             "temporarily_unavailable",
             path,
@@ -72,7 +72,7 @@ impl Cut {
         }
         // What cannot be one needs no store to be none.
         for token in ["garbage", &personal] {
-            self.scene
+            self.fixture
                 .server
                 .form("/oauth/revoke", &[("token", token)])
                 .await
@@ -82,7 +82,7 @@ impl Cut {
 
     /// Nobody can be told anything, because nobody can prove who it is.
     async fn nothing_is_told(&self) {
-        let client: &Client = &self.scene.client;
+        let client: &Client = &self.fixture.client;
         for token in [&self.good.access_token, &self.bad, "garbage"] {
             self.refuse("/oauth/introspect", &client.form(&[("token", token)]))
                 .await;
@@ -97,7 +97,7 @@ impl Cut {
     /// What was refused is done when it is asked for again.
     async fn repeats_are_done(&self) {
         let form = [("token", self.good.access_token.as_str())];
-        let server = &self.scene.server;
+        let server = &self.fixture.server;
         until("it is taken back", || async {
             server.form("/oauth/revoke", &form).await.status == 200
         })
@@ -146,8 +146,8 @@ async fn without_redis_the_record_tells_what_is_good() {
     cut.stack.redis.start_again().expect("it can be started");
     // That the refresh token was given back is on record, and Redis is told now.
     let over = || async {
-        let answer = cut.scene.server.refresh(&cut.good.refresh_token).await;
-        answer.code() == "invalid_refresh_token"
+        let response = cut.fixture.server.refresh(&cut.good.refresh_token).await;
+        response.code() == "invalid_refresh_token"
     };
     until("what is on record is told", over).await;
 }
@@ -164,10 +164,10 @@ async fn without_the_record_nothing_is_told_and_nothing_taken_back() {
         ("refresh_token", cut.good.refresh_token.as_str()),
     ];
     let beyond = [&form[..], &[("scope", "admin")]].concat();
-    let beyond = cut.scene.server.form("/oauth/token", &beyond).await;
+    let beyond = cut.fixture.server.form("/oauth/token", &beyond).await;
     is_refusal(&beyond, 400, "invalid_scope", "more");
     cut.good = Session::of(
-        cut.scene
+        cut.fixture
             .server
             .form("/oauth/token", &form)
             .await

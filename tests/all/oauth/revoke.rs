@@ -12,29 +12,29 @@ use crate::{
 /// Hints are of no consequence, neither right ones nor wrong ones.
 const HINTS: [&str; 4] = ["", "access_token", "refresh_token", "something"];
 
-async fn give_back(scene: &Fixture, form: &[(&str, &str)]) {
-    let answer = scene.server.form("/oauth/revoke", form).await;
-    assert!(answer.is(200, "").bytes.is_empty());
+async fn give_back(fixture: &Fixture, form: &[(&str, &str)]) {
+    let response = fixture.server.form("/oauth/revoke", form).await;
+    assert!(response.is(200, "").bytes.is_empty());
 }
 
 #[tokio::test]
 async fn each_kind_ends_at_once_on_every_replica_and_again() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
     for hint in HINTS {
-        let mary = scene.server.sign_in("john").await;
-        let personal = scene.personal("items:read").await.1;
-        let of_client = scene.client.token(&scene.server).await;
+        let mary = fixture.server.sign_in("john").await;
+        let personal = fixture.personal("items:read").await.1;
+        let of_client = fixture.client.token(&fixture.server).await;
         for token in [&mary.access_token, &personal, &of_client] {
             assert_eq!(check(&replica, token).await.0, 204);
             let with_hint = [("token", token.as_str()), ("token_type_hint", hint)];
             let form = if *token == of_client {
-                scene.client.form(&with_hint)
+                fixture.client.form(&with_hint)
             } else {
                 with_hint.to_vec()
             };
             for _ in 0..2 {
-                give_back(&scene, &form).await;
+                give_back(&fixture, &form).await;
                 assert_eq!(
                     check(&replica, token).await,
                     (401, "token_revoked".into()),
@@ -44,10 +44,10 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
         }
         // Its session goes on, until the refresh token is given back.
         let next = Session::of(replica.refresh(&mary.refresh_token).await.is(200, ""));
-        assert_eq!(check(&scene.server, &next.access_token).await.0, 204);
+        assert_eq!(check(&fixture.server, &next.access_token).await.0, 204);
         for _ in 0..2 {
             give_back(
-                &scene,
+                &fixture,
                 &[
                     ("token", &next.refresh_token),
                     ("token_type_hint", hint),
@@ -70,17 +70,17 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
     // client's for each hint.
     let events = "select count(*) from audit_events where event = 'token_revoked'";
     assert_eq!(
-        ask(&scene.server, events).await,
+        ask(&fixture.server, events).await,
         (HINTS.len() * 2).to_string()
     );
     assert_eq!(
-        check(&scene.server, &scene.john.access_token).await.0,
+        check(&fixture.server, &fixture.john.access_token).await.0,
         204,
         "nothing else is concerned"
     );
     assert!(
-        scene
-            .is_active(&scene.client.token(&scene.server).await)
+        fixture
+            .is_active(&fixture.client.token(&fixture.server).await)
             .await,
         "nor the client's next one"
     );
@@ -89,12 +89,15 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
 /// RFC 7009 section 2.2: whoever gives back what is none wants nothing more than that it is none.
 #[tokio::test]
 async fn what_is_none_is_fine_and_leaves_nothing_behind() {
-    let scene = Fixture::new().await;
-    let (forge, claims) = (TokenSigner::of(&scene.server).await, scene.john.claims());
+    let fixture = Fixture::new().await;
+    let (forge, claims) = (
+        TokenSigner::of(&fixture.server).await,
+        fixture.john.claims(),
+    );
     // For so long that no clock says otherwise.
     let expired = json!(claims["iat"].as_u64().expect("seconds") - 301);
     let expired = forge.sign(&with(&claims, "exp", expired));
-    let unknown_personal = scene
+    let unknown_personal = fixture
         .personal("items:read")
         .await
         .1
@@ -106,31 +109,34 @@ async fn what_is_none_is_fine_and_leaves_nothing_behind() {
         "lkp_garbage",
         &expired,
         &unknown_personal,
-        &scene.client.secret,
+        &fixture.client.secret,
     ] {
         for form in [
             vec![("token", token)],
-            scene.client.form(&[("token", token)]),
+            fixture.client.form(&[("token", token)]),
         ] {
-            give_back(&scene, &form).await;
+            give_back(&fixture, &form).await;
         }
     }
     assert_eq!(
-        ask(&scene.server, "select count(*) from revocations").await,
+        ask(&fixture.server, "select count(*) from revocations").await,
         "0"
     );
-    assert_eq!(check(&scene.server, &scene.john.access_token).await.0, 204);
+    assert_eq!(
+        check(&fixture.server, &fixture.john.access_token).await.0,
+        204
+    );
 }
 
 #[tokio::test]
 async fn what_is_of_others_stays() {
-    let scene = Fixture::new().await;
-    let other = Client::register(&scene.server, &scene.admin, "items:read").await;
+    let fixture = Fixture::new().await;
+    let other = Client::register(&fixture.server, &fixture.admin, "items:read").await;
     let (of_client, personal) = (
-        scene.client.token(&scene.server).await,
-        scene.personal("items:read").await.1,
+        fixture.client.token(&fixture.server).await,
+        fixture.personal("items:read").await.1,
     );
-    let (access, refresh) = (&scene.john.access_token, &scene.john.refresh_token);
+    let (access, refresh) = (&fixture.john.access_token, &fixture.john.refresh_token);
     let refused = [
         (
             "a client's by another",
@@ -147,8 +153,8 @@ async fn what_is_of_others_stays() {
         ),
     ];
     for (name, form) in refused {
-        let answer = scene.server.form("/oauth/revoke", &form).await;
-        is_refusal(&answer, 400, "unauthorized_client", name);
+        let response = fixture.server.form("/oauth/revoke", &form).await;
+        is_refusal(&response, 400, "unauthorized_client", name);
     }
     // Nobody proves to be the client.
     for form in [
@@ -156,28 +162,28 @@ async fn what_is_of_others_stays() {
         vec![("token", of_client.as_str()), ("client_id", "latchkey")],
     ] {
         is_refusal(
-            &scene.server.form("/oauth/revoke", &form).await,
+            &fixture.server.form("/oauth/revoke", &form).await,
             401,
             "invalid_client",
             "a client's by people",
         );
     }
     for token in [access, &personal, &of_client] {
-        assert_eq!(check(&scene.server, token).await.0, 204);
+        assert_eq!(check(&fixture.server, token).await.0, 204);
     }
-    scene.server.refresh(refresh).await.is(200, "");
+    fixture.server.refresh(refresh).await.is(200, "");
     assert_eq!(
-        ask(&scene.server, "select count(*) from revocations").await,
+        ask(&fixture.server, "select count(*) from revocations").await,
         "0"
     );
 }
 
 #[tokio::test]
 async fn wrong_forms_end_nothing() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let (token, id) = (
-        format!("token={}", scene.john.access_token),
-        &scene.client.id,
+        format!("token={}", fixture.john.access_token),
+        &fixture.client.id,
     );
     let wrong = [
         (String::new(), 400, "invalid_request"),
@@ -193,13 +199,19 @@ async fn wrong_forms_end_nothing() {
         (format!("{token}&client_secret=x"), 401, "invalid_client"),
     ];
     for (form, status, error) in wrong {
-        let answer = scene.server.send(scene.raw("/oauth/revoke", &form)).await;
-        is_refusal(&answer, status, error, &form);
+        let response = fixture
+            .server
+            .send(fixture.raw("/oauth/revoke", &form))
+            .await;
+        is_refusal(&response, status, error, &form);
     }
-    let json = scene
+    let json = fixture
         .server
-        .post("/oauth/revoke", json!({"token": scene.john.access_token}))
+        .post("/oauth/revoke", json!({"token": fixture.john.access_token}))
         .await;
     is_refusal(&json, 400, "invalid_request", "JSON");
-    assert_eq!(check(&scene.server, &scene.john.access_token).await.0, 204);
+    assert_eq!(
+        check(&fixture.server, &fixture.john.access_token).await.0,
+        204
+    );
 }

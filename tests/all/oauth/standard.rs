@@ -37,38 +37,45 @@ async fn at_home() -> TestServer {
 }
 
 /// What a client is given, as JSON.
-async fn scene() -> (Fixture, Value) {
+async fn fixture() -> (Fixture, Value) {
     let server = at_home().await;
     let (admin, john) = (server.admin("root").await, server.sign_up("john").await);
     let client = Client::register(&server, &admin, "items:read").await;
     let cookie = open(&server, "john").await;
-    let scene = Fixture {
+    let fixture = Fixture {
         server,
         admin,
         john,
         client,
     };
     let given = json!({
-        "issuer": scene.server.setting("LATCHKEY_ISSUER"),
-        "audience": scene.server.setting("LATCHKEY_ISSUER"),
-        "sub": scene.john.claims()["sub"],
-        "refresh_token": scene.john.refresh_token,
-        "personal_token": scene.personal("items:read").await.1,
+        "issuer": fixture.server.setting("LATCHKEY_ISSUER"),
+        "audience": fixture.server.setting("LATCHKEY_ISSUER"),
+        "sub": fixture.john.claims()["sub"],
+        "refresh_token": fixture.john.refresh_token,
+        "personal_token": fixture.personal("items:read").await.1,
         "cookie": cookie,
-        "client_id": scene.client.id,
-        "client_secret": scene.client.secret,
+        "client_id": fixture.client.id,
+        "client_secret": fixture.client.secret,
     });
-    (scene, given)
+    (fixture, given)
 }
 
 /// Runs it with the scene, which holds secrets, on its standard input; every step must have been
 /// completed.
 async fn completes(command: Command) {
-    let (scene, given) = scene().await;
+    let (fixture, given) = fixture().await;
     let told = tools::succeeds(command, given.to_string()).await;
     assert_eq!(told.lines().collect::<Vec<_>>(), STEPS);
     // What it gave back is over, for us as well.
-    let over = || async { scene.server.refresh(&scene.john.refresh_token).await.status == 401 };
+    let over = || async {
+        fixture
+            .server
+            .refresh(&fixture.john.refresh_token)
+            .await
+            .status
+            == 401
+    };
     until("the session is over", over).await;
 }
 

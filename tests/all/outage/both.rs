@@ -14,14 +14,14 @@ fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
 
 /// Status of `/health/ready`, and what it says of itself, of PostgreSQL and of Redis.
 async fn ready(server: &TestServer) -> (u16, String) {
-    let answer = server.get("/health/ready").await;
+    let response = server.get("/health/ready").await;
     (
-        answer.status,
+        response.status,
         format!(
             "{} {} {}",
-            answer.text("status"),
-            answer.text("postgres"),
-            answer.text("redis")
+            response.text("status"),
+            response.text("postgres"),
+            response.text("redis")
         ),
     )
 }

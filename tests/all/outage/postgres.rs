@@ -45,13 +45,13 @@ async fn strangers_are_told(server: &TestServer, john: &Session) {
         server.post("/signup", json!({"username": "mary", "password": PASSWORD})),
         server.log_out(&john.access_token),
     );
-    for answer in [login, signup, logout] {
-        answer.is(503, "unavailable");
-        assert!(!answer.header("retry-after").is_empty());
+    for response in [login, signup, logout] {
+        response.is(503, "unavailable");
+        assert!(!response.header("retry-after").is_empty());
         assert!(
-            !answer.text("detail").contains("is saved"),
+            !response.text("detail").contains("is saved"),
             "nothing was made: {}",
-            answer.body
+            response.body
         );
     }
 }
@@ -128,7 +128,7 @@ async fn a_thief_gains_nothing_while_postgres_stands_still() {
     );
     stack.postgres.resume();
     let refresh = || replica.refresh(&used.refresh_token);
-    until("the record answers", || async {
+    until("PostgreSQL responds", || async {
         refresh().await.status != 503
     })
     .await;
@@ -209,8 +209,8 @@ async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
         // Now the rows are the transaction's, which hears of it no more.
         held.release().await;
     };
-    let (answer, ()) = tokio::join!(lost.log_out(&john.access_token), lose);
-    answer.is(503, "unavailable");
+    let (response, ()) = tokio::join!(lost.log_out(&john.access_token), lose);
+    response.is(503, "unavailable");
     until("the other replica gets them", || async {
         server.log_out(&john.access_token).await.status == 204
     })

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     metrics,
     proxy::{Line, Proxy},
-    test_server::{Answer, PASSWORD, Session, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
     test_stores::{Held, STACK, ask},
 };
 
@@ -48,17 +48,17 @@ impl Fixture {
                     .with_token(method, path, &self.john.access_token, body)
             );
         tokio::select! {
-            answer = &mut request => panic!("it waited for no row: {}", answer.string()),
+            response = &mut request => panic!("it waited for no row: {}", response.string()),
             () = held.until_somebody_waits() => {}
         }
         self.proxy.set(Line::Cut);
         held.release().await;
-        let answer: Answer = request.await;
-        answer.is(503, "unavailable");
+        let response: TestResponse = request.await;
+        response.is(503, "unavailable");
         assert!(
-            answer.text("detail").contains("The change is saved"),
+            response.text("detail").contains("The change is saved"),
             "{}",
-            answer.body
+            response.body
         );
     }
 
@@ -91,63 +91,66 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene
+    fixture
         .cut_off("select from users", Method::POST, "/user/password", body)
         .await;
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "password_change"
     );
-    scene.ends_when_mended(&scene.other).await;
+    fixture.ends_when_mended(&fixture.other).await;
     assert_eq!(
-        scene.replica.verify(&scene.john.access_token).await.0,
+        fixture.replica.verify(&fixture.john.access_token).await.0,
         204,
         "the caller's own tokens stay good"
     );
-    scene
+    fixture
         .replica
-        .refresh(&scene.john.refresh_token)
+        .refresh(&fixture.john.refresh_token)
         .await
         .is(200, "");
 }
 
 #[tokio::test]
 async fn a_deletion_that_could_not_be_published_publishes_itself() {
-    let scene = Fixture::new().await;
-    scene
+    let fixture = Fixture::new().await;
+    fixture
         .cut_off("select from users", Method::DELETE, "/user", Value::Null)
         .await;
-    assert_eq!(ask(&scene.server, "select count(*) from users").await, "0");
-    scene.ends_when_mended(&scene.other).await;
     assert_eq!(
-        scene.replica.verify(&scene.john.access_token).await,
+        ask(&fixture.server, "select count(*) from users").await,
+        "0"
+    );
+    fixture.ends_when_mended(&fixture.other).await;
+    assert_eq!(
+        fixture.replica.verify(&fixture.john.access_token).await,
         (401, "token_revoked".into())
     );
 }
 
 #[tokio::test]
 async fn a_logout_that_could_not_be_published_publishes_itself() {
-    let scene = Fixture::new().await;
-    scene
+    let fixture = Fixture::new().await;
+    fixture
         .cut_off("select from sessions", Method::POST, "/logout", Value::Null)
         .await;
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "sign_out"
     );
-    scene.ends_when_mended(&scene.john).await;
+    fixture.ends_when_mended(&fixture.john).await;
     assert_eq!(
-        scene.replica.verify(&scene.other.access_token).await.0,
+        fixture.replica.verify(&fixture.other.access_token).await.0,
         204,
         "other sessions live"
     );
@@ -156,8 +159,8 @@ async fn a_logout_that_could_not_be_published_publishes_itself() {
 /// There is nothing left to end; but who is told so must not be told before it is true everywhere.
 #[tokio::test]
 async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
-    let scene = Fixture::new().await;
-    scene
+    let fixture = Fixture::new().await;
+    fixture
         .cut_off(
             "select from sessions",
             Method::POST,
@@ -165,10 +168,10 @@ async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
             Value::Null,
         )
         .await;
-    scene.proxy.set(Line::Open);
-    let token = &scene.john.access_token;
+    fixture.proxy.set(Line::Open);
+    let token = &fixture.john.access_token;
     let repeat = || async {
-        scene
+        fixture
             .server
             .with_token(Method::POST, "/logout?scope=others", token, Value::Null)
             .await
@@ -178,45 +181,45 @@ async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
     until("the repeat is good", repeat).await;
     let refused = (401, "token_revoked".to_owned());
     assert_eq!(
-        scene.replica.verify(&scene.other.access_token).await,
+        fixture.replica.verify(&fixture.other.access_token).await,
         refused,
         "at once"
     );
-    assert_eq!(scene.replica.verify(token).await.0, 204);
+    assert_eq!(fixture.replica.verify(token).await.0, 204);
 }
 
 #[tokio::test]
 async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first() {
-    let scene = Fixture::new().await;
-    scene.proxy.set(Line::Cut);
-    let body = json!({"refresh_token": scene.other.refresh_token});
-    scene
+    let fixture = Fixture::new().await;
+    fixture.proxy.set(Line::Cut);
+    let body = json!({"refresh_token": fixture.other.refresh_token});
+    fixture
         .server
-        .with_token(Method::POST, "/logout", &scene.john.access_token, body)
+        .with_token(Method::POST, "/logout", &fixture.john.access_token, body)
         .await
         .is(503, "unavailable");
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select count(*)::text from sessions where revoked_reason = 'sign_out'"
         )
         .await,
         "2"
     );
-    scene.ends_when_mended(&scene.john).await;
-    scene.ends_when_mended_too(&scene.other).await;
+    fixture.ends_when_mended(&fixture.john).await;
+    fixture.ends_when_mended_too(&fixture.other).await;
 }
 
 #[tokio::test]
 async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
-    let scene = Fixture::new().await;
-    scene.proxy.set(Line::Cut);
+    let fixture = Fixture::new().await;
+    fixture.proxy.set(Line::Cut);
     let body = json!({"username": "mary", "password": PASSWORD});
-    let first = Session::of(scene.server.post("/signup", body).await.is(201, ""));
-    let second = Session::of(scene.server.log_in("mary", PASSWORD).await.is(200, ""));
+    let first = Session::of(fixture.server.post("/signup", body).await.is(201, ""));
+    let second = Session::of(fixture.server.log_in("mary", PASSWORD).await.is(200, ""));
     for session in [first, second] {
-        assert_eq!(scene.replica.verify(&session.access_token).await.0, 204);
-        scene
+        assert_eq!(fixture.replica.verify(&session.access_token).await.0, 204);
+        fixture
             .replica
             .refresh(&session.refresh_token)
             .await
@@ -226,15 +229,15 @@ async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
 
 #[tokio::test]
 async fn what_a_dead_process_could_not_publish_another_one_does() {
-    let mut scene = Fixture::new().await;
+    let mut fixture = Fixture::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
-    scene
+    fixture
         .cut_off("select from users", Method::POST, "/user/password", body)
         .await;
-    scene.server.kill();
-    scene.ends_when_mended_too(&scene.other).await;
+    fixture.server.kill();
+    fixture.ends_when_mended_too(&fixture.other).await;
     assert_eq!(
-        scene.replica.verify(&scene.john.access_token).await.0,
+        fixture.replica.verify(&fixture.john.access_token).await.0,
         204,
         "the caller's own tokens stay good"
     );
@@ -242,8 +245,8 @@ async fn what_a_dead_process_could_not_publish_another_one_does() {
 
 #[tokio::test]
 async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
-    let mut scene = Fixture::new().await;
-    scene
+    let mut fixture = Fixture::new().await;
+    fixture
         .cut_off(
             "select from users",
             Method::PATCH,
@@ -251,12 +254,12 @@ async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
             json!({"name": "John Doe"}),
         )
         .await;
-    scene.server.kill();
-    let current = std::sync::Mutex::new(scene.john.clone());
+    fixture.server.kill();
+    let current = std::sync::Mutex::new(fixture.john.clone());
     let says_it = || async {
         let session = current.lock().expect("one task").clone();
         let next = Session::of(
-            scene
+            fixture
                 .replica
                 .refresh(&session.refresh_token)
                 .await

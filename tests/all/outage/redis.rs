@@ -91,14 +91,14 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
     let server = own.server().await;
     let john = signed_in(&server).await;
     own.redis.kill();
-    let answer = server.log_out(&john.access_token).await;
-    answer.is(503, "unavailable");
+    let response = server.log_out(&john.access_token).await;
+    response.is(503, "unavailable");
     assert!(
-        answer.text("detail").contains("The change is saved"),
+        response.text("detail").contains("The change is saved"),
         "{}",
-        answer.body
+        response.body
     );
-    assert!(!answer.header("retry-after").is_empty());
+    assert!(!response.header("retry-after").is_empty());
     let database = connect(server.setting("DATABASE_URL")).await;
     let ended = "select count(*) from sessions where revoked_reason = 'sign_out'";
     assert_eq!(
@@ -131,10 +131,12 @@ async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
     })
     .await;
     let calls = (0..200).map(|_| server.verify(&john.access_token));
-    let answers = join_all(calls).await;
+    let responses = join_all(calls).await;
     assert!(
-        answers.iter().all(|answer| *answer == (204, String::new())),
-        "{answers:?}"
+        responses
+            .iter()
+            .all(|response| *response == (204, String::new())),
+        "{responses:?}"
     );
     assert_eq!(server.get("/health/live").await.status, 200);
     own.redis.resume();
@@ -158,12 +160,15 @@ async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
         server.log_in(&name, PASSWORD).await.is(200, "");
     }
     let guesses = (0..20).map(|_| server.log_in(&name, "not the right one"));
-    let answers = futures_util::future::join_all(guesses).await;
+    let responses = futures_util::future::join_all(guesses).await;
     assert_eq!(
-        answers.iter().filter(|answer| answer.status == 401).count(),
+        responses
+            .iter()
+            .filter(|response| response.status == 401)
+            .count(),
         2
     );
-    for refused in answers.iter().filter(|answer| answer.status != 401) {
+    for refused in responses.iter().filter(|response| response.status != 401) {
         refused.is(429, "too_many_requests");
         assert!(
             refused

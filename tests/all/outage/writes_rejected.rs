@@ -19,12 +19,12 @@ async fn writes_are_unavailable(server: &TestServer, john: &Session) {
         .await
         .is(503, "unavailable");
     server.log_in(&name, PASSWORD).await.is(200, "");
-    let answer = server.log_out(&john.access_token).await;
-    answer.is(503, "unavailable");
+    let response = server.log_out(&john.access_token).await;
+    response.is(503, "unavailable");
     assert!(
-        answer.text("detail").contains("The change is saved"),
+        response.text("detail").contains("The change is saved"),
         "{}",
-        answer.body
+        response.body
     );
 }
 

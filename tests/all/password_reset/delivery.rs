@@ -229,15 +229,15 @@ async fn unwilling_server() -> String {
 
 async fn refuse_recipients(client: TcpStream) -> std::io::Result<()> {
     let mut client = BufStream::new(client);
-    let mut answer = "220 ready\r\n";
+    let mut response = "220 ready\r\n";
     loop {
-        client.write_all(answer.as_bytes()).await?;
+        client.write_all(response.as_bytes()).await?;
         client.flush().await?;
         let mut line = String::new();
         if client.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        answer = if line.starts_with("RCPT") {
+        response = if line.starts_with("RCPT") {
             "550 no such mailbox\r\n"
         } else {
             "250 fine\r\n"

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{EMAIL, NEW, code_key, john, john_with, newest_code, steady_headers};
 use crate::{
-    test_server::{Answer, PASSWORD, TestServer},
+    test_server::{PASSWORD, TestResponse, TestServer},
     test_stores::connect_redis,
 };
 
@@ -15,7 +15,7 @@ const WRONG: &str = "00000-00000";
 
 const BEHIND_A_PROXY: &[(&str, &str)] = &[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8")];
 
-async fn reset_from(server: &TestServer, address: &str, email: &str, code: &str) -> Answer {
+async fn reset_from(server: &TestServer, address: &str, email: &str, code: &str) -> TestResponse {
     let body = json!({"email": email, "code": code, "new_password": NEW});
     let request = server
         .request(Method::POST, "/password/reset")
@@ -138,9 +138,9 @@ async fn a_guesser_is_stopped_and_the_owner_is_not() {
             .is(400, "invalid_code");
     }
     for tried in [WRONG, &code] {
-        let answer = reset_from(&server, "203.0.113.5", EMAIL, tried).await;
-        answer.is(429, "too_many_requests");
-        let wait: u64 = answer.header("retry-after").parse().expect("seconds");
+        let response = reset_from(&server, "203.0.113.5", EMAIL, tried).await;
+        response.is(429, "too_many_requests");
+        let wait: u64 = response.header("retry-after").parse().expect("seconds");
         assert!((1..=3600).contains(&wait), "{wait}");
     }
     server.log_in("john", PASSWORD).await.is(200, "");
@@ -153,13 +153,19 @@ async fn a_guesser_is_stopped_and_the_owner_is_not() {
 async fn tries_at_the_same_moment_are_all_counted() {
     let (server, _mails, _) = john_with(BEHIND_A_PROXY).await;
     let tries = (0..20).map(|_| reset_from(&server, "203.0.113.5", EMAIL, WRONG));
-    let answers = futures_util::future::join_all(tries).await;
+    let responses = futures_util::future::join_all(tries).await;
     assert_eq!(
-        answers.iter().filter(|answer| answer.status == 400).count(),
+        responses
+            .iter()
+            .filter(|response| response.status == 400)
+            .count(),
         5
     );
     assert_eq!(
-        answers.iter().filter(|answer| answer.status == 429).count(),
+        responses
+            .iter()
+            .filter(|response| response.status == 429)
+            .count(),
         15
     );
 }

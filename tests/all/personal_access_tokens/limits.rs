@@ -130,18 +130,18 @@ async fn there_are_fifty_at_most() {
     let (john, mary) = (server.sign_up("john").await, server.sign_up("mary").await);
     let wanted = json!({"name": "job", "scope": "user:read"});
     let ask_for = |_| want(&server, &john.access_token, wanted.clone());
-    let answers = join_all((0..MOST + 10).map(ask_for)).await;
-    let refused: Vec<_> = answers
+    let responses = join_all((0..MOST + 10).map(ask_for)).await;
+    let refused: Vec<_> = responses
         .iter()
-        .filter(|answer| answer.status != 201)
+        .filter(|response| response.status != 201)
         .collect();
     assert_eq!(
         (refused.len(), count(&server).await),
         (10, MOST.to_string())
     );
-    for answer in refused {
+    for response in refused {
         assert!(
-            answer
+            response
                 .is(400, "invalid_request")
                 .text("detail")
                 .contains("50")

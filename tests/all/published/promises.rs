@@ -86,7 +86,7 @@ impl Promises {
             self.say(format!("{id} must have a body"));
         }
         members(&operation["responses"])
-            .for_each(|(status, response)| self.answer(id, status, response));
+            .for_each(|(status, response)| self.response(id, status, response));
     }
 
     /// How callers prove who they are.
@@ -114,7 +114,7 @@ impl Promises {
 
     /// A refusal that comes is no harm: who knows it not knows its status. That one goes is harm to
     /// who reacts to it.
-    fn answer(&mut self, id: &str, status: &str, response: &Value) {
+    fn response(&mut self, id: &str, status: &str, response: &Value) {
         if status < "4" {
             self.say(format!("{id} may return {status}"));
         }

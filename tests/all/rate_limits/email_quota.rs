@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{HOME, THERE, count_of, post_from, throttled, wait};
 use crate::{
     mail::MailServer,
-    test_server::{Answer, PASSWORD, TestServer},
+    test_server::{PASSWORD, TestResponse, TestServer},
     test_stores::ask,
 };
 
@@ -22,11 +22,11 @@ async fn john(limits: &[(&str, &str)]) -> (TestServer, MailServer) {
     (server, mails)
 }
 
-async fn forgot(server: &TestServer, address: &str, email: &str) -> Answer {
+async fn forgot(server: &TestServer, address: &str, email: &str) -> TestResponse {
     post_from(server, address, "/password/forgot", json!({"email": email})).await
 }
 
-async fn reset(server: &TestServer, address: &str, code: &str) -> Answer {
+async fn reset(server: &TestServer, address: &str, code: &str) -> TestResponse {
     let body = json!({"email": EMAIL, "code": code, "new_password": "correct horse 9"});
     post_from(server, address, "/password/reset", body).await
 }

@@ -114,9 +114,9 @@ async fn without_throttles_nobody_is_stopped_and_the_operator_is_warned() {
         throttled(&[]).await,
     );
     for _ in 0..4 {
-        let answer = off.log_in("john", WRONG).await;
+        let response = off.log_in("john", WRONG).await;
         assert!(
-            !answer
+            !response
                 .is(401, "invalid_credentials")
                 .headers
                 .contains_key("ratelimit-policy")

@@ -142,11 +142,11 @@ async fn who_need_not_wait_is_answered_when_it_is_published() {
             .request(method, &path)
             .bearer_auth(token)
             .header("prefer", "respond-async");
-        let answer = server.send(request).await;
+        let response = server.send(request).await;
         assert_eq!(
             (
-                answer.is(202, "").header("preference-applied"),
-                answer.string().as_str()
+                response.is(202, "").header("preference-applied"),
+                response.string().as_str()
             ),
             ("respond-async", "")
         );

@@ -23,7 +23,7 @@ async fn a_check_sends_nothing_to_redis() {
     let mut heard = client
         .get_async_monitor()
         .await
-        .expect("it answers")
+        .expect("it responds")
         .into_on_message::<String>();
     for _ in 0..50 {
         assert_eq!(
@@ -241,5 +241,5 @@ async fn readiness_says_who_answers_checks() {
             &ready.body["degraded"],
         ) == (200, &json!("memory"), &json!([]))
     };
-    until("memory answers and nothing is degraded", whole).await;
+    until("memory serves checks and nothing is degraded", whole).await;
 }

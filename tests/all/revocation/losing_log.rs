@@ -29,15 +29,15 @@ impl Fixture {
         let replica = server.replica().await;
         let (john, out) = (server.sign_up("john").await, server.sign_in("john").await);
         server.log_out(&out.access_token).await.is(204, "");
-        let scene = Fixture {
+        let fixture = Fixture {
             own,
             server,
             replica,
             john,
             out,
         };
-        scene.until_memory_answers().await;
-        scene
+        fixture.until_memory_answers().await;
+        fixture
     }
 
     async fn until_memory_answers(&self) {
@@ -48,7 +48,7 @@ impl Fixture {
 
     /// Asks all the time meanwhile.
     async fn until(&self, replica: &TestServer, who: &str) {
-        let asked = || async {
+        let requested = || async {
             assert_eq!(
                 replica.verify(&self.out.access_token).await,
                 (401, "token_revoked".into()),
@@ -61,7 +61,7 @@ impl Fixture {
             );
             checks(replica).await == who
         };
-        until(who, asked).await;
+        until(who, requested).await;
     }
 
     async fn degraded(&self) -> String {
@@ -88,8 +88,8 @@ const STRANGE: &str = "0123456789abcdef0123456789abcdef01234567:1";
 
 #[tokio::test]
 async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
-    let scene = Fixture::new().await;
-    let behind = Behind::of(&scene.server).await;
+    let fixture = Fixture::new().await;
+    let behind = Behind::of(&fixture.server).await;
     for loss in [
         &["FLUSHALL"][..],
         &["DEL", "{}:log"],
@@ -107,18 +107,18 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
                 .is_some_and(|now| now != STRANGE && Some(now) != epoch)
         };
         until("there is another log", anew).await;
-        scene.until_memory_answers().await;
-        scene.a_logout_works().await;
-        let fresh = scene.server.replica().await;
+        fixture.until_memory_answers().await;
+        fixture.a_logout_works().await;
+        let fresh = fixture.server.replica().await;
         until_checks_are_by(&fresh, "memory").await;
         assert_eq!(
-            fresh.verify(&scene.out.access_token).await,
+            fresh.verify(&fixture.out.access_token).await,
             (401, "token_revoked".into()),
             "{loss:?}"
         );
     }
     let warning = ["WARN", "revocation log missing in Redis; rebuilding"];
-    assert!(scene.server.has_logged(&warning) || scene.replica.has_logged(&warning));
+    assert!(fixture.server.has_logged(&warning) || fixture.replica.has_logged(&warning));
 }
 
 /// A log, a fence, a user, and a session under the field names of older development versions.
@@ -179,30 +179,30 @@ async fn keys_of_an_older_version_are_ignored() {
 
 #[tokio::test]
 async fn a_redis_that_forgets_keys_is_not_relied_on() {
-    let scene = Fixture::new().await;
-    let behind = Behind::of(&scene.server).await;
+    let fixture = Fixture::new().await;
+    let behind = Behind::of(&fixture.server).await;
     let epoch = async || behind.epoch().await;
     for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
-        scene
+        fixture
             .own
             .tell::<String>(&["CONFIG", "SET", setting[0], setting[1]])
             .await;
     }
-    for replica in [&scene.server, &scene.replica] {
-        scene.until(replica, "postgres").await;
+    for replica in [&fixture.server, &fixture.replica] {
+        fixture.until(replica, "postgres").await;
     }
-    scene
+    fixture
         .until_degraded_says("`maxmemory-policy` to `noeviction`")
         .await;
-    scene.a_logout_works().await;
+    fixture.a_logout_works().await;
     assert_eq!(epoch().await, None, "what it forgot meanwhile is not known");
-    scene
+    fixture
         .own
         .tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
         .await;
-    scene.until_memory_answers().await;
+    fixture.until_memory_answers().await;
     until("nothing is degraded", || async {
-        scene.degraded().await == "[]"
+        fixture.degraded().await == "[]"
     })
     .await;
 }
@@ -227,7 +227,7 @@ async fn a_redis_that_may_not_write_answers_no_check() {
         assert_eq!(
             server.verify(&john.access_token).await,
             (204, String::new()),
-            "PostgreSQL answers"
+            "PostgreSQL responds"
         );
     }
     let [_, redis, record, _] = answered_by(&server).await;
@@ -270,7 +270,7 @@ async fn a_postgres_that_may_not_write_answers_no_check() {
         "begin read write; alter database {name} reset default_transaction_read_only; commit"
     );
     execute(&server, &again).await;
-    until("it answers again", || async {
+    until("it responds again", || async {
         server.verify(&john.access_token).await.0 == 204
     })
     .await;
@@ -288,7 +288,7 @@ async fn a_builder_that_stands_still_is_overtaken() {
     let lock = record
         .lock_log()
         .await
-        .expect("it answers")
+        .expect("it responds")
         .expect("nobody builds");
     own.tell::<String>(&["FLUSHALL"]).await;
     server
@@ -296,7 +296,7 @@ async fn a_builder_that_stands_still_is_overtaken() {
         .await
         .is(503, "unavailable");
     assert!(
-        record.lock_log().await.expect("it answers").is_none(),
+        record.lock_log().await.expect("it responds").is_none(),
         "one at a time"
     );
     until("another has built it", || async {
@@ -329,28 +329,28 @@ async fn without_the_channel_everything_is_as_right() {
 /// is still known to Redis.
 #[tokio::test]
 async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let ended = "update sessions set revoked_at = now(), revoked_reason = 'sign_out' \
             where revoked_at is null; \
         insert into revocations (kind, subject_id, user_id, reason, revoked_at, expires_at) \
         select 'session', id, user_id, 'sign_out', now() - interval '10 minutes', \
             now() + interval '1 hour' \
         from sessions on conflict do nothing";
-    execute(&scene.server, ended).await;
-    let behind = Behind::of(&scene.server).await;
+    execute(&fixture.server, ended).await;
+    let behind = Behind::of(&fixture.server).await;
     let before = behind.epoch().await;
     behind.tell::<u8>(&["DEL", "{}:state"]).await;
     let anew = || async { behind.epoch().await.is_some_and(|now| Some(now) != before) };
     until("there is another log", anew).await;
-    scene
+    fixture
         .server
-        .refresh(&scene.john.refresh_token)
+        .refresh(&fixture.john.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     assert_eq!(
-        scene
+        fixture
             .replica
-            .refresh(&scene.john.refresh_token)
+            .refresh(&fixture.john.refresh_token)
             .await
             .status,
         401
@@ -361,17 +361,17 @@ async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
 /// from memory.
 #[tokio::test]
 async fn an_entry_that_nobody_knows_ends_the_lease() {
-    let scene = Fixture::new().await;
-    let behind = Behind::of(&scene.server).await;
+    let fixture = Fixture::new().await;
+    let behind = Behind::of(&fixture.server).await;
     let script = "local last = redis.call('HINCRBY', KEYS[1], 'last_seq', 1); \
         return redis.call('XADD', KEYS[2], last .. '-0', \
         'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
     behind
         .tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"])
         .await;
-    for replica in [&scene.server, &scene.replica] {
+    for replica in [&fixture.server, &fixture.replica] {
         until_checks_are_by(replica, "unavailable").await;
-        for session in [&scene.john, &scene.out] {
+        for session in [&fixture.john, &fixture.out] {
             assert_eq!(
                 replica.verify(&session.access_token).await,
                 (503, "unavailable".into()),
@@ -379,7 +379,9 @@ async fn an_entry_that_nobody_knows_ends_the_lease() {
             );
         }
     }
-    scene.until_degraded_says("newer version of Latchkey").await;
+    fixture
+        .until_degraded_says("newer version of Latchkey")
+        .await;
     // They look again and again whether they know it by now, and are members meanwhile.
     until("nobody waits for who cannot know", || async {
         behind.members().await.is_empty()
@@ -399,7 +401,7 @@ async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
     until("nobody can tell", unavailable).await;
     assert!(answered_by(&server).await[3] > 0.0);
     own.redis.start_again().expect("it can be started");
-    assert!(unavailable().await, "an empty Redis is no answer");
+    assert!(unavailable().await, "an empty Redis is no response");
     stack.postgres.start_again().expect("it can be started");
     until_checks_are_by(&server, "memory").await;
     assert_eq!(
@@ -418,12 +420,12 @@ async fn more_checks_than_may_wait_for_the_record_are_refused() {
     own.redis.kill();
     until_checks_are_by(&server, "postgres").await;
     stack.postgres.pause();
-    let answers = join_all((0..1100).map(|_| server.verify(&john.access_token))).await;
+    let responses = join_all((0..1100).map(|_| server.verify(&john.access_token))).await;
     stack.postgres.resume();
     let count = |code: &str| {
-        answers
+        responses
             .iter()
-            .filter(|answer| **answer == (503, code.to_owned()))
+            .filter(|response| **response == (503, code.to_owned()))
             .count()
     };
     assert_eq!(count("busy") + count("unavailable"), 1100, "nothing passes");

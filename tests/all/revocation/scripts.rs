@@ -37,7 +37,7 @@ fn session() -> Entry {
 }
 
 async fn begin(redis: &Redis) -> String {
-    match redis.begin_log(None).await.expect("it answers") {
+    match redis.begin_log(None).await.expect("it responds") {
         BeginOutcome::Begun(epoch) => epoch,
         other => panic!("{other:?}"),
     }
@@ -51,20 +51,20 @@ async fn build(redis: &Redis, entries: &[Entry]) -> String {
         entries => redis
             .fill_log(&epoch, 0, entries)
             .await
-            .expect("it answers")
+            .expect("it responds")
             .expect("nobody else builds"),
     };
     assert!(
         redis
             .finish_log(&epoch, last, LEASE)
             .await
-            .expect("it answers")
+            .expect("it responds")
     );
     epoch
 }
 
 async fn revoke(redis: &Redis, entries: &[Entry]) -> PublishedEntries {
-    match redis.revoke(entries).await.expect("it answers") {
+    match redis.revoke(entries).await.expect("it responds") {
         AppendOutcome::Appended(published) => published,
         other => panic!("{other:?}"),
     }
@@ -74,7 +74,7 @@ async fn page(redis: &Redis, member: Option<Uuid>, epoch: &str, applied: u64) ->
     match redis
         .renew(member, epoch, applied)
         .await
-        .expect("it answers")
+        .expect("it responds")
     {
         RenewOutcome::Page(page) => page,
         other => panic!("{other:?}"),
@@ -96,41 +96,41 @@ async fn of_two_who_build_the_first_spoils_nothing() {
         redis
             .fill_log(&paused, 0, &[session()])
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         None
     );
     assert!(
         !redis
             .finish_log(&paused, 0, LEASE)
             .await
-            .expect("it answers")
+            .expect("it responds")
     );
     let kept = session();
     assert_eq!(
         redis
             .fill_log(&other, 0, &[kept])
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         Some(1)
     );
     assert_eq!(
         redis
             .fill_log(&paused, 1, &[session()])
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         None
     );
     assert!(
         !redis
             .finish_log(&paused, 1, LEASE)
             .await
-            .expect("it answers")
+            .expect("it responds")
     );
     assert!(
         redis
             .finish_log(&other, 1, LEASE)
             .await
-            .expect("it answers")
+            .expect("it responds")
     );
     assert_eq!(
         page(&redis, None, &other, 0).await.entries,
@@ -146,20 +146,20 @@ async fn a_log_of_another_length_than_was_filled_is_not_put_into_force() {
         redis
             .fill_log(&epoch, 0, &[session(), session()])
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         Some(2)
     );
     assert!(
         !redis
             .finish_log(&epoch, 1, LEASE)
             .await
-            .expect("it answers")
+            .expect("it responds")
     );
     assert_eq!(
         redis
             .fill_log(&epoch, 1, &[session()])
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         None,
         "nor gone on with"
     );
@@ -170,24 +170,27 @@ async fn a_good_log_is_replaced_only_by_whoever_names_it() {
     let redis = redis();
     let epoch = build(&redis, &[]).await;
     assert_eq!(
-        redis.begin_log(None).await.expect("it answers"),
+        redis.begin_log(None).await.expect("it responds"),
         BeginOutcome::AlreadyComplete
     );
     assert_eq!(
-        redis.begin_log(Some("another")).await.expect("it answers"),
+        redis
+            .begin_log(Some("another"))
+            .await
+            .expect("it responds"),
         BeginOutcome::AlreadyComplete
     );
     assert!(matches!(
-        redis.begin_log(Some(&epoch)).await.expect("it answers"),
+        redis.begin_log(Some(&epoch)).await.expect("it responds"),
         BeginOutcome::Begun(_)
     ));
     assert_eq!(
-        redis.revoke(&[session()]).await.expect("it answers"),
+        redis.revoke(&[session()]).await.expect("it responds"),
         AppendOutcome::Lost,
         "until it is built"
     );
     assert_eq!(
-        redis.join(None).await.expect("it answers"),
+        redis.join(None).await.expect("it responds"),
         JoinOutcome::Lost
     );
 }
@@ -197,7 +200,7 @@ async fn a_member_is_listed_before_it_has_read_anything() {
     let redis = redis();
     let (first, id) = (session(), Uuid::new_v4());
     let epoch = build(&redis, &[first]).await;
-    let joined = redis.join(Some(id)).await.expect("it answers");
+    let joined = redis.join(Some(id)).await.expect("it responds");
     assert_eq!(
         joined,
         JoinOutcome::Joined {
@@ -225,20 +228,26 @@ async fn who_is_no_member_or_of_another_epoch_renews_nothing() {
     let redis = redis();
     let (epoch, id) = (build(&redis, &[session()]).await, Uuid::new_v4());
     assert_eq!(
-        redis.renew(Some(id), &epoch, 0).await.expect("it answers"),
+        redis
+            .renew(Some(id), &epoch, 0)
+            .await
+            .expect("it responds"),
         RenewOutcome::EpochChanged,
         "it never joined"
     );
-    redis.join(Some(id)).await.expect("it answers");
+    redis.join(Some(id)).await.expect("it responds");
     assert_eq!(
         redis
             .renew(Some(id), "another", 0)
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         RenewOutcome::EpochChanged
     );
     assert_eq!(
-        redis.renew(Some(id), &epoch, 2).await.expect("it answers"),
+        redis
+            .renew(Some(id), &epoch, 2)
+            .await
+            .expect("it responds"),
         RenewOutcome::EpochChanged,
         "beyond the end"
     );
@@ -253,20 +262,23 @@ async fn who_is_no_member_or_of_another_epoch_renews_nothing() {
 async fn who_has_renewed_is_not_removed() {
     let redis = redis();
     let (epoch, id) = (build(&redis, &[]).await, Uuid::new_v4());
-    redis.join(Some(id)).await.expect("it answers");
+    redis.join(Some(id)).await.expect("it responds");
     let seen = page(&redis, Some(id), &epoch, 0).await.members[0].clone();
     let now = page(&redis, Some(id), &epoch, 0).await.members[0].clone();
     assert!(
-        !redis.reap(&seen, &epoch).await.expect("it answers"),
+        !redis.reap(&seen, &epoch).await.expect("it responds"),
         "it has renewed since"
     );
     assert!(
-        !redis.reap(&now, "another").await.expect("it answers"),
+        !redis.reap(&now, "another").await.expect("it responds"),
         "beats of two epochs cannot be compared"
     );
-    assert!(redis.reap(&now, &epoch).await.expect("it answers"));
+    assert!(redis.reap(&now, &epoch).await.expect("it responds"));
     assert_eq!(
-        redis.renew(Some(id), &epoch, 0).await.expect("it answers"),
+        redis
+            .renew(Some(id), &epoch, 0)
+            .await
+            .expect("it responds"),
         RenewOutcome::EpochChanged
     );
 }
@@ -303,7 +315,7 @@ async fn the_larger_generation_and_the_later_end_win() {
         redis
             .find_revocations(&marks(generation))
             .await
-            .expect("it answers")
+            .expect("it responds")
     };
     assert_eq!(found(3).await, LookupOutcome::Listed(Subject::User(sub)));
     assert_eq!(found(4).await, LookupOutcome::NotListed);
@@ -315,17 +327,23 @@ async fn a_log_that_is_built_anew_has_what_the_denylist_had_already() {
     let redis = redis();
     let known = session();
     let epoch = build(&redis, &[known]).await;
-    let BeginOutcome::Begun(next) = redis.begin_log(Some(&epoch)).await.expect("it answers") else {
+    let BeginOutcome::Begun(next) = redis.begin_log(Some(&epoch)).await.expect("it responds")
+    else {
         panic!("it is named")
     };
     assert_eq!(
         redis
             .fill_log(&next, 0, &[known])
             .await
-            .expect("it answers"),
+            .expect("it responds"),
         Some(1)
     );
-    assert!(redis.finish_log(&next, 1, LEASE).await.expect("it answers"));
+    assert!(
+        redis
+            .finish_log(&next, 1, LEASE)
+            .await
+            .expect("it responds")
+    );
     assert_eq!(
         page(&redis, None, &next, 0).await.entries,
         [(1, known.to_string())]
@@ -339,7 +357,7 @@ async fn a_long_log_is_read_in_pages() {
     let epoch = build(&redis, &entries).await;
     let (first, id) = (page(&redis, None, &epoch, 0).await, Uuid::new_v4());
     assert_eq!((first.entries.len(), first.last), (1000, 1500));
-    redis.join(Some(id)).await.expect("it answers");
+    redis.join(Some(id)).await.expect("it responds");
     let second = page(&redis, Some(id), &epoch, 1000).await;
     assert_eq!((second.entries.len(), second.entries[0].0), (500, 1001));
 }

@@ -13,15 +13,15 @@ async fn scene_with(redis: &OwnRedis) -> Fixture {
 #[tokio::test]
 async fn a_log_that_is_built_anew_is_told_anew() {
     let own = OwnRedis::start();
-    let scene = scene_with(&own).await;
-    let mut reader = scene.reader(&scene.server).await;
-    let ended = scene.logout(&scene.server).await;
+    let fixture = scene_with(&own).await;
+    let mut reader = fixture.reader(&fixture.server).await;
+    let ended = fixture.logout(&fixture.server).await;
     let before = reader.first("revoked").await;
     own.tell::<String>(&["FLUSHALL"]).await;
     let snapshot = reader.first("snapshot").await;
     assert!(!before.id.starts_with(snapshot.epoch()), "another epoch");
     let told = reader.until("synced").await;
-    for sid in [scene.out.claim("sid"), ended] {
+    for sid in [fixture.out.claim("sid"), ended] {
         assert!(
             told.iter().any(|event| event.is_of("session", &sid)),
             "{told:?}"
@@ -29,31 +29,31 @@ async fn a_log_that_is_built_anew_is_told_anew() {
     }
     // What happens then has the new epoch, and the one from before is of no use.
     reader.until("heartbeat").await;
-    let ended = scene.logout(&scene.replica).await;
+    let ended = fixture.logout(&fixture.replica).await;
     let live = reader.first("revoked").await;
     assert!(
         live.is_of("session", &ended) && live.id.starts_with(snapshot.epoch()),
         "{live:?}"
     );
-    let mut again = Reader::from(&scene.server, &scene.admin, &before.id).await;
+    let mut again = Reader::from(&fixture.server, &fixture.admin, &before.id).await;
     assert_eq!(names(&again.until("heartbeat").await)[0], "snapshot");
 }
 
 #[tokio::test]
 async fn who_cannot_know_says_so_until_it_does() {
     let mut own = OwnRedis::start();
-    let scene = scene_with(&own).await;
-    let mut reader = scene.reader(&scene.server).await;
+    let fixture = scene_with(&own).await;
+    let mut reader = fixture.reader(&fixture.server).await;
     own.redis.kill();
     let blind = reader.first("degraded").await;
     assert_eq!(blind.data["check_source"], "postgres");
     // Somebody who comes then is told the same, and what is known.
-    let mut newcomer = Reader::of(&scene.server, &scene.admin).await;
+    let mut newcomer = Reader::of(&fixture.server, &fixture.admin).await;
     assert_eq!(newcomer.next().await.expect("it goes on").name, "degraded");
     let told = newcomer.until("synced").await;
     assert!(
         told.iter()
-            .any(|event| event.is_of("session", &scene.out.claim("sid"))),
+            .any(|event| event.is_of("session", &fixture.out.claim("sid"))),
         "{told:?}"
     );
     for reader in [&mut reader, &mut newcomer] {
@@ -75,18 +75,21 @@ async fn who_cannot_know_says_so_until_it_does() {
             "an empty Redis has another log"
         );
     }
-    let ended = scene.logout(&scene.replica).await;
+    let ended = fixture.logout(&fixture.replica).await;
     assert!(reader.first("revoked").await.is_of("session", &ended));
 }
 
 /// It reads along, and cannot say more.
 #[tokio::test]
 async fn a_replica_without_leases_tells_everything_and_promises_nothing() {
-    let scene = Fixture::new().await;
-    let careful = scene.server.replica_with(&[("LATCHKEY_LEASE", "0s")]).await;
-    let mut reader = Reader::of(&careful, &scene.admin).await;
+    let fixture = Fixture::new().await;
+    let careful = fixture
+        .server
+        .replica_with(&[("LATCHKEY_LEASE", "0s")])
+        .await;
+    let mut reader = Reader::of(&careful, &fixture.admin).await;
     let mut told = reader.until("synced").await;
-    let ended = scene.logout(&scene.server).await;
+    let ended = fixture.logout(&fixture.server).await;
     loop {
         let event = reader.next().await.expect("it goes on");
         let is_it = event.is_of("session", &ended);
@@ -104,31 +107,31 @@ async fn a_replica_without_leases_tells_everything_and_promises_nothing() {
 
 #[tokio::test]
 async fn a_replica_that_stops_ends_its_streams_at_once() {
-    let mut scene = Fixture::with(&[("LATCHKEY_DRAIN_DELAY", "15s")]).await;
+    let mut fixture = Fixture::with(&[("LATCHKEY_DRAIN_DELAY", "15s")]).await;
     let mut readers = Vec::new();
     for _ in 0..5 {
-        readers.push(scene.reader(&scene.server).await);
+        readers.push(fixture.reader(&fixture.server).await);
     }
-    scene.server.terminate();
+    fixture.server.terminate();
     for reader in &mut readers {
         reader.rest().await;
     }
     // It still answers others, and sends who would follow elsewhere.
-    assert_eq!(scene.server.get("/health/ready").await.status, 503);
-    scene
+    assert_eq!(fixture.server.get("/health/ready").await.status, 503);
+    fixture
         .server
-        .send(request(&scene.server, &scene.admin))
+        .send(request(&fixture.server, &fixture.admin))
         .await
         .is(503, "busy");
     assert_eq!(
         value(
-            &scene.server,
+            &fixture.server,
             "latchkey_revocation_streams_closed_total{reason=\"draining\"}"
         )
         .await,
         5.0
     );
-    assert_eq!(scene.server.wait(), Some(0));
+    assert_eq!(fixture.server.wait(), Some(0));
 }
 
 /// Bytes of memory that the process has.
@@ -151,23 +154,23 @@ fn memory(pid: u32) -> u64 {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_reads_nothing_is_dropped_and_costs_nothing() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let entries = "insert into revocations (kind, subject_id, reason, expires_at) \
         select 'token', gen_random_uuid(), 'sign_out', now() + interval '1 hour' \
         from generate_series(1, 50000)";
-    execute(&scene.server, entries).await;
-    let known = || async { value(&scene.server, "latchkey_revocation_entries").await > 50_000.0 };
+    execute(&fixture.server, entries).await;
+    let known = || async { value(&fixture.server, "latchkey_revocation_entries").await > 50_000.0 };
     until("all are known", known).await;
-    let before = memory(scene.server.pid());
+    let before = memory(fixture.server.pid());
     let mut silent = Vec::new();
     for _ in 0..8 {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small one");
         let mut stream = socket
-            .connect(scene.server.address)
+            .connect(fixture.server.address)
             .await
             .expect("it listens");
-        let token = &scene.admin.access_token;
+        let token = &fixture.admin.access_token;
         let request = format!(
             "GET /revocations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n"
         );
@@ -178,11 +181,11 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
         silent.push(stream);
     }
     until("all are let in", || async {
-        streams(&scene.server).await == 8.0
+        streams(&fixture.server).await == 8.0
     })
     .await;
     // Whoever reads is told everything meanwhile.
-    let mut reader = Reader::of(&scene.server, &scene.admin).await;
+    let mut reader = Reader::of(&fixture.server, &fixture.admin).await;
     assert_eq!(
         reader.count("\"kind\":\"token\"", "event: synced").await,
         50_000
@@ -190,20 +193,20 @@ async fn who_reads_nothing_is_dropped_and_costs_nothing() {
     reader.until("heartbeat").await;
     let behind = || async {
         value(
-            &scene.server,
+            &fixture.server,
             "latchkey_revocation_streams_closed_total{reason=\"behind\"}",
         )
         .await
             == 8.0
     };
     until("they are dropped, and nobody else", behind).await;
-    let grown = memory(scene.server.pid()).saturating_sub(before);
+    let grown = memory(fixture.server.pid()).saturating_sub(before);
     println!("{grown} bytes more");
     assert!(grown < 30_000_000, "{grown} bytes more");
-    let ended = scene.logout(&scene.server).await;
+    let ended = fixture.logout(&fixture.server).await;
     assert!(reader.first("revoked").await.is_of("session", &ended));
     until("the reader is the only one", || async {
-        streams(&scene.server).await == 1.0
+        streams(&fixture.server).await == 1.0
     })
     .await;
     drop(silent);

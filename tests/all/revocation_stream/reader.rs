@@ -87,7 +87,7 @@ impl Reader {
     }
 
     pub async fn with(request: RequestBuilder) -> Reader {
-        let response = request.send().await.expect("the server answers");
+        let response = request.send().await.expect("the server responds");
         assert_eq!(
             (
                 response.status().as_u16(),

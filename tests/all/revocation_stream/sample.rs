@@ -31,19 +31,19 @@ def follow():
 
 threading.Thread(target=follow, daemon=True).start()
 for line in sys.stdin:
-    asked = json.loads(line)
-    print(json.dumps(denylist.is_revoked(asked["kid"], asked["claims"])), flush=True)
+    requested = json.loads(line)
+    print(json.dumps(denylist.is_revoked(requested["kid"], requested["claims"])), flush=True)
 "#;
 
 /// The service. It ends with this value.
 struct Service {
     child: Child,
-    asked: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    requested: ChildStdin,
+    responses: Lines<BufReader<ChildStdout>>,
 }
 
 impl Service {
-    fn start(scene: &Fixture) -> Service {
+    fn start(fixture: &Fixture) -> Service {
         let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
             .expect("there is a README");
         let (_, rest) = readme
@@ -54,30 +54,30 @@ impl Service {
             .args([
                 "-c",
                 &format!("{printed}{SERVICE}"),
-                &scene.server.url(""),
-                &scene.admin.access_token,
+                &fixture.server.url(""),
+                &fixture.admin.access_token,
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python is installed");
-        let (asked, answers) = (
+        let (requested, responses) = (
             child.stdin.take().expect("piped"),
             child.stdout.take().expect("piped"),
         );
         Service {
             child,
-            asked,
-            answers: BufReader::new(answers).lines(),
+            requested,
+            responses: BufReader::new(responses).lines(),
         }
     }
 
     /// Whether it refuses the token; nothing where it does not know.
     fn refuses(&mut self, session: &Session) -> Option<bool> {
         let question = json!({"kid": "some", "claims": session.claims()});
-        writeln!(self.asked, "{question}").expect("it runs");
-        let answer = self.answers.next().expect("it runs").expect("a line");
-        serde_json::from_str::<Value>(&answer)
+        writeln!(self.requested, "{question}").expect("it runs");
+        let response = self.responses.next().expect("it runs").expect("a line");
+        serde_json::from_str::<Value>(&response)
             .expect("JSON")
             .as_bool()
     }
@@ -93,12 +93,12 @@ impl Drop for Service {
 #[tokio::test]
 async fn the_reader_of_the_readme_knows_what_was_taken_back() {
     let mut own = OwnRedis::start();
-    let scene = Fixture::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let fixture = Fixture::with(&[("REDIS_URL", &own.redis.url())]).await;
     let (john, all) = (
-        scene.server.sign_in("john").await,
-        scene.server.sign_up("jane").await,
+        fixture.server.sign_in("john").await,
+        fixture.server.sign_up("jane").await,
     );
-    let service = std::cell::RefCell::new(Service::start(&scene));
+    let service = std::cell::RefCell::new(Service::start(&fixture));
     let says = async |session: &Session, verdict| {
         until("it says so", || async {
             service.borrow_mut().refuses(session) == verdict
@@ -116,20 +116,24 @@ async fn the_reader_of_the_readme_knows_what_was_taken_back() {
         told.get()
     };
     says(&john, Some(false)).await;
-    assert_eq!(knows(&scene.out).await, Some(true), "from before it came");
-    scene.replica.log_out(&john.access_token).await.is(204, "");
+    assert_eq!(knows(&fixture.out).await, Some(true), "from before it came");
+    fixture
+        .replica
+        .log_out(&john.access_token)
+        .await
+        .is(204, "");
     says(&john, Some(true)).await;
     assert_eq!(knows(&all).await, Some(false));
-    let everywhere = scene
+    let everywhere = fixture
         .replica
         .request(reqwest::Method::POST, "/logout?scope=all");
-    scene
+    fixture
         .replica
         .send(everywhere.bearer_auth(&all.access_token))
         .await
         .is(204, "");
     says(&all, Some(true)).await;
-    let again = scene.server.sign_in("jane").await;
+    let again = fixture.server.sign_in("jane").await;
     assert_eq!(
         knows(&again).await,
         Some(false),
@@ -140,7 +144,7 @@ async fn the_reader_of_the_readme_knows_what_was_taken_back() {
     says(&again, None).await;
     own.redis.start_again().expect("it can be started");
     says(&again, Some(false)).await;
-    for out in [&john, &all, &scene.out] {
+    for out in [&john, &all, &fixture.out] {
         assert_eq!(knows(out).await, Some(true));
     }
 }

@@ -16,9 +16,9 @@ const NEW: &str = "correct horse 9";
 /// Each change × every session × both replicas, and the reason that the record gives.
 #[tokio::test]
 async fn what_ends_everything_does_so_on_every_replica() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
-    let bystander = scene.server.sign_up("bystander").await;
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let bystander = fixture.server.sign_up("bystander").await;
     let changes = [
         (Method::PATCH, "", json!({"disabled": true}), "disabled"),
         (Method::PATCH, "", json!({"role": "admin"}), "role_change"),
@@ -33,65 +33,69 @@ async fn what_ends_everything_does_so_on_every_replica() {
     ];
     for (number, (method, below, body, reason)) in changes.into_iter().enumerate() {
         let name = format!("john{number}");
-        let (path, first) = scene.somebody(&name).await;
+        let (path, first) = fixture.somebody(&name).await;
         let second = replica.sign_in(&name).await;
-        let answer = scene.call(method, &format!("{path}{below}"), body).await;
-        assert!((200..300).contains(&answer.status), "{}", answer.string());
+        let response = fixture.call(method, &format!("{path}{below}"), body).await;
+        assert!(
+            (200..300).contains(&response.status),
+            "{}",
+            response.string()
+        );
         for session in [&first, &second] {
             replica.rejects(session).await;
-            scene.server.rejects(session).await;
+            fixture.server.rejects(session).await;
         }
         let reasons = format!(
             "select coalesce(string_agg(distinct revoked_reason, ','), '') from sessions \
              join users on users.id = user_id where username = '{name}'"
         );
-        assert_eq!(ask(&scene.server, &reasons).await, reason, "{name}");
+        assert_eq!(ask(&fixture.server, &reasons).await, reason, "{name}");
     }
     assert_eq!(replica.verify(&bystander.access_token).await.0, 204);
-    assert_eq!(replica.verify(&scene.admin.access_token).await.0, 204);
+    assert_eq!(replica.verify(&fixture.admin.access_token).await.0, 204);
 }
 
 #[tokio::test]
 async fn who_is_disabled_cannot_sign_in_until_enabled() {
-    let scene = Fixture::new().await;
-    let (path, _) = scene.somebody("john").await;
+    let fixture = Fixture::new().await;
+    let (path, _) = fixture.somebody("john").await;
     assert_eq!(
-        scene
+        fixture
             .patch(&path, json!({"disabled": true}))
             .await
             .is(200, "")
             .body["disabled"],
         true
     );
-    scene
+    fixture
         .server
         .log_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
     assert_eq!(
-        scene
+        fixture
             .patch(&path, json!({"disabled": false}))
             .await
             .is(200, "")
             .body["disabled"],
         false
     );
-    scene.server.log_in("john", PASSWORD).await.is(200, "");
+    fixture.server.log_in("john", PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
 async fn another_role_takes_effect_at_once_on_a_second_replica() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
-    let (path, john) = scene.somebody("john").await;
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let (path, john) = fixture.somebody("john").await;
     let list = async |session: &Session| {
-        let answer = replica
+        let response = replica
             .with_token(Method::GET, "/users", &session.access_token, Value::Null)
             .await;
-        (answer.status, answer.code())
+        (response.status, response.code())
     };
     assert_eq!(list(&john).await, (403, "forbidden".into()));
-    scene
+    fixture
         .patch(&path, json!({"role": "admin"}))
         .await
         .is(200, "");
@@ -103,7 +107,7 @@ async fn another_role_takes_effect_at_once_on_a_second_replica() {
             .is_some_and(|scope| scope.contains("admin"))
     );
     assert_eq!(list(&admin).await.0, 200);
-    scene
+    fixture
         .patch(&path, json!({"role": "user"}))
         .await
         .is(200, "");
@@ -120,10 +124,10 @@ async fn another_role_takes_effect_at_once_on_a_second_replica() {
 
 #[tokio::test]
 async fn new_names_are_in_the_next_tokens_and_end_nothing() {
-    let scene = Fixture::new().await;
-    let replica = scene.server.replica().await;
-    let (path, john) = scene.somebody("john").await;
-    scene
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let (path, john) = fixture.somebody("john").await;
+    fixture
         .patch(
             &path,
             json!({"username": "Johnny", "name": "J", "email": "j@example.com"}),
@@ -145,41 +149,41 @@ async fn new_names_are_in_the_next_tokens_and_end_nothing() {
         "disabled": false,
     });
     let rows = "select string_agg(u::text, ';' order by id) from users u";
-    let before = ask(&scene.server, rows).await;
-    scene.call(Method::PUT, &path, whole).await.is(200, "");
-    assert_eq!(ask(&scene.server, rows).await, before);
+    let before = ask(&fixture.server, rows).await;
+    fixture.call(Method::PUT, &path, whole).await.is(200, "");
+    assert_eq!(ask(&fixture.server, rows).await, before);
     assert_eq!(replica.verify(&john.access_token).await.0, 204);
 }
 
 #[tokio::test]
 async fn names_of_others_are_refused_and_the_only_name_stays() {
-    let scene = Fixture::new().await;
-    scene.somebody("mary").await;
-    let (path, _) = scene.somebody("john").await;
-    let before = scene.get(&path).await.body;
-    scene
+    let fixture = Fixture::new().await;
+    fixture.somebody("mary").await;
+    let (path, _) = fixture.somebody("john").await;
+    let before = fixture.get(&path).await.body;
+    fixture
         .patch(&path, json!({"username": "MARY"}))
         .await
         .is(409, "username_taken");
-    scene
+    fixture
         .patch(
             &path,
             json!({"email": "Mary@example.com", "disabled": true}),
         )
         .await
         .is(409, "email_taken");
-    scene
+    fixture
         .patch(&path, json!({"username": null, "email": null}))
         .await
         .is(400, "invalid_request");
-    scene
+    fixture
         .patch(&path, json!({"password": "short"}))
         .await
         .is(400, "weak_password");
-    assert_eq!(scene.get(&path).await.body, before);
+    assert_eq!(fixture.get(&path).await.body, before);
     assert_eq!(
         ask(
-            &scene.server,
+            &fixture.server,
             "select count(*) from revocations where kind = 'user'"
         )
         .await,
@@ -190,15 +194,15 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
 #[tokio::test]
 async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
     let mails = MailServer::start().await;
-    let scene = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let (path, _) = scene.somebody("john").await;
-    let server = &scene.server;
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let (path, _) = fixture.somebody("john").await;
+    let server = &fixture.server;
     let code = mails.reset_code(server, "john@example.com").await;
     server
         .reset_password("john@example.com", &code, NEW)
         .await
         .is(204, "");
-    let respelled = scene
+    let respelled = fixture
         .patch(&path, json!({"email": "John@Example.com"}))
         .await;
     assert_eq!(respelled.is(200, "").body["email_verified"], true);
@@ -207,7 +211,9 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
     server.forgot_password("john@example.com").await.is(202, "");
     mails.wait_for("John@Example.com", old + 1).await;
     let code = mails.code_for("John@Example.com").await;
-    let moved = scene.patch(&path, json!({"email": "j@example.org"})).await;
+    let moved = fixture
+        .patch(&path, json!({"email": "j@example.org"}))
+        .await;
     assert_eq!(
         (
             moved.is(200, "").text("email"),
@@ -219,15 +225,15 @@ async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
         .reset_password("j@example.org", &code, "of a stranger 7")
         .await
         .is(400, "invalid_code");
-    assert_eq!(scene.get(&path).await.body["email_verified"], false);
+    assert_eq!(fixture.get(&path).await.body["email_verified"], false);
 }
 
 #[tokio::test]
 async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_codes() {
     let mails = MailServer::start().await;
-    let scene = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let (path, _) = scene.somebody("john").await;
-    let code = mails.reset_code(&scene.server, "john@example.com").await;
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let (path, _) = fixture.somebody("john").await;
+    let code = mails.reset_code(&fixture.server, "john@example.com").await;
     let whole = json!({
         "username": "john",
         "email": "john@example.com",
@@ -236,33 +242,33 @@ async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_co
         "disabled": false,
         "password": NEW,
     });
-    scene.call(Method::PUT, &path, whole).await.is(200, "");
+    fixture.call(Method::PUT, &path, whole).await.is(200, "");
     let mails = mails.wait_for("john@example.com", 2).await;
     assert!(
         mails
             .iter()
             .any(|mail| mail.contains("Subject: Your password was changed"))
     );
-    scene
+    fixture
         .server
         .reset_password("john@example.com", &code, "of a thief 77")
         .await
         .is(400, "invalid_code");
-    scene
+    fixture
         .server
         .log_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    scene.server.log_in("john", NEW).await.is(200, "");
+    fixture.server.log_in("john", NEW).await.is(200, "");
 }
 
 /// Redis is cut off between the commit and its publication: whoever repeats it finishes it, and if
 /// nobody does it finishes itself.
 #[tokio::test]
 async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let proxy = Proxy::to_redis().await;
-    let cut = scene
+    let cut = fixture
         .server
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
@@ -275,10 +281,10 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     .into_iter()
     .enumerate()
     {
-        let (path, john) = scene.somebody(&format!("john{number}")).await;
+        let (path, john) = fixture.somebody(&format!("john{number}")).await;
         let path = format!("{path}{below}");
         let held = Held::rows(
-            &scene.server,
+            &fixture.server,
             &format!("select from users where username = 'john{number}'"),
         )
         .await;
@@ -286,23 +292,23 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
             cut.with_token(
                 method.clone(),
                 &path,
-                &scene.admin.access_token,
+                &fixture.admin.access_token,
                 body.clone(),
             )
         };
         let mut first = std::pin::pin!(call());
         tokio::select! {
-            answer = &mut first => panic!("it waited for no row: {}", answer.string()),
+            response = &mut first => panic!("it waited for no row: {}", response.string()),
             () = held.until_somebody_waits() => {}
         }
         proxy.set(Line::Cut);
         held.release().await;
-        let answer = first.await;
-        answer.is(503, "unavailable");
+        let response = first.await;
+        response.is(503, "unavailable");
         assert!(
-            answer.text("detail").contains("The change is saved"),
+            response.text("detail").contains("The change is saved"),
             "{}",
-            answer.body
+            response.body
         );
         proxy.set(Line::Open);
         until("the repeat is answered", || async {
@@ -315,25 +321,25 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
             "{method} {path}: {}",
             repeated.string()
         );
-        scene.server.rejects(&john).await;
+        fixture.server.rejects(&john).await;
     }
 }
 
 #[tokio::test]
 async fn an_administrator_who_deletes_somebody_twice_is_told_so_in_the_end() {
-    let scene = Fixture::new().await;
-    let (path, john) = scene.somebody("john").await;
+    let fixture = Fixture::new().await;
+    let (path, john) = fixture.somebody("john").await;
     for _ in 0..2 {
-        scene
+        fixture
             .call(Method::DELETE, &path, Value::Null)
             .await
             .is(204, "");
     }
-    scene.server.rejects(&john).await;
-    crate::test_stores::execute(&scene.server, "delete from revocations").await;
-    scene
+    fixture.server.rejects(&john).await;
+    crate::test_stores::execute(&fixture.server, "delete from revocations").await;
+    fixture
         .call(Method::DELETE, &path, Value::Null)
         .await
         .is(404, "not_found");
-    assert_eq!(scene.get(&scene.admin.user_path()).await.status, 200);
+    assert_eq!(fixture.get(&fixture.admin.user_path()).await.status, 200);
 }

@@ -13,8 +13,8 @@ use crate::{
 #[tokio::test]
 async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
     let mails = MailServer::start().await;
-    let scene = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let made = scene
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    let made = fixture
         .create(json!({"email": "mary@example.com", "name": "Mary"}))
         .await;
     assert_eq!(made.is(201, "").body["email_verified"], false);
@@ -30,31 +30,31 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
     assert!(code(&letter).is_none(), "an invitation holds no code");
     let hash = "select password_hash from users where email = 'mary@example.com'";
     assert!(
-        ask(&scene.server, hash)
+        ask(&fixture.server, hash)
             .await
             .starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
         "as costly as any other"
     );
 
-    scene
+    fixture
         .server
         .forgot_password("mary@example.com")
         .await
         .is(202, "");
     mails.wait_for("mary@example.com", 2).await;
     let code = mails.code_for("mary@example.com").await;
-    scene
+    fixture
         .server
         .reset_password("mary@example.com", &code, PASSWORD)
         .await
         .is(204, "");
-    scene
+    fixture
         .server
         .log_in("mary@example.com", PASSWORD)
         .await
         .is(200, "");
     assert_eq!(
-        scene.get(made.header("location")).await.body["email_verified"],
+        fixture.get(made.header("location")).await.body["email_verified"],
         true
     );
 }
@@ -62,13 +62,13 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
 #[tokio::test]
 async fn who_has_a_password_gets_no_invitation() {
     let mails = MailServer::start().await;
-    let scene = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    scene
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+    fixture
         .create(json!({"email": "john@example.com", "password": PASSWORD}))
         .await
         .is(201, "");
     assert_eq!(
-        ask(&scene.server, "select count(*) from email_outbox").await,
+        ask(&fixture.server, "select count(*) from email_outbox").await,
         "0"
     );
 }

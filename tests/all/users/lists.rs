@@ -24,11 +24,11 @@ fn names(page: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_show_everybody_once_the_oldest_first() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let mut made = vec!["root".to_owned()];
     for number in 0..7 {
         let name = format!("user{number}");
-        scene
+        fixture
             .create(json!({"username": name, "password": PASSWORD}))
             .await
             .is(201, "");
@@ -36,7 +36,7 @@ async fn pages_show_everybody_once_the_oldest_first() {
     }
     let (mut seen, mut path) = (Vec::new(), "/users?limit=3".to_owned());
     loop {
-        let page = scene.get(&path).await;
+        let page = fixture.get(&path).await;
         seen.extend(names(&page.is(200, "").body));
         let Some(next) = page.body["next"].as_str() else {
             break;
@@ -51,14 +51,14 @@ async fn pages_show_everybody_once_the_oldest_first() {
         "search=%00",
         "limit=1&limit=2",
     ] {
-        scene
+        fixture
             .get(&format!("/users?{bad}"))
             .await
             .is(400, "invalid_request");
     }
     let long = "a".repeat(255);
     assert_eq!(
-        scene
+        fixture
             .get(&format!("/users?search={long}"))
             .await
             .is(400, "invalid_request")
@@ -69,13 +69,13 @@ async fn pages_show_everybody_once_the_oldest_first() {
 
 #[tokio::test]
 async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     for (username, email) in [
         ("John.Doe", "jd@example.com"),
         ("johnny", "x@john.org"),
         ("mary", "JOHN@example.com"),
     ] {
-        scene
+        fixture
             .create(json!({"username": username, "email": email, "password": PASSWORD}))
             .await
             .is(201, "");
@@ -96,11 +96,11 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
         ("", &["root", "John.Doe", "johnny", "mary"]),
     ];
     for (search, expected) in cases {
-        let page = scene.get(&format!("/users?search={search}")).await;
+        let page = fixture.get(&format!("/users?search={search}")).await;
         assert_eq!(names(&page.is(200, "").body), expected, "{search}");
     }
-    let first = scene.get("/users?search=john&limit=2").await;
-    let rest = scene
+    let first = fixture.get("/users?search=john&limit=2").await;
+    let rest = fixture
         .get(&format!(
             "/users?search=john&limit=2&after={}",
             first.text("next")
@@ -118,18 +118,18 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
 
 #[tokio::test]
 async fn searching_uses_the_unique_indexes() {
-    let scene = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let many = "insert into users (id, username, email, password_hash) \
         select gen_random_uuid(), 'u' || n, 'e' || n || '@example.com', 'x' \
         from generate_series(1, 20000) n; analyze users";
-    execute(&scene.server, many).await;
+    execute(&fixture.server, many).await;
     let search = include_str!("../../../sql/queries/search_users.sql");
     let search: String = search
         .lines()
         .filter(|line| !line.starts_with("--"))
         .collect::<Vec<_>>()
         .join("\n");
-    let database = connect(scene.server.setting("DATABASE_URL")).await;
+    let database = connect(fixture.server.setting("DATABASE_URL")).await;
     let prepare = format!(
         "set plan_cache_mode = force_custom_plan; prepare search (uuid, bigint, text) as {search}"
     );
@@ -148,16 +148,20 @@ async fn searching_uses_the_unique_indexes() {
 
 #[tokio::test]
 async fn sessions_of_a_user_are_listed_like_ones_own() {
-    let scene = Fixture::new().await;
-    let (path, first) = scene.somebody("john").await;
-    let second = scene.server.sign_in("john").await;
-    let ended = scene.server.sign_in("john").await;
-    scene.server.log_out(&ended.access_token).await.is(204, "");
+    let fixture = Fixture::new().await;
+    let (path, first) = fixture.somebody("john").await;
+    let second = fixture.server.sign_in("john").await;
+    let ended = fixture.server.sign_in("john").await;
+    fixture
+        .server
+        .log_out(&ended.access_token)
+        .await
+        .is(204, "");
     let sid = |session: &crate::test_server::Session| session.claims()["sid"].clone();
-    let page = scene.get(&format!("{path}/sessions?limit=1")).await;
+    let page = fixture.get(&format!("{path}/sessions?limit=1")).await;
     assert_eq!(page.is(200, "").body["data"][0]["id"], sid(&first));
     assert_eq!(page.body["data"][0]["current"], false);
-    let rest = scene
+    let rest = fixture
         .get(&format!("{path}/sessions?after={}", page.text("next")))
         .await;
     assert_eq!(
@@ -168,8 +172,8 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
         (Some(1), &sid(&second))
     );
     // Two of the administrator's own: signing up, and signing in.
-    let own = scene
-        .get(&format!("{}/sessions", scene.admin.user_path()))
+    let own = fixture
+        .get(&format!("{}/sessions", fixture.admin.user_path()))
         .await;
     let current: Vec<_> = own.body["data"]
         .as_array()
@@ -183,14 +187,17 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
 /// Whoever looks sees the truth, whatever happens at the same time.
 #[tokio::test]
 async fn of_many_who_make_one_name_one_does() {
-    let scene = Fixture::new().await;
-    let make = || scene.create(json!({"username": "john", "password": PASSWORD}));
-    let answers = join_all((0..8).map(|_| make())).await;
-    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    let fixture = Fixture::new().await;
+    let make = || fixture.create(json!({"username": "john", "password": PASSWORD}));
+    let responses = join_all((0..8).map(|_| make())).await;
+    let made = responses
+        .iter()
+        .filter(|response| response.status == 201)
+        .count();
     assert!(
         made == 1
-            && answers
+            && responses
                 .iter()
-                .all(|answer| answer.status == 201 || answer.code() == "username_taken")
+                .all(|response| response.status == 201 || response.code() == "username_taken")
     );
 }

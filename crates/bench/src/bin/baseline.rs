@@ -228,8 +228,8 @@ async fn converse<E: Endpoint<Output = Response> + 'static>(
         let (endpoint, local, remote) = (endpoint.clone(), local.clone(), remote.clone());
         async move {
             let request = Request::from((request, local, remote, Scheme::HTTP));
-            let answer = endpoint.get_response(request).await;
-            Ok::<_, Infallible>(hyper::Response::<BoxBody<Bytes, io::Error>>::from(answer))
+            let response = endpoint.get_response(request).await;
+            Ok::<_, Infallible>(hyper::Response::<BoxBody<Bytes, io::Error>>::from(response))
         }
     });
     // An error is a client that broke off.
